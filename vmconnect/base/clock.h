@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock - the two times there are.
+ *
+ * Steady: milliseconds that never jump and go on through a suspend
+ * (CLOCK_BOOTTIME); everything that is compared uses it. It means nothing on
+ * another host or after a reboot. Wall: milliseconds since 1970 UTC, for people only. */
+#pragma once
+
+#include <glib.h>
+
+#define CLOCK_TEXT_LEN 24
+
+gint64 clock_steady_ms(void);
+gint64 clock_wall_ms(void);
+
+/* RFC 3339, UTC, milliseconds: 2026-11-21T22:16:54.123Z. Returns @buf. */
+char *clock_format(gint64 wall_ms, char buf[static CLOCK_TEXT_LEN + 1]);
+
+/* The reverse; FALSE with @error USAGE for anything but that form. */
+gboolean clock_parse(const char *text, gint64 *ret_wall_ms, GError **error);

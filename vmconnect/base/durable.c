@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/base/durable.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static gboolean write_all(int fd, const guint8 *data, gsize len)
+{
+    while (len > 0) {
+        gssize n = write(fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return FALSE;
+        data += n;
+        len -= (gsize)n;
+    }
+    return TRUE;
+}
+
+static gboolean sync_path(const char *path, int flags, GError **error)
+{
+    int fd = open(path, flags | O_RDONLY | O_CLOEXEC);
+    gboolean ok = TRUE;
+
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot open %s", path);
+    if (fsync(fd) != 0)
+        ok = us_error_errno(error, errno, "cannot make %s durable", path);
+    close(fd);
+    return ok;
+}
+
+gboolean durable_sync_dir(const char *path, GError **error)
+{
+    return sync_path(path, O_DIRECTORY, error);
+}
+
+gboolean durable_sync_file(const char *path, GError **error)
+{
+    return sync_path(path, 0, error);
+}
+
+static gboolean sync_parent(const char *path, GError **error)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    return durable_sync_dir(dir, error);
+}
+
+gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error)
+{
+    g_autofree char *fresh = g_strconcat(path, ".new", NULL);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    gboolean ok;
+
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot create %s", fresh);
+    /* A leftover of a crash keeps its old mode; a secret must not. */
+    ok = fchmod(fd, mode) == 0 && write_all(fd, data, len) && fsync(fd) == 0;
+    if (!ok)
+        us_error_errno(error, errno, "cannot write %s", fresh);
+    close(fd);
+    if (!ok)
+        return FALSE;
+    stop_at("durable.before_rename");
+    if (g_rename(fresh, path) != 0)
+        return us_error_errno(error, errno, "cannot rename %s to %s", fresh, path);
+    return sync_parent(path, error);
+}
+
+gboolean durable_append(int fd, const void *data, gsize len, GError **error)
+{
+    if (!write_all(fd, data, len))
+        return us_error_errno(error, errno, "cannot append");
+    if (fdatasync(fd) != 0)
+        return us_error_errno(error, errno, "cannot make the appended data durable");
+    return TRUE;
+}
+
+gboolean durable_remove(const char *path, GError **error)
+{
+    if (g_unlink(path) != 0) {
+        if (errno == ENOENT)
+            return TRUE;
+        return us_error_errno(error, errno, "cannot remove %s", path);
+    }
+    return sync_parent(path, error);
+}
+
+gboolean durable_mkdir(const char *path, guint mode, GError **error)
+{
+    g_autofree char *parent = NULL;
+
+    if (g_file_test(path, G_FILE_TEST_IS_DIR))
+        return TRUE;
+    parent = g_path_get_dirname(path);
+    if (!durable_mkdir(parent, 0755, error))
+        return FALSE;
+    if (g_mkdir(path, (int)mode) != 0 && errno != EEXIST)
+        return us_error_errno(error, errno, "cannot create folder %s", path);
+    return durable_sync_dir(parent, error);
+}

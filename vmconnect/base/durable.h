@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* durable - files that are there after the power fails.
+ *
+ * "Durable" here means: the data and the directory entry were both fsynced and
+ * the kernel said yes. A failed fsync never gets a second try (the kernel may
+ * have dropped the dirty pages and would then say yes about nothing): the
+ * error is returned, and the caller must treat the file as lost. */
+#pragma once
+
+#include <glib.h>
+
+/* Replace @path by a file with exactly these bytes, all or nothing: written
+ * beside it, fsynced, renamed, directory fsynced. @mode as open(2). After an
+ * error the old file is still there (a leftover PATH.new may be, too). */
+gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error);
+
+/* Write all of @data at the end of @fd and fdatasync it. */
+gboolean durable_append(int fd, const void *data, gsize len, GError **error);
+
+/* fsync a directory: a created, renamed or removed entry is durable only then. */
+gboolean durable_sync_dir(const char *path, GError **error);
+
+/* fsync a file that somebody else wrote. */
+gboolean durable_sync_file(const char *path, GError **error);
+
+/* Remove @path and make that durable; a file that is not there is no error. */
+gboolean durable_remove(const char *path, GError **error);
+
+/* Create @path and its parents as needed with @mode and make that durable. */
+gboolean durable_mkdir(const char *path, guint mode, GError **error);
