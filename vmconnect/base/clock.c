@@ -60,7 +60,8 @@ gboolean clock_parse(const char *text, gint64 *ret_wall_ms, GError **error)
         text[23] == 'Z' && number(text + 20, 3) >= 0)
         at = g_date_time_new_from_iso8601(text, NULL);
     if (!at) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.64s' is not a time like 2026-11-21T22:16:54.123Z", text);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.64s' is not a time like 2026-11-21T22:16:54.123Z",
+                    text);
         return FALSE;
     }
     *ret_wall_ms = g_date_time_to_unix(at) * 1000 + number(text + 20, 3);

@@ -23,8 +23,8 @@ static gboolean take_values(Conf *conf, GKeyFile *file, const char *path, const 
 
     for (char **g = groups; *g; g++)
         if (!g_str_equal(*g, group)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s: unknown group [%s], only [%s] is known", path, *g,
-                        group);
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s: unknown group [%s], only [%s] is known", path,
+                        *g, group);
             return FALSE;
         }
     if (!g_key_file_has_group(file, group))

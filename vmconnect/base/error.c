@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-G_DEFINE_QUARK(us-error-quark, us_error)
+G_DEFINE_QUARK(us - error - quark, us_error)
 
 static const struct {
     const char *wire;

@@ -71,7 +71,8 @@ gboolean extents_is_empty(const Extents *set)
 gboolean extents_equal(const Extents *a, const Extents *b)
 {
     return a->items->len == b->items->len &&
-           memcmp(a->items->data, b->items->data, a->items->len * sizeof(Extent)) == 0;
+           (a->items->len == 0 ||
+            memcmp(a->items->data, b->items->data, a->items->len * sizeof(Extent)) == 0);
 }
 
 void extents_clear(Extents *set)
@@ -162,8 +163,8 @@ void extents_add_all(Extents *set, const Extents *other)
     guint j = 0;
 
     while (i < set->items->len || j < other->items->len) {
-        gboolean mine = j == other->items->len ||
-                        (i < set->items->len && item(set, i)->offset <= item(other, j)->offset);
+        gboolean mine =
+            j == other->items->len || (i < set->items->len && item(set, i)->offset <= item(other, j)->offset);
         Extent e = mine ? *item(set, i++) : *item(other, j++);
 
         push(out, e.offset, end_of(e));

@@ -118,8 +118,8 @@ json_t *generation_to_json(const Generation *g)
         json_array_append_new(disks, json_pack("{s:s, s:I}", "target", disk->target, "size_bytes",
                                                (json_int_t)disk->size_bytes));
     }
-    return json_pack("{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:s?}", "id", ID_TEXT(g->id), "parent",
-                     id_or_null(g->parent), "since", id_or_null(g->since), "term",
+    return json_pack("{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:s?}", "id", ID_TEXT(g->id),
+                     "parent", id_or_null(g->parent), "since", id_or_null(g->since), "term",
                      (json_int_t)g->reign.number, "reign", ID_TEXT(g->reign.id), "sequence",
                      (json_int_t)g->sequence, "cut_at", time_or_null(g->cut_at_ms), "sealed_at",
                      time_or_null(g->sealed_at_ms), "frozen", g->frozen, "disks", disks, "definition",
@@ -161,8 +161,8 @@ static gboolean read_disks(Generation *g, const json_t *disks, GError **error)
         const char *target;
         json_int_t size;
 
-        if (!json_read(json_array_get(disks, i), "disk of a generation", error, "{s:s, s:I}", "target", &target,
-                       "size_bytes", &size))
+        if (!json_read(json_array_get(disks, i), "disk of a generation", error, "{s:s, s:I}", "target",
+                       &target, "size_bytes", &size))
             return FALSE;
         if (!is_target(target) || size < 0 || generation_find_disk(g, target)) {
             g_set_error(error, US_ERROR, US_ERROR_USAGE, "generation: disk '%.40s' is named or sized wrongly",
@@ -177,27 +177,30 @@ static gboolean read_disks(Generation *g, const json_t *disks, GError **error)
 Generation *generation_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(Generation) g = generation_new();
-    const char *id, *reign_id, *definition;
-    json_t *parent, *since, *cut_at, *sealed_at, *disks;
+    const char *id, *reign_id;
+    json_t *parent, *since, *cut_at, *sealed_at, *disks, *definition;
     json_int_t term, sequence;
     int frozen;
 
-    if (!json_read(doc, "generation", error, "{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:s?}", "id", &id,
-                   "parent", &parent, "since", &since, "term", &term, "reign", &reign_id, "sequence", &sequence,
-                   "cut_at", &cut_at, "sealed_at", &sealed_at, "frozen", &frozen, "disks", &disks, "definition",
-                   &definition))
+    if (!json_read(doc, "generation", error, "{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:o}", "id",
+                   &id, "parent", &parent, "since", &since, "term", &term, "reign", &reign_id, "sequence",
+                   &sequence, "cut_at", &cut_at, "sealed_at", &sealed_at, "frozen", &frozen, "disks", &disks,
+                   "definition", &definition))
         return NULL;
-    if (term < 1 || sequence < 1 || !json_is_array(disks)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "generation: term and sequence count from 1, disks is a list");
+    if (term < 1 || sequence < 1 || !json_is_array(disks) ||
+        !(json_is_null(definition) || json_is_string(definition))) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "generation: term and sequence count from 1, disks is a list, definition a text");
         return NULL;
     }
-    if (!id_parse(id, &g->id, error) || !read_id(parent, &g->parent, error) || !read_id(since, &g->since, error) ||
-        !id_parse(reign_id, &g->reign.id, error) || !read_time(cut_at, &g->cut_at_ms, error) ||
-        !read_time(sealed_at, &g->sealed_at_ms, error) || !read_disks(g, disks, error))
+    if (!id_parse(id, &g->id, error) || !read_id(parent, &g->parent, error) ||
+        !read_id(since, &g->since, error) || !id_parse(reign_id, &g->reign.id, error) ||
+        !read_time(cut_at, &g->cut_at_ms, error) || !read_time(sealed_at, &g->sealed_at_ms, error) ||
+        !read_disks(g, disks, error))
         return NULL;
     g->reign.number = (guint64)term;
     g->sequence = (guint64)sequence;
     g->frozen = frozen;
-    g->definition = g_strdup(definition);
+    g->definition = g_strdup(json_string_value(definition));
     return g_steal_pointer(&g);
 }

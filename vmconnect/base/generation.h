@@ -28,15 +28,15 @@ typedef struct {
 
 typedef struct {
     Id id;
-    Id parent;            /* the standby's tip it lands on; nil: the first of a chain */
-    Id since;             /* the checkpoint it was read from; nil: everything was read */
+    Id parent; /* the standby's tip it lands on; nil: the first of a chain */
+    Id since;  /* the checkpoint it was read from; nil: everything was read */
     Reign reign;
-    guint64 sequence;     /* 1, 2, … within the reign */
-    gint64 cut_at_ms;     /* wall clock of the active, for people */
-    gint64 sealed_at_ms;  /* wall clock of the standby, 0 until sealed */
-    gboolean frozen;      /* file systems were frozen at the cut */
-    GPtrArray *disks;     /* of GenerationDisk *, in the order of the definition */
-    char *definition;     /* inactive domain XML; NULL where it is kept beside (ledger) */
+    guint64 sequence;    /* 1, 2, … within the reign */
+    gint64 cut_at_ms;    /* wall clock of the active, for people */
+    gint64 sealed_at_ms; /* wall clock of the standby, 0 until sealed */
+    gboolean frozen;     /* file systems were frozen at the cut */
+    GPtrArray *disks;    /* of GenerationDisk *, in the order of the definition */
+    char *definition;    /* inactive domain XML; NULL where it is kept beside (ledger) */
 } Generation;
 
 Generation *generation_new(void);

@@ -26,8 +26,8 @@ json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error)
     json_t *root;
 
     if (len > max_len) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a document of %zu bytes is longer than the %zu allowed", len,
-                    max_len);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a document of %zu bytes is longer than the %zu allowed",
+                    len, max_len);
         return NULL;
     }
     root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);

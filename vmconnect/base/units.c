@@ -27,8 +27,8 @@ static const Unit SIZES[] = {{"", 1},
                              {0}};
 
 /* In bits a second; tc's "bps" is bytes. */
-static const Unit RATES[] = {{"bit", 1},          {"bps", 8},           {"kbit", 1000},
-                             {"kbps", 8000},      {"mbit", 1000000},    {"mbps", 8000000},
+static const Unit RATES[] = {{"bit", 1},           {"bps", 8},           {"kbit", 1000},
+                             {"kbps", 8000},       {"mbit", 1000000},    {"mbps", 8000000},
                              {"gbit", 1000000000}, {"gbps", 8000000000}, {0}};
 
 static gboolean parse(const char *text, const Unit *units, guint64 *ret_value)
@@ -63,8 +63,8 @@ gboolean units_parse_duration(const char *text, gint64 *ret_ms, GError **error)
     guint64 ms;
 
     if (!parse(text, DURATIONS, &ms) || ms > G_MAXINT64) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.64s' is not a duration: write 250ms, 5s, 3m, 2h or 1d",
-                    text);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "'%.64s' is not a duration: write 250ms, 5s, 3m, 2h or 1d", text);
         return FALSE;
     }
     *ret_ms = (gint64)ms;
@@ -74,8 +74,8 @@ gboolean units_parse_duration(const char *text, gint64 *ret_ms, GError **error)
 gboolean units_parse_size(const char *text, guint64 *ret_bytes, GError **error)
 {
     if (!parse(text, SIZES, ret_bytes)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.64s' is not a size: write bytes, or 64KiB, 10MiB, 1GiB",
-                    text);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "'%.64s' is not a size: write bytes, or 64KiB, 10MiB, 1GiB", text);
         return FALSE;
     }
     return TRUE;
@@ -91,7 +91,8 @@ gboolean units_parse_rate(const char *text, guint64 *ret_bytes_per_s, GError **e
     }
     if (!parse(text, RATES, &bits) || bits < 8) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                    "'%.64s' is not a rate: write 100mbit, 1gbit (bits) or 10mbps (bytes), 0 for no limit", text);
+                    "'%.64s' is not a rate: write 100mbit, 1gbit (bits) or 10mbps (bytes), 0 for no limit",
+                    text);
         return FALSE;
     }
     *ret_bytes_per_s = bits / 8;
