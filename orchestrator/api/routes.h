@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* routes - the REST interface as one table.
+ *
+ * Server and command line both read it: the one to find the operation of a
+ * request, the other to write the request of an operation. Everything lies
+ * under API_PREFIX; `{name}` in a path is one segment. docs/api.md shows the
+ * same table (a test compares). */
+#pragma once
+
+#include "orchestrator/api/http.h"
+
+#include <glib.h>
+
+#define API_PREFIX "/api/v1"
+
+/*    operation             method  path                                  body   query keys */
+#define API_ROUTES(X)                                                            \
+    X("host.list", GET, "/hosts", FALSE, "")                                     \
+    X("host.add", POST, "/hosts", TRUE, "")                                      \
+    X("host.show", GET, "/hosts/{host}", FALSE, "")                              \
+    X("host.remove", DELETE, "/hosts/{host}", FALSE, "")                         \
+    X("vm.list", GET, "/hosts/{host}/vms", FALSE, "")                            \
+    X("scenario.list", GET, "/scenarios", FALSE, "")                             \
+    X("scenario.create", POST, "/scenarios", TRUE, "")                           \
+    X("scenario.import", POST, "/scenarios/import", TRUE, "")                    \
+    X("scenario.show", GET, "/scenarios/{scenario}", FALSE, "")                  \
+    X("scenario.set", PATCH, "/scenarios/{scenario}", TRUE, "")                  \
+    X("scenario.delete", DELETE, "/scenarios/{scenario}", FALSE, "purge")        \
+    X("scenario.export", GET, "/scenarios/{scenario}/export", FALSE, "")         \
+    X("scenario.preview", GET, "/scenarios/{scenario}/preview", FALSE, "")       \
+    X("scenario.points", GET, "/scenarios/{scenario}/points", FALSE, "vm")       \
+    X("scenario.verify", POST, "/scenarios/{scenario}/verify", TRUE, "")         \
+    X("scenario.run", POST, "/scenarios/{scenario}/run", TRUE, "")               \
+    X("scenario.stop", POST, "/scenarios/{scenario}/stop", TRUE, "")             \
+    X("scenario.pause", POST, "/scenarios/{scenario}/pause", TRUE, "")           \
+    X("scenario.continue", POST, "/scenarios/{scenario}/continue", TRUE, "")     \
+    X("scenario.switchover", POST, "/scenarios/{scenario}/switchover", TRUE, "") \
+    X("status", GET, "/status", FALSE, "scenario")                               \
+    X("plan.list", GET, "/plans", FALSE, "scenario")                             \
+    X("plan.show", GET, "/plans/{plan}", FALSE, "")                              \
+    X("event.list", GET, "/events", FALSE, "after,scenario,host,since,limit,wait_ms")
+
+typedef struct {
+    const char *operation;
+    HttpMethod method;
+    const char *path;
+    gboolean has_body;      /* a JSON object must come; FALSE: none may */
+    const char *query_keys; /* comma-separated, each at most once */
+} ApiRoute;
+
+/* NULL past the last. */
+const ApiRoute *api_route_at(guint index);
+const ApiRoute *api_route_by_name(const char *operation);
+
+/* The route of a decoded @path (with API_PREFIX) and a new table of its
+ * parameters (char * -> char *). NULL with @error NOT_FOUND, and *@ret_allow
+ * then set (caller frees) if the path is known with other methods only. */
+const ApiRoute *api_route_match(HttpMethod method, const char *path, GHashTable **ret_parameters,
+                                char **ret_allow, GError **error);
+
+/* Decode `a=1&b=2` into a new table, allowing only @route's keys. NULL with @error
+ * USAGE for an unknown or repeated key and for what is not UTF-8 text. */
+GHashTable *api_route_query(const ApiRoute *route, const char *query, GError **error);
+
+/* The reverse, for clients: API_PREFIX, the path with its parameters in order
+ * (NULL-ended, percent-encoded here), no query. The caller frees. */
+char *api_route_url(const ApiRoute *route, const char *const *parameters);

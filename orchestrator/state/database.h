@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* database - what the controller remembers, in one SQLite file.
+ *
+ * Three phases. database_open() checks the file and may take a while; then the
+ * database_load_…() functions read what was there, still on the caller's thread;
+ * then database_start() hands the file to its one writer thread, and from there
+ * on everything is asynchronous: a set of changes is submitted, and @on_durable
+ * comes on the loop when all of it is on the disk, or none of it. The loop acts
+ * only then. No SQL outside this folder; documents go in and out as JSON. */
+#pragma once
+
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+#include <jansson.h>
+#include <uv.h>
+
+/* The file's format; a newer one is refused and left alone, an older one is
+ * upgraded after a copy was kept beside it (PATH.format-N). */
+#define DATABASE_FORMAT 1
+/* Older events are forgotten. */
+#define DATABASE_EVENTS_KEPT 100000
+
+typedef struct Database Database;
+
+/* Open or create the file, check its integrity, and begin a new incarnation,
+ * durably. NULL with @error: BUSY if another process has it, CORRUPT if it is
+ * not what we wrote (the file is left alone), REFUSED for a newer format, IO,
+ * NO_SPACE or DENIED from the file system. */
+Database *database_open(const char *path, GError **error);
+
+/* Made at the first open, never changed. */
+Id database_controller(const Database *db);
+/* 1, 2, … one for each open. */
+guint64 database_incarnation(const Database *db);
+
+/* Before database_start(). New arrays, in order of name (of creation for plans),
+ * or NULL with @error: hosts and scenarios as they were put; unfinished plans as
+ * {"plan": document, "journal": [document…]}. */
+json_t *database_load_hosts(Database *db, GError **error);
+json_t *database_load_scenarios(Database *db, GError **error);
+json_t *database_load_plans(Database *db, GError **error);
+
+/* Give the file to the writer thread. */
+void database_start(Database *db, uv_loop_t *loop);
+
+/* A set of changes that becomes durable as one. */
+typedef struct DatabaseChanges DatabaseChanges;
+
+DatabaseChanges *database_changes_new(void);
+void database_changes_free(DatabaseChanges *changes);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DatabaseChanges, database_changes_free)
+
+/* Documents are objects, borrowed and written out at once. put = insert or replace. */
+void database_put_host(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
+void database_delete_host(DatabaseChanges *changes, Id id);
+void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
+void database_delete_scenario(DatabaseChanges *changes, Id id);
+/* @scenario may be nil. A finished plan stays to be shown, and is not loaded again. */
+void database_put_plan(DatabaseChanges *changes, Id id, Id scenario, gboolean finished, const json_t *doc);
+/* Append to a plan's journal, after everything that is there. */
+void database_add_journal(DatabaseChanges *changes, Id plan, const json_t *doc);
+/* @doc gets its "sequence" on the way: database_next_sequence() at submission, then rising by one. */
+void database_add_event(DatabaseChanges *changes, const char *scenario, const char *host, const json_t *doc);
+
+/* The sequence number that the next submitted event will have. */
+guint64 database_next_sequence(const Database *db);
+
+/* @error NULL: durable. EXISTS: another host or scenario has that name. NO_SPACE: nothing
+ * was changed, a later submission may work. IO: the file is lost to this process, every
+ * further submission fails the same way (a failed fsync never gets a second try). */
+typedef void (*DatabaseDone)(const GError *error, void *user);
+
+/* Takes @changes. Submissions become durable in order; callbacks come in order. */
+void database_submit(Database *db, DatabaseChanges *changes, DatabaseDone on_durable, void *user);
+
+/* Answers come on the loop, after everything submitted before the question.
+ * @rows is an array, NULL if @error; borrowed. */
+typedef void (*DatabaseRows)(const json_t *rows, const GError *error, void *user);
+
+typedef struct {
+    guint64 after;        /* events with a larger sequence */
+    gint64 since_wall_ms; /* 0: any */
+    const char *scenario; /* NULL: any */
+    const char *host;     /* NULL: any */
+    guint limit; /* 0: 1000. With @after 0 the newest so many, else the oldest; rising order always */
+} DatabaseEventFilter;
+
+void database_query_events(Database *db, const DatabaseEventFilter *filter, DatabaseRows on_rows, void *user);
+
+/* Newest first, without journals; @scenario nil: all. */
+void database_query_plans(Database *db, Id scenario, guint limit, DatabaseRows on_rows, void *user);
+
+/* One {"plan", "journal"}, or an empty array. */
+void database_query_plan(Database *db, Id id, DatabaseRows on_rows, void *user);
+
+/* Do what was submitted, end the thread, close the file, free. Callbacks still come;
+ * @on_closed (may be NULL) is the last. Before database_start() it frees at once. */
+void database_close(Database *db, void (*on_closed)(void *user), void *user);
