@@ -10,23 +10,26 @@
 #include <glib.h>
 
 /*    code          name on the wire  exit  HTTP */
-#define US_ERROR_CODES(X)                                                                    \
-    X(FAILED, "failed", 1, 500)           /* it was tried and did not work */                \
-    X(USAGE, "usage", 2, 400)             /* the request itself is wrong */                  \
-    X(VERIFY, "verify", 3, 422)           /* verification found errors */                    \
-    X(REFUSED, "refused", 4, 409)         /* would be unsafe in this state */                \
-    X(UNREACHABLE, "unreachable", 5, 502) /* host, libvirtd or controller does not answer */ \
-    X(DENIED, "denied", 6, 403)           /* not allowed: certificate, token, owner */       \
-    X(TIMEOUT, "timeout", 7, 504)         /* a deadline passed */                            \
-    X(NOT_FOUND, "not-found", 1, 404)     /* no such thing */                                \
-    X(EXISTS, "exists", 4, 409)           /* there already */                                \
-    X(BUSY, "busy", 4, 409)               /* somebody else's job or lock; try again later */ \
-    X(CANCELLED, "cancelled", 1, 409)     /* given up on request */                          \
-    X(UNSUPPORTED, "unsupported", 4, 422) /* this disk, device or version cannot do it */    \
-    X(PROTOCOL, "protocol", 1, 502)       /* the peer broke the protocol */                  \
-    X(CORRUPT, "corrupt", 1, 500)         /* a file of ours is not what we wrote */          \
-    X(IO, "io", 1, 500)                   /* the file system or a socket failed */           \
-    X(NO_SPACE, "no-space", 1, 507)       /* a file system is full */
+#define US_ERROR_CODES(X)                                                                     \
+    X(FAILED, "failed", 1, 500)           /* it was tried and did not work */                 \
+    X(USAGE, "usage", 2, 400)             /* the request itself is wrong */                   \
+    X(VERIFY, "verify", 3, 422)           /* verification found errors */                     \
+    X(REFUSED, "refused", 4, 409)         /* would be unsafe in this state */                 \
+    X(UNREACHABLE, "unreachable", 5, 502) /* host, libvirtd or controller does not answer */  \
+    X(DENIED, "denied", 6, 403)           /* not allowed: certificate, token, owner */        \
+    X(TIMEOUT, "timeout", 7, 504)         /* a deadline passed */                             \
+    X(NOT_FOUND, "not-found", 1, 404)     /* no such thing */                                 \
+    X(EXISTS, "exists", 4, 409)           /* there already */                                 \
+    X(BUSY, "busy", 4, 409)               /* somebody else's job or lock; try again later */  \
+    X(CANCELLED, "cancelled", 1, 409)     /* given up on request */                           \
+    X(UNSUPPORTED, "unsupported", 4, 422) /* this disk, device or version cannot do it */     \
+    X(PROTOCOL, "protocol", 1, 502)       /* the peer broke the protocol */                   \
+    X(CORRUPT, "corrupt", 1, 500)         /* a file of ours is not what we wrote */           \
+    X(IO, "io", 1, 500)                   /* the file system or a socket failed */            \
+    X(NO_SPACE, "no-space", 1, 507)       /* a file system is full */                         \
+    X(TRACKING_LOST, "tracking-lost", 1,                                                      \
+      500)                    /* what changed is not known any more: send everything again */ \
+    X(STUCK, "stuck", 1, 500) /* libvirt lost a job and holds the VM locked */
 
 typedef enum {
 #define X(code, wire, exit, http) US_ERROR_##code,

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* capture - one VM of this host, as the thread that replicates it sees it.
+ *
+ * Blocking, for a worker thread: every call may take as long as libvirtd does.
+ * The connection is the worker's own, and never has two calls in flight. What
+ * a running VM has changed since an instant is known by a checkpoint of ours,
+ * named `understudy-` and the generation's UUID; the reading itself is cut.h's.
+ *
+ * Nothing that is not ours is ever touched: checkpoints by their name, jobs by
+ * their socket, files by their folder and name.
+ *
+ * Besides the usual codes: TRACKING_LOST means that a checkpoint cannot tell
+ * any more what changed since (send everything again), STUCK that libvirtd
+ * lost a job and holds the VM locked (job.h), BUSY that somebody else works on
+ * it, NOT_FOUND that the VM or checkpoint is gone, UNREACHABLE that the
+ * connection is dead: make a new Capture on a new one and capture_recover(). */
+#pragma once
+
+#include "vmconnect/base/id.h"
+#include "vmconnect/capture/disk.h"
+
+#include <glib.h>
+#include <libvirt/libvirt.h>
+
+typedef struct {
+    const char *nbd_dir;     /* jobs' sockets; QEMU's user must be able to bind there */
+    const char *scratch_dir; /* local file system, no quota (STORAGE: guest first) */
+    const char *run_dir;     /* ours alone: sockets of the reader of a VM that is off */
+    guint64 scratch_bytes;   /* what a job may put there; its warning is armed at a quarter. 0: not armed */
+} CaptureSettings;
+
+typedef enum {
+    CAPTURE_OFF,
+    CAPTURE_RUNNING,         /* also while the guest is paused by its user: it can be cut */
+    CAPTURE_PAUSED_IO_ERROR, /* scratch or image full: end the job, then resume */
+    CAPTURE_ENDING,          /* shutting down, dying, crashed: neither kind of cut is possible; look again */
+} CaptureState;
+
+typedef struct Capture Capture;
+
+/* The VM with UUID @vm. @conn and the strings of @settings must outlive it.
+ * NULL with @error: NOT_FOUND, UNREACHABLE, or USAGE for folders whose socket
+ * paths would be too long. Does not look yet. */
+Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings, GError **error);
+void capture_free(Capture *c);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Capture, capture_free)
+
+/* Ask libvirt anew: state, name, definition, disks and their sizes. The rest
+ * of these answer from the newest look, and borrow until the next one. */
+gboolean capture_look(Capture *c, GError **error);
+CaptureState capture_state(const Capture *c);
+const char *capture_name(const Capture *c);
+const char *capture_definition(const Capture *c); /* inactive XML, with secrets: never to be shown */
+const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones only */
+
+/* Why the VM cannot be protected, one sentence per reason (of char *), empty
+ * when it can; @ret_remarks (may be NULL): what the operator should know
+ * although it can. The caller frees both with g_ptr_array_unref(). */
+GPtrArray *capture_problems(const Capture *c, GPtrArray **ret_remarks);
+
+/* First thing on a new connection: end a job of ours that a dead predecessor
+ * left, and remove leftovers of our jobs of this VM. STUCK, or UNREACHABLE. */
+gboolean capture_recover(Capture *c, GError **error);
+
+/* Our checkpoints, oldest first (GArray of Id). The caller unrefs. */
+GArray *capture_checkpoints(Capture *c, GError **error);
+
+/* Remember changes from now on, without a job. Running: one libvirt
+ * transaction over all replicated disks. Off: a bitmap is added to each image
+ * (it is locked for some 10 ms, in which a start of the VM would fail) and
+ * announced to libvirt, so that tracking is there at the first write after the
+ * next start. EXISTS if it is there already. */
+gboolean capture_create_checkpoint(Capture *c, Id id, GError **error);
+
+/* Forget. One that is inconsistent is removed from libvirt's list alone. No
+ * error when it is not there. Off: bitmaps are taken out of the images, too. */
+gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
+
+/* The checkpoint as libvirt has it, to be kept where it survives an
+ * `undefine`; and re-announcing it from that text. libvirt checks against the
+ * images that the bitmaps are there (running VM): TRACKING_LOST if not. */
+char *capture_checkpoint_xml(Capture *c, Id id, GError **error);
+gboolean capture_redefine(Capture *c, const char *checkpoint_xml, GError **error);
+
+/* Bytes that a cut since checkpoint @since would read now, by libvirt's
+ * estimate: no job, nothing is held up. One value per disk of capture_disks(),
+ * in @ret_bytes[n]; G_MAXUINT64 for a disk that @since does not cover (added
+ * later: it must be read whole). Also the health check: TRACKING_LOST when
+ * any bitmap is broken, NOT_FOUND without such a checkpoint, REFUSED unless running. */
+gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cut - all disks of a VM at one instant, open for reading until it is ended.
+ *
+ * Of a running VM: a libvirt backup job in pull mode. It holds up snapshots,
+ * saves and other tools and fills scratch, so it lasts seconds, and what is
+ * larger is read in several cuts (slices): each lists what it will read with
+ * cut_dirty() or from its caller's own list. Of a VM that is off: its images,
+ * opened so that the user can start it at any moment; what was read counts
+ * only if cut_still_valid() says so at the end.
+ *
+ * Any failure: free the cut. The job ends at once, and both checkpoints, the
+ * old one and the new one, stay until the standby has named its tip. */
+#pragma once
+
+#include "vmconnect/base/extents.h"
+#include "vmconnect/base/id.h"
+#include "vmconnect/capture/capture.h"
+#include <glib.h>
+
+typedef struct NbdDisk NbdDisk; /* vmconnect/image/nbd.h */
+
+/* What is wanted of one disk. A replicated disk that is not listed is not read. */
+typedef struct {
+    const char *target;
+    Id since;                 /* our checkpoint; nil: the whole disk counts as changed */
+    guint64 since_size_bytes; /* its size where this lands: what lies beyond counts as changed */
+} CutWish;
+
+typedef struct {
+    const char *target;
+    guint64 size_bytes; /* at the cut */
+    gboolean whole;     /* since was nil */
+} CutDisk;
+
+typedef struct Cut Cut;
+
+/* Cut now. @checkpoint (nil: none) is created over all replicated disks in the
+ * same instant. REFUSED, with who does what, for a state that cannot be cut;
+ * BUSY; TRACKING_LOST; STUCK; NO_SPACE. On failure no job is left, and
+ * @checkpoint is there or not (ask; it is harmless). */
+gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cut **ret_cut, GError **error);
+
+/* End at once; returns when libvirt would take the next job. An error says
+ * that the job may still be there (job_end_ours() by somebody else); the cut
+ * is freed in any case. cut_free() does the same and drops the error. */
+gboolean cut_end(Cut *cut, GError **error);
+void cut_free(Cut *cut);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cut, cut_free)
+
+/* Steady and wall clock just before the cut was asked for. */
+gint64 cut_asked_at_ms(const Cut *cut);
+gint64 cut_asked_at_wall_ms(const Cut *cut);
+gboolean cut_is_offline(const Cut *cut);
+
+guint cut_disk_count(const Cut *cut);
+const CutDisk *cut_disk(const Cut *cut, guint disk); /* in the order of the wishes */
+
+/* What changed since the wish's checkpoint; everything for a whole disk.
+ * Within [0, size_bytes), at the bitmap's granularity (64 KiB as a rule). */
+Extents *cut_dirty(Cut *cut, guint disk, GError **error);
+
+/* Divide @ranges by what the image holds: @ret_data must be read, @ret_zero
+ * reads as zeros. Asked of these ranges alone, never of the whole disk. */
+gboolean cut_split(Cut *cut, guint disk, const Extents *ranges, Extents **ret_data, Extents **ret_zero,
+                   GError **error);
+
+/* The connection for reading @disk's data, for as many requests at once as it
+ * bears; it carries nothing else. The cut's. */
+NbdDisk *cut_reader(Cut *cut, guint disk);
+
+/* Bytes this job has in scratch on disk (0 offline). Cheap: a stat per disk. */
+guint64 cut_scratch_used(const Cut *cut);
+
+/* Is what was read still the truth of one instant? Asked after the last read.
+ * Running: the job is still there and ours. Off: the VM was off all the time
+ * and nobody wrote into an image. CANCELLED with the reason if not. */
+gboolean cut_still_valid(Cut *cut, GError **error);
