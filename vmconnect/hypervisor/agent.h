@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent - the guest's agent, with deadlines, as far as we need it.
+ *
+ * For worker threads. A guest without an agent, or with a dead one, is an
+ * ordinary answer (UNSUPPORTED, TIMEOUT), never a failure of protection. */
+#pragma once
+
+#include "vmconnect/hypervisor/virt_error.h"
+
+#include <glib.h>
+
+#define AGENT_FREEZE_MAX_MS 2000
+
+gboolean agent_ping(virDomainPtr dom, gint64 timeout_ms, GError **error);
+
+/* What the guest calls itself; the caller frees. */
+char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error);
+
+/* Freeze all file systems. A mark in @run_folder, made durable for this boot
+ * before the freeze and taken away by agent_thaw(), tells the rescuer whom it
+ * must thaw should we die. The caller thaws within AGENT_FREEZE_MAX_MS. */
+gboolean agent_freeze(virDomainPtr dom, const char *run_folder, guint *ret_frozen, GError **error);
+
+/* Thaw, also when not frozen. The mark goes only when the agent said yes. */
+gboolean agent_thaw(virDomainPtr dom, const char *run_folder, GError **error);
+
+/* TRUE if the mark of @dom is there. */
+gboolean agent_is_marked(virDomainPtr dom, const char *run_folder);

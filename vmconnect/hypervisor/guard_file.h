@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guard_file - who may start a protected VM here, durably, and what the start hook reads.
+ *
+ * For each protected VM one small file says scenario, reign, role. Beside it, in
+ * /run, the engine leaves a permit bound to this boot: "I have looked since
+ * this host came up, and this VM is ours to run". With the role active and a
+ * permit users start and stop their VM as ever, also while the engine is down;
+ * after a boot nothing starts before the engine has looked.
+ *
+ * To stop being active: guard_write() with standby (or the journal open) first,
+ * permit_remove() second. Every state in between refuses. */
+#pragma once
+
+#include "vmconnect/base/generation.h"
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+
+#define GUARD_FOLDER "/var/lib/understudy/engine/guard"
+#define PERMIT_FOLDER "/run/understudy/engine/permit"
+#define GUARD_MAX_BYTES 4096
+
+typedef enum { GUARD_ACTIVE, GUARD_STANDBY } GuardRole;
+
+typedef struct {
+    Id vm;
+    char *scenario;
+    Reign reign;
+    GuardRole role;
+    gboolean journal_open; /* a risky change is under way: no start may come between */
+    gboolean autostart;    /* what the user had; libvirt's own is off while protected */
+} Guard;
+
+void guard_free(Guard *g);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guard, guard_free)
+
+/* Text with a format line and a SHA-256 of the rest, so that a torn or damaged
+ * file is CORRUPT, and a newer format UNSUPPORTED, never something else. */
+char *guard_encode(const Guard *g);
+Guard *guard_decode(const char *text, gsize len, GError **error);
+
+/* @folder: GUARD_FOLDER outside tests. Durable when it returns. */
+gboolean guard_write(const char *folder, const Guard *g, GError **error);
+gboolean guard_remove(const char *folder, Id vm, GError **error);
+/* NOT_FOUND: unprotected. CORRUPT also when the file speaks of another VM. */
+Guard *guard_read(const char *folder, Id vm, GError **error);
+/* All of them, of Guard *; a file that cannot be read is an error of the whole. */
+GPtrArray *guard_list(const char *folder, GError **error);
+
+/* @folder: PERMIT_FOLDER outside tests; @boot_id of guard_boot_id(). */
+gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
+gboolean permit_remove(const char *folder, Id vm, GError **error);
+
+/* The kernel's id of this boot. */
+gboolean guard_boot_id(Id *ret_id, GError **error);
+
+/* TRUE: @vm may start. FALSE with the sentence for the user in @error (REFUSED,
+ * CORRUPT, …). Reads two files, nothing else. */
+gboolean guard_judge(const char *guard_folder, const char *permit_folder, Id boot_id, Id vm, GError **error);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* job - whose backup job runs on a domain, and how to end ours.
+ *
+ * Our jobs are told by their NBD socket, which lies in our run folder; nothing
+ * else is ever aborted. For worker threads. */
+#pragma once
+
+#include "vmconnect/hypervisor/virt_error.h"
+
+#include <glib.h>
+
+typedef enum {
+    JOB_NONE,
+    JOB_OURS,
+    JOB_FOREIGN, /* another tool's backup, or another kind of job: wait */
+    JOB_STUCK,   /* libvirtd died in BackupBegin: the domain is locked until repaired */
+} JobKind;
+
+typedef struct {
+    JobKind kind;
+    char *socket;       /* of a backup job; NULL otherwise */
+    GPtrArray *scratch; /* of JobScratch *: the scratch files of a backup job */
+} Job;
+
+typedef struct {
+    char *target; /* vda */
+    char *path;   /* scratch file; NULL: not a file */
+    guint index;  /* for virDomainSetBlockThreshold: "vda[index]"; 0: not known */
+} JobScratch;
+
+/* What runs on @dom. @run_folder: an absolute path, ours. NULL with @error. */
+Job *job_probe(virDomainPtr dom, const char *run_folder, GError **error);
+
+/* The same from virDomainBackupGetXMLDesc()'s text; pure. */
+Job *job_parse(const char *xml, gsize len, const char *run_folder, GError **error);
+void job_free(Job *job);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Job, job_free)
+
+/* Abort the backup job if it is ours and wait until it is gone (libvirt returns
+ * from the abort before that). No job is no error; REFUSED: it is not ours;
+ * TIMEOUT: still there; BUSY with the remedy: JOB_STUCK. */
+gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, GError **error);
