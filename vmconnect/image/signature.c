@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/image/signature.h"
+
+#include "vmconnect/base/error.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+static gint64 ns(struct timespec t)
+{
+    return (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+gboolean signature_read(const char *path, Signature *ret_signature, GError **error)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return us_error_errno(error, errno, "cannot look at %s", path);
+    *ret_signature = (Signature){
+        .device = st.st_dev,
+        .inode = st.st_ino,
+        .size_bytes = (guint64)st.st_size,
+        .mtime_ns = ns(st.st_mtim),
+        .ctime_ns = ns(st.st_ctim),
+    };
+    return TRUE;
+}
+
+gboolean signature_equal(const Signature *a, const Signature *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size_bytes == b->size_bytes &&
+           a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+json_t *signature_to_json(const Signature *signature)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "device", (json_int_t)signature->device, "inode",
+                     (json_int_t)signature->inode, "size_bytes", (json_int_t)signature->size_bytes,
+                     "mtime_ns", (json_int_t)signature->mtime_ns, "ctime_ns",
+                     (json_int_t)signature->ctime_ns);
+}
+
+gboolean signature_from_json(const json_t *doc, Signature *ret_signature, GError **error)
+{
+    json_int_t device, inode, size, mtime, ctime;
+
+    if (!json_read(doc, "signature of a file", error, "{s:I, s:I, s:I, s:I, s:I}", "device", &device, "inode",
+                   &inode, "size_bytes", &size, "mtime_ns", &mtime, "ctime_ns", &ctime))
+        return FALSE;
+    /* Device and inode are opaque 64-bit patterns: a negative number is one of the upper half. */
+    *ret_signature = (Signature){(guint64)device, (guint64)inode, (guint64)size, mtime, ctime};
+    return TRUE;
+}

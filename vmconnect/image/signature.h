@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* signature - how a file looked when we last knew what was in it.
+ *
+ * Device, inode, size, mtime and ctime (ns). A difference means that somebody
+ * else may have written: doubt, never proof of either. */
+#pragma once
+
+#include "vmconnect/base/json.h"
+
+#include <glib.h>
+
+typedef struct {
+    guint64 device;
+    guint64 inode;
+    guint64 size_bytes;
+    gint64 mtime_ns;
+    gint64 ctime_ns;
+} Signature;
+
+gboolean signature_read(const char *path, Signature *ret_signature, GError **error);
+gboolean signature_equal(const Signature *a, const Signature *b);
+
+/* {"device", "inode", "size_bytes", "mtime_ns", "ctime_ns"}; reading refuses anything else (USAGE). */
+json_t *signature_to_json(const Signature *signature);
+gboolean signature_from_json(const json_t *doc, Signature *ret_signature, GError **error);
