@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/policy.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <string.h>
+
+#define FORMAT 1
+#define MAX_BYTES (64u << 20)
+#define MIN_INTERVAL_MS 250
+#define MIN_SCRATCH_BYTES (1u << 20)
+
+struct Policy {
+    char *path;
+    GHashTable *active;  /* Id (in the role) -> ActiveRole */
+    GHashTable *standby; /* Id (in the role) -> StandbyRole */
+};
+
+static gboolean refuse(GError **error, const char *what, const char *why)
+{
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s: %s", what, why);
+    return FALSE;
+}
+
+/* --- roles ------------------------------------------------------------- */
+
+static GStrv strings_from_json(const json_t *list)
+{
+    g_autoptr(GStrvBuilder) out = g_strv_builder_new();
+
+    for (gsize i = 0; i < json_array_size(list); i++)
+        g_strv_builder_add(out, json_string_value(json_array_get(list, i)));
+    return g_strv_builder_end(out);
+}
+
+static gboolean all_strings(const json_t *list)
+{
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i)))
+            return FALSE;
+    return json_is_array(list);
+}
+
+static gboolean settings_from_json(const json_t *doc, ReplicationSettings *s, GError **error)
+{
+    json_int_t interval, scratch, bandwidth;
+    const char *compress, *freeze;
+
+    if (!json_read(doc, "policy", error, "{s:I, s:I, s:I, s:s, s:s}", "interval_ms", &interval,
+                   "scratch_bytes", &scratch, "bandwidth_bps", &bandwidth, "compress", &compress, "freeze",
+                   &freeze))
+        return FALSE;
+    if (interval < MIN_INTERVAL_MS || interval > G_MAXINT32)
+        return refuse(error, "policy", "interval_ms is below 250 or above 24 days");
+    if (scratch < MIN_SCRATCH_BYTES)
+        return refuse(error, "policy", "scratch_bytes is below 1 MiB");
+    if (bandwidth < 0)
+        return refuse(error, "policy", "bandwidth_bps is negative");
+    if (!g_strv_contains((const char *const[]){"auto", "never", "always", NULL}, compress))
+        return refuse(error, "policy", "compress is none of auto, never, always");
+    if (!g_strv_contains((const char *const[]){"never", "always", NULL}, freeze))
+        return refuse(error, "policy", "freeze is none of never, always");
+    s->interval_ms = interval;
+    s->scratch_bytes = (guint64)scratch;
+    s->bandwidth_bytes_per_s = (guint64)bandwidth;
+    s->compress = g_strdup(compress);
+    s->freeze = g_str_equal(freeze, "always");
+    return TRUE;
+}
+
+static json_t *settings_to_json(const ReplicationSettings *s)
+{
+    return json_pack("{s:I, s:I, s:I, s:s, s:s}", "interval_ms", (json_int_t)s->interval_ms, "scratch_bytes",
+                     (json_int_t)s->scratch_bytes, "bandwidth_bps", (json_int_t)s->bandwidth_bytes_per_s,
+                     "compress", s->compress, "freeze", s->freeze ? "always" : "never");
+}
+
+static gboolean peer_from_json(const json_t *doc, ActiveRole *role, GError **error)
+{
+    const char *id, *name;
+    json_t *addresses;
+
+    if (!json_read(doc, "standby", error, "{s:s, s:s, s:o}", "id", &id, "name", &name, "addresses",
+                   &addresses) ||
+        !id_parse(id, &role->standby, error))
+        return FALSE;
+    if (!all_strings(addresses) || json_array_size(addresses) == 0)
+        return refuse(error, "standby", "addresses is not a list of at least one HOST:PORT");
+    role->host = g_strdup(name);
+    role->addresses = strings_from_json(addresses);
+    return TRUE;
+}
+
+ActiveRole *active_role_from_json(const json_t *doc, GError **error)
+{
+    g_autoptr(ActiveRole) role = g_new0(ActiveRole, 1);
+    const char *vm, *scenario;
+    json_t *reign, *standby, *settings;
+    int paused = FALSE;
+
+    if (!json_read(doc, "active role", error, "{s:s, s:s, s:o, s:o, s:o, s?b}", "vm", &vm, "scenario",
+                   &scenario, "reign", &reign, "standby", &standby, "policy", &settings, "paused", &paused) ||
+        !id_parse(vm, &role->vm, error) || !reign_from_json(reign, &role->reign, error) ||
+        !peer_from_json(standby, role, error) || !settings_from_json(settings, &role->settings, error))
+        return NULL;
+    if (!*scenario) {
+        refuse(error, "active role", "the scenario has no name");
+        return NULL;
+    }
+    role->scenario = g_strdup(scenario);
+    role->paused = paused;
+    return g_steal_pointer(&role);
+}
+
+static json_t *strings_to_json(char *const *list)
+{
+    json_t *out = json_array();
+
+    for (; *list; list++)
+        json_array_append_new(out, json_string(*list));
+    return out;
+}
+
+json_t *active_role_to_json(const ActiveRole *role)
+{
+    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o}, s:o, s:b}", "vm", ID_TEXT(role->vm), "scenario",
+                     role->scenario, "reign", reign_to_json(role->reign), "standby", "id",
+                     ID_TEXT(role->standby), "name", role->host, "addresses",
+                     strings_to_json(role->addresses), "policy", settings_to_json(&role->settings), "paused",
+                     role->paused);
+}
+
+void active_role_free(ActiveRole *role)
+{
+    if (!role)
+        return;
+    g_free(role->scenario);
+    g_free(role->host);
+    g_strfreev(role->addresses);
+    g_free(role->settings.compress);
+    g_free(role);
+}
+
+static gboolean all_string_values(json_t *map)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(map))
+        return FALSE;
+    json_object_foreach(map, key, value) if (!json_is_string(value)) return FALSE;
+    return TRUE;
+}
+
+StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
+{
+    g_autoptr(StandbyRole) role = g_new0(StandbyRole, 1);
+    const char *vm, *scenario, *name, *active;
+    json_t *reign, *networks;
+    int newest, hourly;
+
+    if (!json_read(doc, "standby role", error, "{s:s, s:s, s:s, s:o, s:{s:s}, s:o, s:{s:i, s:i}}", "vm", &vm,
+                   "scenario", &scenario, "name", &name, "reign", &reign, "active", "id", &active, "networks",
+                   &networks, "retain", "newest", &newest, "hourly", &hourly) ||
+        !id_parse(vm, &role->vm, error) || !id_parse(active, &role->active, error) ||
+        !reign_from_json(reign, &role->reign, error))
+        return NULL;
+    if (!*scenario || !*name || !all_string_values(networks) || newest < 1 || hourly < 0) {
+        refuse(error, "standby role",
+               "a name is empty, networks is not a map of names, or retain is below 1");
+        return NULL;
+    }
+    role->scenario = g_strdup(scenario);
+    role->name = g_strdup(name);
+    role->networks = json_deep_copy(networks);
+    role->keep_newest = (guint)newest;
+    role->keep_hourly = (guint)hourly;
+    return g_steal_pointer(&role);
+}
+
+json_t *standby_role_to_json(const StandbyRole *role)
+{
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:O, s:{s:i, s:i}}", "vm", ID_TEXT(role->vm), "scenario",
+                     role->scenario, "name", role->name, "reign", reign_to_json(role->reign), "active", "id",
+                     ID_TEXT(role->active), "networks", role->networks, "retain", "newest",
+                     (int)role->keep_newest, "hourly", (int)role->keep_hourly);
+}
+
+void standby_role_free(StandbyRole *role)
+{
+    if (!role)
+        return;
+    g_free(role->scenario);
+    g_free(role->name);
+    json_decref(role->networks);
+    g_free(role);
+}
+
+/* --- the document ------------------------------------------------------ */
+
+static Policy *policy_new(const char *path)
+{
+    Policy *policy = g_new0(Policy, 1);
+
+    policy->path = g_strdup(path);
+    policy->active = g_hash_table_new_full(id_hash, id_equal_func, NULL, (GDestroyNotify)active_role_free);
+    policy->standby = g_hash_table_new_full(id_hash, id_equal_func, NULL, (GDestroyNotify)standby_role_free);
+    return policy;
+}
+
+void policy_free(Policy *policy)
+{
+    if (!policy)
+        return;
+    g_hash_table_destroy(policy->active);
+    g_hash_table_destroy(policy->standby);
+    g_free(policy->path);
+    g_free(policy);
+}
+
+static gboolean read_roles(Policy *policy, const json_t *active, const json_t *standby, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(active); i++) {
+        ActiveRole *role = active_role_from_json(json_array_get(active, i), error);
+
+        if (!role)
+            return FALSE;
+        policy_set_active(policy, role);
+    }
+    for (gsize i = 0; i < json_array_size(standby); i++) {
+        StandbyRole *role = standby_role_from_json(json_array_get(standby, i), error);
+
+        if (!role)
+            return FALSE;
+        policy_set_standby(policy, role);
+    }
+    return TRUE;
+}
+
+static gboolean policy_read(Policy *policy, const char *text, gsize len, GError **error)
+{
+    json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
+    json_t *active, *standby;
+    int format;
+
+    if (!doc || !json_read(doc, "policy file", error, "{s:i*}", "format", &format))
+        return FALSE;
+    if (format > FORMAT) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED,
+                    "written by a newer version (format %d, this one knows %d)", format, FORMAT);
+        return FALSE;
+    }
+    return json_read(doc, "policy file", error, "{s:i, s:o, s:o}", "format", &format, "active", &active,
+                     "standby", &standby) &&
+           read_roles(policy, active, standby, error);
+}
+
+Policy *policy_load(const char *path, GError **error)
+{
+    g_autoptr(Policy) policy = policy_new(path);
+    g_autoptr(GError) why = NULL;
+    g_autofree char *text = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(path, &text, &len, &why)) {
+        if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+            return g_steal_pointer(&policy);
+        g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+        return NULL;
+    }
+    if (policy_read(policy, text, len, &why))
+        return g_steal_pointer(&policy);
+    g_set_error(
+        error, US_ERROR,
+        g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED) ? US_ERROR_UNSUPPORTED : US_ERROR_CORRUPT,
+        "%s: %s; nothing on this host is replicated until it is readable: put back a copy, or move it aside "
+        "and let the controller send its policy again",
+        path, why->message);
+    return NULL;
+}
+
+char *policy_text(const Policy *policy)
+{
+    json_t *active = json_array();
+    json_t *standby = json_array();
+    json_auto_t *doc = json_pack("{s:i, s:o, s:o}", "format", FORMAT, "active", active, "standby", standby);
+    GHashTableIter it;
+    gpointer role;
+
+    g_hash_table_iter_init(&it, policy->active);
+    while (g_hash_table_iter_next(&it, NULL, &role))
+        json_array_append_new(active, active_role_to_json(role));
+    g_hash_table_iter_init(&it, policy->standby);
+    while (g_hash_table_iter_next(&it, NULL, &role))
+        json_array_append_new(standby, standby_role_to_json(role));
+    return json_text(doc);
+}
+
+const char *policy_path(const Policy *policy)
+{
+    return policy->path;
+}
+
+ActiveRole *policy_active(const Policy *policy, Id vm)
+{
+    return g_hash_table_lookup(policy->active, &vm);
+}
+
+StandbyRole *policy_standby(const Policy *policy, Id vm)
+{
+    return g_hash_table_lookup(policy->standby, &vm);
+}
+
+static GPtrArray *values(GHashTable *table)
+{
+    GPtrArray *out = g_ptr_array_new();
+    GHashTableIter it;
+    gpointer role;
+
+    g_hash_table_iter_init(&it, table);
+    while (g_hash_table_iter_next(&it, NULL, &role))
+        g_ptr_array_add(out, role);
+    return out;
+}
+
+GPtrArray *policy_actives(const Policy *policy)
+{
+    return values(policy->active);
+}
+
+GPtrArray *policy_standbys(const Policy *policy)
+{
+    return values(policy->standby);
+}
+
+void policy_set_active(Policy *policy, ActiveRole *role)
+{
+    g_hash_table_replace(policy->active, &role->vm, role);
+}
+
+void policy_set_standby(Policy *policy, StandbyRole *role)
+{
+    g_hash_table_replace(policy->standby, &role->vm, role);
+}
+
+void policy_forget_active(Policy *policy, Id vm)
+{
+    g_hash_table_remove(policy->active, &vm);
+}
+
+void policy_forget_standby(Policy *policy, Id vm)
+{
+    g_hash_table_remove(policy->standby, &vm);
+}
