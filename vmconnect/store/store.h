@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store - the standby's side of one VM: generations in, recovery points out.
+ *
+ * One folder per VM, named by its UUID and 0700: the ledger (ledger_file.h), one
+ * qcow2 file per layer, extent lists and definitions by content (blob.h). A
+ * storage daemon of its own writes the images; it dies with this process.
+ *
+ * Used by one thread and blocking, but for merging, which goes on in the storage
+ * daemon and is driven by store_pump() between two frames. It does not talk to a
+ * peer and does not decide what is sent.
+ *
+ * Happy path:  store_open → store_attach → { store_begin → write to store_disk()
+ * → [store_slice …] → store_seal }… ; store_pump whenever store_fd is readable or
+ * store_timeout_ms has passed.
+ *
+ * On any error of a write, of store_slice or store_seal the generation is lost:
+ * call store_discard (store_slice and store_seal have done it themselves). The
+ * tip is untouched, and the next store_begin makes good what it can: a new
+ * storage daemon, a new overlay. Errors say what an operator has to do. */
+#pragma once
+
+#include "vmconnect/base/extents.h"
+#include "vmconnect/base/generation.h"
+#include "vmconnect/store/retention.h"
+
+#include <glib.h>
+
+typedef struct Store Store;
+typedef struct NbdDisk NbdDisk;
+
+typedef struct {
+    const char *dir;     /* the VM's folder; made if it is not there */
+    const char *run_dir; /* an existing folder for the storage daemon's sockets, of this VM alone */
+    Id vm;
+    RetentionPolicy retain;
+} StoreOptions;
+
+/* Open the folder and recover: cut off a torn ledger, finish or restart a merge,
+ * repair headers, remove leftovers of ours, start the storage daemon. @options and
+ * what it points to are copied.
+ * NULL with @error: CORRUPT (ledger or an image is not what was written; nothing is
+ * deleted), UNSUPPORTED (written by a newer version), BUSY (another process has
+ * it), NO_SPACE, IO. */
+Store *store_open(const StoreOptions *options, GError **error);
+/* End the storage daemon. Sealed generations and slices stay; the rest is a leftover. */
+void store_close(Store *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_close)
+
+void store_set_retention(Store *store, RetentionPolicy policy);
+
+/* The newest sealed generation (without definition), or NULL; borrowed until the next call that changes it. */
+const Generation *store_tip(const Store *store);
+/* Wall clock up to which the tip is known to be the truth: its cut, or the last store_confirm. 0 without a tip. */
+gint64 store_truth_ms(const Store *store);
+
+/* ---- receiving ---- */
+
+/* One pass over a disk's data: what was read counts from `since` (nil: everything
+ * is read), and what changes after it was read is in `guard`. */
+typedef struct {
+    Id since;
+    Id guard;
+} StorePass;
+
+/* A disk's list of ranges, as an argument or a result. */
+typedef struct {
+    char *target;
+    Extents *extents;
+} StoreExtents;
+
+/* An unsealed generation that survived, to be gone on with. */
+typedef struct {
+    Generation *generation; /* as it was begun */
+    StorePass pass;
+    GArray *has; /* of StoreExtents: what its overlays hold, as of this pass */
+} StorePartial;
+
+/* NULL if nothing can be gone on with; borrowed until the next call that changes it. */
+const StorePartial *store_partial(const Store *store);
+
+/* From here on only (@reign, @session) may speak; durable. What older sessions left
+ * unsealed is discarded, unless it is a partial. Name the tip to the peer only after this.
+ * REFUSED: an older reign, another of the same number, a session that is not
+ * newer, or this store is promoted. */
+gboolean store_attach(Store *store, Reign reign, guint64 session, GError **error);
+
+/* Make ready for writing @g. `parent` must be the tip (nil: there is none),
+ * `since` nil, the tip, or an ancestor of it in the same reign. A disk new here is an
+ * empty chain of its own, one no longer named ends; a changed size is a new export.
+ * If @g is the partial's generation with the same disks, it goes on; any other
+ * unsealed generation is discarded.
+ * REFUSED: not this session, wrong parent, since or reign, chain full (store_room).
+ * CORRUPT, NO_SPACE, IO as store_open. */
+gboolean store_begin(Store *store, guint64 session, const Generation *g, GError **error);
+
+/* Where @target's data of the begun generation goes: zeros as WRITE_ZEROES, never
+ * TRIM. NULL if nothing is begun or there is no such disk. Borrowed until seal,
+ * discard or attach. */
+NbdDisk *store_disk(Store *store, const char *target);
+
+/* Make what was written durable and record that the overlays have @has (all of
+ * it in this pass, not only what is new; one entry per disk). */
+gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreExtents *has, guint n,
+                     GError **error);
+
+/* Make @g the tip: flush, fsync, ledger. @g is what was begun, completed by cut_at,
+ * sequence, since and definition; @changed lists per disk what differs from the
+ * parent (a superset is right). On success `sealed_at_ms` is in store_tip(). A
+ * failed flush or fsync is never tried again: the generation is gone, the
+ * storage daemon starts anew, the error names the file system. */
+gboolean store_seal(Store *store, guint64 session, const Generation *g, const StoreExtents *changed, guint n,
+                    GError **error);
+
+/* Give up what is begun, partial or not; nothing begun is no error. The ledger is
+ * told if it knew. Errors leave the store usable: store_begin tries again. */
+gboolean store_discard(Store *store, GError **error);
+
+/* Record that generation @tip, which must be the tip, was still the truth at @at_ms (wall clock). */
+gboolean store_confirm(Store *store, guint64 session, Id tip, gint64 at_ms, GError **error);
+
+typedef enum {
+    STORE_ROOM_FREE,
+    STORE_ROOM_SLOW, /* 48 files in some chain: cut less often */
+    STORE_ROOM_NONE, /* 64: store_begin refuses until something is merged */
+} StoreRoom;
+
+/* @ret_why (may be NULL): NULL when free, else a sentence; the caller frees. */
+StoreRoom store_room(const Store *store, char **ret_why);
+
+/* ---- merging ---- */
+
+/* For poll(): a descriptor that becomes readable (POLLIN), -1 for none, and the
+ * time until store_pump() should be called anyway, -1 for never, 0 for now. */
+int store_fd(const Store *store);
+int store_timeout_ms(const Store *store);
+
+/* Take one bounded step: prepare the next overlay, start, watch or finish a merge.
+ * FALSE with @error: that went wrong and is tried again later; receiving goes on. Log it. */
+gboolean store_pump(Store *store, GError **error);
+
+/* ---- readers ---- */
+
+/* The files of one disk, top to bottom, all of them qcow2. */
+typedef struct {
+    char *target;
+    guint64 size_bytes;
+    GPtrArray *files; /* of char *, absolute paths */
+} StoreFiles;
+
+void store_files_free(StoreFiles *files);
+
+typedef struct StoreLease StoreLease;
+
+/* Keep everything that point @generation reads from as it is until released. A
+ * merge in the way is cancelled (and starts again afterwards). @ret_files: of
+ * StoreFiles *, with free function. NOT_FOUND for a point that is not kept.
+ * Leases are not durable: who reads beyond a restart takes them again. */
+StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error);
+void store_lease_release(Store *store, StoreLease *lease);
+
+/* Keep a point whatever retention says, durably. */
+gboolean store_pin(Store *store, Id generation, gboolean pinned, GError **error);
+
+typedef struct {
+    Generation *generation; /* without definition */
+    gboolean pinned;
+    guint64 changed_bytes; /* since the point before it */
+} StorePoint;
+
+/* Newest first; of StorePoint *, with free function. */
+GPtrArray *store_points(const Store *store);
+
+/* The domain definition of a point, or NULL with @error. The caller frees. */
+char *store_definition(Store *store, Id generation, GError **error);
+
+/* What changed on @target in all points after @generation up to the tip. */
+Extents *store_changed_since(Store *store, Id generation, const char *target, GError **error);
+
+typedef struct {
+    guint files;
+    guint64 bytes; /* allocated on the file system */
+} StoreUsage;
+
+gboolean store_usage(const Store *store, StoreUsage *ret_usage, GError **error);
+
+/* ---- promotion ---- */
+
+/* Give @generation (nil: the tip) to a VM: a running merge is cancelled, waited for until
+ * @deadline_ms (clock_steady_ms) and then killed with the storage daemon; what is unsealed is
+ * discarded; a new empty overlay per disk is made and recorded. From then on the
+ * store receives nothing and touches no image. @ret_files: of StoreFiles *, the new
+ * overlay first. Asked again for the same point it answers the same; another: REFUSED. */
+gboolean store_promote(Store *store, Id generation, gint64 deadline_ms, GPtrArray **ret_files,
+                       GError **error);
+
+/* Take a promotion back whose VM has never run: its overlays are removed, the store
+ * receives again after store_attach. That it never ran is the caller's word. */
+gboolean store_demote(Store *store, GError **error);
+
+/* The point that was promoted, nil if none. */
+Id store_promoted(const Store *store);
+
+/* Remove everything of ours in the folder, and the folder if nothing else is in it; @store is
+ * closed in any case. REFUSED while promoted or a reader has a lease. */
+gboolean store_purge(Store *store, GError **error);
