@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* action - what a decision wants done; the list is carried out in its order.
+ *
+ * PERSIST comes before whatever relies on it: nothing after it may be begun
+ * until the record is durable. */
+#pragma once
+
+#include "orchestrator/core/event.h"
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef enum {
+    ACTION_PERSIST, /* make the state (protection) or @record (plan) durable */
+    ACTION_CALL,    /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
+    ACTION_PUBLISH, /* put @event on the list of events */
+    ACTION_VERIFY,  /* gather the facts of verify.h and answer with what it found */
+    ACTION_TELL,    /* a plan's news for the protection: @tell, durable before going on */
+} ActionKind;
+
+typedef struct Input Input;
+
+typedef struct {
+    ActionKind kind;
+    char *host;
+    const char *method; /* static */
+    json_t *params;
+    Id vm;
+    gint64 limit_ms; /* CALL: without an answer after this long it counts as unanswered */
+    Event *event;
+    json_t *record;
+    Input *tell;
+} Action;
+
+/* A GPtrArray of Action *, which it owns. */
+typedef GPtrArray ActionList;
+
+ActionList *action_list_new(void);
+void action_free(Action *a);
+
+void action_persist(ActionList *list, json_t *steal_record);
+void action_call(ActionList *list, const char *host, const char *method, Id vm, gint64 limit_ms,
+                 json_t *steal_params);
+void action_publish(ActionList *list, Event *steal_event);
+void action_verify(ActionList *list);
+void action_tell(ActionList *list, Input *steal_input);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* event - what the operator is told, as a catalogue.
+ *
+ * Code, severity, text and next step of an event stand in one table;
+ * docs/events.md is made from it (a test compares). In the templates
+ * {scenario}, {host}, {vm} and {why} are filled in by event_new(). Number and
+ * time are given by who keeps the list, not here. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+/*    code                severity */
+#define EVENT_CODES(X)                                                                                       \
+    X(SCENARIO_STARTED,   INFO,                                                                              \
+      "scenario '{scenario}' was started", NULL)                                                             \
+    X(SCENARIO_STOPPED,   SIGNIFICANT,                                                                       \
+      "scenario '{scenario}' was stopped: its VMs are no longer protected, their copies stay as they are",   \
+      "understudy run {scenario} protects them again")                                                       \
+    X(SCENARIO_PAUSED,    SIGNIFICANT,                                                                       \
+      "scenario '{scenario}' is paused: changes are remembered and not sent, its copies grow old",           \
+      "understudy continue {scenario}")                                                                      \
+    X(SCENARIO_CONTINUED, INFO,                                                                              \
+      "scenario '{scenario}' goes on: what changed meanwhile is sent", NULL)                                 \
+    X(VERIFY_FAILED,      ERROR,                                                                             \
+      "scenario '{scenario}' was not started: {why}",                                                        \
+      "understudy verify {scenario} lists every finding with its remedy")                                    \
+    X(SYNC_STARTED,       INFO,                                                                              \
+      "the first copy of '{vm}' on {host} is being made; until it is there {host} cannot take over", NULL)   \
+    X(SYNC_DONE,          SIGNIFICANT,                                                                       \
+      "'{vm}' has a complete copy on {host}, which can take over from now on", NULL)                         \
+    X(RESYNC_STARTED,     WARNING,                                                                           \
+      "the copy of '{vm}' on {host} is brought up again: {why}; its recovery points stay usable", NULL)      \
+    X(RESYNC_DONE,        SIGNIFICANT,                                                                       \
+      "the copy of '{vm}' on {host} is up to date again", NULL)                                              \
+    X(LAG_HIGH,           WARNING,                                                                           \
+      "the copy of '{vm}' on {host} is older than its interval allows: {why}",                               \
+      "look at the link and at the load of both hosts; understudy status {scenario} --watch")                \
+    X(LAG_OVER,           INFO,                                                                              \
+      "the copy of '{vm}' on {host} is young enough again", NULL)                                            \
+    X(COPY_LOST,          ERROR,                                                                             \
+      "'{vm}' has no usable copy on {host}: {why}",                                                          \
+      "a new one is made as soon as {host} answers; look at its storage")                                    \
+    X(VM_FAILED,          CRITICAL,                                                                          \
+      "'{vm}' cannot be protected any more without an operator: {why}",                                      \
+      "remove the cause, then understudy run {scenario}")                                                    \
+    X(VM_RECOVERED,       SIGNIFICANT,                                                                       \
+      "'{vm}' can be protected again", NULL)                                                                 \
+    X(ENGINE_REFUSED,     ERROR,                                                                             \
+      "the engine of {host} refused its part for '{vm}': {why}",                                             \
+      "remove the cause; it is asked again by itself")                                                       \
+    X(LINK_LOST,          WARNING,                                                                           \
+      "the engine of {host} does not answer the controller; replication goes on by itself if {host} lives",  \
+      "look at {host}, its network and the understudy-engine service")                                       \
+    X(LINK_BACK,          INFO,                                                                              \
+      "the engine of {host} answers again", NULL)                                                            \
+    X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
+      "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
+    X(VM_MOVED,           SIGNIFICANT,                                                                       \
+      "'{vm}' runs on {host}", NULL)                                                                         \
+    X(VM_STAYED,          WARNING,                                                                           \
+      "'{vm}' was not moved and stays on {host}: {why}",                                                     \
+      "remove the cause, then understudy switchover {scenario} --vm {vm}")                                   \
+    X(VM_BLOCKED,         CRITICAL,                                                                          \
+      "'{vm}' was given up by its old host and {host} could not start it: {why}",                            \
+      "remove the cause on {host}; the start is tried again by itself")                                      \
+    X(VM_DOWN,            CRITICAL,                                                                          \
+      "'{vm}' was not moved and could not be started again on {host}: {why}",                                \
+      "start it there: virsh start, after the cause is removed")                                             \
+    X(SWITCHOVER_DONE,    SIGNIFICANT,                                                                       \
+      "switchover of scenario '{scenario}' to {host} is done", NULL)                                         \
+    X(SWITCHOVER_FAILED,  ERROR,                                                                             \
+      "switchover of scenario '{scenario}' to {host} did not move every VM: {why}",                          \
+      "understudy status {scenario} shows which VM runs where")
+
+typedef enum {
+    EVENT_NONE,
+#define X(code, severity, text, next) EVENT_##code,
+    EVENT_CODES(X)
+#undef X
+} EventCode;
+
+/*    severity      as JSON         syslog level */
+#define EVENT_SEVERITIES(X)                                                                                  \
+    X(INFO,         "info",         6)                                                                       \
+    X(SIGNIFICANT,  "significant",  5)                                                                       \
+    X(WARNING,      "warning",      4)                                                                       \
+    X(ERROR,        "error",        3)                                                                       \
+    X(CRITICAL,     "critical",     2)
+
+typedef enum {
+#define X(severity, json, level) EVENT_##severity,
+    EVENT_SEVERITIES(X)
+#undef X
+} EventSeverity;
+
+typedef struct {
+    EventCode code;
+    char *scenario;
+    char *host; /* NULL: none */
+    char *vm;   /* its name; NULL: none */
+    char *text; /* filled in */
+    char *next; /* filled in; NULL: nothing needs doing */
+} Event;
+
+/* @scenario, @host, @vm, @why may be NULL if the template does not name them (a bug otherwise). */
+Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why);
+void event_free(Event *e);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Event, event_free)
+
+const char *event_code_name(EventCode code);
+EventSeverity event_severity(EventCode code);
+const char *event_severity_name(EventSeverity severity);
+int event_severity_syslog(EventSeverity severity);
+
+/* {"sequence", "at", "code", "severity", "scenario", "host", "vm", "text", "next"}; @at_ms is wall time. */
+json_t *event_to_json(const Event *e, guint64 sequence, gint64 at_ms);
+
+/* The catalogue as docs/events.md has it. The caller frees. */
+char *event_catalogue_text(void);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* news - what an engine says about the VMs it is active for.
+ *
+ * The "active" list of the engines' `status` message. Read leniently (a newer
+ * engine may say more than we know), but every figure that is used is checked:
+ * the engine is a peer. */
+#pragma once
+
+#include "orchestrator/core/states.h"
+#include "vmconnect/base/generation.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct {
+    Id id; /* nil: no tip */
+    guint64 term;
+    guint64 sequence;
+    char *cut_at;
+    char *sealed_at;
+} NewsTip;
+
+typedef struct {
+    char *host;
+    CopyState state;
+    gint64 lag_ms; /* -1: nothing is sealed yet */
+    char *why;     /* NULL: nothing is in the way */
+    gint64 done_bytes, total_bytes, sent_bytes, rate_bps, left_s; /* left_s -1: not known */
+    char *resync_reason;                                          /* NULL: none runs */
+    gint64 resync_compared_bytes, resync_sent_bytes;
+    NewsTip tip;
+} NewsCopy;
+
+typedef struct {
+    Id vm;
+    Reign reign;
+    char *guest;    /* alive | silent | off | unknown */
+    char *tracking; /* bitmap, … */
+    gint64 spool_bytes;
+    GPtrArray *copies; /* NewsCopy * */
+} News;
+
+News *news_new(Id vm);
+News *news_from_json(const json_t *item, GError **error);
+void news_free(News *n);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(News, news_free)
+
+/* The "active" list of a whole `status` document as News *; PROTOCOL if any item is not one. */
+GPtrArray *news_list_from_json(const json_t *status, GError **error);
+
+const NewsCopy *news_find(const News *n, const char *host);

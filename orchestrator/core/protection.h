@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* protection - decides what one running scenario should do next.
+ *
+ * Pure: no clock, socket, thread or file. Time, commands, answers and news come
+ * in as an Input; wishes go out as actions, which the controller carries out
+ * in order. What must survive a restart is protection_to_json(); everything
+ * else is learnt again from the engines.
+ *
+ * The way of a scenario: run -> verify both hosts -> each standby admits its
+ * VMs, then each active is told to protect them -> news move the copies'
+ * states. Engines hold their orders durably and go on without us, so a lost
+ * link changes what we know, not what they do; when it is back they are told
+ * everything again (every call may be repeated). */
+#pragma once
+
+#include "orchestrator/core/action.h"
+#include "orchestrator/core/news.h"
+#include "orchestrator/core/roster.h"
+#include "orchestrator/core/scenario.h"
+#include "orchestrator/core/states.h"
+
+/* What the operator wants; durable. */
+typedef enum { GOAL_STOPPED, GOAL_RUNNING, GOAL_PAUSED } Goal;
+
+/* One VM on one standby. */
+typedef struct {
+    char *host;
+    CopyState state;
+    char *why;         /* what hinders; NULL: nothing */
+    NewsCopy *last;    /* the active engine's last word; NULL: none since we started */
+    gboolean admitted; /* the standby's engine has taken it up in this session */
+} ProtectionCopy;
+
+typedef struct {
+    Id uuid;
+    char *name;
+    char *active; /* host that runs it now */
+    Reign reign;
+    GPtrArray *copies; /* ProtectionCopy *, by priority */
+    News *last;         /* the active engine's last word; NULL: none since we started */
+    gint64 heard_at_ms; /* when that was */
+    int told;           /* which order the active's engine has confirmed in this session */
+    const char *asked;  /* method that was called and not answered; NULL: none */
+    gint64 retry_at_ms; /* after a refusal: not before */
+    char *trouble;      /* the last refusal or a plan's reason; NULL: none */
+    guint owes;         /* ProtectionOwed, durable: calls that must be made once the host answers */
+} ProtectionVm;
+
+typedef enum {
+    OWES_STOP = 1 << 0,    /* active.stop */
+    OWES_DISMISS = 1 << 1, /* standby.dismiss */
+    OWES_UNLOCK = 1 << 2,  /* plan.unlock of the old active */
+} ProtectionOwed;
+
+typedef struct {
+    Scenario *scenario;
+    const Roster *roster; /* borrowed */
+    ScenarioState state;
+    Goal goal;
+    Id plan;          /* nil: none runs */
+    Id owed_plan;     /* whose lock is owed */
+    json_t *networks; /* {"from": "to"}: what verification made of the map */
+    GPtrArray *vms;   /* ProtectionVm * */
+    GHashTable *up;   /* set of host names whose engine answers */
+} Protection;
+
+typedef enum {
+    INPUT_RUN,
+    INPUT_STOP,
+    INPUT_PAUSE,
+    INPUT_CONTINUE,
+    INPUT_VERIFIED,   /* failure (NULL: no errors), networks */
+    INPUT_POLICY,     /* scenario: the new document, checked by scenario_may_become() */
+    INPUT_LINK_BACK,  /* host */
+    INPUT_LINK_LOST,  /* host */
+    INPUT_NEWS,       /* host, json: its `status` document */
+    INPUT_ANSWER,     /* host, method, vm, failure (NULL: done), json: the result */
+    INPUT_PLAN_BEGUN, /* plan, host: to where */
+    INPUT_MOVING,     /* vm: a sub-plan has locked it */
+    INPUT_MOVED,      /* vm, host, reign, unlocked */
+    INPUT_STAYED,     /* vm, why */
+    INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
+    INPUT_DOWN,       /* vm, why: neither moved nor running */
+    INPUT_PLAN_ENDED, /* plan */
+    INPUT_TICK,
+} InputKind;
+
+/* Everything is borrowed, except in an ACTION_TELL, which owns host and why. */
+struct Input {
+    InputKind kind;
+    gint64 now_ms; /* steady */
+    char *host;
+    const char *method;
+    Id vm;
+    Id plan;
+    Reign reign;
+    gboolean unlocked;
+    char *why;
+    const GError *failure;
+    const json_t *json;
+    const json_t *networks;
+    const Scenario *scenario;
+};
+
+/* A stopped protection; every VM at home in reign {1, @reign_id}. @roster is
+ * borrowed for its life, the scenario copied. */
+Protection *protection_new(const Scenario *scenario, const Roster *roster, Id reign_id);
+void protection_free(Protection *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Protection, protection_free)
+
+/* What must be durable, and back. Reading refuses (CORRUPT) what does not fit the
+ * scenario. After reading every link counts as down until INPUT_LINK_BACK. */
+json_t *protection_to_json(const Protection *p);
+Protection *protection_from_json(const json_t *doc, const Scenario *scenario, const Roster *roster,
+                                 GError **error);
+
+/* Advance @p by one input and append to @out what must be done now, in order.
+ * FALSE with @error set, and @p unchanged, if the input is impossible here:
+ * REFUSED or EXISTS for a command (the sentence is for the operator), PROTOCOL
+ * for news that no engine of ours sends. @in stays the caller's. */
+gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError **error);
+
+ProtectionVm *protection_find(const Protection *p, Id vm);
+gboolean protection_is_up(const Protection *p, const char *host);
+
+/* Where changes of the policy stand now. */
+PolicyMoment protection_moment(const Protection *p);
+
+/* Is some call still owed to an engine? Such a scenario must not be forgotten. */
+gboolean protection_owes(const Protection *p);
+
+/* The newest sealed instant's age on this copy at @now_ms; -1: nothing is sealed,
+ * or no word yet. The active engine's own figure plus the time since it was said. */
+gint64 protection_lag_ms(const ProtectionVm *vm, const ProtectionCopy *copy, gint64 now_ms);
+/* …and the age from which it counts as lagging: 3 intervals + 5 s. */
+gint64 protection_lag_limit_ms(const Policy *policy);
+
+/* The best of the copies. */
+CopyState protection_vm_state(const ProtectionVm *vm);
+
+/* Highest reign of its VMs; the host that runs them all, or NULL while they are apart. */
+guint64 protection_term(const Protection *p);
+const char *protection_active(const Protection *p);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* roster - the hosts that the controller knows: name, engine's identity, addresses.
+ *
+ * Kept by the controller, borrowed by every protection and plan. It knows
+ * nothing about whether a host answers. */
+#pragma once
+
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct {
+    char *name;
+    Id id;
+    char **addresses; /* "host:port", the preferred one first, NULL at the end */
+} RosterHost;
+
+typedef struct Roster Roster;
+
+Roster *roster_new(void);
+void roster_free(Roster *r);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Roster, roster_free)
+
+/* Add a host or replace what is known about it; @addresses is copied. */
+void roster_set(Roster *r, const char *name, Id id, const char *const *addresses);
+void roster_remove(Roster *r, const char *name);
+/* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
+const RosterHost *roster_find(const Roster *r, const char *name);
+
+/* {"id"} and {"id", "name", "addresses"}, as control messages name a host. */
+json_t *roster_host_brief(const RosterHost *h);
+json_t *roster_host_full(const RosterHost *h);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scenario - a named protection: which VMs, from which host to which, how.
+ *
+ * The document that an operator writes, exports and imports; what became of
+ * it (who is active now, in which state) is protection.h. One schema for
+ * command line, REST and files:
+ *
+ *   {"format": 1, "name": "web", "master": "alpha", "replicas": ["beta"],
+ *    "vms": [{"uuid": "…", "name": "web1"}],
+ *    "map": {"default": "office"}, "policy": {"interval": "5s", …}}
+ *
+ * "map" and "policy" may be left out; unknown keys are refused everywhere. */
+#pragma once
+
+#include "orchestrator/core/policy.h"
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+#define SCENARIO_FORMAT 1
+#define SCENARIO_MAX_BYTES (1024 * 1024) /* of a document */
+#define SCENARIO_MAX_VMS 2000
+#define SCENARIO_MAX_NAME 63
+
+typedef struct {
+    Id uuid;
+    char *name; /* as libvirt has it: any text; for people, the UUID identifies */
+} ScenarioVm;
+
+typedef struct {
+    char *from; /* network of the master */
+    char *to;   /* network of the replica */
+} ScenarioMapping;
+
+typedef struct {
+    char *name;
+    char *master;
+    GPtrArray *replicas; /* char *, in the order of priority */
+    GPtrArray *vms;      /* ScenarioVm * */
+    GPtrArray *map;      /* ScenarioMapping * */
+    Policy policy;
+} Scenario;
+
+/* No VMs, no replicas, no map, default policy. Nothing is checked yet. */
+Scenario *scenario_new(const char *name, const char *master);
+Scenario *scenario_copy(const Scenario *s);
+void scenario_free(Scenario *s);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
+
+void scenario_add_replica(Scenario *s, const char *host);
+void scenario_add_vm(Scenario *s, Id uuid, const char *name);
+/* A second mapping of the same network replaces the first. */
+void scenario_add_mapping(Scenario *s, const char *from, const char *to);
+
+const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid);
+gboolean scenario_has_host(const Scenario *s, const char *host);
+/* The replica's name for a network of the master, or NULL if it is not mapped. */
+const char *scenario_map(const Scenario *s, const char *network);
+
+/* Scenario and host names: a letter or digit, then letters, digits, '.', '_', '-';
+ * at most SCENARIO_MAX_NAME characters. @what ("scenario", "host") is for the message. USAGE. */
+gboolean scenario_name_check(const char *what, const char *name, GError **error);
+
+/* Is the document sound in itself? USAGE: names, no VM, a VM twice, master among
+ * the replicas; UNSUPPORTED: more than one replica, which this version does not serve. */
+gboolean scenario_check(const Scenario *s, GError **error);
+
+/* …and beside the @others (Scenario *)? EXISTS: the name is taken, or one of its
+ * VMs is in another scenario. An entry named like @s is skipped when @replacing. */
+gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gboolean replacing, GError **error);
+
+/* May @from be replaced by @to now? Hosts, VMs, map and name only while stopped; the
+ * policy as its table says. REFUSED with the key and when it may change. */
+gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error);
+
+/* The document. Reading includes scenario_check(); a "format" above ours is UNSUPPORTED. */
+json_t *scenario_to_json(const Scenario *s);
+Scenario *scenario_from_json(const json_t *doc, GError **error);
+/* From a file's bytes, whole. */
+Scenario *scenario_parse(const char *text, gsize len, GError **error);

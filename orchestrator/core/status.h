@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status - the document that `understudy status --json` and GET /status answer.
+ *
+ * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "plan",
+ *   "vms": [{"name", "uuid", "state", "active", "guest", "tracking", "spool_bytes",
+ *     "standbys": [{"host", "state", "lag_ms", "why",
+ *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s"},
+ *       "resync": {"reason", "compared_bytes", "sent_bytes"},
+ *       "tip": {"id", "term", "sequence", "cut_at", "sealed_at"} | null}],
+ *     "lose_ms", "back_ms", "proven_at"}]}]}
+ *
+ * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
+ * "active" of a scenario is null while its VMs run on different hosts. What is
+ * not measured or not known is null, never 0. */
+#pragma once
+
+#include "orchestrator/core/protection.h"
+
+/* One scenario, and a document of several (Protection *, in this order). New references. */
+json_t *status_of(const Protection *p, gint64 now_ms);
+json_t *status_document(const GPtrArray *protections, gint64 now_ms);
