@@ -11,22 +11,26 @@
  *
  * Besides the usual codes: TRACKING_LOST means that a checkpoint cannot tell
  * any more what changed since (send everything again), STUCK that libvirtd
- * lost a job and holds the VM locked (job.h), BUSY that somebody else works on
+ * lost a job and holds the VM locked (JOB_STUCK), BUSY that somebody else works on
  * it, NOT_FOUND that the VM or checkpoint is gone, UNREACHABLE that the
  * connection is dead: make a new Capture on a new one and capture_recover(). */
 #pragma once
 
 #include "vmconnect/base/id.h"
-#include "vmconnect/capture/disk.h"
+#include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/rescuer.h"
 
 #include <glib.h>
 #include <libvirt/libvirt.h>
 
 typedef struct {
-    const char *nbd_dir;     /* jobs' sockets; QEMU's user must be able to bind there */
-    const char *scratch_dir; /* local file system, no quota (STORAGE: guest first) */
-    const char *run_dir;     /* ours alone: sockets of the reader of a VM that is off */
-    guint64 scratch_bytes;   /* what a job may put there; its warning is armed at a quarter. 0: not armed */
+    const char *run_dir;     /* the engine's; tells our jobs from others', keeps freeze marks */
+    const char *nbd_dir;     /* inside run_dir, for jobs' sockets: QEMU's user must be able to bind there */
+    const char *scratch_dir; /* local file system without quota, where QEMU's user may write */
+    guint64 scratch_bytes;   /* what may lie there; a job ends at a quarter of it. 0: no limit */
+    gint64 job_ms;           /* the rescuer ends a job that is older */
+    Rescuer *rescuer;        /* watches over jobs and freezes; NULL: nobody does (tests) */
+    int cancel_fd;           /* readable: waits on a disk end with CANCELLED; -1: none */
 } CaptureSettings;
 
 typedef enum {
@@ -50,13 +54,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Capture, capture_free)
 gboolean capture_look(Capture *c, GError **error);
 CaptureState capture_state(const Capture *c);
 const char *capture_name(const Capture *c);
-const char *capture_definition(const Capture *c); /* inactive XML, with secrets: never to be shown */
-const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones only */
+const char *capture_definition(const Capture *c); /* inactive XML, with its secrets: never to be shown */
+const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones, sizes known */
 
 /* Why the VM cannot be protected, one sentence per reason (of char *), empty
  * when it can; @ret_remarks (may be NULL): what the operator should know
  * although it can. The caller frees both with g_ptr_array_unref(). */
 GPtrArray *capture_problems(const Capture *c, GPtrArray **ret_remarks);
+
+/* Freeze the guest's file systems around each cut from now on (off until said),
+ * at most AGENT_FREEZE_MAX_MS. A guest that cannot is cut all the same. */
+void capture_set_freeze(Capture *c, gboolean freeze);
 
 /* First thing on a new connection: end a job of ours that a dead predecessor
  * left, and remove leftovers of our jobs of this VM. STUCK, or UNREACHABLE. */
@@ -75,6 +83,10 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error);
 /* Forget. One that is inconsistent is removed from libvirt's list alone. No
  * error when it is not there. Off: bitmaps are taken out of the images, too. */
 gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
+
+/* Forget all: when replication of this VM ends. What a broken checkpoint left
+ * inside an image goes only while the VM is off. */
+gboolean capture_delete_all(Capture *c, GError **error);
 
 /* The checkpoint as libvirt has it, to be kept where it survives an
  * `undefine`; and re-announcing it from that text. libvirt checks against the

@@ -15,9 +15,9 @@
 #include "vmconnect/base/extents.h"
 #include "vmconnect/base/id.h"
 #include "vmconnect/capture/capture.h"
-#include <glib.h>
+#include "vmconnect/image/nbd.h"
 
-typedef struct NbdDisk NbdDisk; /* vmconnect/image/nbd.h */
+#include <glib.h>
 
 /* What is wanted of one disk. A replicated disk that is not listed is not read. */
 typedef struct {
@@ -34,14 +34,15 @@ typedef struct {
 
 typedef struct Cut Cut;
 
-/* Cut now. @checkpoint (nil: none) is created over all replicated disks in the
- * same instant. REFUSED, with who does what, for a state that cannot be cut;
- * BUSY; TRACKING_LOST; STUCK; NO_SPACE. On failure no job is left, and
- * @checkpoint is there or not (ask; it is harmless). */
+/* Cut now, by the newest capture_look(). @checkpoint (nil: none) is created over
+ * all replicated disks in the same instant. REFUSED: the VM is in no state for
+ * it; BUSY, with who does what: somebody else's job; NOT_FOUND: no such disk or
+ * `since` (redefine it); TRACKING_LOST; STUCK; NO_SPACE. On failure no job is
+ * left, and @checkpoint is there or not (ask; it does no harm). */
 gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cut **ret_cut, GError **error);
 
 /* End at once; returns when libvirt would take the next job. An error says
- * that the job may still be there (job_end_ours() by somebody else); the cut
+ * that the job may still be there (rescuer_end() it); the cut
  * is freed in any case. cut_free() does the same and drops the error. */
 gboolean cut_end(Cut *cut, GError **error);
 void cut_free(Cut *cut);
@@ -51,6 +52,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cut, cut_free)
 gint64 cut_asked_at_ms(const Cut *cut);
 gint64 cut_asked_at_wall_ms(const Cut *cut);
 gboolean cut_is_offline(const Cut *cut);
+gboolean cut_is_frozen(const Cut *cut); /* file systems were frozen at the instant */
 
 guint cut_disk_count(const Cut *cut);
 const CutDisk *cut_disk(const Cut *cut, guint disk); /* in the order of the wishes */
