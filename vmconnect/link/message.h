@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* message - every message of the protocol: one list, and their codecs.
+ *
+ * The list says who may send what on which kind of link and how long it may
+ * be; a link refuses the rest before it allocates anything. docs/protocol.md
+ * draws who says what when (a test compares its table with this list);
+ * order.h holds the order of the bulk messages. */
+#pragma once
+
+#include "vmconnect/base/extents.h"
+#include "vmconnect/base/generation.h"
+#include "vmconnect/link/frame.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+/* What a link was dialled for. One connection has one purpose for its whole life. */
+typedef enum {
+    PURPOSE_CONTROL = 1, /* a controller asks, an engine answers */
+    PURPOSE_BULK = 2,    /* the active's engine streams one VM to a standby's */
+    PURPOSE_ENROL = 4,   /* a controller takes an engine without owner into its care */
+} Purpose;
+
+const char *purpose_name(Purpose purpose);
+gboolean purpose_from_name(const char *name, Purpose *ret_purpose);
+
+typedef enum {
+    SIDE_DIALER = 1,
+    SIDE_LISTENER = 2,
+} Side;
+
+#define MESSAGE_JSON_MAX (8u << 20)   /* a domain's definition may be megabytes */
+#define MESSAGE_SMALL_MAX (64u << 10) /* all that a stranger may make us allocate */
+#define MESSAGE_DATA_MAX (1u << 20)   /* bytes of one disk in one DATA frame */
+#define MESSAGE_DATA_HEADER_LEN 24
+#define MESSAGE_EXTENTS_MAX 65000 /* extents in one EXTENTS frame */
+#define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL)
+#define MESSAGE_SIDE_BOTH (SIDE_DIALER | SIDE_LISTENER)
+
+#define MESSAGE_FLAG_ZSTD 1u /* DATA: the payload is one zstd frame */
+
+/* clang-format off */
+/*    name               code  purpose              sender             longest payload            flags              body */
+#define MESSAGES(X)                                                                                                            \
+    X(HELLO,             1,    MESSAGE_PURPOSE_ANY, SIDE_DIALER,       4096,                      0,                 "JSON")   \
+    X(WELCOME,           2,    MESSAGE_PURPOSE_ANY, SIDE_LISTENER,     4096,                      0,                 "JSON")   \
+    X(FAIL,              3,    MESSAGE_PURPOSE_ANY, MESSAGE_SIDE_BOTH, MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(BYE,               4,    MESSAGE_PURPOSE_ANY, MESSAGE_SIDE_BOTH, 0,                         0,                 "empty")  \
+    X(PING,              5,    MESSAGE_PURPOSE_ANY, MESSAGE_SIDE_BOTH, 0,                         0,                 "empty")  \
+    X(PONG,              6,    MESSAGE_PURPOSE_ANY, MESSAGE_SIDE_BOTH, 0,                         0,                 "empty")  \
+    X(ENROL,             16,   PURPOSE_ENROL,       SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(ENROL_PROOF,       17,   PURPOSE_ENROL,       SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(ENROL_CERTIFICATE, 18,   PURPOSE_ENROL,       SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(ENROLLED,          19,   PURPOSE_ENROL,       SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(REQUEST,           32,   PURPOSE_CONTROL,     SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(ANSWER,            33,   PURPOSE_CONTROL,     SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(NEWS,              34,   PURPOSE_CONTROL,     SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(ATTACH,            48,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(ATTACHED,          49,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(BEGIN,             50,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(DATA,              51,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_DATA_FRAME_MAX,    MESSAGE_FLAG_ZSTD, "binary") \
+    X(ZERO,              52,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_ZERO_LEN,          0,                 "binary") \
+    X(CREDIT,            53,   PURPOSE_BULK,        SIDE_LISTENER,     8,                         0,                 "binary") \
+    X(SLICE,             54,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(SLICE_KEPT,        55,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(EXTENTS,           56,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_EXTENTS_FRAME_MAX, 0,                 "binary") \
+    X(SEAL,              57,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(SEALED,            58,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(CONFIRM,           59,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(CONFIRMED,         60,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(DISCARD,           61,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(DISCARDED,         62,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(SLOW,              63,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")
+/* clang-format on */
+
+#define MESSAGE_DATA_FRAME_MAX (MESSAGE_DATA_HEADER_LEN + MESSAGE_DATA_MAX)
+#define MESSAGE_ZERO_LEN 18
+#define MESSAGE_EXTENTS_FRAME_MAX (2 + 8 + MESSAGE_EXTENTS_MAX * 16)
+
+typedef enum {
+#define X(name, code, purpose, sender, cap, flags, body) MESSAGE_##name = (code),
+    MESSAGES(X)
+#undef X
+} MessageType;
+
+typedef struct {
+    const char *name;
+    guint16 type;
+    guint16 purposes;
+    guint16 senders;
+    guint16 flags;
+    guint32 cap;
+    const char *body;
+} MessageRule;
+
+/* The list as data; NULL for a type that this version does not know. */
+const MessageRule *message_rule(guint16 type);
+const MessageRule *message_rules(guint *ret_n);
+
+/* The name for messages and logs; an unknown type is "unknown". */
+const char *message_name(guint16 type);
+
+/* May @sender say this on a link of @purpose? PROTOCOL otherwise: unknown type,
+ * wrong side or purpose, unknown flags, too long. Nothing was allocated yet. */
+gboolean message_check(FrameHeader head, Side sender, Purpose purpose, GError **error);
+
+/* --- JSON bodies ------------------------------------------------------- */
+
+/* The payload of a JSON message as one line; NULL with @error REFUSED if it is
+ * longer than @type allows. */
+GBytes *message_encode_json(MessageType type, const json_t *doc, GError **error);
+
+/* The document of a JSON frame, an object; new reference; NULL with @error PROTOCOL. */
+json_t *message_decode_json(const Frame *frame, GError **error);
+
+/* FAIL: the sender gives up this connection; always its last frame. */
+GBytes *message_encode_fail(const GError *error);
+GError *message_decode_fail(const Frame *frame);
+
+/* ATTACH: an active presents itself. A session number rises with every attach of
+ * this VM by this active; the standby ends or discards all of lower ones first. */
+typedef struct {
+    Id vm;
+    Id scenario;
+    Reign reign;
+    Id standby; /* whom the active means to talk to */
+    guint64 session;
+} Attach;
+
+json_t *attach_to_json(const Attach *attach);
+gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error);
+
+/* ATTACHED: what the standby has, durably. */
+typedef struct {
+    guint64 session;
+    Id tip;               /* newest sealed generation; nil: none */
+    json_t *partial;      /* what its unsealed overlay holds (replicate's document); NULL: nothing */
+    guint64 credit_bytes; /* payload that may be under way */
+} Attached;
+
+json_t *attached_to_json(const Attached *attached);
+/* ret->partial is a reference of the caller's. */
+gboolean attached_from_json(const json_t *doc, Attached *ret_attached, GError **error);
+void attached_clear(Attached *attached);
+
+/* SEALED {generation, sealed_at}, CONFIRM and CONFIRMED {generation, at}: a
+ * generation and a wall-clock instant, for people. */
+typedef struct {
+    Id generation;
+    gint64 at_ms;
+} Stamp;
+
+json_t *stamp_to_json(Stamp stamp);
+gboolean stamp_from_json(const json_t *doc, Stamp *ret_stamp, GError **error);
+
+/* SLOW {why}: stop cutting for a while; NULL: go on. The caller frees. */
+json_t *slow_to_json(const char *why);
+gboolean slow_from_json(const json_t *doc, char **ret_why, GError **error);
+
+/* BEGIN and SEAL carry generation_to_json(); SLICE, SLICE_KEPT, DISCARD and
+ * DISCARDED an object whose keys belong to replicate. */
+
+/* --- binary bodies ----------------------------------------------------- */
+
+/* DATA: bytes of one disk.
+ *   0 u64 offset   8 u64 XXH3-64 of the uncompressed bytes
+ *  16 u32 len (uncompressed, 1 … 1 MiB)   20 u16 disk   22 u16 zero   24 payload */
+typedef struct {
+    guint64 offset;
+    guint64 checksum;
+    guint32 len;
+    guint16 disk; /* index into the generation's disks */
+    gboolean zstd;
+    const guint8 *payload; /* borrowed */
+    gsize payload_len;     /* == len unless zstd, then less */
+} MessageData;
+
+/* The frame's head without the payload: FRAME_HEADER_LEN + MESSAGE_DATA_HEADER_LEN bytes. */
+#define MESSAGE_DATA_HEAD_LEN (FRAME_HEADER_LEN + MESSAGE_DATA_HEADER_LEN)
+void message_encode_data_head(const MessageData *data, guint8 out[static MESSAGE_DATA_HEAD_LEN]);
+
+/* ret->payload borrows from @frame. Checks shape and range, not the checksum. */
+gboolean message_decode_data(const Frame *frame, MessageData *ret_data, GError **error);
+
+guint64 message_checksum(const guint8 *data, gsize len);
+
+/* @plain: data->len uncompressed bytes. CORRUPT if they are not what was sent. */
+gboolean message_verify_data(const MessageData *data, const guint8 *plain, GError **error);
+
+/* ZERO: u64 offset, u64 len (1 or more), u16 disk: reads as zeros. */
+typedef struct {
+    guint64 offset;
+    guint64 len;
+    guint16 disk;
+} MessageZero;
+
+GBytes *message_encode_zero(MessageZero zero);
+gboolean message_decode_zero(const Frame *frame, MessageZero *ret_zero, GError **error);
+
+/* CREDIT: u64 more bytes of DATA payload may be sent. */
+GBytes *message_encode_credit(guint64 bytes);
+gboolean message_decode_credit(const Frame *frame, guint64 *ret_bytes, GError **error);
+
+/* EXTENTS: u16 disk, then extents_encode(). Sent before SEAL; a long set goes
+ * in several frames, whose union is meant. Encodes the extents from *@from on
+ * and advances it; call until *@from == extents_count(). */
+GBytes *message_encode_extents(guint16 disk, const Extents *set, guint *from);
+Extents *message_decode_extents(const Frame *frame, guint16 *ret_disk, GError **error);

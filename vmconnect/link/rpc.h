@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rpc - questions and answers on a control link.
+ *
+ * The dialer asks (rpc_call), the listener answers in any order and sends news
+ * unasked. At most RPC_OUTSTANDING questions are open; one more is answered
+ * BUSY without being looked at. The link's heartbeat finds a dead peer: silent
+ * for RPC_PING_MS it is asked, for RPC_DEAD_MS it is gone. Loop thread only. */
+#pragma once
+
+#include "vmconnect/link/link.h"
+
+#include <glib.h>
+#include <jansson.h>
+#include <uv.h>
+
+#define RPC_OUTSTANDING 64
+#define RPC_PING_MS 2000
+#define RPC_DEAD_MS 8000
+
+typedef struct Rpc Rpc;
+
+/* An answer owed. Exactly one of the two functions ends it, now or later, also after
+ * the link is gone (then nothing is sent). */
+typedef struct RpcReply RpcReply;
+void rpc_reply(RpcReply *reply, json_t *result);            /* takes @result, an object */
+void rpc_reply_error(RpcReply *reply, const GError *error); /* @error stays the caller's */
+Peer rpc_reply_peer(const RpcReply *reply);                 /* who asked */
+
+typedef struct {
+    const char *method;
+    /* @params: an object, borrowed. */
+    void (*on_call)(void *user, RpcReply *reply, const json_t *params);
+} RpcMethod;
+
+typedef struct {
+    /* Listener: what can be asked; ends with a NULL method. Anything else is NOT_FOUND. */
+    const RpcMethod *methods;
+    /* Dialer: an object, borrowed. May be NULL. */
+    void (*on_news)(void *user, const json_t *news);
+    /* The link is over; open calls were answered with the same error just before. The Rpc is gone. */
+    void (*on_closed)(void *user, const GError *error);
+} RpcEvents;
+
+/* Takes @link, OPEN and for control. */
+Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user);
+
+typedef void (*RpcAnswerFunc)(void *user, const json_t *result, const GError *error);
+
+/* Dialer: ask. @params is an object and stays the caller's (NULL: {}). @on_answer is
+ * called once, never before this returns: result or error, both borrowed. TIMEOUT
+ * means only that: the peer may still do it. */
+void rpc_call(Rpc *rpc, const char *method, const json_t *params, gint64 timeout_ms, RpcAnswerFunc on_answer,
+              void *user);
+
+/* Listener: tell. @news is an object and stays the caller's. A peer that does not read loses
+ * its link, so that news cannot pile up. */
+void rpc_news(Rpc *rpc, const json_t *news);
+
+Peer rpc_peer(const Rpc *rpc);
+
+/* Close: @why NULL says BYE, else FAIL. Open calls are answered CANCELLED before this
+ * returns; on_closed is not called. NULL is accepted. */
+void rpc_close(Rpc *rpc, const GError *why);
