@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <jansson.h>
 
+/* clang-format off */
 /*    code                severity */
 #define EVENT_CODES(X)                                                                                       \
     X(SCENARIO_STARTED,   INFO,                                                                              \
@@ -72,6 +73,7 @@
     X(SWITCHOVER_FAILED,  ERROR,                                                                             \
       "switchover of scenario '{scenario}' to {host} did not move every VM: {why}",                          \
       "understudy status {scenario} shows which VM runs where")
+/* clang-format on */
 
 typedef enum {
     EVENT_NONE,
@@ -80,6 +82,7 @@ typedef enum {
 #undef X
 } EventCode;
 
+/* clang-format off */
 /*    severity      as JSON         syslog level */
 #define EVENT_SEVERITIES(X)                                                                                  \
     X(INFO,         "info",         6)                                                                       \
@@ -87,6 +90,7 @@ typedef enum {
     X(WARNING,      "warning",      4)                                                                       \
     X(ERROR,        "error",        3)                                                                       \
     X(CRITICAL,     "critical",     2)
+/* clang-format on */
 
 typedef enum {
 #define X(severity, json, level) EVENT_##severity,

@@ -36,7 +36,7 @@ typedef struct {
     char *name;
     char *active; /* host that runs it now */
     Reign reign;
-    GPtrArray *copies; /* ProtectionCopy *, by priority */
+    GPtrArray *copies;  /* ProtectionCopy *, by priority */
     News *last;         /* the active engine's last word; NULL: none since we started */
     gint64 heard_at_ms; /* when that was */
     int told;           /* which order the active's engine has confirmed in this session */

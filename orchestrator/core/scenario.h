@@ -68,7 +68,8 @@ gboolean scenario_check(const Scenario *s, GError **error);
 
 /* …and beside the @others (Scenario *)? EXISTS: the name is taken, or one of its
  * VMs is in another scenario. An entry named like @s is skipped when @replacing. */
-gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gboolean replacing, GError **error);
+gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gboolean replacing,
+                               GError **error);
 
 /* May @from be replaced by @to now? Hosts, VMs, map and name only while stopped; the
  * policy as its table says. REFUSED with the key and when it may change. */

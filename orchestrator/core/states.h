@@ -12,6 +12,7 @@
 #include <glib.h>
 
 /* Of one VM on one standby, and of the VM (its best standby). */
+/* clang-format off */
 /*    state          as JSON */
 #define COPY_STATES(X)                                                                                       \
     X(UNPROTECTED,   "unprotected")   /* no copy that could take over */                                      \
@@ -23,6 +24,7 @@
     X(SWITCHING,     "switching")     /* a plan moves the VM */                                               \
     X(STOPPED,       "stopped")       /* replication ended; the copy stays as it is */                        \
     X(FAILED,        "failed")        /* only an operator can go on */
+/* clang-format on */
 
 typedef enum {
 #define X(state, json) COPY_##state,
@@ -31,6 +33,7 @@ typedef enum {
 } CopyState;
 
 /* Of a scenario. */
+/* clang-format off */
 #define SCENARIO_STATES(X)                                                                                   \
     X(STOPPED,       "stopped")                                                                              \
     X(VERIFYING,     "verifying")     /* run was asked for, both hosts are looked at */                       \
@@ -41,6 +44,7 @@ typedef enum {
     X(SWITCHED,      "switched")      /* the VMs run on the replica */                                        \
     X(PAUSED,        "paused")                                                                               \
     X(FAILED,        "failed")        /* some VM cannot go on without an operator */
+/* clang-format on */
 
 typedef enum {
 #define X(state, json) SCENARIO_##state,

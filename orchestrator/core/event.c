@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/event.h"
+
+#include "vmconnect/base/clock.h"
+
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    EventSeverity severity;
+    const char *text;
+    const char *next;
+} Entry;
+
+static const Entry CATALOGUE[] = {
+#define X(code, severity, text, next) [EVENT_##code] = {#code, EVENT_##severity, text, next},
+    EVENT_CODES(X)
+#undef X
+};
+
+static const struct {
+    const char *name;
+    int syslog;
+} SEVERITIES[] = {
+#define X(severity, json, level) [EVENT_##severity] = {json, level},
+    EVENT_SEVERITIES(X)
+#undef X
+};
+
+typedef struct {
+    const char *key;
+    const char *value;
+} Field;
+
+static const char *field_value(const Field *fields, const char *key, gsize len)
+{
+    for (const Field *f = fields; f->key; f++)
+        if (strlen(f->key) == len && memcmp(f->key, key, len) == 0)
+            return f->value;
+    return NULL;
+}
+
+/* Values are put in as they are: a VM may be called '{why}'. */
+static char *fill(const char *template, const Field *fields)
+{
+    GString *text = g_string_new(NULL);
+
+    while (*template) {
+        gsize plain = strcspn(template, "{");
+        gsize key;
+        const char *value;
+
+        g_string_append_len(text, template, plain);
+        template += plain;
+        if (*template == '\0')
+            break;
+        key = strcspn(template, "}");
+        value = field_value(fields, template + 1, key - 1);
+        g_assert(value);
+        g_string_append(text, value);
+        template += key + 1;
+    }
+    return g_string_free(text, FALSE);
+}
+
+static const Entry *entry_of(EventCode code)
+{
+    g_assert(code > EVENT_NONE && code < G_N_ELEMENTS(CATALOGUE));
+    return &CATALOGUE[code];
+}
+
+Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why)
+{
+    const Entry *entry = entry_of(code);
+    const Field fields[] = {{"scenario", scenario}, {"host", host}, {"vm", vm}, {"why", why}, {0}};
+    Event *e = g_new0(Event, 1);
+
+    e->code = code;
+    e->scenario = g_strdup(scenario);
+    e->host = g_strdup(host);
+    e->vm = g_strdup(vm);
+    e->text = fill(entry->text, fields);
+    e->next = entry->next ? fill(entry->next, fields) : NULL;
+    return e;
+}
+
+void event_free(Event *e)
+{
+    if (!e)
+        return;
+    g_free(e->scenario);
+    g_free(e->host);
+    g_free(e->vm);
+    g_free(e->text);
+    g_free(e->next);
+    g_free(e);
+}
+
+const char *event_code_name(EventCode code)
+{
+    return entry_of(code)->name;
+}
+
+EventSeverity event_severity(EventCode code)
+{
+    return entry_of(code)->severity;
+}
+
+const char *event_severity_name(EventSeverity severity)
+{
+    g_assert(severity < G_N_ELEMENTS(SEVERITIES));
+    return SEVERITIES[severity].name;
+}
+
+int event_severity_syslog(EventSeverity severity)
+{
+    g_assert(severity < G_N_ELEMENTS(SEVERITIES));
+    return SEVERITIES[severity].syslog;
+}
+
+json_t *event_to_json(const Event *e, guint64 sequence, gint64 at_ms)
+{
+    char at[CLOCK_TEXT_LEN + 1];
+
+    return json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s?}", "sequence", (json_int_t)sequence,
+                     "at", clock_format(at_ms, at), "code", event_code_name(e->code), "severity",
+                     event_severity_name(event_severity(e->code)), "scenario", e->scenario, "host", e->host,
+                     "vm", e->vm, "text", e->text, "next", e->next);
+}
+
+char *event_catalogue_text(void)
+{
+    GString *text = g_string_new("| code | severity | text | next step |\n|---|---|---|---|\n");
+
+    for (guint code = EVENT_NONE + 1; code < G_N_ELEMENTS(CATALOGUE); code++) {
+        const Entry *entry = &CATALOGUE[code];
+
+        g_string_append_printf(text, "| `%s` | %s | %s | %s |\n", entry->name,
+                               SEVERITIES[entry->severity].name, entry->text, entry->next ? entry->next : "");
+    }
+    return g_string_free(text, FALSE);
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/policy.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/units.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_MS 1000LL
+#define HOUR_MS (3600 * SECOND_MS)
+#define MIB (1024LL * 1024)
+#define NO_FIELD G_MAXSIZE
+/* A chain is refused at 64 files and slowed down at 48 (one a point). */
+#define MAX_POINTS 48
+#define MAX_WORDS 3
+
+typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD } Kind;
+
+typedef struct {
+    PolicyProperty shown;
+    Kind kind;
+    gsize field; /* offset in Policy; NO_FIELD: there is only one value yet */
+    gint64 min;
+    gint64 max;
+    const char *words[MAX_WORDS]; /* of KIND_WORD: what this version acts on */
+    const char *later;            /* of KIND_WORD: a word of the product that it does not */
+    const char *instead;          /* and what to do meanwhile */
+} Row;
+
+#define IN(member) offsetof(Policy, member)
+
+static const Row TABLE[] = {
+    {{"interval", "5s", "250ms to 1h",
+      "time between two cuts of a VM; a copy is lagging after 3 intervals + 5 s", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(interval_ms),
+     250,
+     HOUR_MS},
+    {{"countdown", "300s", "5s to 1d",
+      "time that a silent host or VM has to answer before a switchover is due", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(countdown_ms),
+     5 * SECOND_MS,
+     24 * HOUR_MS},
+    {{"switchover", "manual", "manual", "who starts a switchover when the master is gone",
+      POLICY_NOT_WHILE_MOVED},
+     KIND_WORD,
+     NO_FIELD,
+     0,
+     0,
+     {"manual"},
+     "auto",
+     "this version never switches over by itself; start it with 'understudy switchover'"},
+    {{"reverse", "manual", "manual", "who starts replication back to the old host after a switchover",
+      POLICY_NOT_WHILE_MOVED},
+     KIND_WORD,
+     NO_FIELD,
+     0,
+     0,
+     {"manual"},
+     "auto",
+     "this version does not replicate back by itself"},
+    {{"switchback", "manual", "manual", "who moves the VMs home when the master is well again",
+      POLICY_NOT_WHILE_MOVED},
+     KIND_WORD,
+     NO_FIELD,
+     0,
+     0,
+     {"manual"},
+     "auto",
+     "this version does not switch back by itself"},
+    {{"retain", "24+24h", "NEWEST+HOURSh, at most 48 in all",
+      "recovery points kept: the newest, and then the newest of each hour", POLICY_ALWAYS},
+     KIND_RETAIN,
+     IN(retain),
+     1,
+     MAX_POINTS},
+    {{"bandwidth", "0", "0 for no limit, or 64kbit to 400gbit", "the most that replication of a VM may send",
+      POLICY_ALWAYS},
+     KIND_RATE,
+     IN(bandwidth_bps),
+     8000,
+     50000000000LL},
+    {{"compress", "auto", "auto | never | always",
+      "auto compresses when the link is slower than the processor", POLICY_ALWAYS},
+     KIND_WORD,
+     IN(compress),
+     0,
+     0,
+     {"auto", "never", "always"}},
+    {{"freeze", "never", "never", "whether the guest's file systems are frozen around a cut", POLICY_ALWAYS},
+     KIND_WORD,
+     NO_FIELD,
+     0,
+     0,
+     {"never"},
+     "auto",
+     "this version cuts without freezing: points are crash-consistent"},
+    {{"scratch", "1G", "64MiB to 1TiB", "most space for what a guest overwrites while a cut is being read",
+      POLICY_ALWAYS},
+     KIND_SIZE,
+     IN(scratch_bytes),
+     64 * MIB,
+     1024 * 1024 * MIB},
+    {{"shutdown_timeout", "180s", "5s to 1h",
+      "how long a guest may take to shut down before it counts as failed", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(shutdown_timeout_ms),
+     5 * SECOND_MS,
+     HOUR_MS},
+    {{"start_timeout", "300s", "5s to 1h",
+      "how long a start on the standby may take before it counts as failed", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(start_timeout_ms),
+     5 * SECOND_MS,
+     HOUR_MS},
+    {{"tracking", "auto", "auto", "how changes are found; auto takes what the VM's disks allow",
+      POLICY_STOPPED},
+     KIND_WORD,
+     NO_FIELD,
+     0,
+     0,
+     {"auto"},
+     "epoch",
+     "this version tracks changes by bitmaps, which qcow2 disks have"},
+};
+
+static const char *const WHEN[] = {
+    [POLICY_ALWAYS] = "always",
+    [POLICY_STOPPED] = "stopped",
+    [POLICY_NOT_WHILE_MOVED] = "not-while-moved",
+};
+
+static const Row *find_row(const char *key)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++)
+        if (g_str_equal(TABLE[i].shown.key, key))
+            return &TABLE[i];
+    return NULL;
+}
+
+static void *member(const Row *row, const Policy *p)
+{
+    g_assert(row->field < sizeof(Policy));
+    return (char *)p + row->field;
+}
+
+static gboolean out_of_range(const Row *row, const char *value, GError **error)
+{
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s '%.64s' is out of range: it may be %s", row->shown.key,
+                value, row->shown.accepts);
+    return FALSE;
+}
+
+static gboolean set_number(const Row *row, Policy *p, gint64 n, const char *value, GError **error)
+{
+    if (n < row->min || n > row->max)
+        return out_of_range(row, value, error);
+    *(gint64 *)member(row, p) = n;
+    return TRUE;
+}
+
+static gboolean set_duration(const Row *row, Policy *p, const char *value, GError **error)
+{
+    gint64 ms;
+
+    return units_parse_duration(value, &ms, error) && set_number(row, p, ms, value, error);
+}
+
+static gboolean set_size(const Row *row, Policy *p, const char *value, GError **error)
+{
+    guint64 bytes;
+
+    if (!units_parse_size(value, &bytes, error))
+        return FALSE;
+    return set_number(row, p, (gint64)MIN(bytes, (guint64)G_MAXINT64), value, error);
+}
+
+static gboolean set_rate(const Row *row, Policy *p, const char *value, GError **error)
+{
+    guint64 rate;
+
+    if (!units_parse_rate(value, &rate, error))
+        return FALSE;
+    if (rate == 0) {
+        p->bandwidth_bps = 0;
+        return TRUE;
+    }
+    return set_number(row, p, (gint64)MIN(rate, (guint64)G_MAXINT64), value, error);
+}
+
+static gboolean parse_retain(const char *value, Retain *ret_retain)
+{
+    char *rest = NULL;
+    Retain r = {0};
+
+    if (!g_ascii_isdigit(value[0]))
+        return FALSE;
+    r.newest = g_ascii_strtoll(value, &rest, 10);
+    if (rest[0] == '+' && g_ascii_isdigit(rest[1])) {
+        r.hourly = g_ascii_strtoll(rest + 1, &rest, 10);
+        if (*rest++ != 'h')
+            return FALSE;
+    }
+    *ret_retain = r;
+    return *rest == '\0';
+}
+
+static gboolean set_retain(const Row *row, Policy *p, const char *value, GError **error)
+{
+    Retain r;
+
+    if (!parse_retain(value, &r)) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_USAGE,
+            "'%.64s' does not say what to keep: write 24+24h for the 24 newest points and one an hour for "
+            "24 hours, or 24 for the newest only",
+            value);
+        return FALSE;
+    }
+    if (r.newest < row->min || r.newest > row->max || r.hourly > row->max - r.newest)
+        return out_of_range(row, value, error);
+    p->retain = r;
+    return TRUE;
+}
+
+static gboolean set_word(const Row *row, Policy *p, const char *value, GError **error)
+{
+    for (int i = 0; i < MAX_WORDS && row->words[i]; i++) {
+        if (!g_str_equal(row->words[i], value))
+            continue;
+        if (row->field != NO_FIELD)
+            *(int *)member(row, p) = i;
+        return TRUE;
+    }
+    if (row->later && g_str_equal(row->later, value))
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "%s cannot be '%s' yet: %s; keep '%s'",
+                    row->shown.key, value, row->instead, row->words[0]);
+    else
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s cannot be '%.64s': it may be %s", row->shown.key,
+                    value, row->shown.accepts);
+    return FALSE;
+}
+
+static gboolean set_row(const Row *row, Policy *p, const char *value, GError **error)
+{
+    switch (row->kind) {
+    case KIND_DURATION:
+        return set_duration(row, p, value, error);
+    case KIND_SIZE:
+        return set_size(row, p, value, error);
+    case KIND_RATE:
+        return set_rate(row, p, value, error);
+    case KIND_RETAIN:
+        return set_retain(row, p, value, error);
+    case KIND_WORD:
+        return set_word(row, p, value, error);
+    }
+    g_assert_not_reached();
+}
+
+static char *get_row(const Row *row, const Policy *p)
+{
+    switch (row->kind) {
+    case KIND_DURATION:
+        return units_format_duration(*(gint64 *)member(row, p));
+    case KIND_SIZE:
+        return units_format_size(*(guint64 *)member(row, p));
+    case KIND_RATE:
+        return units_format_rate(*(guint64 *)member(row, p));
+    case KIND_RETAIN:
+        return g_strdup_printf("%" G_GINT64_FORMAT "+%" G_GINT64_FORMAT "h", p->retain.newest,
+                               p->retain.hourly);
+    case KIND_WORD:
+        return g_strdup(row->words[row->field == NO_FIELD ? 0 : *(int *)member(row, p)]);
+    }
+    g_assert_not_reached();
+}
+
+guint policy_count(void)
+{
+    return G_N_ELEMENTS(TABLE);
+}
+
+const PolicyProperty *policy_at(guint index)
+{
+    g_assert(index < G_N_ELEMENTS(TABLE));
+    return &TABLE[index].shown;
+}
+
+const PolicyProperty *policy_find(const char *key)
+{
+    const Row *row = find_row(key);
+
+    return row ? &row->shown : NULL;
+}
+
+void policy_init(Policy *p)
+{
+    memset(p, 0, sizeof *p);
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++) {
+        gboolean ok = set_row(&TABLE[i], p, TABLE[i].shown.fallback, NULL);
+
+        g_assert(ok);
+    }
+}
+
+gboolean policy_set(Policy *p, const char *key, const char *value, GError **error)
+{
+    const Row *row = find_row(key);
+
+    if (!row) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "there is no property '%.64s'; 'understudy scenario set --help' lists them", key);
+        return FALSE;
+    }
+    return set_row(row, p, value, error);
+}
+
+char *policy_get(const Policy *p, const char *key)
+{
+    const Row *row = find_row(key);
+
+    g_assert(row);
+    return get_row(row, p);
+}
+
+gboolean policy_may_change(const char *key, PolicyMoment moment, GError **error)
+{
+    const Row *row = find_row(key);
+
+    g_assert(row);
+    if (row->shown.when == POLICY_STOPPED && moment != POLICY_MOMENT_STOPPED) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "%s may only change while the scenario is stopped: nothing was changed; stop it first",
+                    key);
+        return FALSE;
+    }
+    if (row->shown.when == POLICY_NOT_WHILE_MOVED && moment == POLICY_MOMENT_MOVED) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "%s may not change between a switchover and the switchback: nothing was changed; switch back "
+            "first",
+            key);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean row_equal(const Row *row, const Policy *a, const Policy *b)
+{
+    g_autofree char *x = get_row(row, a);
+    g_autofree char *y = get_row(row, b);
+
+    return g_str_equal(x, y);
+}
+
+gboolean policy_equal(const Policy *a, const Policy *b)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++)
+        if (!row_equal(&TABLE[i], a, b))
+            return FALSE;
+    return TRUE;
+}
+
+gboolean policy_may_become(const Policy *from, const Policy *to, PolicyMoment moment, GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++)
+        if (!row_equal(&TABLE[i], from, to) && !policy_may_change(TABLE[i].shown.key, moment, error))
+            return FALSE;
+    return TRUE;
+}
+
+json_t *policy_to_json(const Policy *p)
+{
+    json_t *doc = json_object();
+
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++) {
+        g_autofree char *text = get_row(&TABLE[i], p);
+
+        json_object_set_new(doc, TABLE[i].shown.key, json_string(text));
+    }
+    return doc;
+}
+
+gboolean policy_from_json(const json_t *doc, Policy *ret_policy, GError **error)
+{
+    Policy p;
+    const char *key;
+    json_t *value;
+
+    policy_init(&p);
+    if (!json_is_object(doc)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a policy is an object of properties");
+        return FALSE;
+    }
+    json_object_foreach((json_t *)doc, key, value)
+    {
+        if (!json_is_string(value)) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "property '%.64s' is not a text such as \"5s\"",
+                        key);
+            return FALSE;
+        }
+        if (!policy_set(&p, key, json_string_value(value), error))
+            return FALSE;
+    }
+    *ret_policy = p;
+    return TRUE;
+}
+
+json_t *policy_for_active(const Policy *p)
+{
+    g_autofree char *compress = policy_get(p, "compress");
+    g_autofree char *freeze = policy_get(p, "freeze");
+
+    return json_pack("{s:I, s:I, s:I, s:s, s:s}", "interval_ms", (json_int_t)p->interval_ms, "scratch_bytes",
+                     (json_int_t)p->scratch_bytes, "bandwidth_bps", (json_int_t)p->bandwidth_bps, "compress",
+                     compress, "freeze", freeze);
+}
+
+json_t *policy_for_standby(const Policy *p)
+{
+    return json_pack("{s:I, s:I}", "newest", (json_int_t)p->retain.newest, "hourly",
+                     (json_int_t)p->retain.hourly);
+}
+
+char *policy_help(void)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++) {
+        const PolicyProperty *shown = &TABLE[i].shown;
+
+        g_string_append_printf(text, "  %-17s %s\n  %-17s %s; default %s%s\n", shown->key, shown->help, "",
+                               shown->accepts, shown->fallback,
+                               shown->when == POLICY_STOPPED ? "; only while stopped"
+                               : shown->when == POLICY_NOT_WHILE_MOVED
+                                   ? "; never between switchover and switchback"
+                                   : "");
+    }
+    return g_string_free(text, FALSE);
+}
+
+json_t *policy_schema(void)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++) {
+        const PolicyProperty *shown = &TABLE[i].shown;
+
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "key", shown->key, "default",
+                                              shown->fallback, "accepts", shown->accepts, "help", shown->help,
+                                              "when", WHEN[shown->when]));
+    }
+    return list;
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/scenario.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <string.h>
+
+/* libvirt's own limit for a name is the file system's; ours is for messages and rows. */
+#define MAX_VM_NAME 1024
+#define MAX_NETWORK_NAME 255
+#define MAX_MAPPINGS 256
+
+static void vm_free(gpointer p)
+{
+    ScenarioVm *vm = p;
+
+    g_free(vm->name);
+    g_free(vm);
+}
+
+static void mapping_free(gpointer p)
+{
+    ScenarioMapping *m = p;
+
+    g_free(m->from);
+    g_free(m->to);
+    g_free(m);
+}
+
+Scenario *scenario_new(const char *name, const char *master)
+{
+    Scenario *s = g_new0(Scenario, 1);
+
+    s->name = g_strdup(name);
+    s->master = g_strdup(master);
+    s->replicas = g_ptr_array_new_with_free_func(g_free);
+    s->vms = g_ptr_array_new_with_free_func(vm_free);
+    s->map = g_ptr_array_new_with_free_func(mapping_free);
+    policy_init(&s->policy);
+    return s;
+}
+
+Scenario *scenario_copy(const Scenario *s)
+{
+    Scenario *copy = scenario_new(s->name, s->master);
+
+    for (guint i = 0; i < s->replicas->len; i++)
+        scenario_add_replica(copy, s->replicas->pdata[i]);
+    for (guint i = 0; i < s->vms->len; i++) {
+        const ScenarioVm *vm = s->vms->pdata[i];
+
+        scenario_add_vm(copy, vm->uuid, vm->name);
+    }
+    for (guint i = 0; i < s->map->len; i++) {
+        const ScenarioMapping *m = s->map->pdata[i];
+
+        scenario_add_mapping(copy, m->from, m->to);
+    }
+    copy->policy = s->policy;
+    return copy;
+}
+
+void scenario_free(Scenario *s)
+{
+    if (!s)
+        return;
+    g_ptr_array_free(s->replicas, TRUE);
+    g_ptr_array_free(s->vms, TRUE);
+    g_ptr_array_free(s->map, TRUE);
+    g_free(s->name);
+    g_free(s->master);
+    g_free(s);
+}
+
+void scenario_add_replica(Scenario *s, const char *host)
+{
+    g_ptr_array_add(s->replicas, g_strdup(host));
+}
+
+void scenario_add_vm(Scenario *s, Id uuid, const char *name)
+{
+    ScenarioVm *vm = g_new0(ScenarioVm, 1);
+
+    vm->uuid = uuid;
+    vm->name = g_strdup(name);
+    g_ptr_array_add(s->vms, vm);
+}
+
+static ScenarioMapping *find_mapping(const Scenario *s, const char *from)
+{
+    for (guint i = 0; i < s->map->len; i++) {
+        ScenarioMapping *m = s->map->pdata[i];
+
+        if (g_str_equal(m->from, from))
+            return m;
+    }
+    return NULL;
+}
+
+void scenario_add_mapping(Scenario *s, const char *from, const char *to)
+{
+    ScenarioMapping *m = find_mapping(s, from);
+
+    if (!m) {
+        m = g_new0(ScenarioMapping, 1);
+        m->from = g_strdup(from);
+        g_ptr_array_add(s->map, m);
+    }
+    g_free(m->to);
+    m->to = g_strdup(to);
+}
+
+const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid)
+{
+    for (guint i = 0; i < s->vms->len; i++) {
+        const ScenarioVm *vm = s->vms->pdata[i];
+
+        if (id_equal(vm->uuid, uuid))
+            return vm;
+    }
+    return NULL;
+}
+
+static gboolean has_replica(const Scenario *s, const char *host)
+{
+    return g_ptr_array_find_with_equal_func(s->replicas, host, g_str_equal, NULL);
+}
+
+gboolean scenario_has_host(const Scenario *s, const char *host)
+{
+    return g_str_equal(s->master, host) || has_replica(s, host);
+}
+
+const char *scenario_map(const Scenario *s, const char *network)
+{
+    const ScenarioMapping *m = find_mapping(s, network);
+
+    return m ? m->to : NULL;
+}
+
+gboolean scenario_name_check(const char *what, const char *name, GError **error)
+{
+    gsize len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+    if (g_ascii_isalnum(name[0]) && name[len] == '\0' && len <= SCENARIO_MAX_NAME)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "'%.80s' cannot be the name of a %s: take letters, digits, '.', '_', '-', starting with a letter or "
+        "digit, at most %d",
+        name, what, SCENARIO_MAX_NAME);
+    return FALSE;
+}
+
+static gboolean refuse(GError **error, UsError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+static gboolean refuse(GError **error, UsError code, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error_literal(error, US_ERROR, code, text);
+    return FALSE;
+}
+
+static gboolean check_hosts(const Scenario *s, GError **error)
+{
+    if (!scenario_name_check("host", s->master, error))
+        return FALSE;
+    for (guint i = 0; i < s->replicas->len; i++)
+        if (!scenario_name_check("host", s->replicas->pdata[i], error))
+            return FALSE;
+    if (has_replica(s, s->master))
+        return refuse(
+            error, US_ERROR_USAGE,
+            "host '%s' is master and replica of scenario '%s': a copy on the same host protects nothing; "
+            "name another host as replica",
+            s->master, s->name);
+    if (s->replicas->len == 0)
+        return refuse(error, US_ERROR_USAGE, "scenario '%s' has no replica host: name one with --replica",
+                      s->name);
+    if (s->replicas->len > 1)
+        return refuse(error, US_ERROR_UNSUPPORTED,
+                      "scenario '%s' names %u replica hosts: this version keeps one copy of a VM; name one",
+                      s->name, s->replicas->len);
+    return TRUE;
+}
+
+static gboolean check_vms(const Scenario *s, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(id_hash, id_equal_func);
+
+    if (s->vms->len == 0)
+        return refuse(error, US_ERROR_USAGE, "scenario '%s' has no VM: name one with --vm", s->name);
+    if (s->vms->len > SCENARIO_MAX_VMS)
+        return refuse(error, US_ERROR_USAGE, "scenario '%s' has %u VMs, more than the %d allowed: split it",
+                      s->name, s->vms->len, SCENARIO_MAX_VMS);
+    for (guint i = 0; i < s->vms->len; i++) {
+        ScenarioVm *vm = s->vms->pdata[i];
+
+        if (id_is_nil(vm->uuid) || vm->name[0] == '\0' || strlen(vm->name) > MAX_VM_NAME ||
+            !g_utf8_validate(vm->name, -1, NULL))
+            return refuse(error, US_ERROR_USAGE, "VM %s of scenario '%s' has no UUID or no usable name",
+                          ID_TEXT(vm->uuid), s->name);
+        if (!g_hash_table_add(seen, &vm->uuid))
+            return refuse(error, US_ERROR_USAGE, "VM '%.64s' (%s) is named twice in scenario '%s'", vm->name,
+                          ID_TEXT(vm->uuid), s->name);
+    }
+    return TRUE;
+}
+
+static gboolean check_map(const Scenario *s, GError **error)
+{
+    if (s->map->len > MAX_MAPPINGS)
+        return refuse(error, US_ERROR_USAGE, "scenario '%s' maps %u networks, more than the %d allowed",
+                      s->name, s->map->len, MAX_MAPPINGS);
+    for (guint i = 0; i < s->map->len; i++) {
+        const ScenarioMapping *m = s->map->pdata[i];
+
+        if (m->from[0] == '\0' || m->to[0] == '\0' || strlen(m->from) > MAX_NETWORK_NAME ||
+            strlen(m->to) > MAX_NETWORK_NAME || !g_utf8_validate(m->from, -1, NULL) ||
+            !g_utf8_validate(m->to, -1, NULL))
+            return refuse(error, US_ERROR_USAGE, "mapping %u of scenario '%s' does not name two networks",
+                          i + 1, s->name);
+    }
+    return TRUE;
+}
+
+gboolean scenario_check(const Scenario *s, GError **error)
+{
+    return scenario_name_check("scenario", s->name, error) && check_hosts(s, error) && check_vms(s, error) &&
+           check_map(s, error);
+}
+
+static gboolean check_apart(const Scenario *s, const Scenario *other, GError **error)
+{
+    for (guint i = 0; i < s->vms->len; i++) {
+        const ScenarioVm *vm = s->vms->pdata[i];
+
+        if (scenario_find_vm(other, vm->uuid))
+            return refuse(
+                error, US_ERROR_EXISTS,
+                "VM '%.64s' is already in scenario '%s': a VM is protected by one scenario; take it out "
+                "there first",
+                vm->name, other->name);
+    }
+    return TRUE;
+}
+
+gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gboolean replacing, GError **error)
+{
+    for (guint i = 0; i < others->len; i++) {
+        const Scenario *other = others->pdata[i];
+        gboolean same_name = g_str_equal(other->name, s->name);
+
+        if (same_name && replacing)
+            continue;
+        if (same_name)
+            return refuse(error, US_ERROR_EXISTS, "there is a scenario '%s' already: choose another name",
+                          s->name);
+        if (!check_apart(s, other, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean same_shape(const Scenario *a, const Scenario *b)
+{
+    json_auto_t *x = scenario_to_json(a);
+    json_auto_t *y = scenario_to_json(b);
+
+    json_object_del(x, "policy");
+    json_object_del(y, "policy");
+    return json_equal(x, y);
+}
+
+gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error)
+{
+    if (!g_str_equal(from->name, to->name))
+        return refuse(
+            error, US_ERROR_REFUSED,
+            "scenario '%s' cannot be renamed to '%s': export it, delete it and import it under the new name",
+            from->name, to->name);
+    if (moment != POLICY_MOMENT_STOPPED && !same_shape(from, to))
+        return refuse(
+            error, US_ERROR_REFUSED,
+            "hosts, VMs and networks of scenario '%s' may only change while it is stopped: nothing was "
+            "changed; stop it first",
+            from->name);
+    return policy_may_become(&from->policy, &to->policy, moment, error);
+}
+
+json_t *scenario_to_json(const Scenario *s)
+{
+    json_t *replicas = json_array();
+    json_t *vms = json_array();
+    json_t *map = json_object();
+
+    for (guint i = 0; i < s->replicas->len; i++)
+        json_array_append_new(replicas, json_string(s->replicas->pdata[i]));
+    for (guint i = 0; i < s->vms->len; i++) {
+        const ScenarioVm *vm = s->vms->pdata[i];
+
+        json_array_append_new(vms, json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name));
+    }
+    for (guint i = 0; i < s->map->len; i++) {
+        const ScenarioMapping *m = s->map->pdata[i];
+
+        json_object_set_new(map, m->from, json_string(m->to));
+    }
+    return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "format", SCENARIO_FORMAT, "name", s->name,
+                     "master", s->master, "replicas", replicas, "vms", vms, "map", map, "policy",
+                     policy_to_json(&s->policy));
+}
+
+static gboolean read_replicas(Scenario *s, const json_t *list, GError **error)
+{
+    if (!json_is_array(list))
+        return refuse(error, US_ERROR_USAGE, "scenario: \"replicas\" is a list of host names");
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        const char *host = json_string_value(json_array_get(list, i));
+
+        if (!host)
+            return refuse(error, US_ERROR_USAGE, "scenario: \"replicas\" is a list of host names");
+        scenario_add_replica(s, host);
+    }
+    return TRUE;
+}
+
+static gboolean read_vms(Scenario *s, const json_t *list, GError **error)
+{
+    if (!json_is_array(list))
+        return refuse(error, US_ERROR_USAGE, "scenario: \"vms\" is a list of {\"uuid\", \"name\"}");
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        const char *uuid, *name;
+        Id id;
+
+        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s}", "uuid", &uuid,
+                       "name", &name) ||
+            !id_parse(uuid, &id, error))
+            return FALSE;
+        scenario_add_vm(s, id, name);
+    }
+    return TRUE;
+}
+
+static gboolean read_map(Scenario *s, json_t *map, GError **error)
+{
+    const char *from;
+    json_t *to;
+
+    if (map && !json_is_object(map))
+        return refuse(error, US_ERROR_USAGE, "scenario: \"map\" is an object of network names");
+    json_object_foreach(map, from, to)
+    {
+        if (!json_is_string(to))
+            return refuse(error, US_ERROR_USAGE, "scenario: network '%.64s' is not mapped to a name", from);
+        scenario_add_mapping(s, from, json_string_value(to));
+    }
+    return TRUE;
+}
+
+static gboolean check_format(const json_t *doc, GError **error)
+{
+    json_t *format = json_object_get(doc, "format");
+
+    if (!json_is_integer(format) || json_integer_value(format) < 1)
+        return refuse(error, US_ERROR_USAGE, "not a scenario: it has no \"format\": %d", SCENARIO_FORMAT);
+    if (json_integer_value(format) > SCENARIO_FORMAT)
+        return refuse(error, US_ERROR_UNSUPPORTED,
+                      "the scenario is of format %" JSON_INTEGER_FORMAT
+                      ", this version reads up to %d: it was left "
+                      "alone; use a newer version",
+                      json_integer_value(format), SCENARIO_FORMAT);
+    return TRUE;
+}
+
+Scenario *scenario_from_json(const json_t *doc, GError **error)
+{
+    g_autoptr(Scenario) s = NULL;
+    const char *name, *master;
+    json_t *replicas, *vms, *map = NULL, *policy = NULL;
+    json_int_t format;
+
+    if (!check_format(doc, error))
+        return NULL;
+    if (!json_read(doc, "scenario", error, "{s:I, s:s, s:s, s:o, s:o, s?o, s?o}", "format", &format, "name",
+                   &name, "master", &master, "replicas", &replicas, "vms", &vms, "map", &map, "policy",
+                   &policy))
+        return NULL;
+    s = scenario_new(name, master);
+    if (!read_replicas(s, replicas, error) || !read_vms(s, vms, error) || !read_map(s, map, error) ||
+        (policy && !policy_from_json(policy, &s->policy, error)) || !scenario_check(s, error))
+        return NULL;
+    return g_steal_pointer(&s);
+}
+
+Scenario *scenario_parse(const char *text, gsize len, GError **error)
+{
+    json_auto_t *doc = json_parse(text, len, SCENARIO_MAX_BYTES, error);
+
+    return doc ? scenario_from_json(doc, error) : NULL;
+}
