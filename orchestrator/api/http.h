@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http - an HTTPS server on the controller's loop.
  *
- * HTTP/1.1 over TLS, JSON or bytes out, one whole body in; the only file that
- * knows which library does it. It knows nothing of paths, tokens or operations:
- * that is api.h. Every phase of a connection has a deadline of ours and every
+ * HTTP/1.1 over TLS, JSON or bytes out, one whole body in; the http files are the
+ * only ones that know which library does it. It knows nothing of paths, tokens or
+ * operations: that is api.h. Every phase of a connection has a deadline of ours and every
  * size a limit, so that a slow, silent or hostile client costs one connection
  * at most. A WebSocket upgrade is refused on every path. All calls and
  * callbacks on the loop's thread. */
@@ -20,6 +20,7 @@ typedef enum {
     HTTP_DELETE,
 } HttpMethod;
 
+/* `GET`; in routes.c, since clients need it too. */
 const char *http_method_name(HttpMethod method);
 
 typedef struct HttpServer HttpServer;
@@ -29,7 +30,7 @@ typedef struct HttpServer HttpServer;
 typedef struct HttpRequest HttpRequest;
 
 typedef struct {
-    const char *address; /* numeric address to bind, NULL: every IPv4 address */
+    const char *address; /* numeric address to bind; NULL: every IPv4 address, "::": IPv6 too */
     guint16 port;        /* 0: the kernel chooses, http_server_port() tells */
 
     const char *certificate; /* PEM, the server's own first */
@@ -75,7 +76,7 @@ const char *http_request_query(const HttpRequest *request);
 const char *http_request_bearer(const HttpRequest *request);
 /* The peer's numeric address. */
 const char *http_request_peer(const HttpRequest *request);
-/* Subject common name of the client's verified certificate, or NULL. */
+/* Subject common name of the client's verified certificate, or NULL if it showed none. */
 const char *http_request_client(const HttpRequest *request);
 /* The body, NUL-terminated beside its length; empty before on_request. */
 const char *http_request_body(const HttpRequest *request, gsize *ret_len);
@@ -85,6 +86,9 @@ gboolean http_request_is_gone(const HttpRequest *request);
 /* For the layer above: a pointer of its own, freed with the request. */
 void http_request_attach(HttpRequest *request, void *data, GDestroyNotify free_data);
 void *http_request_attached(const HttpRequest *request);
+
+/* One more header of the answer; neither may have CR or LF. */
+void http_request_add_header(HttpRequest *request, const char *name, const char *value);
 
 /* Answer and give @request away. @content_type as the header has it (no CR or LF);
  * @body is referenced. */

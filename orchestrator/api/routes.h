@@ -13,32 +13,34 @@
 
 #define API_PREFIX "/api/v1"
 
-/*    operation             method  path                                  body   query keys */
-#define API_ROUTES(X)                                                            \
-    X("host.list", GET, "/hosts", FALSE, "")                                     \
-    X("host.add", POST, "/hosts", TRUE, "")                                      \
-    X("host.show", GET, "/hosts/{host}", FALSE, "")                              \
-    X("host.remove", DELETE, "/hosts/{host}", FALSE, "")                         \
-    X("vm.list", GET, "/hosts/{host}/vms", FALSE, "")                            \
-    X("scenario.list", GET, "/scenarios", FALSE, "")                             \
-    X("scenario.create", POST, "/scenarios", TRUE, "")                           \
-    X("scenario.import", POST, "/scenarios/import", TRUE, "")                    \
-    X("scenario.show", GET, "/scenarios/{scenario}", FALSE, "")                  \
-    X("scenario.set", PATCH, "/scenarios/{scenario}", TRUE, "")                  \
-    X("scenario.delete", DELETE, "/scenarios/{scenario}", FALSE, "purge")        \
-    X("scenario.export", GET, "/scenarios/{scenario}/export", FALSE, "")         \
-    X("scenario.preview", GET, "/scenarios/{scenario}/preview", FALSE, "")       \
-    X("scenario.points", GET, "/scenarios/{scenario}/points", FALSE, "vm")       \
-    X("scenario.verify", POST, "/scenarios/{scenario}/verify", TRUE, "")         \
-    X("scenario.run", POST, "/scenarios/{scenario}/run", TRUE, "")               \
-    X("scenario.stop", POST, "/scenarios/{scenario}/stop", TRUE, "")             \
-    X("scenario.pause", POST, "/scenarios/{scenario}/pause", TRUE, "")           \
-    X("scenario.continue", POST, "/scenarios/{scenario}/continue", TRUE, "")     \
-    X("scenario.switchover", POST, "/scenarios/{scenario}/switchover", TRUE, "") \
-    X("status", GET, "/status", FALSE, "scenario")                               \
-    X("plan.list", GET, "/plans", FALSE, "scenario")                             \
-    X("plan.show", GET, "/plans/{plan}", FALSE, "")                              \
-    X("event.list", GET, "/events", FALSE, "after,scenario,host,since,limit,wait_ms")
+/* clang-format off */
+/*    operation             method  path                               body   query keys */
+#define API_ROUTES(X)                                                                       \
+    X("host.list",           GET,    "/hosts",                           FALSE, "")         \
+    X("host.add",            POST,   "/hosts",                           TRUE,  "")         \
+    X("host.show",           GET,    "/hosts/{host}",                    FALSE, "")         \
+    X("host.remove",         DELETE, "/hosts/{host}",                    FALSE, "")         \
+    X("vm.list",             GET,    "/hosts/{host}/vms",                FALSE, "")         \
+    X("scenario.list",       GET,    "/scenarios",                       FALSE, "")         \
+    X("scenario.create",     POST,   "/scenarios",                       TRUE,  "")         \
+    X("scenario.import",     POST,   "/scenarios/import",                TRUE,  "")         \
+    X("scenario.show",       GET,    "/scenarios/{scenario}",            FALSE, "")         \
+    X("scenario.set",        PATCH,  "/scenarios/{scenario}",            TRUE,  "")         \
+    X("scenario.delete",     DELETE, "/scenarios/{scenario}",            FALSE, "purge")    \
+    X("scenario.export",     GET,    "/scenarios/{scenario}/export",     FALSE, "")         \
+    X("scenario.preview",    GET,    "/scenarios/{scenario}/preview",    FALSE, "")         \
+    X("scenario.points",     GET,    "/scenarios/{scenario}/points",     FALSE, "vm")       \
+    X("scenario.verify",     POST,   "/scenarios/{scenario}/verify",     TRUE,  "")         \
+    X("scenario.run",        POST,   "/scenarios/{scenario}/run",        TRUE,  "")         \
+    X("scenario.stop",       POST,   "/scenarios/{scenario}/stop",       TRUE,  "")         \
+    X("scenario.pause",      POST,   "/scenarios/{scenario}/pause",      TRUE,  "")         \
+    X("scenario.continue",   POST,   "/scenarios/{scenario}/continue",   TRUE,  "")         \
+    X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
+    X("status",              GET,    "/status",                          FALSE, "scenario") \
+    X("plan.list",           GET,    "/plans",                           FALSE, "scenario") \
+    X("plan.show",           GET,    "/plans/{plan}",                    FALSE, "")         \
+    X("event.list",          GET,    "/events",                          FALSE, "after,scenario,host,since,limit,wait_ms")
+/* clang-format on */
 
 typedef struct {
     const char *operation;

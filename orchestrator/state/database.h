@@ -23,14 +23,12 @@
 
 typedef struct Database Database;
 
-/* Open or create the file, check its integrity, and begin a new incarnation,
- * durably. NULL with @error: BUSY if another process has it, CORRUPT if it is
- * not what we wrote (the file is left alone), REFUSED for a newer format, IO,
- * NO_SPACE or DENIED from the file system. */
-Database *database_open(const char *path, GError **error);
+/* Open or create the file of @controller, check its integrity, and begin a new
+ * incarnation, durably. NULL with @error: BUSY if another process has it, CORRUPT if it
+ * is not what we wrote (it is left alone), REFUSED for a newer format or another
+ * controller's file, IO, NO_SPACE or DENIED from the file system. */
+Database *database_open(const char *path, Id controller, GError **error);
 
-/* Made at the first open, never changed. */
-Id database_controller(const Database *db);
 /* 1, 2, … one for each open. */
 guint64 database_incarnation(const Database *db);
 
@@ -60,11 +58,12 @@ void database_delete_scenario(DatabaseChanges *changes, Id id);
 void database_put_plan(DatabaseChanges *changes, Id id, Id scenario, gboolean finished, const json_t *doc);
 /* Append to a plan's journal, after everything that is there. */
 void database_add_journal(DatabaseChanges *changes, Id plan, const json_t *doc);
-/* @doc gets its "sequence" on the way: database_next_sequence() at submission, then rising by one. */
-void database_add_event(DatabaseChanges *changes, const char *scenario, const char *host, const json_t *doc);
+/* @sequence from database_take_sequence(), also where @doc says it. @scenario, @host: NULL if none. */
+void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
+                        const char *host, const json_t *doc);
 
-/* The sequence number that the next submitted event will have. */
-guint64 database_next_sequence(const Database *db);
+/* The next event's number: 1, 2, …, never given twice; one not used is a gap. */
+guint64 database_take_sequence(Database *db);
 
 /* @error NULL: durable. EXISTS: another host or scenario has that name. NO_SPACE: nothing
  * was changed, a later submission may work. IO: the file is lost to this process, every
