@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan - a switchover in good order, as steps that can be read before they run.
+ *
+ * Each VM is a sub-plan of its own:
+ *
+ *   lock     -> the active's engine excludes every other start of the guest, and
+ *               rolls back by itself at the deadline unless it has released
+ *   shutdown -> cutting ends, the guest is asked (agent, then ACPI) to shut down
+ *   final    -> the last generation is cut from the stopped VM and sealed
+ *   release  -> the active gives the VM up durably: from here only forwards
+ *   promote  -> the standby defines and starts it, paused, makes the first
+ *               checkpoint, lets it run
+ *   unlock   -> the old active's lock comes off
+ *
+ * Before release whatever fails is rolled back: the guest runs on where it
+ * was. After it the start on the standby is tried again until it works. A VM
+ * that could not move does not stop the others.
+ *
+ * plan_step() is pure, like protection_step(). What an engine did is read from
+ * it (its answer, or `plan.state` when an answer is missing or the controller
+ * was restarted), never remembered. `plan.state` {"plan", "vm"} answers
+ *   {"done": "none"|"lock"|"shutdown"|"final"|"release"|"promote"|"unlock"|"rollback",
+ *    "doing": null or one of those, "tip": id or null, "certificate": object or null,
+ *    "error": null or {"code", "text"}}
+ * `done` is the last step of this plan that this engine completed durably,
+ * `error` why the one after it ended without. */
+#pragma once
+
+#include "orchestrator/core/action.h"
+#include "orchestrator/core/protection.h"
+
+typedef enum {
+    STEP_LOCK,
+    STEP_SHUTDOWN,
+    STEP_FINAL,
+    STEP_RELEASE,
+    STEP_PROMOTE,
+    STEP_UNLOCK,
+    STEP_ROLLBACK
+} StepKind;
+
+/* A step as people see it before it is run. */
+typedef struct {
+    const char *method;  /* plan.lock, … */
+    const char *text;    /* what it does */
+    const char *gate;    /* what it waits for */
+    const char *undo;    /* what takes it back */
+    gboolean on_standby; /* on which engine */
+    gint64 expected_ms;  /* usual duration */
+    gint64 limit_ms;     /* longest */
+} PlanStep;
+
+/* Where a sub-plan is. */
+/* clang-format off */
+#define MOVE_STATES(X)                                                                                       \
+    X(WAITING,       "waiting")                                                                              \
+    X(READING,       "reading")       /* an answer is missing: the engines are asked what they did */         \
+    X(LOCKING,       "locking")                                                                              \
+    X(SHUTTING_DOWN, "shutting-down")                                                                        \
+    X(FINISHING,     "finishing")                                                                            \
+    X(RELEASING,     "releasing")                                                                            \
+    X(PROMOTING,     "promoting")                                                                            \
+    X(BLOCKED,       "blocked")       /* released, and the standby could not start it; tried again */         \
+    X(UNLOCKING,     "unlocking")                                                                            \
+    X(ROLLING_BACK,  "rolling-back")                                                                         \
+    X(MOVED,         "moved")         /* end: runs on the standby */                                          \
+    X(STAYED,        "stayed")        /* end: runs where it was */                                            \
+    X(DOWN,          "down")          /* end: neither; an operator must start it */
+/* clang-format on */
+
+typedef enum {
+#define X(state, json) MOVE_##state,
+    MOVE_STATES(X)
+#undef X
+} MoveState;
+
+/* One VM's sub-plan. */
+typedef struct {
+    Id vm;
+    char *name;
+    Reign reign; /* now */
+    MoveState state;
+    char *why;            /* why it is rolled back, blocked, stayed or down; NULL */
+    gint64 expected_ms;   /* of the shutdown, here */
+    gboolean asked;       /* a call is under way */
+    guint reads;          /* READING: which engines' plan.state is still missing (bits) */
+    json_t *from_state;   /* READING: what the active said; NULL */
+    json_t *to_state;     /* …and the standby */
+    gint64 next_at_ms;    /* when to ask again; 0: not waiting for time */
+    Id tip;               /* of the final generation, once known */
+    json_t *certificate;  /* of the release, once known: carried to the standby */
+    gint64 started_at_ms; /* of its lock; 0 before */
+    gint64 off_at_ms;     /* guest shut down */
+    gint64 ended_at_ms;
+} Move;
+
+typedef struct {
+    Id id;
+    char *scenario;
+    char *from;
+    char *to;
+    Id to_id;           /* engine's identity */
+    Reign next;         /* of the VMs that move */
+    gboolean power_off; /* a guest that does not shut down is switched off */
+    gint64 shutdown_timeout_ms;
+    gint64 start_timeout_ms;
+    gint64 deadline_ms; /* from its lock on, the active waits that long for the release */
+    GPtrArray *moves;   /* Move * */
+    gboolean begun;
+    gboolean ended;
+    gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
+    gboolean from_up, to_up;
+} Plan;
+
+typedef struct {
+    Id id;          /* of the plan, fresh */
+    Id reign;       /* of the next reign, fresh */
+    const char *to; /* NULL: the first replica */
+    const Id *vms;  /* NULL: all that are not there yet */
+    guint vm_count;
+    gboolean power_off;
+} PlanOptions;
+
+/* Build a switchover. NULL with @error REFUSED (state, VM without a complete copy,
+ * owed calls), NOT_FOUND (host, VM), BUSY (a plan runs) or UNREACHABLE (an engine
+ * that is needed does not answer). */
+Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **error);
+void plan_free(Plan *plan);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plan, plan_free)
+
+/* The steps of one VM, with the plan's times; @ret_count of them, static order.
+ * The array is the caller's, the strings are static. */
+PlanStep *plan_steps(const Plan *plan, guint *ret_count);
+
+/* For people and `plan show`: {"id", "scenario", "from", "to", "ended", "deadline_ms",
+ * "vms": [{"vm", "name", "state", "why", "down_ms", "steps": [{"method", "host", "text", "gate",
+ * "undo", "expected_ms", "limit_ms", "state": "done"|"doing"|"todo"|"undone"}]}]}. */
+json_t *plan_to_json(const Plan *plan);
+/* The same as text, before or after it is run. The caller frees. */
+char *plan_text(const Plan *plan);
+
+/* What the journal's first record says, and back; then every further record in
+ * turn. A plan that was read counts as interrupted: plan_resume() it. CORRUPT. */
+json_t *plan_begin_record(const Plan *plan);
+Plan *plan_from_record(const json_t *record, GError **error);
+gboolean plan_replay(Plan *plan, const json_t *record, GError **error);
+
+typedef enum {
+    PLAN_BEGIN,        /* run it for the first time */
+    PLAN_RESUME,       /* after a restart of the controller */
+    PLAN_ANSWER,       /* host, method, vm, failure or result */
+    PLAN_LINK_BACK,    /* host */
+    PLAN_LINK_LOST,    /* host */
+    PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; actions behind it were dropped */
+    PLAN_TICK,
+} PlanEventKind;
+
+typedef struct {
+    PlanEventKind kind;
+    gint64 now_ms; /* steady */
+    const char *host;
+    const char *method;
+    Id vm;
+    const GError *failure;
+    const json_t *result;
+} PlanEvent;
+
+/* Advance @plan by one event and append to @out what must be done now, in order.
+ * An answer that nobody waits for is ignored. */
+void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out);
+
+const StateMachine *move_machine(void);
+const char *move_state_name(MoveState state);
+gboolean move_is_over(const Move *m);
+Move *plan_find(const Plan *plan, Id vm);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify - can this scenario be run? Facts in, findings out.
+ *
+ * Facts are the answers of both engines to host.info and vm.list; the checks
+ * are a table, each with its severity, cause, consequence and remedy. Errors
+ * block a run, warnings do not. */
+#pragma once
+
+#include "orchestrator/core/scenario.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef enum { FINDING_WARNING, FINDING_ERROR } FindingSeverity;
+
+typedef struct {
+    const char *id; /* static: "replica-space" */
+    FindingSeverity severity;
+    const char *host; /* borrowed from the facts; NULL: none */
+    char *vm;         /* name; NULL: none */
+    char *cause;
+    const char *consequence; /* static */
+    const char *remedy;      /* static */
+} Finding;
+
+typedef struct VerifyFacts VerifyFacts;
+
+/* Facts about @scenario, none yet. */
+VerifyFacts *verify_facts_new(const Scenario *scenario);
+void verify_facts_free(VerifyFacts *f);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyFacts, verify_facts_free)
+
+/* The calls that gather them: for each @index until NULL, @method to @host. */
+const char *verify_call(const VerifyFacts *f, guint index, const char **ret_host);
+
+/* One call's answer: @result, or @failure if it has none. Both stay the caller's.
+ * A result that is not of its shape becomes a finding. */
+void verify_facts_add(VerifyFacts *f, const char *host, const char *method, const json_t *result,
+                      const GError *failure);
+/* Has every call been answered? */
+gboolean verify_facts_complete(const VerifyFacts *f);
+
+/* Run the table. A GPtrArray of Finding *, which it owns; errors first. */
+GPtrArray *verify_check(const VerifyFacts *f);
+guint verify_errors(const GPtrArray *findings);
+
+/* {"from": "to"} for every network that a VM of the scenario uses: the map, or the
+ * only network of the replica where each side has one. Sound if there are no errors. */
+json_t *verify_networks(const VerifyFacts *f);
+
+/* NULL if there are no errors, else VERIFY with the first cause and how many more. */
+GError *verify_failure(const GPtrArray *findings);
+
+/* {"errors": N, "warnings": N, "findings": [{"id", "severity": "error"|"warning", "host",
+ * "vm", "cause", "consequence", "remedy"}]} */
+json_t *verify_to_json(const GPtrArray *findings);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* runner - carries plans out: what plan_step() wants done, in its order, through
+ * a table of functions that the controller (or a test) gives.
+ *
+ * It owns the plans that run. Nothing in it blocks or waits: the functions
+ * start something, and its end comes back by one of the calls below. An action
+ * behind a PERSIST or a TELL waits until that one is durable. */
+#pragma once
+
+#include "orchestrator/core/plan.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct {
+    /* Send a request to an engine; the answer comes by runner_answer(). @params is
+     * borrowed. Without an answer after @limit_ms: runner_answer() with TIMEOUT. */
+    void (*call)(void *ctx, const char *host, const char *method, Id vm, const json_t *params,
+                 gint64 limit_ms);
+    /* Append @record to the plan's journal; then runner_persisted(@plan). */
+    void (*persist)(void *ctx, Id plan, const json_t *record);
+    /* Give @in to the scenario's protection; when what it wanted persisted is durable: runner_told(@plan). */
+    void (*tell)(void *ctx, Id plan, const char *scenario, const Input *in);
+    /* The plan is over and durably so; it is still there to be looked at. */
+    void (*ended)(void *ctx, const Plan *plan);
+    gint64 (*now_ms)(void *ctx); /* steady */
+} RunnerDuties;
+
+typedef struct Runner Runner;
+
+/* @controller and @incarnation (raised durably at each start of the controller)
+ * go into every command, so that an engine can tell a newer controller from an older. */
+Runner *runner_new(Id controller, guint64 incarnation, const RunnerDuties *duties, void *ctx);
+void runner_free(Runner *r);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Runner, runner_free)
+
+/* Take @steal_plan and run it. BUSY if a plan of that scenario runs. */
+gboolean runner_start(Runner *r, Plan *steal_plan, GError **error);
+
+/* Take up one plan's records after a restart. Ended plans are kept to be looked
+ * at, others go on as soon as their engines answer. CORRUPT. */
+gboolean runner_resume(Runner *r, const json_t *records, GError **error);
+
+void runner_answer(Runner *r, const char *host, const char *method, Id vm, const json_t *result,
+                   const GError *failure);
+/* @failure NULL: it is durable. */
+void runner_persisted(Runner *r, Id plan, const GError *failure);
+void runner_told(Runner *r, Id plan);
+void runner_link(Runner *r, const char *host, gboolean up);
+/* About once a second. */
+void runner_tick(Runner *r);
+
+/* Borrowed; NULL if unknown. By id, or the one that runs for a scenario. */
+const Plan *runner_find(const Runner *r, Id plan);
+const Plan *runner_find_running(const Runner *r, const char *scenario);
+/* All of them, oldest first: Plan *, borrowed; the caller frees the array. */
+GPtrArray *runner_list(const Runner *r);
