@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# hosts - the folder of each host, its boot and its crash.
+#
+# hosts/NAME/ holds what the host sees as its own /run, /etc/libvirt,
+# /etc/understudy, /var/lib/libvirt (libvirt/), /var/lib/understudy
+# (understudy/) and /var/log/libvirt (log/libvirt/); acks/ is the receiver's.
+
+host_dir() {
+  echo "$LAB_DIR/hosts/$1"
+}
+
+host_list() {
+  cat "$LAB_DIR/order" 2>/dev/null
+}
+
+host_known() {
+  [[ -d $LAB_DIR ]] || die "no lab is up in $LAB_DIR (lab up)"
+  host_list | grep -qxF -- "$1" || usage_error "no host '$1' in this lab, only: $(host_list | xargs)"
+}
+
+host_address() {
+  cat "$LAB_DIR/hosts/$1/address"
+}
+
+# Run a command inside HOST with the build's programs on its PATH.
+in_host() {
+  local host=$1 folder
+  shift
+  folder=$(host_dir "$host")
+  HOME=$folder/home PATH=$(bin_path):$PATH space_enter "$folder" "$@"
+}
+
+host_uuid() {
+  local sum
+  sum=$(printf '%s/%s' "$LAB_DIR" "$1" | sha256sum)
+  echo "${sum:0:8}-${sum:8:4}-4${sum:13:3}-8${sum:17:3}-${sum:20:12}"
+}
+
+# Make the folder of HOST, the NUMBERth of the lab.
+host_make() {
+  local host=$1 number=$2 stock=$3 folder
+  folder=$(host_dir "$host")
+  mkdir -p "$folder"/{run,home,acks,cache,understudy} "$folder"/etc/{libvirt/hooks/qemu.d,understudy} \
+    "$folder"/log/libvirt/qemu
+  chmod 0711 "$folder"/etc "$folder"/log
+  chmod 0700 "$folder"/understudy
+  echo "10.77.0.$((10 + number))" >"$folder/address"
+  echo "$host" >"$folder/etc/hostname"
+  host_uuid "$host" | tr -d - >"$folder/etc/machine-id"
+  libvirt_configure "$host" "$stock"
+}
+
+# /etc/hosts is the same everywhere.
+hosts_name() {
+  local host other
+  for host in $(host_list); do
+    {
+      echo "127.0.0.1 localhost"
+      for other in $(host_list); do echo "$(host_address "$other") $other"; done
+    } >"$(host_dir "$host")/etc/hosts"
+  done
+}
+
+# lab boot HOST: from nothing, or only what does not run.
+host_boot() {
+  local host=$1 folder
+  folder=$(host_dir "$host")
+  if ! space_is_open "$folder"; then
+    mkdir -p "$folder/run/lab"
+    cat /proc/sys/kernel/random/uuid >"$folder/boot_id"
+    space_open "$folder" host "$folder" "$host"
+    network_plug "$host"
+  fi
+  receiver_start "$host"
+  libvirt_start "$host"
+  engine_start "$host"
+  controller_start "$host"
+}
+
+# lab crash HOST: as if the mains had gone, but for the page cache.
+host_crash() {
+  local host=$1 folder
+  folder=$(host_dir "$host")
+  space_close "$folder"
+  network_unplug "$host"
+  find "$folder/run" -mindepth 1 -delete
+}
