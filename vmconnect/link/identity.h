@@ -50,7 +50,7 @@ gint64 identity_expires_at_ms(const Identity *identity);
 /* SubjectPublicKeyInfo, DER: what an authority signs. */
 GBytes *identity_public_key(const Identity *identity);
 
-/* SHA-256 of the owner's certificate (DER) in lower-case hexadecimal, or NULL without an owner: which
+/* SHA-256 of the authority's certificate (DER) in lower-case hexadecimal, or NULL without an owner: which
  * authority this is, for people. The caller frees. */
 char *identity_authority_fingerprint(const Identity *identity);
 

@@ -12,7 +12,7 @@
 
 typedef struct Issuer Issuer;
 
-/* A new authority called @name, valid 30 years. */
+/* A new authority called @name (at most 60 ASCII characters), valid 30 years. */
 Issuer *issuer_new(const char *name, GError **error);
 
 /* One file, 0600, a format line, key and certificate in PEM; durable. Blocks on the disk. */

@@ -23,9 +23,12 @@
  *
  * Memory is bounded: what waits to be taken (LINK_TAKE_BYTES and LINK_TAKE_FRAMES;
  * then the socket is left alone) and what waits to be sent (LINK_SEND_MAX; then
- * link_send() fails). */
+ * link_send() fails).
+ *
+ * The program ignores SIGPIPE. */
 #pragma once
 
+#include "vmconnect/link/bulk.h"
 #include "vmconnect/link/hello.h"
 #include "vmconnect/link/identity.h"
 #include "vmconnect/link/message.h"
@@ -34,7 +37,8 @@
 #include <jansson.h>
 
 #define LINK_HANDSHAKE_MS 8000
-#define LINK_STALL_MS 30000 /* bytes to send, and the peer takes none */
+#define LINK_STRANGER_MS 30000 /* all the time an enrolment has */
+#define LINK_STALL_MS 30000    /* bytes to send, and the peer takes none */
 #define LINK_TAKE_BYTES (4u << 20)
 #define LINK_TAKE_FRAMES 256
 #define LINK_SEND_MAX (32u << 20)
@@ -58,6 +62,7 @@ typedef struct {
     guint version_min;  /* 0: HELLO_VERSION_MIN and _MAX */
     guint version_max;
     gint64 handshake_ms; /* 0: LINK_HANDSHAKE_MS */
+    gint64 stall_ms;     /* 0: LINK_STALL_MS */
 } LinkSettings;
 
 /* Take over the connected, non-blocking socket @fd (closed by link_free()) and set

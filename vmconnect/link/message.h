@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* message - every message of the protocol: one list, and their codecs.
+/* message - every message of the protocol, in one list.
  *
  * The list says who may send what on which kind of link and how long it may
  * be; a link refuses the rest before it allocates anything. docs/protocol.md
  * draws who says what when (a test compares its table with this list);
- * order.h holds the order of the bulk messages. */
+ * bulk.h holds the bodies of the bulk messages, order.h their order. */
 #pragma once
 
-#include "vmconnect/base/extents.h"
-#include "vmconnect/base/generation.h"
 #include "vmconnect/link/frame.h"
 
 #include <glib.h>
@@ -104,8 +102,6 @@ const char *message_name(guint16 type);
  * wrong side or purpose, unknown flags, too long. Nothing was allocated yet. */
 gboolean message_check(FrameHeader head, Side sender, Purpose purpose, GError **error);
 
-/* --- JSON bodies ------------------------------------------------------- */
-
 /* The payload of a JSON message as one line; NULL with @error REFUSED if it is
  * longer than @type allows. */
 GBytes *message_encode_json(MessageType type, const json_t *doc, GError **error);
@@ -117,92 +113,6 @@ json_t *message_decode_json(const Frame *frame, GError **error);
 GBytes *message_encode_fail(const GError *error);
 GError *message_decode_fail(const Frame *frame);
 
-/* ATTACH: an active presents itself. A session number rises with every attach of
- * this VM by this active; the standby ends or discards all of lower ones first. */
-typedef struct {
-    Id vm;
-    Id scenario;
-    Reign reign;
-    Id standby; /* whom the active means to talk to */
-    guint64 session;
-} Attach;
-
-json_t *attach_to_json(const Attach *attach);
-gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error);
-
-/* ATTACHED: what the standby has, durably. */
-typedef struct {
-    guint64 session;
-    Id tip;               /* newest sealed generation; nil: none */
-    json_t *partial;      /* what its unsealed overlay holds (replicate's document); NULL: nothing */
-    guint64 credit_bytes; /* payload that may be under way */
-} Attached;
-
-json_t *attached_to_json(const Attached *attached);
-/* ret->partial is a reference of the caller's. */
-gboolean attached_from_json(const json_t *doc, Attached *ret_attached, GError **error);
-void attached_clear(Attached *attached);
-
-/* SEALED {generation, sealed_at}, CONFIRM and CONFIRMED {generation, at}: a
- * generation and a wall-clock instant, for people. */
-typedef struct {
-    Id generation;
-    gint64 at_ms;
-} Stamp;
-
-json_t *stamp_to_json(Stamp stamp);
-gboolean stamp_from_json(const json_t *doc, Stamp *ret_stamp, GError **error);
-
-/* SLOW {why}: stop cutting for a while; NULL: go on. The caller frees. */
-json_t *slow_to_json(const char *why);
-gboolean slow_from_json(const json_t *doc, char **ret_why, GError **error);
-
-/* BEGIN and SEAL carry generation_to_json(); SLICE, SLICE_KEPT, DISCARD and
- * DISCARDED an object whose keys belong to replicate. */
-
-/* --- binary bodies ----------------------------------------------------- */
-
-/* DATA: bytes of one disk.
- *   0 u64 offset   8 u64 XXH3-64 of the uncompressed bytes
- *  16 u32 len (uncompressed, 1 … 1 MiB)   20 u16 disk   22 u16 zero   24 payload */
-typedef struct {
-    guint64 offset;
-    guint64 checksum;
-    guint32 len;
-    guint16 disk; /* index into the generation's disks */
-    gboolean zstd;
-    const guint8 *payload; /* borrowed */
-    gsize payload_len;     /* == len unless zstd, then less */
-} MessageData;
-
-/* The frame's head without the payload: FRAME_HEADER_LEN + MESSAGE_DATA_HEADER_LEN bytes. */
-#define MESSAGE_DATA_HEAD_LEN (FRAME_HEADER_LEN + MESSAGE_DATA_HEADER_LEN)
-void message_encode_data_head(const MessageData *data, guint8 out[static MESSAGE_DATA_HEAD_LEN]);
-
-/* ret->payload borrows from @frame. Checks shape and range, not the checksum. */
-gboolean message_decode_data(const Frame *frame, MessageData *ret_data, GError **error);
-
-guint64 message_checksum(const guint8 *data, gsize len);
-
-/* @plain: data->len uncompressed bytes. CORRUPT if they are not what was sent. */
-gboolean message_verify_data(const MessageData *data, const guint8 *plain, GError **error);
-
-/* ZERO: u64 offset, u64 len (1 or more), u16 disk: reads as zeros. */
-typedef struct {
-    guint64 offset;
-    guint64 len;
-    guint16 disk;
-} MessageZero;
-
-GBytes *message_encode_zero(MessageZero zero);
-gboolean message_decode_zero(const Frame *frame, MessageZero *ret_zero, GError **error);
-
-/* CREDIT: u64 more bytes of DATA payload may be sent. */
-GBytes *message_encode_credit(guint64 bytes);
-gboolean message_decode_credit(const Frame *frame, guint64 *ret_bytes, GError **error);
-
-/* EXTENTS: u16 disk, then extents_encode(). Sent before SEAL; a long set goes
- * in several frames, whose union is meant. Encodes the extents from *@from on
- * and advances it; call until *@from == extents_count(). */
-GBytes *message_encode_extents(guint16 disk, const Extents *set, guint *from);
-Extents *message_decode_extents(const Frame *frame, guint16 *ret_disk, GError **error);
+/* What was read came from the peer: turn a USAGE of json_read() and the like into PROTOCOL.
+ * Always FALSE, so that a decoder can return it. */
+gboolean message_blame(GError **error);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tls - how we use OpenSSL: TLS 1.3 only, both sides show certificates, no resumption.
+ *
+ * A certificate that does not pass does not end the handshake: the peer is then told why
+ * in words (link.c), and is allowed nothing. So tls_verify_peer() must be asked after every
+ * handshake; it fails closed. Private to this folder. */
+#pragma once
+
+#include "vmconnect/link/certificate.h"
+
+#include <openssl/ssl.h>
+
+/* @authority NULL: no peer passes. References what it needs. */
+SSL_CTX *tls_context(EVP_PKEY *key, X509 *certificate, X509 *authority, GError **error);
+
+/* Who is there; DENIED if its certificate does not pass. *@ret_peer has the fingerprint of its
+ * key even then (all zero if it showed none), role and UUID only if it passed. */
+gboolean tls_verify_peer(SSL *ssl, gboolean have_authority, Peer *ret_peer, GError **error);
+
+void tls_binding(SSL *ssl, guint8 out[static 32]);
+
+/* The reason on OpenSSL's error queue, which is emptied; for messages; borrowed. */
+const char *tls_reason(void);
