@@ -2,6 +2,7 @@
 #include "vmconnect/base/durable.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/fault.h"
 #include "vmconnect/base/stop.h"
 
 #include <errno.h>
@@ -10,8 +11,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The system calls below, which a test can let fail. */
+static gboolean faulty(void)
+{
+    int why = fault_at();
+
+    if (why)
+        errno = why;
+    return why != 0;
+}
+
 static gboolean write_all(int fd, const guint8 *data, gsize len)
 {
+    if (faulty())
+        return FALSE;
     while (len > 0) {
         gssize n = write(fd, data, len);
 
@@ -32,7 +45,7 @@ static gboolean sync_path(const char *path, int flags, GError **error)
 
     if (fd < 0)
         return us_error_errno(error, errno, "cannot open %s", path);
-    if (fsync(fd) != 0)
+    if (faulty() || fsync(fd) != 0)
         ok = us_error_errno(error, errno, "cannot make %s durable", path);
     close(fd);
     return ok;
@@ -64,30 +77,38 @@ gboolean durable_replace(const char *path, const void *data, gsize len, guint mo
     if (fd < 0)
         return us_error_errno(error, errno, "cannot create %s", fresh);
     /* A leftover of a crash keeps its old mode; a secret must not. */
-    ok = fchmod(fd, mode) == 0 && write_all(fd, data, len) && fsync(fd) == 0;
+    ok = fchmod(fd, mode) == 0 && write_all(fd, data, len) && !faulty() && fsync(fd) == 0;
     if (!ok)
         us_error_errno(error, errno, "cannot write %s", fresh);
     close(fd);
     if (!ok)
         return FALSE;
     stop_at("durable.before_rename");
-    if (g_rename(fresh, path) != 0)
+    if (faulty() || g_rename(fresh, path) != 0)
         return us_error_errno(error, errno, "cannot rename %s to %s", fresh, path);
     return sync_parent(path, error);
 }
 
+gboolean durable_write(int fd, const void *data, gsize len, GError **error)
+{
+    return write_all(fd, data, len) ? TRUE : us_error_errno(error, errno, "cannot write");
+}
+
+gboolean durable_sync(int fd, GError **error)
+{
+    return !faulty() && fdatasync(fd) == 0
+               ? TRUE
+               : us_error_errno(error, errno, "cannot make what was written durable");
+}
+
 gboolean durable_append(int fd, const void *data, gsize len, GError **error)
 {
-    if (!write_all(fd, data, len))
-        return us_error_errno(error, errno, "cannot append");
-    if (fdatasync(fd) != 0)
-        return us_error_errno(error, errno, "cannot make the appended data durable");
-    return TRUE;
+    return durable_write(fd, data, len, error) && durable_sync(fd, error);
 }
 
 gboolean durable_remove(const char *path, GError **error)
 {
-    if (g_unlink(path) != 0) {
+    if (faulty() || g_unlink(path) != 0) {
         if (errno == ENOENT)
             return TRUE;
         return us_error_errno(error, errno, "cannot remove %s", path);

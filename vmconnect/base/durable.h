@@ -14,6 +14,11 @@
  * error the old file is still there (a leftover PATH.new may be, too). */
 gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error);
 
+/* The two halves of durable_append(), for who must tell which one failed: what was only
+ * half written can be cut off, what was not synced can never be relied on. */
+gboolean durable_write(int fd, const void *data, gsize len, GError **error);
+gboolean durable_sync(int fd, GError **error);
+
 /* Write all of @data at the end of @fd and fdatasync it. */
 gboolean durable_append(int fd, const void *data, gsize len, GError **error);
 
