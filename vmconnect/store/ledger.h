@@ -21,23 +21,22 @@
 
 #define LEDGER_FORMAT 1
 
-/*    kind       name         what has become durable */
-#define LEDGER_RECORDS(X)                                                               \
-    X(CHAIN, "chain", "the whole model; always and only the first record")              \
-    X(SESSION, "session", "a newer session speaks for the active, older ones are over") \
-    X(SLICE, "slice", "an unsealed generation has these ranges")                        \
-    X(SEAL, "seal", "a generation is whole, and the tip")                               \
-    X(DISCARD, "discard", "the unsealed generation is given up")                        \
-    X(CONFIRM, "confirm", "the tip is the truth at a later instant")                    \
-    X(RETAIN, "retain", "a point is pinned, or no longer")                              \
-    X(WITHDRAWN, "withdrawn", "points are struck out, their files may be written to")   \
-    X(PLANNED, "planned", "which files of a disk go into which")                        \
-    X(COPYING, "copying", "the lowest of them is being written")                        \
-    X(FLUSHED, "flushed", "the lowest holds everything of the ones above it")           \
-    X(SWITCHED, "switched", "nothing stands on the ones above any more")                \
-    X(REMOVED, "removed", "their files are gone")                                       \
-    X(PROMOTED, "promoted", "a VM runs from here, nothing is received any more")        \
-    X(DEMOTED, "demoted", "the promotion was taken back, its overlays are given up")
+/*    kind       name        what has become durable */
+#define LEDGER_RECORDS(X)                                                                     \
+    X(CHAIN, chain, "the whole model; always and only the first record")                      \
+    X(SESSION, session, "a newer session speaks for the active, older ones are over")         \
+    X(SLICE, slice, "an unsealed generation has these ranges")                                \
+    X(SEAL, seal, "a generation is whole, and the tip")                                       \
+    X(DISCARD, discard, "the unsealed generation is given up")                                \
+    X(CONFIRM, confirm, "the tip is the truth at a later instant")                            \
+    X(RETAIN, retain, "a point is pinned, or no longer")                                      \
+    X(WITHDRAWN, withdrawn,                                                                   \
+      "points are struck out; which of their files go into which; these may be written")      \
+    X(FLUSHED, flushed, "the lowest file of each disk holds everything of the ones above it") \
+    X(SWITCHED, switched, "nothing stands on the ones above any more")                        \
+    X(REMOVED, removed, "their files are gone, the merge is over")                            \
+    X(PROMOTED, promoted, "a VM runs from here, nothing is received any more")                \
+    X(DEMOTED, demoted, "the promotion was taken back, its overlays are given up")
 
 typedef enum {
 #define X(kind, name, meaning) LEDGER_##kind,
@@ -47,8 +46,11 @@ typedef enum {
 
 const char *ledger_kind_name(LedgerKind kind);
 
+/* How many ids `past` remembers. */
+#define LEDGER_MAX_PAST 1024
+
 typedef struct {
-    Id id; /* names the file: <id>.<target>.qcow2 */
+    Id id; /* its own, random; names the file: <id>.<target>.qcow2 */
     char *target;
     Id below;           /* the layer it stands on, of the same target; nil: the bottom */
     guint64 size_bytes; /* virtual size */
@@ -58,8 +60,9 @@ typedef struct {
 typedef struct {
     char *target;
     Id layer;
-    char *extents;         /* digest of the list of what changed since the point below */
+    char *extents;         /* digest of the list of what changed since the point below, or NULL */
     guint64 changed_bytes; /* how much that is */
+    char *has;             /* unsealed only: digest of the list of what this pass has brought */
 } LedgerDisk;
 
 typedef struct {
@@ -69,29 +72,30 @@ typedef struct {
     gboolean pinned;
 } LedgerPoint;
 
-/* An unsealed generation that was worth a durable slice. */
+/* An unsealed generation that was worth a durable slice. Its id is only that of its
+ * beginning: the point that comes of it has one of its own. */
 typedef struct {
     Generation *generation;
     Id since;         /* where this pass counts from; nil: everything is read */
-    Id guard;         /* the checkpoint made when it began */
-    GPtrArray *disks; /* of LedgerDisk *: `extents` is what the overlay has, as of this pass */
+    Id guard;         /* the checkpoint made when it began; nil: not yet */
+    GPtrArray *disks; /* of LedgerDisk *: `extents` is what all its passes have brought */
 } LedgerPartial;
 
 /* One disk's part of a merge. */
 typedef struct {
     char *target;
-    LedgerKind state; /* WITHDRAWN, then PLANNED … REMOVED */
-    GArray *layers;   /* of Id, bottom to top: all go into the first. One: nothing to do */
-    GArray *dropped;  /* of Id: layers that no point reads from any more */
+    GArray *layers;  /* of Id, bottom to top: all go into the first. Fewer than two: nothing to copy */
+    GArray *dropped; /* of Id: layers that nothing will read from */
 } LedgerMergeDisk;
 
 typedef struct {
+    LedgerKind state; /* WITHDRAWN, FLUSHED, SWITCHED */
     Id survivor;      /* the point that the lowest layers will read as */
     GPtrArray *disks; /* of LedgerMergeDisk * */
 } LedgerMerge;
 
 typedef struct {
-    Id vm;
+    Id vm;       /* nil until the first record */
     Reign reign; /* of the newest session; number 0: none yet */
     guint64 session;
     gint64 confirmed_at_ms; /* the tip is known to be the truth up to then; 0: its own cut */
@@ -117,28 +121,52 @@ gboolean ledger_apply(Ledger *ledger, const json_t *record, GError **error);
 /* The `chain` record that reproduces the whole model. New reference. */
 json_t *ledger_to_json(const Ledger *ledger);
 
-/* Records for ledger_apply(); new references. Lists are arrays of LedgerDisk *. */
+/* What merging points @first … @survivor - 1 (indices) into @survivor means for every disk. */
+LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor);
+/* Whether point @index may be struck out at all: not the tip, not pinned, and no disk of
+ * it shrinks above (a merge cannot shrink a file's disk). */
+gboolean ledger_can_withdraw(const Ledger *ledger, guint index);
+void ledger_merge_free(LedgerMerge *merge);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LedgerMerge, ledger_merge_free)
+
+/* Records for ledger_apply(); new references. @layers, of LedgerLayer *, are those made
+ * for this record; their `below` must be what follows from the model. */
 json_t *ledger_record_session(Reign reign, guint64 session);
 json_t *ledger_record_slice(const LedgerPartial *partial, const GPtrArray *layers);
-json_t *ledger_record_seal(const LedgerPoint *point, const GPtrArray *layers);
+/* @begun: the id under which the point was begun. */
+json_t *ledger_record_seal(Id begun, const LedgerPoint *point, const GPtrArray *layers);
 json_t *ledger_record_discard(Id generation);
 json_t *ledger_record_confirm(Id generation, gint64 at_ms);
 json_t *ledger_record_retain(Id generation, gboolean pinned);
-/* @first … survivor - 1 are struck out; @extents (of LedgerDisk *) are the survivor's lists, grown by theirs. */
-json_t *ledger_record_withdrawn(Id first, Id survivor, const GPtrArray *extents);
-json_t *ledger_record_merge(LedgerKind state, const char *target, guint64 file_bytes);
+/* @extents (of LedgerDisk *, `layer` not read) are the survivor's lists, grown by what the struck out had. */
+json_t *ledger_record_withdrawn(Id first, const LedgerMerge *merge, const GPtrArray *extents);
+json_t *ledger_record_flushed(void);
+/* @bases (of LedgerLayer *): the lowest file of each merged disk and its new length. */
+json_t *ledger_record_switched(const GPtrArray *bases);
+json_t *ledger_record_removed(void);
 json_t *ledger_record_promoted(Id generation, const GPtrArray *layers);
 json_t *ledger_record_demoted(void);
+
+/* For those arrays and the model's: the array frees its items. */
+LedgerLayer *ledger_layer_new(Id id, const char *target, Id below, guint64 size_bytes, guint64 file_bytes);
+GPtrArray *ledger_layers_new(void);
+LedgerDisk *ledger_disk_new(const char *target, Id layer, const char *extents, guint64 changed_bytes);
+GPtrArray *ledger_disks_new(void);
 
 /* Borrowed; NULL if there is none. */
 const LedgerPoint *ledger_tip(const Ledger *ledger);
 const LedgerPoint *ledger_find_point(const Ledger *ledger, Id generation);
-const LedgerLayer *ledger_find_layer(const Ledger *ledger, Id layer, const char *target);
+const LedgerLayer *ledger_find_layer(const Ledger *ledger, Id layer);
 const LedgerDisk *ledger_find_disk(const GPtrArray *disks, const char *target);
+/* The layer that @point (NULL: none) reads @target from; nil if it has no such disk. */
+Id ledger_layer_of(const LedgerPoint *point, const char *target);
 
 /* Whether @since may be what a generation of @reign on top of the tip was read
  * from: nil, the tip itself, or an ancestor of it in the same reign. */
 gboolean ledger_is_ancestor(const Ledger *ledger, Id since, Reign reign);
 
+/* TRUE if every name in the model resolves; for tests, after anything. */
+gboolean ledger_is_sound(const Ledger *ledger, GError **error);
+
 /* Files from @layer down to the bottom. */
-guint ledger_depth(const Ledger *ledger, Id layer, const char *target);
+guint ledger_depth(const Ledger *ledger, Id layer);

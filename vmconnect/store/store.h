@@ -48,6 +48,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_close)
 
 void store_set_retention(Store *store, RetentionPolicy policy);
 
+/* The newest session that was attached, 0 if none: the next one is higher. Outlives restarts. */
+guint64 store_session(const Store *store);
+
 /* The newest sealed generation (without definition), or NULL; borrowed until the next call that changes it. */
 const Generation *store_tip(const Store *store);
 /* Wall clock up to which the tip is known to be the truth: its cut, or the last store_confirm. 0 without a tip. */
@@ -55,24 +58,32 @@ gint64 store_truth_ms(const Store *store);
 
 /* ---- receiving ---- */
 
-/* One pass over a disk's data: what was read counts from `since` (nil: everything
- * is read), and what changes after it was read is in `guard`. */
+/* One pass over the disks: what is read is what changed since `since` (nil: everything), and
+ * what changes after it was read is in `guard` (nil: its first job has not ended yet). */
 typedef struct {
     Id since;
     Id guard;
 } StorePass;
 
-/* A disk's list of ranges, as an argument or a result. */
+/* A disk's list of ranges; borrowed. */
 typedef struct {
-    char *target;
-    Extents *extents;
+    const char *target;
+    const Extents *extents;
 } StoreExtents;
+
+/* How far one disk of an unsealed generation is; borrowed in both directions. */
+typedef struct {
+    const char *target;
+    const Extents *has;     /* what this pass has brought, all of it */
+    const Extents *changed; /* what all passes have brought */
+} StoreProgress;
 
 /* An unsealed generation that survived, to be gone on with. */
 typedef struct {
-    Generation *generation; /* as it was begun */
+    const Generation *generation; /* as it was begun */
     StorePass pass;
-    GArray *has; /* of StoreExtents: what its overlays hold, as of this pass */
+    const StoreProgress *disks; /* as in the generation */
+    guint n_disks;
 } StorePartial;
 
 /* NULL if nothing can be gone on with; borrowed until the next call that changes it. */
@@ -98,14 +109,14 @@ gboolean store_begin(Store *store, guint64 session, const Generation *g, GError 
  * discard or attach. */
 NbdDisk *store_disk(Store *store, const char *target);
 
-/* Make what was written durable and record that the overlays have @has (all of
- * it in this pass, not only what is new; one entry per disk). */
-gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreExtents *has, guint n,
+/* Make what was written durable and record how far each disk of the generation is. */
+gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreProgress *disks, guint n,
                      GError **error);
 
-/* Make @g the tip: flush, fsync, ledger. @g is what was begun, completed by cut_at,
- * sequence, since and definition; @changed lists per disk what differs from the
- * parent (a superset is right). On success `sealed_at_ms` is in store_tip(). A
+/* Make @g the tip: flush, fsync, ledger. Parent, reign and disks are what was begun; id,
+ * since, sequence, cut_at and definition may only be known now (the id of a beginning
+ * names a partial, that of a seal the point). @changed lists per disk what differs from
+ * the parent (a superset is right). On success `sealed_at_ms` is in store_tip(). A
  * failed flush or fsync is never tried again: the generation is gone, the
  * storage daemon starts anew, the error names the file system. */
 gboolean store_seal(Store *store, guint64 session, const Generation *g, const StoreExtents *changed, guint n,
