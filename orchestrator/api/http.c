@@ -143,6 +143,8 @@ static struct lws_context *create_context(HttpServer *server)
         /* A slot is held by each half-open connection too: one for every connection there may be. */
         .max_http_header_pool = (unsigned short)MIN(server->config.max_connections + 8, G_MAXUINT16),
         .max_http_header_data = 8192,
+        /* A whole TLS record must fit: the library forgets to come back for the rest of one. */
+        .pt_serv_buf_size = 20 * 1024,
         /* Else a table for every descriptor that the process might open. */
         .fd_limit_per_thread = server->config.max_connections + 16,
         .timeout_secs = 60, /* not to be met: every phase has a deadline of ours */

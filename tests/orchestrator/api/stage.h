@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage - a real HTTPS server on a loop of its own thread, and a blunt client.
+ *
+ * The client is blocking OpenSSL with a deadline on every read, so that a test
+ * can send exactly what a broken or hostile peer would. Certificates are made
+ * by openssl(1), once a program. */
+#pragma once
+
+#include "orchestrator/api/http.h"
+
+#include <glib.h>
+#include <openssl/ssl.h>
+
+typedef struct Stage Stage;
+
+/* PEM texts and the files they came from. */
+typedef struct {
+    char *dir;
+    char *ca;
+    char *server_certificate, *server_key;
+    char *client_certificate, *client_key;     /* issued by ca */
+    char *stranger_certificate, *stranger_key; /* self-signed */
+} StageKeys;
+
+const StageKeys *stage_keys(void);
+/* At the end of main(). */
+void stage_keys_free(void);
+
+/* Serve @config (address, port, certificate and key are filled in). */
+Stage *stage_new(const HttpConfig *config);
+guint16 stage_port(const Stage *stage);
+/* Run @call on the loop and wait for it. */
+void stage_call(Stage *stage, void (*call)(void *user), void *user);
+HttpServer *stage_server(Stage *stage);
+/* CPU time the loop's thread has used. */
+gint64 stage_cpu_ms(Stage *stage);
+/* Stop the server; the loop must then be empty: uv_loop_close() is asserted to be 0. */
+void stage_free(Stage *stage);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
+
+typedef struct {
+    int fd;
+    SSL *ssl;
+} Client;
+
+/* TCP only. */
+Client *client_dial(const Stage *stage);
+/* TCP and TLS; @certificate, @key (PEM) may be NULL. NULL if the server refused. */
+Client *client_open(const Stage *stage, const char *certificate, const char *key);
+void client_free(Client *client);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
+
+/* FALSE once the server has closed. */
+gboolean client_send(Client *client, const char *data, gssize len);
+gboolean client_sendf(Client *client, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+typedef struct {
+    guint status; /* 0: the connection ended first */
+    char *head;
+    char *body;
+    gsize len;
+} Answer;
+
+/* One whole answer; fails the test after @timeout_ms without one or an end. */
+Answer *client_answer(Client *client, gint64 timeout_ms);
+void answer_free(Answer *answer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Answer, answer_free)
+
+/* Did the server end the connection within @timeout_ms? Reads and drops what still comes. */
+gboolean client_sees_end(Client *client, gint64 timeout_ms);
+
+/* One request on a connection of its own. @body NULL: none. */
+Answer *stage_ask(const Stage *stage, const char *method, const char *path, const char *token,
+                  const char *body);

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One test for each way in which a client, or the library, can go wrong. */
+#include "orchestrator/api/http.h"
+
+#include "tests/orchestrator/api/stage.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BIG_BYTES (32 * 1024 * 1024) /* more than the kernel buffers */
+#define SOON_MS 10000
+
+/* What the handler keeps: touched on the loop's thread only. */
+typedef struct {
+    HttpRequest *held;
+    gboolean gone;
+} House;
+
+static void answer_text(HttpRequest *r, guint status, const char *text)
+{
+    g_autoptr(GBytes) body = g_bytes_new(text, strlen(text));
+
+    http_request_answer(r, status, "text/plain", body);
+}
+
+static void on_request(HttpRequest *r, void *user)
+{
+    House *house = user;
+    const char *path = http_request_path(r);
+    gsize len;
+    const char *body = http_request_body(r, &len);
+
+    if (g_str_equal(path, "/hold")) {
+        g_assert_null(house->held);
+        house->held = r;
+    } else if (g_str_equal(path, "/big")) {
+        g_autoptr(GBytes) big = g_bytes_new_take(g_malloc0(BIG_BYTES), BIG_BYTES);
+
+        http_request_answer(r, 200, "application/octet-stream", big);
+    } else if (g_str_equal(path, "/empty")) {
+        answer_text(r, 200, "");
+    } else if (g_str_equal(path, "/who")) {
+        answer_text(r, 200, http_request_client(r) ? http_request_client(r) : "nobody");
+    } else if (g_str_equal(path, "/length")) {
+        g_autofree char *text = g_strdup_printf("%zu", len);
+
+        answer_text(r, 200, text);
+    } else {
+        g_autofree char *text = g_strdup_printf("%s %s?%s %s|%s", http_method_name(http_request_method(r)),
+                                                path, http_request_query(r), http_request_peer(r), body);
+
+        http_request_add_header(r, "x-test", "1");
+        answer_text(r, 200, text);
+    }
+}
+
+static void see_gone(void *user)
+{
+    House *house = user;
+
+    house->gone = house->held && http_request_is_gone(house->held);
+}
+
+static void release(void *user)
+{
+    House *house = user;
+
+    if (house->held)
+        answer_text(g_steal_pointer(&house->held), 200, "released");
+}
+
+static Stage *open_stage(House *house, const HttpConfig *limits)
+{
+    HttpConfig config = limits ? *limits : (HttpConfig){0};
+
+    config.on_request = on_request;
+    config.user = house;
+    return stage_new(&config);
+}
+
+static void assert_serves(Stage *stage)
+{
+    g_autoptr(Answer) a = stage_ask(stage, "GET", "/still", NULL, NULL);
+
+    g_assert_cmpuint(a->status, ==, 200);
+}
+
+static void test_get(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+
+    /* Three on one connection: keep-alive. */
+    for (int i = 0; i < 3; i++) {
+        g_autoptr(Answer) a = NULL;
+
+        g_assert_true(client_sendf(c, "GET /a/%d?x=a%%26b&y=c+d HTTP/1.1\r\nHost: h\r\n\r\n", i));
+        a = client_answer(c, SOON_MS);
+        g_assert_cmpuint(a->status, ==, 200);
+        g_assert_nonnull(strcasestr(a->head, "x-test: 1"));
+        g_assert_nonnull(strcasestr(a->head, "cache-control: no-store"));
+        g_assert_nonnull(strcasestr(a->head, "x-content-type-options: nosniff"));
+        g_assert_null(strcasestr(a->head, "connection: close"));
+        g_assert_nonnull(strstr(a->body, "?x=a%26b&y=c%20d 127.0.0.1|"));
+    }
+}
+
+static void test_empty_answer(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(Answer) a = NULL;
+
+        client_send(c, "GET /empty HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        a = client_answer(c, SOON_MS);
+        g_assert_cmpuint(a->status, ==, 200);
+        g_assert_cmpuint(a->len, ==, 0);
+    }
+}
+
+static void test_bodies(void)
+{
+    static const char *const METHODS[] = {"POST", "PUT", "PATCH"};
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(METHODS); i++) {
+        g_autoptr(Answer) some = stage_ask(stage, METHODS[i], "/b", NULL, "hello");
+        g_autoptr(Answer) none = stage_ask(stage, METHODS[i], "/b", NULL, "");
+
+        g_assert_cmpuint(some->status, ==, 200);
+        g_assert_true(g_str_has_prefix(some->body, METHODS[i]));
+        g_assert_true(g_str_has_suffix(some->body, "|hello"));
+        g_assert_cmpuint(none->status, ==, 200);
+        g_assert_true(g_str_has_suffix(none->body, "|"));
+    }
+    {
+        g_autoptr(Answer) gone = stage_ask(stage, "DELETE", "/b", NULL, NULL);
+
+        g_assert_cmpuint(gone->status, ==, 200);
+    }
+}
+
+static void test_body_in_pieces(void)
+{
+    House house = {0};
+    HttpConfig limits = {.max_body_bytes = 4 << 20};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(GString) piece = g_string_new(NULL);
+    g_autoptr(Answer) a = NULL;
+
+    g_string_set_size(piece, 1 << 20);
+    memset(piece->str, 'x', piece->len);
+    client_sendf(c, "POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 4 << 20);
+    for (int i = 0; i < 4; i++)
+        g_assert_true(client_send(c, piece->str, (gssize)piece->len));
+    a = client_answer(c, SOON_MS);
+    g_assert_cmpuint(a->status, ==, 200);
+    g_assert_cmpstr(a->body, ==, "4194304");
+}
+
+static void test_big_answer(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Answer) a = stage_ask(stage, "GET", "/big", NULL, NULL);
+
+    g_assert_cmpuint(a->status, ==, 200);
+    g_assert_cmpuint(a->len, ==, BIG_BYTES);
+}
+
+static void test_client_certificates(void)
+{
+    const StageKeys *k = stage_keys();
+    House house = {0};
+    HttpConfig config = {.client_ca = k->ca};
+    g_autoptr(Stage) stage = open_stage(&house, &config);
+    g_autoptr(Client) friend = client_open(stage, k->client_certificate, k->client_key);
+    g_autoptr(Client) stranger = client_open(stage, k->stranger_certificate, k->stranger_key);
+    g_autoptr(Answer) a = NULL;
+    g_autoptr(Answer) nobody = stage_ask(stage, "GET", "/who", NULL, NULL);
+
+    client_send(friend, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    a = client_answer(friend, SOON_MS);
+    g_assert_cmpstr(a->body, ==, "friend");
+    g_assert_cmpstr(nobody->body, ==, "nobody");
+    /* With TLS 1.3 the client learns of it at its first read. */
+    if (stranger) {
+        g_autoptr(Answer) refused = NULL;
+
+        client_send(stranger, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        refused = client_answer(stranger, SOON_MS);
+        g_assert_cmpuint(refused->status, ==, 0);
+    }
+}
+
+static void test_no_upgrade(void)
+{
+    static const char *const PATHS[] = {"/", "/anything", "/api/v1/events"};
+    static const char *const KINDS[] = {"websocket", "h2c", "tls/9", "understudy"};
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+
+    for (guint p = 0; p < G_N_ELEMENTS(PATHS); p++)
+        for (guint k = 0; k < G_N_ELEMENTS(KINDS); k++)
+            for (int with_protocol = 0; with_protocol < 2; with_protocol++) {
+                g_autoptr(Client) c = client_open(stage, NULL, NULL);
+                g_autoptr(Answer) a = NULL;
+
+                client_sendf(
+                    c,
+                    "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n"
+                    "HTTP2-Settings: AAMAAABkAAQAAP__\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                    PATHS[p], KINDS[k], with_protocol ? "Sec-WebSocket-Protocol: understudy\r\n" : "");
+                a = client_answer(c, SOON_MS);
+                g_assert_cmpuint(a->status, !=, 101);
+                g_assert_cmpuint(a->status, !=, 200);
+                g_assert_true(client_sees_end(c, SOON_MS));
+            }
+    assert_serves(stage);
+}
+
+static void test_only_http1(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    const unsigned char *chosen;
+    unsigned len;
+
+    /* The client offered h2 first. */
+    SSL_get0_alpn_selected(c->ssl, &chosen, &len);
+    g_assert_cmpuint(len, ==, 8);
+    g_assert_cmpint(memcmp(chosen, "http/1.1", 8), ==, 0);
+}
+
+static void test_crowd(void)
+{
+    enum { LIMIT = 300 };
+    House house = {0};
+    HttpConfig limits = {.max_connections = LIMIT, .head_timeout_ms = 60000};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(GPtrArray) crowd = g_ptr_array_new_with_free_func((GDestroyNotify)client_free);
+    g_autoptr(Client) outside = NULL;
+
+    /* Half-open clients hold a slot of the library's pool each: one must be left for everybody. */
+    for (guint i = 0; i < LIMIT - 1; i++)
+        g_ptr_array_add(crowd, client_dial(stage));
+    assert_serves(stage);
+    g_ptr_array_add(crowd, client_dial(stage));
+    outside = client_dial(stage);
+    g_assert_true(client_sees_end(outside, SOON_MS));
+    g_ptr_array_set_size(crowd, LIMIT / 2);
+    for (gint64 end = clock_steady_ms() + SOON_MS;;) {
+        g_autoptr(Client) again = client_open(stage, NULL, NULL);
+
+        if (again)
+            break;
+        g_assert_cmpint(clock_steady_ms(), <, end);
+    }
+}
+
+/* Dribble @text, a byte each 20 ms, until the server closes; how long it took. */
+static gint64 dribble(Client *c, const char *text, gint64 timeout_ms)
+{
+    gint64 start = clock_steady_ms();
+
+    for (const char *p = text; clock_steady_ms() < start + timeout_ms; p = p[0] && p[1] ? p + 1 : p) {
+        if (client_sees_end(c, 20) || !client_send(c, p, 1))
+            return clock_steady_ms() - start;
+    }
+    g_test_fail_printf("the server let a client dribble for %" G_GINT64_FORMAT " ms", timeout_ms);
+    return timeout_ms;
+}
+
+static void test_slow_heads(void)
+{
+    House house = {0};
+    HttpConfig limits = {.head_timeout_ms = 600, .idle_timeout_ms = 300};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(Client) silent_tcp = client_dial(stage);
+    g_autoptr(Client) silent_tls = client_open(stage, NULL, NULL);
+    g_autoptr(Client) hello = client_dial(stage);
+    g_autoptr(Client) slow = NULL;
+    g_autoptr(Client) lines = NULL;
+    g_autoptr(Client) idle = NULL;
+    g_autoptr(Answer) a = NULL;
+
+    g_assert_true(client_sees_end(silent_tcp, 5000));
+    g_assert_true(client_sees_end(silent_tls, 5000));
+    dribble(hello, "\x16\x03\x01\x02\x01", 5000);
+    slow = client_open(stage, NULL, NULL);
+    g_assert_cmpint(
+        dribble(slow, "GET / HTTP/1.1\r\nHost: localhost\r\nX-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 5000),
+        >=, 300);
+    lines = client_open(stage, NULL, NULL);
+    client_send(lines, "GET / HTTP/1.1\r\n", -1);
+    g_assert_true(client_sees_end(lines, 5000));
+    idle = client_open(stage, NULL, NULL);
+    client_send(idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    a = client_answer(idle, SOON_MS);
+    g_assert_cmpuint(a->status, ==, 200);
+    g_assert_true(client_sees_end(idle, 5000));
+    assert_serves(stage);
+}
+
+static void test_prefix_header(void)
+{
+    static const char *const NAMES[] = {"X-a", "X-Auth", "X-Forward", "Con", "Auth", "A", "Cook"};
+    House house = {0};
+    HttpConfig limits = {.head_timeout_ms = 400};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+
+    /* The library's parser may wait for ever behind such a last header. */
+    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
+        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Answer) a = NULL;
+
+        client_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\n%s: 1\r\n\r\n", NAMES[i]);
+        a = client_answer(c, 5000);
+        if (a->status != 200)
+            g_assert_cmpuint(a->status, ==, 0);
+    }
+    assert_serves(stage);
+}
+
+static void test_refused_bodies(void)
+{
+    static const struct {
+        const char *request;
+        guint status;
+        const char *says;
+    } CASES[] = {
+        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 411,
+         "in chunks"},
+        {"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 411,
+         "in chunks"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", 411,
+         "in chunks"},
+        {"POST / HTTP/1.1\r\nHost: h\r\n\r\n", 411, "needs a Content-Length"},
+        {"PATCH / HTTP/1.1\r\nHost: h\r\n\r\n", 411, "needs a Content-Length"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", 400, "not a number"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400,
+         "not a number"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x10\r\n\r\n", 400, "not a number"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, "not a number"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n", 413,
+         "longer than the 1048576 allowed"},
+        {"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n", 405, "not served"},
+        {"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", 405, "not served"},
+        {"GET /%ff HTTP/1.1\r\nHost: h\r\n\r\n", 400, "not UTF-8"},
+    };
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Answer) a = NULL;
+
+        client_send(c, CASES[i].request, -1);
+        a = client_answer(c, SOON_MS);
+        g_test_message("%s", CASES[i].request);
+        g_assert_cmpuint(a->status, ==, CASES[i].status);
+        g_assert_nonnull(strstr(a->body, CASES[i].says));
+        g_assert_nonnull(strcasestr(a->head, "connection: close"));
+        if (i == 0)
+            g_assert_true(client_sees_end(c, SOON_MS));
+    }
+}
+
+static void test_oversize_is_readable(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autofree char *megabyte = g_malloc0(1 << 20);
+    g_autoptr(Answer) a = NULL;
+
+    /* A client that sends all before it reads must not find a reset instead of the answer. */
+    client_sendf(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 8 << 20);
+    for (int i = 0; i < 8; i++)
+        g_assert_true(client_send(c, megabyte, 1 << 20));
+    a = client_answer(c, SOON_MS);
+    g_assert_cmpuint(a->status, ==, 413);
+}
+
+static void test_slow_body(void)
+{
+    House house = {0};
+    HttpConfig limits = {.body_timeout_ms = 600};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+
+    client_send(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", -1);
+    g_assert_cmpint(dribble(c, "x", 5000), >=, 300);
+    assert_serves(stage);
+}
+
+typedef struct {
+    Stage *stage;
+    guint open;
+} Count;
+
+static void count_connections(void *user)
+{
+    Count *count = user;
+
+    count->open = http_server_connections(stage_server(count->stage));
+}
+
+static void test_unread_answer(void)
+{
+    House house = {0};
+    HttpConfig limits = {.answer_timeout_ms = 700};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    Count count = {stage, 1};
+
+    client_send(c, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    for (gint64 end = clock_steady_ms() + SOON_MS; count.open > 0; g_usleep(20000)) {
+        g_assert_cmpint(clock_steady_ms(), <, end);
+        stage_call(stage, count_connections, &count);
+    }
+    assert_serves(stage);
+}
+
+static void test_long_head(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autofree char *long_value = g_strnfill(64 * 1024, 'a');
+
+    client_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", long_value);
+    g_assert_true(client_sees_end(c, 5000));
+    assert_serves(stage);
+}
+
+static void test_garbage(void)
+{
+    static const char *const BAD[] = {"\r\n\r\n",
+                                      "GET\r\n\r\n",
+                                      "GET / HTTP/1.1\nHost: h\n\n",
+                                      "\x00\x01\x02\xff",
+                                      "BREW /pot HTTP/1.1\r\n\r\n",
+                                      "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
+                                      "GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n",
+                                      "GET /a%00b HTTP/1.1\r\nHost: h\r\n\r\n",
+                                      "GET / HTTP/1.1\r\n: \r\n\r\n",
+                                      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"};
+    House house = {0};
+    HttpConfig limits = {.head_timeout_ms = 500, .idle_timeout_ms = 100};
+    g_autoptr(Stage) stage = open_stage(&house, &limits);
+    g_autoptr(Client) plain = client_dial(stage);
+    guint32 seed = 1;
+
+    client_send(plain, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    g_assert_true(client_sees_end(plain, 5000));
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+
+        client_send(c, BAD[i], -1);
+        g_assert_true(client_sees_end(c, 5000));
+    }
+    for (guint i = 0; i < 20; i++) {
+        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        char noise[512];
+
+        for (gsize b = 0; b < sizeof noise; b++)
+            noise[b] = (char)((seed = seed * 1664525 + 1013904223) >> 24);
+        client_send(c, noise, sizeof noise);
+        g_assert_true(client_sees_end(c, 5000));
+    }
+    assert_serves(stage);
+}
+
+static void test_dots(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Answer) a = stage_ask(stage, "GET", "/a/../../b/%2e%2e/c//./d", NULL, NULL);
+
+    g_assert_cmpuint(a->status, ==, 200);
+    g_assert_null(strstr(a->body, ".."));
+}
+
+static gboolean wait_gone(Stage *stage, House *house)
+{
+    for (gint64 end = clock_steady_ms() + SOON_MS; clock_steady_ms() < end; g_usleep(10000)) {
+        stage_call(stage, see_gone, house);
+        if (house->gone)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void see_held(void *user)
+{
+    House *house = user;
+
+    house->gone = house->held != NULL;
+}
+
+static void wait_held(Stage *stage, House *house)
+{
+    for (gint64 end = clock_steady_ms() + SOON_MS; !house->gone; g_usleep(5000)) {
+        g_assert_cmpint(clock_steady_ms(), <, end);
+        stage_call(stage, see_held, house);
+    }
+    house->gone = FALSE;
+}
+
+static void test_answer_later(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Answer) a = NULL;
+
+    client_send(c, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", -1);
+    wait_held(stage, &house);
+    assert_serves(stage);
+    stage_call(stage, release, &house);
+    a = client_answer(c, SOON_MS);
+    g_assert_cmpstr(a->body, ==, "released");
+}
+
+static void test_client_leaves(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+
+    {
+        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+
+        client_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        wait_held(stage, &house);
+        SSL_shutdown(c->ssl);
+    }
+    g_assert_true(wait_gone(stage, &house));
+    stage_call(stage, release, &house);
+    assert_serves(stage);
+}
+
+static void test_early_bird(void)
+{
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Answer) first = NULL;
+    g_autoptr(Answer) second = NULL;
+    gint64 cpu_ms;
+
+    /* The second request comes while the first is worked on: no turning in circles, then both answered. */
+    client_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    wait_held(stage, &house);
+    client_send(c, "GET /last HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    cpu_ms = stage_cpu_ms(stage);
+    g_usleep(600000); /* a stretch to measure, nothing to wait for */
+    g_assert_cmpint(stage_cpu_ms(stage) - cpu_ms, <, 200);
+    stage_call(stage, release, &house);
+    first = client_answer(c, SOON_MS);
+    g_assert_cmpstr(first->body, ==, "released");
+    second = client_answer(c, SOON_MS);
+    g_assert_true(g_str_has_prefix(second->body, "GET /next?"));
+}
+
+static void test_stop_with_live_clients(void)
+{
+    House house = {0};
+    Stage *stage = open_stage(&house, NULL);
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)client_free);
+    Client *waiting = client_open(stage, NULL, NULL);
+
+    client_send(waiting, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    g_ptr_array_add(all, waiting);
+    wait_held(stage, &house);
+    for (int i = 0; i < 5; i++) {
+        Client *half_head = client_open(stage, NULL, NULL);
+        Client *half_body = client_open(stage, NULL, NULL);
+        Client *unread = client_open(stage, NULL, NULL);
+        Client *idle = client_open(stage, NULL, NULL);
+        Client *refused = client_open(stage, NULL, NULL);
+
+        g_ptr_array_add(all, client_dial(stage));
+        client_send(half_head, "GET / HT", -1);
+        client_send(half_body, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhal", -1);
+        client_send(unread, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        client_send(refused, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\nhal", -1);
+        g_ptr_array_add(all, half_head);
+        g_ptr_array_add(all, half_body);
+        g_ptr_array_add(all, unread);
+        g_ptr_array_add(all, idle);
+        g_ptr_array_add(all, refused);
+    }
+    assert_serves(stage);
+    stage_free(stage); /* asserts that the loop is empty */
+    for (guint i = 0; i < all->len; i++)
+        g_assert_true(client_sees_end(all->pdata[i], 5000));
+    /* The handler's request outlived its server. */
+    g_assert_true(http_request_is_gone(house.held));
+    release(&house);
+}
+
+static void test_cannot_start(void)
+{
+    const StageKeys *k = stage_keys();
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+    HttpConfig good = {.address = "127.0.0.1",
+                       .certificate = k->server_certificate,
+                       .key = k->server_key,
+                       .on_request = on_request};
+    struct {
+        HttpConfig config;
+        UsError code;
+        const char *says;
+    } cases[] = {{good, US_ERROR_BUSY, "another program listens"},
+                 {good, US_ERROR_USAGE, "not a numeric address"},
+                 {good, US_ERROR_USAGE, "certificate cannot be used"},
+                 {good, US_ERROR_USAGE, "key cannot be used"},
+                 {good, US_ERROR_USAGE, "authority for client certificates cannot be used"}};
+    uv_loop_t loop;
+
+    cases[0].config.port = stage_port(stage);
+    cases[1].config.address = "localhost";
+    cases[2].config.certificate = "hello";
+    cases[3].config.key = k->client_key;
+    cases[4].config.client_ca = k->client_key;
+    uv_loop_init(&loop);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(http_server_new(&loop, &cases[i].config, &error));
+        g_assert_error(error, US_ERROR, (int)cases[i].code);
+        g_assert_nonnull(strstr(error->message, cases[i].says));
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    g_assert_cmpint(uv_loop_close(&loop), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    g_test_add_func("/api/http/get", test_get);
+    g_test_add_func("/api/http/empty-answer", test_empty_answer);
+    g_test_add_func("/api/http/bodies", test_bodies);
+    g_test_add_func("/api/http/body-in-pieces", test_body_in_pieces);
+    g_test_add_func("/api/http/big-answer", test_big_answer);
+    g_test_add_func("/api/http/client-certificates", test_client_certificates);
+    g_test_add_func("/api/http/no-upgrade", test_no_upgrade);
+    g_test_add_func("/api/http/only-http1", test_only_http1);
+    g_test_add_func("/api/http/crowd", test_crowd);
+    g_test_add_func("/api/http/slow-heads", test_slow_heads);
+    g_test_add_func("/api/http/prefix-header", test_prefix_header);
+    g_test_add_func("/api/http/refused-bodies", test_refused_bodies);
+    g_test_add_func("/api/http/oversize-is-readable", test_oversize_is_readable);
+    g_test_add_func("/api/http/slow-body", test_slow_body);
+    g_test_add_func("/api/http/unread-answer", test_unread_answer);
+    g_test_add_func("/api/http/long-head", test_long_head);
+    g_test_add_func("/api/http/garbage", test_garbage);
+    g_test_add_func("/api/http/dots", test_dots);
+    g_test_add_func("/api/http/answer-later", test_answer_later);
+    g_test_add_func("/api/http/client-leaves", test_client_leaves);
+    g_test_add_func("/api/http/early-bird", test_early_bird);
+    g_test_add_func("/api/http/stop-with-live-clients", test_stop_with_live_clients);
+    g_test_add_func("/api/http/cannot-start", test_cannot_start);
+    rc = g_test_run();
+    stage_keys_free();
+    return rc;
+}
