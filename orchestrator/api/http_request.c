@@ -106,9 +106,10 @@ static gboolean take_head(HttpRequest *r, struct lws *wsi, guint *ret_status, GE
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "this method is not served");
         return FALSE;
     }
-    if (!g_utf8_validate(r->path, -1, NULL)) {
+    /* The library takes a decoded line feed in the path for the end of the line: the version is missing then. */
+    if (!g_utf8_validate(r->path, -1, NULL) || !lws_hdr_total_length(wsi, WSI_TOKEN_HTTP)) {
         *ret_status = 400;
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the path is not UTF-8");
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the path is not UTF-8, or has a line break");
         return FALSE;
     }
     return TRUE;
