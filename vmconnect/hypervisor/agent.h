@@ -16,9 +16,10 @@ gboolean agent_ping(virDomainPtr dom, gint64 timeout_ms, GError **error);
 /* What the guest calls itself; the caller frees. */
 char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error);
 
-/* Freeze all file systems. A mark in @run_folder, made durable for this boot
- * before the freeze and taken away by agent_thaw(), tells the rescuer whom it
- * must thaw should we die. The caller thaws within AGENT_FREEZE_MAX_MS. */
+/* Freeze all file systems. A mark in @run_folder, there before the freeze and
+ * taken away by agent_thaw(), tells the rescuer whom it
+ * must thaw should we die. The caller thaws within AGENT_FREEZE_MAX_MS, also
+ * after an error: a late agent may still freeze. */
 gboolean agent_freeze(virDomainPtr dom, const char *run_folder, guint *ret_frozen, GError **error);
 
 /* Thaw, also when not frozen. The mark goes only when the agent said yes. */

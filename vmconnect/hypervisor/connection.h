@@ -38,6 +38,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Connection, connection_free)
  * UNREACHABLE at once with the reason of the last. */
 virConnectPtr connection_get(Connection *c, gint64 timeout_ms, GError **error);
 
+/* Is there a connection and is it not known to be lost? Asks nobody. */
+gboolean connection_is_live(const Connection *c);
+
 /* How many times it has been opened: another number means another libvirtd
  * may have come and everything registered on it is gone. */
 guint64 connection_count(const Connection *c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guard_file - who may start a protected VM here, durably, and what the start hook reads.
+/* guard_file - who may start a protected VM here, durably: what the start hook reads.
  *
  * For each protected VM one small file says scenario, reign, role. Beside it, in
  * /run, the engine leaves a permit bound to this boot: "I have looked since
@@ -46,14 +46,14 @@ gboolean guard_remove(const char *folder, Id vm, GError **error);
 Guard *guard_read(const char *folder, Id vm, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */
 GPtrArray *guard_list(const char *folder, GError **error);
+/* Is any VM protected here? TRUE when in doubt. */
+gboolean guard_any(const char *folder);
 
 /* @folder: PERMIT_FOLDER outside tests; @boot_id of guard_boot_id(). */
 gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
 gboolean permit_remove(const char *folder, Id vm, GError **error);
+/* TRUE: there is one, of this VM, reign and boot. FALSE with @error; NOT_FOUND: none. */
+gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
 
 /* The kernel's id of this boot. */
 gboolean guard_boot_id(Id *ret_id, GError **error);
-
-/* TRUE: @vm may start. FALSE with the sentence for the user in @error (REFUSED,
- * CORRUPT, …). Reads two files, nothing else. */
-gboolean guard_judge(const char *guard_folder, const char *permit_folder, Id boot_id, Id vm, GError **error);

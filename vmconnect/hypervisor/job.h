@@ -13,20 +13,21 @@ typedef enum {
     JOB_NONE,
     JOB_OURS,
     JOB_FOREIGN, /* another tool's backup, or another kind of job: wait */
-    JOB_STUCK,   /* libvirtd died in BackupBegin: the domain is locked until repaired */
+    JOB_STUCK,   /* libvirtd died in BackupBegin and the domain is locked until repaired. The
+                  * same is seen for some milliseconds of every begin: believe it when it lasts. */
 } JobKind;
-
-typedef struct {
-    JobKind kind;
-    char *socket;       /* of a backup job; NULL otherwise */
-    GPtrArray *scratch; /* of JobScratch *: the scratch files of a backup job */
-} Job;
 
 typedef struct {
     char *target; /* vda */
     char *path;   /* scratch file; NULL: not a file */
-    guint index;  /* for virDomainSetBlockThreshold: "vda[index]"; 0: not known */
+    guint index;  /* of its node, for virDomainSetBlockThreshold(); 0: not known */
 } JobScratch;
+
+typedef struct {
+    JobKind kind;
+    char *socket;       /* of a backup job; NULL otherwise */
+    GPtrArray *scratch; /* of JobScratch *; empty unless it is a backup job */
+} Job;
 
 /* What runs on @dom. @run_folder: an absolute path, ours. NULL with @error. */
 Job *job_probe(virDomainPtr dom, const char *run_folder, GError **error);
@@ -36,7 +37,13 @@ Job *job_parse(const char *xml, gsize len, const char *run_folder, GError **erro
 void job_free(Job *job);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Job, job_free)
 
+/* Ask QEMU for one event when a scratch file passes @bytes; it comes to the
+ * ears as EAR_BLOCK_THRESHOLD. Each new job needs it again. */
+gboolean job_set_threshold(virDomainPtr dom, const Job *job, guint64 bytes, GError **error);
+
 /* Abort the backup job if it is ours and wait until it is gone (libvirt returns
- * from the abort before that). No job is no error; REFUSED: it is not ours;
- * TIMEOUT: still there; BUSY with the remedy: JOB_STUCK. */
-gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, GError **error);
+ * from the abort before that); *ret_ended (may be NULL): there was one. No job
+ * is no error; REFUSED: it is not ours; TIMEOUT: still there; BUSY, with the
+ * remedy: JOB_STUCK for as long as @timeout_ms. */
+gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gboolean *ret_ended,
+                 GError **error);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rescuer - the production guest never waits for a worker of ours.
  *
- * A thread with its own connection that does nothing but end our backup jobs,
- * resume guests that our scratch space stopped, and thaw file systems. A worker
- * registers what it is about to open; from then on the rescuer ends it when
- * the scratch passes its limit (by event and by a look each second), when the
- * job is older than its deadline, or when the guest stops for it. */
+ * A thread with its own connection that watches what workers have open, and
+ * does nothing but end their jobs, thaw, and resume guests that our scratch
+ * space stopped. A worker says what it is about to do; from then on the rescuer
+ * acts when the scratch passes its limit (by event, and by a look each second),
+ * when the job outlives its deadline, or when the guest stops for it. The
+ * looks ask nothing of QEMU; each rescue has a thread of its own (rescue.h). */
 #pragma once
 
 #include "vmconnect/base/id.h"
 #include "vmconnect/hypervisor/ears.h"
-#include "vmconnect/hypervisor/virt_error.h"
 
 #include <glib.h>
 #include <uv.h>
@@ -18,54 +18,47 @@
 typedef struct Rescuer Rescuer;
 
 typedef enum {
-    RESCUE_JOB_ENDED, /* a job was ended by us; the worker will see its reads fail */
-    RESCUE_RESUMED,   /* a guest that our scratch had stopped runs again; `paused_ms` at most so long */
-    RESCUE_THAWED,    /* its file systems were thawed for a worker that did not */
-    RESCUE_STUCK,     /* the domain is locked by a job without data; `why` has the remedy */
-    RESCUE_FAILED,    /* tried and could not; tried again each second */
-} RescueKind;
+    RESCUER_JOB_ENDED, /* a job was ended over its worker's head, which sees its reads fail */
+    RESCUER_RESUMED,   /* a guest that had stopped for an I/O error runs again, after `paused_ms` */
+    RESCUER_THAWED,    /* thawed for a worker that did not */
+    RESCUER_STUCK,     /* the domain is locked by a job that libvirtd lost; `why` has the remedy */
+    RESCUER_FAILED,    /* tried and could not; it tries again each second and says so once */
+} RescuerKind;
 
+/* Borrowed for the length of the callback. */
 typedef struct {
-    RescueKind kind;
+    RescuerKind kind;
     Id vm;
-    char *why; /* the sentence for the operator */
+    const char *why; /* the sentence for the operator */
     gint64 paused_ms;
-} RescueNews;
+} RescuerNews;
 
-/* What a worker is about to do; plain copies, times by clock_steady_ms(). */
+/* What a worker is about to do. Times by clock_steady_ms(). */
 typedef struct {
     Id vm;
-    guint64 scratch_limit_bytes; /* sum over its scratch files; 0: no limit */
-    gint64 end_by_ms;            /* the job may not live longer */
-} RescueWatch;
+    const char *const *scratch;  /* paths of its scratch files, NULL-terminated; may be NULL */
+    guint64 scratch_limit_bytes; /* of what they allocate together; 0: no limit */
+    gint64 end_by_ms;            /* the job may not live longer; 0: no limit */
+    gint64 thaw_by_ms;           /* nor its freeze; 0: does not freeze */
+    gboolean was_running;        /* before: only then is a stop laid at our door */
+} RescuerWatch;
 
-/* @run_folder: absolute; our jobs' sockets and freeze marks lie in it. @on_news
- * is called on @loop. On the loop's thread. */
+/* On the loop's thread. @run_folder: absolute; sockets and freeze marks of our
+ * jobs lie in it. @on_news is called on @loop. */
 Rescuer *rescuer_new(uv_loop_t *loop, const char *uri, const char *run_folder,
-                     void (*on_news)(void *user, const RescueNews *news), void *user);
+                     void (*on_news)(void *user, const RescuerNews *news), void *user);
+/* No news follows; @on_closed comes on the loop when the thread is gone. */
 void rescuer_close(Rescuer *r, void (*on_closed)(void *user), void *user);
 
 /* From any thread, never blocks. Watch before virDomainBackupBegin() or a
- * freeze; unwatch when the job is gone and the guest thawed. A watch on a VM
- * that has one replaces it. */
-void rescuer_watch(Rescuer *r, const RescueWatch *watch);
+ * freeze; unwatch when the job is gone and the guest thawed: a guest that stands
+ * still for an I/O error then is resumed once. @watch is copied and replaces
+ * the one its VM has. */
+void rescuer_watch(Rescuer *r, const RescuerWatch *watch);
 void rescuer_unwatch(Rescuer *r, Id vm);
 
-/* From any thread: end our job on @vm now and thaw it, whether it is watched or not. */
+/* From any thread: end our job on @vm and thaw it now, watched or not. */
 void rescuer_end(Rescuer *r, Id vm);
 
 /* On the loop: hand every event here; thresholds and I/O errors make it look at once. */
 void rescuer_hear(Rescuer *r, const EarEvent *event);
-
-/* What was done, for the command's output. */
-typedef struct {
-    guint jobs_ended;
-    guint resumed;
-    guint thawed;
-} RescueReport;
-
-/* For the unit's stop hook, in a process of its own: end every job of ours on
- * this host, resume and thaw what they stopped. Goes on after an error and
- * returns the first. Needs event_uv only for keepalive; without it a hung
- * libvirtd blocks, so the unit sets its own deadline. */
-gboolean rescue_all(virConnectPtr conn, const char *run_folder, RescueReport *ret_report, GError **error);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/definition.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/xml.h"
+
+#include <string.h>
+
+/* libvirt's own limit is 200; deeper is not counted further. */
+#define CHAIN_MAX 256
+#define TARGET_MAX 32
+
+static void disk_free(void *data)
+{
+    Disk *d = data;
+
+    g_free(d->target);
+    g_free(d->source);
+    g_free(d->source_type);
+    g_free(d->format);
+    g_free(d->cache);
+    g_free(d->error_policy);
+    g_free(d->discard);
+    g_free(d->bus);
+    g_free(d);
+}
+
+static void interface_free(void *data)
+{
+    Interface *i = data;
+
+    g_free(i->mac);
+    g_free(i->type);
+    g_free(i->source);
+    g_free(i->model);
+    g_free(i);
+}
+
+void definition_free(Definition *d)
+{
+    if (!d)
+        return;
+    g_free(d->name);
+    g_free(d->nvram);
+    g_ptr_array_unref(d->disks);
+    g_ptr_array_unref(d->interfaces);
+    g_free(d);
+}
+
+static DiskDevice device_of(const xmlNode *node)
+{
+    g_autofree char *device = xml_attr(node, "device");
+
+    if (g_strcmp0(device, "cdrom") == 0)
+        return DISK_DEVICE_CDROM;
+    if (g_strcmp0(device, "floppy") == 0)
+        return DISK_DEVICE_FLOPPY;
+    if (g_strcmp0(device, "lun") == 0)
+        return DISK_DEVICE_LUN;
+    return DISK_DEVICE_DISK;
+}
+
+/* What <source> names, by the disk's type: one attribute each. */
+static char *source_of(const xmlNode *source, const char *type)
+{
+    static const struct {
+        const char *type;
+        const char *attribute;
+    } NAMES[] = {{"file", "file"},    {"block", "dev"},     {"dir", "dir"},
+                 {"network", "name"}, {"volume", "volume"}, {"vhostuser", "path"}};
+
+    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+        if (strcmp(NAMES[i].type, type) == 0)
+            return xml_attr(source, NAMES[i].attribute);
+    return NULL;
+}
+
+/* An empty <backingStore/> ends a chain. */
+static guint chain_depth(const xmlNode *disk)
+{
+    const xmlNode *node = xml_child(disk, "backingStore");
+    guint depth = 0;
+
+    while (node && xml_child(node, "source") && depth < CHAIN_MAX) {
+        depth++;
+        node = xml_child(node, "backingStore");
+    }
+    return depth;
+}
+
+static Disk *disk_parse(const xmlNode *node)
+{
+    Disk *d = g_new0(Disk, 1);
+    const xmlNode *source = xml_child(node, "source");
+    const xmlNode *driver = xml_child(node, "driver");
+    const xmlNode *target = xml_child(node, "target");
+
+    d->device = device_of(node);
+    d->source_type = xml_attr(node, "type");
+    if (!d->source_type)
+        d->source_type = g_strdup("file");
+    d->source = source_of(source, d->source_type);
+    d->target = xml_attr(target, "dev");
+    d->bus = xml_attr(target, "bus");
+    d->format = xml_attr(driver, "type");
+    d->cache = xml_attr(driver, "cache");
+    d->error_policy = xml_attr(driver, "error_policy");
+    d->discard = xml_attr(driver, "discard");
+    d->chain_depth = chain_depth(node);
+    d->shareable = xml_child(node, "shareable") != NULL;
+    d->readonly = xml_child(node, "readonly") != NULL;
+    d->transient = xml_child(node, "transient") != NULL;
+    d->encrypted = xml_child(node, "encryption") || xml_child(source, "encryption");
+    d->has_mirror = xml_child(node, "mirror") != NULL;
+    return d;
+}
+
+static Interface *interface_parse(const xmlNode *node)
+{
+    static const char *const SOURCES[] = {"network", "bridge", "dev"};
+    Interface *i = g_new0(Interface, 1);
+    const xmlNode *source = xml_child(node, "source");
+
+    i->type = xml_attr(node, "type");
+    i->mac = xml_attr(xml_child(node, "mac"), "address");
+    i->model = xml_attr(xml_child(node, "model"), "type");
+    for (guint s = 0; s < G_N_ELEMENTS(SOURCES) && !i->source; s++)
+        i->source = xml_attr(source, SOURCES[s]);
+    return i;
+}
+
+static void read_agent(Definition *d, const xmlNode *devices)
+{
+    for (const xmlNode *c = xml_child(devices, "channel"); c; c = xml_next(c)) {
+        const xmlNode *target = xml_child(c, "target");
+        g_autofree char *name = xml_attr(target, "name");
+        g_autofree char *state = xml_attr(target, "state");
+
+        if (g_strcmp0(name, "org.qemu.guest_agent.0") != 0)
+            continue;
+        d->has_agent = TRUE;
+        d->agent_connected = g_strcmp0(state, "connected") == 0;
+    }
+}
+
+static gboolean read_identity(Definition *d, const xmlNode *root, GError **error)
+{
+    g_autofree char *uuid = xml_text(xml_child(root, "uuid"));
+
+    d->name = xml_text(xml_child(root, "name"));
+    if (!d->name || !uuid) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a domain definition without a name or a UUID");
+        return FALSE;
+    }
+    if (!id_parse(g_strstrip(uuid), &d->uuid, error)) {
+        g_prefix_error(error, "the definition of '%s': ", d->name);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+Definition *definition_parse(const char *xml, gsize len, GError **error)
+{
+    g_autoptr(Definition) d = NULL;
+    g_autoptr(xmlDoc) doc = xml_parse(xml, len, DEFINITION_MAX_BYTES, "domain", "domain definition", error);
+    const xmlNode *root;
+    const xmlNode *devices;
+
+    if (!doc)
+        return NULL;
+    root = xmlDocGetRootElement(doc);
+    devices = xml_child(root, "devices");
+    d = g_new0(Definition, 1);
+    d->disks = g_ptr_array_new_with_free_func(disk_free);
+    d->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    if (!read_identity(d, root, error))
+        return NULL;
+    for (const xmlNode *n = xml_child(devices, "disk"); n; n = xml_next(n))
+        g_ptr_array_add(d->disks, disk_parse(n));
+    for (const xmlNode *n = xml_child(devices, "interface"); n; n = xml_next(n))
+        g_ptr_array_add(d->interfaces, interface_parse(n));
+    d->nvram = xml_text(xml_child(xml_child(root, "os"), "nvram"));
+    d->has_tpm = xml_child(devices, "tpm") != NULL;
+    read_agent(d, devices);
+    return g_steal_pointer(&d);
+}
+
+const Disk *definition_find_disk(const Definition *d, const char *target)
+{
+    for (guint i = 0; i < d->disks->len; i++) {
+        const Disk *disk = d->disks->pdata[i];
+
+        if (g_strcmp0(disk->target, target) == 0)
+            return disk;
+    }
+    return NULL;
+}
+
+gboolean disk_is_data(const Disk *disk)
+{
+    return (disk->device == DISK_DEVICE_DISK || disk->device == DISK_DEVICE_LUN) && !disk->readonly;
+}
+
+/* Targets become file names on the standby. */
+static gboolean is_plain_target(const char *target)
+{
+    gsize len = target ? strlen(target) : 0;
+
+    if (len == 0 || len > TARGET_MAX)
+        return FALSE;
+    for (gsize i = 0; i < len; i++)
+        if (!g_ascii_isalnum(target[i]) && target[i] != '-' && target[i] != '_')
+            return FALSE;
+    return TRUE;
+}
+
+const char *disk_problem(const Disk *disk)
+{
+    if (!is_plain_target(disk->target))
+        return "its target name is not one of letters, digits, '-' and '_': it cannot name a file on the "
+               "standby";
+    if (disk->device == DISK_DEVICE_LUN)
+        return "it passes a whole SCSI device to the guest: its changes cannot be tracked; use a qcow2 image";
+    if (disk->shareable)
+        return "it is shareable: other guests write to it too, so no copy of it is ever consistent; "
+               "remove <shareable/> or leave this VM out";
+    if (disk->transient)
+        return "it is transient: what is written is dropped at shutdown; remove <transient/> or leave this "
+               "VM out";
+    if (disk->encrypted)
+        return "it is encrypted by QEMU: the standby would need its key; encrypt inside the guest instead";
+    if (!disk->source)
+        return "it has no image that libvirt names: nothing can be copied";
+    if (strcmp(disk->source_type, "file") != 0 && strcmp(disk->source_type, "block") != 0)
+        return "its image is not a local file or block device: changes cannot be tracked";
+    if (g_strcmp0(disk->format, "raw") == 0 || !disk->format)
+        return "it is raw: changes cannot be tracked; convert it to qcow2";
+    if (strcmp(disk->format, "qcow2") != 0)
+        return "its format is not qcow2: changes cannot be tracked; convert it to qcow2";
+    return NULL;
+}
+
+const char *disk_warning(const Disk *disk)
+{
+    if (g_strcmp0(disk->error_policy, "stop") != 0)
+        return "its driver has no error_policy='stop': should the scratch space fail other than by filling "
+               "up, "
+               "the guest would see a disk error; set error_policy='stop'";
+    if (g_strcmp0(disk->cache, "unsafe") == 0)
+        return "its cache is 'unsafe': after a crash of the host nothing is known about it, and the whole "
+               "disk is "
+               "sent again";
+    return NULL;
+}

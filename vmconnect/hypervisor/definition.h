@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* definition - what one domain definition says, as far as protection needs it.
+ *
+ * Pure. The text is its user's: it is parsed without network, without
+ * entities and with limits, and what is odd about a disk becomes that disk's
+ * problem, not an error of the whole. */
+#pragma once
+
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+
+/* libvirt itself refuses strings over 4 MiB; a definition in our files may have grown a little. */
+#define DEFINITION_MAX_BYTES (8 << 20)
+
+typedef enum {
+    DISK_DEVICE_DISK,
+    DISK_DEVICE_CDROM,
+    DISK_DEVICE_FLOPPY,
+    DISK_DEVICE_LUN,
+} DiskDevice;
+
+typedef struct {
+    char *target;       /* vda */
+    char *source;       /* path or URI-like name; NULL: empty drive */
+    char *source_type;  /* file, block, network, volume, dir, nvme, vhostuser */
+    char *format;       /* qcow2, raw, …; NULL: not said */
+    char *cache;        /* NULL: hypervisor's default */
+    char *error_policy; /* stop, report, enospace, …; NULL: default (enospace) */
+    char *discard;      /* unmap, ignore; NULL: default */
+    char *bus;          /* virtio, scsi, … */
+    DiskDevice device;
+    guint64 size_bytes; /* virtual size; 0: not known */
+    guint chain_depth;  /* images that the definition names behind this one */
+    gboolean shareable;
+    gboolean readonly;
+    gboolean transient;
+    gboolean encrypted;
+    gboolean has_mirror; /* a block copy or active commit runs on it */
+} Disk;
+
+typedef struct {
+    char *mac;
+    char *type;   /* network, bridge, direct, … */
+    char *source; /* network's or bridge's name; NULL: none */
+    char *model;
+} Interface;
+
+/* What one definition says, live or inactive. */
+typedef struct {
+    Id uuid;
+    char *name;
+    GPtrArray *disks;      /* of Disk *, in the definition's order */
+    GPtrArray *interfaces; /* of Interface * */
+    char *nvram;           /* path of the variable store; NULL: none */
+    gboolean has_tpm;
+    gboolean has_agent;       /* a guest agent channel is defined */
+    gboolean agent_connected; /* live definitions only */
+} Definition;
+
+/* From definition XML (root <domain>). NULL with @error USAGE: not a domain,
+ * over DEFINITION_MAX_BYTES, a document type or entity in it, no valid UUID. */
+Definition *definition_parse(const char *xml, gsize len, GError **error);
+void definition_free(Definition *d);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Definition, definition_free)
+
+const Disk *definition_find_disk(const Definition *d, const char *target);
+
+/* Why this disk cannot be protected, or NULL: a sentence without a subject
+ * ("it is raw: …"), to stand after "disk vda: ". Static. */
+const char *disk_problem(const Disk *disk);
+
+/* What its operator must know although it can be protected, or NULL. Static. */
+const char *disk_warning(const Disk *disk);
+
+/* TRUE for what is the guest's data and hence replicated: writable disks, not
+ * CD-ROMs, floppies or read-only ones. */
+gboolean disk_is_data(const Disk *disk);

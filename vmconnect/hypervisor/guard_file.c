@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/guard_file.h"
+
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FORMAT 1
+#define SUM_LEN 64
+
+/* What every file here looks like: "understudy-KIND FORMAT SHA256\n", then one
+ * line of JSON that the sum is over. */
+static char *seal(const char *kind, json_t *body)
+{
+    g_autofree char *text = json_text(body);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line, -1);
+
+    json_decref(body);
+    return g_strdup_printf("understudy-%s %d %s\n%s", kind, FORMAT, sum, line);
+}
+
+static gboolean fail_corrupt(GError **error, const char *why)
+{
+    g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "not what was written: %s", why);
+    return FALSE;
+}
+
+/* The body's JSON, new reference. @text ends with a NUL beyond @len. */
+static json_t *unseal(const char *kind, const char *text, gsize len, GError **error)
+{
+    g_autofree char *prefix = g_strdup_printf("understudy-%s ", kind);
+    g_autofree char *sum = NULL;
+    const char *end = memchr(text, '\n', len);
+    const char *p = text + strlen(prefix);
+    char *after = NULL;
+    const char *body;
+    unsigned long format;
+
+    if (!end || !g_str_has_prefix(text, prefix)) {
+        fail_corrupt(error, "no format line");
+        return NULL;
+    }
+    format = g_ascii_isdigit(*p) ? strtoul(p, &after, 10) : 0;
+    if (format > FORMAT) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "format %lu is newer than this version knows",
+                    format);
+        return NULL;
+    }
+    if (format != FORMAT || *after != ' ' || end - (after + 1) != SUM_LEN) {
+        fail_corrupt(error, "a damaged format line");
+        return NULL;
+    }
+    body = end + 1;
+    sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)body, len - (gsize)(body - text));
+    if (strncmp(sum, after + 1, SUM_LEN) != 0) {
+        fail_corrupt(error, "its checksum is wrong");
+        return NULL;
+    }
+    return json_parse(body, len - (gsize)(body - text), GUARD_MAX_BYTES, error);
+}
+
+/* A whole small file; NOT_FOUND, IO, or CORRUPT when it is too long. */
+static char *read_small(const char *path, gsize *ret_len, GError **error)
+{
+    char *text = g_malloc(GUARD_MAX_BYTES + 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    gssize n = fd >= 0 ? read(fd, text, GUARD_MAX_BYTES + 1) : -1;
+    gboolean ok = n >= 0 && n <= GUARD_MAX_BYTES;
+
+    if (n < 0)
+        us_error_errno(error, errno, "cannot read %s", path);
+    else if (!ok)
+        fail_corrupt(error, "too long");
+    if (fd >= 0)
+        close(fd);
+    if (!ok) {
+        g_free(text);
+        return NULL;
+    }
+    text[n] = '\0';
+    *ret_len = (gsize)n;
+    return text;
+}
+
+static char *path_of(const char *folder, Id vm)
+{
+    return g_strconcat(folder, "/", ID_TEXT(vm), NULL);
+}
+
+void guard_free(Guard *g)
+{
+    if (!g)
+        return;
+    g_free(g->scenario);
+    g_free(g);
+}
+
+char *guard_encode(const Guard *g)
+{
+    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b}", "vm", ID_TEXT(g->vm), "scenario",
+                                   g->scenario, "reign", reign_to_json(g->reign), "role",
+                                   g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open",
+                                   g->journal_open, "autostart", g->autostart));
+}
+
+static gboolean role_parse(const char *text, GuardRole *ret_role)
+{
+    if (strcmp(text, "active") == 0)
+        *ret_role = GUARD_ACTIVE;
+    else if (strcmp(text, "standby") == 0)
+        *ret_role = GUARD_STANDBY;
+    else
+        return FALSE;
+    return TRUE;
+}
+
+static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
+{
+    const char *vm;
+    const char *scenario;
+    const char *role;
+    json_t *reign;
+    int journal_open;
+    int autostart;
+
+    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b}", "vm", &vm, "scenario",
+                   &scenario, "reign", &reign, "role", &role, "journal_open", &journal_open, "autostart",
+                   &autostart) ||
+        !id_parse(vm, &g->vm, error) || !reign_from_json(reign, &g->reign, error))
+        return FALSE;
+    if (!role_parse(role, &g->role))
+        return fail_corrupt(error, "an unknown role");
+    g->scenario = g_strdup(scenario);
+    g->journal_open = journal_open != 0;
+    g->autostart = autostart != 0;
+    return TRUE;
+}
+
+Guard *guard_decode(const char *text, gsize len, GError **error)
+{
+    g_autoptr(Guard) g = g_new0(Guard, 1);
+    g_autoptr(GError) why = NULL;
+    json_auto_t *doc = unseal("guard", text, len, &why);
+
+    if (doc && guard_unpack(g, doc, &why))
+        return g_steal_pointer(&g);
+    /* A right sum over a wrong document is a fault of ours, and as unusable. */
+    if (!g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED))
+        why->code = US_ERROR_CORRUPT;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return NULL;
+}
+
+gboolean guard_write(const char *folder, const Guard *g, GError **error)
+{
+    g_autofree char *path = path_of(folder, g->vm);
+    g_autofree char *text = guard_encode(g);
+
+    if (strlen(text) > GUARD_MAX_BYTES) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the scenario's name is too long for a guard file");
+        return FALSE;
+    }
+    return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
+}
+
+gboolean guard_remove(const char *folder, Id vm, GError **error)
+{
+    g_autofree char *path = path_of(folder, vm);
+
+    return durable_remove(path, error);
+}
+
+Guard *guard_read(const char *folder, Id vm, GError **error)
+{
+    g_autofree char *path = path_of(folder, vm);
+    gsize len = 0;
+    g_autofree char *text = read_small(path, &len, error);
+    g_autoptr(Guard) g = text ? guard_decode(text, len, error) : NULL;
+
+    if (text && !g)
+        g_prefix_error(error, "%s: ", path);
+    if (g && !id_equal(g->vm, vm)) {
+        g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "%s speaks of another VM, %s", path, ID_TEXT(g->vm));
+        return NULL;
+    }
+    return g_steal_pointer(&g);
+}
+
+/* The ids that name files in the folder; what else lies there (PATH.new of a crash) is not ours to judge. */
+static GArray *ids_in(const char *folder, GError **error)
+{
+    GArray *ids = g_array_new(FALSE, FALSE, sizeof(Id));
+    g_autoptr(GError) why = NULL;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, &why);
+    const char *name;
+    Id id;
+
+    if (!dir && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+        g_array_unref(ids);
+        return NULL;
+    }
+    while (dir && (name = g_dir_read_name(dir)))
+        if (id_parse(name, &id, NULL))
+            g_array_append_val(ids, id);
+    return ids;
+}
+
+GPtrArray *guard_list(const char *folder, GError **error)
+{
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)guard_free);
+    g_autoptr(GArray) ids = ids_in(folder, error);
+
+    if (!ids)
+        return NULL;
+    for (guint i = 0; i < ids->len; i++) {
+        Guard *g = guard_read(folder, g_array_index(ids, Id, i), error);
+
+        if (!g)
+            return NULL;
+        g_ptr_array_add(list, g);
+    }
+    return g_steal_pointer(&list);
+}
+
+gboolean guard_any(const char *folder)
+{
+    g_autoptr(GArray) ids = ids_in(folder, NULL);
+
+    return !ids || ids->len > 0;
+}
+
+gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error)
+{
+    g_autofree char *path = path_of(folder, vm);
+    g_autofree char *text = seal("permit", json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm), "boot",
+                                                     ID_TEXT(boot_id), "reign", reign_to_json(reign)));
+
+    return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
+}
+
+gboolean permit_remove(const char *folder, Id vm, GError **error)
+{
+    g_autofree char *path = path_of(folder, vm);
+
+    return durable_remove(path, error);
+}
+
+gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError **error)
+{
+    g_autofree char *path = path_of(folder, vm);
+    gsize len = 0;
+    g_autofree char *text = read_small(path, &len, error);
+    json_auto_t *doc = text ? unseal("permit", text, len, error) : NULL;
+    const char *vm_text;
+    const char *boot_text;
+    json_t *reign_doc;
+    Id its_vm;
+    Id its_boot;
+    Reign its_reign;
+
+    if (!doc ||
+        !json_read(doc, "permit", error, "{s:s, s:s, s:o}", "vm", &vm_text, "boot", &boot_text, "reign",
+                   &reign_doc) ||
+        !id_parse(vm_text, &its_vm, error) || !id_parse(boot_text, &its_boot, error) ||
+        !reign_from_json(reign_doc, &its_reign, error))
+        return FALSE;
+    if (id_equal(its_vm, vm) && id_equal(its_boot, boot_id) && reign_equal(its_reign, reign))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "the permit is of another boot or reign");
+    return FALSE;
+}
+
+gboolean guard_boot_id(Id *ret_id, GError **error)
+{
+    gsize len = 0;
+    g_autofree char *text = read_small("/proc/sys/kernel/random/boot_id", &len, error);
+
+    return text && id_parse(g_strchomp(text), ret_id, error);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/guard_judge.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/guard_file.h"
+
+#include <string.h>
+
+gboolean guard_asks(const char *operation)
+{
+    /* `start` comes after `prepare`, when QEMU is about to run: the file may have changed in between. */
+    static const char *const ASKED[] = {"prepare", "start", "migrate", "restore", NULL};
+
+    return g_strv_contains(ASKED, operation);
+}
+
+static gboolean refuse_unreadable(const char *name, const GError *why, GError **error)
+{
+    g_set_error(
+        error, US_ERROR, why->code,
+        "Understudy does not let '%s' start: whether it may run here cannot be read (%s). Starting it could "
+        "make two copies of it run at once. Run `understudy status` on the controller, or as root on this "
+        "host "
+        "`understudy-engine start SCENARIO --alone` if the other host is off.",
+        name, why->message);
+    return FALSE;
+}
+
+static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char *name, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (g->journal_open) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "Understudy does not let '%s' start: a change of scenario '%s' is under way and ends "
+                    "with it running "
+                    "on one host. Wait for it: `understudy status %s`.",
+                    name, g->scenario, g->scenario);
+        return FALSE;
+    }
+    if (permit_check(judge->permit_folder, g->vm, g->reign, judge->boot_id, &why))
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "Understudy does not let '%s' start: its engine has not yet seen, since this host booted, that '%s' "
+        "still "
+        "runs here and not on its standby. It will start it by itself; if it does not, see `systemctl status "
+        "understudy-engine`, or as root `understudy-engine start %s --alone` if the other host is off.",
+        name, g->scenario, g->scenario);
+    return FALSE;
+}
+
+gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) g = guard_read(judge->guard_folder, vm, &why);
+
+    if (!g && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    if (!g)
+        return refuse_unreadable(name, why, error);
+    if (g->role == GUARD_ACTIVE)
+        return judge_active(judge, g, name, error);
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "Understudy does not let '%s' start: this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
+        "), and the VM runs or may run on another host. To run it here: `understudy switchover %s`.",
+        name, g->scenario, g->reign.number, g->scenario);
+    return FALSE;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guard_judge - the start hook's decision, in a function that a test can ask.
+ *
+ * Reads at most two small files and never libvirt, which is waiting for it. */
+#pragma once
+
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+
+typedef struct {
+    const char *guard_folder;  /* GUARD_FOLDER */
+    const char *permit_folder; /* PERMIT_FOLDER */
+    Id boot_id;
+} GuardJudge;
+
+/* May @vm start here now? FALSE with the sentence for whoever tried in @error:
+ * REFUSED (standby, journal open, no permit), CORRUPT, UNSUPPORTED, IO. An
+ * unprotected VM may. */
+gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **error);
+
+/* Is @operation of libvirt's qemu hook one that comes before a guest's first
+ * write and may still be refused? Never `reconnect`: refusing that one kills a
+ * running guest. */
+gboolean guard_asks(const char *operation);

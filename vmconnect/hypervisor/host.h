@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* host - what libvirt and the kernel know of this host. */
+#pragma once
+
+#include "vmconnect/hypervisor/virt_error.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+/* Their part of `host.info`: {"boot_id", "machine_id", "libvirt", "qemu",
+ * "networks": [{"name", "bridge", "active"}]}. New reference; NULL with @error.
+ * Blocks: never on the loop. */
+json_t *host_read(virConnectPtr conn, GError **error);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/inventory.h"
+
+#include "vmconnect/base/error.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct {
+    VmState state;
+    const char *name;
+} STATES[] = {
+    [VIR_DOMAIN_NOSTATE] = {VM_STATE_UNKNOWN, "unknown"},
+    [VIR_DOMAIN_RUNNING] = {VM_STATE_RUNNING, "running"},
+    [VIR_DOMAIN_BLOCKED] = {VM_STATE_RUNNING, "running"},
+    [VIR_DOMAIN_PAUSED] = {VM_STATE_PAUSED, "paused"},
+    [VIR_DOMAIN_SHUTDOWN] = {VM_STATE_SHUTTING_DOWN, "shutting-down"},
+    [VIR_DOMAIN_SHUTOFF] = {VM_STATE_OFF, "off"},
+    [VIR_DOMAIN_CRASHED] = {VM_STATE_CRASHED, "crashed"},
+    [VIR_DOMAIN_PMSUSPENDED] = {VM_STATE_SUSPENDED, "suspended"},
+};
+
+const char *vm_state_name(VmState state)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(STATES); i++)
+        if (STATES[i].state == state)
+            return STATES[i].name;
+    g_assert_not_reached();
+}
+
+gboolean vm_state_read(virDomainPtr dom, VmState *ret_state, int *ret_reason, GError **error)
+{
+    int state = VIR_DOMAIN_NOSTATE;
+    int reason = 0;
+
+    if (virDomainGetState(dom, &state, &reason, 0) != 0)
+        return virt_error(error, "cannot read the state of '%s'", virDomainGetName(dom));
+    *ret_state = (guint)state < G_N_ELEMENTS(STATES) ? STATES[state].state : VM_STATE_UNKNOWN;
+    if (ret_reason)
+        *ret_reason = reason;
+    return TRUE;
+}
+
+void vm_free(Vm *vm)
+{
+    if (!vm)
+        return;
+    definition_free(vm->definition);
+    g_free(vm);
+}
+
+void inventory_free(Inventory *inv)
+{
+    if (!inv)
+        return;
+    g_ptr_array_unref(inv->vms);
+    g_free(inv);
+}
+
+/* qcow2, "virtual size": eight bytes, big-endian, at offset 24 of the header. */
+static guint64 qcow2_size(int fd)
+{
+    guint8 head[32];
+    guint64 size;
+
+    if (pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, "QFI\xfb", 4) != 0)
+        return 0;
+    memcpy(&size, head + 24, sizeof(size));
+    return GUINT64_FROM_BE(size);
+}
+
+static guint64 raw_size(int fd)
+{
+    struct stat st;
+    guint64 size = 0;
+
+    if (fstat(fd, &st) != 0)
+        return 0;
+    if (S_ISBLK(st.st_mode))
+        return ioctl(fd, BLKGETSIZE64, &size) == 0 ? size : 0;
+    return (guint64)st.st_size;
+}
+
+/* From the image itself: libvirt would ask QEMU, and a hung QEMU would hold up the whole list. */
+static guint64 image_size(const Disk *disk)
+{
+    guint64 size;
+    int fd;
+
+    if (!disk->source || (strcmp(disk->source_type, "file") != 0 && strcmp(disk->source_type, "block") != 0))
+        return 0;
+    fd = open(disk->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return 0;
+    size = g_strcmp0(disk->format, "qcow2") == 0 ? qcow2_size(fd) : raw_size(fd);
+    close(fd);
+    return size;
+}
+
+static char *definition_text(virDomainPtr dom, unsigned int flags, GError **error)
+{
+    char *xml = virDomainGetXMLDesc(dom, flags);
+    char *copy;
+
+    if (!xml) {
+        virt_error(error, "cannot read the definition of '%s'", virDomainGetName(dom));
+        return NULL;
+    }
+    copy = g_strdup(xml);
+    free(xml);
+    return copy;
+}
+
+static gboolean read_definition(Vm *vm, virDomainPtr dom, GError **error)
+{
+    g_autofree char *xml = definition_text(dom, 0, error);
+
+    if (!xml)
+        return FALSE;
+    vm->definition = definition_parse(xml, strlen(xml), error);
+    if (!vm->definition)
+        return FALSE;
+    for (guint i = 0; i < vm->definition->disks->len; i++) {
+        Disk *disk = vm->definition->disks->pdata[i];
+
+        disk->size_bytes = image_size(disk);
+    }
+    return TRUE;
+}
+
+static Vm *vm_of(virDomainPtr dom, GError **error)
+{
+    g_autoptr(Vm) vm = g_new0(Vm, 1);
+    int autostart = 0;
+
+    if (!vm_state_read(dom, &vm->state, &vm->reason, error) || !read_definition(vm, dom, error))
+        return NULL;
+    vm->persistent = virDomainIsPersistent(dom) == 1;
+    if (vm->persistent && virDomainGetAutostart(dom, &autostart) != 0) {
+        virt_error(error, "cannot read whether '%s' starts by itself", virDomainGetName(dom));
+        return NULL;
+    }
+    vm->autostart = autostart != 0;
+    vm->managed_save = virDomainHasManagedSaveImage(dom, 0) == 1;
+    return g_steal_pointer(&vm);
+}
+
+static void domains_free(virDomainPtr *doms)
+{
+    for (virDomainPtr *d = doms; d && *d; d++)
+        virDomainFree(*d);
+    free(doms);
+}
+
+static gboolean add_vm(Inventory *inv, virDomainPtr dom, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    Vm *vm = vm_of(dom, &why);
+
+    if (vm)
+        g_ptr_array_add(inv->vms, vm);
+    else if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        g_propagate_error(error, g_steal_pointer(&why));
+    else
+        return TRUE; /* undefined while we looked */
+    return vm != NULL;
+}
+
+Inventory *inventory_read(virConnectPtr conn, GError **error)
+{
+    g_autoptr(Inventory) inv = g_new0(Inventory, 1);
+    virDomainPtr *doms = NULL;
+    gboolean ok = TRUE;
+
+    inv->vms = g_ptr_array_new_with_free_func((GDestroyNotify)vm_free);
+    if (virConnectListAllDomains(conn, &doms, 0) < 0) {
+        virt_error(error, "cannot list the guests of this host");
+        return NULL;
+    }
+    for (virDomainPtr *d = doms; *d && ok; d++)
+        ok = add_vm(inv, *d, error);
+    domains_free(doms);
+    return ok ? g_steal_pointer(&inv) : NULL;
+}
+
+Vm *vm_read(virConnectPtr conn, Id uuid, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, uuid, error);
+
+    return dom ? vm_of(dom, error) : NULL;
+}
+
+virDomainPtr vm_lookup(virConnectPtr conn, Id uuid, GError **error)
+{
+    virDomainPtr dom = virDomainLookupByUUID(conn, uuid.bytes);
+
+    if (!dom)
+        virt_error(error, "VM %s", ID_TEXT(uuid));
+    return dom;
+}
+
+char *vm_definition(virConnectPtr conn, Id uuid, gboolean live, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, uuid, error);
+
+    return dom ? definition_text(dom, live ? 0 : VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error)
+               : NULL;
+}
+
+const Vm *inventory_find(const Inventory *inv, Id uuid)
+{
+    for (guint i = 0; i < inv->vms->len; i++) {
+        const Vm *vm = inv->vms->pdata[i];
+
+        if (id_equal(vm->definition->uuid, uuid))
+            return vm;
+    }
+    return NULL;
+}
+
+static const Disk *find_source(const Vm *vm, const char *source)
+{
+    for (guint i = 0; i < vm->definition->disks->len; i++) {
+        const Disk *disk = vm->definition->disks->pdata[i];
+
+        if (disk_is_data(disk) && g_strcmp0(disk->source, source) == 0)
+            return disk;
+    }
+    return NULL;
+}
+
+const Vm *inventory_find_sharer(const Inventory *inv, const Vm *vm, const Disk *disk)
+{
+    for (guint i = 0; disk->source && i < inv->vms->len; i++) {
+        const Vm *other = inv->vms->pdata[i];
+
+        if (!id_equal(other->definition->uuid, vm->definition->uuid) && find_source(other, disk->source))
+            return other;
+    }
+    return NULL;
+}
+
+/* New reference: a string or null. */
+static json_t *problem_of(const Disk *disk, const Vm *vm, const Inventory *inv)
+{
+    const char *problem = disk_problem(disk);
+    const Vm *sharer = problem || !inv ? NULL : inventory_find_sharer(inv, vm, disk);
+    g_autofree char *text = NULL;
+
+    if (!sharer)
+        return problem ? json_string(problem) : json_null();
+    text = g_strdup_printf("the VM '%s' has the same image: two writers on one image are never consistent; "
+                           "give each its own",
+                           sharer->definition->name);
+    return json_string(text);
+}
+
+static json_t *disks_to_json(const Vm *vm, const Inventory *inv)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vm->definition->disks->len; i++) {
+        const Disk *d = vm->definition->disks->pdata[i];
+
+        if (disk_is_data(d))
+            json_array_append_new(list, json_pack("{s:s?, s:s?, s:s?, s:I, s:o}", "target", d->target,
+                                                  "source", d->source, "format", d->format, "size_bytes",
+                                                  (json_int_t)MIN(d->size_bytes, G_MAXINT64), "problem",
+                                                  problem_of(d, vm, inv)));
+    }
+    return list;
+}
+
+static json_t *interfaces_to_json(const Vm *vm)
+{
+    json_t *list = json_array();
+
+    for (guint n = 0; n < vm->definition->interfaces->len; n++) {
+        const Interface *i = vm->definition->interfaces->pdata[n];
+
+        json_array_append_new(
+            list, json_pack("{s:s?, s:s?, s:s?}", "mac", i->mac, "type", i->type, "source", i->source));
+    }
+    return list;
+}
+
+json_t *vm_to_json(const Vm *vm, const Inventory *inv)
+{
+    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "uuid", ID_TEXT(vm->definition->uuid), "name",
+                     vm->definition->name, "state", vm_state_name(vm->state), "disks", disks_to_json(vm, inv),
+                     "interfaces", interfaces_to_json(vm));
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/lifecycle.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/inventory.h"
+
+static gboolean with_domain(virConnectPtr conn, Id vm, int (*call)(virDomainPtr dom), const char *doing,
+                            GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+
+    if (!dom)
+        return FALSE;
+    if (call(dom) < 0)
+        return virt_error(error, "%s '%s'", doing, virDomainGetName(dom));
+    return TRUE;
+}
+
+static int create_paused(virDomainPtr dom)
+{
+    return virDomainCreateWithFlags(dom, VIR_DOMAIN_START_PAUSED);
+}
+
+gboolean lifecycle_start_paused(virConnectPtr conn, Id vm, GError **error)
+{
+    return with_domain(conn, vm, create_paused, "cannot start", error);
+}
+
+gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error)
+{
+    return with_domain(conn, vm, virDomainCreate, "cannot start", error);
+}
+
+gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error)
+{
+    return with_domain(conn, vm, virDomainResume, "cannot resume", error);
+}
+
+gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error)
+{
+    return with_domain(conn, vm, virDomainSuspend, "cannot suspend", error);
+}
+
+gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error)
+{
+    g_autoptr(virDomain) dom = virDomainDefineXMLFlags(conn, xml, 0);
+
+    return dom ? TRUE : virt_error(error, "libvirt does not take the definition");
+}
+
+gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, &why);
+    VmState state;
+
+    if (!dom && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    if (!dom) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (!vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    if (state != VM_STATE_OFF && state != VM_STATE_CRASHED) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "'%s' is %s: its definition stays until it is off",
+                    virDomainGetName(dom), vm_state_name(state));
+        return FALSE;
+    }
+    if (virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                                        VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+                                        VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_TPM) != 0)
+        return virt_error(error, "cannot remove the definition of '%s'", virDomainGetName(dom));
+    return TRUE;
+}
+
+gboolean lifecycle_get_autostart(virConnectPtr conn, Id vm, gboolean *ret_on, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    int on = 0;
+
+    if (!dom)
+        return FALSE;
+    if (virDomainGetAutostart(dom, &on) != 0)
+        return virt_error(error, "cannot read whether '%s' starts by itself", virDomainGetName(dom));
+    *ret_on = on != 0;
+    return TRUE;
+}
+
+gboolean lifecycle_set_autostart(virConnectPtr conn, Id vm, gboolean on, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+
+    if (!dom)
+        return FALSE;
+    if (virDomainSetAutostart(dom, on) != 0)
+        return virt_error(error, "cannot set whether '%s' starts by itself", virDomainGetName(dom));
+    return TRUE;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* understudy-start-hook NAME OPERATION SUB-OPERATION EXTRA < definition
+ *
+ * libvirt runs it as /etc/libvirt/hooks/qemu.d/understudy around the life of
+ * every guest and waits for it; see https://libvirt.org/hooks.html. It refuses
+ * a start by failing, with its reason on standard error, and passes everything
+ * else. Nothing goes to standard output: for `migrate` and `restore` that would
+ * be a new definition. */
+#include "vmconnect/hypervisor/domain_uuid.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/guard_judge.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static gboolean decide(const char *name, GError **error)
+{
+    GuardJudge judge = {.guard_folder = GUARD_FOLDER, .permit_folder = PERMIT_FOLDER};
+    Id vm;
+
+    if (!guard_any(GUARD_FOLDER))
+        return TRUE;
+    if (!domain_uuid_read(STDIN_FILENO, &vm, error) || !guard_boot_id(&judge.boot_id, error)) {
+        g_prefix_error(
+            error,
+            "Understudy does not let '%s' start, because it cannot tell whether it is protected: ", name);
+        return FALSE;
+    }
+    return guard_judge(&judge, vm, name, error);
+}
+
+int main(int argc, char **argv)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s NAME OPERATION SUB-OPERATION EXTRA < definition\n", argv[0]);
+        return 2;
+    }
+    if (!guard_asks(argv[2]) || decide(argv[1], &error))
+        return 0;
+    fprintf(stderr, "%s\n", error->message);
+    return 1;
+}
