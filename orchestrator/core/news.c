@@ -154,9 +154,9 @@ News *news_from_json(const json_t *item, GError **error)
     n->spool_bytes = number_or(&r, "spool_bytes", 0);
     if (id_is_nil(n->vm))
         r.wrong = "vm";
-    if (!read_well(&r, "status", error) ||
-        !reign_from_json(json_object_get(item, "reign"), &n->reign, error) ||
-        !read_copies(n, json_object_get(item, "standbys"), error))
+    if (!reign_from_json(json_object_get(item, "reign"), &n->reign, NULL))
+        r.wrong = "reign";
+    if (!read_well(&r, "status", error) || !read_copies(n, json_object_get(item, "standbys"), error))
         return NULL;
     return g_steal_pointer(&n);
 }

@@ -282,7 +282,6 @@ static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, Acti
 {
     vm->part = PART_STAYED;
     vm->told = TOLD_NOTHING;
-    g_clear_pointer(&vm->last, news_free); /* said before or during the plan */
     g_free(vm->stayed);
     vm->stayed = g_strdup(in->why);
     publish(p, EVENT_VM_STAYED, vm->active, vm->name, in->why, out);
