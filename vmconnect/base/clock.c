@@ -59,7 +59,8 @@ gboolean clock_parse(const char *text, gint64 *ret_wall_ms, GError **error)
     if (strnlen(text, CLOCK_TEXT_LEN + 1) == CLOCK_TEXT_LEN && text[10] == 'T' && text[19] == '.' &&
         text[23] == 'Z' && number(text + 20, 3) >= 0)
         at = g_date_time_new_from_iso8601(text, NULL);
-    if (!at) {
+    /* Nor is there anything before 1970 that clock_format() could write. */
+    if (!at || g_date_time_to_unix(at) < 0) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.64s' is not a time like 2026-11-21T22:16:54.123Z",
                     text);
         return FALSE;

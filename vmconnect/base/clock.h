@@ -16,5 +16,5 @@ gint64 clock_wall_ms(void);
 /* RFC 3339, UTC, milliseconds: 2026-11-21T22:16:54.123Z. Returns @buf. */
 char *clock_format(gint64 wall_ms, char buf[static CLOCK_TEXT_LEN + 1]);
 
-/* The reverse; FALSE with @error USAGE for anything but that form. */
+/* The reverse; FALSE with @error USAGE for anything but that form, and for times before 1970. */
 gboolean clock_parse(const char *text, gint64 *ret_wall_ms, GError **error);

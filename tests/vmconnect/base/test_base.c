@@ -55,6 +55,7 @@ static void test_clock_round_trip(void)
     g_assert_false(clock_parse("2026-11-21", &back, NULL));
     g_assert_false(clock_parse("2026-11-21T22:16:54+01:00", &back, NULL));
     g_assert_false(clock_parse("2026-13-21T22:16:54.123Z", &back, NULL));
+    g_assert_false(clock_parse("1969-12-31T23:59:59.999Z", &back, NULL));
 }
 
 static void test_durations(void)
