@@ -14,78 +14,56 @@ static gboolean malformed(GError **error, const char *what)
     return FALSE;
 }
 
-/* An Id that may be null. */
-static json_t *id_or_null(Id id)
-{
-    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
-}
-
-static gboolean id_from_json(const json_t *doc, Id *ret_id, GError **error)
-{
-    *ret_id = ID_NIL;
-    if (json_is_null(doc))
-        return TRUE;
-    return id_parse(json_is_string(doc) ? json_string_value(doc) : "", ret_id, error);
-}
-
 json_t *attach_to_json(const Attach *attach)
 {
-    return json_pack("{s:s, s:s, s:o, s:s, s:I}", "vm", ID_TEXT(attach->vm), "scenario",
-                     ID_TEXT(attach->scenario), "reign", reign_to_json(attach->reign), "standby",
-                     ID_TEXT(attach->standby), "session", (json_int_t)attach->session);
+    return json_pack("{s:s, s:s, s:o, s:s}", "vm", ID_TEXT(attach->vm), "scenario", attach->scenario, "reign",
+                     reign_to_json(attach->reign), "standby", ID_TEXT(attach->standby));
 }
 
 gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error)
 {
     const char *vm, *scenario, *standby;
     json_t *reign;
-    json_int_t session;
-    Attach a;
+    Attach a = {0};
 
-    if (!json_read(doc, "ATTACH", error, "{s:s, s:s, s:o, s:s, s:I}", "vm", &vm, "scenario", &scenario,
-                   "reign", &reign, "standby", &standby, "session", &session) ||
-        !id_parse(vm, &a.vm, error) || !id_parse(scenario, &a.scenario, error) ||
-        !id_parse(standby, &a.standby, error) || !reign_from_json(reign, &a.reign, error))
-        return message_blame(error);
-    if (session < 1)
+    if (!json_read(doc, "ATTACH", NULL, "{s:s, s:s, s:o, s:s}", "vm", &vm, "scenario", &scenario, "reign",
+                   &reign, "standby", &standby) ||
+        !id_parse(vm, &a.vm, NULL) || !id_parse(standby, &a.standby, NULL) ||
+        !reign_from_json(reign, &a.reign, NULL) || !*scenario || strlen(scenario) > ATTACH_SCENARIO_MAX)
         return malformed(error, "ATTACH");
-    a.session = (guint64)session;
+    a.scenario = g_strdup(scenario);
     *ret_attach = a;
     return TRUE;
 }
 
+void attach_clear(Attach *attach)
+{
+    g_clear_pointer(&attach->scenario, g_free);
+}
+
 json_t *attached_to_json(const Attached *attached)
 {
-    json_t *partial = attached->partial ? json_incref(attached->partial) : json_null();
-
-    return json_pack("{s:I, s:o, s:o, s:I}", "session", (json_int_t)attached->session, "tip",
-                     id_or_null(attached->tip), "partial", partial, "credit_bytes",
-                     (json_int_t)attached->credit_bytes);
+    return json_pack("{s:I, s:I, s:O}", "session", (json_int_t)attached->session, "credit_bytes",
+                     (json_int_t)attached->credit_bytes, "position", attached->position);
 }
 
 gboolean attached_from_json(const json_t *doc, Attached *ret_attached, GError **error)
 {
-    json_t *tip, *partial;
     json_int_t session, credit;
-    Attached a;
+    json_t *position;
 
-    if (!json_read(doc, "ATTACHED", error, "{s:I, s:o, s:o, s:I}", "session", &session, "tip", &tip,
-                   "partial", &partial, "credit_bytes", &credit) ||
-        !id_from_json(tip, &a.tip, error))
-        return message_blame(error);
-    if (session < 1 || credit < 0 || !(json_is_null(partial) || json_is_object(partial)))
+    if (!json_read(doc, "ATTACHED", NULL, "{s:I, s:I, s:o}", "session", &session, "credit_bytes", &credit,
+                   "position", &position) ||
+        session < 1 || credit < 0 || !json_is_object(position))
         return malformed(error, "ATTACHED");
-    a.session = (guint64)session;
-    a.credit_bytes = (guint64)credit;
-    a.partial = json_is_null(partial) ? NULL : json_incref(partial);
-    *ret_attached = a;
+    *ret_attached = (Attached){(guint64)session, (guint64)credit, json_incref(position)};
     return TRUE;
 }
 
 void attached_clear(Attached *attached)
 {
-    json_decref(attached->partial);
-    attached->partial = NULL;
+    json_decref(attached->position);
+    attached->position = NULL;
 }
 
 json_t *stamp_to_json(Stamp stamp)
@@ -227,41 +205,4 @@ gboolean message_decode_credit(const Frame *frame, guint64 *ret_bytes, GError **
         return malformed(error, "CREDIT");
     *ret_bytes = bytes;
     return TRUE;
-}
-
-GBytes *message_encode_extents(guint16 disk, const Extents *set, guint *from)
-{
-    g_autoptr(Extents) part = extents_new();
-    g_autoptr(GBytes) body = NULL;
-    guint end = MIN(extents_count(set), *from + MESSAGE_EXTENTS_MAX);
-    guint8 *out;
-    Writer w;
-
-    g_assert(*from < extents_count(set));
-    for (; *from < end; (*from)++)
-        extents_add(part, extents_at(set, *from).offset, extents_at(set, *from).len);
-    body = extents_encode(part);
-    out = g_malloc(2 + g_bytes_get_size(body));
-    w = writer_init(out, 2 + g_bytes_get_size(body));
-    writer_u16(&w, disk);
-    writer_bytes(&w, g_bytes_get_data(body, NULL), g_bytes_get_size(body));
-    return g_bytes_new_take(out, w.len);
-}
-
-Extents *message_decode_extents(const Frame *frame, guint16 *ret_disk, GError **error)
-{
-    Reader r = reader_init(frame->payload, frame->head.len);
-    guint16 disk = reader_u16(&r);
-    gsize len;
-    const guint8 *body = reader_rest(&r, &len);
-    Extents *set;
-
-    if (!reader_done(&r)) {
-        malformed(error, "EXTENTS");
-        return NULL;
-    }
-    set = extents_decode(body, len, error);
-    if (set)
-        *ret_disk = disk;
-    return set;
 }

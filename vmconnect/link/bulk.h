@@ -12,29 +12,32 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* ATTACH: an active presents itself. A session number rises with every attach of
- * this VM by this active; the standby ends or discards all of lower ones first. */
+#define ATTACH_SCENARIO_MAX 64 /* bytes of a scenario's name */
+
+/* ATTACH: an active presents itself. */
 typedef struct {
     Id vm;
-    Id scenario;
+    char *scenario;
     Reign reign;
     Id standby; /* whom the active means to talk to */
-    guint64 session;
 } Attach;
 
 json_t *attach_to_json(const Attach *attach);
+/* ret->scenario is the caller's. */
 gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error);
+void attach_clear(Attach *attach);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Attach, attach_clear)
 
-/* ATTACHED: what the standby has, durably. */
+/* ATTACHED: what the standby has, durably. It has ended or discarded everything
+ * of older sessions of this VM before it says so. */
 typedef struct {
-    guint64 session;
-    Id tip;               /* newest sealed generation; nil: none */
-    json_t *partial;      /* what its unsealed overlay holds (replicate's document); NULL: nothing */
+    guint64 session;      /* the standby's count, for its log */
     guint64 credit_bytes; /* payload that may be under way */
+    json_t *position;     /* an object: replicate's document */
 } Attached;
 
 json_t *attached_to_json(const Attached *attached);
-/* ret->partial is a reference of the caller's. */
+/* ret->position is a reference of the caller's. */
 gboolean attached_from_json(const json_t *doc, Attached *ret_attached, GError **error);
 void attached_clear(Attached *attached);
 
@@ -93,9 +96,3 @@ gboolean message_decode_zero(const Frame *frame, MessageZero *ret_zero, GError *
 /* CREDIT: u64 more bytes of DATA payload may be sent. */
 GBytes *message_encode_credit(guint64 bytes);
 gboolean message_decode_credit(const Frame *frame, guint64 *ret_bytes, GError **error);
-
-/* EXTENTS: u16 disk, then extents_encode(). Sent before SEAL; a long set goes
- * in several frames, whose union is meant. Encodes the extents from *@from on
- * and advances it; call until *@from == extents_count(). */
-GBytes *message_encode_extents(guint16 disk, const Extents *set, guint *from);
-Extents *message_decode_extents(const Frame *frame, guint16 *ret_disk, GError **error);

@@ -31,7 +31,6 @@ typedef enum {
 #define MESSAGE_SMALL_MAX (64u << 10) /* all that a stranger may make us allocate */
 #define MESSAGE_DATA_MAX (1u << 20)   /* bytes of one disk in one DATA frame */
 #define MESSAGE_DATA_HEADER_LEN 24
-#define MESSAGE_EXTENTS_MAX 65000 /* extents in one EXTENTS frame */
 #define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL)
 #define MESSAGE_SIDE_BOTH (SIDE_DIALER | SIDE_LISTENER)
 
@@ -61,7 +60,6 @@ typedef enum {
     X(CREDIT,            53,   PURPOSE_BULK,        SIDE_LISTENER,     8,                         0,                 "binary") \
     X(SLICE,             54,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(SLICE_KEPT,        55,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
-    X(EXTENTS,           56,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_EXTENTS_FRAME_MAX, 0,                 "binary") \
     X(SEAL,              57,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(SEALED,            58,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(CONFIRM,           59,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
@@ -73,7 +71,6 @@ typedef enum {
 
 #define MESSAGE_DATA_FRAME_MAX (MESSAGE_DATA_HEADER_LEN + MESSAGE_DATA_MAX)
 #define MESSAGE_ZERO_LEN 18
-#define MESSAGE_EXTENTS_FRAME_MAX (2 + 8 + MESSAGE_EXTENTS_MAX * 16)
 
 typedef enum {
 #define X(name, code, purpose, sender, cap, flags, body) MESSAGE_##name = (code),

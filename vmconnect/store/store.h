@@ -53,6 +53,9 @@ guint64 store_session(const Store *store);
 
 /* The newest sealed generation (without definition), or NULL; borrowed until the next call that changes it. */
 const Generation *store_tip(const Store *store);
+/* Older generations of the tip's reign, kept or merged away, newest first, at most
+ * @max (GArray of Id): an increment since any of them may land on the tip. The caller unrefs. */
+GArray *store_ancestors(const Store *store, guint max);
 /* Wall clock up to which the tip is known to be the truth: its cut, or the last store_confirm. 0 without a tip. */
 gint64 store_truth_ms(const Store *store);
 
