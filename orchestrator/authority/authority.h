@@ -3,7 +3,7 @@
  *
  * One folder, 0700: `issuer.pem` (the authority's key, made at the first start, which
  * never leaves it), `identity/` (the controller's own key and certificate for the
- * link), `server.pem` (the HTTPS server's), and `tokens.json`, which holds SHA-256
+ * link), `server.json` (the HTTPS server's), and `tokens.json`, which holds SHA-256
  * sums only. What X.509 looks like is vmconnect/link/issuer.h's business; here is
  * who gets a certificate. Opening and changing tokens block on the disk: do it
  * before the loop runs; signing and checking are computation only. */

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/authority/authority.h"
+
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <glib/gstdio.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <sys/stat.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509, X509_free)
+
+static char *folder;
+
+static char *path_of(const char *name)
+{
+    return g_build_filename(folder, name, NULL);
+}
+
+static char *slurp(const char *name)
+{
+    g_autofree char *path = path_of(name);
+    char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return text;
+}
+
+static void spill(const char *name, const char *text)
+{
+    g_autofree char *path = path_of(name);
+
+    g_assert_true(durable_replace(path, text, strlen(text), 0600, NULL));
+}
+
+static void remove_tree(const char *path)
+{
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        remove_tree(child);
+    }
+    g_remove(path);
+}
+
+static Authority *open_it(const char *const *names)
+{
+    g_autoptr(GError) error = NULL;
+    Authority *a = authority_open(folder, names, &error);
+
+    g_assert_no_error(error);
+    return a;
+}
+
+static X509 *read_certificate(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+    BIO_free(bio);
+    g_assert_nonnull(x);
+    return x;
+}
+
+static gboolean signed_by(const char *certificate, const char *authority)
+{
+    g_autoptr(X509) x = read_certificate(certificate);
+    g_autoptr(X509) ca = read_certificate(authority);
+
+    return X509_verify(x, X509_get0_pubkey(ca)) == 1 && X509_check_issued(ca, x) == X509_V_OK;
+}
+
+static void test_first_start(void)
+{
+    static const char *const SECRETS[] = {"issuer.pem", "server.json", "admin.json", "tokens.json"};
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *admin = path_of("admin.json");
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(authority_write_admin(a, admin, "https://h:25443", &error));
+    g_assert_no_error(error);
+    for (guint i = 0; i < G_N_ELEMENTS(SECRETS); i++) {
+        g_autofree char *path = path_of(SECRETS[i]);
+        struct stat st;
+
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpint(st.st_mode & 07777, ==, 0600);
+    }
+    g_assert_true(signed_by(authority_server_certificate(a), authority_ca(a)));
+    g_assert_true(identity_is_owned(authority_identity(a)));
+    g_assert_cmpint(identity_peer(authority_identity(a)).role, ==, ROLE_CONTROLLER);
+}
+
+static void test_start_again(void)
+{
+    static const char *const MORE[] = {"controller.example", "192.0.2.7", "localhost", NULL};
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autoptr(Authority) b = open_it(NULL);
+    g_autoptr(Authority) c = open_it(MORE);
+    g_autoptr(X509) x = read_certificate(authority_server_certificate(c));
+
+    g_assert_cmpstr(authority_ca(a), ==, authority_ca(b));
+    g_assert_cmpstr(authority_server_certificate(a), ==, authority_server_certificate(b));
+    g_assert_cmpstr(authority_server_key(a), ==, authority_server_key(b));
+    g_assert_true(id_equal(identity_peer(authority_identity(a)).id, identity_peer(authority_identity(b)).id));
+    /* Other names, another certificate, the same authority. */
+    g_assert_cmpstr(authority_ca(a), ==, authority_ca(c));
+    g_assert_cmpstr(authority_server_certificate(a), !=, authority_server_certificate(c));
+    g_assert_cmpint(X509_check_host(x, "controller.example", 0, 0, NULL), ==, 1);
+    g_assert_cmpint(X509_check_host(x, "localhost", 0, 0, NULL), ==, 1);
+    g_assert_cmpint(X509_check_ip_asc(x, "192.0.2.7", 0), ==, 1);
+    g_assert_cmpint(X509_check_ip_asc(x, "127.0.0.1", 0), ==, 1);
+    g_assert_cmpint(X509_check_ip_asc(x, "::1", 0), ==, 1);
+}
+
+static void test_sign_engine(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *dir = path_of("engine");
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Identity) engine = identity_open(dir, ROLE_ENGINE, &error);
+    g_autoptr(GBytes) key = identity_public_key(engine);
+    g_autoptr(GBytes) junk = g_bytes_new_static("junk", 4);
+    g_autofree char *certificate = NULL;
+    g_autofree char *ca = NULL;
+
+    g_assert_true(authority_sign(a, key, identity_peer(engine).id, &certificate, &ca, &error));
+    g_assert_true(identity_check(engine, certificate, ca, &error));
+    g_assert_no_error(error);
+    g_assert_cmpstr(ca, ==, authority_ca(a));
+    g_assert_false(authority_sign(a, junk, id_random(), &certificate, &ca, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+}
+
+static void test_people(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *anna = authority_add_person(a, "anna", &error);
+    g_autofree char *bert = authority_add_person(a, "bert", &error);
+    g_autofree char *stored = slurp("tokens.json");
+    g_autoptr(Authority) again = open_it(NULL);
+
+    g_assert_no_error(error);
+    g_assert_cmpuint(strlen(anna), ==, 43); /* 256 bits */
+    g_assert_cmpstr(anna, !=, bert);
+    g_assert_null(strstr(stored, anna));
+    g_assert_cmpstr(authority_check(anna, again), ==, "anna");
+    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
+    g_assert_null(authority_check("", again));
+    g_assert_null(authority_check("nonsense", again));
+    g_assert_null(authority_add_person(again, "anna", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
+    g_clear_error(&error);
+    g_assert_null(authority_add_person(again, "an na", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    g_clear_error(&error);
+    g_assert_true(authority_remove_person(again, "anna", &error));
+    g_assert_null(authority_check(anna, again));
+    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
+    g_assert_false(authority_remove_person(again, "anna", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
+static char *token_of_admin(void)
+{
+    g_autofree char *text = slurp("admin.json");
+    json_auto_t *doc = json_parse(text, strlen(text), 65536, NULL);
+    const char *url;
+    const char *ca;
+    const char *token;
+
+    g_assert_true(json_read(doc, "admin", NULL, "{s:i, s:s, s:s, s:s}", "format", &(int){0}, "url", &url,
+                            "ca", &ca, "token", &token));
+    g_assert_cmpstr(url, ==, "https://h:25443");
+    return g_strdup(token);
+}
+
+static void test_admin(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("admin.json");
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+
+    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
+    first = token_of_admin();
+    g_assert_cmpstr(authority_check(first, a), ==, "admin");
+    /* There already: left alone. */
+    g_assert_true(authority_write_admin(a, path, "https://other", NULL));
+    g_assert_cmpstr(authority_check(first, a), ==, "admin");
+    /* Lost: a new one, and the old token ends. */
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
+    second = token_of_admin();
+    g_assert_cmpstr(authority_check(second, a), ==, "admin");
+    g_assert_null(authority_check(first, a));
+}
+
+static void expect_refusal(UsError code, const char *says)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(authority_open(folder, NULL, &error));
+    g_assert_error(error, US_ERROR, (int)code);
+    g_assert_nonnull(strstr(error->message, says));
+}
+
+static void test_damage(void)
+{
+    static const struct {
+        const char *file;
+        const char *text;
+        UsError code;
+        const char *says;
+    } CASES[] = {
+        {"issuer.pem", "", US_ERROR_CORRUPT, "issuer.pem"},
+        {"issuer.pem", "understudy-authority 9\n", US_ERROR_REFUSED, "newer version"},
+        {"identity/key.pem", "junk", US_ERROR_CORRUPT, "key.pem"},
+        {"server.json", "{", US_ERROR_CORRUPT, "server.json"},
+        {"server.json", "{\"format\": 2}", US_ERROR_REFUSED, "newer version"},
+        {"server.json", "{\"format\": 1}", US_ERROR_CORRUPT, "server.json"},
+        {"tokens.json", "[]", US_ERROR_CORRUPT, "tokens.json"},
+        {"tokens.json", "{\"format\": 2}", US_ERROR_REFUSED, "newer version"},
+        {"tokens.json", "{\"format\": 1, \"people\": [{}]}", US_ERROR_CORRUPT, "nobody can log in"},
+        {"tokens.json",
+         "{\"format\": 1, \"people\": [{\"name\": \"a\", \"sha256\": \"00\", \"created_at\": \"\"}]}",
+         US_ERROR_CORRUPT, "not a SHA-256"},
+    };
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *token = authority_add_person(a, "anna", NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autofree char *good = slurp(CASES[i].file);
+        g_autofree char *still = NULL;
+
+        g_test_message("%s: %s", CASES[i].file, CASES[i].text);
+        spill(CASES[i].file, CASES[i].text);
+        expect_refusal(CASES[i].code, CASES[i].says);
+        still = slurp(CASES[i].file);
+        g_assert_cmpstr(still, ==, CASES[i].text); /* left alone */
+        spill(CASES[i].file, good);
+    }
+    authority_free(open_it(NULL));
+}
+
+static void test_readable_by_others(void)
+{
+    static const char *const FILES[] = {"issuer.pem", "server.json", "tokens.json", "."};
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *token = authority_add_person(a, "anna", NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
+        g_autofree char *path = path_of(FILES[i]);
+
+        g_assert_cmpint(chmod(path, 0750), ==, 0);
+        expect_refusal(US_ERROR_DENIED, "read by others");
+        g_assert_cmpint(chmod(path, 0700), ==, 0);
+    }
+}
+
+/* A lost authority makes a new one, and everything that it had signed is signed anew. */
+static void test_issuer_lost(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("issuer.pem");
+    g_autoptr(Authority) b = NULL;
+
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    b = open_it(NULL);
+    g_assert_cmpstr(authority_ca(a), !=, authority_ca(b));
+    g_assert_true(signed_by(authority_server_certificate(b), authority_ca(b)));
+    g_assert_false(signed_by(authority_server_certificate(a), authority_ca(b)));
+}
+
+static void in_a_folder(gconstpointer test)
+{
+    folder = g_dir_make_tmp("understudy-authority-XXXXXX", NULL);
+    ((void (*)(void))test)();
+    remove_tree(folder);
+    g_clear_pointer(&folder, g_free);
+}
+
+static void add(const char *path, void (*test)(void))
+{
+    g_test_add_data_func(path, (gconstpointer)test, in_a_folder);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add("/authority/first-start", test_first_start);
+    add("/authority/start-again", test_start_again);
+    add("/authority/sign-engine", test_sign_engine);
+    add("/authority/people", test_people);
+    add("/authority/admin", test_admin);
+    add("/authority/damage", test_damage);
+    add("/authority/readable-by-others", test_readable_by_others);
+    add("/authority/issuer-lost", test_issuer_lost);
+    return g_test_run();
+}
