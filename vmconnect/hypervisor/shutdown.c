@@ -8,7 +8,7 @@
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/job.h"
-#include "vmconnect/hypervisor/process.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ static virDomainPtr open_vm(virConnectPtr conn, Id vm, int *ret_pidfd, GError **
 
     if (!dom)
         return NULL;
-    *ret_pidfd = process_open(PROCESS_PID_FOLDER, virDomainGetName(dom), vm, &why);
+    *ret_pidfd = qemu_process_open(QEMU_PROCESS_PID_FOLDER, virDomainGetName(dom), vm, &why);
     if (*ret_pidfd < 0 && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return NULL;
@@ -69,7 +69,7 @@ static gboolean make_libvirt_notice(virDomainPtr dom, Id vm, gint64 patience_ms,
             break;
         poll(NULL, 0, LOOK_AGAIN_MS);
     }
-    again = process_open(PROCESS_PID_FOLDER, virDomainGetName(dom), vm, NULL);
+    again = qemu_process_open(QEMU_PROCESS_PID_FOLDER, virDomainGetName(dom), vm, NULL);
     if (again >= 0) {
         close(again);
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
@@ -99,7 +99,7 @@ static gboolean wait_until(int pidfd, int cancel_fd, gint64 until_ms, GError **e
 {
     g_autoptr(GError) why = NULL;
 
-    if (process_wait(pidfd, cancel_fd, MAX(0, until_ms - clock_steady_ms()), &why))
+    if (qemu_process_wait(pidfd, cancel_fd, MAX(0, until_ms - clock_steady_ms()), &why))
         return TRUE;
     if (!g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT))
         g_propagate_error(error, g_steal_pointer(&why));
@@ -141,7 +141,7 @@ static gboolean force(virDomainPtr dom, Id vm, int pidfd, GError **error)
 {
     int rc = virDomainDestroy(dom);
 
-    if (!process_wait(pidfd, -1, rc == 0 ? EXIT_AFTER_KILL_MS : 0, NULL)) {
+    if (!qemu_process_wait(pidfd, -1, rc == 0 ? EXIT_AFTER_KILL_MS : 0, NULL)) {
         if (rc != 0)
             return virt_error(error, "cannot power '%s' off", virDomainGetName(dom));
         g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
@@ -215,7 +215,7 @@ gboolean shutdown_settle(virConnectPtr conn, Id vm, const char *run_folder, gint
         return make_libvirt_notice(dom, vm, 0, error);
     /* A job that does not end (QEMU is just going) must not keep us from seeing it go. */
     job_end(dom, run_folder, MIN(JOB_END_MS, timeout_ms), NULL, NULL);
-    gone = process_wait(pidfd, -1, timeout_ms, &why);
+    gone = qemu_process_wait(pidfd, -1, timeout_ms, &why);
     close(pidfd);
     if (!gone) {
         g_propagate_prefixed_error(error, g_steal_pointer(&why),

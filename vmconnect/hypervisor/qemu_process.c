@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vmconnect/hypervisor/process.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
@@ -35,7 +35,7 @@ static int fail_not_found(const char *name, GError **error)
     return -1;
 }
 
-int process_open(const char *pid_folder, const char *name, Id vm, GError **error)
+int qemu_process_open(const char *pid_folder, const char *name, Id vm, GError **error)
 {
     g_autofree char *path = g_strconcat(pid_folder, "/", name, ".pid", NULL);
     g_autofree char *text = NULL;
@@ -67,7 +67,7 @@ int process_open(const char *pid_folder, const char *name, Id vm, GError **error
     return fd;
 }
 
-gboolean process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error)
+gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
     struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
