@@ -68,7 +68,8 @@ function(understudy_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${ARG_SUITE})
   target_compile_definitions(${name} PRIVATE TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name} --tap)
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_SUITE} TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_SUITE} TIMEOUT 300
+    ENVIRONMENT TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp)
 endfunction()
 
 # understudy_fuzz(NAME SOURCES fuzz_x.c LINKS target …)

@@ -4,7 +4,15 @@
 #include <errno.h>
 #include <string.h>
 
-G_DEFINE_QUARK(us - error - quark, us_error)
+/* G_DEFINE_QUARK() with an atomic: two threads may fail for the first time at once. */
+GQuark us_error_quark(void)
+{
+    static _Atomic GQuark quark;
+
+    if (quark == 0)
+        quark = g_quark_from_static_string("us-error-quark");
+    return quark;
+}
 
 static const struct {
     const char *wire;

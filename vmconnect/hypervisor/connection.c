@@ -93,7 +93,8 @@ static void on_close(virConnectPtr conn, int reason, void *data)
     uv_mutex_unlock(&line->lock);
 }
 
-/* A driver without either (test:///) is left without: its calls cannot hang. */
+/* A driver without keepalive is within this process (test:///): it has nothing
+ * to lose and takes no close callback, without saying so. */
 static virConnectPtr open_watched(const char *uri, Line *line, GError **error)
 {
     virConnectPtr conn = virConnectOpen(uri);
@@ -102,7 +103,8 @@ static virConnectPtr open_watched(const char *uri, Line *line, GError **error)
         virt_error(error, "libvirtd does not accept a connection to %s", uri);
         return NULL;
     }
-    virConnectSetKeepAlive(conn, CONNECTION_KEEPALIVE_S, CONNECTION_KEEPALIVE_COUNT);
+    if (virConnectSetKeepAlive(conn, CONNECTION_KEEPALIVE_S, CONNECTION_KEEPALIVE_COUNT) != 0)
+        return conn;
     atomic_fetch_add(&line->refs, 1);
     if (virConnectRegisterCloseCallback(conn, on_close, line, line_unref) != 0)
         line_unref(line);
