@@ -2,8 +2,8 @@
 /* commit - merging overlays downward inside a chain, crash-safe.
  *
  * Everything between base (not included) and top is copied into base; then the
- * overlay above top gets base as its backing, in its header too, and the nodes
- * between are closed. QEMU rewrites that header before the merged data is durable,
+ * overlay above top gets base as its backing, in its header too. The merged nodes
+ * are then the caller's to close (node_close_chain()). QEMU rewrites that header before the merged data is durable,
  * so the order here is: copy, flush base, switch; a kill at any moment leaves
  * either the old chain or the new one, both reading the same from above.
  * Base is destroyed as a point at the first byte copied.

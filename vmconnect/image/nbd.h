@@ -13,8 +13,9 @@
  *
  * Status, flush and drain block with a deadline, and run callbacks too. A failed
  * request fails through its callback; when the connection itself is lost every
- * request in flight fails and every further call says so (UNREACHABLE). Errors
- * name disk and offset. */
+ * request in flight fails and every further call says so (UNREACHABLE). A server
+ * that lets a deadline of these three pass, or is no longer waited for, is given
+ * up like a lost one. Errors name disk and offset. */
 #pragma once
 
 #include "vmconnect/base/extents.h"

@@ -26,7 +26,8 @@ typedef struct {
  * pass_fd stay the caller's. */
 Process *process_start(const ProcessSpec *spec, GError **error);
 
-/* Kill it if it still runs, collect it, free. NULL is accepted. */
+/* Kill it if it still runs, collect it, free. A process that the kernel cannot end within
+ * 2 s (it hangs in a dead file system) is left behind, killed. NULL is accepted. */
 void process_free(Process *process);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Process, process_free)
 
@@ -42,6 +43,9 @@ void process_kill(Process *process, int signum);
 
 /* "exited with status 1", "was killed by signal 9", "is running"; borrowed. */
 const char *process_outcome(Process *process);
+
+/* TRUE once it has ended by itself with status 0. */
+gboolean process_succeeded(Process *process);
 
 /* What it wrote to standard error lately: at most the last 4 KiB, valid UTF-8,
  * without the final newline; borrowed until the next call. The pipe is

@@ -9,6 +9,7 @@
  * further call fails the same way. */
 #pragma once
 
+#include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/image/qmp_message.h"
 
@@ -28,11 +29,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qmp, qmp_close)
 void qmp_set_cancel(Qmp *qmp, int cancel_fd);
 
 /* Execute @command with @args (stolen; NULL: none). @ret_result (may be NULL) is a new
- * reference to its "return". FALSE with @error: FAILED (or NOT_FOUND for QEMU's class
- * DeviceNotFound) with QEMU's class and sentence, TIMEOUT, CANCELLED, UNREACHABLE (the
+ * reference to its "return". FALSE with @error: QEMU's sentence and class, with the code
+ * of qmp_error_code(); TIMEOUT, CANCELLED, UNREACHABLE (the
  * peer is gone), PROTOCOL (it answered nonsense). */
 gboolean qmp_call(Qmp *qmp, const char *command, json_t *args, int timeout_ms, json_t **ret_result,
                   GError **error);
+
+/* What a sentence of QEMU's (or qemu-img's) means: NO_SPACE, BUSY (an image lock), NOT_FOUND,
+ * IO, DENIED, CORRUPT, UNSUPPORTED (an inconsistent bitmap), else FAILED. QEMU's error classes do not tell. */
+UsError qmp_error_code(const char *text);
 
 /* For a thread that polls: wait for POLLIN on the descriptor, then pump: reads what is
  * there without waiting. FALSE with @error UNREACHABLE or PROTOCOL. */

@@ -48,10 +48,18 @@ const char *storage_daemon_name(const StorageDaemon *daemon);
 int storage_daemon_pidfd(const StorageDaemon *daemon);
 pid_t storage_daemon_pid(const StorageDaemon *daemon);
 
+/* 1, 2, 3, …: for names of nodes and jobs that were never used before. */
+guint storage_daemon_next_number(StorageDaemon *daemon);
+
 /* qmp_call() with the daemon's timeout. When the daemon is dead, the error (UNREACHABLE)
  * says how it ended and its last words. */
 gboolean storage_daemon_call(StorageDaemon *daemon, const char *command, json_t *args, json_t **ret_result,
                              GError **error);
+
+/* Wait until the daemon has any event to tell (a job's step, the end of an export), and
+ * drop it: the caller then asks what is true. An event that came after the caller's last
+ * question is never missed. */
+gboolean storage_daemon_wait_news(StorageDaemon *daemon, int timeout_ms, GError **error);
 
 /* End what an engine before us left in the run folders directly below @root (or in one
  * folder). Only a process is touched whose pid, start time, program and NBD socket are

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/image/image_file.h"
+
+#include "vmconnect/base/error.h"
+
+#include <sys/stat.h>
+
+json_t *image_file_options(const char *path, gboolean read_only, gboolean force_share)
+{
+    struct stat st;
+    gboolean device = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+
+    return json_pack("{s:s, s:s, s:b, s:b, s:s}", "driver", device ? "host_device" : "file", "filename", path,
+                     "read-only", read_only, "force-share", force_share, "discard", "unmap");
+}
+
+char *image_file_argument(const char *path, const char *format, GError **error)
+{
+    json_auto_t *doc =
+        json_pack("{s:s, s:o}", "driver", format, "file", image_file_options(path, FALSE, FALSE));
+    g_autofree char *text = NULL;
+
+    if (!doc) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "image %s: QEMU takes only file names in UTF-8",
+                    path);
+        return NULL;
+    }
+    if (g_str_equal(format, "qcow2"))
+        json_object_set_new(doc, "backing", json_null());
+    text = json_text(doc);
+    return g_strconcat("json:", text, NULL);
+}
