@@ -81,25 +81,44 @@ static char *image_options(const char *path)
     return options;
 }
 
+static struct nbd_handle *image_open(const char *path)
+{
+    char *options = image_options(path);
+    /* Not persistent: it ends with our connection, however we end. */
+    char *argv[] = {"qemu-nbd", "--read-only", "--image-opts", options, NULL};
+    struct nbd_handle *nbd = nbd_create();
+
+    if (!nbd || nbd_connect_systemd_socket_activation(nbd, argv) < 0)
+        unreadable("%s: %s", path, nbd_get_error());
+    free(options);
+    return nbd;
+}
+
+static bool label_read(struct nbd_handle *nbd, Image *image, uint32_t disk)
+{
+    uint64_t at = record_region(disk);
+
+    if ((uint64_t)nbd_get_size(nbd) < at + RECORD_LEN)
+        return false;
+    if (nbd_pread(nbd, &image->label, sizeof image->label, at, 0) < 0)
+        unreadable("%s: %s", image->path, nbd_get_error());
+    return record_label_valid(&image->label);
+}
+
+/* A disk in another's place is still readable: it is wrong, not broken. */
 static void image_read(Image *image, uint32_t disk)
 {
-    char *options = image_options(image->path);
-    char *argv[] = {"qemu-nbd", "--read-only", "--persistent", "--image-opts", options, NULL};
-    struct nbd_handle *nbd = nbd_create();
+    struct nbd_handle *nbd = image_open(image->path);
     size_t len;
 
-    if (!nbd || nbd_connect_systemd_socket_activation(nbd, argv) < 0 ||
-        nbd_pread(nbd, &image->label, sizeof image->label, record_region(disk), 0) < 0)
-        unreadable("%s: %s", image->path, nbd_get_error());
-    if (!record_label_valid(&image->label))
-        unreadable("%s: no label of a lab's guest where disk %u has it", image->path, disk);
+    if (!label_read(nbd, image, disk) && !label_read(nbd, image, disk == 0 ? 1 : 0))
+        unreadable("%s: no label of a lab's guest where a disk has it", image->path);
     len = (size_t)image->label.slots * RECORD_LEN;
     image->slots = malloc(len);
-    if (!image->slots || nbd_pread(nbd, image->slots, len, record_slot_offset(disk, 0), 0) < 0)
+    if (!image->slots || nbd_pread(nbd, image->slots, len, record_slot_offset(image->label.disk, 0), 0) < 0)
         unreadable("%s: %s", image->path, nbd_get_error());
     nbd_shutdown(nbd, 0);
     nbd_close(nbd);
-    free(options);
 }
 
 static void __attribute__((format(printf, 2, 3))) wrong(Check *c, const char *format, ...)
@@ -226,7 +245,7 @@ int main(int argc, char **argv)
     }
     labels_compare(&c);
     newest_find(&c);
-    for (uint32_t disk = 0; disk < (uint32_t)c.n; disk++)
+    for (uint32_t disk = 0; !c.why[0] && disk < (uint32_t)c.n; disk++)
         for (uint32_t slot = 0; slot < c.images[disk].label.slots; slot++)
             slot_check(&c, disk, slot);
     for (int i = 2; i < first && !at_ns; i += 2)

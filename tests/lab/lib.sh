@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lib - what every lab test shares: TAP on standard output, a lab of its own.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   lab up --hosts alpha,beta
+#   ok "alpha answers" lab exec alpha true
+#   is "$(lab exec beta hostname)" beta "beta has its name"
+#
+# The plan is printed at the end, also after a failure, and the lab is taken
+# down: with it goes a report of any sanitizer that one of its daemons wrote,
+# which fails the test.
+set -uo pipefail
+
+TEST_NAME=$(basename "$0" .test)
+TEST_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TEST_COUNT=0
+TEST_LAB=test-$TEST_NAME-$$
+TEST_TMP=$(mktemp -d "${TMPDIR:-/var/tmp}/understudy-$TEST_NAME.XXXXXX")
+
+lab() {
+  "$TEST_ROOT/examples/lab/lab" --name "$TEST_LAB" "$@"
+}
+
+# What a host of the lab sees as $2 is this file of the machine: host_file HOST run/…
+host_file() {
+  echo "/var/lib/understudy-lab/$TEST_LAB/hosts/$1/$2"
+}
+
+pass() {
+  echo "ok $((++TEST_COUNT)) - $TEST_NAME: $1"
+}
+
+fail() {
+  echo "not ok $((++TEST_COUNT)) - $TEST_NAME: $1"
+  shift
+  (($# == 0)) || printf '%s\n' "$@" | sed 's/^/#   /'
+}
+
+# ok WHAT CMD…: the command succeeds. What it says is shown if it does not.
+ok() {
+  local what=$1 said
+  shift
+  if said=$("$@" 2>&1); then pass "$what"; else fail "$what" "status $? of: $*" "$said"; fi
+}
+
+# exits STATUS WHAT CMD…
+exits() {
+  local wanted=$1 what=$2 said status=0
+  shift 2
+  said=$("$@" 2>&1) || status=$?
+  if ((status == wanted)); then pass "$what"; else fail "$what" "status $status, not $wanted, of: $*" "$said"; fi
+}
+
+# is GOT WANTED WHAT
+is() {
+  if [[ $1 == "$2" ]]; then pass "$3"; else fail "$3" "got    '$1'" "wanted '$2'"; fi
+}
+
+# holds WHAT EXPRESSION: arithmetic, shown with its values if it is false.
+holds() {
+  if (($2)); then pass "$1"; else fail "$1" "false: $2"; fi
+}
+
+# eventually SECONDS WHAT CMD…: the command succeeds within the deadline.
+eventually() {
+  local end=$((SECONDS + $1)) what=$2 said
+  shift 2
+  until said=$("$@" 2>&1); do
+    if ((SECONDS >= end)); then
+      fail "$what" "never true: $*" "$said"
+      return 1
+    fi
+    sleep 0.1
+  done
+  pass "$what"
+}
+
+# Number of the last record that guest $2 acknowledged on host $1.
+sequence() {
+  lab stamp "$1" "$2" | jq .sequence
+}
+
+sanitizer_reports() {
+  grep -lsE 'ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:' \
+    "/var/lib/understudy-lab/$TEST_LAB"/hosts/*/log/*.log
+}
+
+test_end() {
+  local status=$? reports
+  trap - EXIT
+  if [[ -d /var/lib/understudy-lab/$TEST_LAB ]]; then
+    if reports=$(sanitizer_reports); then
+      # shellcheck disable=SC2086
+      fail "no sanitizer complains" "$(grep -hE -A25 'Sanitizer|runtime error:' $reports | head -100)"
+    fi
+    lab down || fail "the lab comes down"
+  fi
+  rm -rf "$TEST_TMP"
+  ((status == 0)) || fail "the test ran to its end" "it ended with status $status"
+  echo "1..$TEST_COUNT"
+  exit 0
+}
+trap test_end EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
