@@ -15,8 +15,8 @@
 #include <jansson.h>
 #include <uv.h>
 
-/* The file's format; a newer one is refused and left alone, an older one is
- * upgraded after a copy was kept beside it (PATH.format-N). */
+/* The file's format; a newer one is refused and left alone. There is no older one yet: the
+ * first change of format brings its upgrade, after a copy was kept. */
 #define DATABASE_FORMAT 1
 /* Older events are forgotten. */
 #define DATABASE_EVENTS_KEPT 100000

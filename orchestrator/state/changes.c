@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/state/changes.h"
+
+#include "orchestrator/state/file.h"
+#include "vmconnect/base/json.h"
+
+Change *change_new(const char *sql)
+{
+    Change *change = g_new0(Change, 1);
+
+    change->sql = sql;
+    return change;
+}
+
+void change_free(Change *change)
+{
+    for (guint i = 0; i < change->count; i++)
+        g_free(change->values[i].text);
+    g_free(change);
+}
+
+void change_text(Change *change, const char *text)
+{
+    g_assert(change->count < CHANGE_MAX_VALUES);
+    change->values[change->count].text = g_strdup(text);
+    change->values[change->count++].null = !text;
+}
+
+void change_id(Change *change, Id id)
+{
+    change_text(change, id_is_nil(id) ? NULL : ID_TEXT(id));
+}
+
+void change_number(Change *change, gint64 number)
+{
+    g_assert(change->count < CHANGE_MAX_VALUES);
+    change->values[change->count++].number = number;
+}
+
+sqlite3_stmt *change_prepare(const Change *change, sqlite3 *file, GError **error)
+{
+    sqlite3_stmt *stmt = NULL;
+
+    if (sqlite3_prepare_v2(file, change->sql, -1, &stmt, NULL) != SQLITE_OK) {
+        file_error(error, file, "cannot prepare a change");
+        return NULL;
+    }
+    g_assert((int)change->count == sqlite3_bind_parameter_count(stmt));
+    for (guint i = 0; i < change->count; i++) {
+        int at = (int)i + 1;
+        int rc = change->values[i].null ? sqlite3_bind_null(stmt, at)
+                 : change->values[i].text
+                     ? sqlite3_bind_text(stmt, at, change->values[i].text, -1, SQLITE_STATIC)
+                     : sqlite3_bind_int64(stmt, at, change->values[i].number);
+
+        g_assert(rc == SQLITE_OK);
+    }
+    return stmt;
+}
+
+DatabaseChanges *database_changes_new(void)
+{
+    DatabaseChanges *changes = g_new0(DatabaseChanges, 1);
+
+    changes->list = g_ptr_array_new_with_free_func((GDestroyNotify)change_free);
+    return changes;
+}
+
+void database_changes_free(DatabaseChanges *changes)
+{
+    if (!changes)
+        return;
+    g_ptr_array_unref(changes->list);
+    g_free(changes);
+}
+
+static Change *add(DatabaseChanges *changes, const char *sql)
+{
+    Change *change = change_new(sql);
+
+    g_ptr_array_add(changes->list, change);
+    return change;
+}
+
+static void add_document(Change *change, const json_t *doc)
+{
+    g_autofree char *text = NULL;
+
+    g_assert(json_is_object(doc));
+    text = json_text(doc);
+    change_text(change, text);
+}
+
+static void put_named(DatabaseChanges *changes, const char *sql, Id id, const char *name, const json_t *doc)
+{
+    Change *change = add(changes, sql);
+
+    g_assert(!id_is_nil(id));
+    change_id(change, id);
+    change_text(change, name);
+    add_document(change, doc);
+}
+
+void database_put_host(DatabaseChanges *changes, Id id, const char *name, const json_t *doc)
+{
+    put_named(changes,
+              "INSERT INTO hosts (id, name, doc) VALUES (?, ?, ?)"
+              " ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc",
+              id, name, doc);
+}
+
+void database_delete_host(DatabaseChanges *changes, Id id)
+{
+    change_id(add(changes, "DELETE FROM hosts WHERE id = ?"), id);
+}
+
+void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc)
+{
+    put_named(changes,
+              "INSERT INTO scenarios (id, name, doc) VALUES (?, ?, ?)"
+              " ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc",
+              id, name, doc);
+}
+
+void database_delete_scenario(DatabaseChanges *changes, Id id)
+{
+    change_id(add(changes, "DELETE FROM scenarios WHERE id = ?"), id);
+}
+
+void database_put_plan(DatabaseChanges *changes, Id id, Id scenario, gboolean finished, const json_t *doc)
+{
+    Change *change = add(changes, "INSERT INTO plans (id, scenario, finished, doc) VALUES (?, ?, ?, ?)"
+                                  " ON CONFLICT (id) DO UPDATE SET scenario = excluded.scenario,"
+                                  " finished = excluded.finished, doc = excluded.doc");
+
+    g_assert(!id_is_nil(id));
+    change_id(change, id);
+    change_id(change, scenario);
+    change_number(change, finished);
+    add_document(change, doc);
+}
+
+void database_add_journal(DatabaseChanges *changes, Id plan, const json_t *doc)
+{
+    Change *change = add(changes, "INSERT INTO journal (plan, doc) VALUES (?, ?)");
+
+    change_id(change, plan);
+    add_document(change, doc);
+}
+
+void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
+                        const char *host, const json_t *doc)
+{
+    Change *change =
+        add(changes, "INSERT INTO events (sequence, at_ms, scenario, host, doc) VALUES (?, ?, ?, ?, ?)");
+
+    change_number(change, (gint64)sequence);
+    change_number(change, at_wall_ms);
+    change_text(change, scenario);
+    change_text(change, host);
+    add_document(change, doc);
+    change_number(add(changes, "DELETE FROM events WHERE sequence <= ?"),
+                  (gint64)sequence - DATABASE_EVENTS_KEPT);
+}

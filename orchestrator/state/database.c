@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer thread: takes one letter after the other (a set of changes, or a
+ * question), does it, and sends it back to the loop with its outcome. Letters are
+ * done in order and come back in order, so that an answer follows every change
+ * submitted before the question. */
+#include "orchestrator/state/database.h"
+
+#include "orchestrator/state/changes.h"
+#include "orchestrator/state/file.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/loop/mailbox.h"
+
+#define DEFAULT_LIMIT 1000
+
+#define PLAN_COLUMNS                                         \
+    "SELECT doc, (SELECT json_group_array(json(j.doc)) FROM" \
+    " (SELECT doc FROM journal WHERE plan = plans.id ORDER BY number) AS j) FROM plans "
+
+struct Database {
+    sqlite3 *file;
+    guint64 incarnation;
+    guint64 next_sequence;
+    uv_thread_t thread;
+    gboolean started;
+    Mailbox *inbox;  /* of the thread */
+    Mailbox *outbox; /* of the loop */
+    void (*on_closed)(void *user);
+    void *closed_user;
+
+    /* The thread's own. */
+    GError *broken; /* set: the file is lost to this process */
+};
+
+typedef struct {
+    DatabaseChanges *changes; /* or: */
+    Change *query;            /* or neither: the end */
+    FileRow to_json;
+
+    GError *error;
+    char *rows; /* JSON, made by the thread, read by the loop */
+
+    DatabaseDone on_durable;
+    DatabaseRows on_rows;
+    void *user;
+} Letter;
+
+static void letter_free(Letter *letter)
+{
+    database_changes_free(letter->changes);
+    g_clear_pointer(&letter->query, change_free);
+    g_clear_error(&letter->error);
+    g_free(letter->rows);
+    g_free(letter);
+}
+
+Database *database_open(const char *path, Id controller, GError **error)
+{
+    Database *db = g_new0(Database, 1);
+    guint64 newest;
+
+    db->file = file_open(path, controller, &db->incarnation, &newest, error);
+    if (!db->file) {
+        g_free(db);
+        return NULL;
+    }
+    db->next_sequence = newest + 1;
+    return db;
+}
+
+guint64 database_incarnation(const Database *db)
+{
+    return db->incarnation;
+}
+
+guint64 database_take_sequence(Database *db)
+{
+    return db->next_sequence++;
+}
+
+static json_t *load(Database *db, const char *sql, FileRow to_json, GError **error)
+{
+    Change query = {.sql = sql};
+
+    g_assert(!db->started);
+    return file_query(db->file, &query, to_json, error);
+}
+
+json_t *database_load_hosts(Database *db, GError **error)
+{
+    return load(db, "SELECT doc FROM hosts ORDER BY name", file_row_document, error);
+}
+
+json_t *database_load_scenarios(Database *db, GError **error)
+{
+    return load(db, "SELECT doc FROM scenarios ORDER BY name", file_row_document, error);
+}
+
+json_t *database_load_plans(Database *db, GError **error)
+{
+    return load(db, PLAN_COLUMNS "WHERE finished = 0 ORDER BY number", file_row_plan, error);
+}
+
+static void commit(Database *db, Letter *letter)
+{
+    if (db->broken) {
+        letter->error = g_error_copy(db->broken);
+        return;
+    }
+    if (file_commit(db->file, letter->changes, &letter->error))
+        return;
+    if (g_error_matches(letter->error, US_ERROR, US_ERROR_IO) ||
+        g_error_matches(letter->error, US_ERROR, US_ERROR_CORRUPT))
+        db->broken = g_error_new(
+            US_ERROR, letter->error->code,
+            "the controller's state is lost to this process since: %s; nothing is changed any more "
+            "until it is started again on a sound file system",
+            letter->error->message);
+}
+
+static void answer(Database *db, Letter *letter)
+{
+    json_auto_t *rows = file_query(db->file, letter->query, letter->to_json, &letter->error);
+
+    if (rows)
+        letter->rows = json_text(rows);
+}
+
+static void run(void *data)
+{
+    Database *db = data;
+
+    for (gboolean on = TRUE; on;) {
+        Letter *letter = mailbox_wait(db->inbox, -1);
+
+        if (!letter)
+            continue;
+        if (letter->changes)
+            commit(db, letter);
+        else if (letter->query)
+            answer(db, letter);
+        else
+            on = FALSE;
+        mailbox_send(db->outbox, letter);
+    }
+}
+
+static void finish(Database *db)
+{
+    void (*on_closed)(void *user) = db->on_closed;
+    void *user = db->closed_user;
+
+    file_close(db->file);
+    g_clear_error(&db->broken);
+    g_free(db);
+    if (on_closed)
+        on_closed(user);
+}
+
+static void on_letter(void *user, void *data)
+{
+    Database *db = user;
+    Letter *letter = data;
+
+    if (letter->changes) {
+        letter->on_durable(letter->error, letter->user);
+        letter_free(letter);
+    } else if (letter->query) {
+        json_auto_t *rows = letter->rows ? json_loads(letter->rows, 0, NULL) : NULL;
+
+        g_assert(rows || letter->error);
+        letter->on_rows(rows, letter->error, letter->user);
+        letter_free(letter);
+    } else {
+        letter_free(letter);
+        uv_thread_join(&db->thread);
+        mailbox_close(db->inbox);
+        mailbox_close(db->outbox);
+        finish(db);
+    }
+}
+
+void database_start(Database *db, uv_loop_t *loop)
+{
+    int rc;
+
+    g_assert(!db->started);
+    db->started = TRUE;
+    db->inbox = mailbox_new_thread((GDestroyNotify)letter_free);
+    db->outbox = mailbox_new_loop(loop, on_letter, db, (GDestroyNotify)letter_free);
+    rc = uv_thread_create(&db->thread, run, db);
+    g_assert(rc == 0);
+}
+
+void database_submit(Database *db, DatabaseChanges *changes, DatabaseDone on_durable, void *user)
+{
+    Letter *letter = g_new0(Letter, 1);
+
+    g_assert(db->started && changes && on_durable);
+    letter->changes = changes;
+    letter->on_durable = on_durable;
+    letter->user = user;
+    mailbox_send(db->inbox, letter);
+}
+
+static void ask(Database *db, Change *query, FileRow to_json, DatabaseRows on_rows, void *user)
+{
+    Letter *letter = g_new0(Letter, 1);
+
+    g_assert(db->started && on_rows);
+    letter->query = query;
+    letter->to_json = to_json;
+    letter->on_rows = on_rows;
+    letter->user = user;
+    mailbox_send(db->inbox, letter);
+}
+
+void database_query_events(Database *db, const DatabaseEventFilter *filter, DatabaseRows on_rows, void *user)
+{
+    static const char OLDEST[] =
+        "SELECT doc FROM events WHERE sequence > ?1 AND at_ms >= ?2 AND (?3 IS NULL OR scenario = ?3)"
+        " AND (?4 IS NULL OR host = ?4) ORDER BY sequence LIMIT ?5";
+    static const char NEWEST[] =
+        "SELECT doc FROM (SELECT sequence, doc FROM events WHERE sequence > ?1 AND at_ms >= ?2"
+        " AND (?3 IS NULL OR scenario = ?3) AND (?4 IS NULL OR host = ?4) ORDER BY sequence DESC LIMIT ?5)"
+        " ORDER BY sequence";
+    Change *query = change_new(filter->after ? OLDEST : NEWEST);
+
+    change_number(query, (gint64)filter->after);
+    change_number(query, filter->since_wall_ms);
+    change_text(query, filter->scenario);
+    change_text(query, filter->host);
+    change_number(query, filter->limit ? filter->limit : DEFAULT_LIMIT);
+    ask(db, query, file_row_document, on_rows, user);
+}
+
+void database_query_plans(Database *db, Id scenario, guint limit, DatabaseRows on_rows, void *user)
+{
+    Change *query =
+        change_new("SELECT doc FROM plans WHERE (?1 IS NULL OR scenario = ?1) ORDER BY number DESC LIMIT ?2");
+
+    change_id(query, scenario);
+    change_number(query, limit ? limit : DEFAULT_LIMIT);
+    ask(db, query, file_row_document, on_rows, user);
+}
+
+void database_query_plan(Database *db, Id id, DatabaseRows on_rows, void *user)
+{
+    Change *query = change_new(PLAN_COLUMNS "WHERE id = ?");
+
+    change_id(query, id);
+    ask(db, query, file_row_plan, on_rows, user);
+}
+
+void database_close(Database *db, void (*on_closed)(void *user), void *user)
+{
+    if (!db)
+        return;
+    db->on_closed = on_closed;
+    db->closed_user = user;
+    if (db->started)
+        mailbox_send(db->inbox, g_new0(Letter, 1));
+    else
+        finish(db);
+}

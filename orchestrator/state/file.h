@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* file - the SQLite file itself: opening, checking, upgrading, one transaction.
+ *
+ * Blocking, one thread at a time. Write-ahead log with synchronous=FULL: when
+ * a commit returns, the log was fsynced. The lock is exclusive for as long as
+ * the file is open, so that a second controller on it is refused. */
+#pragma once
+
+#include "orchestrator/state/changes.h"
+
+#include <sqlite3.h>
+
+/* As database_open(); on success the schema is DATABASE_FORMAT's. */
+sqlite3 *file_open(const char *path, Id controller, guint64 *ret_incarnation, guint64 *ret_newest_event,
+                   GError **error);
+void file_close(sqlite3 *file);
+
+/* All of @changes or none. */
+gboolean file_commit(sqlite3 *file, const DatabaseChanges *changes, GError **error);
+
+/* One row into JSON; new reference, or NULL with @error CORRUPT. */
+typedef json_t *(*FileRow)(sqlite3_stmt *row, GError **error);
+
+/* Every row of @query, as an array. */
+json_t *file_query(sqlite3 *file, const Change *query, FileRow to_json, GError **error);
+
+/* Column 0 is the whole document; column 0 and 1 are plan and journal ({"plan", "journal"}). */
+json_t *file_row_document(sqlite3_stmt *row, GError **error);
+json_t *file_row_plan(sqlite3_stmt *row, GError **error);
+
+/* Set @error from what SQLite says about @file. Always FALSE. */
+gboolean file_error(GError **error, sqlite3 *file, const char *what);

@@ -1,0 +1,665 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The database: what was durable is there, what was not is not, and bad files
+ * stop the start. Children of this program are stopped and killed in the middle. */
+#include "orchestrator/state/database.h"
+
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sched.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const Id ME = {{1}};
+static const Id HOST = {{2}};
+static const Id WEB = {{3}};
+static const Id PLAN = {{4}};
+
+static char *folder;
+static char *path;
+
+static void in_a_folder(gconstpointer test)
+{
+    static const char *const ENDINGS[] = {"", "-wal", "-shm", "-journal", ".fill"};
+
+    folder = g_dir_make_tmp("understudy-state-XXXXXX", NULL);
+    path = g_build_filename(folder, "state.db", NULL);
+    ((void (*)(void))test)();
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++) {
+        g_autofree char *file = g_strconcat(path, ENDINGS[i], NULL);
+
+        g_unlink(file);
+    }
+    g_assert_cmpint(g_rmdir(folder), ==, 0);
+    g_clear_pointer(&path, g_free);
+    g_clear_pointer(&folder, g_free);
+}
+
+/* --- a loop around it --- */
+
+typedef struct {
+    uv_loop_t loop;
+    Database *db;
+    guint outcomes; /* submissions that came back */
+    GError *error;  /* of the last one */
+    json_t *rows;   /* of the last question */
+    guint order[64];
+} Desk;
+
+static void desk_open(Desk *desk)
+{
+    g_autoptr(GError) error = NULL;
+
+    memset(desk, 0, sizeof *desk);
+    desk->db = database_open(path, ME, &error);
+    g_assert_no_error(error);
+    uv_loop_init(&desk->loop);
+    database_start(desk->db, &desk->loop);
+}
+
+static void on_durable(const GError *error, void *user)
+{
+    Desk *desk = user;
+
+    g_clear_error(&desk->error);
+    desk->error = error ? g_error_copy(error) : NULL;
+    desk->outcomes++;
+}
+
+static void on_rows(const json_t *rows, const GError *error, void *user)
+{
+    Desk *desk = user;
+
+    g_assert_no_error(error);
+    g_clear_pointer(&desk->rows, json_decref);
+    desk->rows = json_deep_copy(rows);
+}
+
+static void on_closed(void *user)
+{
+    Desk *desk = user;
+
+    desk->db = NULL;
+}
+
+static void desk_close(Desk *desk)
+{
+    database_close(desk->db, on_closed, desk);
+    uv_run(&desk->loop, UV_RUN_DEFAULT);
+    g_assert_null(desk->db);
+    g_assert_cmpint(uv_loop_close(&desk->loop), ==, 0);
+    g_clear_error(&desk->error);
+    g_clear_pointer(&desk->rows, json_decref);
+}
+
+static void desk_wait(Desk *desk, guint outcomes)
+{
+    while (desk->outcomes < outcomes)
+        uv_run(&desk->loop, UV_RUN_ONCE);
+}
+
+static void submit(Desk *desk, DatabaseChanges *changes)
+{
+    guint before = desk->outcomes;
+
+    database_submit(desk->db, changes, on_durable, desk);
+    desk_wait(desk, before + 1);
+}
+
+static json_t *doc(const char *name)
+{
+    return json_pack("{s:s}", "name", name);
+}
+
+static DatabaseChanges *a_bit_of_all(guint64 sequence)
+{
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *host = doc("alpha");
+    json_auto_t *web = doc("web");
+    json_auto_t *plan = doc("switchover");
+    json_auto_t *step = doc("lock");
+    json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)sequence);
+
+    database_put_host(changes, HOST, "alpha", host);
+    database_put_scenario(changes, WEB, "web", web);
+    database_put_plan(changes, PLAN, WEB, FALSE, plan);
+    database_add_journal(changes, PLAN, step);
+    database_add_event(changes, sequence, 1000, "web", "alpha", event);
+    return changes;
+}
+
+static void test_round_trip(void)
+{
+    Desk desk;
+    struct stat st;
+    g_autoptr(GError) error = NULL;
+    Database *db;
+    json_auto_t *hosts = NULL;
+    json_auto_t *scenarios = NULL;
+    json_auto_t *plans = NULL;
+    json_auto_t *wanted =
+        json_pack("[{s:{s:s}, s:[{s:s}]}]", "plan", "name", "switchover", "journal", "name", "lock");
+
+    desk_open(&desk);
+    g_assert_cmpuint(database_incarnation(desk.db), ==, 1);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0600);
+
+    db = database_open(path, ME, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(database_incarnation(db), ==, 2);
+    g_assert_cmpuint(database_take_sequence(db), ==, 2);
+    hosts = database_load_hosts(db, &error);
+    scenarios = database_load_scenarios(db, &error);
+    plans = database_load_plans(db, &error);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(hosts, 0), "name")), ==, "alpha");
+    g_assert_cmpuint(json_array_size(scenarios), ==, 1);
+    g_assert_true(json_equal(plans, wanted));
+    database_close(db, NULL, NULL);
+}
+
+static void test_change_and_delete(void)
+{
+    Desk desk;
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *other = doc("beta");
+    json_auto_t *done = doc("done");
+    json_auto_t *hosts = NULL;
+    json_auto_t *plans = NULL;
+    Database *db;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    database_put_host(changes, HOST, "beta", other);
+    database_delete_scenario(changes, WEB);
+    database_put_plan(changes, PLAN, ID_NIL, TRUE, done);
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    database_query_plan(desk.db, PLAN, on_rows, &desk);
+    desk_close(&desk);
+    db = database_open(path, ME, NULL);
+    hosts = database_load_hosts(db, NULL);
+    plans = database_load_plans(db, NULL);
+    g_assert_cmpuint(json_array_size(hosts), ==, 1);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(hosts, 0), "name")), ==, "beta");
+    g_assert_cmpuint(json_array_size(plans), ==, 0); /* finished */
+    database_close(db, NULL, NULL);
+}
+
+static void test_plans_are_shown(void)
+{
+    Desk desk;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    for (guint8 i = 0; i < 3; i++) {
+        DatabaseChanges *changes = database_changes_new();
+        json_auto_t *plan = json_pack("{s:i}", "n", i);
+
+        database_put_plan(changes, (Id){{9, i}}, i == 1 ? WEB : ID_NIL, TRUE, plan);
+        submit(&desk, changes);
+    }
+    database_query_plans(desk.db, ID_NIL, 2, on_rows, &desk);
+    while (!desk.rows)
+        uv_run(&desk.loop, UV_RUN_ONCE);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 2);
+    g_assert_cmpint(json_integer_value(json_object_get(json_array_get(desk.rows, 0), "n")), ==, 2);
+    g_clear_pointer(&desk.rows, json_decref);
+    database_query_plans(desk.db, WEB, 0, on_rows, &desk);
+    while (!desk.rows)
+        uv_run(&desk.loop, UV_RUN_ONCE);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 2);
+    g_clear_pointer(&desk.rows, json_decref);
+    database_query_plan(desk.db, PLAN, on_rows, &desk);
+    while (!desk.rows)
+        uv_run(&desk.loop, UV_RUN_ONCE);
+    g_assert_cmpuint(json_array_size(json_object_get(json_array_get(desk.rows, 0), "journal")), ==, 1);
+    g_clear_pointer(&desk.rows, json_decref);
+    database_query_plan(desk.db, HOST, on_rows, &desk);
+    while (!desk.rows)
+        uv_run(&desk.loop, UV_RUN_ONCE);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 0);
+    desk_close(&desk);
+}
+
+static void expect_events(Desk *desk, const DatabaseEventFilter *filter, const char *wanted)
+{
+    g_autoptr(GString) got = g_string_new(NULL);
+    json_t *event;
+    gsize i;
+
+    database_query_events(desk->db, filter, on_rows, desk);
+    while (!desk->rows)
+        uv_run(&desk->loop, UV_RUN_ONCE);
+    json_array_foreach(desk->rows, i, event) g_string_append_printf(
+        got, "%s%" JSON_INTEGER_FORMAT, i ? " " : "", json_integer_value(json_object_get(event, "sequence")));
+    g_assert_cmpstr(got->str, ==, wanted);
+    g_clear_pointer(&desk->rows, json_decref);
+}
+
+static void test_events(void)
+{
+    Desk desk;
+    DatabaseChanges *changes = database_changes_new();
+
+    desk_open(&desk);
+    for (guint i = 0; i < 6; i++) {
+        guint64 sequence = database_take_sequence(desk.db);
+        json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)sequence);
+
+        database_add_event(changes, sequence, 1000 * sequence, i % 2 ? "web" : NULL, i % 3 ? NULL : "alpha",
+                           event);
+    }
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "1 2 3 4 5 6");
+    expect_events(&desk, &(DatabaseEventFilter){.limit = 2}, "5 6");
+    expect_events(&desk, &(DatabaseEventFilter){.after = 2}, "3 4 5 6");
+    expect_events(&desk, &(DatabaseEventFilter){.after = 2, .limit = 2}, "3 4");
+    expect_events(&desk, &(DatabaseEventFilter){.after = 6}, "");
+    expect_events(&desk, &(DatabaseEventFilter){.since_wall_ms = 4000}, "4 5 6");
+    expect_events(&desk, &(DatabaseEventFilter){.scenario = "web"}, "2 4 6");
+    expect_events(&desk, &(DatabaseEventFilter){.host = "alpha"}, "1 4");
+    expect_events(&desk, &(DatabaseEventFilter){.host = "alpha", .scenario = "web"}, "4");
+    expect_events(&desk, &(DatabaseEventFilter){.scenario = "'; DROP TABLE events; --"}, "");
+    desk_close(&desk);
+}
+
+static void test_events_are_forgotten(void)
+{
+    Desk desk;
+    guint64 far = DATABASE_EVENTS_KEPT + 2;
+    static const guint64 NUMBERS[] = {1, 2, 3};
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *last = json_pack("{s:I}", "sequence", (json_int_t)far);
+
+    desk_open(&desk);
+    for (guint i = 0; i < G_N_ELEMENTS(NUMBERS); i++) {
+        json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)NUMBERS[i]);
+
+        database_add_event(changes, NUMBERS[i], 0, NULL, NULL, event);
+    }
+    database_add_event(changes, far, 0, NULL, NULL, last);
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "3 100002");
+    desk_close(&desk);
+}
+
+static void test_all_or_nothing(void)
+{
+    Desk desk;
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *beta = doc("beta");
+    json_auto_t *taken = doc("alpha");
+    json_auto_t *hosts = NULL;
+    Database *db;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    database_put_host(changes, (Id){{7}}, "beta", beta);
+    database_put_host(changes, (Id){{8}}, "alpha", taken);
+    submit(&desk, changes);
+    g_assert_error(desk.error, US_ERROR, US_ERROR_EXISTS);
+    /* A refused change does no harm to what follows. */
+    changes = database_changes_new();
+    database_put_host(changes, (Id){{9}}, "gamma", beta);
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+    db = database_open(path, ME, NULL);
+    hosts = database_load_hosts(db, NULL);
+    g_assert_cmpuint(json_array_size(hosts), ==, 2); /* alpha and gamma, not beta */
+    database_close(db, NULL, NULL);
+}
+
+typedef struct {
+    Desk *desk;
+    guint number;
+} Turn;
+
+static void on_turn(const GError *error, void *user)
+{
+    Turn *turn = user;
+
+    g_assert_no_error(error);
+    turn->desk->order[turn->desk->outcomes++] = turn->number;
+}
+
+/* Many at once come back in order, and closing waits for all of them. */
+static void test_order_and_close(void)
+{
+    Desk desk;
+    Turn turns[64];
+
+    desk_open(&desk);
+    for (guint i = 0; i < 64; i++) {
+        DatabaseChanges *changes = database_changes_new();
+        json_auto_t *host = doc("x");
+
+        turns[i] = (Turn){&desk, i};
+        database_put_host(changes, HOST, "x", host);
+        database_submit(desk.db, changes, on_turn, &turns[i]);
+    }
+    desk_close(&desk);
+    g_assert_cmpuint(desk.outcomes, ==, 64);
+    for (guint i = 0; i < 64; i++)
+        g_assert_cmpuint(desk.order[i], ==, i);
+}
+
+static void expect_refusal(UsError code, const char *says)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    gsize before_len = 0;
+    gsize after_len = 0;
+
+    g_file_get_contents(path, &before, &before_len, NULL);
+    g_assert_null(database_open(path, ME, &error));
+    g_assert_error(error, US_ERROR, (int)code);
+    g_assert_nonnull(strstr(error->message, says));
+    g_assert_nonnull(strstr(error->message, "state.db"));
+    g_file_get_contents(path, &after, &after_len, NULL);
+    g_assert_cmpmem(before, before_len, after, after_len); /* left alone */
+}
+
+static void sql(const char *text)
+{
+    sqlite3 *file;
+
+    g_assert_cmpint(sqlite3_open(path, &file), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(file, text, NULL, NULL, NULL), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_close(file), ==, SQLITE_OK);
+}
+
+static void make_one(void)
+{
+    Desk desk;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    desk_close(&desk);
+}
+
+static void test_not_a_database(void)
+{
+    g_assert_true(
+        durable_replace(path, "this is a letter, not a database, and it is long enough", 56, 0600, NULL));
+    expect_refusal(US_ERROR_CORRUPT, "not a database");
+}
+
+static void test_another_programs(void)
+{
+    sql("CREATE TABLE t (x)");
+    expect_refusal(US_ERROR_CORRUPT, "another program");
+}
+
+static void test_newer_format(void)
+{
+    make_one();
+    sql("PRAGMA user_version = 2");
+    expect_refusal(US_ERROR_REFUSED, "newer version");
+}
+
+static void test_another_controllers(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    make_one();
+    g_assert_null(database_open(path, (Id){{99}}, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "were not copied together"));
+}
+
+static void test_damaged(void)
+{
+    char noise[4096];
+    int fd;
+
+    make_one();
+    memset(noise, 0x5a, sizeof noise);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, noise, sizeof noise, 4096 * 2), ==, sizeof noise);
+    close(fd);
+    expect_refusal(US_ERROR_CORRUPT, "state.db");
+}
+
+static void test_second_controller(void)
+{
+    Desk desk;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(database_open(path, ME, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+        g_assert_nonnull(strstr(error->message, "another controller runs on this state"));
+    }
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+}
+
+/* --- children --- */
+
+static pid_t spawn(const char *what, const char *stop_at)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (stop_at)
+            setenv("UNDERSTUDY_STOP_AT", stop_at, 1);
+        execl("/proc/self/exe", "test_database", "--child", what, path, NULL);
+        _exit(127);
+    }
+    g_assert_cmpint(pid, >, 0);
+    return pid;
+}
+
+/* TRUE if it was stopped (and is dead now), FALSE if it went through. */
+static gboolean kill_where_it_stops(pid_t pid)
+{
+    int status;
+
+    g_assert_cmpint(waitpid(pid, &status, WUNTRACED), ==, pid);
+    if (!WIFSTOPPED(status)) {
+        g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        return FALSE;
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return TRUE;
+}
+
+static int child_change(void)
+{
+    Desk desk;
+
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    desk_close(&desk);
+    return 0;
+}
+
+/* Killed at every passage of both points: all of a set of changes is there, or nothing of it. */
+static void test_killed(void)
+{
+#ifndef UNDERSTUDY_STOP_POINTS
+    g_test_skip("this build has no stopping points");
+#else
+    static const char *const POINTS[] = {"state.before_commit", "state.after_commit"};
+    guint killed = 0;
+
+    for (guint p = 0; p < G_N_ELEMENTS(POINTS); p++)
+        for (guint count = 1;; count++) {
+            g_autofree char *stop = g_strdup_printf("%s:%u", POINTS[p], count);
+            g_autoptr(GError) error = NULL;
+            g_autofree char *wal = g_strconcat(path, "-wal", NULL);
+            json_auto_t *hosts = NULL;
+            json_auto_t *plans = NULL;
+            gboolean stopped = kill_where_it_stops(spawn("change", stop));
+            Database *db = database_open(path, ME, &error);
+
+            g_assert_no_error(error);
+            hosts = database_load_hosts(db, &error);
+            plans = database_load_plans(db, &error);
+            g_assert_cmpuint(json_array_size(hosts), ==, json_array_size(plans));
+            /* The third passage is the change itself: creation and incarnation come first. */
+            g_assert_cmpuint(json_array_size(hosts), ==, !stopped || (p == 1 && count == 3) ? 1 : 0);
+            g_assert_cmpuint(database_incarnation(db), >=, 1);
+            database_close(db, NULL, NULL);
+            g_unlink(path);
+            g_unlink(wal);
+            killed += stopped;
+            if (!stopped)
+                break;
+        }
+    g_assert_cmpuint(killed, ==, 6);
+#endif
+}
+
+/* In a file system of its own, which gets full. */
+static int child_full(void)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    g_autofree char *fill = g_strconcat(path, ".fill", NULL);
+    g_autofree char *block = g_malloc0(65536);
+    Desk desk;
+    int fd;
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", dir, "tmpfs", 0, "size=1m") != 0)
+        return 77;
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    fd = open(fill, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    while (write(fd, block, 65536) > 0)
+        ;
+    for (guint i = 0; i < 1000 && !desk.error; i++)
+        submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_error(desk.error, US_ERROR, US_ERROR_NO_SPACE);
+    g_unlink(fill);
+    close(fd);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+    /* And one that cannot be written to. */
+    g_assert_cmpint(mount("none", dir, NULL, MS_REMOUNT | MS_RDONLY, NULL), ==, 0);
+    {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(database_open(path, ME, &error));
+        g_assert_nonnull(strstr(error->message, "state.db"));
+        g_assert_true(g_error_matches(error, US_ERROR, US_ERROR_DENIED) ||
+                      g_error_matches(error, US_ERROR, US_ERROR_IO));
+    }
+    return 0;
+}
+
+static void test_full(void)
+{
+    int status;
+    pid_t pid = spawn("full", NULL);
+
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        g_test_skip("a file system of its own needs root");
+    else
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
+/* Writes fail with something else than "full": from then on nothing is changed any more. */
+static int child_broken(void)
+{
+    struct rlimit limit = {0, 0};
+    Desk desk;
+
+    signal(SIGXFSZ, SIG_IGN);
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = 4096;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_error(desk.error, US_ERROR, US_ERROR_IO);
+    limit.rlim_cur = limit.rlim_max;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_error(desk.error, US_ERROR, US_ERROR_IO);
+    g_assert_nonnull(strstr(desk.error->message, "until it is started again"));
+    desk_close(&desk);
+    /* Another start finds what was durable. */
+    desk_open(&desk);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "1");
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+    return 0;
+}
+
+static void test_broken(void)
+{
+    int status;
+    pid_t pid = spawn("broken", NULL);
+
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int child(const char *what, char *file)
+{
+    path = file;
+    if (g_str_equal(what, "change"))
+        return child_change();
+    if (g_str_equal(what, "full"))
+        return child_full();
+    return child_broken();
+}
+
+static void add(const char *name, void (*test)(void))
+{
+    g_test_add_data_func(name, (gconstpointer)test, in_a_folder);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && g_str_equal(argv[1], "--child"))
+        return child(argv[2], argv[3]);
+    g_test_init(&argc, &argv, NULL);
+    add("/state/round-trip", test_round_trip);
+    add("/state/change-and-delete", test_change_and_delete);
+    add("/state/plans-are-shown", test_plans_are_shown);
+    add("/state/events", test_events);
+    add("/state/events-are-forgotten", test_events_are_forgotten);
+    add("/state/all-or-nothing", test_all_or_nothing);
+    add("/state/order-and-close", test_order_and_close);
+    add("/state/not-a-database", test_not_a_database);
+    add("/state/another-programs", test_another_programs);
+    add("/state/newer-format", test_newer_format);
+    add("/state/another-controllers", test_another_controllers);
+    add("/state/damaged", test_damaged);
+    add("/state/second-controller", test_second_controller);
+    add("/state/killed", test_killed);
+    add("/state/full", test_full);
+    add("/state/broken", test_broken);
+    return g_test_run();
+}
