@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may start what: every state of the two files, and every way to damage them. */
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/guard_judge.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    char *root;
+    char *guard_folder;
+    char *permit_folder;
+    GuardJudge judge;
+    Guard guard;
+} Place;
+
+static void place_open(Place *p, gconstpointer data)
+{
+    (void)data;
+    p->root = g_dir_make_tmp("guard-XXXXXX", NULL);
+    p->guard_folder = g_build_filename(p->root, "guard", NULL);
+    p->permit_folder = g_build_filename(p->root, "permit", NULL);
+    p->judge = (GuardJudge){
+        .guard_folder = p->guard_folder, .permit_folder = p->permit_folder, .boot_id = id_random()};
+    p->guard = (Guard){.vm = id_random(),
+                       .scenario = (char *)"w\xc3\xa4 & \"b\"",
+                       .reign = {7, id_random()},
+                       .role = GUARD_ACTIVE,
+                       .autostart = TRUE};
+}
+
+static void place_close(Place *p, gconstpointer data)
+{
+    const char *folders[] = {p->guard_folder, p->permit_folder};
+
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+        g_autoptr(GDir) dir = g_dir_open(folders[i], 0, NULL);
+        const char *name;
+
+        while (dir && (name = g_dir_read_name(dir))) {
+            g_autofree char *path = g_build_filename(folders[i], name, NULL);
+
+            g_unlink(path);
+        }
+        g_rmdir(folders[i]);
+    }
+    g_rmdir(p->root);
+    g_free(p->root);
+    g_free(p->guard_folder);
+    g_free(p->permit_folder);
+}
+
+static void write_guard(Place *p)
+{
+    g_assert_true(guard_write(p->guard_folder, &p->guard, NULL));
+}
+
+static void write_permit(Place *p)
+{
+    g_assert_true(permit_write(p->permit_folder, p->guard.vm, p->guard.reign, p->judge.boot_id, NULL));
+}
+
+static void permits(Place *p)
+{
+    GError *error = NULL;
+
+    g_assert_true(guard_judge(&p->judge, p->guard.vm, "web 1", &error));
+    g_assert_no_error(error);
+}
+
+/* The sentence: who, why, what next. */
+static void refuses(Place *p, UsError code, const char *says)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(guard_judge(&p->judge, p->guard.vm, "web 1", &error));
+    g_assert_error(error, US_ERROR, (int)code);
+    g_assert_true(g_str_has_prefix(error->message, "Understudy does not let 'web 1' start: "));
+    g_assert_nonnull(strstr(error->message, says));
+    g_assert_nonnull(strstr(error->message, "`"));
+}
+
+static void test_round_trip(Place *p, gconstpointer data)
+{
+    g_autoptr(Guard) back = NULL;
+    g_autoptr(GPtrArray) none = guard_list(p->guard_folder, NULL);
+    g_autoptr(GPtrArray) list = NULL;
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    g_assert_cmpuint(none->len, ==, 0);
+    g_assert_false(guard_any(p->guard_folder));
+    write_guard(p);
+    back = guard_read(p->guard_folder, p->guard.vm, NULL);
+    g_assert_cmpstr(back->scenario, ==, p->guard.scenario);
+    g_assert_true(reign_equal(back->reign, p->guard.reign));
+    g_assert_true(back->autostart && !back->journal_open && back->role == GUARD_ACTIVE);
+    g_assert_true(guard_any(p->guard_folder));
+    list = guard_list(p->guard_folder, NULL);
+    g_assert_cmpuint(list->len, ==, 1);
+    g_assert_true(guard_remove(p->guard_folder, p->guard.vm, NULL));
+    g_assert_null(guard_read(p->guard_folder, p->guard.vm, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
+static void test_decisions(Place *p, gconstpointer data)
+{
+    (void)data;
+    permits(p); /* unprotected */
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "since this host booted");
+    write_permit(p);
+    permits(p);
+
+    p->judge.boot_id = id_random(); /* the host booted, and /run was kept all the same */
+    refuses(p, US_ERROR_REFUSED, "since this host booted");
+    write_permit(p);
+    permits(p);
+
+    p->guard.journal_open = TRUE;
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "under way");
+    p->guard.journal_open = FALSE;
+    write_guard(p);
+    permits(p);
+
+    p->guard.reign = (Reign){8, id_random()}; /* a permit of the reign before says nothing */
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "since this host booted");
+    write_permit(p);
+
+    p->guard.role = GUARD_STANDBY;
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "standby of scenario");
+    p->guard.role = GUARD_ACTIVE;
+    write_guard(p);
+    permits(p);
+    g_assert_true(permit_remove(p->permit_folder, p->guard.vm, NULL));
+    refuses(p, US_ERROR_REFUSED, "since this host booted");
+    g_assert_true(guard_remove(p->guard_folder, p->guard.vm, NULL));
+    permits(p);
+}
+
+/* Torn at every length, flipped at every byte: never a yes. */
+static void test_damage(Place *p, gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *text = guard_encode(&p->guard);
+    gsize len = strlen(text);
+
+    (void)data;
+    write_permit(p);
+    write_guard(p);
+    permits(p);
+    for (gsize cut = 0; cut < len; cut++) {
+        g_assert_true(g_file_set_contents(path, text, (gssize)cut, NULL));
+        refuses(p, US_ERROR_CORRUPT, "cannot be read");
+    }
+    for (gsize at = 0; at < len; at++) {
+        g_autoptr(GError) error = NULL;
+
+        text[at] ^= 1;
+        g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+        g_assert_false(guard_judge(&p->judge, p->guard.vm, "web 1", &error));
+        text[at] ^= 1;
+    }
+    g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+    permits(p);
+}
+
+static void test_permit_damage(Place *p, gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(p->permit_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *text = NULL;
+    gsize len = 0;
+
+    (void)data;
+    write_guard(p);
+    write_permit(p);
+    g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+    for (gsize cut = 0; cut < len; cut++) {
+        g_assert_true(g_file_set_contents(path, text, (gssize)cut, NULL));
+        refuses(p, US_ERROR_REFUSED, "since this host booted");
+    }
+}
+
+static void test_oddities(Place *p, gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *big = g_strnfill(GUARD_MAX_BYTES + 1, 'x');
+    Guard other = p->guard;
+    g_autofree char *text = NULL;
+
+    (void)data;
+    write_permit(p);
+    write_guard(p);
+    /* Another VM's file under this name. */
+    other.vm = id_random();
+    text = guard_encode(&other);
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+    refuses(p, US_ERROR_CORRUPT, "another VM");
+    /* From a later version of ours. */
+    g_assert_true(g_file_set_contents(path, "understudy-guard 2 and more\n{}\n", -1, NULL));
+    refuses(p, US_ERROR_UNSUPPORTED, "newer");
+    g_assert_true(g_file_set_contents(path, big, -1, NULL));
+    refuses(p, US_ERROR_CORRUPT, "too long");
+    /* A folder, or a link to elsewhere, in its place. */
+    g_unlink(path);
+    g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
+    refuses(p, US_ERROR_IO, "cannot be read");
+    g_rmdir(path);
+    g_assert_cmpint(symlink("/dev/null", path), ==, 0);
+    refuses(p, US_ERROR_IO, "cannot be read");
+}
+
+static void test_operations(void)
+{
+    static const char *const ASKED[] = {"prepare", "start", "migrate", "restore"};
+    static const char *const PASSED[] = {"started", "stopped", "release", "reconnect",
+                                         "attach",  "",        "prepare2"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(ASKED); i++)
+        g_assert_true(guard_asks(ASKED[i]));
+    for (guint i = 0; i < G_N_ELEMENTS(PASSED); i++)
+        g_assert_false(guard_asks(PASSED[i]));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add("/guard/round-trip", Place, NULL, place_open, test_round_trip, place_close);
+    g_test_add("/guard/decisions", Place, NULL, place_open, test_decisions, place_close);
+    g_test_add("/guard/damage", Place, NULL, place_open, test_damage, place_close);
+    g_test_add("/guard/permit-damage", Place, NULL, place_open, test_permit_damage, place_close);
+    g_test_add("/guard/oddities", Place, NULL, place_open, test_oddities, place_close);
+    g_test_add_func("/guard/operations", test_operations);
+    return g_test_run();
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process that looks like QEMU of a VM with a difficult name. */
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/qemu_process.h"
+
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NAME "w\xc3\xa4 & \"b\" 'c' $(x)"
+
+typedef struct {
+    char *folder;
+    char *path;
+    pid_t pid;
+    Id vm;
+} Fake;
+
+static void fake_open(Fake *f, gconstpointer data)
+{
+    g_autofree char *number = NULL;
+    int hold[2];
+
+    (void)data;
+    f->vm = id_random();
+    f->folder = g_dir_make_tmp("qemu-XXXXXX", NULL);
+    f->path = g_strconcat(f->folder, "/" NAME ".pid", NULL);
+    /* It reads from a pipe that nobody writes: it lives until it is killed. */
+    g_assert_cmpint(pipe(hold), ==, 0);
+    f->pid = fork();
+    if (f->pid == 0) {
+        dup2(hold[0], 0);
+        execlp("sh", "sh", "-c", "read x", "-uuid", ID_TEXT(f->vm), NULL);
+        _exit(127);
+    }
+    number = g_strdup_printf("%d\n", (int)f->pid);
+    g_assert_true(g_file_set_contents(f->path, number, -1, NULL));
+}
+
+static void fake_kill(Fake *f)
+{
+    if (f->pid > 0) {
+        kill(f->pid, SIGKILL);
+        waitpid(f->pid, NULL, 0);
+    }
+    f->pid = -1;
+}
+
+static void fake_close(Fake *f, gconstpointer data)
+{
+    (void)data;
+    fake_kill(f);
+    g_unlink(f->path);
+    g_rmdir(f->folder);
+    g_free(f->path);
+    g_free(f->folder);
+}
+
+/* fork and exec take a moment in which the command line is still ours. */
+static int open_soon(Fake *f)
+{
+    gint64 deadline_ms = clock_steady_ms() + 10000;
+    int fd;
+
+    while ((fd = qemu_process_open(f->folder, NAME, f->vm, NULL)) < 0 && clock_steady_ms() < deadline_ms)
+        g_usleep(1000);
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+static void test_wait(Fake *f, gconstpointer data)
+{
+    int fd = open_soon(f);
+    int cancel[2];
+    g_autoptr(GError) timeout = NULL;
+    g_autoptr(GError) cancelled = NULL;
+
+    (void)data;
+    g_assert_false(qemu_process_wait(fd, -1, 20, &timeout));
+    g_assert_error(timeout, US_ERROR, US_ERROR_TIMEOUT);
+    g_assert_cmpint(pipe(cancel), ==, 0);
+    g_assert_cmpint(write(cancel[1], "x", 1), ==, 1);
+    g_assert_false(qemu_process_wait(fd, cancel[0], 60000, &cancelled));
+    g_assert_error(cancelled, US_ERROR, US_ERROR_CANCELLED);
+    kill(f->pid, SIGKILL);
+    /* Dead counts, reaped or not, and before a wish to give up. */
+    g_assert_true(qemu_process_wait(fd, -1, 10000, NULL));
+    g_assert_true(qemu_process_wait(fd, cancel[0], 0, NULL));
+    close(fd);
+    close(cancel[0]);
+    close(cancel[1]);
+}
+
+static void test_not_it(Fake *f, gconstpointer data)
+{
+    g_autoptr(GError) other = NULL;
+    g_autoptr(GError) name = NULL;
+    g_autoptr(GError) dead = NULL;
+
+    (void)data;
+    close(open_soon(f));
+    /* The number was given to another VM's process. */
+    g_assert_cmpint(qemu_process_open(f->folder, NAME, id_random(), &other), ==, -1);
+    g_assert_error(other, US_ERROR, US_ERROR_NOT_FOUND);
+    g_assert_cmpint(qemu_process_open(f->folder, "w", f->vm, &name), ==, -1);
+    g_assert_error(name, US_ERROR, US_ERROR_NOT_FOUND);
+    fake_kill(f);
+    g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &dead), ==, -1);
+    g_assert_error(dead, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
+static void test_odd_file(Fake *f, gconstpointer data)
+{
+    static const char *const ODD[] = {"", "x", "0", "1", "-1", "99999999999999999999"};
+
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(ODD); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_true(g_file_set_contents(f->path, ODD[i], -1, NULL));
+        g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &error), ==, -1);
+        g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add("/qemu_process/wait", Fake, NULL, fake_open, test_wait, fake_close);
+    g_test_add("/qemu_process/not-it", Fake, NULL, fake_open, test_not_it, fake_close);
+    g_test_add("/qemu_process/odd-file", Fake, NULL, fake_open, test_odd_file, fake_close);
+    return g_test_run();
+}
