@@ -16,6 +16,7 @@ typedef enum {
     ACTION_CALL,    /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
     ACTION_PUBLISH, /* put @event on the list of events */
     ACTION_VERIFY,  /* gather the facts of verify.h and answer with what it found */
+    ACTION_LOG,     /* a state moved: @text is for the log, in the words of its edge */
     ACTION_TELL,    /* a plan's news for the protection: @tell, durable before going on */
 } ActionKind;
 
@@ -30,18 +31,25 @@ typedef struct {
     gint64 limit_ms; /* CALL: without an answer after this long it counts as unanswered */
     Event *event;
     json_t *record;
+    char *text;
     Input *tell;
 } Action;
 
 /* A GPtrArray of Action *, which it owns. */
 typedef GPtrArray ActionList;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ActionList, g_ptr_array_unref)
 
 ActionList *action_list_new(void);
 void action_free(Action *a);
+
+/* What it decides, in a few words: the right half of a log line and of a test's
+ * trace, `condition -> decision`. The caller frees. */
+char *action_words(const Action *a, const char *vm_name);
 
 void action_persist(ActionList *list, json_t *steal_record);
 void action_call(ActionList *list, const char *host, const char *method, Id vm, gint64 limit_ms,
                  json_t *steal_params);
 void action_publish(ActionList *list, Event *steal_event);
 void action_verify(ActionList *list);
+void action_log(ActionList *list, char *steal_text);
 void action_tell(ActionList *list, Input *steal_input);

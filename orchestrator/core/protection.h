@@ -26,30 +26,39 @@ typedef enum { GOAL_STOPPED, GOAL_RUNNING, GOAL_PAUSED } Goal;
 typedef struct {
     char *host;
     CopyState state;
-    char *why;         /* what hinders; NULL: nothing */
-    NewsCopy *last;    /* the active engine's last word; NULL: none since we started */
-    gboolean admitted; /* the standby's engine has taken it up in this session */
+    char *why;         /* what hinders, for the operator; NULL: nothing */
+    gboolean complete; /* durable: it has been able to take over since it was made */
+    gboolean restored; /* its state is a guess after a restart; what replaces it is no event */
+    gboolean admitted; /* the standby's engine took it up in this session */
 } ProtectionCopy;
+
+/* What the active's engine has confirmed in this session. */
+typedef enum { TOLD_NOTHING, TOLD_PROTECT, TOLD_PAUSE } ProtectionTold;
+
+typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PART_DOWN } PlanPart;
 
 typedef struct {
     Id uuid;
     char *name;
-    char *active; /* host that runs it now */
-    Reign reign;
+    char *active;       /* host that runs it now; durable */
+    Reign reign;        /* durable */
     GPtrArray *copies;  /* ProtectionCopy *, by priority */
-    News *last;         /* the active engine's last word; NULL: none since we started */
+    News *last;         /* the active engine's last word; NULL: none that counts */
     gint64 heard_at_ms; /* when that was */
-    int told;           /* which order the active's engine has confirmed in this session */
-    const char *asked;  /* method that was called and not answered; NULL: none */
+    ProtectionTold told;
+    PlanPart part;     /* what the running plan made of it */
+    const char *asked; /* method that was called and not answered; NULL: none */
+    char *asked_host;
     gint64 retry_at_ms; /* after a refusal: not before */
-    char *trouble;      /* the last refusal or a plan's reason; NULL: none */
+    char *trouble;      /* the last refusal; NULL: none */
+    char *stayed;       /* why the last plan could not move it; NULL */
     guint owes;         /* ProtectionOwed, durable: calls that must be made once the host answers */
 } ProtectionVm;
 
 typedef enum {
     OWES_STOP = 1 << 0,    /* active.stop */
     OWES_DISMISS = 1 << 1, /* standby.dismiss */
-    OWES_UNLOCK = 1 << 2,  /* plan.unlock of the old active */
+    OWES_UNLOCK = 1 << 2,  /* plan.unlock, to the host that was active before */
 } ProtectionOwed;
 
 typedef struct {
@@ -57,6 +66,7 @@ typedef struct {
     const Roster *roster; /* borrowed */
     ScenarioState state;
     Goal goal;
+    gboolean verifying;
     Id plan;          /* nil: none runs */
     Id owed_plan;     /* whose lock is owed */
     json_t *networks; /* {"from": "to"}: what verification made of the map */
@@ -75,13 +85,13 @@ typedef enum {
     INPUT_LINK_LOST,  /* host */
     INPUT_NEWS,       /* host, json: its `status` document */
     INPUT_ANSWER,     /* host, method, vm, failure (NULL: done), json: the result */
-    INPUT_PLAN_BEGUN, /* plan, host: to where */
-    INPUT_MOVING,     /* vm: a sub-plan has locked it */
+    INPUT_PLAN_BEGUN, /* plan, host: to where; then INPUT_MOVING for each VM it has */
+    INPUT_MOVING,     /* vm: the plan has it */
     INPUT_MOVED,      /* vm, host, reign, unlocked */
     INPUT_STAYED,     /* vm, why */
     INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,       /* vm, why: neither moved nor running */
-    INPUT_PLAN_ENDED, /* plan */
+    INPUT_PLAN_ENDED, /* plan, host: to where */
     INPUT_TICK,
 } InputKind;
 
@@ -120,6 +130,10 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
  * for news that no engine of ours sends. @in stays the caller's. */
 gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError **error);
 
+/* What came in, in a few words: the left half of a log line, `condition -> decision`.
+ * @vm_name may be NULL where the input is about no VM. The caller frees. */
+char *input_words(const Input *in, const char *vm_name);
+
 ProtectionVm *protection_find(const Protection *p, Id vm);
 gboolean protection_is_up(const Protection *p, const char *host);
 
@@ -131,11 +145,11 @@ gboolean protection_owes(const Protection *p);
 
 /* The newest sealed instant's age on this copy at @now_ms; -1: nothing is sealed,
  * or no word yet. The active engine's own figure plus the time since it was said. */
-gint64 protection_lag_ms(const ProtectionVm *vm, const ProtectionCopy *copy, gint64 now_ms);
+gint64 protection_lag_ms(const ProtectionVm *vm, const char *standby, gint64 now_ms);
 /* …and the age from which it counts as lagging: 3 intervals + 5 s. */
 gint64 protection_lag_limit_ms(const Policy *policy);
 
-/* The best of the copies. */
+/* The state of the best of the copies. */
 CopyState protection_vm_state(const ProtectionVm *vm);
 
 /* Highest reign of its VMs; the host that runs them all, or NULL while they are apart. */

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/news.h"
+
+#include "vmconnect/base/error.h"
+
+static void copy_free(gpointer p)
+{
+    NewsCopy *c = p;
+
+    g_free(c->host);
+    g_free(c->why);
+    g_free(c->resync_reason);
+    g_free(c->tip.cut_at);
+    g_free(c->tip.sealed_at);
+    g_free(c);
+}
+
+News *news_new(Id vm)
+{
+    News *n = g_new0(News, 1);
+
+    n->vm = vm;
+    n->copies = g_ptr_array_new_with_free_func(copy_free);
+    return n;
+}
+
+void news_free(News *n)
+{
+    if (!n)
+        return;
+    g_ptr_array_free(n->copies, TRUE);
+    g_free(n->guest);
+    g_free(n->tracking);
+    g_free(n);
+}
+
+/* Reads members of one object; the first that is wrong is remembered, and
+ * everything after it reads as nothing. */
+typedef struct {
+    const json_t *doc;
+    const char *wrong;
+} Reader;
+
+static const char *text_or(Reader *r, const char *key, const char *fallback)
+{
+    const json_t *v = json_object_get(r->doc, key);
+
+    if (!v || json_is_null(v))
+        return fallback;
+    if (json_is_string(v))
+        return json_string_value(v);
+    r->wrong = r->wrong ? r->wrong : key;
+    return fallback;
+}
+
+static gint64 number_or(Reader *r, const char *key, gint64 fallback)
+{
+    const json_t *v = json_object_get(r->doc, key);
+
+    if (!v || json_is_null(v))
+        return fallback;
+    if (json_is_integer(v) && json_integer_value(v) >= 0)
+        return json_integer_value(v);
+    r->wrong = r->wrong ? r->wrong : key;
+    return fallback;
+}
+
+static Id id_or_nil(Reader *r, const char *key)
+{
+    const char *text = text_or(r, key, NULL);
+    Id id = ID_NIL;
+
+    if (text && !id_parse(text, &id, NULL))
+        r->wrong = r->wrong ? r->wrong : key;
+    return id;
+}
+
+static gboolean read_well(const Reader *r, const char *what, GError **error)
+{
+    if (!r->wrong)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the engine's %s has no sound '%s'", what, r->wrong);
+    return FALSE;
+}
+
+static gboolean read_tip(NewsTip *tip, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+
+    if (!json_is_object(doc))
+        return TRUE;
+    tip->id = id_or_nil(&r, "id");
+    tip->term = (guint64)number_or(&r, "term", 0);
+    tip->sequence = (guint64)number_or(&r, "sequence", 0);
+    tip->cut_at = g_strdup(text_or(&r, "cut_at", NULL));
+    tip->sealed_at = g_strdup(text_or(&r, "sealed_at", NULL));
+    return read_well(&r, "tip", error);
+}
+
+static gboolean read_sync(NewsCopy *c, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+
+    c->done_bytes = number_or(&r, "done_bytes", 0);
+    c->total_bytes = number_or(&r, "total_bytes", 0);
+    c->sent_bytes = number_or(&r, "sent_bytes", 0);
+    c->rate_bps = number_or(&r, "rate_bps", 0);
+    c->left_s = number_or(&r, "left_s", -1);
+    return read_well(&r, "sync", error);
+}
+
+static gboolean read_resync(NewsCopy *c, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+
+    c->resync_reason = g_strdup(text_or(&r, "reason", NULL));
+    c->resync_compared_bytes = number_or(&r, "compared_bytes", 0);
+    c->resync_sent_bytes = number_or(&r, "sent_bytes", 0);
+    return read_well(&r, "resync", error);
+}
+
+static gboolean read_copy(News *n, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+    NewsCopy *c = g_new0(NewsCopy, 1);
+
+    g_ptr_array_add(n->copies, c);
+    c->host = g_strdup(text_or(&r, "host", NULL));
+    c->why = g_strdup(text_or(&r, "why", NULL));
+    c->lag_ms = number_or(&r, "lag_ms", -1);
+    if (!c->host)
+        r.wrong = "host";
+    return read_well(&r, "standby", error) && copy_state_parse(text_or(&r, "state", ""), &c->state, error) &&
+           read_sync(c, json_object_get(doc, "sync"), error) &&
+           read_resync(c, json_object_get(doc, "resync"), error) &&
+           read_tip(&c->tip, json_object_get(doc, "tip"), error);
+}
+
+static gboolean read_copies(News *n, const json_t *list, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (!read_copy(n, json_array_get(list, i), error))
+            return FALSE;
+    return TRUE;
+}
+
+News *news_from_json(const json_t *item, GError **error)
+{
+    Reader r = {item};
+    g_autoptr(News) n = news_new(id_or_nil(&r, "vm"));
+
+    n->guest = g_strdup(text_or(&r, "guest", "unknown"));
+    n->tracking = g_strdup(text_or(&r, "tracking", NULL));
+    n->spool_bytes = number_or(&r, "spool_bytes", 0);
+    if (id_is_nil(n->vm))
+        r.wrong = "vm";
+    if (!reign_from_json(json_object_get(item, "reign"), &n->reign, NULL))
+        r.wrong = "reign";
+    if (!read_well(&r, "status", error) || !read_copies(n, json_object_get(item, "standbys"), error))
+        return NULL;
+    return g_steal_pointer(&n);
+}
+
+static void news_free_one(gpointer p)
+{
+    news_free(p);
+}
+
+GPtrArray *news_list_from_json(const json_t *status, GError **error)
+{
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(news_free_one);
+    const json_t *active = json_object_get(status, "active");
+
+    if (!json_is_array(active)) {
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the engine's status has no list 'active'");
+        return NULL;
+    }
+    for (gsize i = 0; i < json_array_size(active); i++) {
+        News *n = news_from_json(json_array_get(active, i), error);
+
+        if (!n)
+            return NULL;
+        g_ptr_array_add(list, n);
+    }
+    return g_steal_pointer(&list);
+}
+
+const NewsCopy *news_find(const News *n, const char *host)
+{
+    for (guint i = 0; i < n->copies->len; i++) {
+        const NewsCopy *c = n->copies->pdata[i];
+
+        if (g_str_equal(c->host, host))
+            return c;
+    }
+    return NULL;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/protection.h"
+
+#include "orchestrator/core/protection_parts.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#define PROTECTION_FORMAT 1
+
+static const char *const GOALS[] = {
+    [GOAL_STOPPED] = "stopped",
+    [GOAL_RUNNING] = "running",
+    [GOAL_PAUSED] = "paused",
+};
+
+static void copy_free(gpointer data)
+{
+    ProtectionCopy *c = data;
+
+    g_free(c->host);
+    g_free(c->why);
+    g_free(c);
+}
+
+static void vm_free(gpointer data)
+{
+    ProtectionVm *vm = data;
+
+    g_free(vm->name);
+    g_free(vm->active);
+    g_ptr_array_free(vm->copies, TRUE);
+    news_free(vm->last);
+    g_free(vm->asked_host);
+    g_free(vm->trouble);
+    g_free(vm->stayed);
+    g_free(vm);
+}
+
+static void add_copy(ProtectionVm *vm, const char *host, CopyState state)
+{
+    ProtectionCopy *c;
+
+    if (g_str_equal(host, vm->active))
+        return;
+    c = g_new0(ProtectionCopy, 1);
+    c->host = g_strdup(host);
+    c->state = state;
+    g_ptr_array_add(vm->copies, c);
+}
+
+void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, CopyState state)
+{
+    g_autofree char *before = vm->active;
+
+    vm->active = g_strdup(host);
+    g_ptr_array_set_size(vm->copies, 0);
+    add_copy(vm, p->scenario->master, state);
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        add_copy(vm, p->scenario->replicas->pdata[i], state);
+}
+
+static void add_vm(Protection *p, const ScenarioVm *known, Id reign_id)
+{
+    ProtectionVm *vm = g_new0(ProtectionVm, 1);
+
+    vm->uuid = known->uuid;
+    vm->name = g_strdup(known->name);
+    vm->reign = (Reign){1, reign_id};
+    vm->copies = g_ptr_array_new_with_free_func(copy_free);
+    protection_set_active(p, vm, p->scenario->master, COPY_STOPPED);
+    g_ptr_array_add(p->vms, vm);
+}
+
+Protection *protection_new(const Scenario *scenario, const Roster *roster, Id reign_id)
+{
+    Protection *p = g_new0(Protection, 1);
+
+    p->scenario = scenario_copy(scenario);
+    p->roster = roster;
+    p->networks = json_object();
+    p->vms = g_ptr_array_new_with_free_func(vm_free);
+    p->up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (guint i = 0; i < scenario->vms->len; i++)
+        add_vm(p, scenario->vms->pdata[i], reign_id);
+    return p;
+}
+
+void protection_free(Protection *p)
+{
+    if (!p)
+        return;
+    scenario_free(p->scenario);
+    json_decref(p->networks);
+    g_ptr_array_free(p->vms, TRUE);
+    g_hash_table_destroy(p->up);
+    g_free(p);
+}
+
+static json_t *copies_to_json(const ProtectionVm *vm)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vm->copies->len; i++) {
+        const ProtectionCopy *c = vm->copies->pdata[i];
+
+        json_array_append_new(list, json_pack("{s:s, s:b}", "host", c->host, "complete", c->complete));
+    }
+    return list;
+}
+
+json_t *protection_to_json(const Protection *p)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:i, s:o}", "vm", ID_TEXT(vm->uuid), "active",
+                                             vm->active, "reign", reign_to_json(vm->reign), "owes",
+                                             (int)vm->owes, "copies", copies_to_json(vm)));
+    }
+    return json_pack("{s:i, s:s, s:s, s:s, s:O, s:o}", "format", PROTECTION_FORMAT, "goal", GOALS[p->goal],
+                     "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan), "networks", p->networks,
+                     "vms", vms);
+}
+
+static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        ProtectionCopy *c;
+        const char *host;
+        int complete;
+
+        if (!json_read(json_array_get(list, i), "copy", error, "{s:s, s:b}", "host", &host, "complete",
+                       &complete))
+            return FALSE;
+        c = protection_copy_on(vm, host);
+        if (!c) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "host '%.63s' keeps no copy of '%s'", host,
+                        vm->name);
+            return FALSE;
+        }
+        c->complete = complete;
+        if (goal == GOAL_STOPPED)
+            continue;
+        /* How old it is the active will say; that it can take over is known. */
+        c->restored = TRUE;
+        c->state = complete ? COPY_LAGGING : COPY_UNPROTECTED;
+    }
+    return TRUE;
+}
+
+static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
+{
+    const char *uuid, *active;
+    json_t *reign, *copies;
+    ProtectionVm *vm;
+    int owes;
+    Id id;
+
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s:i, s:o}", "vm", &uuid, "active", &active, "reign",
+                   &reign, "owes", &owes, "copies", &copies) ||
+        !id_parse(uuid, &id, error))
+        return FALSE;
+    vm = protection_find(p, id);
+    if (!vm || !scenario_has_host(p->scenario, active)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "VM %.36s on '%.63s' is not of this scenario", uuid,
+                    active);
+        return FALSE;
+    }
+    protection_set_active(p, vm, active, COPY_STOPPED);
+    vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK);
+    return reign_from_json(reign, &vm->reign, error) && read_copies(vm, p->goal, copies, error);
+}
+
+static gboolean read_goal(Protection *p, const char *word, GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(GOALS); i++) {
+        if (!g_str_equal(GOALS[i], word))
+            continue;
+        p->goal = i;
+        return TRUE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.32s' is no goal", word);
+    return FALSE;
+}
+
+static gboolean read_all(Protection *p, const json_t *doc, GError **error)
+{
+    const char *goal, *plan, *owed;
+    json_t *networks, *vms;
+    int format;
+
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s:o, s:o}", "format", &format, "goal", &goal,
+                   "plan", &plan, "owed_plan", &owed, "networks", &networks, "vms", &vms) ||
+        !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) ||
+        !id_parse(owed, &p->owed_plan, error))
+        return FALSE;
+    if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "format %d with %zu VMs", format, json_array_size(vms));
+        return FALSE;
+    }
+    json_decref(p->networks);
+    p->networks = json_incref(networks);
+    for (gsize i = 0; i < json_array_size(vms); i++)
+        if (!read_vm(p, json_array_get(vms, i), error))
+            return FALSE;
+    return TRUE;
+}
+
+Protection *protection_from_json(const json_t *doc, const Scenario *scenario, const Roster *roster,
+                                 GError **error)
+{
+    g_autoptr(Protection) p = protection_new(scenario, roster, ID_NIL);
+    g_autoptr(GError) why = NULL;
+
+    if (!read_all(p, doc, &why)) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_CORRUPT,
+            "what is kept about scenario '%s' does not fit it (%s): nothing is decided for it; restore the "
+            "controller's state",
+            scenario->name, why->message);
+        return NULL;
+    }
+    protection_restore(p);
+    return g_steal_pointer(&p);
+}
+
+ProtectionVm *protection_find(const Protection *p, Id vm)
+{
+    for (guint i = 0; i < p->vms->len; i++) {
+        ProtectionVm *one = p->vms->pdata[i];
+
+        if (id_equal(one->uuid, vm))
+            return one;
+    }
+    return NULL;
+}
+
+ProtectionCopy *protection_copy_on(const ProtectionVm *vm, const char *host)
+{
+    for (guint i = 0; i < vm->copies->len; i++) {
+        ProtectionCopy *c = vm->copies->pdata[i];
+
+        if (g_str_equal(c->host, host))
+            return c;
+    }
+    return NULL;
+}
+
+gboolean protection_is_up(const Protection *p, const char *host)
+{
+    return g_hash_table_contains(p->up, host);
+}
+
+gboolean protection_vm_is_home(const Protection *p, const ProtectionVm *vm)
+{
+    return g_str_equal(vm->active, p->scenario->master);
+}
+
+PolicyMoment protection_moment(const Protection *p)
+{
+    for (guint i = 0; i < p->vms->len; i++)
+        if (!protection_vm_is_home(p, p->vms->pdata[i]))
+            return POLICY_MOMENT_MOVED;
+    return p->state == SCENARIO_STOPPED && !protection_owes(p) ? POLICY_MOMENT_STOPPED
+                                                               : POLICY_MOMENT_RUNNING;
+}
+
+gboolean protection_owes(const Protection *p)
+{
+    for (guint i = 0; i < p->vms->len; i++)
+        if (((const ProtectionVm *)p->vms->pdata[i])->owes)
+            return TRUE;
+    return FALSE;
+}
+
+gint64 protection_lag_ms(const ProtectionVm *vm, const char *standby, gint64 now_ms)
+{
+    const NewsCopy *last = vm->last ? news_find(vm->last, standby) : NULL;
+
+    if (!last || last->lag_ms < 0)
+        return -1;
+    return last->lag_ms + MAX(0, now_ms - vm->heard_at_ms);
+}
+
+gint64 protection_lag_limit_ms(const Policy *policy)
+{
+    return 3 * policy->interval_ms + 5000;
+}
+
+CopyState protection_vm_state(const ProtectionVm *vm)
+{
+    /* From the best to the worst, as far as taking over goes. */
+    static const CopyState ORDER[] = {COPY_SWITCHING,     COPY_PROTECTED,   COPY_LAGGING,
+                                      COPY_RESYNCING,     COPY_PAUSED,      COPY_FAILED,
+                                      COPY_SYNCHRONIZING, COPY_UNPROTECTED, COPY_STOPPED};
+
+    for (guint s = 0; s < G_N_ELEMENTS(ORDER); s++)
+        for (guint i = 0; i < vm->copies->len; i++)
+            if (((const ProtectionCopy *)vm->copies->pdata[i])->state == ORDER[s])
+                return ORDER[s];
+    g_assert_not_reached();
+}
+
+guint64 protection_term(const Protection *p)
+{
+    guint64 term = 0;
+
+    for (guint i = 0; i < p->vms->len; i++)
+        term = MAX(term, ((const ProtectionVm *)p->vms->pdata[i])->reign.number);
+    return term;
+}
+
+const char *protection_active(const Protection *p)
+{
+    const ProtectionVm *first = p->vms->pdata[0];
+
+    for (guint i = 1; i < p->vms->len; i++)
+        if (!g_str_equal(((const ProtectionVm *)p->vms->pdata[i])->active, first->active))
+            return NULL;
+    return first->active;
+}

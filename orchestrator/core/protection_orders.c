@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Orders to engines: one call at a time per VM, every one of them repeatable.
+ * What an engine was told counts only while its link lasts; then it is told again. */
+#include "orchestrator/core/protection_parts.h"
+#include "vmconnect/base/error.h"
+
+#define CALL_LIMIT_MS 30000
+/* Removing the checkpoints of a busy guest waits for its jobs. */
+#define STOP_LIMIT_MS 120000
+#define RETRY_LINK_MS 5000
+#define RETRY_REFUSED_MS 30000
+
+static json_t *vm_only(const ProtectionVm *vm)
+{
+    return json_pack("{s:s}", "vm", ID_TEXT(vm->uuid));
+}
+
+static json_t *host_or_null(const Protection *p, const char *name, json_t *(*describe)(const RosterHost *))
+{
+    const RosterHost *host = roster_find(p->roster, name);
+
+    return host ? describe(host) : json_null();
+}
+
+static json_t *admit_params(const Protection *p, const ProtectionVm *vm)
+{
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:O, s:o}", "scenario", p->scenario->name, "reign",
+                     reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "name", vm->name, "active",
+                     host_or_null(p, vm->active, roster_host_brief), "networks", p->networks, "retain",
+                     policy_for_standby(&p->scenario->policy));
+}
+
+static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)
+{
+    return json_pack("{s:s, s:o, s:s, s:o, s:o}", "scenario", p->scenario->name, "reign",
+                     reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "standby",
+                     host_or_null(p, standby, roster_host_full), "policy",
+                     policy_for_active(&p->scenario->policy));
+}
+
+static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const char *method, gint64 limit_ms,
+                    json_t *steal_params, ActionList *out)
+{
+    if (!protection_is_up(p, host)) {
+        json_decref(steal_params);
+        return FALSE;
+    }
+    vm->asked = method;
+    g_free(vm->asked_host);
+    vm->asked_host = g_strdup(host);
+    action_call(out, host, method, vm->uuid, limit_ms, steal_params);
+    return TRUE;
+}
+
+static const char *first_standby(const ProtectionVm *vm)
+{
+    return ((const ProtectionCopy *)vm->copies->pdata[0])->host;
+}
+
+/* After a stop, and after a plan whose old active was gone at its end. */
+static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
+{
+    json_t *unlock;
+
+    if (vm->owes & OWES_UNLOCK) {
+        unlock = json_pack("{s:s, s:s}", "plan", ID_TEXT(p->owed_plan), "vm", ID_TEXT(vm->uuid));
+        if (ask(p, vm, first_standby(vm), "plan.unlock", CALL_LIMIT_MS, unlock, out))
+            return TRUE;
+    }
+    if ((vm->owes & OWES_STOP) && ask(p, vm, vm->active, "active.stop", STOP_LIMIT_MS, vm_only(vm), out))
+        return TRUE;
+    return (vm->owes & OWES_DISMISS) &&
+           ask(p, vm, first_standby(vm), "standby.dismiss", CALL_LIMIT_MS,
+               json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0), out);
+}
+
+static gboolean held_by_engine(const ProtectionVm *vm)
+{
+    const NewsCopy *last = vm->last ? news_find(vm->last, first_standby(vm)) : NULL;
+
+    return last && last->state == COPY_PAUSED;
+}
+
+/* The standby first: the active dials it as soon as it is told. */
+static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
+{
+    for (guint i = 0; i < vm->copies->len; i++) {
+        const ProtectionCopy *c = vm->copies->pdata[i];
+
+        if (c->admitted)
+            continue;
+        if (ask(p, vm, c->host, "standby.admit", CALL_LIMIT_MS, admit_params(p, vm), out))
+            return;
+    }
+    if (vm->told != TOLD_PROTECT)
+        ask(p, vm, vm->active, "active.protect", CALL_LIMIT_MS, protect_params(p, vm, first_standby(vm)),
+            out);
+    else if (held_by_engine(vm))
+        ask(p, vm, vm->active, "active.continue", CALL_LIMIT_MS, vm_only(vm), out);
+}
+
+void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan))
+        return;
+    if (order_owed(p, vm, out) || !protection_vm_is_home(p, vm))
+        return;
+    if (p->goal == GOAL_RUNNING)
+        order_protect(p, vm, out);
+    else if (p->goal == GOAL_PAUSED && vm->told != TOLD_PAUSE)
+        ask(p, vm, vm->active, "active.pause", CALL_LIMIT_MS, vm_only(vm), out);
+}
+
+static void pay(ProtectionVm *vm, guint owed, ActionList *out)
+{
+    vm->owes &= ~owed;
+    action_persist(out, NULL);
+}
+
+static void done(ProtectionVm *vm, const char *host, const char *method, ActionList *out)
+{
+    ProtectionCopy *c = protection_copy_on(vm, host);
+
+    if (g_str_equal(method, "standby.admit") && c)
+        c->admitted = TRUE;
+    else if (g_str_equal(method, "active.protect"))
+        vm->told = TOLD_PROTECT;
+    else if (g_str_equal(method, "active.pause"))
+        vm->told = TOLD_PAUSE;
+    else if (g_str_equal(method, "active.stop"))
+        pay(vm, OWES_STOP, out);
+    else if (g_str_equal(method, "standby.dismiss"))
+        pay(vm, OWES_DISMISS, out);
+    else if (g_str_equal(method, "plan.unlock"))
+        pay(vm, OWES_UNLOCK, out);
+    else if (g_str_equal(method, "active.continue"))
+        g_clear_pointer(&vm->last, news_free); /* it said "paused": no longer true, the next word counts */
+    g_clear_pointer(&vm->trouble, g_free);
+}
+
+/* Nothing to end is as good as ended. */
+static gboolean is_as_good_as_done(const char *method, const GError *failure)
+{
+    return g_error_matches(failure, US_ERROR, US_ERROR_NOT_FOUND) && !g_str_equal(method, "standby.admit") &&
+           !g_str_equal(method, "active.protect");
+}
+
+static gboolean is_silence(const GError *failure)
+{
+    return g_error_matches(failure, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(failure, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(failure, US_ERROR, US_ERROR_CANCELLED);
+}
+
+static void refused(const Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->retry_at_ms = in->now_ms + RETRY_REFUSED_MS;
+    if (g_strcmp0(vm->trouble, in->failure->message) == 0)
+        return;
+    g_free(vm->trouble);
+    vm->trouble = g_strdup(in->failure->message);
+    action_publish(out, event_new(EVENT_ENGINE_REFUSED, p->scenario->name, in->host, vm->name, vm->trouble));
+}
+
+void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    /* An answer after its link was lost belongs to an order that no longer counts. */
+    if (g_strcmp0(vm->asked, in->method) != 0 || g_strcmp0(vm->asked_host, in->host) != 0)
+        return;
+    vm->asked = NULL;
+    if (!in->failure || is_as_good_as_done(in->method, in->failure))
+        done(vm, in->host, in->method, out);
+    else if (is_silence(in->failure))
+        vm->retry_at_ms = in->now_ms + RETRY_LINK_MS;
+    else
+        refused(p, vm, in, out);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* protection_parts - what the three files of protection share, and nobody else uses. */
+#pragma once
+
+#include "orchestrator/core/protection.h"
+
+/* Rebuild the list of copies: every host of the scenario but the active one, all in @state. */
+void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, CopyState state);
+ProtectionCopy *protection_copy_on(const ProtectionVm *vm, const char *host);
+
+gboolean protection_vm_is_home(const Protection *p, const ProtectionVm *vm);
+
+/* Orders: append the next call that @vm needs, if any; take an answer to one. */
+void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);
+void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
+
+/* Bring every state in line with what is known at @now_ms, and publish the moves. */
+void protection_settle(Protection *p, gint64 now_ms, ActionList *out);
+
+/* The same after a restart: states are as they are, there was no move. */
+void protection_restore(Protection *p);

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One handler an input. A handler checks first and changes after, so that a
+ * refused input leaves no trace; then states are settled and orders given. */
+#include "orchestrator/core/protection_parts.h"
+#include "vmconnect/base/error.h"
+
+static gboolean refuse(GError **error, UsError code, const char *text, const char *name)
+{
+    g_set_error(error, US_ERROR, code, text, name);
+    return FALSE;
+}
+
+static void publish(const Protection *p, EventCode code, const char *host, const char *vm, const char *why,
+                    ActionList *out)
+{
+    action_publish(out, event_new(code, p->scenario->name, host, vm, why));
+}
+
+#define EACH_VM(p, vm)                           \
+    for (guint i_ = 0; i_ < (p)->vms->len; i_++) \
+        for (ProtectionVm *vm = (p)->vms->pdata[i_]; vm; vm = NULL)
+
+static gboolean no_plan(const Protection *p, GError **error)
+{
+    return id_is_nil(p->plan) ||
+           refuse(error, US_ERROR_REFUSED,
+                  "a plan moves the VMs of scenario '%s': nothing else may change them; wait for "
+                  "its end, see 'understudy plan list'",
+                  p->scenario->name);
+}
+
+static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (!no_plan(p, error))
+        return FALSE;
+    if (p->verifying || p->goal == GOAL_RUNNING)
+        return refuse(error, US_ERROR_EXISTS, "scenario '%s' runs already", p->scenario->name);
+    if (p->goal == GOAL_PAUSED)
+        return refuse(error, US_ERROR_REFUSED, "scenario '%s' is paused: use 'understudy continue'",
+                      p->scenario->name);
+    EACH_VM(p, vm)
+    if (!protection_vm_is_home(p, vm))
+        return refuse(
+            error, US_ERROR_UNSUPPORTED,
+            "VMs of scenario '%s' run on its replica: this version does not protect them there; nothing "
+            "was changed",
+            p->scenario->name);
+    if (protection_owes(p))
+        return refuse(
+            error, US_ERROR_REFUSED,
+            "an engine of scenario '%s' has not confirmed its last stop: run it again when 'understudy "
+            "status' shows no reason any more",
+            p->scenario->name);
+    p->verifying = TRUE;
+    action_verify(out);
+    return TRUE;
+}
+
+static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)error;
+    if (!p->verifying)
+        return TRUE; /* stopped meanwhile */
+    p->verifying = FALSE;
+    if (in->failure) {
+        publish(p, EVENT_VERIFY_FAILED, NULL, NULL, in->failure->message, out);
+        return TRUE;
+    }
+    json_decref(p->networks);
+    p->networks = in->networks ? json_deep_copy(in->networks) : json_object();
+    p->goal = GOAL_RUNNING;
+    EACH_VM(p, vm)
+    {
+        vm->told = TOLD_NOTHING;
+        vm->retry_at_ms = 0;
+        vm->part = PART_NONE;
+        g_clear_pointer(&vm->last, news_free);
+        g_clear_pointer(&vm->trouble, g_free);
+        g_clear_pointer(&vm->stayed, g_free);
+        for (guint i = 0; i < vm->copies->len; i++)
+            ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
+    }
+    action_persist(out, NULL);
+    publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (!no_plan(p, error))
+        return FALSE;
+    if (p->verifying) {
+        p->verifying = FALSE;
+        return TRUE;
+    }
+    if (p->goal == GOAL_STOPPED)
+        return refuse(error, US_ERROR_EXISTS, "scenario '%s' is stopped already", p->scenario->name);
+    p->goal = GOAL_STOPPED;
+    EACH_VM(p, vm)
+    {
+        vm->owes |= OWES_STOP | OWES_DISMISS;
+        vm->retry_at_ms = 0;
+        vm->part = PART_NONE;
+        vm->asked = NULL; /* an order under way is overtaken by the stop */
+        g_clear_pointer(&vm->last, news_free);
+        g_clear_pointer(&vm->trouble, g_free);
+        g_clear_pointer(&vm->stayed, g_free);
+    }
+    action_persist(out, NULL);
+    publish(p, EVENT_SCENARIO_STOPPED, NULL, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_pause(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (!no_plan(p, error))
+        return FALSE;
+    if (p->goal == GOAL_PAUSED)
+        return refuse(error, US_ERROR_EXISTS, "scenario '%s' is paused already", p->scenario->name);
+    if (p->goal != GOAL_RUNNING)
+        return refuse(error, US_ERROR_REFUSED, "scenario '%s' does not run: there is nothing to pause",
+                      p->scenario->name);
+    p->goal = GOAL_PAUSED;
+    EACH_VM(p, vm)
+    vm->retry_at_ms = 0;
+    action_persist(out, NULL);
+    publish(p, EVENT_SCENARIO_PAUSED, NULL, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (!no_plan(p, error))
+        return FALSE;
+    if (p->goal != GOAL_PAUSED)
+        return refuse(error, US_ERROR_REFUSED, "scenario '%s' is not paused", p->scenario->name);
+    p->goal = GOAL_RUNNING;
+    EACH_VM(p, vm)
+    vm->retry_at_ms = 0;
+    action_persist(out, NULL);
+    publish(p, EVENT_SCENARIO_CONTINUED, NULL, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)out;
+    (void)error;
+    p->scenario->policy = in->scenario->policy;
+    EACH_VM(p, vm)
+    {
+        vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
+        for (guint i = 0; i < vm->copies->len; i++)
+            ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
+    }
+    return TRUE;
+}
+
+/* What was said to this host, or asked of it, no longer counts. */
+static void forget_session(Protection *p, const char *host)
+{
+    EACH_VM(p, vm)
+    {
+        ProtectionCopy *c = protection_copy_on(vm, host);
+
+        if (c)
+            c->admitted = FALSE;
+        if (g_str_equal(vm->active, host))
+            vm->told = TOLD_NOTHING;
+        if (vm->asked && g_str_equal(vm->asked_host, host))
+            vm->asked = NULL;
+        vm->retry_at_ms = 0;
+    }
+}
+
+static gboolean on_link_back(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)out;
+    (void)error;
+    forget_session(p, in->host);
+    g_hash_table_add(p->up, g_strdup(in->host));
+    return TRUE;
+}
+
+static gboolean on_link_lost(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)out;
+    (void)error;
+    forget_session(p, in->host);
+    g_hash_table_remove(p->up, in->host);
+    return TRUE;
+}
+
+/* Only the active's own word counts, and only of the reign we know. */
+static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms)
+{
+    g_autoptr(News) word = steal_word;
+    ProtectionVm *vm = protection_find(p, word->vm);
+
+    if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
+        return;
+    news_free(vm->last);
+    vm->last = g_steal_pointer(&word);
+    vm->heard_at_ms = now_ms;
+    if (vm->part == PART_DOWN)
+        vm->part = PART_NONE;
+}
+
+static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    g_autoptr(GPtrArray) list = news_list_from_json(in->json, error);
+
+    (void)out;
+    if (!list)
+        return FALSE;
+    for (guint i = 0; i < list->len; i++)
+        take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms);
+    return TRUE;
+}
+
+static gboolean on_answer(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    ProtectionVm *vm = protection_find(p, in->vm);
+
+    (void)error;
+    if (vm)
+        protection_answered(p, vm, in, out);
+    return TRUE;
+}
+
+static gboolean on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    if (id_equal(p->plan, in->plan))
+        return TRUE; /* told again after a restart */
+    if (!no_plan(p, error))
+        return FALSE;
+    p->plan = in->plan;
+    EACH_VM(p, vm)
+    {
+        vm->part = PART_NONE;
+        g_clear_pointer(&vm->stayed, g_free);
+    }
+    action_persist(out, NULL);
+    publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_moving(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    (void)p;
+    (void)in;
+    (void)out;
+    vm->part = PART_MOVING;
+    vm->asked = NULL;
+    return TRUE;
+}
+
+static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_MOVED;
+    if (g_str_equal(vm->active, in->host) && reign_equal(vm->reign, in->reign))
+        return TRUE; /* told again */
+    vm->reign = in->reign;
+    vm->told = TOLD_NOTHING;
+    g_clear_pointer(&vm->last, news_free);
+    g_clear_pointer(&vm->trouble, g_free);
+    protection_set_active(p, vm, in->host, COPY_SWITCHING);
+    if (!in->unlocked) {
+        vm->owes |= OWES_UNLOCK;
+        p->owed_plan = p->plan;
+    }
+    action_persist(out, NULL);
+    publish(p, EVENT_VM_MOVED, in->host, vm->name, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_STAYED;
+    vm->told = TOLD_NOTHING;
+    g_free(vm->stayed);
+    vm->stayed = g_strdup(in->why);
+    publish(p, EVENT_VM_STAYED, vm->active, vm->name, in->why, out);
+    return TRUE;
+}
+
+static gboolean on_blocked(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_BLOCKED;
+    publish(p, EVENT_VM_BLOCKED, in->host, vm->name, in->why, out);
+    return TRUE;
+}
+
+static gboolean on_down(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_DOWN;
+    vm->told = TOLD_NOTHING;
+    g_clear_pointer(&vm->last, news_free);
+    g_free(vm->stayed);
+    vm->stayed = g_strdup(in->why);
+    publish(p, EVENT_VM_DOWN, vm->active, vm->name, in->why, out);
+    return TRUE;
+}
+
+/* NULL: every VM of the plan moved. */
+static char *why_not_done(const Protection *p)
+{
+    GString *text = g_string_new(NULL);
+    gboolean begun = FALSE;
+
+    EACH_VM(p, vm)
+    {
+        begun |= vm->part != PART_NONE;
+        if (vm->part == PART_STAYED || vm->part == PART_DOWN)
+            g_string_append_printf(text, "%s'%s' %s", text->len ? ", " : "", vm->name,
+                                   vm->part == PART_STAYED ? "stayed" : "is down");
+    }
+    if (!begun)
+        g_string_append(text, "the controller was restarted before it began");
+    return g_string_free(text, text->len == 0);
+}
+
+static gboolean on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    g_autofree char *why = NULL;
+
+    (void)error;
+    if (!id_equal(p->plan, in->plan))
+        return TRUE; /* told again */
+    why = why_not_done(p);
+    p->plan = ID_NIL;
+    EACH_VM(p, vm)
+    vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
+    action_persist(out, NULL);
+    publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why, out);
+    return TRUE;
+}
+
+static gboolean on_plan_vm(Protection *p, const Input *in, ActionList *out)
+{
+    ProtectionVm *vm = protection_find(p, in->vm);
+
+    g_assert(vm);
+    switch (in->kind) {
+    case INPUT_MOVING:
+        return on_moving(p, vm, in, out);
+    case INPUT_MOVED:
+        return on_moved(p, vm, in, out);
+    case INPUT_STAYED:
+        return on_stayed(p, vm, in, out);
+    case INPUT_BLOCKED:
+        return on_blocked(p, vm, in, out);
+    default:
+        return on_down(p, vm, in, out);
+    }
+}
+
+static gboolean handle(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    switch (in->kind) {
+    case INPUT_RUN:
+        return on_run(p, in, out, error);
+    case INPUT_STOP:
+        return on_stop(p, in, out, error);
+    case INPUT_PAUSE:
+        return on_pause(p, in, out, error);
+    case INPUT_CONTINUE:
+        return on_continue(p, in, out, error);
+    case INPUT_VERIFIED:
+        return on_verified(p, in, out, error);
+    case INPUT_POLICY:
+        return on_policy(p, in, out, error);
+    case INPUT_LINK_BACK:
+        return on_link_back(p, in, out, error);
+    case INPUT_LINK_LOST:
+        return on_link_lost(p, in, out, error);
+    case INPUT_NEWS:
+        return on_news(p, in, out, error);
+    case INPUT_ANSWER:
+        return on_answer(p, in, out, error);
+    case INPUT_PLAN_BEGUN:
+        return on_plan_begun(p, in, out, error);
+    case INPUT_PLAN_ENDED:
+        return on_plan_ended(p, in, out, error);
+    case INPUT_MOVING:
+    case INPUT_MOVED:
+    case INPUT_STAYED:
+    case INPUT_BLOCKED:
+    case INPUT_DOWN:
+        return on_plan_vm(p, in, out);
+    case INPUT_TICK:
+        return TRUE;
+    }
+    g_assert_not_reached();
+}
+
+gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    if (!handle(p, in, out, error))
+        return FALSE;
+    protection_settle(p, in->now_ms, out);
+    EACH_VM(p, vm)
+    protection_order(p, vm, in->now_ms, out);
+    return TRUE;
+}

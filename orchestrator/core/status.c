@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/status.h"
+
+static json_t *known(gint64 n)
+{
+    return n < 0 ? json_null() : json_integer(n);
+}
+
+static json_t *tip_of(const NewsTip *tip)
+{
+    if (id_is_nil(tip->id))
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:s?, s:s?}", "id", ID_TEXT(tip->id), "term", (json_int_t)tip->term,
+                     "sequence", (json_int_t)tip->sequence, "cut_at", tip->cut_at, "sealed_at",
+                     tip->sealed_at);
+}
+
+static json_t *copy_of(const ProtectionVm *vm, const ProtectionCopy *c, gint64 now_ms)
+{
+    static const NewsCopy NOTHING = {.left_s = -1};
+    const NewsCopy *last = vm->last ? news_find(vm->last, c->host) : NULL;
+
+    if (!last)
+        last = &NOTHING;
+    return json_pack("{s:s, s:s, s:o, s:s?, s:{s:I, s:I, s:I, s:I, s:o}, s:{s:s?, s:I, s:I}, s:o}", "host",
+                     c->host, "state", copy_state_name(c->state), "lag_ms",
+                     known(protection_lag_ms(vm, c->host, now_ms)), "why", c->why, "sync", "done_bytes",
+                     (json_int_t)last->done_bytes, "total_bytes", (json_int_t)last->total_bytes, "sent_bytes",
+                     (json_int_t)last->sent_bytes, "rate_bps", (json_int_t)last->rate_bps, "left_s",
+                     known(last->left_s), "resync", "reason", last->resync_reason, "compared_bytes",
+                     (json_int_t)last->resync_compared_bytes, "sent_bytes",
+                     (json_int_t)last->resync_sent_bytes, "tip", tip_of(&last->tip));
+}
+
+/* What would be lost if the active died now: the age of the youngest copy. */
+static gint64 lose_ms(const ProtectionVm *vm, gint64 now_ms)
+{
+    gint64 best = -1;
+
+    for (guint i = 0; i < vm->copies->len; i++) {
+        gint64 lag = protection_lag_ms(vm, ((const ProtectionCopy *)vm->copies->pdata[i])->host, now_ms);
+
+        if (lag >= 0 && (best < 0 || lag < best))
+            best = lag;
+    }
+    return best;
+}
+
+static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    json_t *standbys = json_array();
+    gboolean heard = vm->last && protection_is_up(p, vm->active);
+
+    for (guint i = 0; i < vm->copies->len; i++)
+        json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:n}", "name", vm->name, "uuid",
+                     ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)), "active",
+                     vm->active, "guest", heard ? vm->last->guest : "unknown", "tracking",
+                     vm->last ? vm->last->tracking : NULL, "spool_bytes",
+                     known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
+                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at");
+}
+
+json_t *status_of(const Protection *p, gint64 now_ms)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < p->vms->len; i++)
+        json_array_append_new(vms, vm_of(p, p->vms->pdata[i], now_ms));
+    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:n, s:s?, s:o}", "name", p->scenario->name, "state",
+                     scenario_state_name(p->state), "master", p->scenario->master, "active",
+                     protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s", "plan",
+                     id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
+}
+
+json_t *status_document(const GPtrArray *protections, gint64 now_ms)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < protections->len; i++)
+        json_array_append_new(list, status_of(protections->pdata[i], now_ms));
+    return json_pack("{s:o}", "scenarios", list);
+}

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/status.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "world.h"
+
+#include <string.h>
+
+static void test_run(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_do(w, INPUT_RUN);
+    world_refused(w, INPUT_RUN, "scenario 'web' runs already");
+    world_do(w, INPUT_VERIFIED);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "synchronizing", -1, NULL);
+    w->now_ms = 60000;
+    world_news(w, 1, "protected", 700, NULL);
+    world_refused(w, INPUT_RUN, "scenario 'web' runs already");
+    world_expect(w,
+                 "[   0] run asked for -> verify both hosts\n"
+                 "        -> web verifying: run asked for\n"
+                 "[   0] no errors found -> keep durably\n"
+                 "        -> event SCENARIO_STARTED\n"
+                 "        -> web1 on beta unprotected: run asked for, there is no copy yet\n"
+                 "        -> web synchronizing: no errors found\n"
+                 "        -> standby.admit to beta for web1\n"
+                 "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n"
+                 "[   0] alpha did active.protect for web1 -> nothing\n"
+                 "[   0] news from alpha -> event SYNC_STARTED\n"
+                 "        -> web1 on beta synchronizing: the standby admitted the VM, the first copy begins\n"
+                 "[  60] news from alpha -> event SYNC_DONE\n"
+                 "        -> web1 on beta protected: the first generation is sealed\n"
+                 "        -> web running: every VM is protected\n"
+                 "        -> keep durably\n");
+}
+
+static void test_verification_fails(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(GError) found = g_error_new(US_ERROR, US_ERROR_VERIFY, "disk vda of 'web1' is raw");
+
+    world_do(w, INPUT_RUN);
+    world_step(w, (Input){.kind = INPUT_VERIFIED, .failure = found}, NULL);
+    world_expect(w, "[   0] run asked for -> verify both hosts\n"
+                    "        -> web verifying: run asked for\n"
+                    "[   0] errors found (disk vda of 'web1' is raw) -> event VERIFY_FAILED\n"
+                    "        -> web stopped: verification found errors, or stop asked for\n");
+}
+
+static void test_stop_while_verifying(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_do(w, INPUT_RUN);
+    world_do(w, INPUT_STOP);
+    world_do(w, INPUT_VERIFIED);
+    world_expect(w, "[   0] run asked for -> verify both hosts\n"
+                    "        -> web verifying: run asked for\n"
+                    "[   0] stop asked for -> web stopped: verification found errors, or stop asked for\n"
+                    "[   0] no errors found -> nothing\n");
+}
+
+/* The active is silent: its last figure grows old. It comes back and is told again. */
+static void test_link_to_active_lost(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    w->now_ms = 10000;
+    world_news(w, 1, "protected", 500, NULL);
+    world_link(w, "alpha", FALSE);
+    w->now_ms = 29000;
+    world_do(w, INPUT_TICK);
+    w->now_ms = 30000;
+    world_do(w, INPUT_TICK);
+    w->now_ms = 90000;
+    world_link(w, "alpha", TRUE);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 800, NULL);
+    world_expect(w, "[  10] news from alpha -> nothing\n"
+                    "[  10] link to alpha is lost -> nothing\n"
+                    "[  29] time passed -> nothing\n"
+                    "[  30] time passed -> event LAG_HIGH\n"
+                    "        -> web1 on beta lagging: the newest sealed instant is older than allowed\n"
+                    "        -> web degraded: a VM is unprotected or lagging\n"
+                    "[  90] link to alpha is back -> active.protect to alpha for web1\n"
+                    "[  90] alpha did active.protect for web1 -> nothing\n"
+                    "[  90] news from alpha -> event LAG_OVER\n"
+                    "        -> web1 on beta protected: the standby caught up\n"
+                    "        -> web running: every VM is protected\n");
+}
+
+/* The standby is gone: the active remembers changes and says so. */
+static void test_link_to_standby_lost(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "beta", FALSE);
+    w->now_ms = 21000;
+    world_news(w, 1, "lagging", 21000, "the link to beta is lost: changes are remembered");
+    w->now_ms = 40000;
+    world_link(w, "beta", TRUE);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_news(w, 1, "protected", 900, NULL);
+    world_expect(w, "[   0] link to beta is lost -> nothing\n"
+                    "[  21] news from alpha -> event LAG_HIGH\n"
+                    "        -> web1 on beta lagging: the newest sealed instant is older than allowed\n"
+                    "        -> web degraded: a VM is unprotected or lagging\n"
+                    "[  40] link to beta is back -> standby.admit to beta for web1\n"
+                    "[  40] beta did standby.admit for web1 -> nothing\n"
+                    "[  40] news from alpha -> event LAG_OVER\n"
+                    "        -> web1 on beta protected: the standby caught up\n"
+                    "        -> web running: every VM is protected\n");
+}
+
+static void test_pause_and_continue(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_do(w, INPUT_PAUSE);
+    world_refused(w, INPUT_PAUSE, "scenario 'web' is paused already");
+    world_refused(w, INPUT_RUN, "scenario 'web' is paused: use 'understudy continue'");
+    world_answer(w, "alpha", "active.pause", 1, -1, NULL);
+    w->now_ms = 3000;
+    world_news(w, 1, "paused", 3500, NULL);
+    w->now_ms = 100000;
+    world_do(w, INPUT_TICK);
+    world_do(w, INPUT_CONTINUE);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_answer(w, "alpha", "active.continue", 1, -1, NULL);
+    w->now_ms = 102000;
+    world_news(w, 1, "protected", 600, NULL);
+    world_refused(w, INPUT_CONTINUE, "scenario 'web' is not paused");
+    world_expect(w, "[   0] pause asked for -> keep durably\n"
+                    "        -> event SCENARIO_PAUSED\n"
+                    "        -> active.pause to alpha for web1\n"
+                    "[   0] alpha did active.pause for web1 -> web1 on beta paused: pause confirmed\n"
+                    "        -> web paused: pause confirmed for every VM\n"
+                    "[   3] news from alpha -> nothing\n"
+                    "[ 100] time passed -> nothing\n"
+                    "[ 100] continue asked for -> keep durably\n"
+                    "        -> event SCENARIO_CONTINUED\n"
+                    "        -> active.protect to alpha for web1\n"
+                    "[ 100] alpha did active.protect for web1 -> active.continue to alpha for web1\n"
+                    "[ 100] alpha did active.continue for web1 -> web1 on beta lagging: continue confirmed, "
+                    "the copy is old\n"
+                    "        -> web degraded: continue confirmed, a VM is unprotected or lagging\n"
+                    "[ 102] news from alpha -> event LAG_OVER\n"
+                    "        -> web1 on beta protected: the standby caught up\n"
+                    "        -> web running: every VM is protected\n");
+}
+
+/* A pause that the active has not heard is not shown as one. */
+static void test_pause_while_active_is_silent(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_do(w, INPUT_PAUSE);
+    w->now_ms = 5000;
+    world_link(w, "alpha", TRUE);
+    world_answer(w, "alpha", "active.pause", 1, -1, NULL);
+    world_expect(w, "[   0] link to alpha is lost -> nothing\n"
+                    "[   0] pause asked for -> keep durably\n"
+                    "        -> event SCENARIO_PAUSED\n"
+                    "[   5] link to alpha is back -> active.pause to alpha for web1\n"
+                    "[   5] alpha did active.pause for web1 -> web1 on beta paused: pause confirmed\n"
+                    "        -> web paused: pause confirmed for every VM\n");
+}
+
+static void test_stop(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_do(w, INPUT_STOP);
+    world_refused(w, INPUT_STOP, "scenario 'web' is stopped already");
+    world_answer(w, "alpha", "active.stop", 1, -1, NULL);
+    world_answer(w, "beta", "standby.dismiss", 1, US_ERROR_NOT_FOUND, "no such VM");
+    world_expect(w, "[   0] stop asked for -> keep durably\n"
+                    "        -> event SCENARIO_STOPPED\n"
+                    "        -> web1 on beta stopped: stop asked for\n"
+                    "        -> web stopped: stop asked for\n"
+                    "        -> active.stop to alpha for web1\n"
+                    "[   0] alpha did active.stop for web1 -> keep durably\n"
+                    "        -> standby.dismiss to beta for web1\n"
+                    "[   0] beta failed at standby.dismiss for web1 (no such VM) -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+    g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_STOPPED);
+}
+
+/* A stop is owed until the engine has heard it, also across a restart. */
+static void test_stop_is_owed(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_do(w, INPUT_STOP);
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_refused(
+        w, INPUT_RUN,
+        "an engine of scenario 'web' has not confirmed its last stop: run it again when 'understudy status' "
+        "shows no reason any more");
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_answer(w, "alpha", "active.stop", 1, US_ERROR_TIMEOUT, "no answer in 120 s");
+    w->now_ms = 5000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "alpha", "active.stop", 1, -1, NULL);
+    world_expect(w, "[   0] link to alpha is lost -> nothing\n"
+                    "[   0] stop asked for -> keep durably\n"
+                    "        -> event SCENARIO_STOPPED\n"
+                    "        -> web1 on beta stopped: stop asked for\n"
+                    "        -> web stopped: stop asked for\n"
+                    "        -> standby.dismiss to beta for web1\n"
+                    "[   0] beta did standby.dismiss for web1 -> keep durably\n"
+                    "[   0] the controller starts again -> web stopped\n"
+                    "[   0] link to alpha is back -> active.stop to alpha for web1\n"
+                    "[   0] alpha failed at active.stop for web1 (no answer in 120 s) -> nothing\n"
+                    "[   5] time passed -> active.stop to alpha for web1\n"
+                    "[   5] alpha did active.stop for web1 -> keep durably\n");
+}
+
+static void test_engine_refuses(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_do(w, INPUT_RUN);
+    world_do(w, INPUT_VERIFIED);
+    world_answer(w, "beta", "standby.admit", 1, US_ERROR_NO_SPACE, "the store is full");
+    w->now_ms = 29000;
+    world_do(w, INPUT_TICK);
+    w->now_ms = 30000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "beta", "standby.admit", 1, US_ERROR_NO_SPACE, "the store is full");
+    w->now_ms = 60000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_expect(w,
+                 "[   0] run asked for -> verify both hosts\n"
+                 "        -> web verifying: run asked for\n"
+                 "[   0] no errors found -> keep durably\n"
+                 "        -> event SCENARIO_STARTED\n"
+                 "        -> web1 on beta unprotected: run asked for, there is no copy yet\n"
+                 "        -> web synchronizing: no errors found\n"
+                 "        -> standby.admit to beta for web1\n"
+                 "[   0] beta failed at standby.admit for web1 (the store is full) -> event ENGINE_REFUSED\n"
+                 "        -> web degraded: a VM is unprotected or lagging\n"
+                 "[  29] time passed -> nothing\n"
+                 "[  30] time passed -> standby.admit to beta for web1\n"
+                 "[  30] beta failed at standby.admit for web1 (the store is full) -> nothing\n"
+                 "[  60] time passed -> standby.admit to beta for web1\n"
+                 "[  60] beta did standby.admit for web1 -> web synchronizing: nothing hinders any more, a "
+                 "first copy is being made\n"
+                 "        -> active.protect to alpha for web1\n");
+}
+
+static void test_resync_and_failure(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_news(w, 1, "resyncing", 4000, "QEMU of 'web1' died: its bitmaps are gone");
+    world_news(w, 1, "failed", 9000, "disk vda is gone");
+    world_news(w, 1, "protected", 400, NULL);
+    world_expect(w, "[   0] news from alpha -> event RESYNC_STARTED\n"
+                    "        -> web1 on beta resyncing: what changed since the tip is no longer known\n"
+                    "        -> web degraded: a VM is unprotected or lagging\n"
+                    "[   0] news from alpha -> event VM_FAILED\n"
+                    "        -> web1 on beta failed: the engine needs an operator\n"
+                    "        -> web failed: a VM needs an operator\n"
+                    "[   0] news from alpha -> event VM_RECOVERED\n"
+                    "        -> web1 on beta protected: the cause was removed\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
+}
+
+/* After a restart a complete copy counts as one, of unknown age; its first news are no event. */
+static void test_restart_while_running(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_restart(w);
+    world_link(w, "beta", TRUE);
+    world_link(w, "alpha", TRUE);
+    world_news(w, 1, "protected", 300, NULL);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_expect(w, "[   0] the controller starts again -> web degraded\n"
+                    "[   0] link to beta is back -> standby.admit to beta for web1\n"
+                    "[   0] link to alpha is back -> nothing\n"
+                    "[   0] news from alpha -> web1 on beta protected: the standby caught up\n"
+                    "        -> web running: every VM is protected\n"
+                    "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n"
+                    "[   0] alpha did active.protect for web1 -> nothing\n");
+}
+
+static void test_policy_changes(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Scenario) slower = scenario_copy(w->scenario);
+
+    world_run(w);
+    slower->policy.interval_ms = 60000;
+    world_step(w, (Input){.kind = INPUT_POLICY, .scenario = slower}, NULL);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 185000, NULL);
+    world_news(w, 1, "protected", 185001, NULL);
+    world_expect(w, "[   0] policy changed -> standby.admit to beta for web1\n"
+                    "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n"
+                    "[   0] alpha did active.protect for web1 -> nothing\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> event LAG_HIGH\n"
+                    "        -> web1 on beta lagging: the newest sealed instant is older than allowed\n"
+                    "        -> web degraded: a VM is unprotected or lagging\n");
+}
+
+/* Two VMs: one moves, one stays. */
+static void test_plan(void)
+{
+    g_autoptr(World) w = world_new(2);
+    const Id plan = world_id(0x77);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(2)}, NULL);
+    world_refused(
+        w, INPUT_STOP,
+        "a plan moves the VMs of scenario 'web': nothing else may change them; wait for its end, see "
+        "'understudy plan list'");
+    world_step(
+        w, (Input){.kind = INPUT_STAYED, .plan = plan, .vm = world_vm(2), .why = (char *)"guest stays up"},
+        NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)}},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_answer(w, "alpha", "plan.unlock", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 2, -1, NULL);
+    world_news(w, 2, "protected", 300, NULL);
+    world_expect(
+        w, "[   0] plan to beta begun -> keep durably\n"
+           "        -> event SWITCHOVER_STARTED\n"
+           "        -> web switching: a plan was begun\n"
+           "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+           "[   0] plan has web2 -> web2 on beta switching: a plan locked the VM\n"
+           "[   0] web2 stayed (guest stays up) -> event VM_STAYED\n"
+           "        -> web2 on beta protected: not moved, the copy is young enough\n"
+           "[   0] web1 runs on beta -> keep durably\n"
+           "        -> event VM_MOVED\n"
+           "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+           "[   0] plan to beta ended -> keep durably\n"
+           "        -> event SWITCHOVER_FAILED\n"
+           "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
+           "        -> plan.unlock to alpha for web1\n"
+           "        -> active.protect to alpha for web2\n"
+           "[   0] alpha did plan.unlock for web1 -> keep durably\n"
+           "[   0] alpha did active.protect for web2 -> nothing\n"
+           "[   0] news from alpha -> nothing\n");
+    g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_MOVED);
+    g_assert_cmpuint(protection_term(w->p), ==, 2);
+    g_assert_null(protection_active(w->p));
+    world_restart(w);
+    g_assert_cmpstr(protection_find(w->p, world_vm(1))->active, ==, "beta");
+    g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
+}
+
+static void test_status(void)
+{
+    static const char *const LEAD =
+        "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
+        "\"term\":1,"
+        "\"countdown_s\":null,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":\"11111111-1111-1111-1111-"
+        "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"tracking\":"
+        "\"bitmap\",\"spool_"
+        "bytes\":131072,\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"lag_ms\":740,\"why\":null,"
+        "\"sync\":{"
+        "\"done_bytes\":10,\"total_bytes\":20,\"sent_bytes\":5,\"rate_bps\":1,\"left_s\":null},\"resync\":{"
+        "\"reason\":"
+        "null,\"compared_bytes\":0,\"sent_bytes\":0},\"tip\":{\"id\":\"41414141-4141-4141-4141-"
+        "414141414141\",\"term\":1,"
+        "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"}}]"
+        ",\"lose_"
+        "ms\":740,\"back_ms\":null,\"proven_at\":null}]}]}";
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    json_auto_t *doc = NULL;
+    g_autofree char *text = NULL;
+
+    world_run(w);
+    g_ptr_array_add(all, w->p);
+    doc = status_document(all, w->now_ms + 240);
+    text = json_text(doc);
+    g_assert_cmpstr(text, ==, LEAD);
+}
+
+static void test_status_knows_nothing(void)
+{
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *doc = status_of(w->p, 0);
+    json_t *vm = json_array_get(json_object_get(doc, "vms"), 0);
+    json_t *standby = json_array_get(json_object_get(vm, "standbys"), 0);
+
+    g_assert_cmpstr(json_string_value(json_object_get(doc, "state")), ==, "stopped");
+    g_assert_cmpstr(json_string_value(json_object_get(vm, "guest")), ==, "unknown");
+    g_assert_true(json_is_null(json_object_get(vm, "spool_bytes")));
+    g_assert_true(json_is_null(json_object_get(vm, "lose_ms")));
+    g_assert_true(json_is_null(json_object_get(standby, "lag_ms")));
+    g_assert_true(json_is_null(json_object_get(standby, "tip")));
+}
+
+/* A peer's mistake is an error and changes nothing. */
+static void test_hostile_news(void)
+{
+    static const char *const BAD[] = {
+        "{}",
+        "{\"active\":{}}",
+        "{\"active\":[1]}",
+        "{\"active\":[{}]}",
+        "{\"active\":[{\"vm\":\"x\"}]}",
+        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\"}]}",
+        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
+        "\"eeeeeeee-eeee-"
+        "eeee-eeee-eeeeeeeeeeee\"},\"spool_bytes\":-1}]}",
+        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
+        "\"eeeeeeee-eeee-"
+        "eeee-eeee-eeeeeeeeeeee\"},\"standbys\":[{\"host\":\"beta\",\"state\":\"sleeping\"}]}]}",
+        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
+        "\"eeeeeeee-eeee-"
+        "eeee-eeee-eeeeeeeeeeee\"},\"standbys\":[{\"state\":\"protected\"}]}]}",
+    };
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        json_auto_t *doc = json_parse(BAD[i], strlen(BAD[i]), 4096, NULL);
+        g_autoptr(GError) error = NULL;
+
+        g_assert_nonnull(doc);
+        g_assert_false(
+            world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = doc}, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+        g_assert_cmpint(w->p->state, ==, SCENARIO_RUNNING);
+    }
+    world_expect(w, "");
+}
+
+/* Another reign's word, and a word of who is not active, are not about this protection. */
+static void test_foreign_news(void)
+{
+    g_autoptr(World) w = world_new(1);
+    ProtectionVm *vm = protection_find(w->p, world_vm(1));
+
+    world_run(w);
+    vm->reign.number = 2;
+    {
+        json_auto_t *doc = json_pack("{s:[{s:s, s:o, s:[{s:s, s:s}]}]}", "active", "vm", ID_TEXT(vm->uuid),
+                                     "reign", reign_to_json((Reign){1, world_id(0xee)}), "standbys", "host",
+                                     "beta", "state", "failed");
+
+        g_assert_true(world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = doc}, NULL));
+        vm->reign.number = 1;
+        g_assert_true(world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = doc}, NULL));
+    }
+    g_assert_cmpint(w->p->state, ==, SCENARIO_RUNNING);
+}
+
+/* What is kept and does not fit is refused whole. */
+static void test_corrupt_state(void)
+{
+    static const char *const SPOIL[] = {"format", "goal", "plan", "owed_plan", "networks", "vms"};
+    g_autoptr(World) w = world_new(1);
+
+    for (guint i = 0; i < G_N_ELEMENTS(SPOIL); i++) {
+        json_auto_t *doc = protection_to_json(w->p);
+        g_autoptr(GError) error = NULL;
+
+        json_object_set_new(doc, SPOIL[i], json_pack("[s]", "x"));
+        g_assert_null(protection_from_json(doc, w->scenario, w->roster, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    }
+}
+
+static Input random_input(World *w, guint *ret_vm)
+{
+    static const InputKind KINDS[] = {INPUT_RUN,        INPUT_STOP,      INPUT_PAUSE,      INPUT_CONTINUE,
+                                      INPUT_VERIFIED,   INPUT_LINK_BACK, INPUT_LINK_LOST,  INPUT_ANSWER,
+                                      INPUT_PLAN_BEGUN, INPUT_MOVING,    INPUT_MOVED,      INPUT_STAYED,
+                                      INPUT_BLOCKED,    INPUT_DOWN,      INPUT_PLAN_ENDED, INPUT_TICK};
+    Input in = {.kind = KINDS[g_test_rand_int_range(0, G_N_ELEMENTS(KINDS))]};
+    guint vm = (guint)g_test_rand_int_range(1, 3);
+    const ProtectionVm *known = protection_find(w->p, world_vm(vm));
+
+    in.host = g_test_rand_bit() ? (char *)"alpha" : (char *)"beta";
+    in.vm = world_vm(vm);
+    in.plan = id_is_nil(w->p->plan) ? world_id(0x77) : w->p->plan;
+    in.method = known->asked ? known->asked : "active.stop";
+    if (in.kind == INPUT_ANSWER && known->asked)
+        in.host = known->asked_host;
+    *ret_vm = vm;
+    return in;
+}
+
+/* A plan only says what plans say. */
+static gboolean makes_sense(const World *w, const Input *in)
+{
+    const ProtectionVm *vm = protection_find(w->p, in->vm);
+    gboolean moving = vm->part == PART_MOVING || vm->part == PART_BLOCKED;
+
+    switch (in->kind) {
+    case INPUT_PLAN_BEGUN:
+        return w->p->goal == GOAL_RUNNING && protection_active(w->p) && w->p->state != SCENARIO_SWITCHED;
+    case INPUT_MOVING:
+        return !id_is_nil(w->p->plan) && vm->part == PART_NONE && g_str_equal(vm->active, "alpha");
+    case INPUT_MOVED:
+        return moving && g_str_equal(in->host, "beta");
+    case INPUT_STAYED:
+    case INPUT_DOWN:
+        return vm->part == PART_MOVING;
+    case INPUT_BLOCKED:
+        return moving;
+    case INPUT_PLAN_ENDED:
+        return !moving;
+    default:
+        return TRUE;
+    }
+}
+
+static void random_news(World *w, guint vm)
+{
+    static const char *const WORDS[] = {"unprotected", "synchronizing", "protected", "lagging", "resyncing",
+                                        "paused",      "switching",     "stopped",   "failed"};
+
+    world_news(w, vm, WORDS[g_test_rand_int_range(0, G_N_ELEMENTS(WORDS))], g_test_rand_int_range(-1, 60000),
+               g_test_rand_bit() ? "so" : NULL);
+}
+
+/* Whatever comes in which order: every move has an edge, and what is kept can be read back. */
+static void test_any_order(void)
+{
+    for (guint round = 0; round < 40; round++) {
+        g_autoptr(World) w = world_new(2);
+
+        for (guint i = 0; i < 500; i++) {
+            g_autoptr(GError) found =
+                g_error_new(US_ERROR, g_test_rand_bit() ? US_ERROR_TIMEOUT : US_ERROR_FAILED, "bad");
+            guint vm;
+            Input in = random_input(w, &vm);
+
+            if ((in.kind == INPUT_ANSWER || in.kind == INPUT_VERIFIED) && g_test_rand_int_range(0, 3) == 0)
+                in.failure = found;
+            if (in.kind == INPUT_STAYED || in.kind == INPUT_BLOCKED || in.kind == INPUT_DOWN)
+                in.why = (char *)"so";
+            in.reign = (Reign){2, world_id(0x88)};
+            w->now_ms += g_test_rand_int_range(0, 9000);
+            if (makes_sense(w, &in))
+                world_step(w, in, NULL);
+            random_news(w, vm);
+            world_forget(w);
+        }
+        world_restart(w);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/protection/run", test_run);
+    g_test_add_func("/protection/verification-fails", test_verification_fails);
+    g_test_add_func("/protection/stop-while-verifying", test_stop_while_verifying);
+    g_test_add_func("/protection/link-to-active-lost", test_link_to_active_lost);
+    g_test_add_func("/protection/link-to-standby-lost", test_link_to_standby_lost);
+    g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
+    g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
+    g_test_add_func("/protection/stop", test_stop);
+    g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
+    g_test_add_func("/protection/engine-refuses", test_engine_refuses);
+    g_test_add_func("/protection/resync-and-failure", test_resync_and_failure);
+    g_test_add_func("/protection/restart-while-running", test_restart_while_running);
+    g_test_add_func("/protection/policy-changes", test_policy_changes);
+    g_test_add_func("/protection/plan", test_plan);
+    g_test_add_func("/protection/status", test_status);
+    g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
+    g_test_add_func("/protection/hostile-news", test_hostile_news);
+    g_test_add_func("/protection/foreign-news", test_foreign_news);
+    g_test_add_func("/protection/corrupt-state", test_corrupt_state);
+    g_test_add_func("/protection/any-order", test_any_order);
+    return g_test_run();
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* world - a scenario without a controller: its decisions are narrated, not carried out.
+ *
+ * The trace of what came in and what was decided is the assertion; time is a number. */
+#pragma once
+
+#include "orchestrator/core/protection.h"
+
+typedef struct {
+    Roster *roster;
+    Scenario *scenario;
+    Protection *p;
+    gint64 now_ms;
+    GString *trace;
+    json_t *durable;      /* what the last "keep durably" kept */
+    guint64 sequence[16]; /* of the tips, by VM */
+} World;
+
+/* Scenario "web" of VMs web1 … web@vms, from alpha to beta, stopped, both engines up. */
+World *world_new(guint vms);
+void world_free(World *w);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, world_free)
+
+Id world_vm(guint number); /* 1, 2, … */
+Id world_id(guint8 byte);  /* a UUID of that byte, for plans and reigns */
+
+/* One input at the world's time; what was decided goes to the trace. */
+gboolean world_step(World *w, Input in, GError **error);
+void world_do(World *w, InputKind kind);                       /* it must be possible */
+void world_refused(World *w, InputKind kind, const char *why); /* it must not */
+void world_link(World *w, const char *host, gboolean up);
+/* The engine answers; @code -1: it did it. */
+void world_answer(World *w, const char *host, const char *method, guint vm, int code, const char *why);
+/* alpha says about one VM's copy on beta; lag -1: nothing sealed. */
+void world_news(World *w, guint vm, const char *state, gint64 lag_ms, const char *why);
+
+/* From stopped to every VM protected, without leaving a trace. */
+void world_run(World *w);
+
+/* The controller dies and starts again from what was durable; links are down. */
+void world_restart(World *w);
+
+/* The trace is exactly this; then it is empty. */
+void world_expect(World *w, const char *trace);
+void world_forget(World *w);

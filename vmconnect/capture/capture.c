@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A look is five calls of libvirt. When the connection dies in any of them the
+ * error is UNREACHABLE, and nothing here tries again: the worker does, on a new one. */
+#include "vmconnect/capture/capture.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/capture/capture_internal.h"
+#include "vmconnect/capture/eligible.h"
+#include "vmconnect/hypervisor/job.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* "/" VM "-" job "-nbd" and its end. */
+#define SOCKET_NAME_LEN (1 + ID_TEXT_LEN + 1 + 8 + 4)
+
+static gboolean check_settings(const CaptureSettings *s, GError **error)
+{
+    const gsize room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+    g_assert(s->run_dir && s->nbd_dir && s->scratch_dir);
+    g_assert(g_path_is_absolute(s->run_dir) && g_path_is_absolute(s->scratch_dir));
+    g_assert(g_str_has_prefix(s->nbd_dir, s->run_dir));
+    if (strlen(s->nbd_dir) + SOCKET_NAME_LEN <= room)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "the folder for NBD sockets, %s, has too long a name: at most %zu characters", s->nbd_dir,
+                room - SOCKET_NAME_LEN);
+    return FALSE;
+}
+
+Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings, GError **error)
+{
+    g_autoptr(Capture) c = NULL;
+
+    if (!check_settings(settings, error))
+        return NULL;
+    c = g_new0(Capture, 1);
+    c->conn = conn;
+    c->vm = vm;
+    c->settings = *settings;
+    c->settings.run_dir = g_strdup(settings->run_dir);
+    c->settings.nbd_dir = g_strdup(settings->nbd_dir);
+    c->settings.scratch_dir = g_strdup(settings->scratch_dir);
+    c->disks = g_ptr_array_new();
+    c->domain = vm_lookup(conn, vm, error);
+    return c->domain ? g_steal_pointer(&c) : NULL;
+}
+
+static void forget_look(Capture *c)
+{
+    g_ptr_array_set_size(c->disks, 0);
+    g_clear_pointer(&c->parsed, definition_free);
+    g_clear_pointer(&c->definition, g_free);
+    g_clear_pointer(&c->live, g_free);
+}
+
+void capture_free(Capture *c)
+{
+    if (!c)
+        return;
+    forget_look(c);
+    g_ptr_array_unref(c->disks);
+    if (c->domain)
+        virDomainFree(c->domain);
+    g_free((char *)c->settings.run_dir);
+    g_free((char *)c->settings.nbd_dir);
+    g_free((char *)c->settings.scratch_dir);
+    g_free(c);
+}
+
+static CaptureState state_of(int state, int reason, gboolean active)
+{
+    switch (state) {
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED:
+    case VIR_DOMAIN_PMSUSPENDED:
+        return CAPTURE_RUNNING;
+    case VIR_DOMAIN_PAUSED:
+        return reason == VIR_DOMAIN_PAUSED_IOERROR ? CAPTURE_IO_ERROR : CAPTURE_RUNNING;
+    case VIR_DOMAIN_SHUTOFF:
+        return CAPTURE_OFF;
+    default:
+        /* A crashed guest may be kept for a dump: its QEMU still has the images. */
+        return active ? CAPTURE_ENDING : CAPTURE_OFF;
+    }
+}
+
+gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_executing, GError **error)
+{
+    int state, reason;
+    int active;
+
+    if (virDomainGetState(c->domain, &state, &reason, 0) < 0)
+        return capture_error(error, "cannot ask for the VM's state");
+    active = virDomainIsActive(c->domain);
+    if (active < 0)
+        return capture_error(error, "cannot ask whether the VM runs");
+    *ret_state = state_of(state, reason, active);
+    if (ret_executing)
+        *ret_executing = state == VIR_DOMAIN_RUNNING;
+    return TRUE;
+}
+
+static char *take_xml(Capture *c, guint flags, GError **error)
+{
+    char *xml = virDomainGetXMLDesc(c->domain, flags);
+    char *copy = g_strdup(xml);
+
+    if (!xml)
+        capture_error(error, "cannot read the VM's definition");
+    free(xml);
+    return copy;
+}
+
+static gboolean take_definitions(Capture *c, GError **error)
+{
+    c->definition = take_xml(c, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error);
+    if (!c->definition)
+        return FALSE;
+    c->live = c->state == CAPTURE_OFF ? g_strdup(c->definition) : take_xml(c, 0, error);
+    if (!c->live)
+        return FALSE;
+    c->parsed = definition_parse(c->live, strlen(c->live), error);
+    return c->parsed != NULL;
+}
+
+/* 0 stays for an image that libvirt cannot read: the cut will say what is wrong with it. */
+static gboolean take_size(Capture *c, Disk *disk, GError **error)
+{
+    virDomainBlockInfo info;
+
+    if (virDomainGetBlockInfo(c->domain, disk->target, &info, 0) == 0) {
+        disk->size_bytes = info.capacity;
+        return TRUE;
+    }
+    if (virConnectIsAlive(c->conn) == 1)
+        return TRUE;
+    return capture_error(error, "cannot ask for a disk's size");
+}
+
+static gboolean take_disks(Capture *c, GError **error)
+{
+    for (guint i = 0; i < c->parsed->disks->len; i++) {
+        Disk *disk = c->parsed->disks->pdata[i];
+
+        if (!disk_is_data(disk))
+            continue;
+        if (!take_size(c, disk, error))
+            return FALSE;
+        g_ptr_array_add(c->disks, disk);
+    }
+    return TRUE;
+}
+
+gboolean capture_look(Capture *c, GError **error)
+{
+    /* Anew each time: the VM may have been undefined, or renamed. */
+    virDomainPtr domain = vm_lookup(c->conn, c->vm, error);
+
+    if (!domain)
+        return FALSE;
+    virDomainFree(c->domain);
+    c->domain = domain;
+    forget_look(c);
+    return capture_state_now(c, &c->state, &c->executing, error) && take_definitions(c, error) &&
+           take_disks(c, error);
+}
+
+CaptureState capture_state(const Capture *c)
+{
+    return c->state;
+}
+
+const char *capture_name(const Capture *c)
+{
+    return virDomainGetName(c->domain);
+}
+
+const char *capture_definition(const Capture *c)
+{
+    return c->definition;
+}
+
+const GPtrArray *capture_disks(const Capture *c)
+{
+    return c->disks;
+}
+
+void capture_set_freeze(Capture *c, gboolean freeze)
+{
+    c->freeze = freeze;
+}
+
+const Disk *capture_find_disk(const Capture *c, const char *target)
+{
+    for (guint i = 0; i < c->disks->len; i++) {
+        const Disk *disk = c->disks->pdata[i];
+
+        if (g_strcmp0(disk->target, target) == 0)
+            return disk;
+    }
+    return NULL;
+}
+
+const char **capture_targets(const Capture *c)
+{
+    const char **targets = g_new0(const char *, c->disks->len + 1);
+
+    for (guint i = 0; i < c->disks->len; i++)
+        targets[i] = ((const Disk *)c->disks->pdata[i])->target;
+    return targets;
+}
+
+/* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */
+static Qcow2Facts *read_header(const Capture *c, const Disk *disk, GPtrArray *problems)
+{
+    g_autoptr(GError) error = NULL;
+    Qcow2Facts *facts = qcow2_read(disk->source, "qcow2", CAPTURE_IMAGE_MS, c->settings.cancel_fd, &error);
+
+    if (!facts)
+        g_ptr_array_add(problems, g_strdup_printf("disk %s of '%s': its image cannot be read: %s",
+                                                  disk->target, capture_name(c), error->message));
+    return facts;
+}
+
+static void disk_problems(const Capture *c, const Disk *disk, GPtrArray *problems, GPtrArray *remarks)
+{
+    g_autoptr(Qcow2Facts) facts = NULL;
+    char *problem;
+
+    if (!disk_problem(disk)) {
+        facts = read_header(c, disk, problems);
+        if (!facts)
+            return;
+    }
+    problem = eligible_disk_problem(disk, facts, capture_name(c), remarks);
+    if (problem)
+        g_ptr_array_add(problems, problem);
+}
+
+GPtrArray *capture_problems(Capture *c, GPtrArray **ret_remarks)
+{
+    GPtrArray *problems = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) remarks = g_ptr_array_new_with_free_func(g_free);
+    char *problem = eligible_set_problem(c->parsed->disks, capture_name(c));
+
+    if (problem)
+        g_ptr_array_add(problems, problem);
+    for (guint i = 0; i < c->disks->len; i++)
+        disk_problems(c, c->disks->pdata[i], problems, remarks);
+    if (ret_remarks)
+        *ret_remarks = g_steal_pointer(&remarks);
+    return problems;
+}
+
+char *capture_job_file(const Capture *c, const char *folder, const char *job, const char *rest)
+{
+    return g_strdup_printf("%s/%s-%s-%s", folder, ID_TEXT(c->vm), job, rest);
+}
+
+static void remove_prefixed(const char *folder, const char *prefix)
+{
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+
+        if (g_str_has_prefix(name, prefix))
+            g_unlink(path);
+    }
+}
+
+void capture_remove_leftovers(const Capture *c)
+{
+    g_autofree char *prefix = g_strconcat(ID_TEXT(c->vm), "-", NULL);
+
+    remove_prefixed(c->settings.nbd_dir, prefix);
+    remove_prefixed(c->settings.scratch_dir, prefix);
+}
+
+static gboolean say_stuck(const Capture *c, GError **error)
+{
+    g_set_error(
+        error, US_ERROR, US_ERROR_STUCK,
+        "libvirt lost a backup job of '%s' when libvirtd died, and refuses every other: nothing can be "
+        "replicated; shut the VM down and start it again, or end the job in libvirt's status file",
+        capture_name(c));
+    return FALSE;
+}
+
+gboolean capture_expect_no_job(Capture *c, GError **error)
+{
+    g_autoptr(Job) job = job_probe(c->domain, c->settings.run_dir, error);
+
+    if (!job)
+        return FALSE;
+    switch (job->kind) {
+    case JOB_NONE:
+        return TRUE;
+    case JOB_OURS:
+        return job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, error);
+    case JOB_STUCK:
+        return say_stuck(c, error);
+    case JOB_FOREIGN:
+        break;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_BUSY,
+                "not cutting '%s': %s%s is under way; it goes on when that has ended", capture_name(c),
+                job->socket ? "a backup of another tool on " : "a save, snapshot or migration",
+                job->socket ? job->socket : "");
+    return FALSE;
+}
+
+gboolean capture_recover(Capture *c, GError **error)
+{
+    g_autoptr(Job) job = job_probe(c->domain, c->settings.run_dir, error);
+
+    if (!job)
+        return FALSE;
+    if (job->kind == JOB_STUCK)
+        return say_stuck(c, error);
+    if (job->kind == JOB_OURS && !job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, error))
+        return FALSE;
+    /* Whatever else runs, it is not ours: no file of ours is in use. */
+    capture_remove_leftovers(c);
+    return TRUE;
+}
+
+static UsError code_of_last_error(void)
+{
+    switch (virGetLastErrorCode()) {
+    case VIR_ERR_CHECKPOINT_INCONSISTENT:
+        return US_ERROR_TRACKING_LOST;
+    case VIR_ERR_NO_DOMAIN_CHECKPOINT:
+        return US_ERROR_NOT_FOUND;
+    default:
+        return US_ERROR_FAILED;
+    }
+}
+
+gboolean capture_error(GError **error, const char *what)
+{
+    UsError code = code_of_last_error();
+
+    if (code == US_ERROR_FAILED)
+        return virt_error(error, "%s", what);
+    g_set_error(error, US_ERROR, code, "%s: %s", what, virGetLastErrorMessage());
+    return FALSE;
+}

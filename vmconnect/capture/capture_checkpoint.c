@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints of one VM.
+ *
+ * libvirt keeps the list, QEMU the bitmaps: in its memory while the VM runs, in
+ * the images when it was shut down cleanly. While the VM is off libvirt makes
+ * and deletes none (it needs a QEMU for the bitmaps), but takes our word for
+ * one (REDEFINE) and forgets one (METADATA_ONLY); the bitmaps are then ours to
+ * put in and take out with qemu-img. */
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/capture/backup_xml.h"
+#include "vmconnect/capture/capture_internal.h"
+#include "vmconnect/capture/chain.h"
+#include "vmconnect/image/qcow2.h"
+
+#include <string.h>
+
+static void checkpoint_free(virDomainCheckpointPtr checkpoint)
+{
+    virDomainCheckpointFree(checkpoint);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomainCheckpoint, checkpoint_free)
+
+/* Names of all checkpoints, everybody's, parents before children. */
+static GPtrArray *list_names(Capture *c, GError **error)
+{
+    GPtrArray *names;
+    virDomainCheckpointPtr *list = NULL;
+    int n = virDomainListAllCheckpoints(c->domain, &list, VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL);
+
+    if (n < 0) {
+        capture_error(error, "cannot list checkpoints");
+        return NULL;
+    }
+    names = g_ptr_array_new_with_free_func(g_free);
+    for (int i = 0; i < n; i++) {
+        g_ptr_array_add(names, g_strdup(virDomainCheckpointGetName(list[i])));
+        virDomainCheckpointFree(list[i]);
+    }
+    free(list);
+    return names;
+}
+
+GArray *capture_checkpoints(Capture *c, GError **error)
+{
+    g_autoptr(GPtrArray) names = list_names(c, error);
+    GArray *ids;
+
+    if (!names)
+        return NULL;
+    ids = g_array_new(FALSE, FALSE, sizeof(Id));
+    for (guint i = 0; i < names->len; i++) {
+        Id id;
+
+        if (checkpoint_name_parse(names->pdata[i], &id))
+            g_array_append_val(ids, id);
+    }
+    return ids;
+}
+
+static virDomainCheckpointPtr look_up(Capture *c, Id id, GError **error)
+{
+    virDomainCheckpointPtr checkpoint = virDomainCheckpointLookupByName(c->domain, CHECKPOINT_NAME(id), 0);
+
+    if (!checkpoint)
+        capture_error(error, "checkpoint");
+    return checkpoint;
+}
+
+static char *print(Capture *c, Id id, guint flags, GError **error)
+{
+    g_autoptr(virDomainCheckpoint) checkpoint = look_up(c, id, error);
+    char *xml, *copy;
+
+    if (!checkpoint)
+        return NULL;
+    xml = virDomainCheckpointGetXMLDesc(checkpoint, flags);
+    if (!xml)
+        capture_error(error, "checkpoint");
+    copy = g_strdup(xml);
+    free(xml);
+    return copy;
+}
+
+char *capture_checkpoint_xml(Capture *c, Id id, GError **error)
+{
+    return print(c, id, 0, error);
+}
+
+static guint64 size_of(const GPtrArray *disks, const char *target)
+{
+    for (guint i = 0; i < disks->len; i++) {
+        const CheckpointDisk *disk = disks->pdata[i];
+
+        if (disk->tracked && strcmp(disk->target, target) == 0)
+            return disk->size_bytes;
+    }
+    return G_MAXUINT64;
+}
+
+gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
+{
+    g_autofree char *xml = NULL;
+    g_autoptr(GPtrArray) disks = NULL;
+
+    if (c->state == CAPTURE_OFF || c->state == CAPTURE_ENDING) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "'%s' does not run: what changed is known from its images", capture_name(c));
+        return FALSE;
+    }
+    xml = print(c, since, VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN, error);
+    disks = xml ? checkpoint_xml_disks(xml, error) : NULL;
+    if (!disks)
+        return FALSE;
+    for (guint i = 0; i < c->disks->len; i++)
+        ret_bytes[i] = size_of(disks, ((const Disk *)c->disks->pdata[i])->target);
+    return TRUE;
+}
+
+/* --- images of a VM that is off --- */
+
+static GPtrArray *layers_of(Capture *c, const char *target, GError **error)
+{
+    return chain_of_disk(c->definition, target, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
+}
+
+GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, const char *bitmap,
+                                 GError **error)
+{
+    g_autoptr(GPtrArray) with = g_ptr_array_new();
+
+    for (guint i = 0; i < layers->len; i++) {
+        ChainLayer *layer = layers->pdata[i];
+        g_autoptr(Qcow2Facts) facts = NULL;
+        const Qcow2Bitmap *b;
+
+        if (strcmp(layer->format, "qcow2") != 0)
+            break;
+        facts = qcow2_read(layer->path, layer->format, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
+        if (!facts)
+            return NULL;
+        b = qcow2_facts_bitmap(facts, bitmap);
+        if (!b && i > 0)
+            break;
+        if (!b || b->in_use || (i == 0 && !b->enabled)) {
+            g_set_error(
+                error, US_ERROR, US_ERROR_TRACKING_LOST,
+                "the record of changes in %s is %s: what changed is not known and everything is sent again",
+                layer->path, b ? "broken, since its QEMU did not end cleanly" : "not there");
+            return NULL;
+        }
+        g_ptr_array_add(with, layer);
+    }
+    return g_steal_pointer(&with);
+}
+
+static gboolean check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error)
+{
+    for (guint i = 0; i < n; i++) {
+        g_autoptr(GPtrArray) layers = layers_of(c, targets[i], error);
+        g_autoptr(GPtrArray) with = NULL;
+
+        with = layers ? capture_bitmap_layers(c, layers, CHECKPOINT_NAME(id), error) : NULL;
+        if (!with)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* Take bitmaps whose names begin with @prefix out of every image of one disk. */
+static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const char *prefix, GError **error)
+{
+    g_autoptr(Qcow2Facts) facts = NULL;
+
+    if (strcmp(layer->format, "qcow2") != 0)
+        return TRUE;
+    facts = qcow2_read(layer->path, layer->format, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
+    if (!facts)
+        return FALSE;
+    for (guint i = 0; i < facts->bitmaps->len; i++) {
+        const Qcow2Bitmap *bitmap = facts->bitmaps->pdata[i];
+        Id id;
+
+        if (g_str_has_prefix(bitmap->name, prefix) && checkpoint_name_parse(bitmap->name, &id) &&
+            !qcow2_remove_bitmap(layer->path, bitmap->name, CAPTURE_IMAGE_MS, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean remove_bitmaps(Capture *c, const char *prefix, GError **error)
+{
+    for (guint i = 0; i < c->disks->len; i++) {
+        const Disk *disk = c->disks->pdata[i];
+        g_autoptr(GPtrArray) layers = layers_of(c, disk->target, error);
+
+        if (!layers)
+            return FALSE;
+        for (guint j = 0; j < layers->len; j++)
+            if (!remove_from_layer(c, layers->pdata[j], prefix, error))
+                return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean add_bitmaps(Capture *c, Id id, GError **error)
+{
+    for (guint i = 0; i < c->disks->len; i++) {
+        const Disk *disk = c->disks->pdata[i];
+
+        if (!qcow2_add_bitmap(disk->source, CHECKPOINT_NAME(id), CAPTURE_IMAGE_MS, error)) {
+            g_prefix_error(error, "disk %s: ", disk->target);
+            return FALSE;
+        }
+        stop_at("checkpoint.bitmap_added");
+    }
+    return TRUE;
+}
+
+/* --- making and announcing --- */
+
+/* The VM may have been started since the look: libvirt then sees to the bitmaps itself. */
+static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n, GError **error)
+{
+    g_autoptr(GPtrArray) names = list_names(c, error);
+    g_autofree char *xml = NULL;
+    g_autoptr(virDomainCheckpoint) checkpoint = NULL;
+    guint flags = VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE;
+    CaptureState now;
+
+    if (!names || !capture_state_now(c, &now, NULL, error))
+        return FALSE;
+    if (now != CAPTURE_OFF)
+        flags |= VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE;
+    else if (!check_bitmaps(c, id, targets, n, error))
+        return FALSE;
+    xml = checkpoint_redefine_xml(id, names->len ? names->pdata[names->len - 1] : NULL,
+                                  g_get_real_time() / G_USEC_PER_SEC, targets, n, c->definition);
+    checkpoint = virDomainCheckpointCreateXML(c->domain, xml, flags);
+    return checkpoint || capture_error(error, "cannot announce a checkpoint again");
+}
+
+static gboolean create_off(Capture *c, Id id, GError **error)
+{
+    g_autofree const char **targets = capture_targets(c);
+
+    if (add_bitmaps(c, id, error) && redefine(c, id, targets, c->disks->len, error))
+        return TRUE;
+    /* Half of it would be a record of changes that nobody reads; a crash here leaves that, too,
+     * and capture_delete_checkpoint() of this id or capture_delete_all() takes it away. */
+    remove_bitmaps(c, CHECKPOINT_NAME(id), NULL);
+    return FALSE;
+}
+
+static gboolean create_running(Capture *c, Id id, GError **error)
+{
+    g_autofree const char **targets = capture_targets(c);
+    g_autofree char *xml = checkpoint_xml(id, targets, c->disks->len);
+    g_autoptr(virDomainCheckpoint) checkpoint = NULL;
+
+    if (!capture_expect_no_job(c, error))
+        return FALSE;
+    checkpoint = virDomainCheckpointCreateXML(c->domain, xml, 0);
+    return checkpoint || capture_error(error, "cannot begin to track changes");
+}
+
+static gboolean exists(Capture *c, Id id, gboolean *ret_exists, GError **error)
+{
+    g_autoptr(GArray) ids = capture_checkpoints(c, error);
+
+    if (!ids)
+        return FALSE;
+    *ret_exists = FALSE;
+    for (guint i = 0; i < ids->len; i++)
+        *ret_exists |= id_equal(g_array_index(ids, Id, i), id);
+    return TRUE;
+}
+
+gboolean capture_create_checkpoint(Capture *c, Id id, GError **error)
+{
+    gboolean there;
+
+    if (!exists(c, id, &there, error))
+        return FALSE;
+    if (there || c->disks->len == 0 || c->state == CAPTURE_ENDING) {
+        g_set_error(error, US_ERROR, there ? US_ERROR_EXISTS : US_ERROR_REFUSED, "'%s' %s", capture_name(c),
+                    there               ? "has this checkpoint already"
+                    : c->disks->len > 0 ? "is shutting down"
+                                        : "has no disk that could be tracked");
+        return FALSE;
+    }
+    return c->state == CAPTURE_OFF ? create_off(c, id, error) : create_running(c, id, error);
+}
+
+/* Of the tracked disks in @xml those that the VM still has; borrowed from @disks. */
+static GPtrArray *present_targets(const Capture *c, const GPtrArray *disks)
+{
+    GPtrArray *targets = g_ptr_array_new();
+
+    for (guint i = 0; i < disks->len; i++) {
+        const CheckpointDisk *disk = disks->pdata[i];
+
+        if (disk->tracked && capture_find_disk(c, disk->target))
+            g_ptr_array_add(targets, disk->target);
+    }
+    return targets;
+}
+
+gboolean capture_redefine(Capture *c, const char *xml, GError **error)
+{
+    g_autoptr(GPtrArray) disks = checkpoint_xml_disks(xml, error);
+    g_autoptr(GPtrArray) targets = NULL;
+    Id id;
+
+    if (!disks || !checkpoint_xml_id(xml, &id, error))
+        return FALSE;
+    targets = present_targets(c, disks);
+    if (targets->len == 0) {
+        g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
+                    "'%s' has none of the disks of this checkpoint any more", capture_name(c));
+        return FALSE;
+    }
+    return redefine(c, id, (const char *const *)targets->pdata, targets->len, error);
+}
+
+/* --- forgetting --- */
+
+/* Broken bitmaps make libvirt refuse; then it is its list that must forget. What means
+ * "not now" must not be taken for that: a checkpoint forgotten alone leaves bitmaps that go on recording. */
+static gboolean delete_running(virDomainCheckpointPtr checkpoint, GError **error)
+{
+    int code;
+
+    if (virDomainCheckpointDelete(checkpoint, 0) == 0)
+        return TRUE;
+    code = virGetLastErrorCode();
+    if (code == VIR_ERR_NO_DOMAIN_CHECKPOINT)
+        return TRUE;
+    if (code != VIR_ERR_CHECKPOINT_INCONSISTENT)
+        return capture_error(error, "cannot delete a checkpoint");
+    return virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
+           capture_error(error, "cannot forget a broken checkpoint");
+}
+
+static gboolean delete_metadata(virDomainCheckpointPtr checkpoint, GError **error)
+{
+    return virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
+           capture_error(error, "cannot forget a checkpoint");
+}
+
+gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error)
+{
+    g_autoptr(GError) lookup = NULL;
+    g_autoptr(virDomainCheckpoint) checkpoint = NULL;
+
+    /* Bitmaps first: a checkpoint without them is seen to be broken, they without it are seen by nobody. */
+    if (c->state == CAPTURE_OFF && !remove_bitmaps(c, CHECKPOINT_NAME(id), error))
+        return FALSE;
+    checkpoint = look_up(c, id, &lookup);
+    if (!checkpoint) {
+        if (g_error_matches(lookup, US_ERROR, US_ERROR_NOT_FOUND))
+            return TRUE;
+        g_propagate_error(error, g_steal_pointer(&lookup));
+        return FALSE;
+    }
+    return c->state == CAPTURE_OFF ? delete_metadata(checkpoint, error) : delete_running(checkpoint, error);
+}
+
+gboolean capture_delete_all(Capture *c, GError **error)
+{
+    g_autoptr(GArray) ids = capture_checkpoints(c, error);
+
+    if (!ids)
+        return FALSE;
+    for (guint i = 0; i < ids->len; i++)
+        if (!capture_delete_checkpoint(c, g_array_index(ids, Id, i), error))
+            return FALSE;
+    return c->state != CAPTURE_OFF || remove_bitmaps(c, CHECKPOINT_PREFIX, error);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* capture_internal - what the files of this folder know of a Capture. */
+#pragma once
+
+#include "vmconnect/capture/capture.h"
+
+/* qemu-img on a file system that hangs is given up after this. */
+#define CAPTURE_IMAGE_MS 10000
+/* A job of ours that does not go away after this is the rescuer's. */
+#define CAPTURE_JOB_END_MS 10000
+
+struct Capture {
+    virConnectPtr conn;
+    virDomainPtr domain;
+    Id vm;
+    CaptureSettings settings; /* strings are ours */
+    gboolean freeze;
+
+    /* Of the newest look. */
+    CaptureState state;
+    gboolean executing; /* not even paused */
+    char *definition;
+    char *live; /* the running VM's XML; the definition when it is off */
+    Definition *parsed;
+    GPtrArray *disks; /* borrowed from parsed */
+};
+
+/* What libvirt says now; does not change what was looked at. @ret_executing may be NULL. */
+gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_executing, GError **error);
+
+/* No job is on the VM, so that the next call does not wait for one. A leftover
+ * of ours is ended; BUSY names another's; STUCK. */
+gboolean capture_expect_no_job(Capture *c, GError **error);
+
+/* Set @error from libvirt's last error, with our two codes where they fit; always FALSE. */
+gboolean capture_error(GError **error, const char *what);
+
+/* Targets of the replicated disks; borrowed strings, the caller g_free()s the array. */
+const char **capture_targets(const Capture *c);
+const Disk *capture_find_disk(const Capture *c, const char *target);
+
+/* Files of a job are called by VM and job: FOLDER/VM-JOB-REST. The caller frees. */
+char *capture_job_file(const Capture *c, const char *folder, const char *job, const char *rest);
+void capture_remove_leftovers(const Capture *c);
+
+/* Names of the bitmaps of @id in the images of @target, topmost first (of
+ * ChainLayer *, borrowed from @layers): an external snapshot continues a bitmap
+ * in the new image, so what changed is the union. TRACKING_LOST unless the top
+ * has it and each is whole. */
+GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, const char *bitmap,
+                                 GError **error);

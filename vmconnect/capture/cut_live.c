@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A cut of a running VM: look that nobody's job is there (BackupBegin would
+ * wait 30 s for it), tell the rescuer, freeze if asked to, begin, thaw.
+ *
+ * Begin can fail at three places: refused by libvirt (nothing began); the
+ * connection died (a job may be there: the next capture_recover() or the
+ * rescuer ends it); the guest shut down under it (libvirt then says so 30 s
+ * late, unless its end is settled). Names of sockets and scratch files are
+ * never used twice, so that no leftover stands in the way of a later job. */
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/capture/backup_xml.h"
+#include "vmconnect/capture/cut_internal.h"
+#include "vmconnect/hypervisor/agent.h"
+#include "vmconnect/hypervisor/job.h"
+#include "vmconnect/hypervisor/shutdown.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+/* A guest that shut down under our job: how long its QEMU may take to end. */
+#define SETTLE_MS 30000
+/* Less free scratch than this is as good as none. */
+#define SCRATCH_LEAST_BYTES (4 << 20)
+
+static void name_files(Cut *cut)
+{
+    Capture *c = cut->capture;
+    char job[ID_TEXT_LEN + 1];
+
+    id_format(id_random(), job)[8] = '\0';
+    cut->socket = capture_job_file(c, c->settings.nbd_dir, job, "nbd");
+    for (guint i = 0; i < cut->sources->len; i++) {
+        CutSource *source = cut->sources->pdata[i];
+
+        source->scratch = capture_job_file(c, c->settings.scratch_dir, job, source->told.target);
+    }
+}
+
+static char *build_backup_xml(const Cut *cut)
+{
+    g_autofree BackupXmlDisk *disks = g_new0(BackupXmlDisk, cut->sources->len);
+
+    for (guint i = 0; i < cut->sources->len; i++) {
+        const CutSource *source = cut->sources->pdata[i];
+
+        disks[i] = (BackupXmlDisk){
+            .target = source->told.target, .scratch = source->scratch, .since = source->since};
+    }
+    return backup_xml(cut->socket, disks, cut->sources->len);
+}
+
+static char *build_checkpoint_xml(const Cut *cut, Id checkpoint)
+{
+    g_autofree const char **targets = capture_targets(cut->capture);
+
+    return id_is_nil(checkpoint) ? NULL : checkpoint_xml(checkpoint, targets, cut->capture->disks->len);
+}
+
+static void expect_bitmaps(Cut *cut)
+{
+    for (guint i = 0; i < cut->sources->len; i++) {
+        CutSource *source = cut->sources->pdata[i];
+        g_autofree char *bitmap = g_strconcat(BACKUP_BITMAP_PREFIX, source->told.target, NULL);
+
+        if (!source->told.whole)
+            cut_add_bitmap(source, source->told.target, bitmap);
+    }
+}
+
+static void watch(const Cut *cut)
+{
+    const Capture *c = cut->capture;
+    gint64 now_ms = clock_steady_ms();
+    g_autofree const char **scratch = g_new0(const char *, cut->sources->len + 1);
+    const RescuerWatch w = {.vm = c->vm,
+                            .scratch = scratch,
+                            .scratch_limit_bytes = c->settings.scratch_bytes / 4,
+                            .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
+                            .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
+                            .was_running = c->executing};
+
+    for (guint i = 0; i < cut->sources->len; i++)
+        scratch[i] = ((CutSource *)cut->sources->pdata[i])->scratch;
+    if (c->settings.rescuer)
+        rescuer_watch(c->settings.rescuer, &w);
+}
+
+static void unwatch(const Cut *cut)
+{
+    if (cut->capture->settings.rescuer)
+        rescuer_unwatch(cut->capture->settings.rescuer, cut->capture->vm);
+}
+
+/* A guest without an agent is an ordinary guest: its cut is crash-consistent. */
+static gboolean freeze(Capture *c)
+{
+    return c->freeze && agent_freeze(c->domain, c->settings.run_dir, NULL, NULL);
+}
+
+/* Also when the freeze failed: a late agent may have frozen after all. A thaw that fails
+ * leaves its mark, and the rescuer goes on trying. */
+static void thaw(Capture *c)
+{
+    if (c->freeze)
+        agent_thaw(c->domain, c->settings.run_dir, NULL);
+}
+
+/* Whoever works on a disk makes libvirt refuse a backup of it. */
+static const char *busy_disk(const Cut *cut)
+{
+    for (guint i = 0; i < cut->sources->len; i++) {
+        const CutSource *source = cut->sources->pdata[i];
+        virDomainBlockJobInfo info;
+
+        if (virDomainGetBlockJobInfo(cut->capture->domain, source->told.target, &info, 0) == 1)
+            return source->told.target;
+    }
+    return NULL;
+}
+
+static gboolean scratch_is_full(const Cut *cut)
+{
+    struct statvfs fs;
+
+    return statvfs(cut->capture->settings.scratch_dir, &fs) == 0 &&
+           (guint64)fs.f_bavail * fs.f_frsize < SCRATCH_LEAST_BYTES;
+}
+
+/* Name the cause where libvirt's own words do not. Always FALSE. */
+static gboolean explain(const Cut *cut, GError **error)
+{
+    g_autoptr(GError) said = NULL;
+    const char *disk;
+
+    capture_error(&said, "cannot begin a backup job");
+    disk = said->code == US_ERROR_UNREACHABLE ? NULL : busy_disk(cut);
+    if (disk)
+        g_set_error(
+            error, US_ERROR, US_ERROR_BUSY,
+            "not cutting '%s': a block job (commit, copy or pull) of its user runs on disk %s; replication "
+            "goes on when it has ended",
+            capture_name(cut->capture), disk);
+    else if (scratch_is_full(cut))
+        g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
+                    "not cutting '%s': %s is full; free some space there (%s)", capture_name(cut->capture),
+                    cut->capture->settings.scratch_dir, said->message);
+    else
+        g_propagate_error(error, g_steal_pointer(&said));
+    return FALSE;
+}
+
+static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
+{
+    Capture *c = cut->capture;
+    g_autofree char *backup = build_backup_xml(cut);
+    g_autofree char *with = build_checkpoint_xml(cut, checkpoint);
+    gboolean frozen;
+    int rc;
+
+    watch(cut);
+    cut->job = TRUE;
+    cut->asked_at_wall_ms = clock_wall_ms();
+    cut->asked_at_ms = clock_steady_ms();
+    frozen = freeze(c);
+    stop_at("cut.before_begin");
+    rc = virDomainBackupBegin(c->domain, backup, with, 0);
+    stop_at("cut.after_begin");
+    /* Later than that the rescuer may have thawed before the instant. */
+    cut->frozen = frozen && clock_steady_ms() - cut->asked_at_ms < AGENT_FREEZE_MAX_MS;
+    /* The thaw is a libvirt call, too, and would take the last error with it. */
+    if (rc < 0)
+        explain(cut, error);
+    thaw(c);
+    return rc == 0;
+}
+
+gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
+{
+    if (!capture_expect_no_job(cut->capture, error))
+        return FALSE;
+    name_files(cut);
+    expect_bitmaps(cut);
+    return begin_job(cut, checkpoint, error);
+}
+
+static gboolean guest_has_shut_down(const Cut *cut)
+{
+    int state, reason;
+
+    return virDomainGetState(cut->capture->domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_SHUTDOWN;
+}
+
+static gboolean end_job(const Cut *cut, GError **error)
+{
+    Capture *c = cut->capture;
+    g_autoptr(GError) e = NULL;
+
+    if (guest_has_shut_down(cut))
+        return shutdown_settle(c->conn, c->vm, c->settings.run_dir, SETTLE_MS, error);
+    if (job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, &e))
+        return TRUE;
+    /* Another tool was quick to begin its own: ours is gone. */
+    if (g_error_matches(e, US_ERROR, US_ERROR_REFUSED))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&e));
+    return FALSE;
+}
+
+gboolean cut_live_end(Cut *cut, GError **error)
+{
+    stop_at("cut.before_end");
+    if (!end_job(cut, error))
+        return FALSE; /* the rescuer's watch stays: it ends what we could not */
+    unwatch(cut);
+    /* libvirt removes both; after a death of libvirtd nobody does. */
+    g_unlink(cut->socket);
+    for (guint i = 0; i < cut->sources->len; i++)
+        g_unlink(((CutSource *)cut->sources->pdata[i])->scratch);
+    return TRUE;
+}
+
+gboolean cut_live_still_valid(Cut *cut, GError **error)
+{
+    g_autoptr(Job) job = job_probe(cut->capture->domain, cut->capture->settings.run_dir, error);
+
+    if (!job)
+        return FALSE;
+    if (job->kind == JOB_OURS && g_strcmp0(job->socket, cut->socket) == 0)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the backup job of '%s' was ended under the cut",
+                capture_name(cut->capture));
+    return FALSE;
+}
