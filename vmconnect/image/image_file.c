@@ -14,10 +14,10 @@ json_t *image_file_options(const char *path, gboolean read_only, gboolean force_
                      "read-only", read_only, "force-share", force_share, "discard", "unmap");
 }
 
-char *image_file_argument(const char *path, const char *format, GError **error)
+char *image_file_argument(const char *path, const char *format, gboolean share, GError **error)
 {
-    json_auto_t *doc =
-        json_pack("{s:s, s:o}", "driver", format, "file", image_file_options(path, FALSE, FALSE));
+    json_auto_t *doc = json_pack("{s:s, s:b, s:b, s:o}", "driver", format, "read-only", share, "force-share",
+                                 share, "file", image_file_options(path, share, share));
     g_autofree char *text = NULL;
 
     if (!doc) {

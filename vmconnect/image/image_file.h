@@ -11,5 +11,5 @@
 json_t *image_file_options(const char *path, gboolean read_only, gboolean force_share);
 
 /* The same, with a format on top and nothing behind, as one argument of qemu-img
- * ("json:{…}"). NULL with @error UNSUPPORTED if the name is not UTF-8. The caller frees. */
-char *image_file_argument(const char *path, const char *format, GError **error);
+ * ("json:{…}"); with @share read-only and without locks. NULL with @error UNSUPPORTED if the name is not UTF-8. The caller frees. */
+char *image_file_argument(const char *path, const char *format, gboolean share, GError **error);

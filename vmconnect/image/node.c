@@ -14,6 +14,7 @@
 #define L2_CACHE_BYTES (1024 * 1024)
 #define L2_CACHE_ENTRY_BYTES 4096
 #define REFCOUNT_CACHE_BYTES (256 * 1024)
+#define CACHE_CLEAN_S 60 /* what a quiet chain has cached goes back after so long */
 #define CLUSTER_BYTES 65536
 
 /* QEMU allows letters, digits, '-', '.' and '_', a letter first, 31 characters in all. */
@@ -34,6 +35,7 @@ static void add_qcow2_options(json_t *options, const NodeSpec *spec)
     json_object_set_new(options, "l2-cache-size", json_integer(L2_CACHE_BYTES));
     json_object_set_new(options, "l2-cache-entry-size", json_integer(L2_CACHE_ENTRY_BYTES));
     json_object_set_new(options, "refcount-cache-size", json_integer(REFCOUNT_CACHE_BYTES));
+    json_object_set_new(options, "cache-clean-interval", json_integer(CACHE_CLEAN_S));
 }
 
 static json_t *node_options(const NodeSpec *spec, const char *name)

@@ -161,7 +161,7 @@ static gboolean qemu_img(const char *const *argv, const char *path, int timeout_
 
 Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int cancel_fd, GError **error)
 {
-    g_autofree char *image = image_file_argument(path, format, error);
+    g_autofree char *image = image_file_argument(path, format, TRUE, error);
     const char *argv[] = {"qemu-img", "info", "--output=json", "--force-share", image, NULL};
     g_autofree char *output = NULL;
 
@@ -183,7 +183,7 @@ gboolean qcow2_set_backing(const char *path, const char *backing_name, int timeo
 
 gboolean qcow2_add_bitmap(const char *path, const char *name, int timeout_ms, GError **error)
 {
-    g_autofree char *image = image_file_argument(path, "qcow2", error);
+    g_autofree char *image = image_file_argument(path, "qcow2", FALSE, error);
     const char *argv[] = {"qemu-img", "bitmap", "--add", "-g", GRANULARITY, "--", image, name, NULL};
 
     return image && qemu_img(argv, path, timeout_ms, -1, NULL, error);
@@ -191,7 +191,7 @@ gboolean qcow2_add_bitmap(const char *path, const char *name, int timeout_ms, GE
 
 gboolean qcow2_remove_bitmap(const char *path, const char *name, int timeout_ms, GError **error)
 {
-    g_autofree char *image = image_file_argument(path, "qcow2", error);
+    g_autofree char *image = image_file_argument(path, "qcow2", FALSE, error);
     const char *argv[] = {"qemu-img", "bitmap", "--remove", "--", image, name, NULL};
 
     return image && qemu_img(argv, path, timeout_ms, -1, NULL, error);
