@@ -286,7 +286,8 @@ static gboolean say_stuck(const Capture *c, GError **error)
     g_set_error(
         error, US_ERROR, US_ERROR_STUCK,
         "libvirt lost a backup job of '%s' when libvirtd died, and refuses every other: nothing can be "
-        "replicated; shut the VM down and start it again, or end the job in libvirt's status file",
+        "replicated; shut the VM down, restart libvirtd and start the VM (or, while it runs: stop libvirtd, "
+        "set async='none' in the VM's file in /run/libvirt/qemu, start libvirtd)",
         capture_name(c));
     return FALSE;
 }

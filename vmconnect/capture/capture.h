@@ -35,9 +35,9 @@ typedef struct {
 
 typedef enum {
     CAPTURE_OFF,
-    CAPTURE_RUNNING,         /* also while the guest is paused by its user: it can be cut */
-    CAPTURE_PAUSED_IO_ERROR, /* scratch or image full: end the job, then resume */
-    CAPTURE_ENDING,          /* shutting down, dying, crashed: neither kind of cut is possible; look again */
+    CAPTURE_RUNNING,  /* also while its user has paused it: it can be cut */
+    CAPTURE_IO_ERROR, /* stopped by a full or failing disk or scratch: not cut until it runs */
+    CAPTURE_ENDING,   /* shutting down or crashed: neither kind of cut is possible; look again */
 } CaptureState;
 
 typedef struct Capture Capture;
@@ -59,8 +59,8 @@ const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated o
 
 /* Why the VM cannot be protected, one sentence per reason (of char *), empty
  * when it can; @ret_remarks (may be NULL): what the operator should know
- * although it can. The caller frees both with g_ptr_array_unref(). */
-GPtrArray *capture_problems(const Capture *c, GPtrArray **ret_remarks);
+ * although it can. Reads the images' headers, some 10 ms each. The caller unrefs both. */
+GPtrArray *capture_problems(Capture *c, GPtrArray **ret_remarks);
 
 /* Freeze the guest's file systems around each cut from now on (off until said),
  * at most AGENT_FREEZE_MAX_MS. A guest that cannot is cut all the same. */
