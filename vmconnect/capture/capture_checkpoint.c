@@ -87,20 +87,42 @@ char *capture_checkpoint_xml(Capture *c, Id id, GError **error)
     return print(c, id, 0, error);
 }
 
-static guint64 size_of(const GPtrArray *disks, const char *target)
+static const CheckpointDisk *find_tracked(const GPtrArray *disks, const char *target)
 {
     for (guint i = 0; i < disks->len; i++) {
         const CheckpointDisk *disk = disks->pdata[i];
 
         if (disk->tracked && strcmp(disk->target, target) == 0)
-            return disk->size_bytes;
+            return disk;
     }
-    return G_MAXUINT64;
+    return NULL;
+}
+
+/* With sizes: a running VM's disk whose bitmap is not there, or broken, has none. */
+static GPtrArray *list_sizes(Capture *c, Id id, GError **error)
+{
+    g_autofree char *xml =
+        print(c, id, VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN, error);
+
+    return xml ? checkpoint_xml_disks(xml, error) : NULL;
+}
+
+static gboolean take_spool(const GPtrArray *disks, const Disk *disk, guint64 *ret_bytes, GError **error)
+{
+    const CheckpointDisk *tracked = find_tracked(disks, disk->target);
+
+    *ret_bytes = tracked ? tracked->size_bytes : G_MAXUINT64;
+    if (!tracked || tracked->size_bytes != G_MAXUINT64)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
+                "disk %s: QEMU has lost the record of changes (it was killed, or the image was exchanged): "
+                "everything is sent again",
+                disk->target);
+    return FALSE;
 }
 
 gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
 {
-    g_autofree char *xml = NULL;
     g_autoptr(GPtrArray) disks = NULL;
 
     if (c->state == CAPTURE_OFF || c->state == CAPTURE_ENDING) {
@@ -108,13 +130,11 @@ gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
                     "'%s' does not run: what changed is known from its images", capture_name(c));
         return FALSE;
     }
-    xml = print(c, since, VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN, error);
-    disks = xml ? checkpoint_xml_disks(xml, error) : NULL;
-    if (!disks)
-        return FALSE;
-    for (guint i = 0; i < c->disks->len; i++)
-        ret_bytes[i] = size_of(disks, ((const Disk *)c->disks->pdata[i])->target);
-    return TRUE;
+    disks = list_sizes(c, since, error);
+    for (guint i = 0; disks && i < c->disks->len; i++)
+        if (!take_spool(disks, c->disks->pdata[i], &ret_bytes[i], error))
+            return FALSE;
+    return disks != NULL;
 }
 
 /* --- images of a VM that is off --- */
@@ -154,7 +174,7 @@ GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, cons
     return g_steal_pointer(&with);
 }
 
-static gboolean check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error)
+gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error)
 {
     for (guint i = 0; i < n; i++) {
         g_autoptr(GPtrArray) layers = layers_of(c, targets[i], error);
@@ -232,7 +252,7 @@ static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n,
         return FALSE;
     if (now != CAPTURE_OFF)
         flags |= VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE;
-    else if (!check_bitmaps(c, id, targets, n, error))
+    else if (!capture_check_bitmaps(c, id, targets, n, error))
         return FALSE;
     xml = checkpoint_redefine_xml(id, names->len ? names->pdata[names->len - 1] : NULL,
                                   g_get_real_time() / G_USEC_PER_SEC, targets, n, c->definition);
@@ -325,27 +345,64 @@ gboolean capture_redefine(Capture *c, const char *xml, GError **error)
 
 /* --- forgetting --- */
 
-/* Broken bitmaps make libvirt refuse; then it is its list that must forget. What means
- * "not now" must not be taken for that: a checkpoint forgotten alone leaves bitmaps that go on recording. */
-static gboolean delete_running(virDomainCheckpointPtr checkpoint, GError **error)
-{
-    int code;
-
-    if (virDomainCheckpointDelete(checkpoint, 0) == 0)
-        return TRUE;
-    code = virGetLastErrorCode();
-    if (code == VIR_ERR_NO_DOMAIN_CHECKPOINT)
-        return TRUE;
-    if (code != VIR_ERR_CHECKPOINT_INCONSISTENT)
-        return capture_error(error, "cannot delete a checkpoint");
-    return virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
-           capture_error(error, "cannot forget a broken checkpoint");
-}
-
 static gboolean delete_metadata(virDomainCheckpointPtr checkpoint, GError **error)
 {
     return virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
            capture_error(error, "cannot forget a checkpoint");
+}
+
+/* Targets with a whole bitmap, of the running VM; borrowed from @disks. */
+static GPtrArray *whole_targets(const GPtrArray *disks)
+{
+    GPtrArray *targets = g_ptr_array_new();
+
+    for (guint i = 0; i < disks->len; i++) {
+        const CheckpointDisk *disk = disks->pdata[i];
+
+        if (disk->tracked && disk->size_bytes != G_MAXUINT64)
+            g_ptr_array_add(targets, disk->target);
+    }
+    return targets;
+}
+
+/* libvirt deletes no checkpoint with a broken bitmap, but forgets one, whose whole bitmaps then go
+ * on recording for nobody. So it is announced anew with those alone, and deleted as such. */
+static gboolean delete_broken(Capture *c, Id id, virDomainCheckpointPtr checkpoint, GPtrArray *whole,
+                              GError **error)
+{
+    g_autoptr(virDomainCheckpoint) rest = NULL;
+
+    if (!delete_metadata(checkpoint, error))
+        return FALSE;
+    if (whole->len == 0)
+        return TRUE;
+    if (!redefine(c, id, (const char *const *)whole->pdata, whole->len, error))
+        return FALSE;
+    rest = look_up(c, id, error);
+    return rest &&
+           (virDomainCheckpointDelete(rest, 0) == 0 || capture_error(error, "cannot delete a checkpoint"));
+}
+
+static gboolean delete_running(Capture *c, Id id, virDomainCheckpointPtr checkpoint, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(GPtrArray) disks = NULL;
+    g_autoptr(GPtrArray) whole = NULL;
+    guint n_tracked = 0;
+
+    if (virDomainCheckpointDelete(checkpoint, 0) == 0 ||
+        virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_CHECKPOINT)
+        return TRUE;
+    capture_error(&why, "cannot delete a checkpoint");
+    /* "Not now" must not be taken for "broken": only the bitmaps themselves tell. */
+    disks = list_sizes(c, id, NULL);
+    for (guint i = 0; disks && i < disks->len; i++)
+        n_tracked += ((const CheckpointDisk *)disks->pdata[i])->tracked;
+    whole = disks ? whole_targets(disks) : NULL;
+    if (whole && whole->len < n_tracked)
+        return delete_broken(c, id, checkpoint, whole, error);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }
 
 gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error)
@@ -363,7 +420,8 @@ gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error)
         g_propagate_error(error, g_steal_pointer(&lookup));
         return FALSE;
     }
-    return c->state == CAPTURE_OFF ? delete_metadata(checkpoint, error) : delete_running(checkpoint, error);
+    return c->state == CAPTURE_OFF ? delete_metadata(checkpoint, error)
+                                   : delete_running(c, id, checkpoint, error);
 }
 
 gboolean capture_delete_all(Capture *c, GError **error)

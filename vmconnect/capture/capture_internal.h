@@ -49,3 +49,6 @@ void capture_remove_leftovers(const Capture *c);
  * has it and each is whole. */
 GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, const char *bitmap,
                                  GError **error);
+
+/* Off: the bitmaps of @id are whole in the images of each of @targets; TRACKING_LOST if not. */
+gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error);

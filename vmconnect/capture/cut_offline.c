@@ -93,6 +93,19 @@ static gboolean open_source(Cut *cut, CutSource *source, GError **error)
     return with && export_layers(cut, source, chain, CHECKPOINT_NAME(source->since), with->len, error);
 }
 
+/* Before an image is written to for a cut that would fail. */
+static gboolean check_since(Cut *cut, GError **error)
+{
+    for (guint i = 0; i < cut->sources->len; i++) {
+        const CutSource *source = cut->sources->pdata[i];
+        const char *target = source->told.target;
+
+        if (!source->told.whole && !capture_check_bitmaps(cut->capture, source->since, &target, 1, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean expect_off(Cut *cut, GError **error)
 {
     CaptureState now;
@@ -112,7 +125,8 @@ gboolean cut_offline_begin(Cut *cut, Id checkpoint, GError **error)
     g_autofree char *run_dir = g_build_filename(c->settings.run_dir, "offline", ID_TEXT(c->vm), NULL);
 
     /* Before the first signature: it is we who write into the images there. */
-    if (!id_is_nil(checkpoint) && !capture_create_checkpoint(c, checkpoint, error))
+    if (!id_is_nil(checkpoint) &&
+        !(check_since(cut, error) && capture_create_checkpoint(c, checkpoint, error)))
         return FALSE;
     cut->asked_at_wall_ms = clock_wall_ms();
     cut->asked_at_ms = clock_steady_ms();
