@@ -63,10 +63,11 @@ typedef struct {
     guint version_max;
     gint64 handshake_ms; /* 0: LINK_HANDSHAKE_MS */
     gint64 stall_ms;     /* 0: LINK_STALL_MS */
+    const char *name;    /* the address as the user wrote it; NULL: the socket's */
 } LinkSettings;
 
-/* Take over the connected, non-blocking socket @fd (closed by link_free()) and set
- * its options: no delay, keepalive, user timeout. */
+/* Take over the socket @fd (closed by link_free()) and set its options: non-blocking, no
+ * delay, keepalive, user timeout. A dialer's may still be connecting. */
 Link *link_new_dialer(int fd, const LinkSettings *settings);
 Link *link_new_listener(int fd, const LinkSettings *settings);
 

@@ -35,3 +35,7 @@ Link *link_loop_release(LinkLoop *ll);
 
 /* Close at once: no callback comes any more. NULL is accepted. */
 void link_loop_close(LinkLoop *ll);
+
+/* Say goodbye (@why NULL: BYE, else FAIL), after what is queued already, and close when that is
+ * out, at most 2 s from now. No callback comes any more; @ll is gone. */
+void link_loop_leave(LinkLoop *ll, const GError *why);

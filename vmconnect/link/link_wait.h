@@ -7,8 +7,8 @@
 #include <glib.h>
 
 /* The next frame, waited for until clock_steady_ms() reaches @deadline_ms (-1: for
- * ever). @wake_fd (-1: none) is also watched: when it is readable, NULL without @error
- * is returned (it is not read). NULL with @error: TIMEOUT, or why the link is over. */
+ * ever). @wake_fd (-1: none) is also watched while there is no frame: when it is readable, NULL
+ * without @error is returned (it is not read). NULL with @error: TIMEOUT, or why the link is over. */
 Frame *link_wait(Link *link, gint64 deadline_ms, int wake_fd, GError **error);
 
 /* As above, but only frames of @type: any other is PROTOCOL. */

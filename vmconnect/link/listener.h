@@ -19,8 +19,8 @@ typedef struct Listener Listener;
 typedef struct {
     /* A link that is OPEN or STRANGER; it is the callee's: rpc_new(), a worker, enrolment. */
     void (*on_link)(void *user, Link *link);
-    /* Somebody came no further than the handshake; for the log. May be NULL. */
-    void (*on_refused)(void *user, const char *from, const GError *error);
+    /* Somebody came no further than the handshake; the error names the address; for the log. May be NULL. */
+    void (*on_refused)(void *user, const GError *error);
 } ListenerEvents;
 
 /* Listen on @address (a numeric address, or NULL: all, IPv4 and IPv6) and @port

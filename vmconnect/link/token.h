@@ -32,6 +32,7 @@ typedef struct {
     Token token;
     gint64 expires_at_ms; /* wall clock: it must survive a reboot */
     guint wrong;          /* proofs that were wrong */
+    gboolean used;        /* an owner is being stored; not in the file, which goes when that is done */
 } TokenState;
 
 TokenState token_state_new(const guint8 fingerprint[static FINGERPRINT_LEN], gint64 wall_ms);
