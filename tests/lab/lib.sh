@@ -15,7 +15,7 @@ set -uo pipefail
 TEST_NAME=$(basename "$0" .test)
 TEST_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TEST_COUNT=0
-TEST_LAB=test-$TEST_NAME-$$
+TEST_LAB=test-$TEST_NAME-${UNDERSTUDY_TEST_RUN:-$$}
 TEST_TMP=$(mktemp -d "${TMPDIR:-/var/tmp}/understudy-$TEST_NAME.XXXXXX")
 
 lab() {
