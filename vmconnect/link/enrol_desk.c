@@ -136,6 +136,23 @@ static void maybe_free_visit(Visit *visit)
 
 static void store_next(EnrolDesk *desk);
 
+static gboolean same_token(const TokenState *a, const TokenState *b)
+{
+    return CRYPTO_memcmp(&a->token, &b->token, sizeof(a->token)) == 0;
+}
+
+static void store_count(EnrolDesk *desk)
+{
+    TokenState there;
+
+    /* A newer token may have been written just now; a count for the old one must not undo it. */
+    if (token_state_load(desk->path, &there, NULL) && !same_token(&there, &desk->store_state))
+        return;
+    if (token_state_save(&desk->store_state, desk->path, &desk->store_error) &&
+        desk->store_state.wrong >= TOKEN_WRONG_MAX)
+        durable_remove(desk->print_path, &desk->store_error);
+}
+
 /* In the pool. */
 static void store(uv_work_t *work)
 {
@@ -143,9 +160,7 @@ static void store(uv_work_t *work)
     Visit *visit = g_queue_peek_head(&desk->to_store);
 
     if (visit->step.store == ENROL_STORE_TOKEN) {
-        if (token_state_save(&desk->store_state, desk->path, &desk->store_error) &&
-            desk->store_state.wrong >= TOKEN_WRONG_MAX)
-            durable_remove(desk->print_path, &desk->store_error);
+        store_count(desk);
         return;
     }
     desk->store_identity =
@@ -311,7 +326,7 @@ static void on_token_file(uv_fs_poll_t *watch, int status, const uv_stat_t *befo
     /* A file of 200 bytes that was written a moment ago: read without the pool. */
     if (status < 0 || identity_is_owned(desk->identity) || !token_state_load(desk->path, &state, NULL))
         return;
-    if (fits(desk, &state) && CRYPTO_memcmp(&state.token, &desk->state.token, sizeof(state.token)) != 0)
+    if (fits(desk, &state) && !same_token(&state, &desk->state))
         desk->state = state;
 }
 

@@ -21,7 +21,6 @@ struct Listener {
     int fd;
     int spare; /* given up for a moment when descriptors run out */
     Identity *identity;
-    gboolean strangers;
     ListenerEvents events;
     void *user;
     GQueue half_open; /* of HalfOpen *, oldest first */
@@ -70,11 +69,13 @@ static void on_closed(void *user, const GError *error)
 static void take_in(Listener *listener, int fd)
 {
     static const LinkLoopEvents EVENTS = {.on_open = on_open, .on_closed = on_closed};
-    LinkSettings settings = {.identity = listener->identity, .strangers = listener->strangers};
+    LinkSettings settings = {.identity = listener->identity};
     HalfOpen *half;
 
     if (g_queue_get_length(&listener->half_open) >= LISTENER_HALF_OPEN)
         half_open_drop(g_queue_peek_head(&listener->half_open));
+    settings.strangers = !identity_is_owned(listener->identity) && listener->events.may_enrol &&
+                         listener->events.may_enrol(listener->user);
     half = g_new0(HalfOpen, 1);
     half->listener = listener;
     half->ll = link_loop_new(listener->loop, link_new_listener(fd, &settings), &EVENTS, half);
@@ -220,11 +221,6 @@ void listener_set_identity(Listener *listener, Identity *identity)
     identity_ref(identity);
     identity_unref(listener->identity);
     listener->identity = identity;
-}
-
-void listener_set_strangers(Listener *listener, gboolean allowed)
-{
-    listener->strangers = allowed;
 }
 
 guint listener_half_open(const Listener *listener)

@@ -17,6 +17,8 @@
 typedef struct Listener Listener;
 
 typedef struct {
+    /* May a stranger enrol now (enrol_desk_live())? NULL: never. Not asked while the identity has an owner. */
+    gboolean (*may_enrol)(void *user);
     /* A link that is OPEN or STRANGER; it is the callee's: rpc_new(), a worker, enrolment. */
     void (*on_link)(void *user, Link *link);
     /* Somebody came no further than the handshake; the error names the address; for the log. May be NULL. */
@@ -32,9 +34,6 @@ guint16 listener_port(const Listener *listener);
 
 /* For connections from now on. */
 void listener_set_identity(Listener *listener, Identity *identity);
-
-/* May a stranger enrol (a live token is there)? FALSE at first. Ignored while the identity has an owner. */
-void listener_set_strangers(Listener *listener, gboolean allowed);
 
 guint listener_half_open(const Listener *listener);
 
