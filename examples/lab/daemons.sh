@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# daemons - what runs on a host: receiver, libvirt, engine, controller.
+# daemons - what runs on every host: receiver, libvirt, engine.
 
 # Print the build's folders as a piece of PATH.
 bin_path() {
@@ -101,12 +101,4 @@ engine_start() {
   [[ -x $program ]] || return 0
   touch "$(host_dir "$host")/etc/understudy/engine.conf"
   daemon_runs "$host" engine || daemon_spawn "$host" engine "$program" --config /etc/understudy/engine.conf
-}
-
-controller_start() {
-  local host=$1 program
-  program=$(cat "$LAB_DIR/bin" 2>/dev/null)/orchestrator/understudy-controller
-  [[ $(cat "$LAB_DIR/controller" 2>/dev/null) == "$host" && -x $program ]] || return 0
-  touch "$(host_dir "$host")/etc/understudy/controller.conf"
-  daemon_runs "$host" controller || daemon_spawn "$host" controller "$program" --config /etc/understudy/controller.conf
 }
