@@ -18,12 +18,17 @@
  *
  * plan_step() is pure, like protection_step(). What an engine did is read from
  * it (its answer, or `plan.state` when an answer is missing or the controller
- * was restarted), never remembered. `plan.state` {"plan", "vm"} answers
- *   {"done": "none"|"lock"|"shutdown"|"final"|"release"|"promote"|"unlock"|"rollback",
+ * was restarted), never remembered; only the certificate of a release is kept,
+ * because it must reach the standby even if the old active dies after giving it.
+ *
+ * `plan.state` {"plan", "vm"}, asked of the active, answers
+ *   {"done": "none"|"lock"|"shutdown"|"final"|"release"|"unlock"|"rollback",
  *    "doing": null or one of those, "tip": id or null, "certificate": object or null,
  *    "error": null or {"code", "text"}}
- * `done` is the last step of this plan that this engine completed durably,
- * `error` why the one after it ended without. */
+ * `done` is the last step of this plan that the engine completed durably,
+ * `error` why the one after it ended without. A rollback that ended, by order or
+ * by the engine itself at its deadline, is always "done": "rollback"; with an
+ * `error` if the guest could not be started again. */
 #pragma once
 
 #include "orchestrator/core/action.h"
@@ -36,7 +41,8 @@ typedef enum {
     STEP_RELEASE,
     STEP_PROMOTE,
     STEP_UNLOCK,
-    STEP_ROLLBACK
+    STEP_ROLLBACK,
+    STEP_COUNT,
 } StepKind;
 
 /* A step as people see it before it is run. */
@@ -81,17 +87,14 @@ typedef struct {
     Reign reign; /* now */
     MoveState state;
     char *why;            /* why it is rolled back, blocked, stayed or down; NULL */
-    gint64 expected_ms;   /* of the shutdown, here */
+    guint done;           /* steps completed, as far as the engines said */
+    gboolean rolling;     /* it is decided to roll back, as soon as the engine says that it is not released */
     gboolean asked;       /* a call is under way */
-    guint reads;          /* READING: which engines' plan.state is still missing (bits) */
-    json_t *from_state;   /* READING: what the active said; NULL */
-    json_t *to_state;     /* …and the standby */
-    gint64 next_at_ms;    /* when to ask again; 0: not waiting for time */
+    gint64 next_at_ms;    /* READING, BLOCKED: when to ask again */
     Id tip;               /* of the final generation, once known */
-    json_t *certificate;  /* of the release, once known: carried to the standby */
-    gint64 started_at_ms; /* of its lock; 0 before */
-    gint64 off_at_ms;     /* guest shut down */
-    gint64 ended_at_ms;
+    json_t *certificate;  /* of the release, once known */
+    gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
+    gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */
 } Move;
 
 typedef struct {
@@ -106,7 +109,6 @@ typedef struct {
     gint64 start_timeout_ms;
     gint64 deadline_ms; /* from its lock on, the active waits that long for the release */
     GPtrArray *moves;   /* Move * */
-    gboolean begun;
     gboolean ended;
     gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
     gboolean from_up, to_up;
@@ -128,22 +130,21 @@ Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **
 void plan_free(Plan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plan, plan_free)
 
-/* The steps of one VM, with the plan's times; @ret_count of them, static order.
- * The array is the caller's, the strings are static. */
-PlanStep *plan_steps(const Plan *plan, guint *ret_count);
+/* The steps of one VM, with the plan's times, in order, and after them the
+ * rollback. @ret_steps has room for STEP_COUNT; the strings are static. */
+void plan_steps(const Plan *plan, PlanStep ret_steps[static STEP_COUNT]);
 
 /* For people and `plan show`: {"id", "scenario", "from", "to", "ended", "deadline_ms",
  * "vms": [{"vm", "name", "state", "why", "down_ms", "steps": [{"method", "host", "text", "gate",
- * "undo", "expected_ms", "limit_ms", "state": "done"|"doing"|"todo"|"undone"}]}]}. */
+ * "undo", "expected_ms", "limit_ms", "state": "done"|"doing"|"todo"|"undone"}]}]}.
+ * "down_ms" is from the guest being off to its running on the standby, null until then. */
 json_t *plan_to_json(const Plan *plan);
 /* The same as text, before or after it is run. The caller frees. */
 char *plan_text(const Plan *plan);
 
-/* What the journal's first record says, and back; then every further record in
- * turn. A plan that was read counts as interrupted: plan_resume() it. CORRUPT. */
-json_t *plan_begin_record(const Plan *plan);
-Plan *plan_from_record(const json_t *record, GError **error);
-gboolean plan_replay(Plan *plan, const json_t *record, GError **error);
+/* From the records of an ACTION_PERSIST, in order, as the journal has them. A plan
+ * that has not ended is to be taken up with PLAN_RESUME. CORRUPT. */
+Plan *plan_from_records(const json_t *records, GError **error);
 
 typedef enum {
     PLAN_BEGIN,        /* run it for the first time */
@@ -151,7 +152,7 @@ typedef enum {
     PLAN_ANSWER,       /* host, method, vm, failure or result */
     PLAN_LINK_BACK,    /* host */
     PLAN_LINK_LOST,    /* host */
-    PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; actions behind it were dropped */
+    PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; calls behind it were not made */
     PLAN_TICK,
 } PlanEventKind;
 

@@ -20,7 +20,8 @@
 
 typedef struct Journal Journal;
 
-/* @dir is created. Records that are kept of ended plans: the newest @keep. */
+/* @dir is created if need be. Of the plans beyond the newest @keep those that have
+ * ended are removed. */
 Journal *journal_open(const char *dir, guint keep, GError **error);
 void journal_close(Journal *j);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Journal, journal_close)
@@ -32,6 +33,7 @@ gboolean journal_append(Journal *j, Id plan, const json_t *record, GError **erro
 /* All plans there are, oldest first: GArray of Id. */
 GArray *journal_list(Journal *j, GError **error);
 
-/* A plan's records in order, a JSON array; a torn last line is cut off. NULL with
- * @error NOT_FOUND or CORRUPT. */
+/* A plan's records in order, a JSON array; a torn last line is cut off the file. A
+ * plan of an earlier process is read before anything is appended to it. NULL with
+ * @error NOT_FOUND, IO or CORRUPT. */
 json_t *journal_read(Journal *j, Id plan, GError **error);

@@ -15,13 +15,15 @@
 typedef struct {
     /* Send a request to an engine; the answer comes by runner_answer(). @params is
      * borrowed. Without an answer after @limit_ms: runner_answer() with TIMEOUT. */
-    void (*call)(void *ctx, const char *host, const char *method, Id vm, const json_t *params,
+    void (*call)(void *ctx, Id plan, const char *host, const char *method, Id vm, const json_t *params,
                  gint64 limit_ms);
-    /* Append @record to the plan's journal; then runner_persisted(@plan). */
+    /* Append @record to the plan's journal; then runner_persisted(). */
     void (*persist)(void *ctx, Id plan, const json_t *record);
-    /* Give @in to the scenario's protection; when what it wanted persisted is durable: runner_told(@plan). */
-    void (*tell)(void *ctx, Id plan, const char *scenario, const Input *in);
-    /* The plan is over and durably so; it is still there to be looked at. */
+    /* Give @in to the scenario's protection; when what that wanted kept is durable: runner_told(). */
+    void (*tell)(void *ctx, const Plan *plan, const Input *in);
+    /* For the log: what was decided and why. */
+    void (*note)(void *ctx, const Plan *plan, const char *text);
+    /* The plan is over and durably so; it stays there to be looked at. */
     void (*ended)(void *ctx, const Plan *plan);
     gint64 (*now_ms)(void *ctx); /* steady */
 } RunnerDuties;
@@ -34,14 +36,20 @@ Runner *runner_new(Id controller, guint64 incarnation, const RunnerDuties *dutie
 void runner_free(Runner *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Runner, runner_free)
 
+/* @params with who commands: {"controller", "incarnation"} added. The runner's calls
+ * are; a protection's plan.unlock is sent through this, too. New reference. */
+json_t *runner_sign(const Runner *r, const json_t *params);
+
 /* Take @steal_plan and run it. BUSY if a plan of that scenario runs. */
 gboolean runner_start(Runner *r, Plan *steal_plan, GError **error);
 
 /* Take up one plan's records after a restart. Ended plans are kept to be looked
- * at, others go on as soon as their engines answer. CORRUPT. */
+ * at, others go on as soon as their engines answer. CORRUPT. A protection whose plan
+ * is not among them afterwards was stopped before that began: give it INPUT_PLAN_ENDED. */
 gboolean runner_resume(Runner *r, const json_t *records, GError **error);
 
-void runner_answer(Runner *r, const char *host, const char *method, Id vm, const json_t *result,
+/* The end of a call: @result, or @failure if there is none. */
+void runner_answer(Runner *r, Id plan, const char *method, Id vm, const json_t *result,
                    const GError *failure);
 /* @failure NULL: it is durable. */
 void runner_persisted(Runner *r, Id plan, const GError *failure);

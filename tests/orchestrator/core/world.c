@@ -99,6 +99,9 @@ gboolean world_step(World *w, Input in, GError **error)
         w->durable = protection_to_json(w->p);
     }
     narrate(w, &in, out);
+    for (guint i = 0; w->on_call && i < out->len; i++)
+        if (((const Action *)out->pdata[i])->kind == ACTION_CALL)
+            w->on_call(w->ctx, out->pdata[i]);
     return TRUE;
 }
 

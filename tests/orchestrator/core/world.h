@@ -6,14 +6,16 @@
 
 #include "orchestrator/core/protection.h"
 
-typedef struct {
+typedef struct World {
     Roster *roster;
     Scenario *scenario;
     Protection *p;
     gint64 now_ms;
     GString *trace;
-    json_t *durable;      /* what the last "keep durably" kept */
-    guint64 sequence[16]; /* of the tips, by VM */
+    json_t *durable;                             /* what the last "keep durably" kept */
+    guint64 sequence[16];                        /* of the tips, by VM */
+    void (*on_call)(void *ctx, const Action *a); /* NULL: calls are narrated only */
+    void *ctx;
 } World;
 
 /* Scenario "web" of VMs web1 … web@vms, from alpha to beta, stopped, both engines up. */

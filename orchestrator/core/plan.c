@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/plan.h"
+
+#include "orchestrator/core/plan_parts.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/units.h"
+
+#define LOCK_LIMIT_MS 10000
+#define FINAL_LIMIT_MS 120000
+#define RELEASE_LIMIT_MS 30000
+#define UNLOCK_LIMIT_MS 30000
+/* Between the guest's own time and the engine's answer: the agent first, then ACPI. */
+#define SHUTDOWN_MARGIN_MS 30000
+
+static const PlanStep STEPS[STEP_COUNT] = {
+    [STEP_LOCK] = {"plan.lock", "nobody else can start the guest any more", "the engine's answer",
+                   "the lock ends at the plan's deadline", FALSE, 100},
+    [STEP_SHUTDOWN] = {"plan.shutdown", "cutting ends, the guest is asked to shut down", "the guest is off",
+                       "the guest is started again", FALSE, 10000},
+    [STEP_FINAL] = {"plan.final", "the last generation is cut and sealed", "the standby has sealed it",
+                    "the guest is started again", FALSE, 2000},
+    [STEP_RELEASE] = {"plan.release", "the old active gives the VM up, durably", "the engine's certificate",
+                      "nothing: from here only forwards", FALSE, 200},
+    [STEP_PROMOTE] = {"plan.promote", "the VM is defined, started paused, tracked, and let run",
+                      "the guest runs", "nothing: it is tried again until it runs", TRUE, 3000},
+    [STEP_UNLOCK] = {"plan.unlock", "the old active's lock comes off", "the engine's answer", "nothing",
+                     FALSE, 100},
+    [STEP_ROLLBACK] = {"plan.rollback", "the guest is started where it was, cutting goes on",
+                       "the guest runs", "nothing", FALSE, 5000},
+};
+
+const char *step_method(StepKind step)
+{
+    g_assert(step < STEP_COUNT);
+    return STEPS[step].method;
+}
+
+gint64 step_limit_ms(const Plan *plan, StepKind step)
+{
+    switch (step) {
+    case STEP_LOCK:
+        return LOCK_LIMIT_MS;
+    case STEP_SHUTDOWN:
+        return plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS;
+    case STEP_FINAL:
+        return FINAL_LIMIT_MS;
+    case STEP_RELEASE:
+        return RELEASE_LIMIT_MS;
+    case STEP_UNLOCK:
+        return UNLOCK_LIMIT_MS;
+    case STEP_PROMOTE:
+    case STEP_ROLLBACK:
+        return plan->start_timeout_ms;
+    case STEP_COUNT:
+        break;
+    }
+    g_assert_not_reached();
+}
+
+void plan_steps(const Plan *plan, PlanStep ret_steps[static STEP_COUNT])
+{
+    for (guint i = 0; i < STEP_COUNT; i++) {
+        ret_steps[i] = STEPS[i];
+        ret_steps[i].limit_ms = step_limit_ms(plan, i);
+    }
+}
+
+static void move_free(gpointer data)
+{
+    Move *m = data;
+
+    g_free(m->name);
+    g_free(m->why);
+    json_decref(m->certificate);
+    g_free(m);
+}
+
+Plan *plan_new(Id id, const char *scenario, const char *from, const char *to)
+{
+    Plan *plan = g_new0(Plan, 1);
+
+    plan->id = id;
+    plan->scenario = g_strdup(scenario);
+    plan->from = g_strdup(from);
+    plan->to = g_strdup(to);
+    plan->moves = g_ptr_array_new_with_free_func(move_free);
+    return plan;
+}
+
+Move *plan_add_move(Plan *plan, Id vm, const char *name, Reign reign)
+{
+    Move *m = g_new0(Move, 1);
+
+    m->vm = vm;
+    m->name = g_strdup(name);
+    m->reign = reign;
+    g_ptr_array_add(plan->moves, m);
+    return m;
+}
+
+void plan_free(Plan *plan)
+{
+    if (!plan)
+        return;
+    g_ptr_array_free(plan->moves, TRUE);
+    g_free(plan->scenario);
+    g_free(plan->from);
+    g_free(plan->to);
+    g_free(plan);
+}
+
+Move *plan_find(const Plan *plan, Id vm)
+{
+    for (guint i = 0; i < plan->moves->len; i++) {
+        Move *m = plan->moves->pdata[i];
+
+        if (id_equal(m->vm, vm))
+            return m;
+    }
+    return NULL;
+}
+
+gboolean move_is_over(const Move *m)
+{
+    return m->state == MOVE_MOVED || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
+}
+
+static gboolean refuse(GError **error, UsError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+static gboolean refuse(GError **error, UsError code, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error_literal(error, US_ERROR, code, text);
+    return FALSE;
+}
+
+static gboolean check_scenario(const Protection *p, const char *to, GError **error)
+{
+    const char *name = p->scenario->name;
+
+    if (!scenario_has_host(p->scenario, to))
+        return refuse(error, US_ERROR_NOT_FOUND, "host '%.64s' is not of scenario '%s'", to, name);
+    if (!id_is_nil(p->plan))
+        return refuse(
+            error, US_ERROR_BUSY,
+            "a plan moves the VMs of scenario '%s' already: wait for its end, see 'understudy plan list'",
+            name);
+    if (p->goal == GOAL_PAUSED)
+        return refuse(
+            error, US_ERROR_REFUSED,
+            "scenario '%s' is paused, its copies are old: nothing was begun; use 'understudy continue' first",
+            name);
+    if (p->goal != GOAL_RUNNING)
+        return refuse(error, US_ERROR_REFUSED,
+                      "scenario '%s' does not run: there is no current copy to switch over to; run it first",
+                      name);
+    return TRUE;
+}
+
+static gboolean check_vm(const ProtectionVm *vm, const char *to, GError **error)
+{
+    const ProtectionCopy *copy = NULL;
+
+    if (g_str_equal(vm->active, to))
+        return refuse(error, US_ERROR_REFUSED, "'%s' runs on %s already: nothing was begun", vm->name, to);
+    if (vm->owes)
+        return refuse(
+            error, US_ERROR_BUSY,
+            "the last plan's lock of '%s' is still to be taken off: nothing was begun; bring that host back "
+            "first",
+            vm->name);
+    for (guint i = 0; i < vm->copies->len; i++)
+        if (g_str_equal(((const ProtectionCopy *)vm->copies->pdata[i])->host, to))
+            copy = vm->copies->pdata[i];
+    g_assert(copy);
+    if (copy->state == COPY_PROTECTED || copy->state == COPY_LAGGING)
+        return TRUE;
+    return refuse(
+        error, US_ERROR_REFUSED,
+        "'%s' cannot be switched over to %s, its copy there is %s%s%s: nothing was begun; wait until it is "
+        "protected, or name the other VMs with --vm",
+        vm->name, to, copy_state_name(copy->state), copy->why ? ", " : "", copy->why ? copy->why : "");
+}
+
+/* Which VMs: those that were named, or all that are not there yet. */
+static GPtrArray *choose(const Protection *p, const PlanOptions *o, const char *to, GError **error)
+{
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
+
+    for (guint i = 0; i < o->vm_count; i++) {
+        ProtectionVm *vm = protection_find(p, o->vms[i]);
+
+        if (!vm) {
+            refuse(error, US_ERROR_NOT_FOUND, "VM %s is not of scenario '%s'", ID_TEXT(o->vms[i]),
+                   p->scenario->name);
+            return NULL;
+        }
+        if (!g_ptr_array_find(chosen, vm, NULL))
+            g_ptr_array_add(chosen, vm);
+    }
+    for (guint i = 0; o->vm_count == 0 && i < p->vms->len; i++)
+        if (!g_str_equal(((ProtectionVm *)p->vms->pdata[i])->active, to))
+            g_ptr_array_add(chosen, p->vms->pdata[i]);
+    if (chosen->len == 0) {
+        refuse(error, US_ERROR_REFUSED, "every VM of scenario '%s' runs on %s already: nothing was begun",
+               p->scenario->name, to);
+        return NULL;
+    }
+    return g_steal_pointer(&chosen);
+}
+
+static gboolean check_engine(const Protection *p, const char *host, GError **error)
+{
+    if (protection_is_up(p, host) && roster_find(p->roster, host))
+        return TRUE;
+    return refuse(
+        error, US_ERROR_UNREACHABLE,
+        "the engine of %s does not answer: a switchover in good order needs both; nothing was begun", host);
+}
+
+static void set_times(Plan *plan, const Policy *policy)
+{
+    plan->shutdown_timeout_ms = policy->shutdown_timeout_ms;
+    plan->start_timeout_ms = policy->start_timeout_ms;
+    plan->deadline_ms =
+        LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + RELEASE_LIMIT_MS;
+}
+
+Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
+{
+    const char *to = o->to ? o->to : p->scenario->replicas->pdata[0];
+    g_autoptr(GPtrArray) chosen = NULL;
+    Plan *plan;
+
+    if (!check_scenario(p, to, error))
+        return NULL;
+    chosen = choose(p, o, to, error);
+    if (!chosen)
+        return NULL;
+    for (guint i = 0; i < chosen->len; i++)
+        if (!check_vm(chosen->pdata[i], to, error))
+            return NULL;
+    plan = plan_new(o->id, p->scenario->name, ((const ProtectionVm *)chosen->pdata[0])->active, to);
+    if (!check_engine(p, plan->from, error) || !check_engine(p, to, error)) {
+        plan_free(plan);
+        return NULL;
+    }
+    plan->to_id = roster_find(p->roster, to)->id;
+    plan->next = (Reign){protection_term(p) + 1, o->reign};
+    plan->power_off = o->power_off;
+    plan->from_up = plan->to_up = TRUE;
+    set_times(plan, &p->scenario->policy);
+    for (guint i = 0; i < chosen->len; i++) {
+        const ProtectionVm *vm = chosen->pdata[i];
+
+        plan_add_move(plan, vm->uuid, vm->name, vm->reign);
+    }
+    return plan;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the journal keeps of a plan: that it was begun, each intention before it
+ * is acted on, how each VM ended, that it ended. Outcomes of steps are not in
+ * here; only the papers of a release are, since they must be delivered. */
+#include "orchestrator/core/plan_parts.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#define PLAN_FORMAT 1
+
+json_t *plan_record_begin(const Plan *plan)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < plan->moves->len; i++) {
+        const Move *m = plan->moves->pdata[i];
+
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
+                                             "reign", reign_to_json(m->reign)));
+    }
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:o}", "format", PLAN_FORMAT,
+                     "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from", plan->from, "to",
+                     plan->to, "to_id", ID_TEXT(plan->to_id), "next", reign_to_json(plan->next), "power_off",
+                     plan->power_off, "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms,
+                     "start_timeout_ms", (json_int_t)plan->start_timeout_ms, "deadline_ms",
+                     (json_int_t)plan->deadline_ms, "vms", vms);
+}
+
+json_t *plan_record_intent(const Move *m, StepKind step)
+{
+    if (step == STEP_PROMOTE)
+        return json_pack("{s:s, s:s, s:s, s:O}", "intent", step_method(step), "vm", ID_TEXT(m->vm), "tip",
+                         ID_TEXT(m->tip), "certificate", m->certificate);
+    if (step == STEP_ROLLBACK)
+        return json_pack("{s:s, s:s, s:s?}", "intent", step_method(step), "vm", ID_TEXT(m->vm), "why",
+                         m->why);
+    return json_pack("{s:s, s:s}", "intent", step_method(step), "vm", ID_TEXT(m->vm));
+}
+
+json_t *plan_record_over(const Move *m)
+{
+    return json_pack("{s:s, s:s, s:i, s:s?}", "over", ID_TEXT(m->vm), "state", move_state_name(m->state),
+                     "done", (int)m->done, "why", m->why);
+}
+
+json_t *plan_record_end(void)
+{
+    return json_pack("{s:b}", "end", 1);
+}
+
+static gboolean unsound(GError **error, const char *what)
+{
+    g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
+                "a plan's journal has an unsound record (%s): the plan is left alone; look at the file",
+                what);
+    return FALSE;
+}
+
+static gboolean read_vms(Plan *plan, const json_t *vms, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(vms); i++) {
+        const char *vm, *name;
+        json_t *reign_doc;
+        Reign reign;
+        Id id;
+
+        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o}", "vm", &vm, "name", &name,
+                       "reign", &reign_doc) ||
+            !id_parse(vm, &id, NULL) || !reign_from_json(reign_doc, &reign, NULL) || plan_find(plan, id))
+            return unsound(error, "VM");
+        plan_add_move(plan, id, name, reign);
+    }
+    return plan->moves->len > 0 || unsound(error, "no VM");
+}
+
+static Plan *read_begin(const json_t *record, GError **error)
+{
+    g_autoptr(Plan) plan = NULL;
+    const char *id_text, *scenario, *from, *to, *to_id;
+    json_t *next, *vms;
+    json_int_t shutdown_ms, start_ms, deadline_ms;
+    int format, power_off;
+    Id id;
+
+    if (!json_read(record, "begin", NULL, "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:o}",
+                   "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
+                   "to_id", &to_id, "next", &next, "power_off", &power_off, "shutdown_timeout_ms",
+                   &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
+        format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
+        unsound(error, "begin");
+        return NULL;
+    }
+    plan = plan_new(id, scenario, from, to);
+    plan->power_off = power_off;
+    plan->shutdown_timeout_ms = shutdown_ms;
+    plan->start_timeout_ms = start_ms;
+    plan->deadline_ms = deadline_ms;
+    if (!id_parse(to_id, &plan->to_id, NULL) || !reign_from_json(next, &plan->next, NULL)) {
+        unsound(error, "begin");
+        return NULL;
+    }
+    return read_vms(plan, vms, error) ? g_steal_pointer(&plan) : NULL;
+}
+
+static Move *move_of(const Plan *plan, const json_t *record, const char *key)
+{
+    const char *text = json_string_value(json_object_get(record, key));
+    Id id;
+
+    return text && id_parse(text, &id, NULL) ? plan_find(plan, id) : NULL;
+}
+
+static gboolean replay_intent(Move *m, const json_t *record, GError **error)
+{
+    const char *method = json_string_value(json_object_get(record, "intent"));
+    const char *tip = json_string_value(json_object_get(record, "tip"));
+    json_t *certificate = json_object_get(record, "certificate");
+
+    if (!m || !method)
+        return unsound(error, "intent");
+    if (g_str_equal(method, step_method(STEP_ROLLBACK))) {
+        m->rolling = TRUE;
+        g_free(m->why);
+        m->why = g_strdup(json_string_value(json_object_get(record, "why")));
+    }
+    if (!g_str_equal(method, step_method(STEP_PROMOTE)))
+        return TRUE;
+    if (!certificate || !tip || !id_parse(tip, &m->tip, NULL))
+        return unsound(error, "intent to promote");
+    json_decref(m->certificate);
+    m->certificate = json_deep_copy(certificate);
+    m->done = STEP_RELEASE + 1;
+    return TRUE;
+}
+
+static gboolean replay_over(Move *m, const json_t *record, GError **error)
+{
+    const char *state = json_string_value(json_object_get(record, "state"));
+
+    if (!m || !state)
+        return unsound(error, "over");
+    for (MoveState s = MOVE_MOVED; s <= MOVE_DOWN; s++)
+        if (g_str_equal(state, move_state_name(s)))
+            m->state = s;
+    m->done = (guint)json_integer_value(json_object_get(record, "done"));
+    g_free(m->why);
+    m->why = g_strdup(json_string_value(json_object_get(record, "why")));
+    return move_is_over(m) || unsound(error, "over");
+}
+
+static gboolean replay(Plan *plan, const json_t *record, GError **error)
+{
+    if (json_object_get(record, "intent"))
+        return replay_intent(move_of(plan, record, "vm"), record, error);
+    if (json_object_get(record, "over"))
+        return replay_over(move_of(plan, record, "over"), record, error);
+    if (!json_is_true(json_object_get(record, "end")))
+        return unsound(error, "unknown");
+    plan->ended = TRUE;
+    return TRUE;
+}
+
+Plan *plan_from_records(const json_t *records, GError **error)
+{
+    g_autoptr(Plan) plan = read_begin(json_array_get(records, 0), error);
+
+    for (gsize i = 1; plan && i < json_array_size(records); i++)
+        if (!replay(plan, json_array_get(records, i), error))
+            return NULL;
+    return g_steal_pointer(&plan);
+}

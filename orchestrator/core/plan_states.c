@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/plan_parts.h"
+
+/* clang-format off */
+/*    from           to             why this edge may be taken */
+#define MOVE_EDGES(X)                                                                                        \
+    X(WAITING,       LOCKING,       "the plan was begun")                                                     \
+    X(WAITING,       READING,       "the controller was restarted: what was done is read from the active")    \
+    X(WAITING,       PROMOTING,     "the controller was restarted; the active had released the VM")           \
+    X(LOCKING,       SHUTTING_DOWN, "nobody else can start the guest")                                        \
+    X(LOCKING,       STAYED,        "the active refused the lock: nothing was begun")                         \
+    X(LOCKING,       READING,       "what the active did must be read from it")                               \
+    X(SHUTTING_DOWN, FINISHING,     "the guest is off")                                                       \
+    X(SHUTTING_DOWN, ROLLING_BACK,  "the guest did not shut down")                                            \
+    X(SHUTTING_DOWN, READING,       "what the active did must be read from it")                               \
+    X(FINISHING,     RELEASING,     "the last generation is sealed")                                          \
+    X(FINISHING,     ROLLING_BACK,  "the last generation could not be sealed")                                \
+    X(FINISHING,     READING,       "what the active did must be read from it")                               \
+    X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
+    X(RELEASING,     READING,       "whether the active released must be read from it")                       \
+    X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
+    X(PROMOTING,     BLOCKED,       "the standby did not start the guest")                                    \
+    X(BLOCKED,       PROMOTING,     "the start is tried again")                                               \
+    X(UNLOCKING,     MOVED,         "the move is done")                                                       \
+    X(ROLLING_BACK,  STAYED,        "the guest runs where it was")                                            \
+    X(ROLLING_BACK,  READING,       "how the rollback ended must be read from the active")                    \
+    X(READING,       LOCKING,       "the active knows nothing of the plan yet")                               \
+    X(READING,       SHUTTING_DOWN, "the active has locked the guest")                                        \
+    X(READING,       FINISHING,     "the guest is off")                                                       \
+    X(READING,       RELEASING,     "the last generation is sealed")                                          \
+    X(READING,       PROMOTING,     "the active has released the VM")                                         \
+    X(READING,       ROLLING_BACK,  "the active has not released the VM")                                     \
+    X(READING,       MOVED,         "the active was unlocked: the move is done")                              \
+    X(READING,       STAYED,        "the active keeps the guest")                                             \
+    X(READING,       DOWN,          "the active rolled back and could not start the guest")
+/* clang-format on */
+
+static const char *const WORDS[] = {
+#define X(state, json) json,
+    MOVE_STATES(X)
+#undef X
+};
+
+static const StateEdge EDGES[] = {
+#define X(from, to, reason) {MOVE_##from, MOVE_##to, EVENT_NONE, reason},
+    MOVE_EDGES(X)
+#undef X
+};
+
+const StateMachine *move_machine(void)
+{
+    static const StateMachine MACHINE = {"A VM in a switchover", WORDS, G_N_ELEMENTS(WORDS), EDGES,
+                                         G_N_ELEMENTS(EDGES)};
+
+    return &MACHINE;
+}
+
+const char *move_state_name(MoveState state)
+{
+    g_assert(state < G_N_ELEMENTS(WORDS));
+    return WORDS[state];
+}
+
+StepKind move_step(MoveState state)
+{
+    switch (state) {
+    case MOVE_LOCKING:
+        return STEP_LOCK;
+    case MOVE_SHUTTING_DOWN:
+        return STEP_SHUTDOWN;
+    case MOVE_FINISHING:
+        return STEP_FINAL;
+    case MOVE_RELEASING:
+        return STEP_RELEASE;
+    case MOVE_PROMOTING:
+        return STEP_PROMOTE;
+    case MOVE_UNLOCKING:
+        return STEP_UNLOCK;
+    case MOVE_ROLLING_BACK:
+        return STEP_ROLLBACK;
+    default:
+        return STEP_COUNT;
+    }
+}

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stage.h"
+#include "vmconnect/base/error.h"
+
+#define HOUR_MS 3600000
+
+static void test_happy_path(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  13] web1 unlocking: the guest runs on the standby\n"
+        "[  13] web1 moved: the move is done\n"
+        "[  13] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  13] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n");
+}
+
+static void test_guest_does_not_shut_down(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    s->stubborn = 1;
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+    world_expect(s->w, "[   0] plan to beta begun -> keep durably\n"
+                       "        -> event SWITCHOVER_STARTED\n"
+                       "        -> web switching: a plan was begun\n"
+                       "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+                       "[   0] web1 locking: the plan was begun\n"
+                       "[   0] web1 shutting-down: nobody else can start the guest\n"
+                       "[   8] alpha: the guest does not shut down\n"
+                       "[   8] web1 reading: what the active did must be read from it\n"
+                       "[  10] web1 rolling-back: the active has not released the VM\n"
+                       "[  14] web1 stayed: the guest runs where it was\n"
+                       "[  14] web1 stayed (the guest does not shut down) -> event VM_STAYED\n"
+                       "        -> web1 on beta protected: not moved, the copy is young enough\n"
+                       "[  14] plan to beta ended -> keep durably\n"
+                       "        -> event SWITCHOVER_FAILED\n"
+                       "        -> web running: the plan moved nothing, every VM is protected\n"
+                       "        -> active.protect to alpha for web1\n");
+}
+
+static void test_two_vms_one_stays(void)
+{
+    g_autoptr(Stage) s = stage_new(2);
+
+    s->stubborn = 2;
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    g_assert_true(stage_runs(s, ALPHA, 2));
+    g_assert_cmpint(s->w->p->state, ==, SCENARIO_DEGRADED);
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] plan has web2 -> web2 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web2 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   0] web2 shutting-down: nobody else can start the guest\n"
+        "[   8] alpha: the guest does not shut down\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[   8] web2 reading: what the active did must be read from it\n"
+        "[  10] web2 rolling-back: the active has not released the VM\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  13] web1 unlocking: the guest runs on the standby\n"
+        "[  13] web1 moved: the move is done\n"
+        "[  13] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  14] web2 stayed: the guest runs where it was\n"
+        "[  14] web2 stayed (the guest does not shut down) -> event VM_STAYED\n"
+        "        -> web2 on beta protected: not moved, the copy is young enough\n"
+        "[  14] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_FAILED\n"
+        "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
+        "        -> active.protect to alpha for web2\n");
+}
+
+static void test_active_dies_before_release(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_later(s, 5000, stage_crash, ALPHA);
+    stage_later(s, 60000, stage_boot, ALPHA);
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, ALPHA, 1) != stage_runs(s, BETA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   5] link to alpha cut\n"
+        "[   5] link to alpha is lost -> nothing\n"
+        "[   5] web1 reading: what the active did must be read from it\n"
+        "[   5] alpha crashes\n"
+        "[  60] alpha boots\n"
+        "[  60] link to alpha heals\n"
+        "[  60] link to alpha is back -> nothing\n"
+        "[  60] web1 shutting-down: the active has locked the guest\n"
+        "[  68] web1 finishing: the guest is off\n"
+        "[  70] web1 releasing: the last generation is sealed\n"
+        "[  70] web1 promoting: the active gave the VM up for good\n"
+        "[  73] web1 unlocking: the guest runs on the standby\n"
+        "[  73] web1 moved: the move is done\n"
+        "[  73] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  73] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n");
+}
+
+static void test_active_dies_after_release(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_later(s, 11000, stage_crash, ALPHA);
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    g_assert_true(protection_owes(s->w->p));
+    stage_boot(s, ALPHA);
+    stage_play_on(s, 5000);
+    g_assert_false(stage_runs(s, ALPHA, 1));
+    g_assert_false(protection_owes(s->w->p));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  11] link to alpha cut\n"
+        "[  11] link to alpha is lost -> nothing\n"
+        "[  11] alpha crashes\n"
+        "[  13] web1 unlocking: the guest runs on the standby\n"
+        "[  13] web1 moved: the move is done\n"
+        "[  13] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  13] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n"
+        "[  13] alpha boots\n"
+        "[  13] link to alpha heals\n"
+        "[  13] link to alpha is back -> plan.unlock to alpha for web1\n"
+        "[  13] alpha did plan.unlock for web1 -> keep durably\n");
+}
+
+/* The certificate outlives the two who knew of it. */
+static void test_active_and_controller_die_after_release(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_switch_over(s);
+    stage_play(s, 11000);
+    stage_crash(s, ALPHA);
+    stage_crash(s, BETA);
+    stage_kill_controller(s);
+    stage_boot(s, BETA);
+    stage_start_controller(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  11] link to alpha cut\n"
+        "[  11] link to alpha is lost -> nothing\n"
+        "[  11] alpha crashes\n"
+        "[  11] link to beta cut\n"
+        "[  11] link to beta is lost -> nothing\n"
+        "[  11] web1 released, not started on beta (beta does not answer) -> event VM_BLOCKED\n"
+        "        -> web1 on beta failed: given up by the old host, not yet started by the new\n"
+        "[  11] beta crashes\n"
+        "[  11] the controller dies\n"
+        "[  11] beta boots\n"
+        "[  11] link to beta heals\n"
+        "[  11] the controller starts again -> web switching\n"
+        "[  11] plan to beta begun -> nothing\n"
+        "[  11] link to beta is back -> nothing\n"
+        "[  11] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[  11] web1 promoting: the controller was restarted; the active had released the VM\n"
+        "[  11] web1 released, not started on beta (beta does not answer) -> event VM_BLOCKED\n"
+        "        -> web1 on beta failed: given up by the old host, not yet started by the new\n"
+        "[  11] web1 blocked: the standby did not start the guest\n"
+        "[  11] web1 promoting: the start is tried again\n"
+        "[  14] web1 unlocking: the guest runs on the standby\n"
+        "[  14] web1 moved: the move is done\n"
+        "[  14] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  14] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n");
+}
+
+static void test_standby_dies_at_promote(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_later(s, 11000, stage_crash, BETA);
+    stage_later(s, 100000, stage_boot, BETA);
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  11] link to beta cut\n"
+        "[  11] link to beta is lost -> nothing\n"
+        "[  11] web1 released, not started on beta (beta does not answer) -> event VM_BLOCKED\n"
+        "        -> web1 on beta failed: given up by the old host, not yet started by the new\n"
+        "[  11] beta crashes\n"
+        "[  11] web1 blocked: the standby did not start the guest\n"
+        "[ 100] beta boots\n"
+        "[ 100] link to beta heals\n"
+        "[ 100] link to beta is back -> nothing\n"
+        "[ 100] web1 promoting: the start is tried again\n"
+        "[ 103] web1 unlocking: the guest runs on the standby\n"
+        "[ 103] web1 moved: the move is done\n"
+        "[ 103] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[ 103] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n");
+}
+
+static void test_standby_cannot_start(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    s->unstartable = 1;
+    stage_switch_over(s);
+    stage_play(s, 40000);
+    g_assert_false(s->ended);
+    s->unstartable = 0;
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, BETA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[  10] web1 releasing: the last generation is sealed\n"
+        "[  10] web1 promoting: the active gave the VM up for good\n"
+        "[  13] beta: no memory for the guest\n"
+        "[  13] web1 released, not started on beta (no memory for the guest) -> event VM_BLOCKED\n"
+        "        -> web1 on beta failed: given up by the old host, not yet started by the new\n"
+        "[  13] web1 blocked: the standby did not start the guest\n"
+        "[  24] web1 promoting: the start is tried again\n"
+        "[  27] beta: no memory for the guest\n"
+        "[  27] web1 blocked: the standby did not start the guest\n"
+        "[  38] web1 promoting: the start is tried again\n"
+        "[  41] web1 unlocking: the guest runs on the standby\n"
+        "[  41] web1 moved: the move is done\n"
+        "[  41] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  41] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n");
+}
+
+/* The controller is gone for longer than the deadline: production does not stay down. */
+static void test_deadline(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_switch_over(s);
+    stage_play(s, 9000);
+    stage_kill_controller(s);
+    stage_play(s, 400000);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+    stage_start_controller(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+    world_expect(
+        s->w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 locking: the plan was begun\n"
+        "[   0] web1 shutting-down: nobody else can start the guest\n"
+        "[   8] web1 finishing: the guest is off\n"
+        "[   9] the controller dies\n"
+        "[ 371] alpha: deadline of web1 passed, the guest is started again\n"
+        "[ 400] the controller starts again -> web switching\n"
+        "[ 400] plan to beta begun -> nothing\n"
+        "[ 400] link to alpha is back -> nothing\n"
+        "[ 400] link to beta is back -> nothing\n"
+        "[ 400] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[ 400] web1 reading: the controller was restarted: what was done is read from the active\n"
+        "[ 400] web1 stayed: the active keeps the guest\n"
+        "[ 400] web1 stayed (the active rolled back by itself at the plan's deadline) -> event VM_STAYED\n"
+        "        -> web1 on beta lagging: not moved, the copy is old\n"
+        "[ 400] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_FAILED\n"
+        "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
+        "        -> standby.admit to beta for web1\n");
+}
+
+static void test_journal_is_full(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    stage_switch_over(s);
+    stage_play(s, 3000);
+    s->journal_broken = TRUE;
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+    world_expect(s->w,
+                 "[   0] plan to beta begun -> keep durably\n"
+                 "        -> event SWITCHOVER_STARTED\n"
+                 "        -> web switching: a plan was begun\n"
+                 "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+                 "[   0] web1 locking: the plan was begun\n"
+                 "[   0] web1 shutting-down: nobody else can start the guest\n"
+                 "[   8] web1 finishing: the guest is off\n"
+                 "[   8] web1 reading: what the active did must be read from it\n"
+                 "[  10] web1 rolling-back: the active has not released the VM\n"
+                 "[  14] web1 stayed: the guest runs where it was\n"
+                 "[  14] web1 stayed (the controller cannot write the plan's journal) -> event VM_STAYED\n"
+                 "        -> web1 on beta protected: not moved, the copy is young enough\n"
+                 "[  14] plan to beta ended -> keep durably\n"
+                 "        -> event SWITCHOVER_FAILED\n"
+                 "        -> web running: the plan moved nothing, every VM is protected\n"
+                 "        -> active.protect to alpha for web1\n");
+}
+
+/* ---- the same switchover, with something going wrong at its 1st, 2nd, 3rd … point ---- */
+
+static void controller_back(Stage *s, StageHost host)
+{
+    (void)host;
+    stage_start_controller(s);
+}
+
+static void controller_dies(Stage *s)
+{
+    stage_kill_controller(s);
+    stage_later(s, 2000, controller_back, ALPHA);
+}
+
+static void controller_dies_for_long(Stage *s)
+{
+    stage_kill_controller(s);
+    stage_later(s, 600000, controller_back, ALPHA);
+}
+
+static void link_to_alpha_cut(Stage *s)
+{
+    stage_cut(s, ALPHA);
+    stage_later(s, 30000, stage_heal, ALPHA);
+}
+
+static void link_to_beta_cut(Stage *s)
+{
+    stage_cut(s, BETA);
+    stage_later(s, 30000, stage_heal, BETA);
+}
+
+static void alpha_crashes(Stage *s)
+{
+    stage_crash(s, ALPHA);
+    stage_later(s, 20000, stage_boot, ALPHA);
+}
+
+static void beta_crashes(Stage *s)
+{
+    stage_crash(s, BETA);
+    stage_later(s, 20000, stage_boot, BETA);
+}
+
+static void alpha_and_controller_die(Stage *s)
+{
+    alpha_crashes(s);
+    controller_dies(s);
+}
+
+static void beta_and_controller_die(Stage *s)
+{
+    beta_crashes(s);
+    controller_dies(s);
+}
+
+static void journal_breaks(Stage *s)
+{
+    s->journal_broken = TRUE;
+}
+
+static void controller_dies_later(Stage *s, StageHost host)
+{
+    (void)host;
+    controller_dies(s);
+}
+
+static void journal_breaks_and_controller_dies(Stage *s)
+{
+    s->journal_broken = TRUE;
+    stage_later(s, 4000, controller_dies_later, ALPHA);
+}
+
+static void check_vm(const Stage *s, guint number)
+{
+    const Plan *plan = runner_find(s->runner, world_id(0x77));
+    const Move *m = plan ? plan_find(plan, world_vm(number)) : NULL;
+    const char *active = protection_find(s->w->p, world_vm(number))->active;
+    gboolean on_beta = stage_runs(s, BETA, number);
+
+    if (stage_runs(s, ALPHA, number) == on_beta)
+        g_test_message("web%u runs on both or on none:\n%s", number, s->w->trace->str);
+    g_assert_true(stage_runs(s, ALPHA, number) != on_beta);
+    g_assert_cmpstr(active, ==, on_beta ? "beta" : "alpha");
+    if (m)
+        g_assert_cmpstr(move_state_name(m->state), ==, on_beta ? "moved" : "stayed");
+}
+
+/* FALSE: the switchover was over before this point. */
+static gboolean goes_wrong_at(guint at, void (*fault)(Stage *s), guint stubborn)
+{
+    g_autoptr(Stage) s = stage_new(2);
+
+    s->fault_at = at;
+    s->fault = fault;
+    s->stubborn = stubborn;
+    stage_switch_over(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    /* What was to come back comes back, and what is owed is paid. */
+    stage_play_on(s, HOUR_MS);
+    g_assert_true(id_is_nil(s->w->p->plan));
+    g_assert_false(protection_owes(s->w->p));
+    for (guint i = 1; i <= 2; i++)
+        check_vm(s, i);
+    return s->points >= at;
+}
+
+static void walk(gconstpointer data)
+{
+    void (*fault)(Stage * s) = *(void (*const *)(Stage * s)) data;
+
+    for (guint stubborn = 0; stubborn <= 1; stubborn++) {
+        guint at = 1;
+
+        while (goes_wrong_at(at, fault, stubborn))
+            at++;
+        g_test_message("%u points", at - 1);
+        g_assert_cmpuint(at, >, 40);
+    }
+}
+
+static const struct {
+    const char *path;
+    void (*fault)(Stage *s);
+} WALKS[] = {
+    {"/runner/walk/controller-dies", controller_dies},
+    {"/runner/walk/controller-dies-for-long", controller_dies_for_long},
+    {"/runner/walk/link-to-alpha-cut", link_to_alpha_cut},
+    {"/runner/walk/link-to-beta-cut", link_to_beta_cut},
+    {"/runner/walk/alpha-crashes", alpha_crashes},
+    {"/runner/walk/beta-crashes", beta_crashes},
+    {"/runner/walk/alpha-and-controller-die", alpha_and_controller_die},
+    {"/runner/walk/beta-and-controller-die", beta_and_controller_die},
+    {"/runner/walk/journal-breaks", journal_breaks},
+    {"/runner/walk/journal-breaks-and-controller-dies", journal_breaks_and_controller_dies},
+};
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/runner/happy-path", test_happy_path);
+    g_test_add_func("/runner/guest-does-not-shut-down", test_guest_does_not_shut_down);
+    g_test_add_func("/runner/two-vms-one-stays", test_two_vms_one_stays);
+    g_test_add_func("/runner/active-dies-before-release", test_active_dies_before_release);
+    g_test_add_func("/runner/active-dies-after-release", test_active_dies_after_release);
+    g_test_add_func("/runner/active-and-controller-die-after-release",
+                    test_active_and_controller_die_after_release);
+    g_test_add_func("/runner/standby-dies-at-promote", test_standby_dies_at_promote);
+    g_test_add_func("/runner/standby-cannot-start", test_standby_cannot_start);
+    g_test_add_func("/runner/deadline", test_deadline);
+    g_test_add_func("/runner/journal-is-full", test_journal_is_full);
+    for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
+        g_test_add_data_func(WALKS[i].path, &WALKS[i].fault, walk);
+    return g_test_run();
+}
