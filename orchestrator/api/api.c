@@ -235,7 +235,7 @@ void api_call_answer(ApiCall *call, json_t *doc)
 
 void api_call_accept(ApiCall *call, const char *plan)
 {
-    answer(call, 202, json_pack("{s:s}", "plan", plan));
+    answer(call, 202, json_pack("{s:s?}", "plan", plan));
 }
 
 void api_call_fail(ApiCall *call, const GError *error)

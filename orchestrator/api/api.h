@@ -48,5 +48,5 @@ gboolean api_call_is_gone(const ApiCall *call);
 
 /* Each of the three answers and frees @call. They take @doc resp. borrow @error. */
 void api_call_answer(ApiCall *call, json_t *doc);      /* 200 */
-void api_call_accept(ApiCall *call, const char *plan); /* 202 {"plan": ID}: it goes on by itself */
+void api_call_accept(ApiCall *call, const char *plan); /* 202 {"plan": ID or null}: it goes on by itself */
 void api_call_fail(ApiCall *call, const GError *error);

@@ -21,6 +21,7 @@ struct Authority {
     Issuer *issuer;
     Identity *identity;
     ServerKey *server;
+    char *chain; /* of the server's certificate */
     People *people;
 };
 
@@ -31,6 +32,7 @@ void authority_free(Authority *a)
     issuer_free(a->issuer);
     identity_unref(a->identity);
     server_key_free(a->server);
+    g_free(a->chain);
     people_free(a->people);
     g_free(a->folder);
     g_free(a);
@@ -97,7 +99,10 @@ static gboolean open_server(Authority *a, const char *const *names, GError **err
     g_autoptr(GPtrArray) all = all_names(names);
 
     a->server = server_key_open(path, a->issuer, (const char *const *)all->pdata, clock_wall_ms(), error);
-    return a->server != NULL;
+    if (!a->server)
+        return FALSE;
+    a->chain = g_strconcat(a->server->certificate, authority_ca(a), NULL);
+    return TRUE;
 }
 
 static gboolean open_people(Authority *a, GError **error)
@@ -134,7 +139,7 @@ const char *authority_ca(const Authority *a)
 
 const char *authority_server_certificate(const Authority *a)
 {
-    return a->server->certificate;
+    return a->chain;
 }
 
 const char *authority_server_key(const Authority *a)

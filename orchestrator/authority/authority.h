@@ -27,7 +27,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Authority, authority_free)
  * identity_peer() of it says the controller's UUID. */
 Identity *authority_identity(const Authority *a);
 
-/* PEM, borrowed. */
+/* PEM, borrowed. The server's certificate is followed by the authority's, so that
+ * `understudy login URL` can show whose it is. */
 const char *authority_ca(const Authority *a);
 const char *authority_server_certificate(const Authority *a);
 const char *authority_server_key(const Authority *a);

@@ -41,16 +41,15 @@ static void name_files(Cut *cut)
 
 static char *build_backup_xml(const Cut *cut)
 {
-    g_autoptr(GArray) disks = g_array_new(FALSE, FALSE, sizeof(BackupXmlDisk));
+    g_autofree BackupXmlDisk *disks = g_new0(BackupXmlDisk, cut->sources->len);
 
     for (guint i = 0; i < cut->sources->len; i++) {
         const CutSource *source = cut->sources->pdata[i];
-        const BackupXmlDisk disk = {
-            .target = source->told.target, .scratch = source->scratch, .since = source->since};
 
-        g_array_append_val(disks, disk);
+        disks[i] = (BackupXmlDisk){
+            .target = source->told.target, .scratch = source->scratch, .since = source->since};
     }
-    return backup_xml(cut->socket, (const BackupXmlDisk *)disks->data, disks->len);
+    return backup_xml(cut->socket, disks, cut->sources->len);
 }
 
 static char *build_checkpoint_xml(const Cut *cut, Id checkpoint)
@@ -75,17 +74,16 @@ static void watch(const Cut *cut)
 {
     const Capture *c = cut->capture;
     gint64 now_ms = clock_steady_ms();
-    g_autoptr(GPtrArray) scratch = g_ptr_array_new();
-    RescuerWatch w = {.vm = c->vm,
-                      .scratch_limit_bytes = c->settings.scratch_bytes / 4,
-                      .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
-                      .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
-                      .was_running = c->executing};
+    g_autofree const char **scratch = g_new0(const char *, cut->sources->len + 1);
+    const RescuerWatch w = {.vm = c->vm,
+                            .scratch = scratch,
+                            .scratch_limit_bytes = c->settings.scratch_bytes / 4,
+                            .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
+                            .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
+                            .was_running = c->executing};
 
     for (guint i = 0; i < cut->sources->len; i++)
-        g_ptr_array_add(scratch, ((CutSource *)cut->sources->pdata[i])->scratch);
-    g_ptr_array_add(scratch, NULL);
-    w.scratch = (const char *const *)scratch->pdata;
+        scratch[i] = ((CutSource *)cut->sources->pdata[i])->scratch;
     if (c->settings.rescuer)
         rescuer_watch(c->settings.rescuer, &w);
 }
@@ -183,8 +181,6 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
 {
     if (!capture_expect_no_job(cut->capture, error))
         return FALSE;
-    /* No job of ours runs, so no file of ours is in use. */
-    capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
     return begin_job(cut, checkpoint, error);

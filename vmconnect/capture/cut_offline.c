@@ -42,16 +42,14 @@ static gboolean sign(Cut *cut, const char *path, GError **error)
     return expect_regular(path, error) && signature_read(path, &image->signature, error);
 }
 
-/* Of ReaderLayer; borrows from @chain. */
-static GArray *reader_layers(const GPtrArray *chain)
+static ReaderLayer *reader_layers(const GPtrArray *chain)
 {
-    GArray *layers = g_array_new(FALSE, FALSE, sizeof(ReaderLayer));
+    ReaderLayer *layers = g_new0(ReaderLayer, chain->len);
 
     for (guint i = 0; i < chain->len; i++) {
         const ChainLayer *layer = chain->pdata[i];
-        const ReaderLayer reader = {.path = layer->path, .format = layer->format};
 
-        g_array_append_val(layers, reader);
+        layers[i] = (ReaderLayer){.path = layer->path, .format = layer->format};
     }
     return layers;
 }
@@ -60,8 +58,7 @@ static GArray *reader_layers(const GPtrArray *chain)
 static gboolean export_layers(Cut *cut, CutSource *source, const GPtrArray *chain, const char *bitmap,
                               guint n_bitmaps, GError **error)
 {
-    g_autoptr(GArray) list = reader_layers(chain);
-    const ReaderLayer *layers = (const ReaderLayer *)list->data;
+    g_autofree ReaderLayer *layers = reader_layers(chain);
 
     if (!daemon_reader_add(cut->daemon, source->told.target, layers, chain->len, n_bitmaps ? bitmap : NULL,
                            error))

@@ -72,7 +72,8 @@ const StageKeys *stage_keys(void)
     issue("server", "localhost", "DNS:localhost,IP:127.0.0.1");
     issue("client", "friend", "DNS:friend");
     keys.ca = slurp("ca.pem");
-    keys.server_certificate = slurp("server.pem");
+    sh("cat server.pem ca.pem >chain.pem");
+    keys.server_certificate = slurp("chain.pem"); /* shows its authority, as the controller does */
     keys.server_key = slurp("server.key");
     keys.client_certificate = slurp("client.pem");
     keys.client_key = slurp("client.key");
@@ -222,9 +223,9 @@ void stage_free(Stage *stage)
 
 /* --- client --- */
 
-Client *client_dial(const Stage *stage)
+Caller *caller_dial(const Stage *stage)
 {
-    Client *c = g_new0(Client, 1);
+    Caller *c = g_new0(Caller, 1);
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(stage->port)};
 
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -248,10 +249,10 @@ static void use(SSL_CTX *ctx, const char *certificate, const char *key)
     BIO_free(kb);
 }
 
-Client *client_open(const Stage *stage, const char *certificate, const char *key)
+Caller *caller_open(const Stage *stage, const char *certificate, const char *key)
 {
     static const unsigned char ALPN[] = "\x02h2\x08http/1.1";
-    g_autoptr(Client) c = client_dial(stage);
+    g_autoptr(Caller) c = caller_dial(stage);
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     struct timeval limit = {.tv_sec = 10};
 
@@ -269,7 +270,7 @@ Client *client_open(const Stage *stage, const char *certificate, const char *key
     return g_steal_pointer(&c);
 }
 
-void client_free(Client *c)
+void caller_free(Caller *c)
 {
     if (!c)
         return;
@@ -279,7 +280,7 @@ void client_free(Client *c)
     g_free(c);
 }
 
-gboolean client_send(Client *c, const char *data, gssize len)
+gboolean caller_send(Caller *c, const char *data, gssize len)
 {
     gsize left = len < 0 ? strlen(data) : (gsize)len;
 
@@ -297,7 +298,7 @@ gboolean client_send(Client *c, const char *data, gssize len)
     return TRUE;
 }
 
-gboolean client_sendf(Client *c, const char *format, ...)
+gboolean caller_sendf(Caller *c, const char *format, ...)
 {
     g_autofree char *text = NULL;
     va_list args;
@@ -305,11 +306,11 @@ gboolean client_sendf(Client *c, const char *format, ...)
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
-    return client_send(c, text, -1);
+    return caller_send(c, text, -1);
 }
 
 /* Bytes read, 0 at the end (also by a reset), -1 when @deadline_ms passed. */
-static int read_some(Client *c, char *buf, int size, gint64 deadline_ms)
+static int read_some(Caller *c, char *buf, int size, gint64 deadline_ms)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     struct timeval limit;
@@ -331,7 +332,7 @@ static int read_some(Client *c, char *buf, int size, gint64 deadline_ms)
     return 0;
 }
 
-gboolean client_sees_end(Client *c, gint64 timeout_ms)
+gboolean caller_sees_end(Caller *c, gint64 timeout_ms)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
     char buf[4096];
@@ -349,7 +350,7 @@ static gsize announced(const char *head)
     return at ? g_ascii_strtoull(at + strlen("content-length:"), NULL, 10) : 0;
 }
 
-Answer *client_answer(Client *c, gint64 timeout_ms)
+Answer *caller_answer(Caller *c, gint64 timeout_ms)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
     g_autoptr(GString) all = g_string_new(NULL);
@@ -387,15 +388,15 @@ void answer_free(Answer *answer)
 Answer *stage_ask(const Stage *stage, const char *method, const char *path, const char *token,
                   const char *body)
 {
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
     g_assert_nonnull(c);
-    client_sendf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path);
+    caller_sendf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path);
     if (token)
-        client_sendf(c, "Authorization: Bearer %s\r\n", token);
+        caller_sendf(c, "Authorization: Bearer %s\r\n", token);
     if (body)
-        client_sendf(c, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+        caller_sendf(c, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
     else
-        client_send(c, "\r\n", -1);
-    return client_answer(c, 10000);
+        caller_send(c, "\r\n", -1);
+    return caller_answer(c, 10000);
 }

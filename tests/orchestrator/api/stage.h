@@ -41,18 +41,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
 typedef struct {
     int fd;
     SSL *ssl;
-} Client;
+} Caller;
 
 /* TCP only. */
-Client *client_dial(const Stage *stage);
+Caller *caller_dial(const Stage *stage);
 /* TCP and TLS; @certificate, @key (PEM) may be NULL. NULL if the server refused. */
-Client *client_open(const Stage *stage, const char *certificate, const char *key);
-void client_free(Client *client);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
+Caller *caller_open(const Stage *stage, const char *certificate, const char *key);
+void caller_free(Caller *caller);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Caller, caller_free)
 
 /* FALSE once the server has closed. */
-gboolean client_send(Client *client, const char *data, gssize len);
-gboolean client_sendf(Client *client, const char *format, ...) G_GNUC_PRINTF(2, 3);
+gboolean caller_send(Caller *caller, const char *data, gssize len);
+gboolean caller_sendf(Caller *caller, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 typedef struct {
     guint status; /* 0: the connection ended first */
@@ -62,12 +62,12 @@ typedef struct {
 } Answer;
 
 /* One whole answer; fails the test after @timeout_ms without one or an end. */
-Answer *client_answer(Client *client, gint64 timeout_ms);
+Answer *caller_answer(Caller *caller, gint64 timeout_ms);
 void answer_free(Answer *answer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Answer, answer_free)
 
 /* Did the server end the connection within @timeout_ms? Reads and drops what still comes. */
-gboolean client_sees_end(Client *client, gint64 timeout_ms);
+gboolean caller_sees_end(Caller *caller, gint64 timeout_ms);
 
 /* One request on a connection of its own. @body NULL: none. */
 Answer *stage_ask(const Stage *stage, const char *method, const char *path, const char *token,

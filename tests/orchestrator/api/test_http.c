@@ -93,14 +93,14 @@ static void test_get(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
     /* Three on one connection: keep-alive. */
     for (int i = 0; i < 3; i++) {
         g_autoptr(Answer) a = NULL;
 
-        g_assert_true(client_sendf(c, "GET /a/%d?x=a%%26b&y=c+d HTTP/1.1\r\nHost: h\r\n\r\n", i));
-        a = client_answer(c, SOON_MS);
+        g_assert_true(caller_sendf(c, "GET /a/%d?x=a%%26b&y=c+d HTTP/1.1\r\nHost: h\r\n\r\n", i));
+        a = caller_answer(c, SOON_MS);
         g_assert_cmpuint(a->status, ==, 200);
         g_assert_nonnull(strcasestr(a->head, "x-test: 1"));
         g_assert_nonnull(strcasestr(a->head, "cache-control: no-store"));
@@ -114,13 +114,13 @@ static void test_empty_answer(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
     for (int i = 0; i < 2; i++) {
         g_autoptr(Answer) a = NULL;
 
-        client_send(c, "GET /empty HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-        a = client_answer(c, SOON_MS);
+        caller_send(c, "GET /empty HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        a = caller_answer(c, SOON_MS);
         g_assert_cmpuint(a->status, ==, 200);
         g_assert_cmpuint(a->len, ==, 0);
     }
@@ -154,16 +154,16 @@ static void test_body_in_pieces(void)
     House house = {0};
     HttpConfig limits = {.max_body_bytes = 4 << 20};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     g_autoptr(GString) piece = g_string_new(NULL);
     g_autoptr(Answer) a = NULL;
 
     g_string_set_size(piece, 1 << 20);
     memset(piece->str, 'x', piece->len);
-    client_sendf(c, "POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 4 << 20);
+    caller_sendf(c, "POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 4 << 20);
     for (int i = 0; i < 4; i++)
-        g_assert_true(client_send(c, piece->str, (gssize)piece->len));
-    a = client_answer(c, SOON_MS);
+        g_assert_true(caller_send(c, piece->str, (gssize)piece->len));
+    a = caller_answer(c, SOON_MS);
     g_assert_cmpuint(a->status, ==, 200);
     g_assert_cmpstr(a->body, ==, "4194304");
 }
@@ -184,21 +184,21 @@ static void test_client_certificates(void)
     House house = {0};
     HttpConfig config = {.client_ca = k->ca};
     g_autoptr(Stage) stage = open_stage(&house, &config);
-    g_autoptr(Client) friend = client_open(stage, k->client_certificate, k->client_key);
-    g_autoptr(Client) stranger = client_open(stage, k->stranger_certificate, k->stranger_key);
+    g_autoptr(Caller) friend = caller_open(stage, k->client_certificate, k->client_key);
+    g_autoptr(Caller) stranger = caller_open(stage, k->stranger_certificate, k->stranger_key);
     g_autoptr(Answer) a = NULL;
     g_autoptr(Answer) nobody = stage_ask(stage, "GET", "/who", NULL, NULL);
 
-    client_send(friend, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-    a = client_answer(friend, SOON_MS);
+    caller_send(friend, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    a = caller_answer(friend, SOON_MS);
     g_assert_cmpstr(a->body, ==, "friend");
     g_assert_cmpstr(nobody->body, ==, "nobody");
     /* With TLS 1.3 the client learns of it at its first read. */
     if (stranger) {
         g_autoptr(Answer) refused = NULL;
 
-        client_send(stranger, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-        refused = client_answer(stranger, SOON_MS);
+        caller_send(stranger, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        refused = caller_answer(stranger, SOON_MS);
         g_assert_cmpuint(refused->status, ==, 0);
     }
 }
@@ -213,19 +213,19 @@ static void test_no_upgrade(void)
     for (guint p = 0; p < G_N_ELEMENTS(PATHS); p++)
         for (guint k = 0; k < G_N_ELEMENTS(KINDS); k++)
             for (int with_protocol = 0; with_protocol < 2; with_protocol++) {
-                g_autoptr(Client) c = client_open(stage, NULL, NULL);
+                g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
                 g_autoptr(Answer) a = NULL;
 
-                client_sendf(
+                caller_sendf(
                     c,
                     "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n"
                     "HTTP2-Settings: AAMAAABkAAQAAP__\r\nSec-WebSocket-Version: 13\r\n"
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
                     PATHS[p], KINDS[k], with_protocol ? "Sec-WebSocket-Protocol: understudy\r\n" : "");
-                a = client_answer(c, SOON_MS);
+                a = caller_answer(c, SOON_MS);
                 g_assert_cmpuint(a->status, !=, 101);
                 g_assert_cmpuint(a->status, !=, 200);
-                g_assert_true(client_sees_end(c, SOON_MS));
+                g_assert_true(caller_sees_end(c, SOON_MS));
             }
     assert_serves(stage);
 }
@@ -234,7 +234,7 @@ static void test_only_http1(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     const unsigned char *chosen;
     unsigned len;
 
@@ -250,19 +250,19 @@ static void test_crowd(void)
     House house = {0};
     HttpConfig limits = {.max_connections = LIMIT, .head_timeout_ms = 60000};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(GPtrArray) crowd = g_ptr_array_new_with_free_func((GDestroyNotify)client_free);
-    g_autoptr(Client) outside = NULL;
+    g_autoptr(GPtrArray) crowd = g_ptr_array_new_with_free_func((GDestroyNotify)caller_free);
+    g_autoptr(Caller) outside = NULL;
 
     /* Half-open clients hold a slot of the library's pool each: one must be left for everybody. */
     for (guint i = 0; i < LIMIT - 1; i++)
-        g_ptr_array_add(crowd, client_dial(stage));
+        g_ptr_array_add(crowd, caller_dial(stage));
     assert_serves(stage);
-    g_ptr_array_add(crowd, client_dial(stage));
-    outside = client_dial(stage);
-    g_assert_true(client_sees_end(outside, SOON_MS));
+    g_ptr_array_add(crowd, caller_dial(stage));
+    outside = caller_dial(stage);
+    g_assert_true(caller_sees_end(outside, SOON_MS));
     g_ptr_array_set_size(crowd, LIMIT / 2);
     for (gint64 end = clock_steady_ms() + SOON_MS;;) {
-        g_autoptr(Client) again = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) again = caller_open(stage, NULL, NULL);
 
         if (again)
             break;
@@ -271,12 +271,12 @@ static void test_crowd(void)
 }
 
 /* Dribble @text, a byte each 20 ms, until the server closes; how long it took. */
-static gint64 dribble(Client *c, const char *text, gint64 timeout_ms)
+static gint64 dribble(Caller *c, const char *text, gint64 timeout_ms)
 {
     gint64 start = clock_steady_ms();
 
     for (const char *p = text; clock_steady_ms() < start + timeout_ms; p = p[0] && p[1] ? p + 1 : p) {
-        if (client_sees_end(c, 20) || !client_send(c, p, 1))
+        if (caller_sees_end(c, 20) || !caller_send(c, p, 1))
             return clock_steady_ms() - start;
     }
     g_test_fail_printf("the server let a client dribble for %" G_GINT64_FORMAT " ms", timeout_ms);
@@ -288,29 +288,29 @@ static void test_slow_heads(void)
     House house = {0};
     HttpConfig limits = {.head_timeout_ms = 600, .idle_timeout_ms = 300};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(Client) silent_tcp = client_dial(stage);
-    g_autoptr(Client) silent_tls = client_open(stage, NULL, NULL);
-    g_autoptr(Client) hello = client_dial(stage);
-    g_autoptr(Client) slow = NULL;
-    g_autoptr(Client) lines = NULL;
-    g_autoptr(Client) idle = NULL;
+    g_autoptr(Caller) silent_tcp = caller_dial(stage);
+    g_autoptr(Caller) silent_tls = caller_open(stage, NULL, NULL);
+    g_autoptr(Caller) hello = caller_dial(stage);
+    g_autoptr(Caller) slow = NULL;
+    g_autoptr(Caller) lines = NULL;
+    g_autoptr(Caller) idle = NULL;
     g_autoptr(Answer) a = NULL;
 
-    g_assert_true(client_sees_end(silent_tcp, 5000));
-    g_assert_true(client_sees_end(silent_tls, 5000));
+    g_assert_true(caller_sees_end(silent_tcp, 5000));
+    g_assert_true(caller_sees_end(silent_tls, 5000));
     dribble(hello, "\x16\x03\x01\x02\x01", 5000);
-    slow = client_open(stage, NULL, NULL);
+    slow = caller_open(stage, NULL, NULL);
     g_assert_cmpint(
         dribble(slow, "GET / HTTP/1.1\r\nHost: localhost\r\nX-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 5000),
         >=, 300);
-    lines = client_open(stage, NULL, NULL);
-    client_send(lines, "GET / HTTP/1.1\r\n", -1);
-    g_assert_true(client_sees_end(lines, 5000));
-    idle = client_open(stage, NULL, NULL);
-    client_send(idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-    a = client_answer(idle, SOON_MS);
+    lines = caller_open(stage, NULL, NULL);
+    caller_send(lines, "GET / HTTP/1.1\r\n", -1);
+    g_assert_true(caller_sees_end(lines, 5000));
+    idle = caller_open(stage, NULL, NULL);
+    caller_send(idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    a = caller_answer(idle, SOON_MS);
     g_assert_cmpuint(a->status, ==, 200);
-    g_assert_true(client_sees_end(idle, 5000));
+    g_assert_true(caller_sees_end(idle, 5000));
     assert_serves(stage);
 }
 
@@ -323,11 +323,11 @@ static void test_prefix_header(void)
 
     /* The library's parser may wait for ever behind such a last header. */
     for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
-        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
         g_autoptr(Answer) a = NULL;
 
-        client_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\n%s: 1\r\n\r\n", NAMES[i]);
-        a = client_answer(c, 5000);
+        caller_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\n%s: 1\r\n\r\n", NAMES[i]);
+        a = caller_answer(c, 5000);
         if (a->status != 200)
             g_assert_cmpuint(a->status, ==, 0);
     }
@@ -364,17 +364,17 @@ static void test_refused_bodies(void)
     g_autoptr(Stage) stage = open_stage(&house, NULL);
 
     for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
-        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
         g_autoptr(Answer) a = NULL;
 
-        client_send(c, CASES[i].request, -1);
-        a = client_answer(c, SOON_MS);
+        caller_send(c, CASES[i].request, -1);
+        a = caller_answer(c, SOON_MS);
         g_test_message("%s", CASES[i].request);
         g_assert_cmpuint(a->status, ==, CASES[i].status);
         g_assert_nonnull(strstr(a->body, CASES[i].says));
         g_assert_nonnull(strcasestr(a->head, "connection: close"));
         if (i == 0)
-            g_assert_true(client_sees_end(c, SOON_MS));
+            g_assert_true(caller_sees_end(c, SOON_MS));
     }
 }
 
@@ -382,15 +382,15 @@ static void test_oversize_is_readable(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     g_autofree char *megabyte = g_malloc0(1 << 20);
     g_autoptr(Answer) a = NULL;
 
     /* A client that sends all before it reads must not find a reset instead of the answer. */
-    client_sendf(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 8 << 20);
+    caller_sendf(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 8 << 20);
     for (int i = 0; i < 8; i++)
-        g_assert_true(client_send(c, megabyte, 1 << 20));
-    a = client_answer(c, SOON_MS);
+        g_assert_true(caller_send(c, megabyte, 1 << 20));
+    a = caller_answer(c, SOON_MS);
     g_assert_cmpuint(a->status, ==, 413);
 }
 
@@ -399,9 +399,9 @@ static void test_slow_body(void)
     House house = {0};
     HttpConfig limits = {.body_timeout_ms = 600};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
-    client_send(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", -1);
+    caller_send(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", -1);
     g_assert_cmpint(dribble(c, "x", 5000), >=, 300);
     assert_serves(stage);
 }
@@ -423,10 +423,10 @@ static void test_unread_answer(void)
     House house = {0};
     HttpConfig limits = {.answer_timeout_ms = 700};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     Count count = {stage, 1};
 
-    client_send(c, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    caller_send(c, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
     for (gint64 end = clock_steady_ms() + SOON_MS; count.open > 0; g_usleep(20000)) {
         g_assert_cmpint(clock_steady_ms(), <, end);
         stage_call(stage, count_connections, &count);
@@ -438,11 +438,11 @@ static void test_long_head(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     g_autofree char *long_value = g_strnfill(64 * 1024, 'a');
 
-    client_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", long_value);
-    g_assert_true(client_sees_end(c, 5000));
+    caller_sendf(c, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", long_value);
+    g_assert_true(caller_sees_end(c, 5000));
     assert_serves(stage);
 }
 
@@ -461,25 +461,25 @@ static void test_garbage(void)
     House house = {0};
     HttpConfig limits = {.head_timeout_ms = 500, .idle_timeout_ms = 100};
     g_autoptr(Stage) stage = open_stage(&house, &limits);
-    g_autoptr(Client) plain = client_dial(stage);
+    g_autoptr(Caller) plain = caller_dial(stage);
     guint32 seed = 1;
 
-    client_send(plain, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-    g_assert_true(client_sees_end(plain, 5000));
+    caller_send(plain, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    g_assert_true(caller_sees_end(plain, 5000));
     for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
-        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
-        client_send(c, BAD[i], -1);
-        g_assert_true(client_sees_end(c, 5000));
+        caller_send(c, BAD[i], -1);
+        g_assert_true(caller_sees_end(c, 5000));
     }
     for (guint i = 0; i < 20; i++) {
-        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
         char noise[512];
 
         for (gsize b = 0; b < sizeof noise; b++)
             noise[b] = (char)((seed = seed * 1664525 + 1013904223) >> 24);
-        client_send(c, noise, sizeof noise);
-        g_assert_true(client_sees_end(c, 5000));
+        caller_send(c, noise, sizeof noise);
+        g_assert_true(caller_sees_end(c, 5000));
     }
     assert_serves(stage);
 }
@@ -524,14 +524,14 @@ static void test_answer_later(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     g_autoptr(Answer) a = NULL;
 
-    client_send(c, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", -1);
+    caller_send(c, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", -1);
     wait_held(stage, &house);
     assert_serves(stage);
     stage_call(stage, release, &house);
-    a = client_answer(c, SOON_MS);
+    a = caller_answer(c, SOON_MS);
     g_assert_cmpstr(a->body, ==, "released");
 }
 
@@ -541,9 +541,9 @@ static void test_client_leaves(void)
     g_autoptr(Stage) stage = open_stage(&house, NULL);
 
     {
-        g_autoptr(Client) c = client_open(stage, NULL, NULL);
+        g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
 
-        client_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        caller_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
         wait_held(stage, &house);
         SSL_shutdown(c->ssl);
     }
@@ -556,22 +556,22 @@ static void test_early_bird(void)
 {
     House house = {0};
     g_autoptr(Stage) stage = open_stage(&house, NULL);
-    g_autoptr(Client) c = client_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
     g_autoptr(Answer) first = NULL;
     g_autoptr(Answer) second = NULL;
     gint64 cpu_ms;
 
     /* The second request comes while the first is worked on: no turning in circles, then both answered. */
-    client_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    caller_send(c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n", -1);
     wait_held(stage, &house);
-    client_send(c, "GET /last HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    caller_send(c, "GET /last HTTP/1.1\r\nHost: h\r\n\r\n", -1);
     cpu_ms = stage_cpu_ms(stage);
     g_usleep(600000); /* a stretch to measure, nothing to wait for */
     g_assert_cmpint(stage_cpu_ms(stage) - cpu_ms, <, 200);
     stage_call(stage, release, &house);
-    first = client_answer(c, SOON_MS);
+    first = caller_answer(c, SOON_MS);
     g_assert_cmpstr(first->body, ==, "released");
-    second = client_answer(c, SOON_MS);
+    second = caller_answer(c, SOON_MS);
     g_assert_true(g_str_has_prefix(second->body, "GET /next?"));
 }
 
@@ -579,24 +579,24 @@ static void test_stop_with_live_clients(void)
 {
     House house = {0};
     Stage *stage = open_stage(&house, NULL);
-    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)client_free);
-    Client *waiting = client_open(stage, NULL, NULL);
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)caller_free);
+    Caller *waiting = caller_open(stage, NULL, NULL);
 
-    client_send(waiting, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+    caller_send(waiting, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", -1);
     g_ptr_array_add(all, waiting);
     wait_held(stage, &house);
     for (int i = 0; i < 5; i++) {
-        Client *half_head = client_open(stage, NULL, NULL);
-        Client *half_body = client_open(stage, NULL, NULL);
-        Client *unread = client_open(stage, NULL, NULL);
-        Client *idle = client_open(stage, NULL, NULL);
-        Client *refused = client_open(stage, NULL, NULL);
+        Caller *half_head = caller_open(stage, NULL, NULL);
+        Caller *half_body = caller_open(stage, NULL, NULL);
+        Caller *unread = caller_open(stage, NULL, NULL);
+        Caller *idle = caller_open(stage, NULL, NULL);
+        Caller *refused = caller_open(stage, NULL, NULL);
 
-        g_ptr_array_add(all, client_dial(stage));
-        client_send(half_head, "GET / HT", -1);
-        client_send(half_body, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhal", -1);
-        client_send(unread, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
-        client_send(refused, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\nhal", -1);
+        g_ptr_array_add(all, caller_dial(stage));
+        caller_send(half_head, "GET / HT", -1);
+        caller_send(half_body, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhal", -1);
+        caller_send(unread, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", -1);
+        caller_send(refused, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\nhal", -1);
         g_ptr_array_add(all, half_head);
         g_ptr_array_add(all, half_body);
         g_ptr_array_add(all, unread);
@@ -606,7 +606,7 @@ static void test_stop_with_live_clients(void)
     assert_serves(stage);
     stage_free(stage); /* asserts that the loop is empty */
     for (guint i = 0; i < all->len; i++)
-        g_assert_true(client_sees_end(all->pdata[i], 5000));
+        g_assert_true(caller_sees_end(all->pdata[i], 5000));
     /* The handler's request outlived its server. */
     g_assert_true(http_request_is_gone(house.held));
     release(&house);

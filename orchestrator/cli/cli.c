@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/cli/cli.h"
+
+#include "vmconnect/base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_TOKEN_BYTES 4096
+
+const char *cli_argument(const Cli *cli, guint index)
+{
+    g_assert(index < cli->arguments->len);
+    return cli->arguments->pdata[index];
+}
+
+const char *const *cli_options(const Cli *cli, const char *name)
+{
+    static const char *const NONE[] = {NULL};
+    GPtrArray *values = g_hash_table_lookup(cli->options, name);
+
+    return values ? (const char *const *)values->pdata : NONE;
+}
+
+const char *cli_option(const Cli *cli, const char *name)
+{
+    const char *const *values = cli_options(cli, name);
+    const char *last = NULL;
+
+    for (; *values; values++)
+        last = *values;
+    return last;
+}
+
+gboolean cli_flag(const Cli *cli, const char *name)
+{
+    return g_hash_table_contains(cli->options, name);
+}
+
+json_t *cli_call(Cli *cli, const char *operation, const char *parameter, const json_t *query,
+                 const json_t *body, GError **error)
+{
+    const char *parameters[] = {parameter, NULL};
+
+    return client_call(cli->client, operation, parameters, query, body, error);
+}
+
+void cli_show(const Cli *cli, const json_t *doc, char *text)
+{
+    if (cli->json) {
+        json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        fputc('\n', stdout);
+    } else {
+        fputs(text, stdout);
+    }
+    fflush(stdout);
+    g_free(text);
+}
+
+void cli_say(const Cli *cli, const char *format, ...)
+{
+    va_list args;
+
+    if (cli->json)
+        return;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    fputc('\n', stdout);
+    fflush(stdout);
+}
+
+gboolean cli_confirm(const Cli *cli, const char *question, GError **error)
+{
+    char answer[16] = "";
+
+    if (cli->yes)
+        return TRUE;
+    if (cli->json || !isatty(STDIN_FILENO)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s Nobody can be asked here: say --yes", question);
+        return FALSE;
+    }
+    fprintf(stderr, "%s [y/N] ", question);
+    if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "nothing was done");
+    return FALSE;
+}
+
+char *cli_token(const char *text, GError **error)
+{
+    char buf[MAX_TOKEN_BYTES] = "";
+    g_autofree char *contents = NULL;
+    g_autoptr(GError) why = NULL;
+
+    if (text[0] == '@') {
+        if (!g_file_get_contents(text + 1, &contents, NULL, &why)) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "the token cannot be read: %s", why->message);
+            return NULL;
+        }
+    } else if (g_str_equal(text, "-")) {
+        contents = g_strdup(fgets(buf, sizeof buf, stdin) ? buf : "");
+    } else {
+        contents = g_strdup(text);
+    }
+    g_strstrip(contents);
+    if (contents[0] == '\0' || strlen(contents) >= MAX_TOKEN_BYTES) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the token is empty or too long");
+        return NULL;
+    }
+    return g_steal_pointer(&contents);
+}
+
+char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error)
+{
+    const char *found = NULL;
+    json_t *doc;
+    gsize i;
+
+    json_array_foreach((json_t *)docs, i, doc)
+    {
+        const char *id = json_string_value(json_object_get(doc, key));
+
+        if (!id || (g_strcmp0(json_string_value(json_object_get(doc, "name")), text) != 0 &&
+                    g_ascii_strncasecmp(id, text, strlen(text)) != 0))
+            continue;
+        if (found && !g_str_equal(found, id)) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' means more than one %s: say more of its UUID",
+                        text, what);
+            return NULL;
+        }
+        found = id;
+    }
+    if (!found)
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "there is no %s '%s'", what, text);
+    return g_strdup(found);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What makes a scenario do something. Where it matters it is shown first, and asked for. */
+#include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/page.h"
+#include "orchestrator/cli/progress.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/units.h"
+
+/* Shows @findings of verify; how many errors there are. */
+static char *findings_text(const json_t *doc)
+{
+    GString *out = g_string_new(NULL);
+    json_t *f;
+    gsize i;
+
+    json_array_foreach(json_object_get(doc, "findings"), i, f)
+    {
+        g_autofree char *text = page_of(f);
+
+        g_string_append_printf(out, "%s%s", i ? "\n" : "", text);
+    }
+    if (out->len == 0)
+        g_string_append(out, "nothing was found that would keep it from running\n");
+    return g_string_free(out, FALSE);
+}
+
+gboolean command_verify(Cli *cli, GError **error)
+{
+    json_auto_t *body = json_pack("{s:b}", "fix", cli_flag(cli, "fix"));
+    json_auto_t *doc = cli_call(cli, "scenario.verify", cli_argument(cli, 0), NULL, body, error);
+    gint64 errors;
+
+    if (!doc)
+        return FALSE;
+    cli_show(cli, doc, findings_text(doc));
+    errors = json_integer_value(json_object_get(doc, "errors"));
+    if (errors > 0)
+        g_set_error(error, US_ERROR, US_ERROR_VERIFY,
+                    "verification of '%s' found %" G_GINT64_FORMAT " error%s: it cannot run "
+                    "until what is listed is put right",
+                    cli_argument(cli, 0), errors, errors == 1 ? "" : "s");
+    return errors == 0;
+}
+
+/* The answer to an action: its plan or scenario, waited for if asked. */
+static gboolean follow(Cli *cli, const json_t *accepted, const char *const *states, const char *done,
+                       const char *begun, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    const char *plan = json_string_value(json_object_get(accepted, "plan"));
+    json_auto_t *doc = NULL;
+
+    if (!cli->wait) {
+        cli_show(cli, accepted, g_strdup_printf("%s%s%s\n", begun, plan ? "; plan " : "", plan ? plan : ""));
+        return TRUE;
+    }
+    doc = plan ? progress_wait_plan(cli, plan, error) : progress_wait_scenario(cli, name, states, error);
+    if (doc)
+        cli_show(cli, doc, g_strdup_printf("%s\n", done));
+    return doc != NULL;
+}
+
+/* What run will send, and how. */
+static char *preview_text(const json_t *preview)
+{
+    static const char *const TITLES[] = {"VM", "FROM", "TO", ">SIZE", ">TO SEND", "HOW", NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(preview, "vms"), i, vm)
+    {
+        page_value(page, vm, "name");
+        page_value(page, preview, "from");
+        page_value(page, preview, "to");
+        page_bytes(page, vm, "size_bytes");
+        page_bytes(page, vm, "send_bytes");
+        page_value(page, vm, "how");
+    }
+    return page_text(page, 0);
+}
+
+gboolean command_run(Cli *cli, GError **error)
+{
+    static const char *const STATES[] = {"running", "switched", NULL};
+    const char *name = cli_argument(cli, 0);
+    json_auto_t *preview = cli_call(cli, "scenario.preview", name, NULL, NULL, error);
+    g_autofree char *text = preview ? preview_text(preview) : NULL;
+    g_autofree char *question = g_strdup_printf("Run scenario '%s'?", name);
+    json_auto_t *accepted = NULL;
+
+    if (!preview)
+        return FALSE;
+    cli_say(cli, "%s", text);
+    if (cli_confirm(cli, question, error))
+        accepted = cli_call(cli, "scenario.run", name, NULL, NULL, error);
+    return accepted && follow(cli, accepted, STATES, "every VM is protected",
+                              "replication was started; understudy status --watch", error);
+}
+
+gboolean command_stop(Cli *cli, GError **error)
+{
+    static const char *const STATES[] = {"stopped", NULL};
+    const char *name = cli_argument(cli, 0);
+    g_autofree char *question =
+        g_strdup_printf("End the protection of scenario '%s'? Guests run on, their copies stay.", name);
+    json_auto_t *accepted =
+        cli_confirm(cli, question, error) ? cli_call(cli, "scenario.stop", name, NULL, NULL, error) : NULL;
+
+    return accepted && follow(cli, accepted, STATES, "stopped", "it is being stopped", error);
+}
+
+gboolean command_pause(Cli *cli, GError **error)
+{
+    static const char *const STATES[] = {"paused", NULL};
+    json_auto_t *accepted = cli_call(cli, "scenario.pause", cli_argument(cli, 0), NULL, NULL, error);
+
+    return accepted &&
+           follow(cli, accepted, STATES, "paused; changes are remembered", "it is being paused", error);
+}
+
+gboolean command_continue(Cli *cli, GError **error)
+{
+    static const char *const STATES[] = {"running", "switched", NULL};
+    json_auto_t *accepted = cli_call(cli, "scenario.continue", cli_argument(cli, 0), NULL, NULL, error);
+
+    return accepted && follow(cli, accepted, STATES, "every VM is protected", "it goes on", error);
+}
+
+/* {"to", "vms": [UUID…], "power_off"}, with "preview" if it is only to be shown. */
+static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
+{
+    json_auto_t *body = json_pack("{s:b, s:b}", "preview", preview, "power_off", cli_flag(cli, "power-off"));
+    const char *const *vm = cli_options(cli, "vm");
+    json_auto_t *scenario =
+        *vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
+    json_auto_t *vms = json_array();
+
+    if (*vm && !scenario)
+        return NULL;
+    for (; *vm; vm++) {
+        g_autofree char *uuid = cli_find(json_object_get(scenario, "vms"), "uuid", "VM", *vm, error);
+
+        if (!uuid)
+            return NULL;
+        json_array_append_new(vms, json_string(uuid));
+    }
+    if (json_array_size(vms) > 0)
+        json_object_set(body, "vms", vms);
+    if (cli_option(cli, "to"))
+        json_object_set_new(body, "to", json_string(cli_option(cli, "to")));
+    return g_steal_pointer(&body);
+}
+
+static char *steps_text(const json_t *plan)
+{
+    static const char *const TITLES[] = {"VM", "HOST", "STEP", ">USUALLY", ">AT MOST", NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *vm;
+    json_t *step;
+    gsize i;
+    gsize j;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "steps"), j, step)
+    {
+        page_value(page, vm, "name");
+        page_value(page, step, "host");
+        page_value(page, step, "text");
+        page_duration(page, step, "expected_ms");
+        page_duration(page, step, "limit_ms");
+    }
+    return page_text(page, 0);
+}
+
+static gboolean show_switchover(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    json_auto_t *body = switchover_body(cli, TRUE, error);
+    json_auto_t *plan = body ? cli_call(cli, "scenario.switchover", name, NULL, body, error) : NULL;
+    g_autofree char *text = plan ? steps_text(plan) : NULL;
+    g_autofree char *question = NULL;
+
+    if (!plan)
+        return FALSE;
+    question = g_strdup_printf("Shut the VMs of '%s' down on %s and start them on %s?", name,
+                               json_string_value(json_object_get(plan, "from")),
+                               json_string_value(json_object_get(plan, "to")));
+    cli_say(cli, "%s", text);
+    return cli_confirm(cli, question, error);
+}
+
+gboolean command_switchover(Cli *cli, GError **error)
+{
+    static const char *const STATES[] = {"switched", "running", NULL};
+    json_auto_t *body = show_switchover(cli, error) ? switchover_body(cli, FALSE, error) : NULL;
+    json_auto_t *accepted =
+        body ? cli_call(cli, "scenario.switchover", cli_argument(cli, 0), NULL, body, error) : NULL;
+
+    return accepted &&
+           follow(cli, accepted, STATES, "every VM was moved", "the switchover was started", error);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/page.h"
+#include "orchestrator/core/scenario.h"
+#include "vmconnect/base/error.h"
+
+#define DEFAULT_PORT "25000"
+
+/* HOST, HOST:PORT, [ADDR], [ADDR]:PORT, ADDR6 to host:port. */
+static char *with_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+
+    if (address[0] == '[')
+        return address[strlen(address) - 1] == ']' ? g_strconcat(address, ":" DEFAULT_PORT, NULL)
+                                                   : g_strdup(address);
+    if (colon && strchr(address, ':') != colon)
+        return g_strdup_printf("[%s]:%s", address, DEFAULT_PORT);
+    return colon ? g_strdup(address) : g_strconcat(address, ":" DEFAULT_PORT, NULL);
+}
+
+static json_t *addresses(const Cli *cli)
+{
+    json_t *list = json_array();
+    g_autofree char *first = with_port(cli_option(cli, "address"));
+
+    json_array_append_new(list, json_string(first));
+    for (const char *const *via = cli_options(cli, "via"); *via; via++) {
+        g_autofree char *path = with_port(*via);
+
+        json_array_append_new(list, json_string(path));
+    }
+    return list;
+}
+
+gboolean command_host_add(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    g_autofree char *token = NULL;
+    json_auto_t *body = NULL;
+    json_auto_t *host = NULL;
+
+    if (!scenario_name_check("host", name, error))
+        return FALSE;
+    if (!cli_option(cli, "address") || !cli_option(cli, "token")) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "host add needs --address HOST and --token: the token is in /run/understudy/engine/token "
+                    "on that host");
+        return FALSE;
+    }
+    token = cli_token(cli_option(cli, "token"), error);
+    if (!token)
+        return FALSE;
+    body = json_pack("{s:s, s:o, s:s}", "name", name, "addresses", addresses(cli), "token", token);
+    host = cli_call(cli, "host.add", NULL, NULL, body, error);
+    if (!host)
+        return FALSE;
+    cli_show(cli, host, g_strdup_printf("host '%s' is in the controller's care\n", name));
+    return TRUE;
+}
+
+gboolean command_host_list(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"NAME", "STATE", "ADDRESSES", "VERSION", ">FREE", NULL};
+    json_auto_t *doc = cli_call(cli, "host.list", NULL, NULL, NULL, error);
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *host;
+    gsize i;
+
+    if (!doc)
+        return FALSE;
+    json_array_foreach(json_object_get(doc, "hosts"), i, host)
+    {
+        page_value(page, host, "name");
+        page_value(page, host, "state");
+        page_value(page, host, "addresses");
+        page_value(page, host, "version");
+        page_bytes(page, json_object_get(host, "store"), "free_bytes");
+    }
+    cli_show(cli, doc, page_text(page, 0));
+    return TRUE;
+}
+
+gboolean command_host_show(Cli *cli, GError **error)
+{
+    json_auto_t *host = cli_call(cli, "host.show", cli_argument(cli, 0), NULL, NULL, error);
+
+    if (!host)
+        return FALSE;
+    cli_show(cli, host, page_of(host));
+    return TRUE;
+}
+
+gboolean command_host_remove(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    g_autofree char *question = g_strdup_printf("Let host '%s' go?", name);
+    json_auto_t *doc =
+        cli_confirm(cli, question, error) ? cli_call(cli, "host.remove", name, NULL, NULL, error) : NULL;
+
+    if (!doc)
+        return FALSE;
+    cli_show(cli, doc, g_strdup_printf("host '%s' is gone; its engine can get another owner\n", name));
+    return TRUE;
+}
+
+static void vm_row(Page *page, const json_t *vm)
+{
+    const json_t *disks = json_object_get(vm, "disks");
+    json_t *disk;
+    gsize i;
+    guint64 bytes = 0;
+    const char *problem = NULL;
+
+    json_array_foreach((json_t *)disks, i, disk)
+    {
+        bytes += (guint64)json_integer_value(json_object_get(disk, "size_bytes"));
+        if (!problem)
+            problem = json_string_value(json_object_get(disk, "problem"));
+    }
+    page_value(page, vm, "name");
+    page_value(page, vm, "uuid");
+    page_value(page, vm, "state");
+    page_value(page, vm, "guest_name");
+    page_cellf(page, "%zu", json_array_size(disks));
+    {
+        json_auto_t *sum = json_pack("{s:I}", "bytes", (json_int_t)bytes);
+
+        page_bytes(page, sum, "bytes");
+    }
+    page_value(page, vm, "scenario");
+    page_cell(page, problem);
+}
+
+gboolean command_vm_list(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"NAME",  "UUID",     "STATE",   "GUEST", ">DISKS",
+                                         ">SIZE", "SCENARIO", "PROBLEM", NULL};
+    json_auto_t *doc = cli_call(cli, "vm.list", cli_argument(cli, 0), NULL, NULL, error);
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *vm;
+    gsize i;
+
+    if (!doc)
+        return FALSE;
+    json_array_foreach(json_object_get(doc, "vms"), i, vm) vm_row(page, vm);
+    cli_show(cli, doc, page_text(page, 0));
+    return TRUE;
+}

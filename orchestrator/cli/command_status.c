@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is: status, points, plans, events. */
+#include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/page.h"
+#include "orchestrator/cli/progress.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/id.h"
+#include "vmconnect/base/units.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LONG_POLL_MS "25000"
+
+static void add_standby(Page *page, const json_t *vm, const json_t *standby)
+{
+    g_autofree char *progress = progress_of_standby(standby);
+    const char *why = json_string_value(json_object_get(standby, "why"));
+
+    page_value(page, vm, "name");
+    page_value(page, vm, "state");
+    page_value(page, vm, "active");
+    page_value(page, vm, "guest");
+    page_value(page, standby, "host");
+    page_duration(page, standby, "lag_ms");
+    page_bytes(page, vm, "spool_bytes");
+    page_value(page, json_object_get(standby, "tip"), "cut_at");
+    page_cell(page, progress ? progress : why);
+}
+
+static void add_vm(Page *page, const json_t *vm)
+{
+    const json_t *standbys = json_object_get(vm, "standbys");
+    json_t *standby;
+    gsize i;
+
+    json_array_foreach((json_t *)standbys, i, standby) add_standby(page, vm, standby);
+    if (json_array_size(standbys) == 0)
+        add_standby(page, vm, NULL);
+}
+
+static void append_scenario(GString *out, const json_t *s)
+{
+    static const char *const TITLES[] = {"VM",   "STATE",    "ACTIVE",       "GUEST", "STANDBY",
+                                         ">LAG", ">TO SEND", "NEWEST POINT", "NOTE",  NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    g_autofree char *text = NULL;
+    g_autofree char *name = page_clean(json_string_value(json_object_get(s, "name")) ?: "-");
+    g_autofree char *state = page_clean(json_string_value(json_object_get(s, "state")) ?: "-");
+    g_autofree char *active = page_clean(json_string_value(json_object_get(s, "active")) ?: "several hosts");
+    g_autofree char *master = page_clean(json_string_value(json_object_get(s, "master")) ?: "-");
+    const char *plan = json_string_value(json_object_get(s, "plan"));
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(s, "vms"), i, vm) add_vm(page, vm);
+    text = page_text(page, 2);
+    g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s\n%s", out->len ? "\n" : "", name,
+                           state, active, master, plan ? ", plan " : "", plan ? plan : "", text);
+}
+
+static char *status_text(const json_t *doc)
+{
+    GString *out = g_string_new(NULL);
+    json_t *s;
+    gsize i;
+
+    json_array_foreach(json_object_get(doc, "scenarios"), i, s) append_scenario(out, s);
+    if (out->len == 0)
+        g_string_append(out, "there is no scenario; understudy scenario create makes one\n");
+    return g_string_free(out, FALSE);
+}
+
+static void print_line(const json_t *doc)
+{
+    json_dumpf(doc, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+    fputc('\n', stdout);
+    fflush(stdout);
+}
+
+/* Each second; where nobody looks at a screen, only what changed. Ends with the process. */
+static gboolean watch(Cli *cli, const json_t *query, GError **error)
+{
+    gboolean screen = isatty(STDOUT_FILENO);
+    json_auto_t *last = NULL;
+
+    for (;; g_usleep(G_USEC_PER_SEC)) {
+        json_t *doc = cli_call(cli, "status", NULL, query, NULL, error);
+        g_autofree char *text = NULL;
+
+        if (!doc)
+            return FALSE;
+        text = status_text(doc);
+        if (cli->json)
+            print_line(doc);
+        else if (screen)
+            printf("\033[H\033[2J%s", text);
+        else if (!json_equal(doc, last))
+            printf("%s\n", text);
+        fflush(stdout);
+        json_decref(last);
+        last = doc;
+    }
+}
+
+gboolean command_status(Cli *cli, GError **error)
+{
+    json_auto_t *query = cli->arguments->len ? json_pack("{s:s}", "scenario", cli_argument(cli, 0)) : NULL;
+    json_auto_t *doc = NULL;
+
+    if (cli_flag(cli, "watch"))
+        return watch(cli, query, error);
+    doc = cli_call(cli, "status", NULL, query, NULL, error);
+    if (!doc)
+        return FALSE;
+    cli_show(cli, doc, status_text(doc));
+    return TRUE;
+}
+
+gboolean command_points(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT", "SEALED AT",
+                                         ">TERM", ">NUMBER", "FROZEN", NULL};
+    const char *vm = cli_option(cli, "vm");
+    json_auto_t *scenario =
+        vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
+    g_autofree char *uuid =
+        scenario ? cli_find(json_object_get(scenario, "vms"), "uuid", "VM", vm, error) : NULL;
+    json_auto_t *query = uuid ? json_pack("{s:s}", "vm", uuid) : NULL;
+    json_auto_t *doc =
+        vm && !uuid ? NULL : cli_call(cli, "scenario.points", cli_argument(cli, 0), query, NULL, error);
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *point;
+    gsize i;
+
+    if (!doc)
+        return FALSE;
+    json_array_foreach(json_object_get(doc, "points"), i, point)
+    {
+        static const char *const KEYS[] = {"vm",        "host", "id",       "cut_at",
+                                           "sealed_at", "term", "sequence", "frozen"};
+
+        for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
+            page_value(page, point, KEYS[k]);
+    }
+    cli_show(cli, doc, page_text(page, 0));
+    return TRUE;
+}
+
+/* "moved" for one VM, "3 moved, 1 stayed" for several. */
+static char *outcome(const json_t *plan)
+{
+    g_autoptr(GHashTable) counts = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GString) out = g_string_new(NULL);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+    {
+        const char *state = json_string_value(json_object_get(vm, "state")) ?: "-";
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(counts, state));
+
+        g_hash_table_insert(counts, (void *)state, GUINT_TO_POINTER(n + 1));
+    }
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+    {
+        const char *state = json_string_value(json_object_get(vm, "state")) ?: "-";
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(counts, state));
+
+        if (n > 0)
+            g_string_append_printf(out, "%s%u %s", out->len ? ", " : "", n, state);
+        g_hash_table_remove(counts, state);
+    }
+    return g_strdup(out->str);
+}
+
+gboolean command_plan_list(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"ID", "SCENARIO", "FROM", "TO", "ENDED", "VMS", NULL};
+    const char *scenario = cli_option(cli, "scenario");
+    json_auto_t *query = scenario ? json_pack("{s:s}", "scenario", scenario) : NULL;
+    json_auto_t *doc = cli_call(cli, "plan.list", NULL, query, NULL, error);
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *plan;
+    gsize i;
+
+    if (!doc)
+        return FALSE;
+    json_array_foreach(json_object_get(doc, "plans"), i, plan)
+    {
+        g_autofree char *vms = outcome(plan);
+
+        page_value(page, plan, "id");
+        page_value(page, plan, "scenario");
+        page_value(page, plan, "from");
+        page_value(page, plan, "to");
+        page_value(page, plan, "ended");
+        page_cell(page, vms);
+    }
+    cli_show(cli, doc, page_text(page, 0));
+    return TRUE;
+}
+
+static char *plan_text_of(const json_t *plan)
+{
+    static const char *const TITLES[] = {"VM", "STATE", "HOST", "STEP", "DONE", "WHY", NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *vm;
+    json_t *step;
+    gsize i;
+    gsize j;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "steps"), j, step)
+    {
+        page_value(page, vm, "name");
+        page_value(page, vm, "state");
+        page_value(page, step, "host");
+        page_value(page, step, "text");
+        page_value(page, step, "state");
+        page_value(page, vm, "why");
+    }
+    return page_text(page, 0);
+}
+
+/* The UUID that is meant, whole or its beginning. */
+static char *find_plan(Cli *cli, const char *text, GError **error)
+{
+    json_auto_t *all = NULL;
+    Id id;
+
+    if (id_parse(text, &id, NULL))
+        return g_strdup(ID_TEXT(id));
+    all = cli_call(cli, "plan.list", NULL, NULL, NULL, error);
+    return all ? cli_find(json_object_get(all, "plans"), "id", "plan", text, error) : NULL;
+}
+
+gboolean command_plan_show(Cli *cli, GError **error)
+{
+    g_autofree char *id = find_plan(cli, cli_argument(cli, 0), error);
+    json_auto_t *plan = id ? cli_call(cli, "plan.show", id, NULL, NULL, error) : NULL;
+
+    if (!plan)
+        return FALSE;
+    cli_show(cli, plan, plan_text_of(plan));
+    return TRUE;
+}
+
+static void print_event(const json_t *event)
+{
+    static const char *const KEYS[] = {"at", "severity", "code", "scenario", "host", "text", "next"};
+    const char *v[G_N_ELEMENTS(KEYS)];
+    g_autofree char *line = NULL;
+    g_autofree char *clean = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(KEYS); i++)
+        v[i] = json_string_value(json_object_get(event, KEYS[i])) ?: "";
+    line = g_strdup_printf("%s %-11s %-20s %s%s%s", v[0], v[1], v[2], v[5], v[6][0] ? "; " : "", v[6]);
+    clean = page_clean(line);
+    puts(clean);
+}
+
+static void print_events(const Cli *cli, const json_t *events)
+{
+    json_t *event;
+    gsize i;
+
+    json_array_foreach((json_t *)events, i, event) if (cli->json) print_line(event);
+    else print_event(event);
+    fflush(stdout);
+}
+
+/* RFC 3339 as it is, a duration counted back from now. The caller frees. */
+static char *since(const char *text, GError **error)
+{
+    gint64 ms;
+
+    if (clock_parse(text, &ms, NULL))
+        return g_strdup(text);
+    if (units_parse_duration(text, &ms, NULL))
+        return g_strdup(clock_format(clock_wall_ms() - ms, (char[CLOCK_TEXT_LEN + 1]){0}));
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "--since %s: it must be like 2h or 2026-11-21T22:16:54.123Z",
+                text);
+    return NULL;
+}
+
+static json_t *event_query(const Cli *cli, GError **error)
+{
+    static const char *const KEYS[] = {"scenario", "host", "limit"};
+    const char *from = cli_option(cli, "since");
+    g_autofree char *at = from ? since(from, error) : NULL;
+    json_t *query;
+
+    if (from && !at)
+        return NULL;
+    query = json_object();
+    if (at)
+        json_object_set_new(query, "since", json_string(at));
+    for (guint i = 0; i < G_N_ELEMENTS(KEYS); i++)
+        if (cli_option(cli, KEYS[i]))
+            json_object_set_new(query, KEYS[i], json_string(cli_option(cli, KEYS[i])));
+    return query;
+}
+
+static void go_on_after(json_t *query, const json_t *events)
+{
+    const json_t *last = json_array_get(events, json_array_size(events) - 1);
+    g_autofree char *sequence =
+        g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(last, "sequence")));
+
+    if (json_array_size(events) > 0)
+        json_object_set_new(query, "after", json_string(sequence));
+    json_object_del(query, "since");
+    json_object_del(query, "limit");
+    json_object_set_new(query, "wait_ms", json_string(LONG_POLL_MS));
+}
+
+/* Each question waits at the controller until there is something to tell. Ends with the process. */
+static gboolean follow(Cli *cli, json_t *query, GError **error)
+{
+    for (;;) {
+        json_auto_t *doc = cli_call(cli, "event.list", NULL, query, NULL, error);
+
+        if (!doc)
+            return FALSE;
+        print_events(cli, json_object_get(doc, "events"));
+        go_on_after(query, json_object_get(doc, "events"));
+    }
+}
+
+gboolean command_events(Cli *cli, GError **error)
+{
+    json_auto_t *query = event_query(cli, error);
+    json_auto_t *doc = NULL;
+
+    if (!query)
+        return FALSE;
+    if (cli_flag(cli, "follow"))
+        return follow(cli, query, error);
+    doc = cli_call(cli, "event.list", NULL, query, NULL, error);
+    if (!doc)
+        return FALSE;
+    if (cli->json)
+        cli_show(cli, doc, NULL);
+    else
+        print_events(cli, json_object_get(doc, "events"));
+    return TRUE;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/cli/commands.h"
+
+#include "orchestrator/core/policy.h"
+#include "vmconnect/base/error.h"
+
+#include <string.h>
+
+#define MANY G_MAXUINT
+
+#define OPTIONS(name, ...) static const CliOption name[] = {__VA_ARGS__, {NULL}}
+
+OPTIONS(COMMON, {"json", NULL, "one JSON document on standard output"},
+        {"controller", "URL", "instead of the one that was logged in to"}, {"yes", NULL, "ask nothing"},
+        {"wait", NULL, "until what was begun has ended"},
+        {"timeout", "TIME", "wait at most that long (exit code 7)"}, {"help", NULL, "this text"});
+OPTIONS(NO_OPTIONS, {NULL});
+OPTIONS(LOGIN, {"fingerprint", "SHA256", "of the controller's authority, instead of being asked"},
+        {"token", "@FILE|-", "where the bearer token is, instead of being asked"});
+OPTIONS(HOST_ADD, {"address", "HOST[:PORT]", "where its engine listens (port 25000)"},
+        {"token", "TOKEN|@FILE|-", "of /run/understudy/engine/token on that host"},
+        {"via", "ADDRESS", "a further path to it; may be repeated", TRUE});
+OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
+        {"replica", "HOST[,HOST…]", "where their copies go, by priority"},
+        {"vm", "VM", "by name or UUID; may be repeated; without it: all of the master", TRUE},
+        {"except", "VM", "not this one; may be repeated", TRUE},
+        {"map", "NETWORK=NETWORK", "network of the master = of the replica; may be repeated", TRUE},
+        {"file", "FILE", "a scenario document to start from"});
+OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
+OPTIONS(VERIFY, {"fix", NULL, "what can be put right by itself"});
+OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
+        {"vm", "VM", "only this one; may be repeated", TRUE},
+        {"power-off", NULL, "switch a guest off that does not shut down in time"});
+OPTIONS(STATUS, {"watch", NULL, "again and again"});
+OPTIONS(POINTS, {"vm", "VM", "only of this one"});
+OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
+OPTIONS(EVENTS, {"follow", NULL, "go on with those to come"}, {"scenario", "SCENARIO", "only of this one"},
+        {"host", "HOST", "only of this one"}, {"since", "TIME", "2h, or 2026-11-21T22:16:54.123Z"},
+        {"limit", "N", "at most so many, the newest"});
+
+static const Command COMMANDS[] = {
+    {"login", "FILE|URL", 1, 1, LOGIN, FALSE, TRUE, "remember a controller, its authority and your token",
+     command_login},
+    {"host add", "NAME", 1, 1, HOST_ADD, FALSE, FALSE, "take a host into the controller's care",
+     command_host_add},
+    {"host list", "", 0, 0, NO_OPTIONS, FALSE, FALSE, "the hosts there are", command_host_list},
+    {"host show", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "everything about one host", command_host_show},
+    {"host remove", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "let a host go; its engine has no owner then",
+     command_host_remove},
+    {"vm list", "HOST", 1, 1, NO_OPTIONS, FALSE, FALSE,
+     "the VMs of a host, and what the guests call themselves", command_vm_list},
+    {"scenario create", "NAME", 1, 1, CREATE, TRUE, FALSE, "protect VMs of one host on another",
+     command_scenario_create},
+    {"scenario list", "", 0, 0, NO_OPTIONS, FALSE, FALSE, "the scenarios there are", command_scenario_list},
+    {"scenario show", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "one scenario's document",
+     command_scenario_show},
+    {"scenario set", "NAME KEY=VALUE…", 2, MANY, NO_OPTIONS, FALSE, FALSE, "change properties",
+     command_scenario_set},
+    {"scenario delete", "NAME", 1, 1, DELETE, FALSE, FALSE, "forget a stopped scenario",
+     command_scenario_delete},
+    {"scenario export", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "its document, for import",
+     command_scenario_export},
+    {"scenario import", "FILE", 1, 1, NO_OPTIONS, FALSE, FALSE,
+     "create a scenario from a document (- is standard input)", command_scenario_import},
+    {"verify", "SCENARIO", 1, 1, VERIFY, FALSE, FALSE, "look for everything that would keep it from running",
+     command_verify},
+    {"run", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "start replication, after showing what will be sent",
+     command_run},
+    {"start", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "the same as run", command_run},
+    {"stop", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE,
+     "end replication; guests and copies stay as they are", command_stop},
+    {"pause", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "remember changes and send nothing", command_pause},
+    {"continue", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "send what was remembered, and go on",
+     command_continue},
+    {"switchover", "SCENARIO", 1, 1, SWITCHOVER, FALSE, FALSE, "move the VMs to the replica, in good order",
+     command_switchover},
+    {"status", "[SCENARIO]", 0, 1, STATUS, FALSE, FALSE, "how protected everything is", command_status},
+    {"points", "SCENARIO", 1, 1, POINTS, FALSE, FALSE, "the recovery points that are kept", command_points},
+    {"plan list", "", 0, 0, PLANS, FALSE, FALSE, "what was carried out, newest first", command_plan_list},
+    {"plan show", "ID", 1, 1, NO_OPTIONS, FALSE, FALSE, "one plan, step by step", command_plan_show},
+    {"events", "", 0, 0, EVENTS, FALSE, FALSE, "what happened", command_events},
+};
+
+const Command *command_at(guint index)
+{
+    return index < G_N_ELEMENTS(COMMANDS) ? &COMMANDS[index] : NULL;
+}
+
+const CliOption *command_common_options(void)
+{
+    return COMMON;
+}
+
+static gboolean begins_with(const char *const *words, char **wanted)
+{
+    for (; *wanted; words++, wanted++)
+        if (!*words || !g_str_equal(*words, *wanted))
+            return FALSE;
+    return TRUE;
+}
+
+/* "add, list, show, remove" for `host`, so that half a command is helped on. */
+static char *second_words(const char *first)
+{
+    g_autoptr(GString) list = g_string_new(NULL);
+    gsize len = strlen(first);
+
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++)
+        if (strncmp(COMMANDS[i].words, first, len) == 0 && COMMANDS[i].words[len] == ' ')
+            g_string_append_printf(list, "%s%s", list->len ? ", " : "", COMMANDS[i].words + len + 1);
+    return g_strdup(list->str);
+}
+
+const Command *command_find(const char *const *words, guint *ret_used, GError **error)
+{
+    g_autofree char *more = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
+        g_auto(GStrv) wanted = g_strsplit(COMMANDS[i].words, " ", 0);
+
+        if (!begins_with(words, wanted))
+            continue;
+        *ret_used = g_strv_length(wanted);
+        return &COMMANDS[i];
+    }
+    more = second_words(words[0]);
+    if (more[0])
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "after '%s' comes one of: %s", words[0], more);
+    else
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is no command: understudy --help lists them",
+                    words[0]);
+    return NULL;
+}
+
+static void append_options(GString *out, const CliOption *options)
+{
+    for (; options->name; options++) {
+        g_autofree char *left = options->value ? g_strdup_printf("--%s %s", options->name, options->value)
+                                               : g_strdup_printf("--%s", options->name);
+        glong pad = 30 - g_utf8_strlen(left, -1);
+
+        g_string_append_printf(out, "  %s%*s %s\n", left, (int)MAX(pad, 0), "", options->help);
+    }
+}
+
+static void append_policy(GString *out)
+{
+    g_string_append(out, "\nProperties:\n");
+    for (guint i = 0; i < policy_count(); i++) {
+        const PolicyProperty *p = policy_at(i);
+        g_autofree char *name = g_strdelimit(g_strdup(p->key), "_", '-');
+        g_autofree char *left = g_strdup_printf("--%s %s", name, p->fallback);
+        glong pad = 30 - g_utf8_strlen(left, -1);
+
+        g_string_append_printf(out, "  %s%*s %s (%s)\n", left, (int)MAX(pad, 0), "", p->help, p->accepts);
+    }
+}
+
+static char *help_of(const Command *c)
+{
+    GString *out = g_string_new(NULL);
+
+    g_string_append_printf(out, "understudy %s %s%s\n\n%c%s.\n\nOptions:\n", c->words, c->arguments,
+                           c->arguments[0] ? " [OPTION…]" : "[OPTION…]", g_ascii_toupper(c->help[0]),
+                           c->help + 1);
+    append_options(out, c->options);
+    append_options(out, COMMON);
+    if (c->has_policy)
+        append_policy(out);
+    return g_string_free(out, FALSE);
+}
+
+char *command_help(const Command *command)
+{
+    GString *out;
+
+    if (command)
+        return help_of(command);
+    out = g_string_new("understudy COMMAND [ARGUMENT…] [OPTION…]\n\nCommands:\n");
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
+        g_autofree char *left = g_strdup_printf("%s %s", COMMANDS[i].words, COMMANDS[i].arguments);
+        glong pad = 30 - g_utf8_strlen(left, -1);
+
+        g_string_append_printf(out, "  %s%*s %s\n", left, (int)MAX(pad, 0), "", COMMANDS[i].help);
+    }
+    g_string_append(out, "\nOptions of every command:\n");
+    append_options(out, COMMON);
+    g_string_append(out, "\nExit codes: 0 done, 1 failed, 2 usage, 3 verification found errors, 4 refused, "
+                         "5 not reachable, 6 not allowed, 7 timed out.\n");
+    return g_string_free(out, FALSE);
+}

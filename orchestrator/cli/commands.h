@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commands - the table of what `understudy` can do.
+ *
+ * Help, the manual's list and the parser are all made from it. */
+#pragma once
+
+#include "orchestrator/cli/cli.h"
+
+/* NULL past the last. */
+const Command *command_at(guint index);
+
+/* Options that every command takes. */
+const CliOption *command_common_options(void);
+
+/* The command that @words (NULL-ended) begins with, and how many words it took; NULL with @error USAGE. */
+const Command *command_find(const char *const *words, guint *ret_used, GError **error);
+
+/* What --help shows, for one command or for all (NULL). The caller frees. */
+char *command_help(const Command *command);
+
+/* Parse and run; the exit code. @argv as main() has it. */
+int command_main(int argc, char **argv);
+
+/* The handlers, by file. */
+gboolean command_login(Cli *cli, GError **error);
+gboolean command_host_add(Cli *cli, GError **error);
+gboolean command_host_list(Cli *cli, GError **error);
+gboolean command_host_show(Cli *cli, GError **error);
+gboolean command_host_remove(Cli *cli, GError **error);
+gboolean command_vm_list(Cli *cli, GError **error);
+gboolean command_scenario_create(Cli *cli, GError **error);
+gboolean command_scenario_list(Cli *cli, GError **error);
+gboolean command_scenario_show(Cli *cli, GError **error);
+gboolean command_scenario_set(Cli *cli, GError **error);
+gboolean command_scenario_delete(Cli *cli, GError **error);
+gboolean command_scenario_export(Cli *cli, GError **error);
+gboolean command_scenario_import(Cli *cli, GError **error);
+gboolean command_verify(Cli *cli, GError **error);
+gboolean command_run(Cli *cli, GError **error);
+gboolean command_stop(Cli *cli, GError **error);
+gboolean command_pause(Cli *cli, GError **error);
+gboolean command_continue(Cli *cli, GError **error);
+gboolean command_switchover(Cli *cli, GError **error);
+gboolean command_status(Cli *cli, GError **error);
+gboolean command_points(Cli *cli, GError **error);
+gboolean command_plan_list(Cli *cli, GError **error);
+gboolean command_plan_show(Cli *cli, GError **error);
+gboolean command_events(Cli *cli, GError **error);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/cli/progress.h"
+
+#include "orchestrator/cli/page.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/units.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ASK_EVERY_US (G_USEC_PER_SEC / 2)
+
+typedef struct {
+    const Cli *cli;
+    gint64 start_ms;
+    char *last; /* what was shown last */
+} Watch;
+
+static void show(Watch *w, const char *text)
+{
+    g_autofree char *clean = page_clean(text);
+
+    if (w->cli->json || g_strcmp0(w->last, clean) == 0)
+        return;
+    if (w->cli->terminal)
+        fprintf(stderr, "\r\033[K%s", clean);
+    else
+        fprintf(stderr, "%s\n", clean);
+    fflush(stderr);
+    g_free(w->last);
+    w->last = g_steal_pointer(&clean);
+}
+
+static void end(Watch *w)
+{
+    if (w->last && w->cli->terminal)
+        fputc('\n', stderr);
+    g_clear_pointer(&w->last, g_free);
+}
+
+static gboolean is_late(const Watch *w, const char *what, GError **error)
+{
+    if (w->cli->timeout_ms == 0 || clock_steady_ms() - w->start_ms < w->cli->timeout_ms)
+        return FALSE;
+    g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
+                "%s has not ended in time: it goes on by itself, only the waiting ended", what);
+    return TRUE;
+}
+
+static gint64 number(const json_t *doc, const char *key)
+{
+    return json_integer_value(json_object_get(doc, key));
+}
+
+char *progress_of_standby(const json_t *standby)
+{
+    const json_t *sync = json_object_get(standby, "sync");
+    gint64 total = number(sync, "total_bytes");
+    gint64 done = MIN(number(sync, "done_bytes"), total);
+    g_autofree char *done_text = units_human_size((guint64)MAX(done, 0));
+    g_autofree char *total_text = units_human_size((guint64)MAX(total, 0));
+    g_autofree char *rate = units_human_size((guint64)MAX(number(sync, "rate_bps"), 0));
+    const json_t *left = json_object_get(sync, "left_s");
+    g_autofree char *left_text =
+        json_is_number(left) ? units_human_duration((gint64)json_number_value(left) * 1000) : NULL;
+
+    if (total <= 0 || done == total)
+        return NULL;
+    return g_strdup_printf("%s of %s (%d %%), %s/s%s%s%s", done_text, total_text,
+                           (int)((double)done * 100 / (double)total), rate, left_text ? ", " : "",
+                           left_text ? left_text : "", left_text ? " left" : "");
+}
+
+static char *line_of_scenario(const json_t *scenario)
+{
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *vm;
+    json_t *standby;
+    gsize i;
+    gsize j;
+
+    g_string_append_printf(line, "%s: %s", json_string_value(json_object_get(scenario, "name")),
+                           json_string_value(json_object_get(scenario, "state")));
+    json_array_foreach(json_object_get(scenario, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "standbys"), j, standby)
+    {
+        g_autofree char *progress = progress_of_standby(standby);
+
+        if (progress)
+            g_string_append_printf(line, "; %s %s", json_string_value(json_object_get(vm, "name")), progress);
+    }
+    return g_strdup(line->str);
+}
+
+/* The scenario of a status document; PROTOCOL if it is none. */
+static const json_t *first_scenario(const json_t *doc, const char *name, GError **error)
+{
+    const json_t *s = json_array_get(json_object_get(doc, "scenarios"), 0);
+
+    if (json_is_string(json_object_get(s, "state")) && json_is_string(json_object_get(s, "name")))
+        return s;
+    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the controller's status has no scenario '%s'", name);
+    return NULL;
+}
+
+/* TRUE if waiting is over: *@ret_ok says how. */
+static gboolean scenario_is_over(const json_t *scenario, const char *const *states, GError **error)
+{
+    const char *state = json_string_value(json_object_get(scenario, "state"));
+
+    if (g_strv_contains(states, state))
+        return TRUE;
+    if (g_str_equal(state, "failed") || g_str_equal(state, "stopped")) {
+        g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                    "scenario '%s' is %s: understudy events --scenario %s says why",
+                    json_string_value(json_object_get(scenario, "name")), state,
+                    json_string_value(json_object_get(scenario, "name")));
+        return TRUE;
+    }
+    return FALSE;
+}
+
+json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *states, GError **error)
+{
+    Watch w = {.cli = cli, .start_ms = clock_steady_ms()};
+    json_auto_t *query = json_pack("{s:s}", "scenario", name);
+    g_autoptr(GError) why = NULL;
+    json_auto_t *doc = NULL;
+
+    for (;; g_usleep(ASK_EVERY_US)) {
+        const json_t *scenario;
+        g_autofree char *line = NULL;
+
+        json_decref(doc);
+        doc = cli_call(cli, "status", NULL, query, NULL, &why);
+        scenario = doc ? first_scenario(doc, name, &why) : NULL;
+        if (!scenario)
+            break;
+        line = line_of_scenario(scenario);
+        show(&w, line);
+        if (scenario_is_over(scenario, states, &why) || is_late(&w, name, &why))
+            break;
+    }
+    end(&w);
+    if (!why)
+        return g_steal_pointer(&doc);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return NULL;
+}
+
+static char *line_of_plan(const json_t *plan)
+{
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+    {
+        const char *name = json_string_value(json_object_get(vm, "name"));
+        const char *state = json_string_value(json_object_get(vm, "state"));
+
+        g_string_append_printf(line, "%s%s: %s", i ? "; " : "", name ? name : "-", state ? state : "-");
+    }
+    return g_strdup(line->str);
+}
+
+/* Every VM moved? Else the first that was not, and why. */
+static gboolean plan_went_well(const json_t *plan, GError **error)
+{
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+    {
+        const char *state = json_string_value(json_object_get(vm, "state"));
+        const char *why = json_string_value(json_object_get(vm, "why"));
+
+        if (g_strcmp0(state, "moved") == 0)
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "'%s' was not moved (%s): %s",
+                    json_string_value(json_object_get(vm, "name")), state ? state : "-",
+                    why ? why : "no reason is known");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error)
+{
+    Watch w = {.cli = cli, .start_ms = clock_steady_ms()};
+    g_autoptr(GError) why = NULL;
+    json_auto_t *doc = NULL;
+
+    for (;; g_usleep(ASK_EVERY_US)) {
+        g_autofree char *line = NULL;
+
+        json_decref(doc);
+        doc = cli_call(cli, "plan.show", plan, NULL, NULL, &why);
+        if (!doc)
+            break;
+        line = line_of_plan(doc);
+        show(&w, line);
+        if (json_is_true(json_object_get(doc, "ended"))) {
+            plan_went_well(doc, &why);
+            break;
+        }
+        if (is_late(&w, "the plan", &why))
+            break;
+    }
+    end(&w);
+    if (!why)
+        return g_steal_pointer(&doc);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return NULL;
+}

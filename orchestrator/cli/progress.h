@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* progress - waiting for the end of what was begun, and showing how far it is.
+ *
+ * On a terminal one line that is written over; elsewhere a plain line when
+ * something changed, at most one a second. Nothing with --json. */
+#pragma once
+
+#include "orchestrator/cli/cli.h"
+
+/* "1.20 GiB of 4.00 GiB (30 %), 85.0 MiB/s, 34 s left", or NULL if @standby is not synchronising. The caller frees. */
+char *progress_of_standby(const json_t *standby);
+
+/* Until scenario @name is in one of @states (NULL-ended): its status, or NULL with @error
+ * FAILED if it is "failed" (or "stopped", where that is not waited for), TIMEOUT. */
+json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *states, GError **error);
+
+/* Until @plan has ended: its document, or NULL with @error FAILED if not every VM was moved, TIMEOUT. */
+json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error);

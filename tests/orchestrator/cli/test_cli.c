@@ -1,0 +1,891 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program as its users meet it: words in, text and exit code out, against a
+ * controller whose operations answer what the test wants, served by the real
+ * server. UPDATE_GOLDEN=1 writes the expected texts anew. */
+#include "orchestrator/api/api.h"
+#include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/page.h"
+#include "orchestrator/cli/session.h"
+#include "orchestrator/core/scenario.h"
+
+#include "tests/orchestrator/api/stage.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TOKEN "the-token-of-this-test"
+#define WEB1 "aaaaaaaa-0000-4000-8000-000000000001"
+#define WEB2 "bbbbbbbb-0000-4000-8000-000000000002"
+#define PLAN "cccccccc-0000-4000-8000-000000000003"
+#define POINT "dddddddd-0000-4000-8000-000000000004"
+
+/* --- a controller that says what it is told to --- */
+
+typedef struct {
+    GHashTable *answers;  /* operation -> GQueue of JSON texts; the last one stays */
+    GHashTable *failures; /* operation -> GError * */
+    GString *asked;       /* "operation body-or-query\n" for each call */
+    uv_mutex_t lock;
+} Fake;
+
+static Fake fake;
+static Stage *stage;
+static Api *api;
+static char *home;
+
+static char *take_answer(const char *operation)
+{
+    GQueue *queue = g_hash_table_lookup(fake.answers, operation);
+
+    if (!queue)
+        return NULL;
+    return queue->length > 1 ? g_queue_pop_head(queue) : g_strdup(g_queue_peek_head(queue));
+}
+
+static void on_call(ApiCall *call, void *user)
+{
+    const ApiRoute *route = user;
+    const GError *failure;
+    g_autofree char *text = NULL;
+    g_autofree char *body = api_call_body(call) ? json_text(api_call_body(call)) : g_strdup("");
+
+    uv_mutex_lock(&fake.lock);
+    failure = g_hash_table_lookup(fake.failures, route->operation);
+    text = take_answer(route->operation);
+    g_string_append_printf(fake.asked, "%s%s%s\n", route->operation, body[0] ? " " : "", body);
+    uv_mutex_unlock(&fake.lock);
+    if (failure) {
+        api_call_fail(call, failure);
+    } else if (text && g_str_equal(text, "accept")) {
+        api_call_accept(call, NULL);
+    } else if (text && g_str_has_prefix(text, "plan ")) {
+        api_call_accept(call, text + 5);
+    } else {
+        json_t *doc = json_loads(text ? text : "{}", 0, NULL);
+
+        g_assert_nonnull(doc);
+        api_call_answer(call, doc);
+    }
+}
+
+static const char *authenticate(const char *token, void *user)
+{
+    (void)user;
+    return g_str_equal(token, TOKEN) ? "admin" : NULL;
+}
+
+static void queue_free(void *queue)
+{
+    g_queue_free_full(queue, g_free);
+}
+
+/* What @operation answers next; several: one after the other, the last again and again. */
+static void say(const char *operation, const char *text)
+{
+    GQueue *queue;
+
+    g_assert_nonnull(api_route_by_name(operation));
+    uv_mutex_lock(&fake.lock);
+    queue = g_hash_table_lookup(fake.answers, operation);
+    if (!queue) {
+        queue = g_queue_new();
+        g_hash_table_insert(fake.answers, g_strdup(operation), queue);
+    }
+    g_queue_push_tail(queue, g_strdup(text));
+    uv_mutex_unlock(&fake.lock);
+}
+
+static void say_no(const char *operation, UsError code, const char *text)
+{
+    uv_mutex_lock(&fake.lock);
+    g_hash_table_insert(fake.failures, g_strdup(operation), g_error_new(US_ERROR, (int)code, "%s", text));
+    uv_mutex_unlock(&fake.lock);
+}
+
+static void error_free(void *error)
+{
+    g_error_free(error);
+}
+
+static char *in_home(const char *name)
+{
+    return g_build_filename(home, name, NULL);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    g_autofree char *path = in_home(name);
+
+    g_assert_true(durable_replace(path, text, strlen(text), 0600, NULL));
+}
+
+static char *url_of_stage(void)
+{
+    return g_strdup_printf("https://127.0.0.1:%u", stage_port(stage));
+}
+
+static void write_admin(const char *token)
+{
+    g_autofree char *url = url_of_stage();
+    json_auto_t *doc =
+        json_pack("{s:i, s:s, s:s, s:s}", "format", 1, "url", url, "ca", stage_keys()->ca, "token", token);
+    g_autofree char *text = json_text(doc);
+
+    write_file("admin.json", text);
+}
+
+static void open_house(void)
+{
+    HttpConfig config = {0};
+    const ApiRoute *route;
+
+    home = g_dir_make_tmp("understudy-cli-XXXXXX", NULL);
+    fake.answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, queue_free);
+    fake.failures = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, error_free);
+    fake.asked = g_string_new(NULL);
+    uv_mutex_init(&fake.lock);
+    api = api_new(authenticate, NULL);
+    for (guint i = 0; (route = api_route_at(i)); i++)
+        api_handle(api, route->operation, on_call, (void *)route);
+    api_serve(api, &config);
+    stage = stage_new(&config);
+}
+
+static void close_house(void)
+{
+    g_autofree char *script = g_strdup_printf("rm -rf -- '%s'", home);
+
+    stage_free(stage);
+    api_free(api);
+    g_hash_table_destroy(fake.answers);
+    g_hash_table_destroy(fake.failures);
+    g_string_free(fake.asked, TRUE);
+    uv_mutex_destroy(&fake.lock);
+    g_assert_cmpint(system(script), ==, 0);
+    g_free(home);
+}
+
+/* --- the program --- */
+
+static char *out;
+static char *err;
+
+static void forget(void)
+{
+    g_clear_pointer(&out, g_free);
+    g_clear_pointer(&err, g_free);
+    g_string_truncate(fake.asked, 0);
+}
+
+static char **environment(void)
+{
+    char **env = g_get_environ();
+
+    env = g_environ_setenv(env, "XDG_CONFIG_HOME", home, TRUE);
+    env = g_environ_setenv(env, "LC_ALL", "C.UTF-8", TRUE);
+    env = g_environ_unsetenv(env, "UNDERSTUDY_CONTROLLER");
+    return env;
+}
+
+/* Run `understudy @line` (words at spaces; ~ is our folder) and expect @code. */
+static void understudy(int code, const char *line)
+{
+    g_autofree char *full = g_strdup_printf(CLI_PROGRAM " %s", line);
+    g_auto(GStrv) argv = g_strsplit(full, " ", 0);
+    g_auto(GStrv) env = environment();
+    g_autoptr(GError) error = NULL;
+    int status;
+
+    forget();
+    for (char **word = argv; *word; word++)
+        if ((*word)[0] == '~' || g_str_has_prefix(*word, "@~")) {
+            g_auto(GStrv) parts = g_strsplit(*word, "~", 2);
+            char *path = g_strconcat(parts[0], home, parts[1], NULL);
+
+            g_free(*word);
+            *word = path;
+        }
+    g_assert_true(g_spawn_sync(NULL, argv, env, G_SPAWN_DEFAULT, NULL, NULL, &out, &err, &status, &error));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+        g_test_message("understudy %s: %d\n%s%s", line, status, out, err);
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, code);
+    if (code != 0)
+        g_assert_nonnull(strstr(err, "understudy: "));
+}
+
+static void golden(const char *name)
+{
+    g_autofree char *path = g_build_filename(TEST_DATA, "golden", name, NULL);
+    g_autofree char *wanted = NULL;
+
+    if (g_getenv("UPDATE_GOLDEN"))
+        g_assert_true(g_file_set_contents(path, out, -1, NULL));
+    g_assert_true(g_file_get_contents(path, &wanted, NULL, NULL));
+    g_assert_cmpstr(out, ==, wanted);
+}
+
+static void assert_says(const char *text, const char *piece)
+{
+    if (!strstr(text, piece))
+        g_test_message("'%s' is not in: %s", piece, text);
+    g_assert_nonnull(strstr(text, piece));
+}
+
+/* One JSON document, and nothing else, on standard output. */
+static json_t *document(void)
+{
+    json_t *doc = json_parse(out, strlen(out), 1 << 20, NULL);
+
+    g_assert_nonnull(doc);
+    return doc;
+}
+
+static void in_a_house(gconstpointer test)
+{
+    open_house();
+    write_admin(TOKEN);
+    understudy(0, "login ~/admin.json");
+    ((void (*)(void))test)();
+    forget();
+    close_house();
+}
+
+static const char HOSTS[] =
+    "{\"hosts\":[{\"name\":\"alpha\",\"id\":\"x\",\"state\":\"up\",\"addresses\":[\"192.0.2.1:25000\"],"
+    "\"version\":\"0.1.0\",\"store\":{\"free_bytes\":10737418240,\"total_bytes\":21474836480}},"
+    "{\"name\":\"beta\",\"state\":\"down\",\"addresses\":[\"b:25000\",\"c:25000\"],\"version\":null}]}";
+
+static const char VMS[] =
+    "{\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\",\"state\":\"running\",\"guest_name\":\"www\","
+    "\"disks\":[{\"target\":\"vda\",\"size_bytes\":1073741824,\"problem\":null},"
+    "{\"target\":\"vdb\",\"size_bytes\":1073741824,\"problem\":null}],\"scenario\":null},"
+    "{\"uuid\":\"" WEB2 "\",\"name\":\"caf\\u00e9 \\u001b[31m\",\"state\":\"off\",\"guest_name\":null,"
+    "\"disks\":[{\"target\":\"vda\",\"size_bytes\":512,\"problem\":\"disk vda is raw\"}],"
+    "\"scenario\":\"web\"}]}";
+
+#define STANDBY(state, done, total)                                                                         \
+    "{\"host\":\"beta\",\"state\":\"" state "\",\"lag_ms\":740,\"why\":null,\"sync\":{\"done_bytes\":" done \
+    ",\"total_bytes\":" total ",\"sent_bytes\":0,\"rate_bps\":1048576,\"left_s\":3},"                       \
+    "\"tip\":{\"id\":\"" POINT "\",\"cut_at\":\"2026-11-21T22:16:54.123Z\"}}"
+#define STATUS(state, standby)                                   \
+    "{\"scenarios\":[{\"name\":\"web\",\"state\":\"" state       \
+    "\",\"master\":\"alpha\",\"active\":\"alpha\",\"term\":1,"   \
+    "\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":\"" WEB1 \
+    "\",\"state\":\"protected\",\"active\":\"alpha\","           \
+    "\"guest\":\"alive\",\"spool_bytes\":131072,\"standbys\":[" standby "]}]}]}"
+
+static const char SCENARIO[] =
+    "{\"format\":1,\"name\":\"web\",\"master\":\"alpha\",\"replicas\":[\"beta\"],"
+    "\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\"},{\"uuid\":\"" WEB2 "\",\"name\":\"web2\"}]}";
+
+static const char PLAN_DOC[] =
+    "{\"id\":\"" PLAN
+    "\",\"scenario\":\"web\",\"from\":\"alpha\",\"to\":\"beta\",\"ended\":%s,\"deadline_ms\":600000,"
+    "\"vms\":[{\"vm\":\"" WEB1 "\",\"name\":\"web1\",\"state\":\"%s\",\"why\":%s,\"down_ms\":null,\"steps\":["
+    "{\"method\":\"plan.lock\",\"host\":\"alpha\",\"text\":\"exclude every other start\",\"expected_ms\":50,"
+    "\"limit_ms\":10000,\"state\":\"done\"},"
+    "{\"method\":\"plan.promote\",\"host\":\"beta\",\"text\":\"start it "
+    "there\",\"expected_ms\":1500,\"limit_ms\":300000,"
+    "\"state\":\"todo\"}]}]}";
+
+static char *plan_doc(const char *ended, const char *state, const char *why)
+{
+    return g_strdup_printf(PLAN_DOC, ended, state, why);
+}
+
+/* --- tests --- */
+
+static void test_help(void)
+{
+    const Command *command;
+
+    understudy(0, "--help");
+    golden("help.txt");
+    understudy(0, "scenario create --help");
+    golden("help-scenario-create.txt");
+    for (guint i = 0; (command = command_at(i)); i++) {
+        g_autofree char *line = g_strdup_printf("%s --help", command->words);
+        g_autofree char *first = g_strdup_printf("understudy %s ", command->words);
+
+        understudy(0, line);
+        g_assert_true(g_str_has_prefix(out, first));
+        assert_says(out, "--json");
+    }
+}
+
+static void test_bad_words(void)
+{
+    static const struct {
+        const char *line;
+        const char *says;
+    } CASES[] = {
+        {"frobnicate", "'frobnicate' is no command"},
+        {"host", "after 'host' comes one of: add, list, show, remove"},
+        {"host frob", "after 'host' comes one of"},
+        {"", "'' is no command"},
+        {"host show", "it must be: understudy host show NAME"},
+        {"host list extra", "it must be: understudy host list"},
+        {"status --frob", "--frob is not an option here"},
+        {"status --json=yes", "--json takes no value"},
+        {"switchover web --to", "--to needs a value: HOST"},
+        {"switchover web --to a --to b", "--to is there twice"},
+        {"status --timeout 5", "5"},
+        {"run web --wait --timeout x", "x"},
+        {"host add alpha", "needs --address HOST and --token"},
+        {"host add alpha --address h --token @~/absent", "the token cannot be read"},
+        {"host add -x --address h --token t", "host"},
+        {"scenario create web", "needs --master HOST and --replica HOST"},
+        {"scenario create we/b --master a --replica b", "we/b"},
+        {"scenario create web --master a --replica b --interval 5", "5"},
+        {"scenario create web --master a --replica b --interval 5parsecs", "5parsecs"},
+        {"scenario create web --master a --replica b --map x", "it must be NETWORK=NETWORK"},
+        {"scenario create web --file ~/absent", "absent"},
+        {"scenario set web interval", "must be KEY=VALUE"},
+        {"scenario set web frob=1", "frob"},
+        {"scenario set web interval=0s", "interval"},
+        {"scenario import ~/absent", "absent"},
+        {"events --since yesterday", "it must be like 2h or"},
+        {"scenario delete web", "say --yes"},
+        {"login https://127.0.0.1:1 --token secret", "a bearer token is never an argument"},
+    };
+
+    say("host.list", HOSTS);
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        understudy(2, CASES[i].line);
+        g_assert_cmpstr(out, ==, "");
+        assert_says(err, CASES[i].says);
+        g_assert_cmpstr(fake.asked->str, ==, ""); /* nobody was troubled with it */
+    }
+}
+
+static void test_login(void)
+{
+    g_autofree char *conf = in_home("understudy/cli.conf");
+    g_autofree char *text = NULL;
+    struct stat st;
+
+    g_assert_cmpint(stat(conf, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0600);
+    say("host.list", HOSTS);
+    understudy(0, "host list");
+    golden("host-list.txt");
+    /* A login that does not work is not kept. */
+    write_admin("wrong");
+    understudy(6, "login ~/admin.json");
+    assert_says(err, "not known here");
+    understudy(0, "host list");
+    understudy(1, "login ~/absent.json");
+    assert_says(err, "admin.json");
+    write_file("admin.json", "{\"format\": 1}");
+    understudy(2, "login ~/admin.json");
+}
+
+static char *ca_fingerprint(void)
+{
+    g_autofree char *script =
+        g_strdup_printf("openssl x509 -in %s/ca.pem -noout -fingerprint -sha256", stage_keys()->dir);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_spawn_command_line_sync(script, &text, NULL, NULL, NULL));
+    return g_strdup(g_strstrip(strchr(text, '=') + 1));
+}
+
+/* A server that shows its authority, as the controller does. */
+static void test_login_by_url(void)
+{
+    HttpConfig config = {0};
+    g_autofree char *good = ca_fingerprint();
+    g_autofree char *line = NULL;
+    g_autofree char *bad = NULL;
+    g_autofree char *token = in_home("token");
+    g_autofree char *shown = NULL;
+    g_autofree char *url = url_of_stage();
+    g_autofree char *conf = in_home("understudy/cli.conf");
+
+    (void)config;
+    write_file("token", TOKEN "\n");
+    g_assert_cmpint(g_unlink(conf), ==, 0);
+    bad = g_strdup_printf("login %s --token @~/token --fingerprint 00:11", url);
+    understudy(6, bad);
+    assert_says(err, "not the one that was expected");
+    shown = g_strdup_printf("login %s --token @~/token --yes", url);
+    understudy(2, shown);
+    assert_says(err, "--yes cannot vouch for");
+    understudy(6, "host list"); /* still no login */
+    assert_says(err, "there is no login for");
+    line = g_strdup_printf("login %s --token @~/token --fingerprint %s", url, good);
+    understudy(0, line);
+    say("host.list", HOSTS);
+    understudy(0, "host list");
+}
+
+static void test_where_the_controller_is(void)
+{
+    g_autofree char *url = url_of_stage();
+    g_autofree char *by_option = g_strdup_printf("--controller %s/ host list", url);
+    g_auto(GStrv) env = environment();
+    g_autofree char *env_out = NULL;
+    const char *argv[] = {CLI_PROGRAM, "host", "list", NULL};
+    int status;
+
+    say("host.list", HOSTS);
+    understudy(0, by_option);
+    understudy(6, "host list --controller https://127.0.0.1:1");
+    assert_says(err, "there is no login for the controller at https://127.0.0.1:1");
+    env = g_environ_setenv(g_steal_pointer(&env), "UNDERSTUDY_CONTROLLER", "https://127.0.0.1:2", TRUE);
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, env, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &env_out,
+                               NULL, &status, NULL));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 6);
+}
+
+static void test_not_there(void)
+{
+    write_file("understudy/cli.conf",
+               "[cli]\ncontroller=https://127.0.0.1:1\n[https://127.0.0.1:1]\nca=x\ntoken=y\n");
+    understudy(5, "status");
+    g_assert_cmpstr(out, ==, "");
+    write_file("understudy/cli.conf", "nonsense");
+    understudy(2, "status");
+}
+
+static void test_wrong_token(void)
+{
+    g_autofree char *url = url_of_stage();
+    g_autoptr(Session) s = g_new0(Session, 1);
+    g_autofree char *conf = in_home("understudy/cli.conf");
+
+    s->url = g_strdup(url);
+    s->ca = g_strdup(stage_keys()->ca);
+    s->token = g_strdup("wrong");
+    g_assert_true(session_save(s, conf, NULL));
+    understudy(6, "status");
+    assert_says(err, "this token is not known here");
+}
+
+static void test_wrong_authority(void)
+{
+    g_autofree char *url = url_of_stage();
+    g_autoptr(Session) s = g_new0(Session, 1);
+    g_autofree char *conf = in_home("understudy/cli.conf");
+
+    s->url = g_strdup(url);
+    s->ca = g_strdup(stage_keys()->stranger_certificate);
+    s->token = g_strdup(TOKEN);
+    g_assert_true(session_save(s, conf, NULL));
+    understudy(6, "status");
+    assert_says(err, "is not the controller that was logged in to");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+}
+
+/* What root on the controller's host has without a login. */
+static void test_admin_file(void)
+{
+    g_autofree char *admin = in_home("admin.json");
+    g_autofree char *absent = in_home("no.conf");
+    g_autofree char *url = url_of_stage();
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Session) s = session_open(NULL, absent, admin, &error);
+    g_autoptr(Session) same = session_open(url, absent, admin, &error);
+
+    g_assert_no_error(error);
+    g_assert_cmpstr(s->url, ==, url);
+    g_assert_cmpstr(s->token, ==, TOKEN);
+    g_assert_nonnull(same);
+    g_assert_null(session_open("https://other:1", absent, admin, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_DENIED);
+}
+
+static void test_hosts(void)
+{
+    json_auto_t *doc = NULL;
+
+    say("host.show",
+        "{\"name\":\"alpha\",\"state\":\"up\",\"clock_offset_ms\":3,\"store\":{\"free_bytes\":1},"
+        "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\",\"active\":false}]}");
+    say("host.add", "{\"name\":\"alpha\"}");
+    say("vm.list", VMS);
+    understudy(0, "host show alpha");
+    golden("host-show.txt");
+    understudy(0, "host show alpha --json");
+    doc = document();
+    g_assert_cmpint(json_integer_value(json_object_get(doc, "clock_offset_ms")), ==, 3);
+    understudy(0, "host add alpha --address alpha.example --via 192.0.2.1:7 --via [2001:db8::1] --via "
+                  "2001:db8::2 --token abc");
+    g_assert_cmpstr(fake.asked->str, ==,
+                    "host.add {\"name\":\"alpha\",\"addresses\":[\"alpha.example:25000\",\"192.0.2.1:7\","
+                    "\"[2001:db8::1]:25000\",\"[2001:db8::2]:25000\"],\"token\":\"abc\"}\n");
+    g_assert_cmpstr(out, ==, "host 'alpha' is in the controller's care\n");
+    write_file("token", "  from-a-file\n");
+    understudy(0, "host add alpha --address h --token @~/token");
+    assert_says(fake.asked->str, "\"token\":\"from-a-file\"");
+    understudy(0, "--yes host remove alpha");
+    g_assert_cmpstr(fake.asked->str, ==, "host.remove\n");
+    understudy(0, "vm list alpha");
+    golden("vm-list.txt");
+    g_assert_null(strchr(out, '\033')); /* a guest cannot move the cursor */
+}
+
+static void test_scenarios(void)
+{
+    json_auto_t *doc = NULL;
+    g_autofree char *shown = NULL;
+
+    say("vm.list", VMS);
+    say("scenario.create", "{}");
+    say("scenario.import", "{}");
+    say("scenario.show", SCENARIO);
+    say("scenario.export", SCENARIO);
+    say("scenario.list", "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\","
+                         "\"replicas\":[\"beta\"],\"active\":\"alpha\",\"vms\":[1,2]}]}");
+    understudy(0, "scenario list");
+    golden("scenario-list.txt");
+    understudy(
+        0,
+        "scenario create web --master alpha --replica beta --except bbbb --interval 1s --map default=office "
+        "--shutdown-timeout 60s");
+    assert_says(fake.asked->str, "\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\"}]");
+    assert_says(fake.asked->str, "\"interval\":\"1s\"");
+    assert_says(fake.asked->str, "\"shutdown_timeout\":\"1m\"");
+    assert_says(fake.asked->str, "\"map\":{\"default\":\"office\"}");
+    g_assert_cmpstr(out, ==, "scenario 'web': 1 VM of alpha, replica beta; understudy run web protects it\n");
+    understudy(0, "scenario create web --master alpha --replica beta");
+    assert_says(fake.asked->str, WEB1);
+    assert_says(fake.asked->str, WEB2);
+    understudy(1, "scenario create web --master alpha --replica beta --vm nobody");
+    assert_says(err, "there is no VM 'nobody'");
+    /* What was exported can be imported. */
+    understudy(0, "scenario export web");
+    write_file("web.json", out);
+    understudy(0, "scenario import ~/web.json");
+    assert_says(fake.asked->str, "scenario.import {\"format\":1");
+    understudy(0, "scenario create other --file ~/web.json --interval 9s");
+    assert_says(fake.asked->str, "\"name\":\"other\"");
+    write_file("web.json", "{\"format\":1,\"nonsense\":1}");
+    understudy(2, "scenario import ~/web.json");
+    write_file("web.json", "{\"format\":2}");
+    understudy(4, "scenario import ~/web.json");
+    understudy(0, "scenario show web");
+    golden("scenario-show.txt");
+    understudy(0, "scenario show web --json");
+    doc = document();
+    g_assert_cmpint(json_integer_value(json_object_get(doc, "format")), ==, 1);
+    understudy(0, "scenario set web interval=2s shutdown-timeout=90s");
+    g_assert_cmpstr(fake.asked->str, ==,
+                    "scenario.set {\"policy\":{\"interval\":\"2s\",\"shutdown_timeout\":\"90s\"}}\n");
+    understudy(0, "scenario delete web --purge --yes");
+    g_assert_cmpstr(out, ==, "scenario 'web' is gone, and its copies\n");
+}
+
+static void test_verify(void)
+{
+    say("scenario.verify", "{\"errors\":1,\"warnings\":0,\"findings\":[{\"id\":\"replica-space\","
+                           "\"severity\":\"error\",\"host\":\"beta\","
+                           "\"vm\":null,\"cause\":\"beta has 1 GiB free\",\"consequence\":\"the copy does "
+                           "not fit\",\"remedy\":\"make room\"}]}");
+    understudy(3, "verify web");
+    golden("verify.txt");
+    assert_says(err, "found 1 error");
+    say("scenario.verify", "{\"errors\":0,\"warnings\":0,\"findings\":[]}");
+    understudy(3, "verify web --json"); /* the first answer is still at the front of the queue */
+    json_decref(document());
+    understudy(0, "verify web --fix");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {\"fix\":true}\n");
+}
+
+static void test_run(void)
+{
+    json_auto_t *doc = NULL;
+
+    say("scenario.preview",
+        "{\"scenario\":\"web\",\"from\":\"alpha\",\"to\":\"beta\",\"vms\":[{\"name\":\"web1\",\"uuid\":"
+        "\"" WEB1 "\",\"how\":\"everything, once\",\"size_bytes\":2147483648,\"send_bytes\":1610612736}]}");
+    say("scenario.run", "accept");
+    understudy(2, "run web"); /* nobody to ask: shown, not done */
+    golden("run-preview.txt");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.preview\n");
+    understudy(0, "run web --yes");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.preview\nscenario.run {}\n");
+    say("status", STATUS("synchronizing", STANDBY("synchronizing", "536870912", "1610612736")));
+    say("status", STATUS("synchronizing", STANDBY("synchronizing", "1073741824", "1610612736")));
+    say("status", STATUS("running", STANDBY("protected", "0", "0")));
+    understudy(0, "start web --yes --wait");
+    assert_says(out, "every VM is protected\n");
+    assert_says(err, "web: synchronizing; web1 512 MiB of 1.50 GiB (33 %), 1.00 MiB/s, 3.0 s left\n");
+    assert_says(err, "web: running\n");
+    understudy(0, "run web --yes --wait --json");
+    g_assert_cmpstr(err, ==, "");
+    doc = document();
+    g_assert_nonnull(json_object_get(doc, "scenarios"));
+}
+
+static void test_run_fails(void)
+{
+    say("scenario.preview", "{\"vms\":[]}");
+    say("scenario.run", "accept");
+    say("status", STATUS("verifying", ""));
+    say("status", STATUS("failed", ""));
+    understudy(1, "run web --yes --wait");
+    assert_says(err, "scenario 'web' is failed: understudy events --scenario web says why");
+}
+
+static void test_waiting_has_an_end(void)
+{
+    say("scenario.pause", "accept");
+    say("status", STATUS("running", STANDBY("protected", "0", "0")));
+    understudy(7, "pause web --wait --timeout 100ms");
+    assert_says(err, "has not ended in time");
+}
+
+static void test_actions(void)
+{
+    say("scenario.stop", "accept");
+    say("scenario.pause", "accept");
+    say("scenario.continue", "accept");
+    say("status", STATUS("paused", ""));
+    understudy(0, "stop web --yes");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.stop {}\n");
+    understudy(2, "stop web");
+    understudy(0, "pause web --wait");
+    g_assert_cmpstr(out, ==, "paused; changes are remembered\n");
+    understudy(0, "continue web");
+    say_no("scenario.stop", US_ERROR_REFUSED, "a plan runs; nothing was stopped; wait for its end");
+    understudy(4, "stop web --yes");
+    g_assert_cmpstr(err, ==, "understudy: a plan runs; nothing was stopped; wait for its end\n");
+    say_no("scenario.pause", US_ERROR_UNREACHABLE, "host alpha does not answer");
+    understudy(5, "pause web");
+    say_no("scenario.continue", US_ERROR_TIMEOUT, "late");
+    understudy(7, "continue web");
+    say_no("scenario.verify", US_ERROR_NOT_FOUND, "there is no scenario 'web'");
+    understudy(1, "verify web");
+}
+
+static void test_switchover(void)
+{
+    g_autofree char *preview = plan_doc("false", "waiting", "null");
+    g_autofree char *moving = plan_doc("false", "promoting", "null");
+    g_autofree char *moved = plan_doc("true", "moved", "null");
+
+    say("scenario.show", SCENARIO);
+    say("scenario.switchover", preview);
+    understudy(2, "switchover web");
+    golden("switchover-preview.txt");
+    assert_says(err, "Shut the VMs of 'web' down on alpha and start them on beta?");
+    assert_says(fake.asked->str, "\"preview\":true");
+    say("scenario.switchover", preview);
+    say("scenario.switchover", "plan " PLAN);
+    understudy(2, "switchover web"); /* takes the one that was left in front */
+    say("plan.show", moving);
+    say("plan.show", moved);
+    understudy(0, "switchover web --yes --wait --to beta --vm web1 --power-off");
+    assert_says(fake.asked->str, "scenario.switchover {\"preview\":false,\"power_off\":true,\"vms\":[\"" WEB1
+                                 "\"],\"to\":\"beta\"}\n");
+    assert_says(err, "web1: promoting\n");
+    g_assert_cmpstr(strstr(out, "every VM was moved"), ==, "every VM was moved\n");
+    understudy(0, "plan show " PLAN);
+}
+
+static void test_switchover_stays(void)
+{
+    g_autofree char *preview = plan_doc("false", "waiting", "null");
+    g_autofree char *stayed = plan_doc("true", "stayed", "\"the guest did not shut down in 3 m\"");
+
+    say("scenario.switchover", preview);
+    say("scenario.switchover", "plan " PLAN);
+    say("plan.show", stayed);
+    understudy(1, "switchover web --yes --wait");
+    assert_says(err, "'web1' was not moved (stayed): the guest did not shut down in 3 m");
+}
+
+static void test_plans(void)
+{
+    g_autofree char *moved = plan_doc("true", "moved", "null");
+    g_autofree char *list = g_strdup_printf("{\"plans\":[%s]}", moved);
+
+    say("plan.list", list);
+    say("plan.show", moved);
+    understudy(0, "plan list");
+    golden("plan-list.txt");
+    understudy(0, "plan show cccc");
+    golden("plan-show.txt");
+    understudy(1, "plan show 1234");
+    assert_says(err, "there is no plan '1234'");
+}
+
+static void test_status(void)
+{
+    json_auto_t *doc = NULL;
+
+    say("status", STATUS("running", STANDBY("protected", "0", "0")));
+    understudy(0, "status");
+    golden("status.txt");
+    understudy(0, "status web --json");
+    doc = document();
+    g_assert_cmpuint(json_array_size(json_object_get(doc, "scenarios")), ==, 1);
+}
+
+static void test_status_words(void)
+{
+    say("status", "{\"scenarios\":[]}");
+    understudy(0, "status");
+    g_assert_cmpstr(out, ==, "there is no scenario; understudy scenario create makes one\n");
+    /* A newer controller may say more, an odd one less. */
+    say("status", "{\"scenarios\":[{\"name\":\"x\",\"vms\":[{}],\"more\":[{}]}]}");
+    understudy(0, "status");
+    understudy(0, "status");
+    assert_says(out, "x: -");
+}
+
+static void test_points(void)
+{
+    say("scenario.show", SCENARIO);
+    say("scenario.points",
+        "{\"points\":[{\"id\":\"" POINT "\",\"vm\":\"web1\",\"host\":\"beta\",\"term\":1,\"sequence\":42,"
+        "\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":null,\"frozen\":false}]}");
+    understudy(0, "points web --vm web1");
+    golden("points.txt");
+    understudy(1, "points web --vm web9");
+}
+
+/* Read @lines lines of a program that does not end, then end it. */
+static char *first_lines(const char *const *argv, guint lines)
+{
+    g_auto(GStrv) env = environment();
+    g_autoptr(GString) text = g_string_new(NULL);
+    GPid pid;
+    int fd;
+    int status;
+    guint seen = 0;
+
+    g_assert_true(g_spawn_async_with_pipes(NULL, (char **)argv, env, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
+                                           &pid, NULL, &fd, NULL, NULL));
+    alarm(30); /* a hang fails the test */
+    while (seen < lines) {
+        char c;
+
+        g_assert_cmpint(read(fd, &c, 1), ==, 1);
+        g_string_append_c(text, c);
+        seen += c == '\n';
+    }
+    alarm(0);
+    kill(pid, SIGTERM);
+    waitpid(pid, &status, 0);
+    close(fd);
+    return g_strdup(text->str);
+}
+
+static void test_watch(void)
+{
+    static const char *const ARGV[] = {CLI_PROGRAM, "status", "--watch", "--json", NULL};
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    say("status", STATUS("running", ""));
+    text = first_lines(ARGV, 2);
+    lines = g_strsplit(text, "\n", 0);
+    for (guint i = 0; i < 2; i++) {
+        json_auto_t *doc = json_parse(lines[i], strlen(lines[i]), 1 << 20, NULL);
+
+        g_assert_nonnull(doc); /* one document a line */
+    }
+}
+
+#define EVENT(n, text)                                                                          \
+    "{\"sequence\":" n                                                                          \
+    ",\"at\":\"2026-11-21T22:16:54.123Z\",\"code\":\"SYNC_DONE\",\"severity\":\"significant\"," \
+    "\"scenario\":\"web\",\"host\":null,\"vm\":null,\"text\":\"" text "\",\"next\":null}"
+
+static void test_events(void)
+{
+    static const char *const ARGV[] = {CLI_PROGRAM, "events", "--follow", NULL};
+    g_autofree char *text = NULL;
+    json_auto_t *doc = NULL;
+
+    say("event.list", "{\"events\":[" EVENT("1", "one") "," EVENT("2", "two\\u001b[2J") "]}");
+    understudy(0, "events --since 2h --scenario web");
+    golden("events.txt");
+    understudy(0, "events --json");
+    doc = document();
+    g_assert_cmpuint(json_array_size(json_object_get(doc, "events")), ==, 2);
+    say("event.list", "{\"events\":[" EVENT("3", "three") "]}");
+    understudy(0, "events");
+    text = first_lines(ARGV, 2);
+    assert_says(text, "three");
+}
+
+static void test_odd_answers(void)
+{
+    say("scenario.list", "{}");
+    understudy(0, "scenario list");
+    say("host.list", "{\"hosts\":[{\"name\":7,\"addresses\":{},\"store\":[]},3,null]}");
+    understudy(0, "host list");
+    say("plan.list", "{\"plans\":3}");
+    understudy(1, "plan show x");
+}
+
+static void test_page(void)
+{
+    static const char *const TITLES[] = {"A", ">B", NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    g_autofree char *text = NULL;
+    g_autofree char *clean = page_clean("a\tb\xff\xe2\x80\xae"
+                                        "c");
+
+    page_cell(page, "é");
+    page_cell(page, "1");
+    page_cell(page, NULL);
+    page_cellf(page, "%d", 100);
+    text = page_text(page, 1);
+    g_assert_cmpstr(text, ==, " A    B\n é    1\n -  100\n");
+    g_assert_cmpstr(clean, ==, "a?b\xef\xbf\xbd?c");
+}
+
+static void add(const char *path, void (*test)(void))
+{
+    g_test_add_data_func(path, (gconstpointer)test, in_a_house);
+}
+
+int main(int argc, char **argv)
+{
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    add("/cli/help", test_help);
+    add("/cli/bad-words", test_bad_words);
+    add("/cli/login", test_login);
+    add("/cli/login-by-url", test_login_by_url);
+    add("/cli/where-the-controller-is", test_where_the_controller_is);
+    add("/cli/not-there", test_not_there);
+    add("/cli/wrong-token", test_wrong_token);
+    add("/cli/wrong-authority", test_wrong_authority);
+    add("/cli/admin-file", test_admin_file);
+    add("/cli/hosts", test_hosts);
+    add("/cli/scenarios", test_scenarios);
+    add("/cli/verify", test_verify);
+    add("/cli/run", test_run);
+    add("/cli/run-fails", test_run_fails);
+    add("/cli/waiting-has-an-end", test_waiting_has_an_end);
+    add("/cli/actions", test_actions);
+    add("/cli/switchover", test_switchover);
+    add("/cli/switchover-stays", test_switchover_stays);
+    add("/cli/plans", test_plans);
+    add("/cli/status", test_status);
+    add("/cli/status-words", test_status_words);
+    add("/cli/points", test_points);
+    add("/cli/watch", test_watch);
+    add("/cli/events", test_events);
+    add("/cli/odd-answers", test_odd_answers);
+    g_test_add_func("/cli/page", test_page);
+    rc = g_test_run();
+    stage_keys_free();
+    return rc;
+}
