@@ -37,6 +37,10 @@ host_uuid() {
   echo "${sum:0:8}-${sum:8:4}-4${sum:13:3}-8${sum:17:3}-${sum:20:12}"
 }
 
+host_card() {
+  host_uuid "$1" | sed -E 's/^(..)(..)(..)(..)-(..).*/02:\1:\2:\3:\4:\5/'
+}
+
 # Make the folder of HOST, the NUMBERth of the lab.
 host_make() {
   local host=$1 number=$2 stock=$3 folder

@@ -134,9 +134,9 @@ static void read_active(Turn *t, Move *m)
 
 static void end_if_over(Turn *t)
 {
-    EACH_MOVE(t->plan, m)
-    if (!move_is_over(m))
-        return;
+    EACH_MOVE (t->plan, m)
+        if (!move_is_over(m))
+            return;
     tell(t, INPUT_PLAN_ENDED, NULL, t->plan->to, NULL);
     keep(t, plan_record_end());
     t->plan->ended = TRUE;
@@ -371,24 +371,36 @@ static void on_begin(Turn *t)
 {
     tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
     keep(t, plan_record_begin(t->plan));
-    EACH_MOVE(t->plan, m)
-    tell(t, INPUT_MOVING, m, NULL, NULL);
-    EACH_MOVE(t->plan, m)
-    enter(t, m, MOVE_LOCKING);
+    EACH_MOVE (t->plan, m)
+        tell(t, INPUT_MOVING, m, NULL, NULL);
+    EACH_MOVE (t->plan, m)
+        enter(t, m, MOVE_LOCKING);
+}
+
+static gboolean can_take_up(const Plan *plan, const Move *m)
+{
+    return m->state == MOVE_WAITING && (m->certificate ? plan->to_up : plan->from_up);
+}
+
+static void take_up(Turn *t, Move *m)
+{
+    enter(t, m, m->certificate ? MOVE_PROMOTING : MOVE_READING);
 }
 
 /* The protection may not have heard how it ended: it is told again. */
 static void on_resume(Turn *t)
 {
     tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
-    EACH_MOVE(t->plan, m)
-    if (move_is_over(m))
-        tell_end(t, m, m->done == STEP_UNLOCK + 1);
-    else
-        tell(t, INPUT_MOVING, m, NULL, NULL);
-    EACH_MOVE(t->plan, m)
-    if (!move_is_over(m))
-        enter(t, m, m->certificate ? MOVE_PROMOTING : MOVE_READING);
+    EACH_MOVE (t->plan, m)
+        if (move_is_over(m))
+            tell_end(t, m, m->done == STEP_UNLOCK + 1);
+        else
+            tell(t, INPUT_MOVING, m, NULL, NULL);
+    EACH_MOVE (t->plan, m)
+        if (can_take_up(t->plan, m))
+            take_up(t, m);
+        else
+            m->next_at_ms = t->now_ms + TRY_AGAIN_MS; /* links need a moment after a start */
     if (!t->plan->ended)
         end_if_over(t);
 }
@@ -403,11 +415,12 @@ static void on_link(Turn *t, const char *host, gboolean up)
         t->plan->to_up = up;
     else
         return;
-    EACH_MOVE(t->plan, m)
-    {
+    EACH_MOVE (t->plan, m) {
         StepKind step = move_step(m->state);
 
-        if (from && m->state == MOVE_READING) {
+        if (can_take_up(t->plan, m)) {
+            take_up(t, m);
+        } else if (from && m->state == MOVE_READING) {
             m->asked = FALSE;
             read_active(t, m);
         } else if (!from && up && m->state == MOVE_BLOCKED) {
@@ -420,11 +433,12 @@ static void on_link(Turn *t, const char *host, gboolean up)
 
 static void on_tick(Turn *t)
 {
-    EACH_MOVE(t->plan, m)
-    {
+    EACH_MOVE (t->plan, m) {
         if (m->asked || t->now_ms < m->next_at_ms)
             continue;
-        if (m->state == MOVE_READING)
+        if (m->state == MOVE_WAITING)
+            take_up(t, m);
+        else if (m->state == MOVE_READING)
             read_active(t, m);
         else if (m->state == MOVE_BLOCKED && t->plan->to_up)
             enter(t, m, MOVE_PROMOTING);
@@ -436,8 +450,7 @@ static void on_tick(Turn *t)
 static void on_journal_lost(Turn *t)
 {
     t->plan->journal_lost = TRUE;
-    EACH_MOVE(t->plan, m)
-    {
+    EACH_MOVE (t->plan, m) {
         if (m->state == MOVE_PROMOTING || m->state == MOVE_UNLOCKING) {
             call(t, m, move_step(m->state));
         } else if (!move_is_over(m) && m->state != MOVE_BLOCKED) {

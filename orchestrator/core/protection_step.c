@@ -39,13 +39,13 @@ static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError *
     if (p->goal == GOAL_PAUSED)
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' is paused: use 'understudy continue'",
                       p->scenario->name);
-    EACH_VM(p, vm)
-    if (!protection_vm_is_home(p, vm))
-        return refuse(
-            error, US_ERROR_UNSUPPORTED,
-            "VMs of scenario '%s' run on its replica: this version does not protect them there; nothing "
-            "was changed",
-            p->scenario->name);
+    EACH_VM (p, vm)
+        if (!protection_vm_is_home(p, vm))
+            return refuse(
+                error, US_ERROR_UNSUPPORTED,
+                "VMs of scenario '%s' run on its replica: this version does not protect them there; nothing "
+                "was changed",
+                p->scenario->name);
     if (protection_owes(p))
         return refuse(
             error, US_ERROR_REFUSED,
@@ -70,8 +70,7 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
     json_decref(p->networks);
     p->networks = in->networks ? json_deep_copy(in->networks) : json_object();
     p->goal = GOAL_RUNNING;
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         vm->told = TOLD_NOTHING;
         vm->retry_at_ms = 0;
         vm->part = PART_NONE;
@@ -98,8 +97,7 @@ static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError 
     if (p->goal == GOAL_STOPPED)
         return refuse(error, US_ERROR_EXISTS, "scenario '%s' is stopped already", p->scenario->name);
     p->goal = GOAL_STOPPED;
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         vm->owes |= OWES_STOP | OWES_DISMISS;
         vm->retry_at_ms = 0;
         vm->part = PART_NONE;
@@ -124,8 +122,8 @@ static gboolean on_pause(Protection *p, const Input *in, ActionList *out, GError
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' does not run: there is nothing to pause",
                       p->scenario->name);
     p->goal = GOAL_PAUSED;
-    EACH_VM(p, vm)
-    vm->retry_at_ms = 0;
+    EACH_VM (p, vm)
+        vm->retry_at_ms = 0;
     action_persist(out, NULL);
     publish(p, EVENT_SCENARIO_PAUSED, NULL, NULL, NULL, out);
     return TRUE;
@@ -139,8 +137,8 @@ static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GEr
     if (p->goal != GOAL_PAUSED)
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' is not paused", p->scenario->name);
     p->goal = GOAL_RUNNING;
-    EACH_VM(p, vm)
-    vm->retry_at_ms = 0;
+    EACH_VM (p, vm)
+        vm->retry_at_ms = 0;
     action_persist(out, NULL);
     publish(p, EVENT_SCENARIO_CONTINUED, NULL, NULL, NULL, out);
     return TRUE;
@@ -151,8 +149,7 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
     (void)out;
     (void)error;
     p->scenario->policy = in->scenario->policy;
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
         for (guint i = 0; i < vm->copies->len; i++)
             ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
@@ -163,8 +160,7 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
 /* What was said to this host, or asked of it, no longer counts. */
 static void forget_session(Protection *p, const char *host)
 {
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         ProtectionCopy *c = protection_copy_on(vm, host);
 
         if (c)
@@ -239,8 +235,7 @@ static gboolean on_plan_begun(Protection *p, const Input *in, ActionList *out, G
     if (!no_plan(p, error))
         return FALSE;
     p->plan = in->plan;
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         vm->part = PART_NONE;
         g_clear_pointer(&vm->stayed, g_free);
     }
@@ -312,8 +307,7 @@ static char *why_not_done(const Protection *p)
     GString *text = g_string_new(NULL);
     gboolean begun = FALSE;
 
-    EACH_VM(p, vm)
-    {
+    EACH_VM (p, vm) {
         begun |= vm->part != PART_NONE;
         if (vm->part == PART_STAYED || vm->part == PART_DOWN)
             g_string_append_printf(text, "%s'%s' %s", text->len ? ", " : "", vm->name,
@@ -333,8 +327,8 @@ static gboolean on_plan_ended(Protection *p, const Input *in, ActionList *out, G
         return TRUE; /* told again */
     why = why_not_done(p);
     p->plan = ID_NIL;
-    EACH_VM(p, vm)
-    vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
+    EACH_VM (p, vm)
+        vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
     action_persist(out, NULL);
     publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why, out);
     return TRUE;
@@ -403,7 +397,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
     if (!handle(p, in, out, error))
         return FALSE;
     protection_settle(p, in->now_ms, out);
-    EACH_VM(p, vm)
-    protection_order(p, vm, in->now_ms, out);
+    EACH_VM (p, vm)
+        protection_order(p, vm, in->now_ms, out);
     return TRUE;
 }

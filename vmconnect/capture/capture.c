@@ -32,7 +32,7 @@ static gboolean check_settings(const CaptureSettings *s, GError **error)
 
 Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings, GError **error)
 {
-    g_autoptr(Capture) c = NULL;
+    Capture *c;
 
     if (!check_settings(settings, error))
         return NULL;
@@ -45,7 +45,11 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
     c->settings.scratch_dir = g_strdup(settings->scratch_dir);
     c->disks = g_ptr_array_new();
     c->domain = vm_lookup(conn, vm, error);
-    return c->domain ? g_steal_pointer(&c) : NULL;
+    if (!c->domain) {
+        capture_free(c);
+        return NULL;
+    }
+    return c;
 }
 
 static void forget_look(Capture *c)

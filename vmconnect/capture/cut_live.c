@@ -41,15 +41,16 @@ static void name_files(Cut *cut)
 
 static char *build_backup_xml(const Cut *cut)
 {
-    g_autofree BackupXmlDisk *disks = g_new0(BackupXmlDisk, cut->sources->len);
+    g_autoptr(GArray) disks = g_array_new(FALSE, FALSE, sizeof(BackupXmlDisk));
 
     for (guint i = 0; i < cut->sources->len; i++) {
         const CutSource *source = cut->sources->pdata[i];
-
-        disks[i] = (BackupXmlDisk){
+        const BackupXmlDisk disk = {
             .target = source->told.target, .scratch = source->scratch, .since = source->since};
+
+        g_array_append_val(disks, disk);
     }
-    return backup_xml(cut->socket, disks, cut->sources->len);
+    return backup_xml(cut->socket, (const BackupXmlDisk *)disks->data, disks->len);
 }
 
 static char *build_checkpoint_xml(const Cut *cut, Id checkpoint)
@@ -74,16 +75,17 @@ static void watch(const Cut *cut)
 {
     const Capture *c = cut->capture;
     gint64 now_ms = clock_steady_ms();
-    g_autofree const char **scratch = g_new0(const char *, cut->sources->len + 1);
-    const RescuerWatch w = {.vm = c->vm,
-                            .scratch = scratch,
-                            .scratch_limit_bytes = c->settings.scratch_bytes / 4,
-                            .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
-                            .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
-                            .was_running = c->executing};
+    g_autoptr(GPtrArray) scratch = g_ptr_array_new();
+    RescuerWatch w = {.vm = c->vm,
+                      .scratch_limit_bytes = c->settings.scratch_bytes / 4,
+                      .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
+                      .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
+                      .was_running = c->executing};
 
     for (guint i = 0; i < cut->sources->len; i++)
-        scratch[i] = ((CutSource *)cut->sources->pdata[i])->scratch;
+        g_ptr_array_add(scratch, ((CutSource *)cut->sources->pdata[i])->scratch);
+    g_ptr_array_add(scratch, NULL);
+    w.scratch = (const char *const *)scratch->pdata;
     if (c->settings.rescuer)
         rescuer_watch(c->settings.rescuer, &w);
 }
@@ -181,6 +183,8 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
 {
     if (!capture_expect_no_job(cut->capture, error))
         return FALSE;
+    /* No job of ours runs, so no file of ours is in use. */
+    capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
     return begin_job(cut, checkpoint, error);

@@ -42,14 +42,16 @@ static gboolean sign(Cut *cut, const char *path, GError **error)
     return expect_regular(path, error) && signature_read(path, &image->signature, error);
 }
 
-static ReaderLayer *reader_layers(const GPtrArray *chain)
+/* Of ReaderLayer; borrows from @chain. */
+static GArray *reader_layers(const GPtrArray *chain)
 {
-    ReaderLayer *layers = g_new0(ReaderLayer, chain->len);
+    GArray *layers = g_array_new(FALSE, FALSE, sizeof(ReaderLayer));
 
     for (guint i = 0; i < chain->len; i++) {
         const ChainLayer *layer = chain->pdata[i];
+        const ReaderLayer reader = {.path = layer->path, .format = layer->format};
 
-        layers[i] = (ReaderLayer){.path = layer->path, .format = layer->format};
+        g_array_append_val(layers, reader);
     }
     return layers;
 }
@@ -58,7 +60,8 @@ static ReaderLayer *reader_layers(const GPtrArray *chain)
 static gboolean export_layers(Cut *cut, CutSource *source, const GPtrArray *chain, const char *bitmap,
                               guint n_bitmaps, GError **error)
 {
-    g_autofree ReaderLayer *layers = reader_layers(chain);
+    g_autoptr(GArray) list = reader_layers(chain);
+    const ReaderLayer *layers = (const ReaderLayer *)list->data;
 
     if (!daemon_reader_add(cut->daemon, source->told.target, layers, chain->len, n_bitmaps ? bitmap : NULL,
                            error))

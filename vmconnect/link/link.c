@@ -4,17 +4,15 @@
  * first so that a peer's last words are heard before a write finds it gone,
  * and before it is called silent.
  *
- * Every end goes through end_at(): at once (CLOSED) if there is nobody to tell,
- * else CLOSING: FAIL or BYE is sent, the socket is half-closed and drained, because
+ * A connection that is gone, silent or stalled is CLOSED at once. A peer that is refused, or left,
+ * is CLOSING first: FAIL or BYE is sent, the socket is half-closed and drained, because
  * closing it with unread bytes would reset the connection and lose the last words. */
 #include "vmconnect/link/link.h"
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/link/intake.h"
-#include "vmconnect/link/sendq.h"
+#include "vmconnect/link/link_private.h"
 #include "vmconnect/link/socket.h"
-#include "vmconnect/link/tls.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -23,73 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TURN_BYTES (1u << 20) /* read or written in one turn, so that others on the loop get theirs */
 #define LAST_WORDS_MS 2000
-
-struct Link {
-    int fd;
-    SSL *ssl;
-    Side side;
-    LinkState state;
-    Identity *identity;
-    Id expect;
-    gboolean strangers;
-    gint64 stall_ms;
-
-    Hello mine;
-    Hello agreed;
-    Peer peer;
-    GError *distrust; /* why its certificate does not pass; NULL: it does */
-    char *name;
-
-    Intake intake;
-    GQueue ready; /* of Frame *, to be taken */
-    gsize ready_bytes;
-    gboolean drained; /* the socket had no more at the last look */
-
-    SendQueue sendq;
-    gboolean write_blocked;
-    gboolean handshake_writes; /* TLS waits for room to write, not for bytes */
-    gboolean said_bye;         /* half-closed */
-
-    gint64 deadline_ms; /* of handshake, enrolment or last words; -1: none */
-    gint64 written_ms;  /* last time the peer took something, or the queue was empty */
-    gint64 heard_ms;
-    gint64 ping_ms; /* heartbeat; 0: off */
-    gint64 dead_ms;
-    gboolean pinged;      /* asked since we last heard */
-    gboolean pong_queued; /* a flood of PING is worth one PONG in the queue */
-
-    GError *end; /* why it is over, or is going to be */
-};
-
-static gboolean is_up(const Link *link)
-{
-    return link->state == LINK_OPEN || link->state == LINK_STRANGER;
-}
-
-static Side other(Side side)
-{
-    return side == SIDE_DIALER ? SIDE_LISTENER : SIDE_DIALER;
-}
-
-/* May this header come now? */
-static gboolean allow_frame(void *user, FrameHeader head, GError **error)
-{
-    Link *link = user;
-    guint16 first = link->side == SIDE_DIALER ? MESSAGE_WELCOME : MESSAGE_HELLO;
-    gboolean last = head.type == MESSAGE_FAIL || head.type == MESSAGE_BYE;
-    /* Before HELLO a listener does not know the purpose; what may come then belongs to any. */
-    Purpose purpose = link->agreed.purpose ? link->agreed.purpose : PURPOSE_CONTROL;
-
-    if (!message_check(head, other(link->side), purpose, error))
-        return FALSE;
-    if (last || (is_up(link) ? head.type != first : head.type == first))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "%s may not come %s the greeting",
-                message_name(head.type), is_up(link) ? "after" : "before");
-    return FALSE;
-}
 
 static Link *link_new(int fd, const LinkSettings *s, Side side)
 {
@@ -114,7 +46,7 @@ static Link *link_new(int fd, const LinkSettings *s, Side side)
     link->heard_ms = link->written_ms = clock_steady_ms();
     link->deadline_ms = link->heard_ms + (s->handshake_ms ? s->handshake_ms : LINK_HANDSHAKE_MS);
     g_queue_init(&link->ready);
-    intake_init(&link->intake, allow_frame, link);
+    intake_init(&link->intake, link_allow, link);
     sendq_init(&link->sendq);
     link->ssl = SSL_new(identity_tls(s->identity));
     g_assert(link->ssl && SSL_set_fd(link->ssl, fd));
@@ -160,31 +92,30 @@ void link_free(Link *link)
 
 /* --- sending ------------------------------------------------------------ */
 
-static void queue_frame(Link *link, MessageType type, guint64 id, GBytes *payload, GDestroyNotify on_sent,
-                        void *user)
+void link_queue(Link *link, MessageType type, guint64 id, GBytes *payload)
 {
     gsize len = 0;
     const guint8 *data = payload ? g_bytes_get_data(payload, &len) : NULL;
-    FrameHeader head = {type, 0, (guint32)len, id};
-    guint8 bytes[FRAME_HEADER_LEN];
+    guint8 head[FRAME_HEADER_LEN];
 
-    if (link->sendq.bytes == 0)
-        link->written_ms = clock_steady_ms();
-    frame_header_encode(head, bytes);
-    sendq_push(&link->sendq, bytes, sizeof(bytes), data, len, on_sent, user);
+    frame_header_encode((FrameHeader){type, 0, (guint32)len, id}, head);
+    link_push(link, head, sizeof(head), data, len, payload ? (GDestroyNotify)g_bytes_unref : NULL, payload);
 }
 
-/* Takes @payload. */
-static void queue_bytes(Link *link, MessageType type, guint64 id, GBytes *payload)
+void link_push(Link *link, const guint8 *head, gsize head_len, const guint8 *data, gsize len,
+               GDestroyNotify on_sent, void *user)
 {
-    queue_frame(link, type, id, payload, (GDestroyNotify)g_bytes_unref, payload);
+    /* An empty queue was not stalled. */
+    if (link->sendq.bytes == 0)
+        link->written_ms = clock_steady_ms();
+    sendq_push(&link->sendq, head, head_len, data, len, on_sent, user);
 }
 
 static gboolean may_send(Link *link, guint16 type, gsize len, GError **error)
 {
     GError *bug = NULL;
 
-    if (!is_up(link)) {
+    if (!link_is_up(link)) {
         g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE, "the link to %s is not open", link->name);
         return FALSE;
     }
@@ -201,10 +132,7 @@ gboolean link_send(Link *link, MessageType type, guint64 id, GBytes *payload, GE
 {
     if (!may_send(link, type, payload ? g_bytes_get_size(payload) : 0, error))
         return FALSE;
-    if (payload)
-        queue_bytes(link, type, id, g_bytes_ref(payload));
-    else
-        queue_frame(link, type, id, NULL, NULL, NULL);
+    link_queue(link, type, id, payload ? g_bytes_ref(payload) : NULL);
     return TRUE;
 }
 
@@ -222,17 +150,14 @@ gboolean link_send_data(Link *link, const MessageData *data, GDestroyNotify on_s
 
     if (!may_send(link, MESSAGE_DATA, MESSAGE_DATA_HEADER_LEN + data->payload_len, error))
         return FALSE;
-    if (link->sendq.bytes == 0)
-        link->written_ms = clock_steady_ms();
     message_encode_data_head(data, head);
-    sendq_push(&link->sendq, head, sizeof(head), data->payload, data->payload_len, on_sent, user);
+    link_push(link, head, sizeof(head), data->payload, data->payload_len, on_sent, user);
     return TRUE;
 }
 
 /* --- the end ------------------------------------------------------------ */
 
-/* Takes @why. The first end counts. */
-static void close_now(Link *link, GError *why)
+void link_close_now(Link *link, GError *why)
 {
     if (link->end)
         g_error_free(why);
@@ -241,315 +166,59 @@ static void close_now(Link *link, GError *why)
     link->state = LINK_CLOSED;
 }
 
-/* Takes @why; tells the peer, if there is one that would understand. */
-static void close_saying(Link *link, MessageType type, GError *why)
+/* Queue the last frame; takes @why, and @payload, which may be NULL. */
+static void close_saying(Link *link, MessageType type, GBytes *payload, GError *why)
 {
-    if (link->state == LINK_HANDSHAKE || link->state >= LINK_CLOSING) {
-        close_now(link, why);
-        return;
-    }
-    if (type == MESSAGE_FAIL)
-        queue_bytes(link, MESSAGE_FAIL, 0, message_encode_fail(why));
-    else
-        queue_frame(link, MESSAGE_BYE, 0, NULL, NULL, NULL);
+    link_queue(link, type, 0, payload);
     link->end = why;
     link->state = LINK_CLOSING;
     link->deadline_ms = clock_steady_ms() + LAST_WORDS_MS;
 }
 
+/* Is there somebody who would understand last words? */
+static gboolean can_say(const Link *link)
+{
+    return link->state > LINK_HANDSHAKE && link->state < LINK_CLOSING;
+}
+
+void link_refuse(Link *link, GError *why)
+{
+    GBytes *payload;
+
+    if (!can_say(link)) {
+        link_close_now(link, why);
+        return;
+    }
+    payload = message_encode_fail(why);
+    /* The peer knows its own name; our log does not. */
+    if (!strstr(why->message, link->name))
+        g_prefix_error(&why, "%s: ", link->name);
+    close_saying(link, MESSAGE_FAIL, payload, why);
+}
+
 void link_fail(Link *link, const GError *why)
 {
     if (link->state < LINK_CLOSING)
-        close_saying(link, MESSAGE_FAIL, g_error_copy(why));
+        link_refuse(link, g_error_copy(why));
 }
 
 void link_bye(Link *link)
 {
-    if (link->state < LINK_CLOSING)
-        close_saying(link, MESSAGE_BYE,
-                     g_error_new(US_ERROR, US_ERROR_CANCELLED, "the link to %s was closed here", link->name));
-}
+    GError *why;
 
-/* What is worth telling: the peer's mistakes and what we refuse it, not that it is gone or slow. */
-static gboolean worth_telling(const GError *why)
-{
-    return !g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) &&
-           !g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
-}
-
-/* Takes @why, an error of this side. */
-static void end_at(Link *link, GError *why)
-{
-    if (link->state < LINK_CLOSING && worth_telling(why))
-        close_saying(link, MESSAGE_FAIL, why);
+    if (link->state >= LINK_CLOSING)
+        return;
+    why = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the link to %s was closed here", link->name);
+    if (can_say(link))
+        close_saying(link, MESSAGE_BYE, NULL, why);
     else
-        close_now(link, why);
+        link_close_now(link, why);
 }
 
-/* --- TLS ---------------------------------------------------------------- */
-
-static gboolean gone(const Link *link, const char *how, GError **error)
+gboolean link_gone(const Link *link, const char *how, GError **error)
 {
     g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE, "%s: %s", link->name, how);
     return FALSE;
-}
-
-/* An SSL call came to nothing: TRUE if it only has to wait. */
-static gboolean tls_waits(Link *link, int rc, gboolean *ret_writes, GError **error)
-{
-    int errnum = errno;
-    int why = SSL_get_error(link->ssl, rc);
-
-    *ret_writes = why == SSL_ERROR_WANT_WRITE;
-    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
-        return TRUE;
-    if (why == SSL_ERROR_ZERO_RETURN)
-        return gone(link, "the connection was closed", error);
-    if (why == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        ERR_clear_error();
-        return gone(link,
-                    why == SSL_ERROR_SYSCALL && errnum ? g_strerror(errnum) : "the connection broke off",
-                    error);
-    }
-    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "%s: TLS: %s", link->name, tls_reason());
-    return FALSE;
-}
-
-/* TLS is up: who is it? */
-static gboolean meet(Link *link, GError **error)
-{
-    gboolean known =
-        tls_verify_peer(link->ssl, identity_is_owned(link->identity), &link->peer, &link->distrust);
-    char *full;
-
-    link->state = LINK_HELLO;
-    if (known) {
-        full = g_strdup_printf("%s %s at %s", role_name(link->peer.role), ID_TEXT(link->peer.id), link->name);
-        g_free(link->name);
-        link->name = full;
-    }
-    if (link->side == SIDE_LISTENER)
-        return TRUE;
-    if (link->mine.purpose != PURPOSE_ENROL) {
-        if (!known) {
-            g_set_error(error, US_ERROR, US_ERROR_DENIED, "%s is not trusted: %s", link->name,
-                        link->distrust->message);
-            return FALSE;
-        }
-        if (!id_is_nil(link->expect) && !id_equal(link->expect, link->peer.id)) {
-            g_set_error(error, US_ERROR, US_ERROR_DENIED,
-                        "another host answers: %s, where engine %s was expected", link->name,
-                        ID_TEXT(link->expect));
-            return FALSE;
-        }
-    }
-    json_auto_t *hello = hello_to_json(&link->mine);
-    GBytes *payload = message_encode_json(MESSAGE_HELLO, hello, error);
-
-    g_assert(payload);
-    queue_bytes(link, MESSAGE_HELLO, 0, payload);
-    return TRUE;
-}
-
-static gboolean shake_hands(Link *link, GError **error)
-{
-    int rc;
-
-    ERR_clear_error();
-    rc = SSL_do_handshake(link->ssl);
-    if (rc == 1)
-        return meet(link, error);
-    return tls_waits(link, rc, &link->handshake_writes, error);
-}
-
-/* --- greeting ----------------------------------------------------------- */
-
-static void open_up(Link *link)
-{
-    gboolean stranger = link->agreed.purpose == PURPOSE_ENROL;
-
-    link->state = stranger ? LINK_STRANGER : LINK_OPEN;
-    link->deadline_ms = stranger ? clock_steady_ms() + LINK_STRANGER_MS : -1;
-}
-
-/* Listener: may this peer come in for what it asks? */
-static gboolean admit(Link *link, const Hello *theirs, GError **error)
-{
-    if (theirs->purpose == PURPOSE_ENROL) {
-        if (link->strangers)
-            return TRUE;
-        g_set_error(
-            error, US_ERROR, US_ERROR_DENIED, "%s",
-            identity_is_owned(link->identity)
-                ? "this engine has an owner; remove the host there, or run 'understudy-engine disown' here"
-                : "this engine has no valid token; run 'understudy-engine token' on it");
-        return FALSE;
-    }
-    if (link->distrust) {
-        g_set_error(error, US_ERROR, US_ERROR_DENIED, "this engine does not trust its peer: %s",
-                    link->distrust->message);
-        return FALSE;
-    }
-    if (theirs->role == link->peer.role && id_equal(theirs->id, link->peer.id))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_DENIED, "HELLO names %s %s, the certificate %s",
-                role_name(theirs->role), ID_TEXT(theirs->id), link->name);
-    return FALSE;
-}
-
-static gboolean take_hello(Link *link, const json_t *doc, GError **error)
-{
-    Hello theirs, welcome;
-    GBytes *payload;
-
-    if (!hello_from_json(doc, &theirs, error) || !admit(link, &theirs, error) ||
-        !hello_agree(&link->mine, &theirs, &welcome, error))
-        return FALSE;
-    json_auto_t *answer = hello_to_json(&welcome);
-
-    payload = message_encode_json(MESSAGE_WELCOME, answer, error);
-    g_assert(payload);
-    queue_bytes(link, MESSAGE_WELCOME, 0, payload);
-    /* What was agreed, and whom with. */
-    link->agreed = welcome;
-    link->agreed.role = theirs.role;
-    link->agreed.id = theirs.id;
-    g_strlcpy(link->agreed.program, theirs.program, sizeof(link->agreed.program));
-    open_up(link);
-    return TRUE;
-}
-
-static gboolean take_welcome(Link *link, const json_t *doc, GError **error)
-{
-    Hello welcome;
-
-    if (!hello_from_json(doc, &welcome, error) || !hello_accept(&link->mine, &welcome, error))
-        return FALSE;
-    if (!link->distrust && !id_equal(welcome.id, link->peer.id)) {
-        g_set_error(error, US_ERROR, US_ERROR_DENIED, "WELCOME names engine %s, the certificate %s",
-                    ID_TEXT(welcome.id), link->name);
-        return FALSE;
-    }
-    link->agreed = welcome;
-    open_up(link);
-    return TRUE;
-}
-
-/* --- receiving ---------------------------------------------------------- */
-
-/* The peer's last frame. */
-static void take_last(Link *link, const Frame *frame)
-{
-    GError *why;
-
-    if (frame->head.type == MESSAGE_BYE) {
-        why = g_error_new(US_ERROR, US_ERROR_CANCELLED, "%s said goodbye", link->name);
-    } else {
-        why = message_decode_fail(frame);
-        g_prefix_error(&why, "%s: ", link->name);
-    }
-    close_now(link, why);
-}
-
-static void on_pong_sent(void *user)
-{
-    Link *link = user;
-
-    link->pong_queued = FALSE;
-}
-
-static void answer_ping(Link *link)
-{
-    if (link->pong_queued)
-        return;
-    link->pong_queued = TRUE;
-    queue_frame(link, MESSAGE_PONG, 0, NULL, on_pong_sent, link);
-}
-
-/* A whole frame is there; takes it. */
-static gboolean take_frame(Link *link, Frame *whole, GError **error)
-{
-    g_autoptr(Frame) frame = whole;
-    json_auto_t *doc = NULL;
-
-    switch (frame->head.type) {
-    case MESSAGE_PING:
-        answer_ping(link);
-        return TRUE;
-    case MESSAGE_PONG:
-        return TRUE;
-    case MESSAGE_FAIL:
-    case MESSAGE_BYE:
-        take_last(link, frame);
-        return TRUE;
-    case MESSAGE_HELLO:
-    case MESSAGE_WELCOME:
-        doc = message_decode_json(frame, error);
-        if (!doc)
-            return FALSE;
-        return frame->head.type == MESSAGE_HELLO ? take_hello(link, doc, error)
-                                                 : take_welcome(link, doc, error);
-    default:
-        link->ready_bytes += sizeof(*frame) + frame->head.len;
-        g_queue_push_tail(&link->ready, g_steal_pointer(&frame));
-        return TRUE;
-    }
-}
-
-static gboolean wants_input(const Link *link)
-{
-    return link->state < LINK_CLOSING && link->ready_bytes < LINK_TAKE_BYTES &&
-           g_queue_get_length((GQueue *)&link->ready) < LINK_TAKE_FRAMES;
-}
-
-static gboolean read_some(Link *link, GError **error)
-{
-    gsize budget = TURN_BYTES;
-
-    while (wants_input(link) && budget > 0) {
-        Frame *frame;
-        gboolean writes;
-        gsize len, got;
-        guint8 *room = intake_room(&link->intake, &len);
-
-        ERR_clear_error();
-        if (!SSL_read_ex(link->ssl, room, MIN(len, budget), &got)) {
-            link->drained = TRUE;
-            return tls_waits(link, 0, &writes, error);
-        }
-        link->drained = FALSE;
-        link->heard_ms = clock_steady_ms();
-        link->pinged = FALSE;
-        budget -= got;
-        if (!intake_put(&link->intake, got, &frame, error) || (frame && !take_frame(link, frame, error))) {
-            g_prefix_error(error, "%s: ", link->name);
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-static gboolean write_some(Link *link, GError **error)
-{
-    gsize budget = TURN_BYTES;
-    const guint8 *data;
-    gsize len;
-
-    link->write_blocked = FALSE;
-    while (budget > 0 && (len = sendq_next(&link->sendq, &data)) > 0) {
-        gboolean writes;
-        gsize put;
-
-        ERR_clear_error();
-        if (!SSL_write_ex(link->ssl, data, len, &put)) {
-            link->write_blocked = TRUE;
-            return tls_waits(link, 0, &writes, error);
-        }
-        sendq_sent(&link->sendq, put);
-        link->written_ms = clock_steady_ms();
-        budget -= MIN(budget, put);
-    }
-    return TRUE;
 }
 
 /* --- the clock ---------------------------------------------------------- */
@@ -566,16 +235,16 @@ static gboolean check_clock(Link *link, gint64 now, GError **error)
                     link->name, link->stall_ms / 1000);
         return FALSE;
     }
-    if (link->ping_ms == 0 || !is_up(link))
+    if (link->ping_ms == 0 || !link_is_up(link))
         return TRUE;
     /* We do not listen, so silence says nothing. */
-    if (!wants_input(link) || !link->drained)
+    if (!link_wants_input(link) || !link->drained)
         link->heard_ms = now;
     if (now - link->heard_ms >= link->dead_ms)
-        return gone(link, "the peer is silent", error);
+        return link_gone(link, "the peer is silent", error);
     if (now - link->heard_ms >= link->ping_ms && !link->pinged) {
         link->pinged = TRUE;
-        queue_frame(link, MESSAGE_PING, 0, NULL, NULL, NULL);
+        link_queue(link, MESSAGE_PING, 0, NULL);
     }
     return TRUE;
 }
@@ -587,25 +256,24 @@ static gint64 next_instant(const Link *link)
 
     if (link->state < LINK_CLOSING && link->sendq.bytes > 0)
         next = MIN(next, link->written_ms + link->stall_ms);
-    if (is_up(link) && link->ping_ms > 0 && wants_input(link))
+    if (link_is_up(link) && link->ping_ms > 0 && link_wants_input(link))
         next = MIN(next, link->heard_ms + (link->pinged ? link->dead_ms : link->ping_ms));
     return next == G_MAXINT64 ? -1 : next;
 }
 
 /* --- the turn ----------------------------------------------------------- */
 
+/* FALSE with @error if the connection is over; a peer that is refused has been told so. */
 static gboolean turn(Link *link, GError **error)
 {
-    if (link->state == LINK_HANDSHAKE && !shake_hands(link, error))
+    if (link->state == LINK_HANDSHAKE && !link_shake_hands(link, error))
         return FALSE;
-    if (link->state > LINK_HANDSHAKE && link->state < LINK_CLOSING) {
-        if (!read_some(link, error))
-            return FALSE;
-        if (link->state < LINK_CLOSING && !write_some(link, error)) {
-            /* It may have told us why before it went. */
-            read_some(link, NULL);
-            return FALSE;
-        }
+    if (can_say(link) && !link_read(link, error))
+        return FALSE;
+    if (can_say(link) && !link_write(link, error)) {
+        /* It may have told us why before it went. */
+        link_read(link, NULL);
+        return FALSE;
     }
     return link->state >= LINK_CLOSING || check_clock(link, clock_steady_ms(), error);
 }
@@ -616,7 +284,7 @@ static void close_politely(Link *link)
     char waste[16384];
     gssize n;
 
-    if (!write_some(link, NULL) || clock_steady_ms() >= link->deadline_ms) {
+    if (!link_write(link, NULL) || clock_steady_ms() >= link->deadline_ms) {
         link->state = LINK_CLOSED;
         return;
     }
@@ -638,12 +306,8 @@ gboolean link_pump(Link *link, short revents, GError **error)
     GError *why = NULL;
 
     (void)revents; /* looking costs one system call and cannot miss anything */
-    if (link->state < LINK_CLOSING && !turn(link, &why)) {
-        if (link->state == LINK_CLOSED)
-            g_error_free(why);
-        else
-            end_at(link, why);
-    }
+    if (link->state < LINK_CLOSING && !turn(link, &why))
+        link_close_now(link, why);
     if (link->state == LINK_CLOSING)
         close_politely(link);
     if (link->state != LINK_CLOSED)
@@ -667,7 +331,7 @@ short link_events(const Link *link)
         events = POLLIN;
         break;
     default:
-        events = wants_input(link) ? POLLIN : 0;
+        events = link_wants_input(link) ? POLLIN : 0;
     }
     return link->sendq.bytes > 0 ? events | POLLOUT : events;
 }
@@ -679,7 +343,7 @@ int link_timeout_ms(const Link *link)
     if (link->state == LINK_CLOSED)
         return 0;
     /* Bytes may sit decrypted in TLS, where poll does not see them. */
-    if (link->state > LINK_HANDSHAKE && !link->drained && wants_input(link))
+    if (link->state > LINK_HANDSHAKE && !link->drained && link_wants_input(link))
         return 0;
     next = next_instant(link);
     return next < 0 ? -1 : (int)CLAMP(next - clock_steady_ms(), 0, G_MAXINT);
@@ -688,12 +352,12 @@ int link_timeout_ms(const Link *link)
 Frame *link_take(Link *link)
 {
     Frame *frame = g_queue_pop_head(&link->ready);
-    gboolean was_full = !wants_input(link);
+    gboolean was_full = !link_wants_input(link);
 
     if (!frame)
         return NULL;
     link->ready_bytes -= sizeof(*frame) + frame->head.len;
-    if (was_full && wants_input(link))
+    if (was_full && link_wants_input(link))
         link->heard_ms = clock_steady_ms();
     return frame;
 }

@@ -144,5 +144,11 @@ GError *message_decode_fail(const Frame *frame)
     GError *error = NULL;
     json_auto_t *doc = message_decode_json(frame, &error);
 
-    return doc ? json_to_error(doc) : error;
+    if (doc)
+        error = json_to_error(doc);
+    /* It ends up in logs and on terminals, and whoever reached the port may have written it. */
+    for (char *p = error->message; *p; p++)
+        if (g_ascii_iscntrl(*p))
+            *p = ' ';
+    return error;
 }

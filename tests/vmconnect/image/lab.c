@@ -22,10 +22,8 @@ void lab_init(Lab *lab, gboolean with_daemon)
 
 void lab_clear(Lab *lab)
 {
-    g_autofree char *out = NULL;
-
     storage_daemon_close(lab->daemon, 5000);
-    out = lab_run("rm", "-rf", lab->dir, NULL);
+    lab_run("rm", "-rf", lab->dir);
     g_free(lab->dir);
     g_free(lab->run_dir);
 }
@@ -133,30 +131,20 @@ void lab_flush(NbdDisk *disk)
     g_assert_no_error(error);
 }
 
-char *lab_run(const char *program, ...)
+void lab_run_argv(const char *const *argv)
 {
-    g_autoptr(GPtrArray) argv = g_ptr_array_new();
     g_autoptr(GError) error = NULL;
-    char *out = NULL;
-    va_list args;
 
-    va_start(args, program);
-    for (const char *arg = program; arg; arg = va_arg(args, const char *))
-        g_ptr_array_add(argv, (char *)arg);
-    va_end(args);
-    g_ptr_array_add(argv, NULL);
-    process_run((const char *const *)argv->pdata, LAB_TIMEOUT_MS, -1, 1024 * 1024, &out, &error);
+    process_run(argv, LAB_TIMEOUT_MS, -1, 1024 * 1024, NULL, &error);
     g_assert_no_error(error);
-    return out;
 }
 
 void lab_expect_file(const char *path, guint64 offset, gsize len, guint8 value)
 {
     g_autofree char *command = g_strdup_printf("read -P %u %" G_GUINT64_FORMAT " %zu", value, offset, len);
-    g_autofree char *out = lab_run("qemu-io", "-r", "-f", "qcow2", "-c", command, path, NULL);
 
-    g_assert_null(strstr(out, "verification failed"));
-    g_assert_nonnull(strstr(out, "bytes at offset"));
+    /* A byte that differs makes qemu-io fail. */
+    lab_run("qemu-io", "-r", "-f", "qcow2", "-c", command, path);
 }
 
 guint64 lab_file_bytes(const char *path)

@@ -43,10 +43,11 @@ void lab_zero(NbdDisk *disk, guint64 offset, guint64 len);
 void lab_expect(NbdDisk *disk, guint64 offset, gsize len, guint8 value);
 void lab_flush(NbdDisk *disk);
 
-/* Run a program to its end; its output, which the caller frees. It must succeed. */
-char *lab_run(const char *program, ...) G_GNUC_NULL_TERMINATED;
+/* Run a program to its end; it must succeed. */
+#define lab_run(...) lab_run_argv((const char *const[]){__VA_ARGS__, NULL})
+void lab_run_argv(const char *const *argv);
 
-/* What @path reads as, through its own header: "read -P VALUE OFFSET LEN" of qemu-io, must match. */
+/* What @path reads as, through its own header, must be @value (qemu-io's read -P). */
 void lab_expect_file(const char *path, guint64 offset, gsize len, guint8 value);
 
 /* Bytes that a file takes on its file system. */

@@ -13,13 +13,15 @@
 static void qemu_create(const Lab *lab, const char *name, const char *size)
 {
     g_autofree char *path = lab_path(lab, name);
-    g_autofree char *out = lab_run("qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL);
+
+    lab_run("qemu-img", "create", "-q", "-f", "qcow2", path, size);
 }
 
 static void qemu_io(const Lab *lab, const char *name, const char *command)
 {
     g_autofree char *path = lab_path(lab, name);
-    g_autofree char *out = lab_run("qemu-io", "-f", "qcow2", "-c", command, path, NULL);
+
+    lab_run("qemu-io", "-f", "qcow2", "-c", command, path);
 }
 
 static Qcow2Facts *facts(const Lab *lab, const char *name)
@@ -77,16 +79,14 @@ static void test_facts_of_odd_images(void)
     g_auto(Lab) lab = {0};
     g_autofree char *path = NULL;
     g_autofree char *v2 = NULL;
-    g_autofree char *out = NULL;
-    g_autofree char *out2 = NULL;
     g_autoptr(Qcow2Facts) f = NULL;
     g_autoptr(Qcow2Facts) raw = NULL;
     g_autoptr(GError) error = NULL;
 
     lab_init(&lab, FALSE);
     v2 = lab_path(&lab, "v2.qcow2");
-    out = lab_run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", v2, "1M", NULL);
-    out2 = lab_run("qemu-img", "snapshot", "-c", "s1", v2, NULL);
+    lab_run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", v2, "1M");
+    lab_run("qemu-img", "snapshot", "-c", "s1", v2);
     f = facts(&lab, "v2.qcow2");
     g_assert_cmpstr(f->compat, ==, "0.10");
     g_assert_cmpuint(f->snapshots->len, ==, 1);
@@ -122,6 +122,7 @@ static void test_facts_of_an_image_in_use(void)
     lab_init(&lab, TRUE);
     node = lab_create(&lab, "a.qcow2", NULL, MIB);
     path = lab_path(&lab, "a.qcow2");
+    g_assert_nonnull(node);
     f = facts(&lab, "a.qcow2");
     g_assert_cmpuint(f->size_bytes, ==, MIB);
     g_assert_false(qcow2_add_bitmap(path, "b", LAB_TIMEOUT_MS, &error));

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify_facts - what the engines said, looked at by the checks of verify.c only. */
+#pragma once
+
+#include "orchestrator/core/verify.h"
+
+typedef enum { FACT_INFO, FACT_VMS, FACTS } Fact;
+
+typedef struct {
+    const char *host; /* borrowed from the scenario */
+    gboolean asked[FACTS];
+    json_t *said[FACTS];    /* NULL: nothing of use */
+    GError *failure[FACTS]; /* why not */
+} HostFacts;
+
+struct VerifyFacts {
+    Scenario *scenario;
+    GPtrArray *hosts; /* HostFacts *, the master first */
+};
+
+/* Lists that are there and sound wherever the host has said something; else empty. */
+const json_t *facts_networks(const HostFacts *h);
+const json_t *facts_vms(const HostFacts *h);
+
+const json_t *facts_find_vm(const HostFacts *h, Id uuid);
+const json_t *facts_find_vm_named(const HostFacts *h, const char *name);
+const json_t *facts_find_network(const HostFacts *h, const char *name);
+
+/* A text member, "" if there is none. */
+const char *fact_text(const json_t *object, const char *key);
