@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/plan.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "world.h"
+
+#include <string.h>
+
+static const PlanOptions OPTIONS = {.id = {{0x77}}, .reign = {{0x88}}};
+
+static Plan *build(World *w, PlanOptions options)
+{
+    GError *error = NULL;
+    Plan *plan = plan_switchover(w->p, &options, &error);
+
+    g_assert_no_error(error);
+    return plan;
+}
+
+static void refused(World *w, PlanOptions options, int code, const char *sentence)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = plan_switchover(w->p, &options, &error);
+
+    g_assert_null(plan);
+    g_assert_error(error, US_ERROR, code);
+    g_assert_cmpstr(error->message, ==, sentence);
+}
+
+static void test_builder_refuses(void)
+{
+    g_autoptr(World) w = world_new(2);
+    const Id stranger = world_id(0x99), first = world_vm(1);
+    PlanOptions o = OPTIONS;
+
+    refused(w, o, US_ERROR_REFUSED,
+            "scenario 'web' does not run: there is no current copy to switch over to; run it first");
+    world_run(w);
+    o.to = "gamma";
+    refused(w, o, US_ERROR_NOT_FOUND, "host 'gamma' is not of scenario 'web'");
+    o.to = "alpha";
+    refused(w, o, US_ERROR_REFUSED, "every VM of scenario 'web' runs on alpha already: nothing was begun");
+    o = OPTIONS;
+    o.vms = &stranger;
+    o.vm_count = 1;
+    refused(w, o, US_ERROR_NOT_FOUND, "VM 99999999-9999-9999-9999-999999999999 is not of scenario 'web'");
+    o.vms = &first;
+    o.to = "alpha";
+    refused(w, o, US_ERROR_REFUSED, "'web1' runs on alpha already: nothing was begun");
+    world_news(w, 2, "resyncing", 9000, "QEMU died");
+    refused(w, OPTIONS, US_ERROR_REFUSED,
+            "'web2' cannot be switched over to beta, its copy there is resyncing, QEMU died: nothing was "
+            "begun; wait until "
+            "it is protected, or name the other VMs with --vm");
+    world_news(w, 2, "protected", 500, NULL);
+    world_link(w, "beta", FALSE);
+    refused(w, OPTIONS, US_ERROR_UNREACHABLE,
+            "the engine of beta does not answer: a switchover in good order needs both; nothing was begun");
+    world_link(w, "beta", TRUE);
+    world_do(w, INPUT_PAUSE);
+    refused(
+        w, OPTIONS, US_ERROR_REFUSED,
+        "scenario 'web' is paused, its copies are old: nothing was begun; use 'understudy continue' first");
+}
+
+static void test_builder_refuses_beside_a_plan(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = world_id(1), .host = (char *)"beta"}, NULL);
+    refused(w, OPTIONS, US_ERROR_BUSY,
+            "a plan moves the VMs of scenario 'web' already: wait for its end, see 'understudy plan list'");
+}
+
+static void test_builder_refuses_while_owed(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    protection_find(w->p, world_vm(1))->owes = OWES_UNLOCK;
+    refused(w, OPTIONS, US_ERROR_BUSY,
+            "the last plan's lock of 'web1' is still to be taken off: nothing was begun; bring that host "
+            "back first");
+}
+
+static void test_text(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Plan) plan = NULL;
+    g_autofree char *text = NULL;
+
+    world_run(w);
+    plan = build(w, OPTIONS);
+    text = plan_text(plan);
+    g_assert_cmpstr(text, ==,
+                    "switchover of 'web' from alpha to beta; alpha rolls back by itself 6 min after a lock "
+                    "without release\n"
+                    "  web1: waiting\n"
+                    "    todo   plan.lock on alpha: nobody else can start the guest any more (about 100 ms, "
+                    "at most 10.0 s); undo: the lock ends at the plan's deadline\n"
+                    "    todo   plan.shutdown on alpha: cutting ends, the guest is asked to shut down (about "
+                    "10.0 s, at most 4 min); undo: the guest is started again\n"
+                    "    todo   plan.final on alpha: the last generation is cut and sealed (about 2.0 s, at "
+                    "most 2 min); undo: the guest is started again\n"
+                    "    todo   plan.release on alpha: the old active gives the VM up, durably (about 200 "
+                    "ms, at most 30.0 s); undo: nothing: from here only forwards\n"
+                    "    todo   plan.promote on beta: the VM is defined, started paused, tracked, and let "
+                    "run (about 3.0 s, at most 5 min); undo: nothing: it is tried again until it runs\n"
+                    "    todo   plan.unlock on alpha: the old active's lock comes off (about 100 ms, at most "
+                    "30.0 s); undo: nothing\n");
+}
+
+static void test_json(void)
+{
+    g_autoptr(World) w = world_new(2);
+    g_autoptr(Plan) plan = NULL;
+    const Id second = world_vm(2);
+    PlanOptions o = OPTIONS;
+    json_auto_t *doc = NULL;
+    const json_t *vms, *step;
+
+    o.vms = &second;
+    o.vm_count = 1;
+    world_run(w);
+    plan = build(w, o);
+    g_assert_cmpuint(plan->next.number, ==, 2);
+    ((Move *)plan->moves->pdata[0])->state = MOVE_FINISHING;
+    ((Move *)plan->moves->pdata[0])->done = STEP_SHUTDOWN + 1;
+    doc = plan_to_json(plan);
+    vms = json_object_get(doc, "vms");
+    g_assert_cmpuint(json_array_size(vms), ==, 1);
+    vms = json_object_get(json_array_get(vms, 0), "steps");
+    g_assert_cmpuint(json_array_size(vms), ==, 6);
+    for (guint i = 0; i < 6; i++) {
+        static const char *const STATES[] = {"done", "done", "doing", "todo", "todo", "todo"};
+        static const char *const HOSTS[] = {"alpha", "alpha", "alpha", "alpha", "beta", "alpha"};
+
+        step = json_array_get(vms, i);
+        g_assert_cmpstr(json_string_value(json_object_get(step, "state")), ==, STATES[i]);
+        g_assert_cmpstr(json_string_value(json_object_get(step, "host")), ==, HOSTS[i]);
+    }
+}
+
+/* ---- single steps, with answers that nobody should give ---- */
+
+typedef struct {
+    World *w;
+    Plan *plan;
+    ActionList *out;
+} Solo;
+
+static void solo_do(Solo *solo, PlanEvent ev)
+{
+    g_ptr_array_set_size(solo->out, 0);
+    plan_step(solo->plan, &ev, solo->out);
+}
+
+static Move *solo_move(const Solo *solo)
+{
+    return solo->plan->moves->pdata[0];
+}
+
+static void solo_init(Solo *solo)
+{
+    solo->w = world_new(1);
+    world_run(solo->w);
+    solo->plan = build(solo->w, OPTIONS);
+    solo->out = action_list_new();
+    solo_do(solo, (PlanEvent){.kind = PLAN_BEGIN});
+}
+
+static void solo_clear(Solo *solo)
+{
+    plan_free(solo->plan);
+    g_ptr_array_unref(solo->out);
+    world_free(solo->w);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Solo, solo_clear)
+
+/* @json: the result; NULL: a failure with @code. */
+static void solo_answer(Solo *solo, const char *method, const char *json, int code)
+{
+    json_auto_t *result = json ? json_parse(json, strlen(json), 4096, NULL) : NULL;
+    g_autoptr(GError) failure = json ? NULL : g_error_new(US_ERROR, code, "no");
+
+    g_assert_true(!json || result);
+    solo_do(
+        solo,
+        (PlanEvent){
+            .kind = PLAN_ANSWER, .method = method, .vm = world_vm(1), .result = result, .failure = failure});
+}
+
+static void solo_tick(Solo *solo, gint64 now_ms)
+{
+    solo_do(solo, (PlanEvent){.kind = PLAN_TICK, .now_ms = now_ms});
+}
+
+static guint solo_calls(const Solo *solo)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < solo->out->len; i++)
+        n += ((const Action *)solo->out->pdata[i])->kind == ACTION_CALL;
+    return n;
+}
+
+#define STATE(done, rest) "{\"done\":\"" done "\",\"doing\":null," rest "}"
+#define NONE "\"tip\":null,\"certificate\":null,\"error\":null"
+#define TIP "\"tip\":\"42424242-4242-4242-4242-424242424242\""
+
+static void test_lock_refused(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.lock", NULL, US_ERROR_BUSY);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_STAYED);
+    g_assert_cmpstr(solo_move(&solo)->why, ==, "no");
+    g_assert_true(solo.plan->ended);
+}
+
+/* An answer to something else, from another time, or about another VM. */
+static void test_stray_answers(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.final", "{}", 0);
+    solo_answer(&solo, "plan.state", STATE("release", NONE), 0);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_ANSWER, .method = "plan.lock", .vm = world_vm(9)});
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_LOCKING);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_SHUTTING_DOWN);
+    g_assert_cmpuint(solo_calls(&solo), ==, 0);
+}
+
+/* A final without a tip and a release without a certificate are read again, not believed. */
+static void test_answers_without_papers(void)
+{
+    g_auto(Solo) solo = {0};
+    gint64 now_ms = 0;
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.shutdown", "{}", 0);
+    solo_answer(&solo, "plan.final", "{\"tip\":\"nonsense\"}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+    solo_tick(&solo, now_ms += 1000);
+    solo_answer(&solo, "plan.state", STATE("final", TIP ",\"certificate\":null,\"error\":null"), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_RELEASING);
+    solo_answer(&solo, "plan.release", "{\"certificate\":null}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+    solo_tick(&solo, now_ms += 2000);
+    solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":null,\"error\":null"), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+    solo_tick(&solo, now_ms += 2000);
+    solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":{\"x\":1},\"error\":null"), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
+}
+
+static void test_state_that_is_none(void)
+{
+    static const char *const BAD[] = {"{}",
+                                      "[]",
+                                      "{\"done\":1,\"doing\":null}",
+                                      "{\"done\":\"flying\",\"doing\":null}",
+                                      "{\"done\":\"none\",\"doing\":\"lock\"}",
+                                      STATE("final", NONE)};
+    g_auto(Solo) solo = {0};
+    gint64 now_ms = 0;
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.lock", NULL, US_ERROR_TIMEOUT);
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        solo_tick(&solo, now_ms += 1000);
+        g_assert_cmpuint(solo_calls(&solo), ==, 1);
+        solo_answer(&solo, "plan.state", BAD[i], 0);
+        g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+    }
+    solo_tick(&solo, now_ms += 2000);
+    solo_answer(&solo, "plan.state", NULL, US_ERROR_UNREACHABLE);
+    solo_tick(&solo, now_ms += 2000);
+    solo_answer(&solo, "plan.state", STATE("none", NONE), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_LOCKING);
+}
+
+/* A refused release is read: if the engine released all the same, there is no way back. */
+static void test_release_refused(void)
+{
+    static const struct {
+        const char *state;
+        MoveState then;
+    } CASES[] = {
+        {STATE("release", TIP ",\"certificate\":\"c\",\"error\":null"), MOVE_PROMOTING},
+        {STATE("final", TIP ",\"certificate\":null,\"error\":null"), MOVE_ROLLING_BACK},
+        {STATE("rollback", NONE), MOVE_STAYED},
+        {STATE("rollback", "\"error\":{\"code\":\"failed\",\"text\":\"no memory\"}"), MOVE_DOWN},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_auto(Solo) solo = {0};
+
+        solo_init(&solo);
+        solo_answer(&solo, "plan.lock", "{}", 0);
+        solo_answer(&solo, "plan.shutdown", "{}", 0);
+        solo_answer(&solo, "plan.final", "{" TIP "}", 0);
+        solo_answer(&solo, "plan.release", NULL, US_ERROR_REFUSED);
+        solo_tick(&solo, 1000);
+        solo_answer(&solo, "plan.state", CASES[i].state, 0);
+        g_assert_cmpint(solo_move(&solo)->state, ==, CASES[i].then);
+    }
+}
+
+static void test_rollback_fails(void)
+{
+    g_auto(Solo) solo = {0};
+    const Action *told;
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.shutdown", NULL, US_ERROR_FAILED);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_ROLLING_BACK);
+    solo_answer(&solo, "plan.rollback", NULL, US_ERROR_FAILED);
+    solo_tick(&solo, 1000);
+    solo_answer(&solo, "plan.state",
+                STATE("rollback", "\"error\":{\"code\":\"failed\",\"text\":\"no memory\"}"), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_DOWN);
+    g_assert_true(solo.plan->ended);
+    told = solo.out->pdata[1];
+    g_assert_cmpint(told->kind, ==, ACTION_TELL);
+    g_assert_cmpint(told->tell->kind, ==, INPUT_DOWN);
+    g_assert_cmpstr(told->tell->why, ==, "no memory");
+}
+
+/* ---- records ---- */
+
+static json_t *records_of(const ActionList *out, json_t *records)
+{
+    for (guint i = 0; i < out->len; i++)
+        if (((const Action *)out->pdata[i])->kind == ACTION_PERSIST)
+            json_array_append(records, ((const Action *)out->pdata[i])->record);
+    return records;
+}
+
+static void test_records(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+    g_autoptr(Plan) back = NULL;
+    GError *error = NULL;
+    const Move *m;
+
+    solo_init(&solo);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.shutdown", "{}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.final", "{" TIP "}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
+    records_of(solo.out, records);
+    g_assert_cmpuint(json_array_size(records), ==, 6);
+    back = plan_from_records(records, &error);
+    g_assert_no_error(error);
+    m = back->moves->pdata[0];
+    g_assert_cmpstr(json_string_value(m->certificate), ==, "paper");
+    g_assert_true(id_equal(m->tip, world_id(0x42)));
+    g_assert_true(reign_equal(back->next, solo.plan->next));
+    g_assert_cmpint(back->deadline_ms, ==, solo.plan->deadline_ms);
+    g_assert_false(back->ended);
+
+    solo_answer(&solo, "plan.promote", "{}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.unlock", "{}", 0);
+    records_of(solo.out, records);
+    plan_free(g_steal_pointer(&back));
+    back = plan_from_records(records, &error);
+    g_assert_no_error(error);
+    g_assert_true(back->ended);
+    g_assert_cmpint(((Move *)back->moves->pdata[0])->state, ==, MOVE_MOVED);
+}
+
+static void test_corrupt_records(void)
+{
+    static const char *const BAD[] = {
+        "{}",
+        "{\"intent\":\"plan.lock\"}",
+        "{\"intent\":\"plan.lock\",\"vm\":\"x\"}",
+        "{\"intent\":\"plan.promote\",\"vm\":\"11111111-1111-1111-1111-111111111111\"}",
+        "{\"over\":\"11111111-1111-1111-1111-111111111111\"}",
+        "{\"over\":\"11111111-1111-1111-1111-111111111111\",\"state\":\"flying\"}",
+        "{\"over\":\"22222222-2222-2222-2222-222222222222\",\"state\":\"moved\"}",
+        "{\"end\":false}",
+        "[]",
+    };
+    g_auto(Solo) solo = {0};
+    json_auto_t *begin = NULL, *nothing = json_array();
+    g_autoptr(GError) none = NULL;
+
+    solo_init(&solo);
+    begin = records_of(solo.out, json_array());
+    g_assert_null(plan_from_records(nothing, &none));
+    g_assert_error(none, US_ERROR, US_ERROR_CORRUPT);
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        json_auto_t *records = json_copy(begin);
+        g_autoptr(GError) error = NULL;
+
+        json_array_append_new(records, json_parse(BAD[i], strlen(BAD[i]), 4096, NULL));
+        g_assert_null(plan_from_records(records, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/plan/builder-refuses", test_builder_refuses);
+    g_test_add_func("/plan/builder-refuses-beside-a-plan", test_builder_refuses_beside_a_plan);
+    g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
+    g_test_add_func("/plan/text", test_text);
+    g_test_add_func("/plan/json", test_json);
+    g_test_add_func("/plan/lock-refused", test_lock_refused);
+    g_test_add_func("/plan/stray-answers", test_stray_answers);
+    g_test_add_func("/plan/answers-without-papers", test_answers_without_papers);
+    g_test_add_func("/plan/state-that-is-none", test_state_that_is_none);
+    g_test_add_func("/plan/release-refused", test_release_refused);
+    g_test_add_func("/plan/rollback-fails", test_rollback_fails);
+    g_test_add_func("/plan/records", test_records);
+    g_test_add_func("/plan/corrupt-records", test_corrupt_records);
+    return g_test_run();
+}

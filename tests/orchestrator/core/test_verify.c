@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/verify.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <string.h>
+
+#define UUID1 "11111111-1111-1111-1111-111111111111"
+#define UUID2 "22222222-2222-2222-2222-222222222222"
+
+#define STORE(free) "\"store\":{\"path\":\"/s\",\"free_bytes\":" free ",\"total_bytes\":100000000000}"
+#define DEFAULT "\"networks\":[{\"name\":\"default\",\"bridge\":\"virbr0\",\"active\":true}]"
+#define INFO(version, store, networks, hook) \
+    "{\"version\":\"" version "\"," store "," networks ",\"hook\":" hook "}"
+#define GOOD_INFO INFO("0.1.0", STORE("50000000000"), DEFAULT, "true")
+#define DISK \
+    "{\"target\":\"vda\",\"source\":\"/d\",\"format\":\"qcow2\",\"size_bytes\":1073741824,\"problem\":null}"
+#define NIC "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"network\",\"source\":\"default\"}"
+#define VM(uuid, name, disks, nics, scenario)                                              \
+    "{\"uuid\":\"" uuid "\",\"name\":\"" name "\",\"state\":\"running\",\"disks\":[" disks \
+    "],\"interfaces\":[" nics "],\"scenario\":" scenario "}"
+#define VMS(list) "{\"vms\":[" list "]}"
+#define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
+
+static Scenario *web(void)
+{
+    Scenario *s = scenario_new("web", "alpha");
+    Id uuid;
+
+    scenario_add_replica(s, "beta");
+    g_assert_true(id_parse(UUID1, &uuid, NULL));
+    scenario_add_vm(s, uuid, "web1");
+    return s;
+}
+
+static void add(VerifyFacts *f, const char *host, const char *method, const char *text)
+{
+    json_auto_t *doc = json_parse(text, strlen(text), 65536, NULL);
+
+    g_assert_nonnull(doc);
+    verify_facts_add(f, host, method, doc, NULL);
+}
+
+typedef struct {
+    const char *what;
+    const char *alpha_info, *alpha_vms, *beta_info, *beta_vms; /* NULL: all is well there */
+    const char *id;                                            /* of the only finding; NULL: none */
+    FindingSeverity severity;
+    const char *cause;
+} Case;
+
+static const Case CASES[] = {
+    {"all is well"},
+    {"silence is not read as an answer", "[]", NULL, NULL, NULL, "engine-answers", FINDING_ERROR,
+     "the engine of alpha cannot be asked: its answer to host.info is not one"},
+    {"vm list of another shape", NULL, NULL, NULL, "{\"vms\":[{\"uuid\":\"x\"}]}", "engine-answers",
+     FINDING_ERROR, "the engine of beta cannot be asked: its answer to vm.list is not one"},
+    {"versions too far apart", NULL, NULL, INFO("0.3.0", STORE("50000000000"), DEFAULT, "true"), NULL,
+     "engine-version", FINDING_ERROR, "the engine of alpha is version 0.1.0, that of beta is 0.3.0"},
+    {"versions one apart", NULL, NULL, INFO("0.2.7", STORE("50000000000"), DEFAULT, "true"), NULL},
+    {"no hook", INFO("0.1.0", STORE("50000000000"), DEFAULT, "false"), NULL, NULL, NULL, "start-guard",
+     FINDING_ERROR, "libvirt on alpha does not ask the engine before it starts a guest"},
+    {"no such VM", NULL, VMS(""), NULL, NULL, "vm-there", FINDING_ERROR,
+     "alpha has no VM 'web1' (" UUID1 ")"},
+    {"taken", NULL, VMS(VM(UUID1, "web1", DISK, NIC, "\"shop\"")), NULL, NULL, "vm-taken", FINDING_ERROR,
+     "the engine of alpha protects 'web1' for scenario 'shop'"},
+    {"ours already", NULL, VMS(VM(UUID1, "web1", DISK, NIC, "\"web\"")), NULL, NULL},
+    {"no disk", NULL, VMS(VM(UUID1, "web1", "", NIC, "null")), NULL, NULL, "vm-disks", FINDING_ERROR,
+     "'web1' has no disk"},
+    {"raw disk", NULL,
+     VMS(VM(UUID1, "web1",
+            "{\"target\":\"vdb\",\"size_bytes\":1,\"problem\":\"is raw, convert it to qcow2\"}", NIC,
+            "null")),
+     NULL, NULL, "disk-tracked", FINDING_ERROR, "disk vdb of 'web1': is raw, convert it to qcow2"},
+    {"full replica", NULL, NULL, INFO("0.1.0", STORE("1000000"), DEFAULT, "true"), NULL, "replica-full",
+     FINDING_ERROR, "the store of beta has 977 KiB left"},
+    {"small replica", NULL,
+     VMS(VM(UUID1, "web1", "{\"target\":\"vda\",\"size_bytes\":99000000000,\"problem\":null}", NIC, "null")),
+     NULL, NULL, "replica-space", FINDING_WARNING,
+     "the store of beta has 46.6 GiB left, the VMs' disks may grow to 92.2 GiB"},
+    {"sizes beyond all sense", NULL,
+     VMS(VM(UUID1, "web1",
+            "{\"target\":\"vda\",\"size_bytes\":9223372036854775807,\"problem\":null},{\"target\":\"vdb\","
+            "\"size_bytes\":"
+            "9223372036854775807,\"problem\":null}",
+            NIC, "null")),
+     NULL, NULL, "replica-space", FINDING_WARNING, NULL},
+    {"same UUID there", NULL, NULL, NULL, GOOD_VMS, "replica-uuid", FINDING_ERROR,
+     "beta has a VM with the UUID of 'web1' (it is running)"},
+    {"same name there", NULL, NULL, NULL, VMS(VM(UUID2, "web1", DISK, NIC, "null")), "replica-name",
+     FINDING_ERROR, "beta has another VM that is called 'web1'"},
+    {"two networks and no map", NULL, NULL,
+     INFO("0.1.0", STORE("50000000000"),
+          "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\",\"active\":true}]", "true"),
+     NULL, "network-mapped", FINDING_ERROR,
+     "interface 52:54:00:00:00:01 of 'web1' is on network 'default', which is mapped to none of beta"},
+    {"network not started", NULL, NULL,
+     INFO("0.1.0", STORE("50000000000"), "\"networks\":[{\"name\":\"lan\",\"active\":false}]", "true"), NULL,
+     "network-there", FINDING_ERROR,
+     "interface 52:54:00:00:00:01 of 'web1' would be on network 'lan', which beta has not started"},
+    {"bridge", NULL,
+     VMS(VM(UUID1, "web1", DISK, "{\"mac\":\"52:54:00:00:00:02\",\"type\":\"bridge\",\"source\":\"br0\"}",
+            "null")),
+     NULL, NULL, "interface-as-is", FINDING_WARNING,
+     "interface 52:54:00:00:00:02 of 'web1' is of type bridge (br0)"},
+};
+
+static VerifyFacts *facts_of(const Scenario *s, const Case *c)
+{
+    VerifyFacts *f = verify_facts_new(s);
+
+    add(f, "alpha", "host.info", c->alpha_info ? c->alpha_info : GOOD_INFO);
+    add(f, "alpha", "vm.list", c->alpha_vms ? c->alpha_vms : GOOD_VMS);
+    add(f, "beta", "host.info", c->beta_info ? c->beta_info : GOOD_INFO);
+    g_assert_false(verify_facts_complete(f));
+    add(f, "beta", "vm.list", c->beta_vms ? c->beta_vms : VMS(""));
+    g_assert_true(verify_facts_complete(f));
+    return f;
+}
+
+/* Each fault is found by exactly one check. */
+static void test_checks(void)
+{
+    g_autoptr(Scenario) s = web();
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        const Case *c = &CASES[i];
+        g_autoptr(VerifyFacts) f = facts_of(s, c);
+        g_autoptr(GPtrArray) findings = verify_check(f);
+        const Finding *one = findings->len ? findings->pdata[0] : NULL;
+
+        g_test_message("%s", c->what);
+        g_assert_cmpuint(findings->len, ==, c->id ? 1 : 0);
+        if (!one)
+            continue;
+        g_assert_cmpstr(one->id, ==, c->id);
+        g_assert_cmpint(one->severity, ==, c->severity);
+        if (c->cause)
+            g_assert_cmpstr(one->cause, ==, c->cause);
+        g_assert_cmpuint(verify_errors(findings), ==, c->severity == FINDING_ERROR);
+    }
+}
+
+static void test_map(void)
+{
+    static const Case TWO = {
+        .beta_info = INFO("0.1.0", STORE("50000000000"),
+                          "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\","
+                          "\"active\":true}]",
+                          "true")};
+    static const Case ONE = {.beta_info = INFO("0.1.0", STORE("50000000000"),
+                                               "\"networks\":[{\"name\":\"lan\",\"active\":true}]", "true")};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) alone = facts_of(s, &ONE);
+    json_auto_t *by_itself = verify_networks(alone);
+    json_auto_t *lan = json_pack("{s:s}", "default", "lan"), *dmz = json_pack("{s:s}", "default", "dmz");
+
+    g_assert_true(json_equal(by_itself, lan));
+    scenario_add_mapping(s, "default", "dmz");
+    {
+        g_autoptr(VerifyFacts) f = facts_of(s, &TWO);
+        g_autoptr(GPtrArray) findings = verify_check(f);
+        json_auto_t *map = verify_networks(f);
+
+        g_assert_cmpuint(findings->len, ==, 0);
+        g_assert_true(json_equal(map, dmz));
+    }
+    scenario_add_mapping(s, "default", "nowhere");
+    {
+        g_autoptr(VerifyFacts) f = facts_of(s, &TWO);
+        g_autoptr(GPtrArray) findings = verify_check(f);
+
+        g_assert_cmpuint(verify_errors(findings), ==, 1);
+        g_assert_cmpstr(
+            ((Finding *)findings->pdata[0])->cause, ==,
+            "interface 52:54:00:00:00:01 of 'web1' would be on network 'nowhere', which beta does not have");
+    }
+}
+
+/* A silent engine is one finding, not ten. */
+static void test_silent_engine(void)
+{
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = verify_facts_new(s);
+    g_autoptr(GError) silence = g_error_new(US_ERROR, US_ERROR_UNREACHABLE, "no route to 10.0.0.2");
+    g_autoptr(GPtrArray) findings = NULL;
+    g_autoptr(GError) failure = NULL;
+    json_auto_t *doc = NULL;
+    const char *host, *method;
+
+    for (guint i = 0; (method = verify_call(f, i, &host)); i++)
+        if (g_str_equal(host, "beta"))
+            verify_facts_add(f, host, method, NULL, silence);
+        else
+            add(f, host, method, i == 0 ? GOOD_INFO : GOOD_VMS);
+    findings = verify_check(f);
+    g_assert_cmpuint(findings->len, ==, 1);
+    failure = verify_failure(findings);
+    g_assert_error(failure, US_ERROR, US_ERROR_VERIFY);
+    g_assert_cmpstr(
+        failure->message, ==,
+        "the engine of beta cannot be asked: no route to 10.0.0.2: nothing can be replicated; look at the "
+        "host, its network and the understudy-engine service");
+    doc = verify_to_json(findings);
+    g_assert_cmpint(json_integer_value(json_object_get(doc, "errors")), ==, 1);
+    g_assert_cmpint(json_integer_value(json_object_get(doc, "warnings")), ==, 0);
+    g_assert_cmpstr(
+        json_string_value(json_object_get(json_array_get(json_object_get(doc, "findings"), 0), "host")), ==,
+        "beta");
+}
+
+static void test_no_failure(void)
+{
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = facts_of(s, &CASES[0]);
+    g_autoptr(GPtrArray) findings = verify_check(f);
+
+    g_assert_null(verify_failure(findings));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/verify/checks", test_checks);
+    g_test_add_func("/verify/map", test_map);
+    g_test_add_func("/verify/silent-engine", test_silent_engine);
+    g_test_add_func("/verify/no-failure", test_no_failure);
+    return g_test_run();
+}
