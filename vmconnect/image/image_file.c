@@ -5,19 +5,21 @@
 
 #include <sys/stat.h>
 
-json_t *image_file_options(const char *path, gboolean read_only, gboolean force_share)
+json_t *image_file_options(const char *path)
 {
     struct stat st;
     gboolean device = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 
-    return json_pack("{s:s, s:s, s:b, s:b, s:s}", "driver", device ? "host_device" : "file", "filename", path,
-                     "read-only", read_only, "force-share", force_share, "discard", "unmap");
+    /* Nothing is said about writing or sharing: the file inherits both from the image above it, and
+     * follows when QEMU reopens that one (read-only under a snapshot, writable as the base of a merge). */
+    return json_pack("{s:s, s:s, s:s}", "driver", device ? "host_device" : "file", "filename", path,
+                     "discard", "unmap");
 }
 
 char *image_file_argument(const char *path, const char *format, gboolean share, GError **error)
 {
     json_auto_t *doc = json_pack("{s:s, s:b, s:b, s:o}", "driver", format, "read-only", share, "force-share",
-                                 share, "file", image_file_options(path, share, share));
+                                 share, "file", image_file_options(path));
     g_autofree char *text = NULL;
 
     if (!doc) {

@@ -8,7 +8,7 @@
 #include <glib.h>
 
 /* Options of QEMU's file (or host_device) driver for @path; NULL if the name is not UTF-8. */
-json_t *image_file_options(const char *path, gboolean read_only, gboolean force_share);
+json_t *image_file_options(const char *path);
 
 /* The same, with a format on top and nothing behind, as one argument of qemu-img
  * ("json:{…}"); with @share read-only and without locks. NULL with @error UNSUPPORTED if the name is not UTF-8. The caller frees. */

@@ -41,11 +41,14 @@ static void add_qcow2_options(json_t *options, const NodeSpec *spec)
 static json_t *node_options(const NodeSpec *spec, const char *name)
 {
     const char *format = spec->format ? spec->format : "qcow2";
-    json_t *options =
-        json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "driver", format, "node-name", name, "read-only",
-                  spec->read_only, "force-share", spec->force_share, "discard", "unmap", "detect-zeroes",
-                  "unmap", "file", image_file_options(spec->path, spec->read_only, spec->force_share));
+    json_t *options = json_pack("{s:s, s:s, s:b, s:s, s:s, s:o}", "driver", format, "node-name", name,
+                                "read-only", spec->read_only, "discard", "unmap", "detect-zeroes", "unmap",
+                                "file", image_file_options(spec->path));
 
+    /* Where it is said at all, even as false, QEMU cannot reopen the node, and a snapshot leaves
+     * what is under it open for writing. */
+    if (options && spec->force_share)
+        json_object_set_new(options, "force-share", json_true());
     if (options && g_str_equal(format, "qcow2"))
         add_qcow2_options(options, spec);
     return options;
