@@ -119,6 +119,16 @@ Id ledger_layer_of(const LedgerPoint *point, const char *target)
     return disk ? disk->layer : ID_NIL;
 }
 
+gboolean ledger_is_unsealed(const Ledger *ledger, Id layer)
+{
+    const GPtrArray *disks = ledger->partial ? ledger->partial->disks : NULL;
+
+    for (guint i = 0; disks && i < disks->len; i++)
+        if (id_equal(((const LedgerDisk *)disks->pdata[i])->layer, layer))
+            return TRUE;
+    return FALSE;
+}
+
 guint ledger_depth(const Ledger *ledger, Id layer)
 {
     guint depth = 0;

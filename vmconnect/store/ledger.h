@@ -158,6 +158,8 @@ const LedgerPoint *ledger_tip(const Ledger *ledger);
 const LedgerPoint *ledger_find_point(const Ledger *ledger, Id generation);
 const LedgerLayer *ledger_find_layer(const Ledger *ledger, Id layer);
 const LedgerDisk *ledger_find_disk(const GPtrArray *disks, const char *target);
+/* Does @layer belong to the unsealed generation? */
+gboolean ledger_is_unsealed(const Ledger *ledger, Id layer);
 /* The layer that @point (NULL: none) reads @target from; nil if it has no such disk. */
 Id ledger_layer_of(const LedgerPoint *point, const char *target);
 

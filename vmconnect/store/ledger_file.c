@@ -164,23 +164,27 @@ static gboolean append_line(LedgerFile *file, const char *line, gsize len, GErro
 }
 
 /* The model is advanced first, on a copy: a record that cannot be applied must not get into the file. */
-static Ledger *advance(const Ledger *model, const json_t *record)
+static Ledger *advance(const Ledger *model, const json_t *record, GError **error)
 {
     json_auto_t *whole = ledger_to_json(model);
-    Ledger *next = ledger_new(ID_NIL);
+    g_autoptr(Ledger) next = ledger_new(ID_NIL);
+    gboolean copied = ledger_apply(next, whole, NULL);
 
-    if (!ledger_apply(next, whole, NULL) || !ledger_apply(next, record, NULL))
-        g_clear_pointer(&next, ledger_free);
-    return next;
+    g_assert(copied);
+    return ledger_apply(next, record, error) ? g_steal_pointer(&next) : NULL;
 }
 
 gboolean ledger_file_append(LedgerFile *file, json_t *record, GError **error)
 {
     json_auto_t *owned = record;
-    g_autoptr(Ledger) next = advance(file->model, owned);
+    g_autoptr(Ledger) next = advance(file->model, owned, error);
     g_autofree char *line = ledger_text_line(owned);
 
-    g_assert(next);
+    if (!next) {
+        if (error && *error)
+            (*error)->code = US_ERROR_REFUSED;
+        return FALSE;
+    }
     if (!ledger_file_settle(file, error) || !append_line(file, line, strlen(line), error)) {
         g_prefix_error(error, "ledger %s: ", file->path);
         (void)ledger_file_settle(file, NULL);
@@ -192,4 +196,18 @@ gboolean ledger_file_append(LedgerFile *file, json_t *record, GError **error)
     if (file->len > COMPACT_BYTES && file->len > COMPACT_FACTOR * file->whole_len)
         (void)compact(file, NULL);
     return TRUE;
+}
+
+gboolean ledger_file_reset(LedgerFile *file, GError **error)
+{
+    Ledger *before = file->model;
+
+    file->model = ledger_new(before->vm);
+    if (compact(file, error)) {
+        ledger_free(before);
+        return TRUE;
+    }
+    ledger_free(file->model);
+    file->model = before;
+    return FALSE;
 }

@@ -20,10 +20,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LedgerFile, ledger_file_close)
 /* The model as of the last record that is durable; borrowed. */
 const Ledger *ledger_file_model(const LedgerFile *file);
 
-/* Make @record (stolen) durable and apply it. On failure the model is unchanged and the record
+/* Make @record (stolen) durable and apply it. REFUSED for one that cannot follow from the model. On failure the model is unchanged and the record
  * is taken back from the file; if not even that succeeds the ledger is in doubt. */
 gboolean ledger_file_append(LedgerFile *file, json_t *record, GError **error);
 
 /* Is the file known to say what the model says? While it does not (it may hold a record
  * that was taken back), no image may be removed; this tries to make it so by replacing it. */
 gboolean ledger_file_settle(LedgerFile *file, GError **error);
+
+/* Replace the whole ledger by an empty one of the same VM: every file is a leftover then. */
+gboolean ledger_file_reset(LedgerFile *file, GError **error);

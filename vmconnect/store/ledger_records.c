@@ -12,16 +12,6 @@ static Id tip_id(const Ledger *ledger)
     return tip ? tip->generation->id : ID_NIL;
 }
 
-static gboolean is_of_partial(const Ledger *ledger, Id layer)
-{
-    const GPtrArray *disks = ledger->partial ? ledger->partial->disks : NULL;
-
-    for (guint i = 0; disks && i < disks->len; i++)
-        if (id_equal(((const LedgerDisk *)disks->pdata[i])->layer, layer))
-            return TRUE;
-    return FALSE;
-}
-
 /* @layers are new to the ledger, or the unsealed generation's; each stands where
  * @point's disk of that name ends. */
 static gboolean check_new_layers(const Ledger *ledger, const GPtrArray *layers, const LedgerPoint *point,
@@ -34,7 +24,7 @@ static gboolean check_new_layers(const Ledger *ledger, const GPtrArray *layers, 
             return ledger_impossible(error, "layer %s does not stand on the point below it",
                                      ID_TEXT(layer->id));
         if (ledger_find_in(layers, layer->id) != layer ||
-            (ledger_find_layer(ledger, layer->id) && !is_of_partial(ledger, layer->id)))
+            (ledger_find_layer(ledger, layer->id) && !ledger_is_unsealed(ledger, layer->id)))
             return ledger_impossible(error, "layer %s is there already", ID_TEXT(layer->id));
     }
     return TRUE;

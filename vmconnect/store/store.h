@@ -5,18 +5,17 @@
  * qcow2 file per layer, extent lists and definitions by content (blob.h). A
  * storage daemon of its own writes the images; it dies with this process.
  *
- * Used by one thread and blocking, but for merging, which goes on in the storage
- * daemon and is driven by store_pump() between two frames. It does not talk to a
- * peer and does not decide what is sent.
+ * Used by one thread, the one that opened it (the storage daemon ends with it).
+ * Blocking, but for merging, which goes on in the storage daemon and is driven by
+ * store_pump() between two frames. It talks to no peer and does not decide what is sent.
  *
  * Happy path:  store_open → store_attach → { store_begin → write to store_disk()
  * → [store_slice …] → store_seal }… ; store_pump whenever store_fd is readable or
  * store_timeout_ms has passed.
  *
- * On any error of a write, of store_slice or store_seal the generation is lost:
- * call store_discard (store_slice and store_seal have done it themselves). The
- * tip is untouched, and the next store_begin makes good what it can: a new
- * storage daemon, a new overlay. Errors say what an operator has to do. */
+ * On any error of a write, of store_slice or store_seal call store_discard: the
+ * generation is lost, the tip is untouched, and the next store_begin makes good what it
+ * can: a new storage daemon, a new overlay. Errors say what an operator has to do. */
 #pragma once
 
 #include "vmconnect/base/extents.h"
@@ -33,6 +32,7 @@ typedef struct {
     const char *run_dir; /* an existing folder for the storage daemon's sockets, of this VM alone */
     Id vm;
     RetentionPolicy retain;
+    int cancel_fd; /* readable: waits end with CANCELLED, but in store_promote and store_close; 0: none */
 } StoreOptions;
 
 /* Open the folder and recover: cut off a torn ledger, finish or restart a merge,
@@ -53,8 +53,8 @@ guint64 store_session(const Store *store);
 
 /* The newest sealed generation (without definition), or NULL; borrowed until the next call that changes it. */
 const Generation *store_tip(const Store *store);
-/* Older generations of the tip's reign, kept or merged away, newest first, at most
- * @max (GArray of Id): an increment since any of them may land on the tip. The caller unrefs. */
+/* Older generations of the tip's reign, at most @max (GArray of Id): an increment since
+ * any of them may land on the tip. Those kept, then those merged away, each newest first. The caller unrefs. */
 GArray *store_ancestors(const Store *store, guint max);
 /* Wall clock up to which the tip is known to be the truth: its cut, or the last store_confirm. 0 without a tip. */
 gint64 store_truth_ms(const Store *store);
@@ -90,7 +90,7 @@ typedef struct {
 } StorePartial;
 
 /* NULL if nothing can be gone on with; borrowed until the next call that changes it. */
-const StorePartial *store_partial(const Store *store);
+const StorePartial *store_partial(Store *store);
 
 /* From here on only (@reign, @session) may speak; durable. What older sessions left
  * unsealed is discarded, unless it is a partial. Name the tip to the peer only after this.

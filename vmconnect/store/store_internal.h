@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_internal - what the store_*.c files share, and nobody else uses.
+ *
+ *   store.c          opening, recovery, the storage daemon, leftovers
+ *   store_receive.c  sessions, generations
+ *   store_merge.c    the journalled merge
+ *   store_read.c     leases, points, definitions, usage
+ *   store_promote.c  promotion, and back */
+#pragma once
+
+#include "vmconnect/store/chain.h"
+#include "vmconnect/store/ledger_file.h"
+#include "vmconnect/store/store.h"
+
+/* A merge under way in the storage daemon. Its journal is the ledger's `merge`. */
+typedef struct {
+    GPtrArray *commits; /* of Commit *, one a disk that has something to copy; NULL: not running */
+    GPtrArray *copying; /* those of them that still copy; borrowed */
+    gboolean paused;
+    gint64 turn_ms;  /* steady clock: pause or go on then */
+    gint64 retry_ms; /* steady clock: not before */
+} StoreMerge;
+
+struct Store {
+    char *dir;
+    char *run_dir;
+    char *name; /* for messages */
+    Id vm;
+    RetentionPolicy retain;
+    int cancel_fd;
+    int lock_fd;
+    LedgerFile *file;
+    StorageDaemon *daemon; /* NULL: started when it is needed */
+    GPtrArray *chains;     /* of Chain * */
+    Generation *begun;     /* being received, or NULL */
+    GPtrArray *leases;     /* of StoreLease * */
+    StorePartial *partial; /* what store_partial() gave out, or NULL */
+    StoreMerge merge;
+};
+
+const Ledger *store_ledger(const Store *store);
+
+/* The storage daemon runs and every chain of the ledger is open in it. */
+gboolean store_ready(Store *store, GError **error);
+/* Bring the chains into line with the ledger, where they are not already. */
+gboolean store_sync_chains(Store *store, GError **error);
+/* Kill the storage daemon and forget what it had open; what is begun is over. */
+void store_drop_daemon(Store *store);
+
+/* The chain that @target's next generation goes on top of, or NULL. */
+Chain *store_chain(const Store *store, const char *target);
+/* The chain that has @layer as a link, or NULL. */
+Chain *store_chain_with(const Store *store, Id layer);
+
+/* An overlay on each chain that has none. */
+gboolean store_stage(Store *store, GError **error);
+
+/* Remove files of ours that neither the ledger nor a chain names. */
+gboolean store_sweep(Store *store, GError **error);
+
+gboolean store_append(Store *store, json_t *record, GError **error);
+void store_forget_partial(Store *store);
+
+/* Is @steady_ms over? */
+gboolean store_is_past(gint64 steady_ms);
+
+/* store_merge.c */
+gboolean store_merge_pump(Store *store, GError **error);
+int store_merge_timeout_ms(const Store *store);
+/* Stop copying; the merge begins again later. FALSE with @error if the daemon does not let go. */
+gboolean store_merge_stop(Store *store, GError **error);
+/* Forget the jobs of a daemon that is gone. */
+void store_merge_forget(Store *store);
+/* With no daemon: finish a merge whose data is durable. */
+gboolean store_merge_recover(Store *store, GError **error);
+/* How many points retention would give up. */
+guint store_merge_backlog(const Store *store);
+
+/* store_read.c */
+void store_lease_free(gpointer lease);
+/* The index of the highest point that a reader holds, -1 if none. */
+int store_held_index(const Store *store);
+/* The files of @disks (of LedgerDisk *), each from its layer down; of StoreFiles *. */
+GPtrArray *store_files_of(const Store *store, const GPtrArray *disks);

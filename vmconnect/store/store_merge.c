@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One merge, journalled in the ledger and driven by store_pump():
+ *
+ *   withdrawn   points struck out; from here on their files are no points any more
+ *     copying   block-commit per disk, at most 1 s at a time while somebody writes
+ *     copied    all jobs wait to be finalized; bases flushed through the daemon and fsynced
+ *   flushed     the lowest file holds everything
+ *     switching jobs finalized: QEMU rewrites the headers above
+ *   switched    the ledger no longer names the files between
+ *     unlinked  and they are gone
+ *   removed     over
+ *
+ * A crash before `flushed` begins the copying again: what was copied is masked by the files
+ * above. After it nothing needs copying: the ledger is brought to `switched`, and headers
+ * are compared with it as always. Cancelling is possible until `flushed`. */
+#include "vmconnect/store/store_internal.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/store/blob.h"
+#include "vmconnect/store/layer_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <unistd.h>
+
+#define STEP_MS 1000
+#define BREATH_MS 1000
+#define POLL_MS 100
+
+static const LedgerMerge *journal(const Store *store)
+{
+    return store_ledger(store)->merge;
+}
+
+static gboolean has_copying(const LedgerMergeDisk *disk)
+{
+    return disk->layers->len >= 2;
+}
+
+static Id layer_at(const GArray *layers, guint index)
+{
+    return g_array_index(layers, Id, index);
+}
+
+/* ---- what is next ---- */
+
+static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMerge *ret_merge)
+{
+    const Ledger *ledger = store_ledger(store);
+    guint n = ledger->points->len;
+    g_autofree RetentionPoint *points = g_new0(RetentionPoint, n + 1);
+    int held = ignore_held ? -1 : store_held_index(store);
+
+    for (guint i = 0; i < n; i++) {
+        const LedgerPoint *point = ledger->points->pdata[i];
+
+        points[i] = (RetentionPoint){.at_ms = point->generation->sealed_at_ms,
+                                     .pinned = !ledger_can_withdraw(ledger, i),
+                                     .held = (int)i <= held,
+                                     .children = i + 1 < n};
+    }
+    return n > 0 && retention_next(store->retain, points, n, ret_merge);
+}
+
+guint store_merge_backlog(const Store *store)
+{
+    RetentionMerge merge;
+
+    return find_next(store, TRUE, &merge) ? merge.survivor - merge.first : 0;
+}
+
+/* Does a reader have the survivor, or something above it, open? Then it reads all these files. */
+static gboolean is_held(const Store *store)
+{
+    const Ledger *ledger = store_ledger(store);
+    int held = store_held_index(store);
+
+    for (int i = 0; i <= held; i++)
+        if (id_equal(((const LedgerPoint *)ledger->points->pdata[i])->generation->id,
+                     journal(store)->survivor))
+            return TRUE;
+    return FALSE;
+}
+
+/* ---- withdrawing ---- */
+
+/* The survivor's list for @target, grown by those of points [@first, @survivor). */
+static LedgerDisk *grown_list(const Store *store, const RetentionMerge *range, const LedgerDisk *disk,
+                              GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    g_autoptr(Extents) all = extents_new();
+    g_autofree char *digest = NULL;
+
+    for (guint i = range->first; i <= range->survivor; i++) {
+        const LedgerPoint *point = ledger->points->pdata[i];
+        const LedgerDisk *own = ledger_find_disk(point->disks, disk->target);
+        g_autoptr(Extents) list = NULL;
+
+        if (!own || !own->extents)
+            continue;
+        list = blob_get_extents(store->dir, own->extents, error);
+        if (!list)
+            return NULL;
+        extents_add_all(all, list);
+    }
+    digest = blob_put_extents(store->dir, all, error);
+    return digest ? ledger_disk_new(disk->target, ID_NIL, digest, extents_bytes(all)) : NULL;
+}
+
+static gboolean withdraw(Store *store, const RetentionMerge *range, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    const LedgerPoint *first = ledger->points->pdata[range->first];
+    const LedgerPoint *survivor = ledger->points->pdata[range->survivor];
+    g_autoptr(LedgerMerge) merge = ledger_plan_merge(ledger, range->first, range->survivor);
+    g_autoptr(GPtrArray) lists = ledger_disks_new();
+
+    for (guint i = 0; i < survivor->disks->len; i++) {
+        LedgerDisk *list = grown_list(store, range, survivor->disks->pdata[i], error);
+
+        if (!list)
+            return FALSE;
+        g_ptr_array_add(lists, list);
+    }
+    if (!durable_sync_dir(store->dir, error) ||
+        !store_append(store, ledger_record_withdrawn(first->generation->id, merge, lists), error))
+        return FALSE;
+    stop_at("merge.withdrawn");
+    return TRUE;
+}
+
+/* ---- copying ---- */
+
+void store_merge_forget(Store *store)
+{
+    g_clear_pointer(&store->merge.copying, g_ptr_array_unref);
+    g_clear_pointer(&store->merge.commits, g_ptr_array_unref);
+    store->merge.paused = FALSE;
+}
+
+gboolean store_merge_stop(Store *store, GError **error)
+{
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && store->merge.commits && i < store->merge.commits->len; i++)
+        ok = commit_cancel(store->merge.commits->pdata[i], error);
+    store_merge_forget(store);
+    return ok;
+}
+
+static gboolean begin_copying(Store *store, GError **error)
+{
+    store->merge.commits = g_ptr_array_new_with_free_func((GDestroyNotify)commit_free);
+    store->merge.copying = g_ptr_array_new();
+    store->merge.turn_ms = clock_steady_ms() + STEP_MS;
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        Commit *commit;
+
+        if (!has_copying(disk))
+            continue;
+        commit = chain_commit(store_chain_with(store, layer_at(disk->layers, 0)), disk->layers, error);
+        if (!commit)
+            return FALSE;
+        g_ptr_array_add(store->merge.commits, commit);
+        g_ptr_array_add(store->merge.copying, commit);
+    }
+    stop_at("merge.copying");
+    return TRUE;
+}
+
+static char *base_path(const Store *store, const LedgerMergeDisk *disk)
+{
+    return layer_file_path(store->dir, layer_at(disk->layers, 0), disk->target);
+}
+
+/* Let the kernel begin to write back what was copied, so that the final fsync is short. */
+static void begin_writeback(const Store *store)
+{
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
+        int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+        if (fd < 0)
+            continue;
+        (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        close(fd);
+    }
+}
+
+/* At most STEP_MS of copying, then as long a pause: only while a generation comes in. */
+static gboolean take_turns(Store *store, GError **error)
+{
+    gboolean pause = !store->merge.paused && store->begun;
+
+    if (!store_is_past(store->merge.turn_ms))
+        return TRUE;
+    for (guint i = 0; i < store->merge.copying->len; i++) {
+        Commit *commit = store->merge.copying->pdata[i];
+
+        if (pause && !commit_pause(commit, error))
+            return FALSE;
+        if (store->merge.paused && !commit_resume(commit, error))
+            return FALSE;
+    }
+    begin_writeback(store);
+    store->merge.turn_ms = clock_steady_ms() + (pause ? BREATH_MS : STEP_MS);
+    store->merge.paused = pause;
+    return TRUE;
+}
+
+/* Which jobs are through. FALSE with @error: one has failed. */
+static gboolean watch_copying(Store *store, GError **error)
+{
+    for (guint i = store->merge.copying->len; i-- > 0;) {
+        GError *why = NULL;
+
+        if (commit_wait_copied(store->merge.copying->pdata[i], 0, &why)) {
+            g_ptr_array_remove_index(store->merge.copying, i);
+            continue;
+        }
+        if (!g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT)) {
+            g_propagate_error(error, why);
+            return FALSE;
+        }
+        g_error_free(why);
+    }
+    return store->merge.copying->len == 0 || take_turns(store, error);
+}
+
+/* ---- switching ---- */
+
+static gboolean sync_bases(Store *store, GError **error)
+{
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
+
+        if (path && !durable_sync_file(path, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* The headers above were rewritten. An unsealed file's need not be durable: it is compared at the
+ * next opening, and its own data must not be waited for here. */
+static gboolean sync_children(Store *store, const LedgerMergeDisk *disk, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+
+    for (guint i = 0; i < ledger->layers->len; i++) {
+        const LedgerLayer *layer = ledger->layers->pdata[i];
+        g_autofree char *path = layer_file_path(store->dir, layer->id, layer->target);
+
+        if (id_equal(layer->below, layer_at(disk->layers, disk->layers->len - 1)) &&
+            !ledger_is_unsealed(ledger, layer->id) && !durable_sync_file(path, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean switch_jobs(Store *store, GError **error)
+{
+    for (guint i = 0; i < store->merge.commits->len; i++)
+        if (!commit_switch_over(store->merge.commits->pdata[i], error))
+            return FALSE;
+    stop_at("merge.switching");
+    if (!sync_bases(store, error))
+        return FALSE;
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+
+        if (has_copying(disk) &&
+            (!sync_children(store, disk, error) ||
+             !chain_merged(store_chain_with(store, layer_at(disk->layers, 0)), disk->layers, error)))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean record_switched(Store *store, GError **error)
+{
+    g_autoptr(GPtrArray) bases = ledger_layers_new();
+
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        const LedgerLayer *base;
+        g_autofree char *path = NULL;
+        GStatBuf st;
+
+        if (!has_copying(disk))
+            continue;
+        base = ledger_find_layer(store_ledger(store), layer_at(disk->layers, 0));
+        path = base_path(store, disk);
+        if (g_stat(path, &st) != 0)
+            return us_error_errno(error, errno, "image %s", path);
+        g_ptr_array_add(bases, ledger_layer_new(base->id, base->target, base->below, base->size_bytes,
+                                                (guint64)st.st_size));
+    }
+    return store_append(store, ledger_record_switched(bases), error);
+}
+
+static gboolean finish(Store *store, GError **error)
+{
+    stop_at("merge.switched");
+    if (!store_sync_chains(store, error) || !store_sweep(store, error))
+        return FALSE;
+    stop_at("merge.unlinked");
+    return store_append(store, ledger_record_removed(), error);
+}
+
+static gboolean flush_and_switch(Store *store, GError **error)
+{
+    stop_at("merge.copied");
+    for (guint i = 0; i < store->merge.commits->len; i++)
+        if (!commit_flush_base(store->merge.commits->pdata[i], error))
+            return FALSE;
+    if (!sync_bases(store, error) || !store_append(store, ledger_record_flushed(), error))
+        return FALSE;
+    stop_at("merge.flushed");
+    if (!switch_jobs(store, error) || !record_switched(store, error))
+        return FALSE;
+    store_merge_forget(store);
+    return finish(store, error);
+}
+
+/* ---- driving ---- */
+
+/* A merge that failed half way through switching goes on as after a crash, with a new daemon. */
+static gboolean start_over(Store *store, GError **error)
+{
+    store_drop_daemon(store);
+    return store_merge_recover(store, error) && store_ready(store, error);
+}
+
+static gboolean step(Store *store, GError **error)
+{
+    RetentionMerge next;
+
+    if (!journal(store)) {
+        if (!find_next(store, FALSE, &next))
+            return TRUE;
+        if (!withdraw(store, &next, error))
+            return FALSE;
+    }
+    if (journal(store)->state != LEDGER_WITHDRAWN)
+        return start_over(store, error);
+    if (is_held(store))
+        return TRUE;
+    if (!store->merge.commits && !begin_copying(store, error))
+        return FALSE;
+    if (!watch_copying(store, error))
+        return FALSE;
+    return store->merge.copying->len > 0 || flush_and_switch(store, error);
+}
+
+gboolean store_merge_pump(Store *store, GError **error)
+{
+    if (step(store, error))
+        return TRUE;
+    g_prefix_error(error, "merging old points goes wrong, the chain grows until it works again: ");
+    /* Before anything is switched the copying can simply be given up. */
+    if (journal(store) && journal(store)->state == LEDGER_WITHDRAWN && store_merge_stop(store, NULL))
+        return FALSE;
+    store_drop_daemon(store);
+    return FALSE;
+}
+
+int store_merge_timeout_ms(const Store *store)
+{
+    RetentionMerge next;
+
+    if (journal(store)) {
+        if (journal(store)->state == LEDGER_WITHDRAWN && is_held(store))
+            return -1;
+        return store->merge.commits ? POLL_MS : 0;
+    }
+    return find_next(store, FALSE, &next) ? 0 : -1;
+}
+
+gboolean store_merge_recover(Store *store, GError **error)
+{
+    g_assert(!store->daemon);
+    if (!journal(store) || journal(store)->state == LEDGER_WITHDRAWN)
+        return TRUE;
+    if (journal(store)->state == LEDGER_FLUSHED && !record_switched(store, error))
+        return FALSE;
+    return store_sweep(store, error) && store_append(store, ledger_record_removed(), error);
+}

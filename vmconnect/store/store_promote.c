@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Promotion: a point becomes the disks of a VM.
+ *
+ * It waits for nothing that could hang. A merge is cancelled, or dies with the storage
+ * daemon, which is safe at any moment; sealed files are durable already. The VM gets
+ * an empty overlay per disk, made without the daemon and recorded before it is named to anybody. */
+#include "vmconnect/store/store_internal.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/image/process.h"
+#include "vmconnect/store/blob.h"
+#include "vmconnect/store/layer_file.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+
+#define CREATE_MS 10000
+
+/* QEMU's user must get to the files that libvirt gives it; nobody else can list or read them. */
+#define MODE_PROMOTED 0711
+#define MODE_STANDBY 0700
+
+static int left_ms(gint64 deadline_ms)
+{
+    return (int)CLAMP(deadline_ms - clock_steady_ms(), 0, G_MAXINT);
+}
+
+/* Let go of all images, by force if they are not let go by @deadline_ms. */
+static void release_images(Store *store, gint64 deadline_ms)
+{
+    if (store->daemon && left_ms(deadline_ms) > 0) {
+        storage_daemon_set_cancel(store->daemon, -1);
+        storage_daemon_set_timeout(store->daemon, MAX(left_ms(deadline_ms), 1));
+        store_merge_stop(store, NULL);
+        g_ptr_array_set_size(store->chains, 0);
+        storage_daemon_close(g_steal_pointer(&store->daemon), left_ms(deadline_ms));
+    }
+    store_drop_daemon(store);
+}
+
+static gboolean create_overlay(const Store *store, const LedgerLayer *layer, GError **error)
+{
+    g_autofree char *path = layer_file_path(store->dir, layer->id, layer->target);
+    g_autofree char *below = layer_file_name(layer->below, layer->target);
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, layer->size_bytes);
+    /* -u: the backing file is not opened; the size is known. */
+    const char *const argv[] = {"qemu-img", "create", "-q", "-u",
+                                "-f",       "qcow2",  "-o", "compat=1.1,cluster_size=64k,lazy_refcounts=off",
+                                "-F",       "qcow2",  "-b", below,
+                                path,       size,     NULL};
+
+    if (!process_run(argv, CREATE_MS, -1, 65536, NULL, error)) {
+        g_prefix_error(error, "creating image %s: ", path);
+        return FALSE;
+    }
+    if (g_chmod(path, 0600) != 0)
+        return us_error_errno(error, errno, "cannot restrict %s", path);
+    return durable_sync_file(path, error);
+}
+
+/* An overlay on each disk of @point, durable. */
+static GPtrArray *create_overlays(const Store *store, const LedgerPoint *point, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    g_autoptr(GPtrArray) layers = ledger_layers_new();
+
+    for (guint i = 0; i < point->disks->len; i++) {
+        const LedgerDisk *disk = point->disks->pdata[i];
+        LedgerLayer *layer = ledger_layer_new(id_random(), disk->target, disk->layer,
+                                              ledger_find_layer(ledger, disk->layer)->size_bytes, 0);
+
+        g_ptr_array_add(layers, layer);
+        if (!chain_check_files(ledger, store->dir, disk->layer, error) ||
+            !create_overlay(store, layer, error))
+            return NULL;
+    }
+    return durable_sync_dir(store->dir, error) ? g_steal_pointer(&layers) : NULL;
+}
+
+static gboolean promote(Store *store, Id generation, gint64 deadline_ms, GError **error)
+{
+    const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
+    g_autoptr(GPtrArray) layers = NULL;
+
+    if (!point) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "point %s is not kept here: see the list of points",
+                    ID_TEXT(generation));
+        return FALSE;
+    }
+    release_images(store, deadline_ms);
+    if (!store_discard(store, error) || !store_merge_recover(store, error) || !store_sweep(store, error))
+        return FALSE;
+    stop_at("promote.released");
+    layers = create_overlays(store, ledger_find_point(store_ledger(store), generation), error);
+    if (!layers)
+        return FALSE;
+    stop_at("promote.before_ledger");
+    if (!store_append(store, ledger_record_promoted(generation, layers), error))
+        return FALSE;
+    stop_at("promote.after_ledger");
+    return TRUE;
+}
+
+gboolean store_promote(Store *store, Id generation, gint64 deadline_ms, GPtrArray **ret_files, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    const Generation *tip = store_tip(store);
+    Id wanted = id_is_nil(generation) && tip ? tip->id : generation;
+
+    if (id_is_nil(ledger->promoted) && !promote(store, wanted, deadline_ms, error))
+        return FALSE;
+    ledger = store_ledger(store);
+    if (!id_is_nil(generation) && !id_equal(ledger->promoted, generation)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "point %s was promoted already, so %s cannot be",
+                    ID_TEXT(ledger->promoted), ID_TEXT(generation));
+        return FALSE;
+    }
+    if (g_chmod(store->dir, MODE_PROMOTED) != 0)
+        return us_error_errno(error, errno, "cannot open folder %s for the VM", store->dir);
+    *ret_files = store_files_of(store, ledger->active);
+    return TRUE;
+}
+
+Id store_promoted(const Store *store)
+{
+    return store_ledger(store)->promoted;
+}
+
+gboolean store_demote(Store *store, GError **error)
+{
+    if (id_is_nil(store_ledger(store)->promoted))
+        return TRUE;
+    if (!store_append(store, ledger_record_demoted(), error))
+        return FALSE;
+    if (g_chmod(store->dir, MODE_STANDBY) != 0)
+        return us_error_errno(error, errno, "cannot close folder %s", store->dir);
+    return store_sweep(store, error) && store_ready(store, error);
+}
+
+/* ---- the end ---- */
+
+static gboolean check_purge(const Store *store, GError **error)
+{
+    if (!id_is_nil(store_ledger(store)->promoted)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "a VM runs from %s", store->dir);
+        return FALSE;
+    }
+    if (store->leases->len) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "a point of %s is being read: end tests and opened points first", store->dir);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* First an empty ledger, then the images, then the ledger: a crash in between leaves leftovers, not
+ * images that nobody can tell apart. */
+static gboolean purge(Store *store, GError **error)
+{
+    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger"};
+    release_images(store, clock_steady_ms() + CREATE_MS);
+    if (!ledger_file_reset(store->file, error) || !store_sweep(store, error))
+        return FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
+        g_autofree char *name = g_build_filename(store->dir, NAMES[i], NULL);
+
+        if (!durable_remove(name, error))
+            return FALSE;
+    }
+    /* Not empty: somebody keeps things of his own there. */
+    if (g_rmdir(store->dir) != 0 && errno != ENOTEMPTY)
+        return us_error_errno(error, errno, "cannot remove folder %s", store->dir);
+    return TRUE;
+}
+
+gboolean store_purge(Store *store, GError **error)
+{
+    gboolean ok = check_purge(store, error) && purge(store, error);
+
+    store_close(store);
+    return ok;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who reads kept points: tests, opened points, exports, hashing; and what there is to read.
+ *
+ * A reader of point P has every file from P's down to the bottom open, and QEMU's
+ * own image locks stay on. So a merge whose survivor is P or below P is in its way; one
+ * above P is not. */
+#include "vmconnect/store/store_internal.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/store/blob.h"
+#include "vmconnect/store/layer_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct StoreLease {
+    Id generation;
+};
+
+static gboolean not_kept(Id generation, GError **error)
+{
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "point %s is not kept here: see the list of points",
+                ID_TEXT(generation));
+    return FALSE;
+}
+
+/* ---- files ---- */
+
+void store_files_free(StoreFiles *files)
+{
+    if (!files)
+        return;
+    g_free(files->target);
+    g_clear_pointer(&files->files, g_ptr_array_unref);
+    g_free(files);
+}
+
+static StoreFiles *files_of_disk(const Store *store, const LedgerDisk *disk)
+{
+    const Ledger *ledger = store_ledger(store);
+    const LedgerLayer *layer = ledger_find_layer(ledger, disk->layer);
+    StoreFiles *files = g_new0(StoreFiles, 1);
+
+    files->target = g_strdup(disk->target);
+    files->size_bytes = layer->size_bytes;
+    files->files = g_ptr_array_new_with_free_func(g_free);
+    for (; layer; layer = ledger_find_layer(ledger, layer->below))
+        g_ptr_array_add(files->files, layer_file_path(store->dir, layer->id, layer->target));
+    return files;
+}
+
+GPtrArray *store_files_of(const Store *store, const GPtrArray *disks)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)store_files_free);
+
+    for (guint i = 0; i < disks->len; i++)
+        g_ptr_array_add(list, files_of_disk(store, disks->pdata[i]));
+    return list;
+}
+
+/* ---- leases ---- */
+
+void store_lease_free(gpointer lease)
+{
+    g_free(lease);
+}
+
+int store_held_index(const Store *store)
+{
+    const Ledger *ledger = store_ledger(store);
+
+    for (guint i = ledger->points->len; i-- > 0;) {
+        const LedgerPoint *point = ledger->points->pdata[i];
+
+        for (guint k = 0; k < store->leases->len; k++)
+            if (id_equal(((const StoreLease *)store->leases->pdata[k])->generation, point->generation->id))
+                return (int)i;
+    }
+    return -1;
+}
+
+/* A sealed file must be read-only in the daemon before others may read it; after a seal it is when
+ * the next overlay lies on it. */
+static gboolean make_readable(Store *store, GError **error)
+{
+    return store_merge_stop(store, error) && (!store->daemon || store_stage(store, error));
+}
+
+StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error)
+{
+    const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
+    StoreLease *lease;
+
+    if (!point) {
+        not_kept(generation, error);
+        return NULL;
+    }
+    if (!make_readable(store, error))
+        return NULL;
+    lease = g_new0(StoreLease, 1);
+    lease->generation = generation;
+    g_ptr_array_add(store->leases, lease);
+    *ret_files = store_files_of(store, point->disks);
+    return lease;
+}
+
+void store_lease_release(Store *store, StoreLease *lease)
+{
+    gboolean found = g_ptr_array_remove(store->leases, lease);
+
+    g_assert(found);
+}
+
+gboolean store_pin(Store *store, Id generation, gboolean pinned, GError **error)
+{
+    if (!ledger_find_point(store_ledger(store), generation))
+        return not_kept(generation, error);
+    return store_append(store, ledger_record_retain(generation, pinned), error);
+}
+
+/* ---- points ---- */
+
+static void point_free(gpointer p)
+{
+    StorePoint *point = p;
+
+    generation_free(point->generation);
+    g_free(point);
+}
+
+GPtrArray *store_points(const Store *store)
+{
+    const Ledger *ledger = store_ledger(store);
+    GPtrArray *list = g_ptr_array_new_with_free_func(point_free);
+
+    for (guint i = ledger->points->len; i-- > 0;) {
+        const LedgerPoint *known = ledger->points->pdata[i];
+        StorePoint *point = g_new0(StorePoint, 1);
+
+        point->generation = generation_copy(known->generation);
+        point->pinned = known->pinned;
+        for (guint k = 0; k < known->disks->len; k++)
+            point->changed_bytes += ((const LedgerDisk *)known->disks->pdata[k])->changed_bytes;
+        g_ptr_array_add(list, point);
+    }
+    return list;
+}
+
+char *store_definition(Store *store, Id generation, GError **error)
+{
+    const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
+    g_autoptr(GBytes) bytes = NULL;
+    const char *text;
+    gsize len;
+
+    if (!point) {
+        not_kept(generation, error);
+        return NULL;
+    }
+    if (!point->definition) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "point %s was sealed without a definition",
+                    ID_TEXT(generation));
+        return NULL;
+    }
+    bytes = blob_get(store->dir, BLOB_DEFINITION, point->definition, error);
+    if (!bytes)
+        return NULL;
+    text = g_bytes_get_data(bytes, &len);
+    return g_strndup(text, len);
+}
+
+Extents *store_changed_since(Store *store, Id generation, const char *target, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    const LedgerPoint *point = ledger_find_point(ledger, generation);
+    g_autoptr(Extents) all = extents_new();
+
+    if (!point) {
+        not_kept(generation, error);
+        return NULL;
+    }
+    for (guint i = ledger->points->len; i-- > 0 && ledger->points->pdata[i] != point;) {
+        const LedgerDisk *disk =
+            ledger_find_disk(((const LedgerPoint *)ledger->points->pdata[i])->disks, target);
+        g_autoptr(Extents) list = NULL;
+
+        if (!disk || !disk->extents)
+            continue;
+        list = blob_get_extents(store->dir, disk->extents, error);
+        if (!list)
+            return NULL;
+        extents_add_all(all, list);
+    }
+    return g_steal_pointer(&all);
+}
+
+gboolean store_usage(const Store *store, StoreUsage *ret_usage, GError **error)
+{
+    g_autoptr(GDir) dir = g_dir_open(store->dir, 0, NULL);
+    StoreUsage usage = {0};
+    const char *name;
+
+    if (!dir)
+        return us_error_errno(error, errno, "cannot list %s", store->dir);
+    while ((name = g_dir_read_name(dir))) {
+        struct stat st;
+
+        if (fstatat(store->lock_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+            continue;
+        usage.files++;
+        usage.bytes += (guint64)st.st_blocks * 512;
+    }
+    *ret_usage = usage;
+    return TRUE;
+}
