@@ -220,12 +220,16 @@ static virConnectDomainEventGenericCallback callback_of(int id)
     }
 }
 
-/* Thread. Each callback holds the connection: it is gone only when they are. */
+/* Thread. Each callback holds the connection, and libvirt deadlocks with itself
+ * when the last of them lets it go: a reference of our own goes after them. */
 static void deregister(Ears *e)
 {
-    for (guint i = 0; e->registered_on && i < G_N_ELEMENTS(EVENTS); i++)
+    if (!e->registered_on)
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(EVENTS); i++)
         if (e->callbacks[i] >= 0)
             virConnectDomainEventDeregisterAny(e->registered_on, e->callbacks[i]);
+    virConnectClose(e->registered_on);
     e->registered_on = NULL;
 }
 
@@ -233,6 +237,7 @@ static void deregister(Ears *e)
  * first, lifecycle, nothing can be known. */
 static gboolean register_all(Ears *e, virConnectPtr conn, GError **error)
 {
+    virConnectRef(conn);
     e->registered_on = conn;
     for (guint i = 0; i < G_N_ELEMENTS(EVENTS); i++) {
         atomic_fetch_add(&e->session->refs, 1);
@@ -242,8 +247,9 @@ static gboolean register_all(Ears *e, virConnectPtr conn, GError **error)
             continue;
         session_unref(e->session);
         if (i == 0) {
-            e->registered_on = NULL;
-            return virt_error(error, "libvirtd does not tell its events");
+            virt_error(error, "libvirtd does not tell its events");
+            virConnectClose(g_steal_pointer(&e->registered_on));
+            return FALSE;
         }
     }
     return TRUE;
