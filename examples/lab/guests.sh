@@ -124,7 +124,7 @@ guest_stamp() {
     return 7
   }
   if [[ -n $by ]]; then
-    awk -v by="$by" '$2 + 0 <= by + 0 { last = $0 } $2 + 0 > by + 0 { exit } END { print last }' "$file" 2>/dev/null
+    awk -v by="$by" '$2 + 0 <= by + 0 { last = $0 } $2 + 0 > by + 0 { exit } END { if (last) print last }' "$file" 2>/dev/null
   else
     tail -n 1 "$file" 2>/dev/null
   fi | stamp_print
