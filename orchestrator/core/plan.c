@@ -7,8 +7,7 @@
 
 #define LOCK_LIMIT_MS 10000
 #define FINAL_LIMIT_MS 120000
-#define RELEASE_LIMIT_MS 30000
-#define UNLOCK_LIMIT_MS 30000
+#define PAPER_LIMIT_MS 30000 /* release and unlock: a file written and fsynced */
 /* Between the guest's own time and the engine's answer: the agent first, then ACPI. */
 #define SHUTDOWN_MARGIN_MS 30000
 
@@ -45,9 +44,8 @@ gint64 step_limit_ms(const Plan *plan, StepKind step)
     case STEP_FINAL:
         return FINAL_LIMIT_MS;
     case STEP_RELEASE:
-        return RELEASE_LIMIT_MS;
     case STEP_UNLOCK:
-        return UNLOCK_LIMIT_MS;
+        return PAPER_LIMIT_MS;
     case STEP_PROMOTE:
     case STEP_ROLLBACK:
         return plan->start_timeout_ms;
@@ -228,7 +226,7 @@ static void set_times(Plan *plan, const Policy *policy)
     plan->shutdown_timeout_ms = policy->shutdown_timeout_ms;
     plan->start_timeout_ms = policy->start_timeout_ms;
     plan->deadline_ms =
-        LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + RELEASE_LIMIT_MS;
+        LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + PAPER_LIMIT_MS;
 }
 
 Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)

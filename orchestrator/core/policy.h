@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 typedef enum { COMPRESS_AUTO, COMPRESS_NEVER, COMPRESS_ALWAYS } Compress;
+typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
 
 typedef struct {
     gint64 newest; /* that many newest points */
@@ -29,6 +30,7 @@ typedef struct {
     guint64 scratch_bytes;
     Retain retain;
     int compress; /* Compress */
+    int freeze;   /* Freeze */
 } Policy;
 
 typedef enum {

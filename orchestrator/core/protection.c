@@ -50,9 +50,10 @@ static void add_copy(ProtectionVm *vm, const char *host, CopyState state)
 
 void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, CopyState state)
 {
-    g_autofree char *before = vm->active;
+    char *active = g_strdup(host); /* @host may be the old one */
 
-    vm->active = g_strdup(host);
+    g_free(vm->active);
+    vm->active = active;
     g_ptr_array_set_size(vm->copies, 0);
     add_copy(vm, p->scenario->master, state);
     for (guint i = 0; i < p->scenario->replicas->len; i++)

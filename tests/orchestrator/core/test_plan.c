@@ -240,22 +240,21 @@ static void test_stray_answers(void)
 static void test_answers_without_papers(void)
 {
     g_auto(Solo) solo = {0};
-    gint64 now_ms = 0;
 
     solo_init(&solo);
     solo_answer(&solo, "plan.lock", "{}", 0);
     solo_answer(&solo, "plan.shutdown", "{}", 0);
     solo_answer(&solo, "plan.final", "{\"tip\":\"nonsense\"}", 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
-    solo_tick(&solo, now_ms += 1000);
+    solo_tick(&solo, 1000);
     solo_answer(&solo, "plan.state", STATE("final", TIP ",\"certificate\":null,\"error\":null"), 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_RELEASING);
     solo_answer(&solo, "plan.release", "{\"certificate\":null}", 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
-    solo_tick(&solo, now_ms += 2000);
+    solo_tick(&solo, 3000);
     solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":null,\"error\":null"), 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
-    solo_tick(&solo, now_ms += 2000);
+    solo_tick(&solo, 5000);
     solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":{\"x\":1},\"error\":null"), 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
 }
@@ -279,9 +278,9 @@ static void test_state_that_is_none(void)
         solo_answer(&solo, "plan.state", BAD[i], 0);
         g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
     }
-    solo_tick(&solo, now_ms += 2000);
+    solo_tick(&solo, now_ms + 2000);
     solo_answer(&solo, "plan.state", NULL, US_ERROR_UNREACHABLE);
-    solo_tick(&solo, now_ms += 2000);
+    solo_tick(&solo, now_ms + 4000);
     solo_answer(&solo, "plan.state", STATE("none", NONE), 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_LOCKING);
 }

@@ -50,7 +50,7 @@ static void test_set(void)
         {"compress", "always", "always"},
         {"scratch", "64MiB", "64MiB"},
         {"switchover", "manual", "manual"},
-        {"freeze", "never", "never"},
+        {"freeze", "always", "always"},
         {"shutdown_timeout", "5s", "5s"},
     };
     Policy p;
@@ -101,7 +101,7 @@ static void test_refusals(void)
         {"reverse", "auto", US_ERROR_UNSUPPORTED,
          "reverse cannot be 'auto' yet: this version does not replicate back by itself; keep 'manual'"},
         {"switchback", "auto", US_ERROR_UNSUPPORTED, NULL},
-        {"freeze", "auto", US_ERROR_UNSUPPORTED, NULL},
+        {"freeze", "auto", US_ERROR_USAGE, "freeze cannot be 'auto': it may be never | always"},
         {"tracking", "epoch", US_ERROR_UNSUPPORTED, NULL},
         {"tracking", "magic", US_ERROR_USAGE, "tracking cannot be 'magic': it may be auto"},
         {"speed", "1", US_ERROR_USAGE,

@@ -509,7 +509,7 @@ static Input random_input(World *w, guint *ret_vm)
     in.plan = id_is_nil(w->p->plan) ? world_id(0x77) : w->p->plan;
     in.method = known->asked ? known->asked : "active.stop";
     if (in.kind == INPUT_ANSWER && known->asked)
-        in.host = known->asked_host;
+        in.host = g_str_equal(known->asked_host, "alpha") ? (char *)"alpha" : (char *)"beta";
     *ret_vm = vm;
     return in;
 }
