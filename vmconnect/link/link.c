@@ -60,6 +60,7 @@ Link *link_new_dialer(int fd, const LinkSettings *settings)
     g_assert(settings->purpose);
     link->agreed.purpose = settings->purpose;
     SSL_set_connect_state(link->ssl);
+    link->handshake_writes = TRUE; /* the first word is the dialer's */
     return link;
 }
 
