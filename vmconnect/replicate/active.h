@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* active - one VM that runs here, and the making of its generations.
+ *
+ * What a worker thread has in its hands: the VM as libvirt shows it (capture),
+ * the standby (sender), and an unsealed generation on its way (pass). One call
+ * of active_cycle() makes at most one generation, or learns that none is needed.
+ *
+ * Failure rule: whatever fails, the cut's job has ended, no checkpoint was
+ * deleted, and the next cycle attaches anew and asks the standby where it stands.
+ * Only then checkpoints that nobody needs are deleted. */
+#pragma once
+
+#include "vmconnect/capture/capture.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/rescuer.h"
+#include "vmconnect/image/signature.h"
+#include "vmconnect/policy.h"
+#include "vmconnect/replicate/sender.h"
+#include "vmconnect/replicate/stream.h"
+
+#include <glib.h>
+
+typedef struct {
+    const char *libvirt_uri;
+    const char *nbd_dir;
+    const char *scratch_dir;
+    const char *run_dir;
+    const char *guard_dir;
+    const char *permit_dir;
+    const char *plan_dir;
+} ActivePaths;
+
+/* What `status` shows of the way to the standby; plain figures. */
+typedef struct {
+    gboolean running;          /* a first or repeated synchronisation is under way */
+    const char *resync_reason; /* why everything is sent again (static); NULL: the first time, or none */
+    guint64 done_bytes;
+    guint64 total_bytes;
+    guint64 sent_bytes; /* payload on the wire, all sessions of this synchronisation */
+    gint64 started_ms;  /* steady */
+} SyncFigures;
+
+typedef struct Active {
+    Id vm;
+    ActiveRole *role;
+    ActivePaths paths; /* borrowed strings */
+    Identity *identity;
+    Rescuer *rescuer; /* borrowed; NULL in tests */
+    int wake_fd;      /* readable: a command waits, break off soon */
+
+    Connection *connection;
+    guint64 connection_count; /* of the connection that capture stands on */
+    Capture *capture;
+    Sender *sender;
+    Stream *stream;
+
+    Id base;            /* checkpoint that the next generation reads since; nil: everything */
+    Id distrusted;      /* a base that turned out to have lost track: never taken again */
+    Generation *begun;  /* unsealed generation on the present link */
+    Pass *pass;         /* its pass; both or neither */
+    char *definition;   /* of the newest sealed generation, to see a change */
+    GArray *signatures; /* of Signature: images at the last seal while off; NULL: was not off */
+
+    gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
+    guint64 spool_bytes; /* changed and not sealed, when last looked */
+    SyncFigures sync;
+    guint64 sent_before; /* sent_bytes of former links */
+    void (*on_progress)(void *user);
+    void *user;
+} Active;
+
+/* @role is taken; the rest is borrowed. */
+Active *active_new(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+                   int wake_fd);
+void active_free(Active *a);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Active, active_free)
+
+typedef enum {
+    ACTIVE_SEALED,     /* one more generation is on the standby */
+    ACTIVE_CONFIRMED,  /* nothing had changed */
+    ACTIVE_UNFINISHED, /* a slice is there; call again after looking at what waits */
+} ActiveOutcome;
+
+/* One cycle. FALSE with @error: BUSY (somebody else's job, guest between two
+ * states: try again soon), UNSUPPORTED (it cannot be protected as it is),
+ * UNREACHABLE and the like (try again). */
+gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error);
+
+/* Look at the VM with a live connection; *@ret_state as capture_state(). */
+gboolean active_look(Active *a, CaptureState *ret_state, GError **error);
+
+/* A raw connection for the steps of a plan; borrowed. */
+virConnectPtr active_connection(Active *a, GError **error);
+
+/* Remove all that we left in libvirt and in the images: checkpoints with our name. */
+gboolean active_remove_traces(Active *a, GError **error);
+
+/* Let the standby go (it keeps what it has). */
+void active_detach(Active *a);
+
+/* Look how much has changed since the last generation, without sending anything:
+ * spool_bytes while paused or cut off. */
+gboolean active_measure(Active *a, GError **error);

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/handover.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/shutdown.h"
+
+#include <string.h>
+
+#define FORMAT 1
+#define MAX_BYTES 65536
+#define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
+
+static const char *const NAMES[] = {
+#define X(state, name) [HANDOVER_##state] = name,
+    HANDOVER_STATES(X)
+#undef X
+};
+
+const char *handover_state_name(HandoverState state)
+{
+    g_assert(state < G_N_ELEMENTS(NAMES));
+    return NAMES[state];
+}
+
+void handover_free(Handover *h)
+{
+    g_free(h);
+}
+
+/* --- the file ---------------------------------------------------------- */
+
+static char *path_of(const char *plan_dir, Id vm)
+{
+    return g_build_filename(plan_dir, ID_TEXT(vm), NULL);
+}
+
+static json_t *id_or_null(Id id)
+{
+    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
+}
+
+json_t *handover_to_json(const Handover *h)
+{
+    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(h->vm), "plan",
+                     ID_TEXT(h->plan), "state", NAMES[h->state], "was_running", h->was_running, "tip",
+                     id_or_null(h->tip), "successor", id_or_null(h->successor), "reign",
+                     reign_to_json(h->reign), "reign_next",
+                     h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
+}
+
+static gboolean store(const Handover *h, const char *plan_dir, GError **error)
+{
+    g_autofree char *path = path_of(plan_dir, h->vm);
+    g_autofree char *text = NULL;
+    json_auto_t *doc = handover_to_json(h);
+
+    json_object_set_new(doc, "format", json_integer(FORMAT));
+    text = json_text(doc);
+    return durable_replace(path, text, strlen(text), 0600, error);
+}
+
+static gboolean read_id(const json_t *doc, Id *ret_id, GError **error)
+{
+    *ret_id = ID_NIL;
+    return !json_is_string(doc) || id_parse(json_string_value(doc), ret_id, error);
+}
+
+static gboolean state_of_name(const char *name, HandoverState *ret_state)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+        if (g_str_equal(NAMES[i], name)) {
+            *ret_state = i;
+            return TRUE;
+        }
+    return FALSE;
+}
+
+static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
+{
+    json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
+    const char *vm, *plan, *state;
+    json_t *tip, *successor, *reign, *reign_next;
+    int was_running, format;
+
+    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format",
+                           &format, "vm", &vm, "plan", &plan, "state", &state, "was_running", &was_running,
+                           "tip", &tip, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
+        return FALSE;
+    if (format != FORMAT || !state_of_name(state, &h->state)) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
+        return FALSE;
+    }
+    h->was_running = was_running;
+    return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) && read_id(tip, &h->tip, error) &&
+           read_id(successor, &h->successor, error) && reign_from_json(reign, &h->reign, error) &&
+           (json_is_null(reign_next) || reign_from_json(reign_next, &h->reign_next, error));
+}
+
+Handover *handover_load(const char *plan_dir, Id vm, GError **error)
+{
+    g_autofree char *path = path_of(plan_dir, vm);
+    g_autofree char *text = NULL;
+    g_autoptr(Handover) h = g_new0(Handover, 1);
+    g_autoptr(GError) why = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(path, &text, &len, &why)) {
+        if (!g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+            g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+        return NULL;
+    }
+    if (decode(h, text, len, &why) && id_equal(h->vm, vm))
+        return g_steal_pointer(&h);
+    g_set_error(
+        error, US_ERROR, US_ERROR_CORRUPT,
+        "%s: %s; whether this VM was handed over is not known, so it is not started here: look on the "
+        "standby, then remove the file",
+        path, why ? why->message : "it speaks of another VM");
+    return NULL;
+}
+
+/* --- the guard --------------------------------------------------------- */
+
+static gboolean write_guard(const Active *a, GuardRole role, Reign reign, gboolean journal_open,
+                            GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+
+    if (!guard)
+        return FALSE;
+    guard->role = role;
+    guard->reign = reign;
+    guard->journal_open = journal_open;
+    return guard_write(a->paths.guard_dir, guard, error);
+}
+
+/* --- steps ------------------------------------------------------------- */
+
+static gboolean plan_of(const json_t *params, Id *ret_plan, GError **error)
+{
+    const char *plan;
+
+    return json_read(params, "plan step", error, "{s:s*}", "plan", &plan) && id_parse(plan, ret_plan, error);
+}
+
+/* Is this step's plan the one that holds the lock? */
+static gboolean check_plan(const Handover *h, const json_t *params, GError **error)
+{
+    Id plan;
+
+    if (!plan_of(params, &plan, error))
+        return FALSE;
+    if (h && id_equal(h->plan, plan))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                h ? "plan %s holds this VM: wait for its end, or let it be rolled back"
+                  : "no plan holds this VM (asked for by %s): it was rolled back, begin again",
+                h ? ID_TEXT(h->plan) : ID_TEXT(plan));
+    return FALSE;
+}
+
+static gboolean check_state(const Handover *h, HandoverState at_least, GError **error)
+{
+    if (h->state >= at_least)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "the plan's step before has not been done: this VM is only %s", NAMES[h->state]);
+    return FALSE;
+}
+
+static gboolean advance(Handover *h, const Active *a, HandoverState state, GError **error)
+{
+    HandoverState before = h->state;
+
+    h->state = state;
+    if (store(h, a->paths.plan_dir, error))
+        return TRUE;
+    h->state = before;
+    return FALSE;
+}
+
+gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error)
+{
+    g_autoptr(Handover) fresh = NULL;
+    json_int_t deadline_ms;
+    CaptureState state;
+
+    if (*h)
+        return check_plan(*h, params, error);
+    fresh = g_new0(Handover, 1);
+    if (!plan_of(params, &fresh->plan, error) ||
+        !json_read(params, "plan.lock", error, "{s:I*}", "deadline_ms", &deadline_ms) ||
+        !active_look(a, &state, error))
+        return FALSE;
+    fresh->vm = a->vm;
+    fresh->reign = a->role->reign;
+    fresh->was_running = state != CAPTURE_OFF;
+    fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
+    if (!store(fresh, a->paths.plan_dir, error))
+        return FALSE;
+    *h = g_steal_pointer(&fresh);
+    stop_at("handover.locked");
+    return write_guard(a, GUARD_ACTIVE, a->role->reign, TRUE, error);
+}
+
+gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error)
+{
+    ShutdownRules rules = {.cancel_fd = a->wake_fd};
+    json_int_t timeout_ms;
+    int power_off;
+    virConnectPtr conn;
+    ShutdownHow how;
+
+    if (!check_plan(h, params, error))
+        return FALSE;
+    if (h->state >= HANDOVER_SHUT)
+        return TRUE;
+    if (!json_read(params, "plan.shutdown", error, "{s:I, s:b*}", "timeout_ms", &timeout_ms, "power_off",
+                   &power_off))
+        return FALSE;
+    rules.timeout_ms = timeout_ms;
+    rules.power_off = power_off;
+    conn = active_connection(a, error);
+    if (!conn || !shutdown_guest(conn, a->vm, &rules, &how, error))
+        return FALSE;
+    stop_at("handover.shut");
+    return advance(h, a, HANDOVER_SHUT, error);
+}
+
+/* Seal until the standby holds what the images hold; the guest is off, so this ends. */
+static gboolean seal_last(Handover *h, Active *a, GError **error)
+{
+    for (int i = 0; i < FINAL_CYCLES; i++) {
+        ActiveOutcome outcome;
+        CaptureState state;
+
+        if (!active_look(a, &state, error))
+            return FALSE;
+        if (state != CAPTURE_OFF) {
+            g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                        "the guest is not off: somebody started it; the switchover is rolled back");
+            return FALSE;
+        }
+        if (!active_cycle(a, &outcome, error))
+            return FALSE;
+        if (outcome != ACTIVE_UNFINISHED) {
+            h->tip = sender_position(a->sender)->tip->id;
+            return TRUE;
+        }
+    }
+    g_set_error(error, US_ERROR, US_ERROR_FAILED, "the final generation does not come to an end");
+    return FALSE;
+}
+
+gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error)
+{
+    if (!check_plan(h, params, error) || !check_state(h, HANDOVER_SHUT, error))
+        return FALSE;
+    if (h->state >= HANDOVER_FINAL)
+        return TRUE;
+    if (!seal_last(h, a, error))
+        return FALSE;
+    stop_at("handover.final");
+    return advance(h, a, HANDOVER_FINAL, error);
+}
+
+gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error)
+{
+    const char *successor;
+    json_t *reign_next;
+
+    if (!check_plan(h, params, error) || !check_state(h, HANDOVER_FINAL, error))
+        return FALSE;
+    if (h->state == HANDOVER_RELEASED)
+        return TRUE;
+    if (!json_read(params, "plan.release", error, "{s:{s:s}, s:o*}", "successor", "id", &successor,
+                   "reign_next", &reign_next) ||
+        !id_parse(successor, &h->successor, error) || !reign_from_json(reign_next, &h->reign_next, error))
+        return FALSE;
+    if (h->reign_next.number <= h->reign.number) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "the next reign's number must be above %" G_GUINT64_FORMAT, h->reign.number);
+        return FALSE;
+    }
+    /* The release is this one rename; from here on nothing of ours starts the guest again. */
+    if (!advance(h, a, HANDOVER_RELEASED, error))
+        return FALSE;
+    stop_at("handover.released");
+    active_detach(a);
+    return handover_finish_release(h, a, error);
+}
+
+gboolean handover_finish_release(const Handover *h, Active *a, GError **error)
+{
+    return write_guard(a, GUARD_STANDBY, h->reign_next, FALSE, error) &&
+           permit_remove(a->paths.permit_dir, a->vm, error);
+}
+
+gboolean handover_rollback(Handover **h, Active *a, GError **error)
+{
+    g_autofree char *path = NULL;
+    virConnectPtr conn;
+    CaptureState state;
+
+    if (!*h)
+        return TRUE;
+    if ((*h)->state == HANDOVER_RELEASED) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "this VM has been released to its successor: switch it back instead");
+        return FALSE;
+    }
+    if (!write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !active_look(a, &state, error))
+        return FALSE;
+    conn = active_connection(a, error);
+    if (!conn || ((*h)->was_running && state == CAPTURE_OFF && !lifecycle_start(conn, a->vm, error)))
+        return FALSE;
+    stop_at("handover.rolled_back");
+    path = path_of(a->paths.plan_dir, a->vm);
+    if (!durable_remove(path, error))
+        return FALSE;
+    g_clear_pointer(h, handover_free);
+    return TRUE;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* handover - the active's side of a switchover in good order, one step after the other.
+ *
+ *   LOCKED → SHUT → FINAL → RELEASED
+ *
+ * Each state is durable before its step is answered. Until RELEASED the active
+ * takes the VM back by itself: on request, at the plan's deadline, and at a
+ * restart of the engine, whatever the controller does. RELEASED names the
+ * successor and is final: this host never runs the VM again in this reign. A step
+ * asked again by the same plan is answered from what is.
+ *
+ * The guard file's journal is open from LOCKED on, so that nobody starts the
+ * guest between two steps. */
+#pragma once
+
+#include "vmconnect/replicate/active.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+#define HANDOVER_STATES(X)                                                                       \
+    X(LOCKED, "locked")     /* no cut starts by itself, no start of the guest passes the hook */ \
+    X(SHUT, "shut")         /* QEMU is gone */                                                   \
+    X(FINAL, "final")       /* the last generation is sealed on the standby */                   \
+    X(RELEASED, "released") /* the successor may run it */
+
+typedef enum {
+#define X(state, name) HANDOVER_##state,
+    HANDOVER_STATES(X)
+#undef X
+} HandoverState;
+
+typedef struct {
+    Id vm;
+    Id plan;
+    HandoverState state;
+    gboolean was_running; /* what a rollback has to restore */
+    Id tip;               /* FINAL on */
+    Id successor;         /* RELEASED */
+    Reign reign;          /* that ends */
+    Reign reign_next;     /* RELEASED */
+    gint64 deadline_ms;   /* steady time of this boot; not stored */
+} Handover;
+
+const char *handover_state_name(HandoverState state);
+
+/* The one of @vm in folder @plan_dir, NULL without @error if there is none; CORRUPT, UNSUPPORTED, IO. */
+Handover *handover_load(const char *plan_dir, Id vm, GError **error);
+void handover_free(Handover *h);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
+
+/* {"plan", "state", "tip", "successor", "reign", "reign_next", "was_running"}: the answer to
+ * `plan.state`; for RELEASED it is the release certificate. */
+json_t *handover_to_json(const Handover *h);
+
+/* The steps; *@h is NULL before the lock and after a rollback. REFUSED for
+ * another plan's lock, or out of order. @params as command.h has them. */
+gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error);
+gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error);
+gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error);
+gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error);
+
+/* After a restart that found RELEASED: make guard and permit say so, too. */
+gboolean handover_finish_release(const Handover *h, Active *a, GError **error);
+
+/* Take the VM back: start it if it ran, close the journal. REFUSED after the release. */
+gboolean handover_rollback(Handover **h, Active *a, GError **error);

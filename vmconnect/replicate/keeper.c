@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/keeper.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/link/link_wait.h"
+#include "vmconnect/replicate/promotion.h"
+#include "vmconnect/replicate/receiver.h"
+#include "vmconnect/store/store.h"
+
+#include <errno.h>
+
+#define RETRY_MS 5000  /* a store that cannot be opened is tried again */
+#define STATUS_MS 1000 /* at most so often is status told unasked */
+
+struct Keeper {
+    Id vm;
+    char *dir;
+    char *run_dir;
+    char *guard_dir;
+    char *permit_dir;
+    char *uri;
+    RetentionPolicy retain;
+    Mailbox *box;
+    Mailbox *reports;
+    uv_thread_t thread;
+
+    /* The thread's own: */
+    Store *store;
+    gint64 open_at_ms; /* next try, while store is NULL */
+    char *why;         /* why it is NULL, or what a merge lacks */
+    Receiver *receiver;
+    gint64 told_ms;
+    json_t *told; /* last status */
+    gboolean quit;
+};
+
+/* --- telling ----------------------------------------------------------- */
+
+static const char *state_of(const Keeper *k)
+{
+    if (!k->store)
+        return "failed";
+    if (!id_is_nil(store_promoted(k->store)))
+        return "promoted";
+    return k->receiver ? "attached" : "waiting";
+}
+
+static json_t *status_of(const Keeper *k)
+{
+    const Generation *tip = k->store ? store_tip(k->store) : NULL;
+    g_autoptr(GPtrArray) points = k->store ? store_points(k->store) : NULL;
+    const char *why = k->receiver && receiver_slow(k->receiver) ? receiver_slow(k->receiver) : k->why;
+
+    return json_pack("{s:s, s:s, s:s?, s:o, s:i}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why", why,
+                     "tip", tip ? generation_to_json(tip) : json_null(), "points",
+                     points ? (int)points->len : 0);
+}
+
+static void tell(Keeper *k, Command *done, gboolean ended)
+{
+    Report *report = g_new0(Report, 1);
+
+    report->vm = k->vm;
+    report->standby = TRUE;
+    report->status = status_of(k);
+    report->done = done;
+    report->ended = ended;
+    mailbox_send(k->reports, report);
+}
+
+static void tell_if_new(Keeper *k)
+{
+    gint64 now = clock_steady_ms();
+    json_t *status;
+
+    if (now - k->told_ms < STATUS_MS)
+        return;
+    k->told_ms = now;
+    status = status_of(k);
+    if (!json_equal(status, k->told))
+        tell(k, NULL, FALSE);
+    json_decref(k->told);
+    k->told = status;
+}
+
+/* --- the store --------------------------------------------------------- */
+
+static void set_why(Keeper *k, const char *what, const GError *error)
+{
+    g_autofree char *why = error ? g_strdup_printf("%s: %s", what, error->message) : NULL;
+
+    if (g_strcmp0(why, k->why) == 0)
+        return;
+    if (why)
+        log_warning("vm %s: %s", ID_TEXT(k->vm), why);
+    g_free(k->why);
+    k->why = g_steal_pointer(&why);
+}
+
+static void open_store(Keeper *k)
+{
+    StoreOptions options = {.dir = k->dir, .run_dir = k->run_dir, .vm = k->vm, .retain = k->retain};
+    g_autoptr(GError) error = NULL;
+
+    k->store = store_open(&options, &error);
+    set_why(k, "the copy cannot be opened, nothing is received", error);
+    k->open_at_ms = clock_steady_ms() + RETRY_MS;
+}
+
+static void drop_receiver(Keeper *k, const GError *why)
+{
+    if (!k->receiver)
+        return;
+    log_info("vm %s: link of the active over (%s) -> what is unsealed waits for the next one", ID_TEXT(k->vm),
+             why ? why->message : "a newer one came");
+    g_clear_pointer(&k->receiver, receiver_free);
+}
+
+/* --- commands ---------------------------------------------------------- */
+
+static gboolean need_store(Keeper *k, GError **error)
+{
+    if (k->store)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s", k->why ? k->why : "the copy is not open yet");
+    return FALSE;
+}
+
+static gboolean attach(Keeper *k, Command *c, GError **error)
+{
+    Link *link = g_steal_pointer(&c->link);
+
+    drop_receiver(k, NULL);
+    if (!need_store(k, error)) {
+        link_wait_close(link, error ? *error : NULL);
+        return FALSE;
+    }
+    k->receiver = receiver_new(link, k->store, c->reign, error);
+    return k->receiver != NULL;
+}
+
+static gboolean set_retain(Keeper *k, const Command *c, GError **error)
+{
+    int newest, hourly;
+
+    if (!json_read(c->params, "retain", error, "{s:i, s:i}", "newest", &newest, "hourly", &hourly))
+        return FALSE;
+    k->retain = (RetentionPolicy){.newest = (guint)newest, .hours = (guint)hourly};
+    if (k->store)
+        store_set_retention(k->store, k->retain);
+    return TRUE;
+}
+
+static gboolean list_points(Keeper *k, Command *c, GError **error)
+{
+    g_autoptr(GPtrArray) points = NULL;
+    json_t *list;
+
+    if (!need_store(k, error))
+        return FALSE;
+    points = store_points(k->store);
+    list = json_array();
+    for (guint i = 0; i < points->len; i++) {
+        const StorePoint *point = points->pdata[i];
+        json_t *doc = generation_to_json(point->generation);
+
+        json_object_del(doc, "definition");
+        json_object_set_new(doc, "pinned", json_boolean(point->pinned));
+        json_object_set_new(doc, "changed_bytes", json_integer((json_int_t)point->changed_bytes));
+        json_array_append_new(list, doc);
+    }
+    c->result = json_pack("{s:o}", "points", list);
+    return TRUE;
+}
+
+static gboolean promote(Keeper *k, Command *c, GError **error)
+{
+    PromotionSite site = {.vm = k->vm,
+                          .store = k->store,
+                          .dir = k->dir,
+                          .run_dir = k->run_dir,
+                          .guard_dir = k->guard_dir,
+                          .permit_dir = k->permit_dir,
+                          .uri = k->uri};
+
+    if (!need_store(k, error))
+        return FALSE;
+    drop_receiver(k, NULL);
+    return promotion_run(&site, c->params, &c->result, error);
+}
+
+static gboolean purge(Keeper *k, GError **error)
+{
+    if (!need_store(k, error))
+        return FALSE;
+    drop_receiver(k, NULL);
+    k->quit = TRUE;
+    return store_purge(g_steal_pointer(&k->store), error);
+}
+
+static gboolean carry_out(Keeper *k, Command *c, GError **error)
+{
+    switch (c->verb) {
+    case COMMAND_QUIT:
+        k->quit = TRUE;
+        return TRUE;
+    case COMMAND_ATTACH:
+        return attach(k, c, error);
+    case COMMAND_RETAIN:
+        return set_retain(k, c, error);
+    case COMMAND_POINTS:
+        return list_points(k, c, error);
+    case COMMAND_PROMOTE:
+        return promote(k, c, error);
+    case COMMAND_PURGE:
+        return purge(k, error);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static void obey(Keeper *k, Command *c)
+{
+    /* Every failure is in the answer; an attach has told its peer, too. */
+    if (!carry_out(k, c, &c->error))
+        log_notice("vm %s: %s failed: %s", ID_TEXT(k->vm), command_verb_name(c->verb), c->error->message);
+    tell(k, c, FALSE);
+}
+
+/* --- turning ----------------------------------------------------------- */
+
+static int soonest(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
+static void turn(Keeper *k)
+{
+    struct pollfd fds[2 + RECEIVER_POLL_MAX];
+    int wait_ms = STATUS_MS;
+    guint n = 0;
+    g_autoptr(GError) error = NULL;
+
+    fds[0] = (struct pollfd){.fd = mailbox_fd(k->box), .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = k->store ? store_fd(k->store) : -1, .events = POLLIN};
+    if (k->store)
+        wait_ms = soonest(wait_ms, store_timeout_ms(k->store));
+    if (k->receiver) {
+        int link_ms;
+
+        n = receiver_prepare(k->receiver, fds + 2, &link_ms);
+        wait_ms = soonest(wait_ms, link_ms);
+    }
+    if (poll(fds, 2 + n, wait_ms) < 0)
+        g_assert(errno == EINTR);
+    if (k->receiver && !receiver_pump(k->receiver, fds + 2, n, &error))
+        drop_receiver(k, error);
+    g_clear_error(&error);
+    if (k->store) {
+        store_pump(k->store, &error);
+        set_why(k, "old points are not merged", error);
+    }
+}
+
+static void run(void *arg)
+{
+    Keeper *k = arg;
+
+    while (!k->quit) {
+        Command *c;
+
+        if (!k->store && clock_steady_ms() >= k->open_at_ms)
+            open_store(k);
+        turn(k);
+        while (!k->quit && (c = mailbox_take(k->box)))
+            obey(k, c);
+        tell_if_new(k);
+    }
+    drop_receiver(k, NULL);
+    g_clear_pointer(&k->store, store_close);
+    tell(k, NULL, TRUE);
+}
+
+Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
+{
+    Keeper *k = g_new0(Keeper, 1);
+    int rc;
+
+    k->vm = spec->vm;
+    k->dir = g_strdup(spec->dir);
+    k->run_dir = g_strdup(spec->run_dir);
+    k->guard_dir = g_strdup(spec->guard_dir);
+    k->permit_dir = g_strdup(spec->permit_dir);
+    k->uri = g_strdup(spec->libvirt_uri);
+    k->retain = spec->retain;
+    k->reports = reports;
+    k->box = mailbox_new_thread((GDestroyNotify)command_free);
+    rc = uv_thread_create(&k->thread, run, k);
+    g_assert(rc == 0);
+    return k;
+}
+
+void keeper_tell(Keeper *k, Command *command)
+{
+    mailbox_send(k->box, command);
+}
+
+void keeper_join(Keeper *k)
+{
+    uv_thread_join(&k->thread);
+    mailbox_close(k->box);
+    json_decref(k->told);
+    g_free(k->why);
+    g_free(k->dir);
+    g_free(k->run_dir);
+    g_free(k->guard_dir);
+    g_free(k->permit_dir);
+    g_free(k->uri);
+    g_free(k);
+}

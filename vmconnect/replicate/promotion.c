@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/promotion.h"
+
+#include "netmap/translate.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/capture/capture.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/lifecycle.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+
+#define CONNECT_MS 10000
+#define MERGE_MS 1000 /* a merge in the way is waited for so long, then killed */
+
+typedef struct {
+    const PromotionSite *site;
+    Id point;
+    Reign reign;
+    char *scenario;
+    GHashTable *networks;
+    virConnectPtr conn;
+} Promotion;
+
+/* --- parameters -------------------------------------------------------- */
+
+static GHashTable *map_of(const json_t *networks)
+{
+    GHashTable *map = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    const char *from;
+    json_t *to;
+
+    json_object_foreach((json_t *)networks, from, to)
+        g_hash_table_insert(map, g_strdup(from), g_strdup(json_string_value(to)));
+    return map;
+}
+
+static void promotion_clear(Promotion *p)
+{
+    g_free(p->scenario);
+    g_clear_pointer(&p->networks, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
+
+static gboolean read_params(Promotion *p, const json_t *params, GError **error)
+{
+    const Generation *tip = store_tip(p->site->store);
+    json_t *point, *reign, *networks;
+    const char *scenario;
+
+    if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:o*}", "scenario", &scenario, "point",
+                   &point, "reign", &reign, "networks", &networks) ||
+        !reign_from_json(reign, &p->reign, error))
+        return FALSE;
+    if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))
+        return FALSE;
+    if (id_is_nil(p->point) && tip)
+        p->point = tip->id;
+    if (id_is_nil(p->point)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "there is no sealed generation here yet: wait until the first synchronisation is done");
+        return FALSE;
+    }
+    p->scenario = g_strdup(scenario);
+    p->networks = map_of(networks);
+    return TRUE;
+}
+
+/* --- guard ------------------------------------------------------------- */
+
+static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) before = guard_read(p->site->guard_dir, p->site->vm, &why);
+    Guard guard = {.vm = p->site->vm,
+                   .scenario = p->scenario,
+                   .reign = p->reign,
+                   .role = GUARD_ACTIVE,
+                   .journal_open = journal_open,
+                   .autostart = before && before->autostart};
+
+    if (!before && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (before && (before->reign.number > p->reign.number ||
+                   (before->reign.number == p->reign.number && !reign_equal(before->reign, p->reign)))) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "this host knows reign %" G_GUINT64_FORMAT
+                    " of this VM, which is not below the one asked for",
+                    before->reign.number);
+        return FALSE;
+    }
+    return guard_write(p->site->guard_dir, &guard, error);
+}
+
+static gboolean write_permit(const Promotion *p, GError **error)
+{
+    Id boot_id;
+
+    return guard_boot_id(&boot_id, error) &&
+           permit_write(p->site->permit_dir, p->site->vm, p->reign, boot_id, error);
+}
+
+/* --- the domain -------------------------------------------------------- */
+
+static char *translate(const Promotion *p, const char *definition, const GPtrArray *files, GError **error)
+{
+    g_autofree TranslateDisk *disks = g_new0(TranslateDisk, MAX(files->len, 1));
+    g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
+    g_autoptr(GError) why = NULL;
+    char *xml;
+
+    for (guint i = 0; i < files->len; i++) {
+        const StoreFiles *disk = files->pdata[i];
+        GPtrArray *list = g_ptr_array_new();
+
+        for (guint j = 0; j < disk->files->len; j++)
+            g_ptr_array_add(list, disk->files->pdata[j]);
+        g_ptr_array_add(list, NULL);
+        g_ptr_array_add(lists, list);
+        disks[i] = (TranslateDisk){disk->target, (const char *const *)list->pdata};
+    }
+    xml = translate_definition(definition, disks, files->len, p->networks, &why);
+    if (!xml)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "the VM cannot be defined here: %s", why->message);
+    return xml;
+}
+
+static gboolean define(const Promotion *p, GError **error)
+{
+    g_autoptr(GPtrArray) files = NULL;
+    g_autofree char *definition = store_definition(p->site->store, p->point, error);
+    g_autofree char *xml = NULL;
+
+    if (!definition || !store_promote(p->site->store, p->point, clock_steady_ms() + MERGE_MS, &files, error))
+        return FALSE;
+    stop_at("promotion.given_away");
+    /* QEMU's own user enters the folder, and cannot list it; files are libvirt's to own. */
+    if (g_chmod(p->site->dir, 0711) != 0)
+        return us_error_errno(error, errno, "cannot let QEMU into %s", p->site->dir);
+    xml = translate(p, definition, files, error);
+    return xml && lifecycle_define(p->conn, xml, error);
+}
+
+static gboolean make_first_checkpoint(const Promotion *p, GError **error)
+{
+    CaptureSettings settings = {.run_dir = p->site->run_dir,
+                                .nbd_dir = p->site->run_dir,
+                                .scratch_dir = p->site->run_dir,
+                                .cancel_fd = -1};
+    g_autoptr(Capture) capture = capture_new(p->conn, p->site->vm, &settings, error);
+    g_autoptr(GError) why = NULL;
+
+    if (!capture || !capture_look(capture, error))
+        return FALSE;
+    if (capture_create_checkpoint(capture, p->point, &why) || g_error_matches(why, US_ERROR, US_ERROR_EXISTS))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+/* A VM that runs already has passed all that comes before. */
+static gboolean start(const Promotion *p, GError **error)
+{
+    virDomainPtr dom = vm_lookup(p->conn, p->site->vm, error);
+    gboolean ok;
+    VmState state;
+
+    if (!dom)
+        return FALSE;
+    ok = vm_state_read(dom, &state, NULL, error);
+    virDomainFree(dom);
+    if (!ok)
+        return FALSE;
+    if (state == VM_STATE_RUNNING)
+        return TRUE;
+    ok = state == VM_STATE_PAUSED || lifecycle_start_paused(p->conn, p->site->vm, error);
+    stop_at("promotion.started_paused");
+    ok = ok && make_first_checkpoint(p, error);
+    stop_at("promotion.checkpoint");
+    return ok && lifecycle_resume(p->conn, p->site->vm, error);
+}
+
+static gboolean is_defined(const Promotion *p)
+{
+    virDomainPtr dom = vm_lookup(p->conn, p->site->vm, NULL);
+
+    if (dom)
+        virDomainFree(dom);
+    return dom != NULL;
+}
+
+static gboolean run(Promotion *p, GError **error)
+{
+    gboolean again = id_equal(store_promoted(p->site->store), p->point);
+
+    /* Once promoted and defined, the chain is libvirt's: it may have changed since. */
+    if (!(again && is_defined(p)) && (!write_guard(p, TRUE, error) || !define(p, error)))
+        return FALSE;
+    stop_at("promotion.defined");
+    return write_guard(p, FALSE, error) && write_permit(p, error) && start(p, error);
+}
+
+gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error)
+{
+    g_auto(Promotion) p = {.site = site};
+    g_autoptr(Connection) connection = connection_new(site->uri, NULL, NULL);
+
+    if (!read_params(&p, params, error))
+        return FALSE;
+    p.conn = connection_get(connection, CONNECT_MS, error);
+    if (!p.conn || !run(&p, error))
+        return FALSE;
+    *ret_result = json_pack("{s:b, s:s}", "running", TRUE, "point", ID_TEXT(p.point));
+    return TRUE;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* promotion - a standby's copy becomes the running VM.
+ *
+ *   guard: active, journal open → chain given away → defined → guard: journal closed, permit
+ *   → started paused → first checkpoint → resumed
+ *
+ * Every step can be repeated, and the whole is repeated after a crash: each asks
+ * what is before it does anything. Until the start nothing has run here, so a
+ * promotion given up before it can be undone. The first checkpoint bears the id of
+ * the promoted generation: all that changes here since is known, from the first
+ * instruction on, for replication in the other direction.
+ *
+ * Blocking, in the keeper's thread, on a connection of its own. */
+#pragma once
+
+#include "vmconnect/store/store.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct {
+    Id vm;
+    Store *store;
+    const char *dir; /* the store's folder: QEMU's user must be able to enter it */
+    const char *run_dir;
+    const char *guard_dir;
+    const char *permit_dir;
+    const char *uri;
+} PromotionSite;
+
+/* @params: {"plan", "scenario", "point": id | null, "reign": {…}, "networks": {from: to}}. *@ret_result:
+ * {"running": true, "point": id}. REFUSED if a guard here knows a higher reign,
+ * EXISTS if another VM has the name, and all that libvirt or the store say. */
+gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path: BEGIN opens the overlays; DATA and ZERO become writes in flight to
+ * the storage daemon, each giving its credit back when it is done; SLICE and
+ * SEAL wait for them, and are answered when the store says durable.
+ *
+ * Any failure ends the link with the reason: the active drops its cut, attaches
+ * again, and is told where the store really stands. */
+#include "vmconnect/replicate/receiver.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/image/nbd.h"
+#include "vmconnect/link/bulk.h"
+#include "vmconnect/link/link_wait.h"
+#include "vmconnect/link/order.h"
+#include "vmconnect/replicate/position.h"
+#include "vmconnect/replicate/squeeze.h"
+
+#define DRAIN_MS 60000
+#define CREDIT_STEP (RECEIVER_CREDIT / 8) /* given back in pieces of this size */
+
+struct Receiver {
+    Link *link;
+    Store *store; /* borrowed */
+    BulkState state;
+    guint64 session;
+    Reign reign;
+    Generation *begun;  /* NULL: none */
+    Pass *pass;         /* what came in this pass */
+    GPtrArray *changed; /* of Extents *, per disk: what came in all passes */
+    guint64 in_flight;  /* bytes of blocks being written */
+    guint64 credit_owed;
+    GError *failed; /* a write failed */
+    char *slow;
+};
+
+/* --- state ------------------------------------------------------------- */
+
+static void forget_begun(Receiver *r)
+{
+    g_clear_pointer(&r->begun, generation_free);
+    g_clear_pointer(&r->pass, pass_free);
+    g_clear_pointer(&r->changed, g_ptr_array_unref);
+}
+
+static Pass *pass_of_partial(const StorePartial *partial)
+{
+    Pass *pass = pass_new(partial->pass.since, partial->generation->disks->len);
+
+    pass->guard = partial->pass.guard;
+    for (guint i = 0; i < partial->n_disks; i++)
+        extents_add_all(pass->has->pdata[i], partial->disks[i].has);
+    return pass;
+}
+
+static Position *position_of_store(Store *store)
+{
+    Position *position = position_new();
+    const Generation *tip = store_tip(store);
+    const StorePartial *partial = store_partial(store);
+    g_autoptr(GArray) ancestors = store_ancestors(store, POSITION_ANCESTORS_MAX);
+
+    position->tip = tip ? generation_copy(tip) : NULL;
+    g_array_append_vals(position->ancestors, ancestors->data, ancestors->len);
+    if (partial)
+        position_set_partial(position, generation_copy(partial->generation), pass_of_partial(partial));
+    return position;
+}
+
+static gboolean say(Receiver *r, MessageType type, json_t *doc, GError **error)
+{
+    json_auto_t *owned = doc;
+
+    return bulk_step(&r->state, type, error) && link_send_json(r->link, type, 0, owned, error);
+}
+
+static gboolean say_attached(Receiver *r, GError **error)
+{
+    g_autoptr(Position) position = position_of_store(r->store);
+    json_auto_t *doc = position_to_json(position);
+    Attached attached = {.session = r->session, .credit_bytes = RECEIVER_CREDIT, .position = doc};
+
+    return say(r, MESSAGE_ATTACHED, attached_to_json(&attached), error);
+}
+
+Receiver *receiver_new(Link *link, Store *store, Reign reign, GError **error)
+{
+    Receiver *r = g_new0(Receiver, 1);
+    g_autoptr(GError) why = NULL;
+
+    r->link = link;
+    r->store = store;
+    r->reign = reign;
+    r->state = BULK_ATTACHING;
+    r->session = store_session(store) + 1;
+    if (store_attach(store, reign, r->session, &why) && say_attached(r, &why))
+        return r;
+    receiver_close(r, why);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return NULL;
+}
+
+static NbdDisk *disk_of(const Receiver *r, guint index)
+{
+    const GenerationDisk *disk = r->begun->disks->pdata[index];
+
+    return store_disk(r->store, disk->target);
+}
+
+static guint disk_count(const Receiver *r)
+{
+    return r->begun ? r->begun->disks->len : 0;
+}
+
+static void wait_for_writes(Receiver *r)
+{
+    for (guint i = 0; i < disk_count(r); i++)
+        if (disk_of(r, i))
+            nbd_disk_drain(disk_of(r, i), DRAIN_MS, NULL);
+}
+
+void receiver_free(Receiver *r)
+{
+    if (!r)
+        return;
+    /* Writes in flight call back into us. */
+    wait_for_writes(r);
+    link_free(r->link);
+    forget_begun(r);
+    g_clear_error(&r->failed);
+    g_free(r->slow);
+    g_free(r);
+}
+
+void receiver_close(Receiver *r, const GError *why)
+{
+    link_wait_close(g_steal_pointer(&r->link), why);
+    receiver_free(r);
+}
+
+const char *receiver_slow(const Receiver *r)
+{
+    return r->slow;
+}
+
+/* --- blocks ------------------------------------------------------------ */
+
+typedef struct {
+    Receiver *receiver;
+    Frame *frame;  /* holds the payload, unless it was unfolded */
+    guint8 *plain; /* owned; NULL: the frame's own payload */
+    guint64 len;
+} Block;
+
+static void on_written(void *user, const GError *error)
+{
+    Block *b = user;
+    Receiver *r = b->receiver;
+
+    if (error && !r->failed)
+        r->failed = g_error_copy(error);
+    r->in_flight -= b->len;
+    r->credit_owed += b->len;
+    frame_free(b->frame);
+    g_free(b->plain);
+    g_free(b);
+}
+
+static gboolean give_credit(Receiver *r, GError **error)
+{
+    g_autoptr(GBytes) payload = NULL;
+
+    if (r->credit_owed < CREDIT_STEP)
+        return TRUE;
+    payload = message_encode_credit(r->credit_owed);
+    r->credit_owed = 0;
+    return bulk_step(&r->state, MESSAGE_CREDIT, error) &&
+           link_send(r->link, MESSAGE_CREDIT, 0, payload, error);
+}
+
+static gboolean check_range(const Receiver *r, guint disk, guint64 offset, guint64 len, GError **error)
+{
+    if (disk < disk_count(r)) {
+        const GenerationDisk *d = r->begun->disks->pdata[disk];
+
+        if (len <= d->size_bytes && offset <= d->size_bytes - len)
+            return TRUE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL,
+                "a block at %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                " bytes is not on disk %u of this generation",
+                offset, len, disk);
+    return FALSE;
+}
+
+static void note(Receiver *r, guint disk, guint64 offset, guint64 len)
+{
+    pass_add(r->pass, disk, offset, len);
+    extents_add(r->changed->pdata[disk], offset, len);
+}
+
+/* The block's plain bytes: in the frame, or unfolded beside it. */
+static const guint8 *unfold(const MessageData *data, Block *b, GError **error)
+{
+    const guint8 *plain = data->payload;
+
+    if (data->zstd) {
+        b->plain = g_malloc(data->len);
+        if (!squeeze_undo(data->payload, data->payload_len, b->plain, data->len, error))
+            return NULL;
+        plain = b->plain;
+    }
+    return message_verify_data(data, plain, error) ? plain : NULL;
+}
+
+static gboolean take_data(Receiver *r, Frame *frame, GError **error)
+{
+    MessageData data;
+    const guint8 *plain;
+    Block *b;
+
+    if (!message_decode_data(frame, &data, error) || !check_range(r, data.disk, data.offset, data.len, error))
+        return FALSE;
+    if (r->in_flight + data.len > RECEIVER_CREDIT) {
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the active sends more than its credit");
+        return FALSE;
+    }
+    b = g_new0(Block, 1);
+    *b = (Block){.receiver = r, .len = data.len};
+    plain = unfold(&data, b, error);
+    if (!plain ||
+        !nbd_disk_write(disk_of(r, data.disk), plain, data.offset, data.len, on_written, b, error)) {
+        g_free(b->plain);
+        g_free(b);
+        return FALSE;
+    }
+    b->frame = g_steal_pointer(&frame);
+    r->in_flight += data.len;
+    note(r, data.disk, data.offset, data.len);
+    return TRUE;
+}
+
+static void on_zeroed(void *user, const GError *error)
+{
+    Receiver *r = user;
+
+    if (error && !r->failed)
+        r->failed = g_error_copy(error);
+}
+
+static gboolean take_zero(Receiver *r, const Frame *frame, GError **error)
+{
+    MessageZero zero;
+
+    if (!message_decode_zero(frame, &zero, error) ||
+        !check_range(r, zero.disk, zero.offset, zero.len, error) ||
+        !nbd_disk_zero(disk_of(r, zero.disk), zero.offset, zero.len, on_zeroed, r, error))
+        return FALSE;
+    note(r, zero.disk, zero.offset, zero.len);
+    return TRUE;
+}
+
+/* --- the steps --------------------------------------------------------- */
+
+static gboolean drain(Receiver *r, GError **error)
+{
+    for (guint i = 0; i < disk_count(r); i++)
+        if (!nbd_disk_drain(disk_of(r, i), DRAIN_MS, error))
+            return FALSE;
+    if (!r->failed)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&r->failed));
+    return FALSE;
+}
+
+static Generation *decode_generation(Receiver *r, const Frame *frame, GError **error)
+{
+    json_auto_t *doc = message_decode_json(frame, error);
+    g_autoptr(Generation) g = doc ? generation_from_json(doc, error) : NULL;
+
+    if (g && !reign_equal(g->reign, r->reign)) {
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "a generation of another reign than the link's");
+        return NULL;
+    }
+    return g_steal_pointer(&g);
+}
+
+static gboolean take_begin(Receiver *r, const Frame *frame, GError **error)
+{
+    g_autoptr(Generation) g = decode_generation(r, frame, error);
+    const StorePartial *partial;
+
+    if (!g)
+        return FALSE;
+    if (g->disks->len >= RECEIVER_POLL_MAX) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "a VM of %u disks is not supported",
+                    g->disks->len);
+        return FALSE;
+    }
+    if (!store_begin(r->store, r->session, g, error))
+        return FALSE;
+    forget_begun(r);
+    partial = store_partial(r->store);
+    if (partial && !id_equal(partial->generation->id, g->id))
+        partial = NULL;
+    r->begun = g_steal_pointer(&g);
+    r->pass = partial ? pass_of_partial(partial) : pass_new(r->begun->since, r->begun->disks->len);
+    r->changed = g_ptr_array_new_with_free_func((GDestroyNotify)extents_free);
+    for (guint i = 0; i < r->begun->disks->len; i++)
+        g_ptr_array_add(r->changed, partial ? extents_copy(partial->disks[i].changed) : extents_new());
+    return TRUE;
+}
+
+static gboolean read_pass_id(const json_t *doc, Id *ret_id, GError **error)
+{
+    *ret_id = ID_NIL;
+    return json_is_null(doc) || (json_is_string(doc) && id_parse(json_string_value(doc), ret_id, error));
+}
+
+static gboolean take_slice(Receiver *r, const Frame *frame, GError **error)
+{
+    json_auto_t *doc = message_decode_json(frame, error);
+    g_autofree StoreProgress *progress = NULL;
+    json_t *since, *guard;
+    StorePass pass;
+
+    if (!doc || !json_read(doc, "slice", error, "{s:o, s:o}", "since", &since, "guard", &guard) ||
+        !read_pass_id(since, &pass.since, error) || !read_pass_id(guard, &pass.guard, error) ||
+        !drain(r, error))
+        return FALSE;
+    if (!id_equal(pass.since, r->pass->since)) {
+        pass_free(r->pass);
+        r->pass = pass_new(pass.since, r->begun->disks->len);
+    }
+    r->pass->guard = pass.guard;
+    progress = g_new0(StoreProgress, MAX(r->begun->disks->len, 1));
+    for (guint i = 0; i < r->begun->disks->len; i++) {
+        const GenerationDisk *disk = r->begun->disks->pdata[i];
+
+        progress[i] = (StoreProgress){disk->target, r->pass->has->pdata[i], r->changed->pdata[i]};
+    }
+    return store_slice(r->store, r->session, pass, progress, r->begun->disks->len, error) &&
+           say(r, MESSAGE_SLICE_KEPT, json_object(), error);
+}
+
+static gboolean take_seal(Receiver *r, const Frame *frame, GError **error)
+{
+    g_autoptr(Generation) g = decode_generation(r, frame, error);
+    g_autofree StoreExtents *changed = NULL;
+    Stamp stamp;
+
+    if (!g || !drain(r, error))
+        return FALSE;
+    changed = g_new0(StoreExtents, MAX(r->begun->disks->len, 1));
+    for (guint i = 0; i < r->begun->disks->len; i++) {
+        const GenerationDisk *disk = r->begun->disks->pdata[i];
+
+        changed[i] = (StoreExtents){disk->target, r->changed->pdata[i]};
+    }
+    if (!store_seal(r->store, r->session, g, changed, r->begun->disks->len, error))
+        return FALSE;
+    forget_begun(r);
+    stamp = (Stamp){g->id, store_tip(r->store)->sealed_at_ms};
+    return say(r, MESSAGE_SEALED, stamp_to_json(stamp), error);
+}
+
+static gboolean take_confirm(Receiver *r, const Frame *frame, GError **error)
+{
+    json_auto_t *doc = message_decode_json(frame, error);
+    Stamp stamp;
+
+    return doc && stamp_from_json(doc, &stamp, error) &&
+           store_confirm(r->store, r->session, stamp.generation, stamp.at_ms, error) &&
+           say(r, MESSAGE_CONFIRMED, stamp_to_json(stamp), error);
+}
+
+static gboolean take_discard(Receiver *r, GError **error)
+{
+    if (!drain(r, error))
+        return FALSE;
+    forget_begun(r);
+    return store_discard(r->store, error) && say(r, MESSAGE_DISCARDED, json_object(), error);
+}
+
+/* @frame is taken only by DATA; *@frame is NULL then. */
+static gboolean take(Receiver *r, Frame **frame, GError **error)
+{
+    if (!bulk_step(&r->state, (*frame)->head.type, error))
+        return FALSE;
+    switch ((*frame)->head.type) {
+    case MESSAGE_BEGIN:
+        return take_begin(r, *frame, error);
+    case MESSAGE_DATA:
+        return take_data(r, *frame, error) && (*frame = NULL, TRUE);
+    case MESSAGE_ZERO:
+        return take_zero(r, *frame, error);
+    case MESSAGE_SLICE:
+        return take_slice(r, *frame, error);
+    case MESSAGE_SEAL:
+        return take_seal(r, *frame, error);
+    case MESSAGE_CONFIRM:
+        return take_confirm(r, *frame, error);
+    case MESSAGE_DISCARD:
+        return take_discard(r, error);
+    default:
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the active said %s, which is ours to say",
+                    message_name((*frame)->head.type));
+        return FALSE;
+    }
+}
+
+/* --- the chain's length ------------------------------------------------ */
+
+static gboolean tell_room(Receiver *r, GError **error)
+{
+    g_autofree char *why = NULL;
+
+    store_room(r->store, &why);
+    if (g_strcmp0(why, r->slow) == 0)
+        return TRUE;
+    g_free(r->slow);
+    r->slow = g_strdup(why);
+    return say(r, MESSAGE_SLOW, slow_to_json(why), error);
+}
+
+/* --- turning ----------------------------------------------------------- */
+
+guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX], int *ret_timeout_ms)
+{
+    fds[0] = (struct pollfd){.fd = link_fd(r->link), .events = link_events(r->link)};
+    *ret_timeout_ms = link_timeout_ms(r->link);
+    for (guint i = 0; i < disk_count(r); i++)
+        if (nbd_disk_prepare(disk_of(r, i), &fds[1 + i]))
+            *ret_timeout_ms = 0;
+    return 1 + disk_count(r);
+}
+
+static gboolean has_room(const Receiver *r)
+{
+    for (guint i = 0; i < disk_count(r); i++)
+        if (!nbd_disk_has_room(disk_of(r, i)))
+            return FALSE;
+    return TRUE;
+}
+
+static gboolean take_all(Receiver *r, GError **error)
+{
+    Frame *next;
+
+    /* Frames wait in the link while a disk has no room; the link stops reading. */
+    while (has_room(r) && (next = link_take(r->link))) {
+        gboolean ok = take(r, &next, error);
+
+        frame_free(next);
+        if (!ok)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean pump(Receiver *r, const struct pollfd *fds, guint n, GError **error)
+{
+    g_autoptr(GError) over = NULL;
+    gboolean alive;
+
+    for (guint i = 1; i < n && i <= disk_count(r); i++)
+        if (!nbd_disk_pump(disk_of(r, i - 1), fds[i].revents, error))
+            return FALSE;
+    if (r->failed) {
+        g_propagate_error(error, g_steal_pointer(&r->failed));
+        return FALSE;
+    }
+    alive = link_pump(r->link, fds[0].revents, &over);
+    if (!take_all(r, error) || (alive && (!give_credit(r, error) || !tell_room(r, error))))
+        return FALSE;
+    if (!alive)
+        g_propagate_error(error, g_steal_pointer(&over));
+    return alive;
+}
+
+gboolean receiver_pump(Receiver *r, const struct pollfd *fds, guint n, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (pump(r, fds, n, &why))
+        return TRUE;
+    if (r->link && link_state(r->link) == LINK_OPEN)
+        link_wait_close(g_steal_pointer(&r->link), why);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path: list what is dirty on each disk, take away what the pass has,
+ * divide it window by window into zeros and data, read ahead as far as there
+ * are free blocks, send each block as it arrives.
+ *
+ * Breaking off: no new reads; what is being read is waited for and dropped.
+ * Failure of a read: the same, with its error. Failure of the link: the same. */
+#include "vmconnect/replicate/stream.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/image/nbd.h"
+
+#include <errno.h>
+
+#define BLOCKS 16                                  /* 4 MiB a VM */
+#define WINDOW_BYTES (G_GUINT64_CONSTANT(4) << 30) /* ranges whose allocation is asked for at once */
+#define DRAIN_MS 30000
+
+typedef enum { BLOCK_FREE, BLOCK_READING, BLOCK_READ, BLOCK_SENDING } BlockState;
+
+typedef struct {
+    Stream *stream;
+    BlockState state;
+    guint64 offset;
+    gsize len;
+    guint8 *data;
+} Block;
+
+struct Stream {
+    Block blocks[BLOCKS];
+    /* For the length of one run: */
+    Cut *cut;
+    Sender *sender;
+    Pass *pass;
+    const StreamLimits *limits;
+    StreamProgress on_progress;
+    void *user;
+    guint disk;
+    guint64 done_bytes;
+    guint64 total_bytes;
+    gboolean broken; /* a limit was reached */
+    GError *failed;  /* a read failed */
+};
+
+Stream *stream_new(void)
+{
+    Stream *stream = g_new0(Stream, 1);
+
+    for (guint i = 0; i < BLOCKS; i++)
+        stream->blocks[i].stream = stream;
+    return stream;
+}
+
+void stream_free(Stream *stream)
+{
+    if (!stream)
+        return;
+    for (guint i = 0; i < BLOCKS; i++) {
+        g_assert(stream->blocks[i].state == BLOCK_FREE);
+        g_free(stream->blocks[i].data);
+    }
+    g_free(stream);
+}
+
+/* --- blocks ------------------------------------------------------------ */
+
+static Block *find(Stream *st, BlockState state)
+{
+    for (guint i = 0; i < BLOCKS; i++)
+        if (st->blocks[i].state == state)
+            return &st->blocks[i];
+    return NULL;
+}
+
+static void on_read(void *user, const GError *error)
+{
+    Block *b = user;
+
+    b->state = error ? BLOCK_FREE : BLOCK_READ;
+    if (error && !b->stream->failed)
+        b->stream->failed = g_error_copy(error);
+}
+
+static void on_sent(void *user)
+{
+    Block *b = user;
+
+    b->state = BLOCK_FREE;
+}
+
+/* Take the next block's range off the front of @e and read it. */
+static gboolean read_next(Stream *st, Block *b, Extent *e, GError **error)
+{
+    if (!b->data)
+        b->data = g_malloc(SENDER_BLOCK_MAX);
+    b->offset = e->offset;
+    /* Up to the next boundary, so that blocks of later generations meet. */
+    b->len = MIN(e->len, SENDER_BLOCK_MAX - e->offset % SENDER_BLOCK_MAX);
+    if (!nbd_disk_read(cut_reader(st->cut, st->disk), b->data, b->offset, b->len, on_read, b, error))
+        return FALSE;
+    b->state = BLOCK_READING;
+    e->offset += b->len;
+    e->len -= b->len;
+    return TRUE;
+}
+
+static void handled(Stream *st, guint64 offset, guint64 len)
+{
+    pass_add(st->pass, st->disk, offset, len);
+    st->done_bytes += len;
+}
+
+/* Send what has been read as far as there is room. *@ret_wait_ms: as sender_has_room(). */
+static gboolean send_read(Stream *st, int *ret_wait_ms, GError **error)
+{
+    Block *b;
+
+    *ret_wait_ms = -1;
+    while ((b = find(st, BLOCK_READ)) && sender_has_room(st->sender, b->len, ret_wait_ms)) {
+        b->state = BLOCK_SENDING;
+        if (!sender_data(st->sender, st->disk, b->offset, b->data, b->len, on_sent, b, error)) {
+            b->state = BLOCK_FREE;
+            return FALSE;
+        }
+        handled(st, b->offset, b->len);
+    }
+    return TRUE;
+}
+
+/* --- waiting ----------------------------------------------------------- */
+
+static gboolean limit_reached(Stream *st, short wake)
+{
+    const StreamLimits *l = st->limits;
+
+    if (wake || (l->end_by_ms && clock_steady_ms() >= l->end_by_ms) ||
+        (l->scratch_max_bytes && cut_scratch_used(st->cut) >= l->scratch_max_bytes))
+        st->broken = TRUE;
+    return st->broken;
+}
+
+static int soonest(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
+/* Until something moves: the image's export, the link, a letter, or a limit. */
+static gboolean turn(Stream *st, int wait_ms, GError **error)
+{
+    NbdDisk *reader = cut_reader(st->cut, st->disk);
+    struct pollfd fds[3] = {[2] = {.fd = st->limits->wake_fd, .events = POLLIN}};
+    int link_ms;
+
+    sender_prepare(st->sender, &fds[1], &link_ms);
+    wait_ms = soonest(soonest(wait_ms, link_ms), 1000);
+    if (nbd_disk_prepare(reader, &fds[0]))
+        wait_ms = 0;
+    if (poll(fds, G_N_ELEMENTS(fds), wait_ms) < 0 && errno != EINTR)
+        return us_error_errno(error, errno, "poll");
+    if (!nbd_disk_pump(reader, fds[0].revents, error) || !sender_pump(st->sender, fds[1].revents, error))
+        return FALSE;
+    limit_reached(st, fds[2].revents);
+    if (!st->failed)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&st->failed));
+    return FALSE;
+}
+
+/* --- one window -------------------------------------------------------- */
+
+static gboolean send_zeros(Stream *st, const Extents *zero, GError **error)
+{
+    for (guint i = 0; i < extents_count(zero); i++) {
+        Extent e = extents_at(zero, i);
+
+        if (!sender_zero(st->sender, st->disk, e.offset, e.len, error))
+            return FALSE;
+        handled(st, e.offset, e.len);
+    }
+    return TRUE;
+}
+
+static gboolean send_data(Stream *st, const Extents *data, GError **error)
+{
+    Extent next = {0};
+    guint i = 0;
+    Block *b;
+
+    for (;;) {
+        int wait_ms;
+
+        while (!st->broken && (next.len || i < extents_count(data)) && (b = find(st, BLOCK_FREE)) &&
+               nbd_disk_has_room(cut_reader(st->cut, st->disk))) {
+            if (!next.len)
+                next = extents_at(data, i++);
+            if (!read_next(st, b, &next, error))
+                return FALSE;
+        }
+        if (!send_read(st, &wait_ms, error))
+            return FALSE;
+        /* What is still in the sender's queue need not be waited for. */
+        if (st->broken ||
+            (!next.len && i == extents_count(data) && !find(st, BLOCK_READING) && !find(st, BLOCK_READ)))
+            return TRUE;
+        if (!turn(st, wait_ms, error))
+            return FALSE;
+        st->on_progress(st->user, st->done_bytes, st->total_bytes);
+    }
+}
+
+static gboolean send_window(Stream *st, const Extents *window, GError **error)
+{
+    g_autoptr(Extents) data = NULL;
+    g_autoptr(Extents) zero = NULL;
+
+    return cut_split(st->cut, st->disk, window, &data, &zero, error) && send_zeros(st, zero, error) &&
+           send_data(st, data, error);
+}
+
+/* --- one disk ---------------------------------------------------------- */
+
+/* The first WINDOW_BYTES of @todo, taken off it. */
+static Extents *take_window(Extents *todo)
+{
+    Extents *window = extents_new();
+    guint64 left = WINDOW_BYTES;
+
+    for (guint i = 0; i < extents_count(todo) && left > 0; i++) {
+        Extent e = extents_at(todo, i);
+        guint64 n = MIN(e.len, left);
+
+        extents_add(window, e.offset, n);
+        left -= n;
+    }
+    extents_remove_all(todo, window);
+    return window;
+}
+
+static gboolean send_disk(Stream *st, Extents *todo, GError **error)
+{
+    while (!extents_is_empty(todo) && !limit_reached(st, 0)) {
+        g_autoptr(Extents) window = take_window(todo);
+
+        if (!send_window(st, window, error))
+            return FALSE;
+        st->on_progress(st->user, st->done_bytes, st->total_bytes);
+    }
+    return TRUE;
+}
+
+static GPtrArray *list_todo(Stream *st, GError **error)
+{
+    g_autoptr(GPtrArray) todo = g_ptr_array_new_with_free_func((GDestroyNotify)extents_free);
+
+    for (guint i = 0; i < cut_disk_count(st->cut); i++) {
+        g_autoptr(Extents) dirty = cut_dirty(st->cut, i, error);
+
+        if (!dirty)
+            return NULL;
+        g_ptr_array_add(todo, pass_todo(st->pass, i, dirty));
+        st->total_bytes += extents_bytes(todo->pdata[i]);
+    }
+    return g_steal_pointer(&todo);
+}
+
+/* Blocks that were read for nothing; reads in flight still write into theirs. */
+static void drop_blocks(Stream *st)
+{
+    for (guint i = 0; i < cut_disk_count(st->cut); i++)
+        nbd_disk_drain(cut_reader(st->cut, i), DRAIN_MS, NULL);
+    for (guint i = 0; i < BLOCKS; i++)
+        if (st->blocks[i].state == BLOCK_READ)
+            st->blocks[i].state = BLOCK_FREE;
+    g_clear_error(&st->failed);
+}
+
+gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
+                    StreamProgress on_progress, void *user, gboolean *ret_all, GError **error)
+{
+    g_autoptr(GPtrArray) todo = NULL;
+    gboolean ok;
+
+    st->cut = cut;
+    st->sender = sender;
+    st->pass = pass;
+    st->limits = limits;
+    st->on_progress = on_progress;
+    st->user = user;
+    st->done_bytes = 0;
+    st->total_bytes = 0;
+    st->broken = FALSE;
+
+    todo = list_todo(st, error);
+    ok = todo != NULL;
+    for (guint i = 0; ok && i < todo->len && !st->broken; i++) {
+        st->disk = i;
+        ok = send_disk(st, todo->pdata[i], error);
+    }
+    drop_blocks(st);
+    if (ok)
+        *ret_all = st->done_bytes == st->total_bytes;
+    return ok;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream - carries what a cut must still be read for to the standby.
+ *
+ * A pipeline of a fixed number of blocks: each is free, being read, or being
+ * sent; so memory is bounded whatever the disk, and a slow link slows the
+ * reading, never the guest. Straight-line code around one poll(2), for the
+ * worker's thread. */
+#pragma once
+
+#include "vmconnect/capture/cut.h"
+#include "vmconnect/replicate/pass.h"
+#include "vmconnect/replicate/sender.h"
+
+#include <glib.h>
+
+typedef struct Stream Stream;
+
+/* The blocks are borrowed by the sender while they wait in its queue: free the
+ * sender first. */
+Stream *stream_new(void);
+void stream_free(Stream *stream);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stream, stream_free)
+
+/* When to break off with work left over. */
+typedef struct {
+    int wake_fd;               /* readable: break; -1: none */
+    gint64 end_by_ms;          /* steady time; 0: none */
+    guint64 scratch_max_bytes; /* of the cut's job; 0: none */
+} StreamLimits;
+
+/* Told now and then, and at the end: bytes of ranges handled, of all in this job. */
+typedef void (*StreamProgress)(void *user, guint64 done_bytes, guint64 total_bytes);
+
+/* Send what is dirty in @cut and not yet in @pass, and note it there. *@ret_all:
+ * nothing is left; else a limit was reached. FALSE with @error: cut or link failed;
+ * @pass is then ahead of what the standby has, and must be dropped. */
+gboolean stream_run(Stream *stream, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
+                    StreamProgress on_progress, void *user, gboolean *ret_all, GError **error);

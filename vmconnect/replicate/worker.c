@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/worker.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/replicate/handover.h"
+
+#define RETRY_MIN_MS 250
+#define RETRY_MAX_MS 5000
+#define SLOW_FACTOR 4   /* the standby's chain is long: cut so much less often */
+#define PROGRESS_MS 250 /* at most so often is progress told */
+
+struct Worker {
+    Active *active;
+    Mailbox *box;
+    Mailbox *reports;
+    uv_thread_t thread;
+
+    /* The thread's own: */
+    Handover *handover;
+    gboolean guarded; /* guard file and permit are in place */
+    gint64 due_ms;    /* next cycle */
+    gint64 retry_ms;  /* wait after the next failure */
+    gint64 told_ms;
+    char *why; /* why the last cycle failed; NULL: it did not */
+    gboolean unsupported;
+    gboolean blocked; /* the plan file cannot be read: nothing is done for this VM */
+    gboolean quit;
+};
+
+/* --- telling ----------------------------------------------------------- */
+
+static const Position *position_of(const Worker *w)
+{
+    return w->active->sender ? sender_position(w->active->sender) : NULL;
+}
+
+static const char *state_of(const Worker *w)
+{
+    const Active *a = w->active;
+
+    if (w->handover)
+        return w->handover->state == HANDOVER_RELEASED ? "switched" : "switching";
+    if (a->role->paused)
+        return "paused";
+    if (w->unsupported || w->blocked)
+        return "failed";
+    if (a->sync.running)
+        return a->sync.resync_reason ? "resyncing" : "synchronizing";
+    return a->truth_ms ? "protected" : "unprotected";
+}
+
+static const char *guest_of(const Worker *w)
+{
+    if (!w->active->capture)
+        return "unknown";
+    return capture_state(w->active->capture) == CAPTURE_OFF ? "off" : "alive";
+}
+
+static json_t *sync_of(const SyncFigures *s)
+{
+    gint64 elapsed_ms = s->running ? clock_steady_ms() - s->started_ms : 0;
+    guint64 rate = elapsed_ms > 0 ? s->sent_bytes * 1000 / (guint64)elapsed_ms : 0;
+    guint64 handled_per_s = elapsed_ms > 0 ? s->done_bytes * 1000 / (guint64)elapsed_ms : 0;
+    json_t *left = handled_per_s
+                       ? json_integer((json_int_t)((s->total_bytes - s->done_bytes) / handled_per_s))
+                       : json_null();
+
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "done_bytes", (json_int_t)s->done_bytes, "total_bytes",
+                     (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes, "rate_bps",
+                     (json_int_t)rate, "left_s", left);
+}
+
+static json_t *tip_of(const Worker *w)
+{
+    const Position *position = position_of(w);
+
+    return position && position->tip ? generation_to_json(position->tip) : json_null();
+}
+
+static json_t *standby_of(const Worker *w)
+{
+    const Active *a = w->active;
+    const char *slow = a->sender ? sender_slow(a->sender) : NULL;
+
+    return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id",
+                     ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
+                     (json_int_t)a->truth_ms, "why", w->why ? w->why : slow, "sync", sync_of(&a->sync),
+                     "resync", "reason", a->sync.resync_reason, "compared_bytes", (json_int_t)0, "sent_bytes",
+                     (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
+}
+
+static json_t *status_of(const Worker *w)
+{
+    const Active *a = w->active;
+
+    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s, s:s, s:I, s:I, s:o, s:[o]}", "vm", ID_TEXT(a->vm),
+                     "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign), "state",
+                     state_of(w), "why", w->why, "guest", guest_of(w), "tracking", "bitmap", "spool_bytes",
+                     (json_int_t)a->spool_bytes, "interval_ms", (json_int_t)a->role->settings.interval_ms,
+                     "plan", w->handover ? handover_to_json(w->handover) : json_null(), "standbys",
+                     standby_of(w));
+}
+
+static Report *report_of(const Worker *w)
+{
+    Report *report = g_new0(Report, 1);
+
+    report->vm = w->active->vm;
+    report->status = status_of(w);
+    return report;
+}
+
+static void tell(Worker *w, Command *done)
+{
+    Report *report = report_of(w);
+
+    report->done = done;
+    w->told_ms = clock_steady_ms();
+    mailbox_send(w->reports, report);
+}
+
+static void on_progress(void *user)
+{
+    Worker *w = user;
+
+    if (clock_steady_ms() - w->told_ms >= PROGRESS_MS)
+        tell(w, NULL);
+}
+
+static void set_why(Worker *w, const GError *error)
+{
+    const char *why = error ? error->message : NULL;
+
+    w->unsupported = g_error_matches(error, US_ERROR, US_ERROR_UNSUPPORTED);
+    if (g_strcmp0(why, w->why) == 0)
+        return;
+    if (why)
+        log_notice("vm %s: %s -> try again, changes are remembered", ID_TEXT(w->active->vm), why);
+    else
+        log_info("vm %s: replication goes on", ID_TEXT(w->active->vm));
+    g_free(w->why);
+    w->why = g_strdup(why);
+}
+
+/* --- the start guard --------------------------------------------------- */
+
+/* What the user had set, remembered since the VM came under protection. */
+static gboolean autostart_of(Worker *w, virConnectPtr conn, const Guard *before, gboolean *ret_on,
+                             GError **error)
+{
+    if (before) {
+        *ret_on = before->autostart;
+        return TRUE;
+    }
+    return lifecycle_get_autostart(conn, w->active->vm, ret_on, error);
+}
+
+/* From here on libvirt starts this VM only with our permit. Guard first: a permit
+ * without a guard means nothing, a guard without a permit refuses. */
+static gboolean set_guard(Worker *w, GError **error)
+{
+    Active *a = w->active;
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) before = guard_read(a->paths.guard_dir, a->vm, &why);
+    Guard guard = {.vm = a->vm, .scenario = a->role->scenario, .reign = a->role->reign, .role = GUARD_ACTIVE};
+    virConnectPtr conn;
+    Id boot_id;
+
+    if (!before && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (before && (before->role == GUARD_STANDBY || before->reign.number > a->role->reign.number)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "this VM was handed over in reign %" G_GUINT64_FORMAT
+                    ": this host is not its active any more",
+                    before->reign.number);
+        return FALSE;
+    }
+    conn = active_connection(a, error);
+    return conn && autostart_of(w, conn, before, &guard.autostart, error) &&
+           guard_write(a->paths.guard_dir, &guard, error) &&
+           lifecycle_set_autostart(conn, a->vm, FALSE, error) && guard_boot_id(&boot_id, error) &&
+           permit_write(a->paths.permit_dir, a->vm, a->role->reign, boot_id, error);
+}
+
+/* After a boot the engine does what libvirt's autostart would have done. */
+static gboolean autostart(Worker *w, gboolean booted, GError **error)
+{
+    Active *a = w->active;
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+    virConnectPtr conn;
+    CaptureState state;
+
+    if (!guard)
+        return FALSE;
+    if (!booted || !guard->autostart)
+        return TRUE;
+    if (!active_look(a, &state, error))
+        return FALSE;
+    conn = active_connection(a, error);
+    if (!conn)
+        return FALSE;
+    if (state != CAPTURE_OFF)
+        return TRUE;
+    log_info("vm %s: host was booted, autostart was set -> start it", ID_TEXT(a->vm));
+    return lifecycle_start(conn, a->vm, error);
+}
+
+static gboolean has_permit(const Worker *w)
+{
+    g_autofree char *path = g_build_filename(w->active->paths.permit_dir, ID_TEXT(w->active->vm), NULL);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+static gboolean guard(Worker *w, GError **error)
+{
+    gboolean booted = !has_permit(w);
+
+    if (w->guarded)
+        return TRUE;
+    w->guarded = set_guard(w, error) && autostart(w, booted, error);
+    return w->guarded;
+}
+
+static gboolean lift_guard(Worker *w, GError **error)
+{
+    Active *a = w->active;
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) before = guard_read(a->paths.guard_dir, a->vm, &why);
+    virConnectPtr conn = active_connection(a, error);
+
+    if (!conn)
+        return FALSE;
+    if (before && before->autostart && !lifecycle_set_autostart(conn, a->vm, TRUE, error))
+        return FALSE;
+    return guard_remove(a->paths.guard_dir, a->vm, error) && permit_remove(a->paths.permit_dir, a->vm, error);
+}
+
+/* --- commands ---------------------------------------------------------- */
+
+static gboolean set_role(Worker *w, const Command *c, GError **error)
+{
+    Active *a = w->active;
+    ActiveRole *role = active_role_from_json(c->params, error);
+
+    if (!role)
+        return FALSE;
+    g_assert(id_equal(role->vm, a->vm));
+    active_role_free(a->role);
+    a->role = role;
+    if (a->capture)
+        capture_set_freeze(a->capture, role->settings.freeze);
+    if (a->sender)
+        sender_set_limits(a->sender, role->settings.bandwidth_bytes_per_s,
+                          squeeze_mode(role->settings.compress));
+    w->due_ms = 0;
+    return TRUE;
+}
+
+static gboolean stop(Worker *w, GError **error)
+{
+    if (w->handover) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "plan %s holds this VM: wait for its end",
+                    ID_TEXT(w->handover->plan));
+        return FALSE;
+    }
+    if (!active_remove_traces(w->active, error) || !lift_guard(w, error))
+        return FALSE;
+    w->quit = TRUE;
+    return TRUE;
+}
+
+static gboolean need_lock(const Worker *w, GError **error)
+{
+    if (w->handover)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "no plan holds this VM: it was rolled back, begin again");
+    return FALSE;
+}
+
+static gboolean carry_out(Worker *w, Command *c, GError **error)
+{
+    if (w->blocked && c->verb != COMMAND_QUIT) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s", w->why);
+        return FALSE;
+    }
+    switch (c->verb) {
+    case COMMAND_QUIT:
+        w->quit = TRUE;
+        return TRUE;
+    case COMMAND_ROLE:
+        return set_role(w, c, error);
+    case COMMAND_STOP:
+        return stop(w, error);
+    case COMMAND_LOCK:
+        return guard(w, error) && handover_lock(&w->handover, w->active, c->params, error);
+    case COMMAND_SHUTDOWN:
+        return need_lock(w, error) && handover_shutdown(w->handover, w->active, c->params, error);
+    case COMMAND_FINAL:
+        return need_lock(w, error) && handover_final(w->handover, w->active, c->params, error);
+    case COMMAND_RELEASE:
+        return need_lock(w, error) && handover_release(w->handover, w->active, c->params, error);
+    case COMMAND_ROLLBACK:
+        w->due_ms = 0;
+        return handover_rollback(&w->handover, w->active, error);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static void obey(Worker *w, Command *c)
+{
+    if (!carry_out(w, c, &c->error))
+        log_notice("vm %s: %s failed: %s", ID_TEXT(w->active->vm), command_verb_name(c->verb),
+                   c->error->message);
+    else if (w->handover)
+        c->result = handover_to_json(w->handover);
+    tell(w, c);
+}
+
+/* --- turning ----------------------------------------------------------- */
+
+/* A plan that this engine found at its start, or whose time is over, and that has not released
+ * the VM: production comes back by itself. */
+static void end_plan(Worker *w)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!w->handover || w->handover->state == HANDOVER_RELEASED ||
+        clock_steady_ms() < w->handover->deadline_ms)
+        return;
+    log_warning("vm %s: plan %s has not come to its release in time -> take the VM back",
+                ID_TEXT(w->active->vm), ID_TEXT(w->handover->plan));
+    if (!handover_rollback(&w->handover, w->active, &error))
+        set_why(w, error);
+    w->due_ms = clock_steady_ms() + RETRY_MIN_MS;
+}
+
+static gint64 interval_ms(const Worker *w)
+{
+    const Active *a = w->active;
+
+    return a->role->settings.interval_ms * (a->sender && sender_slow(a->sender) ? SLOW_FACTOR : 1);
+}
+
+static void cycle(Worker *w)
+{
+    gint64 started_ms = clock_steady_ms();
+    ActiveOutcome outcome = ACTIVE_CONFIRMED;
+    g_autoptr(GError) error = NULL;
+
+    if (!guard(w, &error) || (w->active->role->paused ? !active_measure(w->active, &error)
+                                                      : !active_cycle(w->active, &outcome, &error))) {
+        w->due_ms = clock_steady_ms() + w->retry_ms;
+        w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
+        active_measure(w->active, NULL);
+    } else {
+        w->due_ms = outcome == ACTIVE_UNFINISHED ? 0 : started_ms + interval_ms(w);
+        w->retry_ms = RETRY_MIN_MS;
+    }
+    set_why(w, error);
+    tell(w, NULL);
+}
+
+static int wait_ms(const Worker *w)
+{
+    gint64 until = w->handover ? w->handover->deadline_ms : w->due_ms;
+
+    if (w->blocked || (w->handover && w->handover->state == HANDOVER_RELEASED))
+        return -1;
+    return (int)CLAMP(until - clock_steady_ms(), 0, 60000);
+}
+
+/* A plan file from before this process: released, or to be taken back at once. */
+static void load_plan(Worker *w)
+{
+    g_autoptr(GError) error = NULL;
+
+    w->handover = handover_load(w->active->paths.plan_dir, w->active->vm, &error);
+    w->blocked = error != NULL;
+    if (w->handover && w->handover->state == HANDOVER_RELEASED)
+        handover_finish_release(w->handover, w->active, &error);
+    if (error)
+        set_why(w, error);
+}
+
+static void run(void *arg)
+{
+    Worker *w = arg;
+    Report *last;
+
+    load_plan(w);
+    while (!w->quit) {
+        Command *c = mailbox_wait(w->box, wait_ms(w));
+
+        if (c)
+            obey(w, c);
+        else if (w->handover)
+            end_plan(w);
+        else
+            cycle(w);
+    }
+    last = report_of(w);
+    last->ended = TRUE;
+    /* Closing a connection to a hung libvirtd takes its time: here, not on the loop. */
+    g_clear_pointer(&w->active, active_free);
+    mailbox_send(w->reports, last);
+}
+
+Worker *worker_start(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+                     Mailbox *reports)
+{
+    Worker *w = g_new0(Worker, 1);
+    int rc;
+
+    w->box = mailbox_new_thread((GDestroyNotify)command_free);
+    w->reports = reports;
+    w->retry_ms = RETRY_MIN_MS;
+    w->active = active_new(role, paths, identity, rescuer, mailbox_fd(w->box));
+    w->active->on_progress = on_progress;
+    w->active->user = w;
+    rc = uv_thread_create(&w->thread, run, w);
+    g_assert(rc == 0);
+    return w;
+}
+
+void worker_tell(Worker *w, Command *command)
+{
+    mailbox_send(w->box, command);
+}
+
+void worker_join(Worker *w)
+{
+    uv_thread_join(&w->thread);
+    handover_free(w->handover);
+    mailbox_close(w->box);
+    g_free(w->why);
+    g_free(w);
+}
