@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# drive - what lab tests below the controller share: a driver in its place.
+DRIVE=$UNDERSTUDY_LAB_BIN/tests/lab/drive
+REIGN='{"number":1,"id":"11111111-2222-4333-8444-555555555555"}'
+POLICY='{"interval_ms":1000,"scratch_bytes":1073741824,"bandwidth_bps":0,"compress":"auto","freeze":"never"}'
+
+uuid_of() {
+  lab exec "$1" virsh domuuid "$2" | head -1
+}
+
+# enrol HOST: its id is kept in $TEST_TMP/HOST.id
+enrol() {
+  local token
+  token=$(lab exec "$1" cat /run/understudy/engine/token) || return 1
+  lab exec "$1" "$DRIVE" "$TEST_TMP/controller" enrol 127.0.0.1:25000 "$token" >"$TEST_TMP/$1.id"
+}
+
+# call HOST METHOD [JSON [CONTROLLER]]
+call() {
+  local params=${3:-}
+  [[ -n $params ]] || params='{}'
+  lab exec "$1" "$DRIVE" "$TEST_TMP/${4:-controller}" call 127.0.0.1:25000 "$2" "$params"
+}
+
+# admit STANDBY ACTIVE VM NAME
+admit() {
+  call "$1" standby.admit "{\"scenario\":\"web\",\"reign\":$REIGN,\"vm\":\"$3\",\"name\":\"$4\",
+    \"active\":{\"id\":\"$(cat "$TEST_TMP/$2.id")\"},\"networks\":{\"default\":\"default\"},
+    \"retain\":{\"newest\":${RETAIN:-24},\"hourly\":24}}"
+}
+
+# protect ACTIVE STANDBY VM [POLICY]
+protect() {
+  call "$1" active.protect "{\"scenario\":\"web\",\"reign\":$REIGN,\"vm\":\"$3\",
+    \"standby\":{\"id\":\"$(cat "$TEST_TMP/$2.id")\",\"name\":\"$2\",\"addresses\":[\"$2:25000\"]},
+    \"policy\":${4:-$POLICY}}"
+}
+
+# One VM's status on HOST: as the active, as the standby.
+active_status() {
+  call "$1" status | jq -e ".active[] | select(.vm == \"$2\")"
+}
+
+standby_status() {
+  call "$1" status | jq -e ".standby[] | select(.vm == \"$2\")"
+}
+
+tip_sequence() {
+  standby_status "$1" "$2" | jq '.tip.sequence // 0'
+}
+
+sealed_at_least() {
+  (($(tip_sequence "$1" "$2") >= $3))
+}
+
+lag_below() {
+  active_status "$1" "$2" | jq -e ".standbys[0].lag_ms != null and .standbys[0].lag_ms < $3"
+}
+
+says_why() {
+  active_status "$1" "$2" | jq -e '.standbys[0].why != null'
+}
+
+# The images of the newest sealed generation on HOST, one a disk.
+tip_images() {
+  local ledger=/var/lib/understudy/images/$2
+  lab exec "$1" "$UNDERSTUDY_LAB_BIN/tests/lab/tip" "$ledger"
+}
+
+# check_tip HOST VM NAME WHAT: its newest sealed generation is a prefix of the records.
+check_tip() {
+  local images
+  mapfile -t images < <(tip_images "$1" "$2")
+  ok "the newest sealed generation is a prefix, $4" lab check "$1" "$3" "${images[@]}"
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gate - who comes in by the port, and to whom they are led.
+ *
+ * The certificate says who somebody is; what for, their hello. A controller's
+ * link becomes an Rpc; an active's bulk link waits here for its ATTACH, is
+ * checked against what the controller has admitted, and goes to the keeper;
+ * a stranger may only enrol. */
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/engine.h"
+#include "vmconnect/link/bulk.h"
+#include "vmconnect/link/link_loop.h"
+
+/* --- controllers ------------------------------------------------------- */
+
+static void on_controller_gone(void *user, const GError *error)
+{
+    Visit *visit = user;
+
+    log_info("link of the controller over (%s) -> replication goes on by the last policy", error->message);
+    g_ptr_array_remove_fast(visit->engine->visits, visit);
+    g_free(visit);
+}
+
+static void receive_controller(Engine *engine, Link *link)
+{
+    RpcEvents events = {.methods = SERVE_METHODS, .on_closed = on_controller_gone};
+    Visit *visit = g_new0(Visit, 1);
+
+    log_info("%s is there", link_name(link));
+    visit->engine = engine;
+    visit->rpc = rpc_new(&engine->loop, link, &events, visit);
+    g_ptr_array_add(engine->visits, visit);
+    serve_news(engine);
+}
+
+/* --- actives ----------------------------------------------------------- */
+
+typedef struct {
+    Engine *engine;
+    LinkLoop *link;
+} Arrival;
+
+static void arrival_free(Arrival *a)
+{
+    g_ptr_array_remove_fast(a->engine->arriving, a->link);
+    g_free(a);
+}
+
+/* Is this the active that the controller admitted, in the reign it admitted? */
+static gboolean check_attach(const Engine *engine, const Attach *attach, Peer peer, GError **error)
+{
+    const StandbyRole *role = policy_standby(engine->policy, attach->vm);
+    const char *why = NULL;
+
+    if (!role)
+        why = "this host keeps no copy of that VM: the controller has not admitted it here";
+    else if (!id_equal(attach->standby, identity_peer(engine->identity).id))
+        why = "this is not the host it is looking for: its addresses are out of date";
+    else if (!id_equal(role->active, peer.id))
+        why = "another host is admitted as the active of that VM";
+    else if (!g_str_equal(role->scenario, attach->scenario))
+        why = "that VM is kept for another scenario";
+    else if (!reign_equal(role->reign, attach->reign))
+        why = attach->reign.number < role->reign.number ? "its reign is over: a higher one is known here, "
+                                                          "and nothing of a former one is taken any more"
+                                                        : "its reign is not the one that was admitted here";
+    if (why)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "refused to replicate VM %s: %s", ID_TEXT(attach->vm),
+                    why);
+    return why == NULL;
+}
+
+static void refuse(Arrival *a, const GError *error)
+{
+    log_notice("%s: %s", link_name(link_loop_link(a->link)), error->message);
+    link_fail(link_loop_link(a->link), error);
+    link_loop_kick(a->link);
+}
+
+static void on_attach(void *user, Frame *taken)
+{
+    Arrival *a = user;
+    g_autoptr(Frame) frame = taken;
+    g_autoptr(GError) error = NULL;
+    g_auto(Attach) attach = {0};
+    json_t *doc = NULL;
+
+    if (frame->head.type == MESSAGE_ATTACH)
+        doc = message_decode_json(frame, &error);
+    else
+        g_set_error(&error, US_ERROR, US_ERROR_PROTOCOL, "a bulk link begins with ATTACH");
+    if (doc && attach_from_json(doc, &attach, &error) &&
+        check_attach(a->engine, &attach, link_peer(link_loop_link(a->link)), &error)) {
+        Engine *engine = a->engine;
+        LinkLoop *link = a->link;
+
+        arrival_free(a);
+        roles_attach(engine->roles, attach.vm, link_loop_release(link), attach.reign);
+    } else {
+        refuse(a, error);
+    }
+    json_decref(doc);
+}
+
+static void on_arrival_gone(void *user, const GError *error)
+{
+    (void)error;
+    arrival_free(user);
+}
+
+static void receive_active(Engine *engine, Link *link)
+{
+    LinkLoopEvents events = {.on_frame = on_attach, .on_closed = on_arrival_gone};
+    Arrival *a = g_new0(Arrival, 1);
+
+    a->engine = engine;
+    a->link = link_loop_new(&engine->loop, link, &events, a);
+    g_ptr_array_add(engine->arriving, a->link);
+}
+
+/* --- all --------------------------------------------------------------- */
+
+void gate_on_link(void *user, Link *link)
+{
+    Engine *engine = user;
+
+    if (link_state(link) == LINK_STRANGER && engine->desk)
+        enrol_desk_take(engine->desk, link);
+    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_CONTROL)
+        receive_controller(engine, link);
+    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BULK)
+        receive_active(engine, link);
+    else
+        link_free(link);
+}
+
+void gate_on_refused(void *user, const GError *error)
+{
+    (void)user;
+    log_notice("not let in: %s", error->message);
+}
+
+void gate_close(Engine *engine)
+{
+    for (guint i = 0; i < engine->visits->len; i++) {
+        Visit *visit = engine->visits->pdata[i];
+
+        rpc_close(visit->rpc, NULL);
+        g_free(visit);
+    }
+    for (guint i = 0; i < engine->arriving->len; i++)
+        link_loop_close(engine->arriving->pdata[i]);
+    g_ptr_array_set_size(engine->visits, 0);
+    g_ptr_array_set_size(engine->arriving, 0);
+}

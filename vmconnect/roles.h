@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* roles - the threads that play this engine's roles, one worker or keeper per VM.
+ *
+ * Owned by the loop. It starts and ends threads as the policy says, carries
+ * commands to them and answers back, and remembers what each last said of itself. */
+#pragma once
+
+#include "vmconnect/policy.h"
+#include "vmconnect/replicate/keeper.h"
+#include "vmconnect/replicate/worker.h"
+
+#include <glib.h>
+#include <uv.h>
+
+typedef struct {
+    ActivePaths active; /* also the keepers' guard, permit and run folders, and libvirt's URI */
+    const char *store_dir;
+} RolesPaths;
+
+typedef struct {
+    /* A thread said something new about itself. */
+    void (*on_status)(void *user);
+    /* The last thread has ended (after roles_quit()). */
+    void (*on_quiet)(void *user);
+} RolesEvents;
+
+typedef struct Roles Roles;
+
+/* @paths' strings outlive it. */
+Roles *roles_new(uv_loop_t *loop, const RolesPaths *paths, Rescuer *rescuer, const RolesEvents *events,
+                 void *user);
+void roles_free(Roles *roles); /* after on_quiet */
+
+/* Play a role: start its thread, or tell the one there is. @role is taken. */
+void roles_play_active(Roles *roles, ActiveRole *role, Identity *identity);
+void roles_play_standby(Roles *roles, const StandbyRole *role);
+
+/* The answer to a command: @result borrowed, or @error. Called once, also when the thread ends first (CANCELLED). */
+typedef void (*RolesAnswer)(void *user, const json_t *result, const GError *error);
+
+/* Takes @params. NOT_FOUND if no thread plays that side of @vm. */
+void roles_tell_active(Roles *roles, Id vm, CommandVerb verb, json_t *params, RolesAnswer on_answer,
+                       void *user);
+void roles_tell_standby(Roles *roles, Id vm, CommandVerb verb, json_t *params, RolesAnswer on_answer,
+                        void *user);
+
+/* Give a link of an active to the keeper of @vm; the peer is told if there is none. Takes @link. */
+void roles_attach(Roles *roles, Id vm, Link *link, Reign reign);
+
+/* {"active": […], "standby": […]}: what each thread last said, with lag_ms as of now. New reference. */
+json_t *roles_status(const Roles *roles);
+
+/* End all threads; traces stay. */
+void roles_quit(Roles *roles);
