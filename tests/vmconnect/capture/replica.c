@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replica.h"
 
-#include "host.h"
-
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -14,16 +12,15 @@ static void disk_free(gpointer data)
     ReplicaDisk *disk = data;
 
     close(disk->fd);
-    unlink(disk->path);
     g_free(disk->path);
     g_free(disk);
 }
 
-Replica *replica_new(const char *vm)
+Replica *replica_new(const char *folder)
 {
     Replica *r = g_new0(Replica, 1);
 
-    r->vm = vm;
+    r->folder = g_strdup(folder);
     r->disks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, disk_free);
     return r;
 }
@@ -31,6 +28,7 @@ Replica *replica_new(const char *vm)
 void replica_free(Replica *r)
 {
     g_hash_table_unref(r->disks);
+    g_free(r->folder);
     g_free(r);
 }
 
@@ -41,7 +39,7 @@ static ReplicaDisk *disk_of(Replica *r, const char *target)
     if (disk)
         return disk;
     disk = g_new0(ReplicaDisk, 1);
-    disk->path = g_strdup_printf("%s/%s-%s.replica", host_folder(), r->vm, target);
+    disk->path = g_strdup_printf("%s/%s.raw", r->folder, target);
     disk->fd = open(disk->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     g_assert_cmpint(disk->fd, >=, 0);
     g_hash_table_insert(r->disks, g_strdup(target), disk);
@@ -200,26 +198,11 @@ gboolean replica_take(Replica *r, Capture *c, Id since, Id checkpoint, GError **
     if (!cut_begin(c, (const CutWish *)wishes->data, wishes->len, checkpoint, &cut, error))
         return FALSE;
     r->begin_us = g_get_monotonic_time() - start;
+    r->frozen = cut_is_frozen(cut);
     if (!replica_read(r, cut, error) || !cut_still_valid(cut, error))
         return FALSE;
     start = g_get_monotonic_time();
     ok = cut_end(g_steal_pointer(&cut), error);
     r->end_us = g_get_monotonic_time() - start;
     return ok;
-}
-
-void replica_expect_equal(Replica *r)
-{
-    GHashTableIter iter;
-    gpointer target, value;
-
-    g_hash_table_iter_init(&iter, r->disks);
-    while (g_hash_table_iter_next(&iter, &target, &value)) {
-        g_autofree char *image = host_image(r->vm, target);
-        const char *const argv[] = {"qemu-img", "compare", "-U",    "-f",
-                                    "raw",      "-F",      "qcow2", ((ReplicaDisk *)value)->path,
-                                    image,      NULL};
-
-        host_run(argv);
-    }
 }

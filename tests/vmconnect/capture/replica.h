@@ -16,13 +16,16 @@ typedef struct {
 } ReplicaDisk;
 
 typedef struct {
-    const char *vm;                             /* name */
-    GHashTable *disks;                          /* target to ReplicaDisk */
+    char *folder;
+    GHashTable *disks; /* target to ReplicaDisk */
+    gboolean frozen;
     guint64 data_bytes, zero_bytes;             /* of the newest replica_take() */
     gint64 begin_us, dirty_us, read_us, end_us; /* what its parts took */
 } Replica;
 
-Replica *replica_new(const char *vm);
+/* Files are FOLDER/TARGET.raw, new and empty. */
+Replica *replica_new(const char *folder);
+/* The files stay. */
 void replica_free(Replica *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Replica, replica_free)
 
@@ -32,6 +35,3 @@ gboolean replica_read(Replica *r, Cut *cut, GError **error);
 /* Look, cut all disks (those unknown here whole) since @since, read, check that
  * it is valid, end. */
 gboolean replica_take(Replica *r, Capture *c, Id since, Id checkpoint, GError **error);
-
-/* Fail the test unless each disk equals the VM's image. The VM is off, or was flushed. */
-void replica_expect_equal(Replica *r);

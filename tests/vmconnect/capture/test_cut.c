@@ -40,6 +40,35 @@ static Capture *capture_on(virConnectPtr conn, Id id)
     return c;
 }
 
+static Replica *new_replica(const char *name)
+{
+    g_autofree char *folder = g_strdup_printf("%s/replica-%s", host_folder(), name);
+
+    g_assert_cmpint(g_mkdir_with_parents(folder, 0755), ==, 0);
+    return replica_new(folder);
+}
+
+static void expect_same(const char *raw, const char *image)
+{
+    const char *const argv[] = {"qemu-img", "compare", "-U", "-f", "raw", "-F", "qcow2", raw, image, NULL};
+
+    host_run(argv);
+}
+
+/* The VM is off, or was flushed. */
+static void expect_equal(const World *w)
+{
+    GHashTableIter iter;
+    gpointer target, disk;
+
+    g_hash_table_iter_init(&iter, w->replica->disks);
+    while (g_hash_table_iter_next(&iter, &target, &disk)) {
+        g_autofree char *image = host_image(w->name, target);
+
+        expect_same(((ReplicaDisk *)disk)->path, image);
+    }
+}
+
 static void world_up(World *w, const char *name)
 {
     const guint64 sizes[] = {64 * MIB, 32 * MIB};
@@ -47,7 +76,7 @@ static void world_up(World *w, const char *name)
     *w = (World){.conn = host_connect(), .name = name};
     w->id = host_define(w->conn, name, sizes, G_N_ELEMENTS(sizes));
     w->capture = capture_on(w->conn, w->id);
-    w->replica = replica_new(name);
+    w->replica = new_replica(name);
 }
 
 static void world_down(World *w)
@@ -99,7 +128,7 @@ static void take(World *w)
     w->newest = fresh;
     if (capture_state(w->capture) == CAPTURE_RUNNING)
         flush_disks(w);
-    replica_expect_equal(w->replica);
+    expect_equal(w);
 }
 
 static void expect_refusal(World *w, UsError code, const char *part)
@@ -432,7 +461,7 @@ static void test_qemu_killed(void)
     g_assert_true(capture_delete_checkpoint(w.capture, w.newest, &error));
     g_assert_cmpuint(count_checkpoints(&w), ==, 0);
     replica_free(w.replica);
-    w.replica = replica_new(w.name);
+    w.replica = new_replica(w.name);
     w.newest = ID_NIL;
     take(&w);
     host_io(w.conn, w.name, 0, "write -P 0x12 2M 64k");
@@ -619,7 +648,7 @@ static void test_offline_increment(void)
         g_assert_true(replica_take(w.replica, w.capture, w.newest, ID_NIL, &error));
         g_assert_no_error(error);
         g_assert_cmpuint(w.replica->data_bytes, ==, 3 * 65536);
-        replica_expect_equal(w.replica);
+        expect_equal(&w);
     }
     host_start(w.conn, w.name);
     host_io(w.conn, w.name, 0, "write -P 0x14 2M 64k");
@@ -725,10 +754,8 @@ static void test_external_snapshot(void)
     g_assert_cmpuint(w.replica->data_bytes, ==, 3 * 65536);
     {
         ReplicaDisk *vda = g_hash_table_lookup(w.replica->disks, "vda");
-        const char *const argv[] = {"qemu-img", "compare", "-f",    "raw", "-F",
-                                    "qcow2",    vda->path, overlay, NULL};
 
-        host_run(argv);
+        expect_same(vda->path, overlay);
     }
     world_down(&w);
 }
