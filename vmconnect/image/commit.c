@@ -96,12 +96,17 @@ gboolean commit_switch_over(Commit *commit, GError **error)
 
 gboolean commit_cancel(Commit *commit, GError **error)
 {
+    g_autoptr(GError) why = NULL;
+
     if (commit->step == OVER)
         return TRUE;
-    if (!job_command(commit->daemon, "job-cancel", commit->job, error))
+    /* Refused (FAILED) if it has just ended badly by itself; anything else is the daemon's trouble. */
+    if (!job_command(commit->daemon, "job-cancel", commit->job, &why) && why->code != US_ERROR_FAILED) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
+    }
     commit->step = OVER;
-    /* Cancelled or not, it must be gone; a cancelled job has an error of its own. */
+    /* A cancelled job has an error of its own, so it is not finished but only awaited. */
     return job_wait(commit->daemon, commit->job, JOB_CONCLUDED, storage_daemon_timeout(commit->daemon),
                     error) &&
            job_command(commit->daemon, "job-dismiss", commit->job, error);

@@ -56,7 +56,8 @@ gboolean nbd_disk_read_only(const NbdDisk *disk);
  * be used from inside, but not closed. */
 typedef void (*NbdDone)(void *user, const GError *error);
 
-/* Submit; @data lives until @on_done. Ranges lie inside the disk, and nbd_disk_has_room()
+/* Requests of 256 KiB go fastest (measured against a storage daemon: 64 KiB half as fast).
+ * Submit; @data lives until @on_done. Ranges lie inside the disk, and nbd_disk_has_room()
  * said yes (own mistakes otherwise). Any length: what is longer than the server's maximum
  * is cut into several commands. FALSE with @error, and no callback, if the connection is lost.
  * Zero writes zeroes as such (no data travels, none is allocated), never TRIM. */

@@ -332,6 +332,16 @@ static void test_merge_given_up(void)
     three_expect(t.disk);
     f = facts(&lab, "o2.qcow2");
     g_assert_cmpstr(f->backing, ==, "o1.qcow2");
+    /* Given up where all is copied: the same. */
+    g_clear_pointer(&commit, commit_free);
+    commit = begin_merge(&lab, &t, top, 0);
+    g_assert_true(commit_wait_copied(commit, LAB_TIMEOUT_MS, &error));
+    g_assert_true(commit_cancel(commit, &error));
+    g_assert_no_error(error);
+    g_clear_pointer(&f, qcow2_facts_free);
+    f = facts(&lab, "o2.qcow2");
+    g_assert_cmpstr(f->backing, ==, "o1.qcow2");
+    three_expect(t.disk);
     /* Repeated, it converges. */
     again = begin_merge(&lab, &t, top, 0);
     g_assert_true(commit_wait_copied(again, LAB_TIMEOUT_MS, &error));

@@ -215,6 +215,22 @@ static void test_cancel(void)
     close(peer);
 }
 
+static void test_peer_that_stops_reading(void)
+{
+    g_autoptr(Qmp) qmp = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *much = g_strnfill(4 * 1024 * 1024, 'x');
+    int peer = scripted("", &qmp);
+
+    g_assert_false(qmp_call(qmp, "take", json_pack("{s:s}", "a", much), 20, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
+    g_clear_error(&error);
+    /* Half a command is on the line: the next one would be read as its rest. */
+    g_assert_false(qmp_call(qmp, "query", NULL, 1000, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_UNREACHABLE);
+    close(peer);
+}
+
 static void test_event_queue_is_bounded(void)
 {
     g_autoptr(Qmp) qmp = NULL;
@@ -262,6 +278,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/late_reply_is_dropped", test_late_reply_is_dropped);
     g_test_add_func("/qmp/broken_peers", test_broken_peers);
     g_test_add_func("/qmp/cancel", test_cancel);
+    g_test_add_func("/qmp/peer_that_stops_reading", test_peer_that_stops_reading);
     g_test_add_func("/qmp/event_queue_is_bounded", test_event_queue_is_bounded);
     g_test_add_func("/qmp/cannot_connect", test_cannot_connect);
     return g_test_run();
