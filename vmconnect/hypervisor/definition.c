@@ -174,7 +174,7 @@ Definition *definition_parse(const char *xml, gsize len, GError **error)
     d->disks = g_ptr_array_new_with_free_func(disk_free);
     d->interfaces = g_ptr_array_new_with_free_func(interface_free);
     if (!read_identity(d, root, error))
-        return NULL;
+        return NULL; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
     for (const xmlNode *n = xml_child(devices, "disk"); n; n = xml_next(n))
         g_ptr_array_add(d->disks, disk_parse(n));
     for (const xmlNode *n = xml_child(devices, "interface"); n; n = xml_next(n))

@@ -240,13 +240,11 @@ static gboolean register_all(Ears *e, virConnectPtr conn, GError **error)
     virConnectRef(conn);
     e->registered_on = conn;
     for (guint i = 0; i < G_N_ELEMENTS(EVENTS); i++) {
-        atomic_fetch_add(&e->session->refs, 1);
         e->callbacks[i] = virConnectDomainEventRegisterAny(conn, NULL, EVENTS[i], callback_of(EVENTS[i]),
                                                            e->session, session_unref);
-        if (e->callbacks[i] >= 0)
-            continue;
-        session_unref(e->session);
-        if (i == 0) {
+        if (e->callbacks[i] >= 0) {
+            atomic_fetch_add(&e->session->refs, 1);
+        } else if (i == 0) {
             virt_error(error, "libvirtd does not tell its events");
             virConnectClose(g_steal_pointer(&e->registered_on));
             return FALSE;

@@ -152,7 +152,8 @@ Guard *guard_decode(const char *text, gsize len, GError **error)
     if (doc && guard_unpack(g, doc, &why))
         return g_steal_pointer(&g);
     /* A right sum over a wrong document is a fault of ours, and as unusable. */
-    if (!g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED))
+    if (!g_error_matches(why, US_ERROR,
+                         US_ERROR_UNSUPPORTED)) // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
         why->code = US_ERROR_CORRUPT;
     g_propagate_error(error, g_steal_pointer(&why));
     return NULL;

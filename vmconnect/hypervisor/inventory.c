@@ -138,7 +138,7 @@ static Vm *vm_of(virDomainPtr dom, GError **error)
     int autostart = 0;
 
     if (!vm_state_read(dom, &vm->state, &vm->reason, error) || !read_definition(vm, dom, error))
-        return NULL;
+        return NULL; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
     vm->persistent = virDomainIsPersistent(dom) == 1;
     if (vm->persistent && virDomainGetAutostart(dom, &autostart) != 0) {
         virt_error(error, "cannot read whether '%s' starts by itself", virDomainGetName(dom));
@@ -178,7 +178,8 @@ Inventory *inventory_read(virConnectPtr conn, GError **error)
 
     inv->vms = g_ptr_array_new_with_free_func((GDestroyNotify)vm_free);
     if (virConnectListAllDomains(conn, &doms, 0) < 0) {
-        virt_error(error, "cannot list the guests of this host");
+        virt_error(error,
+                   "cannot list the guests of this host"); // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
         return NULL;
     }
     for (virDomainPtr *d = doms; *d && ok; d++)

@@ -163,7 +163,7 @@ static gboolean end_once(virDomainPtr dom, const char *run_folder, JobKind *ret_
     /* Its failure is not interesting: the job may have ended by itself; the next look says. */
     if (job->kind == JOB_OURS)
         virDomainAbortJob(dom);
-    return TRUE;
+    return TRUE; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
 }
 
 gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gboolean *ret_ended,

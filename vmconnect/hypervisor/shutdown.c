@@ -113,10 +113,13 @@ static gboolean ask_and_wait(virDomainPtr dom, int pidfd, const ShutdownRules *r
     gint64 deadline_ms = clock_steady_ms() + rules->timeout_ms;
     g_autoptr(GError) why = NULL;
 
-    if (agent_ping(dom, MIN(PING_MS, rules->timeout_ms), NULL) &&
-        virDomainShutdownFlags(dom, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) == 0) {
+    *ret_how = SHUTDOWN_BY_ACPI;
+    if (agent_ping(dom, MIN(PING_MS, rules->timeout_ms), NULL)) {
+        /* A guest that is gone before its agent could answer makes an error of it. */
+        int rc = virDomainShutdownFlags(dom, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT);
+
         *ret_how = SHUTDOWN_BY_AGENT;
-        if (wait_until(pidfd, rules->cancel_fd, deadline_ms - rules->timeout_ms * 2 / 3, &why))
+        if (wait_until(pidfd, rules->cancel_fd, rc == 0 ? deadline_ms - rules->timeout_ms * 2 / 3 : 0, &why))
             return TRUE;
     }
     while (!why && clock_steady_ms() < deadline_ms) {
