@@ -16,6 +16,7 @@
 typedef struct {
     GPtrArray *commits; /* of Commit *, one a disk that has something to copy; NULL: not running */
     GPtrArray *copying; /* those of them that still copy; borrowed */
+    gboolean growing;    /* this run only makes a base as large as what goes into it */
     gboolean paused;
     gint64 turn_ms;  /* steady clock: pause or go on then */
     gint64 retry_ms; /* steady clock: not before */

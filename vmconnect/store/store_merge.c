@@ -153,8 +153,35 @@ gboolean store_merge_stop(Store *store, GError **error)
     return ok;
 }
 
+static char *base_path(const Store *store, const LedgerMergeDisk *disk)
+{
+    return layer_file_path(store->dir, layer_at(disk->layers, 0), disk->target);
+}
+
+/* Is some base smaller than what goes into it? QEMU grows it when the copying begins, but a job that has
+ * done so keeps the right to resize and lets nobody flush the base. It is cancelled, and the next
+ * one finds a base that is large enough. */
+static gboolean must_grow(const Store *store)
+{
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        g_autofree char *path = NULL;
+        g_auto(LayerFacts) facts = {0};
+        const LedgerLayer *top;
+
+        if (!has_copying(disk))
+            continue;
+        path = base_path(store, disk);
+        top = ledger_find_layer(store_ledger(store), layer_at(disk->layers, disk->layers->len - 1));
+        if (layer_file_read(path, &facts, NULL) && facts.size_bytes < top->size_bytes)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static gboolean begin_copying(Store *store, GError **error)
 {
+    store->merge.growing = must_grow(store);
     store->merge.commits = g_ptr_array_new_with_free_func((GDestroyNotify)commit_free);
     store->merge.copying = g_ptr_array_new();
     store->merge.turn_ms = clock_steady_ms() + STEP_MS;
@@ -172,11 +199,6 @@ static gboolean begin_copying(Store *store, GError **error)
     }
     stop_at("merge.copying");
     return TRUE;
-}
-
-static char *base_path(const Store *store, const LedgerMergeDisk *disk)
-{
-    return layer_file_path(store->dir, layer_at(disk->layers, 0), disk->target);
 }
 
 /* Let the kernel begin to write back what was copied, so that the final fsync is short. */
@@ -357,6 +379,8 @@ static gboolean step(Store *store, GError **error)
         return FALSE;
     if (!watch_copying(store, error))
         return FALSE;
+    if (store->merge.growing)
+        return must_grow(store) || store_merge_stop(store, error);
     return store->merge.copying->len > 0 || flush_and_switch(store, error);
 }
 

@@ -7,7 +7,12 @@
 
 #include <glib/gstdio.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static void disk_free(gpointer p)
 {
@@ -41,7 +46,7 @@ Rig *rig_new(guint n_disks)
     rig->reign = (Reign){.number = 1, .id = id_random()};
     rig->disks = g_ptr_array_new_with_free_func(disk_free);
     rig->points = g_ptr_array_new_with_free_func(point_free);
-    rig->rand = g_rand_new_with_seed(4711);
+    rig->rand = g_rand_new_with_seed(RIG_SEED);
     for (guint i = 0; i < n_disks; i++) {
         char target[] = {'v', 'd', (char)('a' + i), '\0'};
 
@@ -62,6 +67,7 @@ void rig_free(Rig *rig)
     if (!rig)
         return;
     rig_close(rig);
+    umount2(rig->dir, MNT_DETACH);
     remove_tree(rig->root);
     g_ptr_array_unref(rig->disks);
     g_ptr_array_unref(rig->points);
@@ -146,16 +152,26 @@ void rig_scribble(Rig *rig, guint index, guint n)
     }
 }
 
+/* Of version 4, so that it could be a random one. */
+static Id number_id(guint64 number)
+{
+    Id id = {{0xab, 0, 0, 0, 0, 0, 0x40, 0, 0x80}};
+
+    for (guint i = 0; i < 7; i++)
+        id.bytes[9 + i] = (guint8)(number >> (8 * (6 - i)));
+    return id;
+}
+
 Generation *rig_generation(Rig *rig)
 {
     Generation *g = generation_new();
-    const Generation *tip = store_tip(rig->store);
+    const Generation *tip = rig->store ? store_tip(rig->store) : NULL;
 
-    g->id = id_random();
+    g->id = number_id(++rig->sequence);
     g->parent = tip ? tip->id : ID_NIL;
     g->since = g->parent;
     g->reign = rig->reign;
-    g->sequence = ++rig->sequence;
+    g->sequence = rig->sequence;
     g->cut_at_ms = clock_wall_ms();
     g->definition = g_strdup("<domain><name>a &amp; b</name></domain>");
     for (guint i = 0; i < rig->disks->len; i++) {
@@ -187,10 +203,11 @@ static gboolean is_zero(const guint8 *data, gsize len)
     return TRUE;
 }
 
-static gboolean write_disk(NbdDisk *nbd, const RigDisk *disk, GError **why, GError **error)
+static gboolean write_disk(NbdDisk *nbd, const RigDisk *disk, const Extents *list, GError **why,
+                           GError **error)
 {
-    for (guint i = 0; i < extents_count(disk->changed); i++) {
-        Extent e = extents_at(disk->changed, i);
+    for (guint i = 0; i < extents_count(list); i++) {
+        Extent e = extents_at(list, i);
 
         for (guint64 at = e.offset; at < e.offset + e.len; at += RIG_BLOCK) {
             gsize len = MIN(RIG_BLOCK, e.offset + e.len - at);
@@ -205,16 +222,33 @@ static gboolean write_disk(NbdDisk *nbd, const RigDisk *disk, GError **why, GErr
     return nbd_disk_drain(nbd, 30000, error);
 }
 
-gboolean rig_write(Rig *rig, GError **error)
+/* The part of @changed inside @only (NULL: all) and outside @but. */
+static Extents *part_of(const Extents *changed, const Extents *only, const Extents *but)
+{
+    Extents *part = extents_copy(changed);
+
+    if (only) {
+        g_autoptr(Extents) rest = extents_copy(changed);
+
+        extents_remove_all(rest, only);
+        extents_remove_all(part, rest);
+    }
+    if (but)
+        extents_remove_all(part, but);
+    return part;
+}
+
+gboolean rig_write_part(Rig *rig, const Extents *only, const Extents *but, GError **error)
 {
     for (guint i = 0; i < rig->disks->len; i++) {
         const RigDisk *disk = rig->disks->pdata[i];
+        g_autoptr(Extents) list = part_of(disk->changed, only, but);
         NbdDisk *nbd = store_disk(rig->store, disk->target);
         GError *why = NULL;
 
         g_assert_nonnull(nbd);
         g_assert_cmpuint(nbd_disk_size(nbd), ==, disk->size);
-        if (!write_disk(nbd, disk, &why, error)) {
+        if (!write_disk(nbd, disk, list, &why, error)) {
             g_clear_error(&why);
             return FALSE;
         }
@@ -224,6 +258,11 @@ gboolean rig_write(Rig *rig, GError **error)
         }
     }
     return TRUE;
+}
+
+gboolean rig_write(Rig *rig, GError **error)
+{
+    return rig_write_part(rig, NULL, NULL, error);
 }
 
 static void remember(Rig *rig, const Generation *g)
@@ -240,6 +279,12 @@ static void remember(Rig *rig, const Generation *g)
     g_ptr_array_add(rig->points, point);
 }
 
+static void forget_changes(Rig *rig)
+{
+    for (guint i = 0; i < rig->disks->len; i++)
+        extents_clear(((RigDisk *)rig->disks->pdata[i])->changed);
+}
+
 gboolean rig_seal(Rig *rig, const Generation *g, GError **error)
 {
     g_autofree StoreExtents *changed = g_new0(StoreExtents, rig->disks->len);
@@ -254,9 +299,45 @@ gboolean rig_seal(Rig *rig, const Generation *g, GError **error)
         g_ptr_array_set_size(rig->points, (int)rig->points->len - 1);
         return FALSE;
     }
-    for (guint i = 0; i < rig->disks->len; i++)
-        extents_clear(((RigDisk *)rig->disks->pdata[i])->changed);
+    forget_changes(rig);
     return TRUE;
+}
+
+static void scribble_all(Rig *rig)
+{
+    for (guint i = 0; i < rig->disks->len; i++)
+        rig_scribble(rig, i, 5);
+}
+
+void rig_imagine_cut(Rig *rig)
+{
+    g_autoptr(Generation) g = rig_generation(rig);
+
+    scribble_all(rig);
+    remember(rig, g);
+    forget_changes(rig);
+}
+
+guint64 rig_rewind(Rig *rig)
+{
+    const Generation *tip = store_tip(rig->store);
+    const RigPoint *point = tip ? rig_find_point(rig, tip->id) : NULL;
+
+    g_assert_true(point || !tip);
+    for (guint i = 0; i < rig->disks->len; i++) {
+        RigDisk *disk = rig->disks->pdata[i];
+
+        if (point)
+            memcpy(disk->data, g_bytes_get_data(point->contents->pdata[i], NULL), disk->size);
+        else
+            memset(disk->data, 0, disk->size);
+        extents_clear(disk->changed);
+    }
+    rig->sequence = tip ? tip->sequence : 0;
+    while (rig->points->len > 0 &&
+           ((const RigPoint *)rig->points->pdata[rig->points->len - 1])->generation->sequence > rig->sequence)
+        g_ptr_array_set_size(rig->points, (int)rig->points->len - 1);
+    return rig->sequence;
 }
 
 void rig_cut(Rig *rig)
@@ -264,8 +345,7 @@ void rig_cut(Rig *rig)
     g_autoptr(Generation) g = rig_generation(rig);
     GError *error = NULL;
 
-    for (guint i = 0; i < rig->disks->len; i++)
-        rig_scribble(rig, i, 5);
+    scribble_all(rig);
     rig_begin(rig, g, &error);
     g_assert_no_error(error);
     rig_write(rig, &error);
@@ -288,6 +368,54 @@ void rig_settle(Rig *rig, guint deadline_ms)
         store_pump(rig->store, &error);
         g_assert_no_error(error);
     }
+}
+
+/* ---- the world around ---- */
+
+gboolean rig_remount(Rig *rig, const char *how)
+{
+    return mount("store-test", rig->dir, "tmpfs",
+                 strstr(how, "remount") ? MS_REMOUNT | (strstr(how, "ro") ? MS_RDONLY : 0) : 0,
+                 strstr(how, "size") ? strstr(how, "size") : NULL) == 0;
+}
+
+gboolean rig_mount(Rig *rig, const char *size)
+{
+    g_autofree char *options = g_strconcat("size=", size, NULL);
+
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        return FALSE;
+    g_mkdir(rig->dir, 0700);
+    return rig_remount(rig, options);
+}
+
+void rig_kill_daemon(Rig *rig)
+{
+    g_autofree char *path = g_build_filename(rig->options.run_dir, "daemon.pid", NULL);
+    g_autofree char *text = NULL;
+    struct pollfd pfd = {.events = POLLIN};
+    pid_t pid;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    pid = (pid_t)g_ascii_strtoll(text, NULL, 10);
+    g_assert_cmpint(pid, >, 1);
+    pfd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    g_assert_cmpint(pfd.fd, >=, 0);
+    kill(pid, SIGKILL);
+    g_assert_cmpint(poll(&pfd, 1, 10000), ==, 1);
+    close(pfd.fd);
+}
+
+guint rig_count_files(const Rig *rig, const char *suffix)
+{
+    GDir *dir = g_dir_open(rig->dir, 0, NULL);
+    const char *name;
+    guint n = 0;
+
+    while ((name = g_dir_read_name(dir)))
+        n += g_str_has_suffix(name, suffix);
+    g_dir_close(dir);
+    return n;
 }
 
 /* ---- checking ---- */

@@ -42,10 +42,449 @@ static void test_merging_keeps_the_kept(void)
     rig_check_points(rig);
 }
 
+static void assert_refused(GError *error, int code, const char *pattern)
+{
+    g_assert_error(error, US_ERROR, code);
+    if (!g_pattern_match_simple(pattern, error->message))
+        g_error("'%s' is not like '%s'", error->message, pattern);
+    g_error_free(error);
+}
+
+static guint n_points(const Rig *rig)
+{
+    g_autoptr(GPtrArray) points = store_points(rig->store);
+
+    return points->len;
+}
+
+static void test_an_idle_disk_costs_no_file(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    rig_settle(rig, 10000);
+    for (guint i = 0; i < 3; i++) {
+        g_autoptr(Generation) g = rig_generation(rig);
+
+        rig_scribble(rig, 0, 3);
+        rig_begin(rig, g, &error);
+        g_assert_no_error(error);
+        rig_write(rig, &error);
+        g_assert_no_error(error);
+        rig_seal(rig, g, &error);
+        g_assert_no_error(error);
+        rig_settle(rig, 10000);
+    }
+    g_assert_cmpuint(rig_count_files(rig, ".vda.qcow2"), ==, 5);
+    g_assert_cmpuint(rig_count_files(rig, ".vdb.qcow2"), ==, 2);
+    rig_check_points(rig);
+}
+
+static void test_disks_come_go_and_grow(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+
+    rig->options.retain = (RetentionPolicy){.newest = 4};
+    rig_open(rig);
+    rig_cut(rig);
+    rig_cut(rig);
+    rig_remove_disk(rig, "vdb");
+    rig_cut(rig);
+    rig_settle(rig, 10000);
+    rig_resize_disk(rig, "vda", 3 * RIG_DISK);
+    rig_cut(rig);
+    rig_check_points(rig);
+    rig_add_disk(rig, "vdb", RIG_DISK / 2);
+    rig_cut(rig);
+    rig_check_points(rig);
+    rig_settle(rig, 10000);
+    for (guint i = 0; i < 6; i++) {
+        rig_cut(rig);
+        rig_settle(rig, 10000);
+        rig_check_points(rig);
+    }
+    /* Nothing of the vdb that ended is left. */
+    g_assert_cmpuint(rig_count_files(rig, ".vdb.qcow2"), ==, 5);
+    rig_resize_disk(rig, "vda", RIG_DISK);
+    rig_cut(rig);
+    rig_cut(rig);
+    rig_close(rig);
+    rig_open(rig);
+    rig_settle(rig, 10000);
+    rig_check_points(rig);
+}
+
+static void test_late_sessions_are_refused(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+    guint64 old;
+
+    rig_open(rig);
+    rig_cut(rig);
+    old = rig->session;
+    g = rig_generation(rig);
+    rig_scribble(rig, 0, 3);
+    rig_begin(rig, g, &error);
+    g_assert_no_error(error);
+    rig_write(rig, &error);
+    g_assert_no_error(error);
+    store_attach(rig->store, rig->reign, old + 1, &error);
+    g_assert_no_error(error);
+    g_assert_null(store_disk(rig->store, "vda"));
+    g_assert_false(rig_seal(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "session 1 is over, 2 is the newest");
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "session 1 is over, 2 is the newest");
+    g_assert_false(store_confirm(rig->store, old, store_tip(rig->store)->id, 5, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "session 1 is over, 2 is the newest");
+    g_assert_false(store_attach(rig->store, rig->reign, old + 1, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "session 2 is not newer than 2");
+    g_assert_false(store_attach(rig->store, (Reign){.number = 1, .id = id_random()}, 9, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "two hosts claim reign 1: *");
+    rig->session = old + 1;
+    rig->sequence--;
+    g_assert_cmpuint(store_session(rig->store), ==, old + 1);
+    rig_cut(rig);
+    store_attach(rig->store, (Reign){.number = 2, .id = id_random()}, 1, &error);
+    g_assert_no_error(error);
+    g_assert_false(store_attach(rig->store, rig->reign, 10, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "reign 1 is over, this copy follows reign 2");
+    rig_check_points(rig);
+}
+
+static void test_what_does_not_fit_is_refused(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    g = rig_generation(rig);
+    g->parent = id_random();
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "generation * stands on *, but the tip is *");
+    g->parent = store_tip(rig->store)->id;
+    g->since = id_random();
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "*is no ancestor of the tip: send everything");
+    g->since = ID_NIL;
+    g->sequence = 1;
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "generation * is number 1 after number 1");
+    g->sequence = 2;
+    ((GenerationDisk *)g->disks->pdata[0])->size_bytes = 1000;
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_UNSUPPORTED, "disk vda has 1000 bytes, *");
+    g_assert_false(rig_seal(rig, g, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "no generation is begun*");
+}
+
+static void test_discard_leaves_the_tip(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    for (guint i = 0; i < 3; i++) {
+        g_autoptr(Generation) g = rig_generation(rig);
+
+        rig_scribble(rig, 0, 8);
+        rig_begin(rig, g, &error);
+        g_assert_no_error(error);
+        rig_write(rig, &error);
+        g_assert_no_error(error);
+        store_discard(rig->store, &error);
+        g_assert_no_error(error);
+        g_assert_null(store_disk(rig->store, "vda"));
+        rig->sequence--;
+        rig_check_points(rig);
+    }
+    rig_rewind(rig);
+    rig_cut(rig);
+    rig_check_points(rig);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+}
+
+static void test_confirm_outlives_a_restart(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    GError *error = NULL;
+    gint64 later;
+
+    rig_open(rig);
+    rig_cut(rig);
+    later = store_tip(rig->store)->cut_at_ms + 60000;
+    store_confirm(rig->store, rig->session, store_tip(rig->store)->id, later, &error);
+    g_assert_no_error(error);
+    rig_close(rig);
+    rig_open(rig);
+    g_assert_cmpint(store_truth_ms(rig->store), ==, later);
+    g_assert_false(store_confirm(rig->store, rig->session, id_random(), later, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "generation * is not the tip*");
+}
+
+/* A reader of point 2 keeps merges away from it and below, and not from those above. */
+static void test_readers_and_merges(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    const RigPoint *second;
+    StoreLease *lease;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 8; i++)
+        rig_cut(rig);
+    second = rig->points->pdata[1];
+    lease = store_lease_read(rig->store, second->generation->id, &files, &error);
+    g_assert_no_error(error);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 2});
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 4);
+    rig_check_files(files, second);
+    store_lease_release(rig->store, lease);
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+    rig_check_points(rig);
+    g_assert_null(store_lease_read(rig->store, second->generation->id, &files, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "point * is not kept here*");
+}
+
+static void test_pinned_points_stay(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    GError *error = NULL;
+    Id id;
+
+    rig->options.retain = (RetentionPolicy){.newest = 2};
+    rig_open(rig);
+    rig_cut(rig);
+    rig_cut(rig);
+    id = store_tip(rig->store)->id;
+    store_pin(rig->store, id, TRUE, &error);
+    g_assert_no_error(error);
+    for (guint i = 0; i < 5; i++) {
+        rig_cut(rig);
+        rig_settle(rig, 10000);
+    }
+    rig_close(rig);
+    rig_open(rig);
+    g_assert_cmpuint(n_points(rig), ==, 3);
+    rig_check_points(rig);
+    store_pin(rig->store, id, FALSE, &error);
+    g_assert_no_error(error);
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+    rig_check_points(rig);
+}
+
+static void test_a_chain_is_not_endless(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(Generation) g = NULL;
+    g_autofree char *why = NULL;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 62; i++) {
+        g_assert_cmpint(store_room(rig->store, NULL), ==, STORE_ROOM_FREE);
+        rig_cut(rig);
+    }
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 10});
+    g_assert_cmpint(store_room(rig->store, &why), ==, STORE_ROOM_SLOW);
+    g_assert_cmpstr(why, ==,
+                    "the chain of disk vda has 63 of at most 64 files, 8 points wait for being merged");
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1000});
+    rig_cut(rig);
+    g_assert_cmpint(store_room(rig->store, NULL), ==, STORE_ROOM_NONE);
+    g = rig_generation(rig);
+    g_assert_false(rig_begin(rig, g, &error));
+    assert_refused(
+        g_steal_pointer(&error), US_ERROR_REFUSED,
+        "no further generation can be taken: the chain of disk vda has 64 of at most 64 files, 0 points wait "
+        "for being merged; keep fewer points, or unpin some");
+    rig->sequence--;
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 5});
+    rig_settle(rig, 60000);
+    g_assert_cmpint(store_room(rig->store, NULL), ==, STORE_ROOM_FREE);
+    rig_cut(rig);
+    rig_check_points(rig);
+}
+
+/* Pump until the copying of a merge is under way. */
+static void begin_merging(Rig *rig)
+{
+    GError *error = NULL;
+
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    store_pump(rig->store, &error);
+    g_assert_no_error(error);
+}
+
+static void test_promotion_in_a_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) again = NULL;
+    const RigPoint *tip;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 5; i++)
+        rig_cut(rig);
+    tip = rig->points->pdata[4];
+    begin_merging(rig);
+    store_promote(rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    rig_check_files(files, tip);
+    g_assert_true(id_equal(store_promoted(rig->store), tip->generation->id));
+    g_assert_cmpint(store_timeout_ms(rig->store), ==, -1);
+    g_assert_false(store_attach(rig->store, rig->reign, rig->session + 1, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "this copy was promoted*");
+    g_assert_false(store_confirm(rig->store, rig->session, tip->generation->id, 1, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "this copy was promoted*");
+    store_promote(rig->store, ID_NIL, 0, &again, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(((StoreFiles *)files->pdata[0])->files->pdata[0], ==,
+                    ((StoreFiles *)again->pdata[0])->files->pdata[0]);
+    g_clear_pointer(&again, g_ptr_array_unref);
+    g_assert_false(store_promote(rig->store, id_random(), 0, &again, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "point * was promoted already*");
+    g_assert_false(store_purge(g_steal_pointer(&rig->store), &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED, "a VM runs from *");
+    rig->store = store_open(&rig->options, &error);
+    g_assert_no_error(error);
+    store_demote(rig->store, &error);
+    g_assert_no_error(error);
+    rig_close(rig);
+    rig_open(rig);
+    rig_cut(rig);
+    rig_settle(rig, 10000);
+    rig_check_points(rig);
+}
+
+/* No time at all: the daemon is killed, and it is as well. */
+static void test_promotion_of_an_old_point_by_force(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    const RigPoint *old;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 4; i++)
+        rig_cut(rig);
+    old = rig->points->pdata[1];
+    store_promote(rig->store, old->generation->id, 0, &files, &error);
+    g_assert_no_error(error);
+    rig_check_files(files, old);
+    g_clear_pointer(&files, g_ptr_array_unref);
+    store_demote(rig->store, &error);
+    g_assert_no_error(error);
+    g_assert_false(store_promote(rig->store, id_random(), 0, &files, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "point * is not kept here*");
+    store_attach(rig->store, rig->reign, ++rig->session, &error);
+    g_assert_no_error(error);
+    rig_cut(rig);
+    rig_check_points(rig);
+}
+
+static void test_lists_and_definitions(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(Extents) expected = extents_new();
+    g_autoptr(Extents) changed = NULL;
+    g_autoptr(GArray) ancestors = NULL;
+    g_autofree char *definition = NULL;
+    StoreUsage usage;
+    GError *error = NULL;
+    Id first;
+
+    rig_open(rig);
+    rig_cut(rig);
+    first = store_tip(rig->store)->id;
+    store_pin(rig->store, first, TRUE, &error);
+    g_assert_no_error(error);
+    for (guint i = 0; i < 4; i++) {
+        g_autoptr(Generation) g = rig_generation(rig);
+
+        rig_scribble(rig, 0, 4);
+        extents_add_all(expected, ((RigDisk *)rig->disks->pdata[0])->changed);
+        rig_begin(rig, g, &error);
+        g_assert_no_error(error);
+        rig_write(rig, &error);
+        g_assert_no_error(error);
+        rig_seal(rig, g, &error);
+        g_assert_no_error(error);
+    }
+    /* Merging forgets points, not what changed in them. */
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+    changed = store_changed_since(rig->store, first, "vda", &error);
+    g_assert_no_error(error);
+    g_assert_true(extents_equal(changed, expected));
+    definition = store_definition(rig->store, first, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(definition, ==, "<domain><name>a &amp; b</name></domain>");
+    g_assert_cmpuint(rig_count_files(rig, ".xml"), ==, 1);
+    ancestors = store_ancestors(rig->store, 3);
+    g_assert_cmpuint(ancestors->len, ==, 3);
+    g_assert_true(id_equal(g_array_index(ancestors, Id, 0), first));
+    store_usage(rig->store, &usage, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(usage.files, ==, rig_count_files(rig, ""));
+    g_assert_cmpuint(usage.bytes, >, 100000);
+}
+
+static void test_purge(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    store_purge(g_steal_pointer(&rig->store), &error);
+    g_assert_no_error(error);
+    g_assert_false(g_file_test(rig->dir, G_FILE_TEST_EXISTS));
+}
+
+static void test_two_processes(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    GError *error = NULL;
+
+    rig_open(rig);
+    g_assert_null(store_open(&rig->options, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_BUSY, "folder * is in use by another process*");
+}
+
+#define ADD(name, function) g_test_add_func("/store/" name, function)
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/store/generations-read-as-sealed", test_generations_read_as_sealed);
-    g_test_add_func("/store/merging-keeps-the-kept", test_merging_keeps_the_kept);
+    ADD("generations-read-as-sealed", test_generations_read_as_sealed);
+    ADD("merging-keeps-the-kept", test_merging_keeps_the_kept);
+    ADD("an-idle-disk-costs-no-file", test_an_idle_disk_costs_no_file);
+    ADD("disks-come-go-and-grow", test_disks_come_go_and_grow);
+    ADD("late-sessions-are-refused", test_late_sessions_are_refused);
+    ADD("what-does-not-fit-is-refused", test_what_does_not_fit_is_refused);
+    ADD("discard-leaves-the-tip", test_discard_leaves_the_tip);
+    ADD("confirm-outlives-a-restart", test_confirm_outlives_a_restart);
+    ADD("readers-and-merges", test_readers_and_merges);
+    ADD("pinned-points-stay", test_pinned_points_stay);
+    ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
+    ADD("promotion-in-a-merge", test_promotion_in_a_merge);
+    ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
+    ADD("lists-and-definitions", test_lists_and_definitions);
+    ADD("purge", test_purge);
+    ADD("two-processes", test_two_processes);
     return g_test_run();
 }
