@@ -204,12 +204,12 @@ int http_connection_refuse_upgrade(HttpConnection *c)
                                             "content-length: %zu\r\nconnection: close\r\n\r\n%s",
                                             sizeof BODY - 1, BODY);
     gsize len = strlen(text);
-    g_autofree unsigned char *buf = g_malloc(LWS_PRE + len);
+    g_autofree unsigned char *buf = g_malloc(LWS_PRE + len + 1);
 
     /* An unknown kind was answered by the library already. */
     if (!lws_hdr_total_length(c->wsi, WSI_TOKEN_UPGRADE))
         return -1;
-    memcpy(buf + LWS_PRE, text, len);
+    memcpy(buf + LWS_PRE, text, len + 1);
     lws_write(c->wsi, buf + LWS_PRE, len, LWS_WRITE_HTTP_HEADERS);
     return -1;
 }

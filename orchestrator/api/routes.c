@@ -10,7 +10,7 @@
 
 static const ApiRoute ROUTES[] = {
 #define X(operation, method, path, has_body, query_keys) \
-    {operation, HTTP_##method, path, has_body, query_keys},
+    {operation, path, query_keys, HTTP_##method, has_body},
     API_ROUTES(X)
 #undef X
 };

@@ -44,10 +44,10 @@
 
 typedef struct {
     const char *operation;
-    HttpMethod method;
     const char *path;
-    gboolean has_body;      /* a JSON object must come; FALSE: none may */
     const char *query_keys; /* comma-separated, each at most once */
+    HttpMethod method;
+    gboolean has_body; /* a JSON object must come; FALSE: none may */
 } ApiRoute;
 
 /* NULL past the last. */

@@ -60,14 +60,14 @@ void cli_show(const Cli *cli, const json_t *doc, char *text)
 
 void cli_say(const Cli *cli, const char *format, ...)
 {
+    g_autofree char *text = NULL;
     va_list args;
 
-    if (cli->json)
-        return;
     va_start(args, format);
-    vprintf(format, args);
+    text = g_strdup_vprintf(format, args);
     va_end(args);
-    fputc('\n', stdout);
+    if (!cli->json)
+        puts(text);
     fflush(stdout);
 }
 

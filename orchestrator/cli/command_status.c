@@ -264,11 +264,14 @@ static void print_event(const json_t *event)
 
 static void print_events(const Cli *cli, const json_t *events)
 {
-    json_t *event;
-    gsize i;
+    for (gsize i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
 
-    json_array_foreach((json_t *)events, i, event) if (cli->json) print_line(event);
-    else print_event(event);
+        if (cli->json)
+            print_line(event);
+        else
+            print_event(event);
+    }
     fflush(stdout);
 }
 

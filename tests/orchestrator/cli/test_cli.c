@@ -370,7 +370,6 @@ static void test_bad_words(void)
 static void test_login(void)
 {
     g_autofree char *conf = in_home("understudy/cli.conf");
-    g_autofree char *text = NULL;
     struct stat st;
 
     g_assert_cmpint(stat(conf, &st), ==, 0);
@@ -402,16 +401,13 @@ static char *ca_fingerprint(void)
 /* A server that shows its authority, as the controller does. */
 static void test_login_by_url(void)
 {
-    HttpConfig config = {0};
     g_autofree char *good = ca_fingerprint();
     g_autofree char *line = NULL;
     g_autofree char *bad = NULL;
-    g_autofree char *token = in_home("token");
     g_autofree char *shown = NULL;
     g_autofree char *url = url_of_stage();
     g_autofree char *conf = in_home("understudy/cli.conf");
 
-    (void)config;
     write_file("token", TOKEN "\n");
     g_assert_cmpint(g_unlink(conf), ==, 0);
     bad = g_strdup_printf("login %s --token @~/token --fingerprint 00:11", url);
@@ -537,7 +533,6 @@ static void test_hosts(void)
 static void test_scenarios(void)
 {
     json_auto_t *doc = NULL;
-    g_autofree char *shown = NULL;
 
     say("vm.list", VMS);
     say("scenario.create", "{}");
