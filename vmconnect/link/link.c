@@ -19,6 +19,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LAST_WORDS_MS 2000
@@ -59,6 +60,8 @@ Link *link_new_dialer(int fd, const LinkSettings *settings)
 
     g_assert(settings->purpose);
     link->agreed.purpose = settings->purpose;
+    /* It speaks first, as soon as the socket is connected. */
+    link->handshake_writes = TRUE;
     SSL_set_connect_state(link->ssl);
     link->handshake_writes = TRUE; /* the first word is the dialer's */
     return link;
@@ -165,6 +168,8 @@ void link_close_now(Link *link, GError *why)
     else
         link->end = why;
     link->state = LINK_CLOSED;
+    /* The peer shall know now, not when the owner comes to link_free(). */
+    (void)shutdown(link->fd, SHUT_RDWR);
 }
 
 /* Queue the last frame; takes @why, and @payload, which may be NULL. */

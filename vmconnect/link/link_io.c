@@ -18,17 +18,16 @@ gboolean link_allow(void *user, FrameHeader head, GError **error)
 {
     Link *link = user;
     guint16 first = link->side == SIDE_DIALER ? MESSAGE_WELCOME : MESSAGE_HELLO;
-    gboolean last = head.type == MESSAGE_FAIL || head.type == MESSAGE_BYE;
-    /* Before HELLO a listener does not know the purpose; what may come then belongs to any. */
-    Purpose purpose = link->agreed.purpose ? link->agreed.purpose : PURPOSE_CONTROL;
+    gboolean up = link_is_up(link);
 
-    if (!message_check(head, other(link->side), purpose, error))
+    if (message_rule(head.type) && head.type != MESSAGE_FAIL && head.type != MESSAGE_BYE &&
+        up == (head.type == first)) {
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "%s may not come %s the greeting",
+                    message_name(head.type), up ? "after" : "before");
         return FALSE;
-    if (last || (link_is_up(link) ? head.type != first : head.type == first))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "%s may not come %s the greeting",
-                message_name(head.type), link_is_up(link) ? "after" : "before");
-    return FALSE;
+    }
+    /* Before HELLO a listener does not know the purpose; what may come then belongs to any. */
+    return message_check(head, other(link->side), up ? link->agreed.purpose : PURPOSE_CONTROL, error);
 }
 
 /* --- TLS ---------------------------------------------------------------- */
