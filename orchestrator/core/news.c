@@ -119,6 +119,12 @@ static gboolean read_resync(NewsCopy *c, const json_t *doc, GError **error)
     return read_well(&r, "resync", error);
 }
 
+/* An engine that has released a VM calls it switched: for us the plan still has it. */
+static gboolean read_state(const char *word, CopyState *ret_state, GError **error)
+{
+    return copy_state_parse(g_str_equal(word, "switched") ? "switching" : word, ret_state, error);
+}
+
 static gboolean read_copy(News *n, const json_t *doc, GError **error)
 {
     Reader r = {doc};
@@ -130,7 +136,7 @@ static gboolean read_copy(News *n, const json_t *doc, GError **error)
     c->lag_ms = number_or(&r, "lag_ms", -1);
     if (!c->host)
         r.wrong = "host";
-    return read_well(&r, "standby", error) && copy_state_parse(text_or(&r, "state", ""), &c->state, error) &&
+    return read_well(&r, "standby", error) && read_state(text_or(&r, "state", ""), &c->state, error) &&
            read_sync(c, json_object_get(doc, "sync"), error) &&
            read_resync(c, json_object_get(doc, "resync"), error) &&
            read_tip(&c->tip, json_object_get(doc, "tip"), error);
@@ -166,7 +172,15 @@ static void news_free_one(gpointer p)
     news_free(p);
 }
 
-GPtrArray *news_list_from_json(const json_t *status, GError **error)
+static Id vm_of(const json_t *item)
+{
+    Reader r = {item};
+
+    return id_or_nil(&r, "vm");
+}
+
+GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                               const void *ctx, GError **error)
 {
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(news_free_one);
     const json_t *active = json_object_get(status, "active");
@@ -176,8 +190,12 @@ GPtrArray *news_list_from_json(const json_t *status, GError **error)
         return NULL;
     }
     for (gsize i = 0; i < json_array_size(active); i++) {
-        News *n = news_from_json(json_array_get(active, i), error);
+        const json_t *item = json_array_get(active, i);
+        News *n;
 
+        if (wanted && !wanted(ctx, vm_of(item)))
+            continue;
+        n = news_from_json(item, error);
         if (!n)
             return NULL;
         g_ptr_array_add(list, n);

@@ -45,7 +45,11 @@ News *news_from_json(const json_t *item, GError **error);
 void news_free(News *n);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(News, news_free)
 
-/* The "active" list of a whole `status` document as News *; PROTOCOL if any item is not one. */
-GPtrArray *news_list_from_json(const json_t *status, GError **error);
+/* From a whole `status` document, the items of its "active" list whose VM is
+ * @wanted (NULL: all of them) as News *. PROTOCOL if there is no such list, or one
+ * of those items is unsound; the others are not looked at, so that what one VM's
+ * worker says cannot spoil the news of another scenario. */
+GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                               const void *ctx, GError **error);
 
 const NewsCopy *news_find(const News *n, const char *host);

@@ -206,9 +206,14 @@ static void take_word(Protection *p, const char *host, News *steal_word, gint64 
         vm->part = PART_NONE;
 }
 
+static gboolean is_ours(const void *p, Id vm)
+{
+    return protection_find(p, vm) != NULL;
+}
+
 static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError **error)
 {
-    g_autoptr(GPtrArray) list = news_list_from_json(in->json, error);
+    g_autoptr(GPtrArray) list = news_list_from_json(in->json, is_ours, p, error);
 
     (void)out;
     if (!list)

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const guint8 *data, gsize len);
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize len)
 {
     json_auto_t *doc = json_parse((const char *)data, len, 65536, NULL);
-    g_autoptr(GPtrArray) list = doc ? news_list_from_json(doc, NULL) : NULL;
+    g_autoptr(GPtrArray) list = doc ? news_list_from_json(doc, NULL, NULL, NULL) : NULL;
 
     for (guint i = 0; list && i < list->len; i++) {
         const News *n = list->pdata[i];

@@ -422,25 +422,23 @@ static void test_status_knows_nothing(void)
     g_assert_true(json_is_null(json_object_get(standby, "tip")));
 }
 
+#define WEB1 "11111111-1111-1111-1111-111111111111"
+#define REIGN "\"reign\":{\"number\":1,\"id\":\"eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee\"}"
+
 /* A peer's mistake is an error and changes nothing. */
 static void test_hostile_news(void)
 {
     static const char *const BAD[] = {
         "{}",
         "{\"active\":{}}",
-        "{\"active\":[1]}",
-        "{\"active\":[{}]}",
-        "{\"active\":[{\"vm\":\"x\"}]}",
-        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\"}]}",
-        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
-        "\"eeeeeeee-eeee-"
-        "eeee-eeee-eeeeeeeeeeee\"},\"spool_bytes\":-1}]}",
-        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
-        "\"eeeeeeee-eeee-"
-        "eeee-eeee-eeeeeeeeeeee\"},\"standbys\":[{\"host\":\"beta\",\"state\":\"sleeping\"}]}]}",
-        "{\"active\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\",\"reign\":{\"number\":1,\"id\":"
-        "\"eeeeeeee-eeee-"
-        "eeee-eeee-eeeeeeeeeeee\"},\"standbys\":[{\"state\":\"protected\"}]}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"," REIGN ",\"spool_bytes\":-1}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"," REIGN ",\"guest\":1}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"," REIGN
+        ",\"standbys\":[{\"host\":\"beta\",\"state\":\"sleeping\"}]}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"," REIGN ",\"standbys\":[{\"state\":\"protected\"}]}]}",
+        "{\"active\":[{\"vm\":\"" WEB1 "\"," REIGN
+        ",\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"tip\":{\"id\":\"x\"}}]}]}",
     };
     g_autoptr(World) w = world_new(1);
 
@@ -456,6 +454,21 @@ static void test_hostile_news(void)
         g_assert_cmpint(w->p->state, ==, SCENARIO_RUNNING);
     }
     world_expect(w, "");
+}
+
+/* What an engine says about VMs of others is not ours to judge. */
+static void test_news_of_others(void)
+{
+    static const char TEXT[] =
+        "{\"active\":[1,{},{\"vm\":\"x\"},{\"vm\":\"99999999-9999-9999-9999-999999999999\"},"
+        "{\"vm\":\"" WEB1 "\"," REIGN
+        ",\"standbys\":[{\"host\":\"beta\",\"state\":\"failed\",\"why\":\"disk vda is gone\"}]}]}";
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *doc = json_parse(TEXT, strlen(TEXT), 4096, NULL);
+
+    world_run(w);
+    g_assert_true(world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = doc}, NULL));
+    g_assert_cmpint(w->p->state, ==, SCENARIO_FAILED);
 }
 
 /* Another reign's word, and a word of who is not active, are not about this protection. */
@@ -595,6 +608,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
+    g_test_add_func("/protection/news-of-others", test_news_of_others);
     g_test_add_func("/protection/foreign-news", test_foreign_news);
     g_test_add_func("/protection/corrupt-state", test_corrupt_state);
     g_test_add_func("/protection/any-order", test_any_order);
