@@ -256,6 +256,48 @@ static void test_readers_and_merges(void)
     assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "point * is not kept here*");
 }
 
+/* Pump until the copying of a merge is under way. */
+static void begin_merging(Rig *rig)
+{
+    GError *error = NULL;
+
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    store_pump(rig->store, &error);
+    g_assert_no_error(error);
+}
+
+/* The files of the tip are being merged; a reader of the tip interrupts that. */
+static void test_a_reader_interrupts_a_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    const RigPoint *tip;
+    StoreLease *lease;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 5; i++)
+        rig_cut(rig);
+    tip = rig->points->pdata[4];
+    begin_merging(rig);
+    g_assert_cmpint(store_timeout_ms(rig->store), >=, 0);
+    lease = store_lease_read(rig->store, tip->generation->id, &files, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(store_timeout_ms(rig->store), ==, -1);
+    for (guint i = 0; i < 3; i++) {
+        store_pump(rig->store, &error);
+        g_assert_no_error(error);
+        rig_check_files(files, tip);
+    }
+    /* Generations come in all the same. */
+    rig_cut(rig);
+    rig_check_files(files, tip);
+    store_lease_release(rig->store, lease);
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 1);
+    rig_check_points(rig);
+}
+
 static void test_pinned_points_stay(void)
 {
     g_autoptr(Rig) rig = rig_new(1);
@@ -315,16 +357,6 @@ static void test_a_chain_is_not_endless(void)
     g_assert_cmpint(store_room(rig->store, NULL), ==, STORE_ROOM_FREE);
     rig_cut(rig);
     rig_check_points(rig);
-}
-
-/* Pump until the copying of a merge is under way. */
-static void begin_merging(Rig *rig)
-{
-    GError *error = NULL;
-
-    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
-    store_pump(rig->store, &error);
-    g_assert_no_error(error);
 }
 
 static void test_promotion_in_a_merge(void)
@@ -479,6 +511,7 @@ int main(int argc, char **argv)
     ADD("discard-leaves-the-tip", test_discard_leaves_the_tip);
     ADD("confirm-outlives-a-restart", test_confirm_outlives_a_restart);
     ADD("readers-and-merges", test_readers_and_merges);
+    ADD("a-reader-interrupts-a-merge", test_a_reader_interrupts_a_merge);
     ADD("pinned-points-stay", test_pinned_points_stay);
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
