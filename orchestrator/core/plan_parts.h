@@ -18,3 +18,42 @@ json_t *plan_record_end(void);
 
 const char *step_method(StepKind step);
 gint64 step_limit_ms(const Plan *plan, StepKind step);
+
+/* ---- one call of plan_step() ---- */
+
+#define PLAN_READ_AGAIN_MS 1000
+#define PLAN_TRY_AGAIN_MS 10000
+
+typedef struct {
+    Plan *plan;
+    gint64 now_ms;
+    ActionList *out;
+} Turn;
+
+#define EACH_MOVE(plan, m)                            \
+    for (guint i_ = 0; i_ < (plan)->moves->len; i_++) \
+        for (Move *m = (plan)->moves->pdata[i_]; m; m = NULL)
+
+const char *step_host(const Plan *plan, StepKind step);
+void move_set_why(Move *m, const char *why);
+
+/* Wishes: a record (nothing once the journal is lost), news for the protection, a step's call. */
+void plan_keep(Turn *t, json_t *steal_record);
+Input *plan_tell(Turn *t, InputKind kind, const Move *m, const char *host, const char *why);
+void plan_tell_end(Turn *t, const Move *m, gboolean unlocked);
+void plan_call(Turn *t, Move *m, StepKind step);
+
+/* Move along an edge, and do what the new state asks for. */
+void plan_enter(Turn *t, Move *m, MoveState to);
+void plan_end_if_over(Turn *t);
+
+/* How a step went: done, denied or unanswered, or its engine known to be silent. */
+void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result);
+void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure);
+void plan_without_engine(Turn *t, Move *m, StepKind step);
+/* What the plan needs from a step's result; FALSE if it is not there. */
+gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result);
+
+/* Ask the active for plan.state if its link is up; take what it says. */
+void plan_read(Turn *t, Move *m);
+void plan_was_read(Turn *t, Move *m, const json_t *state);

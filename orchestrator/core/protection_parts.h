@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protection_parts - what the three files of protection share, and nobody else uses. */
+/* protection_parts - what the files of protection share, and nobody else uses. */
 #pragma once
 
 #include "orchestrator/core/protection.h"
@@ -9,6 +9,20 @@ void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, Co
 ProtectionCopy *protection_copy_on(const ProtectionVm *vm, const char *host);
 
 gboolean protection_vm_is_home(const Protection *p, const ProtectionVm *vm);
+
+#define EACH_VM(p, vm)                           \
+    for (guint i_ = 0; i_ < (p)->vms->len; i_++) \
+        for (ProtectionVm *vm = (p)->vms->pdata[i_]; vm; vm = NULL)
+
+void protection_publish(const Protection *p, EventCode code, const char *host, const char *vm,
+                        const char *why, ActionList *out);
+/* FALSE with @error REFUSED while a plan runs. */
+gboolean protection_no_plan(const Protection *p, GError **error);
+
+/* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
+gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
+gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error);
+gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out);
 
 /* Orders: append the next call that @vm needs, if any; take an answer to one. */
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);

@@ -10,17 +10,13 @@ static gboolean refuse(GError **error, UsError code, const char *text, const cha
     return FALSE;
 }
 
-static void publish(const Protection *p, EventCode code, const char *host, const char *vm, const char *why,
-                    ActionList *out)
+void protection_publish(const Protection *p, EventCode code, const char *host, const char *vm,
+                        const char *why, ActionList *out)
 {
     action_publish(out, event_new(code, p->scenario->name, host, vm, why));
 }
 
-#define EACH_VM(p, vm)                           \
-    for (guint i_ = 0; i_ < (p)->vms->len; i_++) \
-        for (ProtectionVm *vm = (p)->vms->pdata[i_]; vm; vm = NULL)
-
-static gboolean no_plan(const Protection *p, GError **error)
+gboolean protection_no_plan(const Protection *p, GError **error)
 {
     return id_is_nil(p->plan) ||
            refuse(error, US_ERROR_REFUSED,
@@ -32,7 +28,7 @@ static gboolean no_plan(const Protection *p, GError **error)
 static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
-    if (!no_plan(p, error))
+    if (!protection_no_plan(p, error))
         return FALSE;
     if (p->verifying || p->goal == GOAL_RUNNING)
         return refuse(error, US_ERROR_EXISTS, "scenario '%s' runs already", p->scenario->name);
@@ -64,7 +60,7 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
         return TRUE; /* stopped meanwhile */
     p->verifying = FALSE;
     if (in->failure) {
-        publish(p, EVENT_VERIFY_FAILED, NULL, NULL, in->failure->message, out);
+        protection_publish(p, EVENT_VERIFY_FAILED, NULL, NULL, in->failure->message, out);
         return TRUE;
     }
     json_decref(p->networks);
@@ -81,14 +77,14 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
             ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
     }
     action_persist(out, NULL);
-    publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
+    protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
     return TRUE;
 }
 
 static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
-    if (!no_plan(p, error))
+    if (!protection_no_plan(p, error))
         return FALSE;
     if (p->verifying) {
         p->verifying = FALSE;
@@ -107,14 +103,14 @@ static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError 
         g_clear_pointer(&vm->stayed, g_free);
     }
     action_persist(out, NULL);
-    publish(p, EVENT_SCENARIO_STOPPED, NULL, NULL, NULL, out);
+    protection_publish(p, EVENT_SCENARIO_STOPPED, NULL, NULL, NULL, out);
     return TRUE;
 }
 
 static gboolean on_pause(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
-    if (!no_plan(p, error))
+    if (!protection_no_plan(p, error))
         return FALSE;
     if (p->goal == GOAL_PAUSED)
         return refuse(error, US_ERROR_EXISTS, "scenario '%s' is paused already", p->scenario->name);
@@ -125,14 +121,14 @@ static gboolean on_pause(Protection *p, const Input *in, ActionList *out, GError
     EACH_VM (p, vm)
         vm->retry_at_ms = 0;
     action_persist(out, NULL);
-    publish(p, EVENT_SCENARIO_PAUSED, NULL, NULL, NULL, out);
+    protection_publish(p, EVENT_SCENARIO_PAUSED, NULL, NULL, NULL, out);
     return TRUE;
 }
 
 static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
-    if (!no_plan(p, error))
+    if (!protection_no_plan(p, error))
         return FALSE;
     if (p->goal != GOAL_PAUSED)
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' is not paused", p->scenario->name);
@@ -140,7 +136,7 @@ static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GEr
     EACH_VM (p, vm)
         vm->retry_at_ms = 0;
     action_persist(out, NULL);
-    publish(p, EVENT_SCENARIO_CONTINUED, NULL, NULL, NULL, out);
+    protection_publish(p, EVENT_SCENARIO_CONTINUED, NULL, NULL, NULL, out);
     return TRUE;
 }
 
@@ -233,131 +229,6 @@ static gboolean on_answer(Protection *p, const Input *in, ActionList *out, GErro
     return TRUE;
 }
 
-static gboolean on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error)
-{
-    if (id_equal(p->plan, in->plan))
-        return TRUE; /* told again after a restart */
-    if (!no_plan(p, error))
-        return FALSE;
-    p->plan = in->plan;
-    EACH_VM (p, vm) {
-        vm->part = PART_NONE;
-        g_clear_pointer(&vm->stayed, g_free);
-    }
-    action_persist(out, NULL);
-    publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
-    return TRUE;
-}
-
-static gboolean on_moving(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
-{
-    (void)p;
-    (void)in;
-    (void)out;
-    vm->part = PART_MOVING;
-    vm->asked = NULL;
-    return TRUE;
-}
-
-static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
-{
-    vm->part = PART_MOVED;
-    if (g_str_equal(vm->active, in->host) && reign_equal(vm->reign, in->reign))
-        return TRUE; /* told again */
-    vm->reign = in->reign;
-    vm->told = TOLD_NOTHING;
-    g_clear_pointer(&vm->last, news_free);
-    g_clear_pointer(&vm->trouble, g_free);
-    protection_set_active(p, vm, in->host, COPY_SWITCHING);
-    if (!in->unlocked) {
-        vm->owes |= OWES_UNLOCK;
-        p->owed_plan = p->plan;
-    }
-    action_persist(out, NULL);
-    publish(p, EVENT_VM_MOVED, in->host, vm->name, NULL, out);
-    return TRUE;
-}
-
-static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
-{
-    vm->part = PART_STAYED;
-    vm->told = TOLD_NOTHING;
-    g_free(vm->stayed);
-    vm->stayed = g_strdup(in->why);
-    publish(p, EVENT_VM_STAYED, vm->active, vm->name, in->why, out);
-    return TRUE;
-}
-
-static gboolean on_blocked(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
-{
-    vm->part = PART_BLOCKED;
-    publish(p, EVENT_VM_BLOCKED, in->host, vm->name, in->why, out);
-    return TRUE;
-}
-
-static gboolean on_down(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
-{
-    vm->part = PART_DOWN;
-    vm->told = TOLD_NOTHING;
-    g_clear_pointer(&vm->last, news_free);
-    g_free(vm->stayed);
-    vm->stayed = g_strdup(in->why);
-    publish(p, EVENT_VM_DOWN, vm->active, vm->name, in->why, out);
-    return TRUE;
-}
-
-/* NULL: every VM of the plan moved. */
-static char *why_not_done(const Protection *p)
-{
-    GString *text = g_string_new(NULL);
-    gboolean begun = FALSE;
-
-    EACH_VM (p, vm) {
-        begun |= vm->part != PART_NONE;
-        if (vm->part == PART_STAYED || vm->part == PART_DOWN)
-            g_string_append_printf(text, "%s'%s' %s", text->len ? ", " : "", vm->name,
-                                   vm->part == PART_STAYED ? "stayed" : "is down");
-    }
-    if (!begun)
-        g_string_append(text, "the controller was restarted before it began");
-    return g_string_free(text, text->len == 0);
-}
-
-static gboolean on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error)
-{
-    g_autofree char *why = NULL;
-
-    (void)error;
-    if (!id_equal(p->plan, in->plan))
-        return TRUE; /* told again */
-    why = why_not_done(p);
-    p->plan = ID_NIL;
-    EACH_VM (p, vm)
-        vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
-    action_persist(out, NULL);
-    publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why, out);
-    return TRUE;
-}
-
-static gboolean on_plan_vm(Protection *p, const Input *in, ActionList *out)
-{
-    ProtectionVm *vm = protection_find(p, in->vm);
-
-    g_assert(vm);
-    switch (in->kind) {
-    case INPUT_MOVING:
-        return on_moving(p, vm, in, out);
-    case INPUT_MOVED:
-        return on_moved(p, vm, in, out);
-    case INPUT_STAYED:
-        return on_stayed(p, vm, in, out);
-    case INPUT_BLOCKED:
-        return on_blocked(p, vm, in, out);
-    default:
-        return on_down(p, vm, in, out);
-    }
-}
-
 static gboolean handle(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     switch (in->kind) {
@@ -382,15 +253,15 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_ANSWER:
         return on_answer(p, in, out, error);
     case INPUT_PLAN_BEGUN:
-        return on_plan_begun(p, in, out, error);
+        return protection_on_plan_begun(p, in, out, error);
     case INPUT_PLAN_ENDED:
-        return on_plan_ended(p, in, out, error);
+        return protection_on_plan_ended(p, in, out, error);
     case INPUT_MOVING:
     case INPUT_MOVED:
     case INPUT_STAYED:
     case INPUT_BLOCKED:
     case INPUT_DOWN:
-        return on_plan_vm(p, in, out);
+        return protection_on_plan_vm(p, in, out);
     case INPUT_TICK:
         return TRUE;
     }

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The happy path is the table FLOW, top to bottom. Failures: before release a
+ * clear no from the engine is rolled back; a missing answer, at any step, is
+ * READ from the active; after release the standby is asked until it runs.
+ * Every intention is an ACTION_PERSIST in front of its call. */
+#include "orchestrator/core/plan_parts.h"
+#include "vmconnect/base/error.h"
+
+static const struct {
+    MoveState done;   /* after the step's success */
+    MoveState denied; /* after the engine's clear no */
+} FLOW[STEP_COUNT] = {
+    [STEP_LOCK] = {MOVE_SHUTTING_DOWN, MOVE_STAYED},    [STEP_SHUTDOWN] = {MOVE_FINISHING, MOVE_ROLLING_BACK},
+    [STEP_FINAL] = {MOVE_RELEASING, MOVE_ROLLING_BACK}, [STEP_RELEASE] = {MOVE_PROMOTING, MOVE_READING},
+    [STEP_PROMOTE] = {MOVE_UNLOCKING, MOVE_BLOCKED},    [STEP_UNLOCK] = {MOVE_MOVED, MOVE_MOVED},
+    [STEP_ROLLBACK] = {MOVE_STAYED, MOVE_READING},
+};
+
+static void blocked(Turn *t, Move *m, const char *why);
+
+void plan_keep(Turn *t, json_t *steal_record)
+{
+    if (t->plan->journal_lost)
+        json_decref(steal_record);
+    else
+        action_persist(t->out, steal_record);
+}
+
+Input *plan_tell(Turn *t, InputKind kind, const Move *m, const char *host, const char *why)
+{
+    Input *in = g_new0(Input, 1);
+
+    in->kind = kind;
+    in->plan = t->plan->id;
+    in->vm = m ? m->vm : ID_NIL;
+    in->host = g_strdup(host);
+    in->why = g_strdup(why);
+    action_tell(t->out, in);
+    return in;
+}
+
+void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
+{
+    Input *in;
+
+    if (m->state == MOVE_STAYED) {
+        plan_tell(t, INPUT_STAYED, m, NULL, m->why);
+        return;
+    }
+    if (m->state == MOVE_DOWN) {
+        plan_tell(t, INPUT_DOWN, m, NULL, m->why);
+        return;
+    }
+    in = plan_tell(t, INPUT_MOVED, m, t->plan->to, NULL);
+    in->reign = t->plan->next;
+    in->unlocked = unlocked;
+}
+
+void move_set_why(Move *m, const char *why)
+{
+    char *copy = g_strdup(why);
+
+    g_free(m->why);
+    m->why = copy;
+}
+
+const char *step_host(const Plan *plan, StepKind step)
+{
+    return step == STEP_PROMOTE ? plan->to : plan->from;
+}
+
+static gboolean is_up(const Plan *plan, StepKind step)
+{
+    return step == STEP_PROMOTE ? plan->to_up : plan->from_up;
+}
+
+static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
+{
+    json_t *params = json_pack("{s:s, s:s}", "plan", ID_TEXT(plan->id), "vm", ID_TEXT(m->vm));
+    json_auto_t *more = NULL;
+
+    if (step == STEP_LOCK)
+        more = json_pack("{s:o, s:I}", "reign", reign_to_json(m->reign), "deadline_ms",
+                         (json_int_t)plan->deadline_ms);
+    else if (step == STEP_SHUTDOWN)
+        more = json_pack("{s:I, s:b}", "timeout_ms", (json_int_t)plan->shutdown_timeout_ms, "power_off",
+                         plan->power_off);
+    else if (step == STEP_RELEASE)
+        more = json_pack("{s:{s:s}, s:o}", "successor", "id", ID_TEXT(plan->to_id), "reign_next",
+                         reign_to_json(plan->next));
+    else if (step == STEP_PROMOTE)
+        more = json_pack("{s:s, s:o, s:O}", "tip", ID_TEXT(m->tip), "reign_next", reign_to_json(plan->next),
+                         "certificate", m->certificate);
+    if (more)
+        json_object_update(params, more);
+    return params;
+}
+
+void plan_call(Turn *t, Move *m, StepKind step)
+{
+    plan_keep(t, plan_record_intent(m, step));
+    m->asked = TRUE;
+    action_call(t->out, step_host(t->plan, step), step_method(step), m->vm, step_limit_ms(t->plan, step),
+                params_of(t->plan, m, step));
+}
+
+void plan_end_if_over(Turn *t)
+{
+    EACH_MOVE (t->plan, m)
+        if (!move_is_over(m))
+            return;
+    plan_tell(t, INPUT_PLAN_ENDED, NULL, t->plan->to, NULL);
+    plan_keep(t, plan_record_end());
+    t->plan->ended = TRUE;
+}
+
+static void over(Turn *t, Move *m, gboolean unlocked)
+{
+    plan_tell_end(t, m, unlocked);
+    plan_keep(t, plan_record_over(m));
+    plan_end_if_over(t);
+}
+
+/* The engine of the step's host is known to be silent: what then? */
+void plan_without_engine(Turn *t, Move *m, StepKind step)
+{
+    g_autofree char *why = g_strdup_printf("%s does not answer", step_host(t->plan, step));
+
+    if (step == STEP_UNLOCK) {
+        plan_enter(t, m, MOVE_MOVED);
+        return;
+    }
+    if (step == STEP_PROMOTE) {
+        blocked(t, m, why);
+        return;
+    }
+    plan_enter(t, m, MOVE_READING);
+}
+
+void plan_enter(Turn *t, Move *m, MoveState to)
+{
+    const StateEdge *edge = state_may_move(move_machine(), m->state, to);
+    gboolean unlocked = m->done == STEP_UNLOCK + 1;
+    StepKind step = move_step(to);
+
+    g_assert(edge);
+    action_log(t->out, g_strdup_printf("%s %s: %s", m->name, move_state_name(to), edge->reason));
+    m->state = to;
+    m->asked = FALSE;
+    m->next_at_ms = t->now_ms + (to == MOVE_READING ? PLAN_READ_AGAIN_MS : PLAN_TRY_AGAIN_MS);
+    if (move_is_over(m))
+        over(t, m, unlocked);
+    else if (to == MOVE_READING || to == MOVE_BLOCKED)
+        return; /* until it is time, or a link is back */
+    else if (is_up(t->plan, step))
+        plan_call(t, m, step);
+    else
+        plan_without_engine(t, m, step);
+}
+
+/* What the plan needs from a step's result; FALSE if it is not there. */
+gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result)
+{
+    const char *tip = json_string_value(json_object_get(result, "tip"));
+    json_t *certificate = json_object_get(result, "certificate");
+
+    if (step == STEP_SHUTDOWN)
+        m->off_at_ms = t->now_ms;
+    if (step == STEP_PROMOTE)
+        m->running_at_ms = t->now_ms;
+    if (step == STEP_FINAL)
+        return tip && id_parse(tip, &m->tip, NULL);
+    if (step == STEP_RELEASE) {
+        if (!certificate || json_is_null(certificate))
+            return FALSE;
+        json_decref(m->certificate);
+        m->certificate = json_deep_copy(certificate);
+    }
+    return TRUE;
+}
+
+static void blocked(Turn *t, Move *m, const char *why)
+{
+    gboolean news = g_strcmp0(m->why, why) != 0;
+
+    move_set_why(m, why);
+    if (news)
+        plan_tell(t, INPUT_BLOCKED, m, t->plan->to, why);
+    plan_enter(t, m, MOVE_BLOCKED);
+}
+
+static gboolean is_silence(const GError *failure)
+{
+    return g_error_matches(failure, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(failure, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(failure, US_ERROR, US_ERROR_CANCELLED);
+}
+
+/* No answer, or a clear no. */
+void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
+{
+    if (step == STEP_PROMOTE) {
+        blocked(t, m, failure->message);
+        return;
+    }
+    if (step == STEP_UNLOCK) {
+        plan_enter(t, m, MOVE_MOVED);
+        return;
+    }
+    if (is_silence(failure) || FLOW[step].denied == MOVE_READING) {
+        if (step == STEP_RELEASE && !is_silence(failure)) {
+            move_set_why(m, failure->message);
+            m->rolling = TRUE;
+        }
+        plan_enter(t, m, MOVE_READING);
+        return;
+    }
+    move_set_why(m, failure->message);
+    m->rolling = TRUE;
+    plan_enter(t, m, FLOW[step].denied);
+}
+
+void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
+{
+    if (!plan_take_result(t, m, step, result)) {
+        /* Its plan.state must say what its answer did not. */
+        plan_enter(t, m, MOVE_READING);
+        return;
+    }
+    if (step != STEP_ROLLBACK)
+        m->done = step + 1;
+    plan_enter(t, m, FLOW[step].done);
+}

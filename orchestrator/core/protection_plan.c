@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a plan tells: all of it may be told twice, because a restarted controller does. */
+#include "orchestrator/core/protection_parts.h"
+
+gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    if (id_equal(p->plan, in->plan))
+        return TRUE; /* told again after a restart */
+    if (!protection_no_plan(p, error))
+        return FALSE;
+    p->plan = in->plan;
+    EACH_VM (p, vm) {
+        vm->part = PART_NONE;
+        g_clear_pointer(&vm->stayed, g_free);
+    }
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_moving(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    (void)p;
+    (void)in;
+    (void)out;
+    vm->part = PART_MOVING;
+    vm->asked = NULL;
+    return TRUE;
+}
+
+static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_MOVED;
+    if (g_str_equal(vm->active, in->host) && reign_equal(vm->reign, in->reign))
+        return TRUE; /* told again */
+    vm->reign = in->reign;
+    vm->told = TOLD_NOTHING;
+    g_clear_pointer(&vm->last, news_free);
+    g_clear_pointer(&vm->trouble, g_free);
+    protection_set_active(p, vm, in->host, COPY_SWITCHING);
+    if (!in->unlocked) {
+        vm->owes |= OWES_UNLOCK;
+        p->owed_plan = p->plan;
+    }
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_VM_MOVED, in->host, vm->name, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_STAYED;
+    vm->told = TOLD_NOTHING;
+    g_free(vm->stayed);
+    vm->stayed = g_strdup(in->why);
+    protection_publish(p, EVENT_VM_STAYED, vm->active, vm->name, in->why, out);
+    return TRUE;
+}
+
+static gboolean on_blocked(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_BLOCKED;
+    protection_publish(p, EVENT_VM_BLOCKED, in->host, vm->name, in->why, out);
+    return TRUE;
+}
+
+static gboolean on_down(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    vm->part = PART_DOWN;
+    vm->told = TOLD_NOTHING;
+    g_clear_pointer(&vm->last, news_free);
+    g_free(vm->stayed);
+    vm->stayed = g_strdup(in->why);
+    protection_publish(p, EVENT_VM_DOWN, vm->active, vm->name, in->why, out);
+    return TRUE;
+}
+
+/* NULL: every VM of the plan moved. */
+static char *why_not_done(const Protection *p)
+{
+    GString *text = g_string_new(NULL);
+    gboolean begun = FALSE;
+
+    EACH_VM (p, vm) {
+        begun |= vm->part != PART_NONE;
+        if (vm->part == PART_STAYED || vm->part == PART_DOWN)
+            g_string_append_printf(text, "%s'%s' %s", text->len ? ", " : "", vm->name,
+                                   vm->part == PART_STAYED ? "stayed" : "is down");
+    }
+    if (!begun)
+        g_string_append(text, "the controller was restarted before it began");
+    return g_string_free(text, text->len == 0);
+}
+
+gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    g_autofree char *why = NULL;
+
+    (void)error;
+    if (!id_equal(p->plan, in->plan))
+        return TRUE; /* told again */
+    why = why_not_done(p);
+    p->plan = ID_NIL;
+    EACH_VM (p, vm)
+        vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
+    action_persist(out, NULL);
+    protection_publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why, out);
+    return TRUE;
+}
+
+gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out)
+{
+    ProtectionVm *vm = protection_find(p, in->vm);
+
+    g_assert(vm);
+    switch (in->kind) {
+    case INPUT_MOVING:
+        return on_moving(p, vm, in, out);
+    case INPUT_MOVED:
+        return on_moved(p, vm, in, out);
+    case INPUT_STAYED:
+        return on_stayed(p, vm, in, out);
+    case INPUT_BLOCKED:
+        return on_blocked(p, vm, in, out);
+    default:
+        return on_down(p, vm, in, out);
+    }
+}
