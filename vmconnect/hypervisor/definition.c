@@ -159,6 +159,17 @@ static gboolean read_identity(Definition *d, const xmlNode *root, GError **error
     return TRUE;
 }
 
+Definition *definition_bare(Id uuid, const char *name)
+{
+    Definition *d = g_new0(Definition, 1);
+
+    d->uuid = uuid;
+    d->name = g_strdup(name);
+    d->disks = g_ptr_array_new_with_free_func(disk_free);
+    d->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    return d;
+}
+
 Definition *definition_parse(const char *xml, gsize len, GError **error)
 {
     g_autoptr(Definition) d = NULL;
@@ -170,9 +181,7 @@ Definition *definition_parse(const char *xml, gsize len, GError **error)
         return NULL;
     root = xmlDocGetRootElement(doc);
     devices = xml_child(root, "devices");
-    d = g_new0(Definition, 1);
-    d->disks = g_ptr_array_new_with_free_func(disk_free);
-    d->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    d = definition_bare(ID_NIL, NULL);
     if (!read_identity(d, root, error))
         return NULL; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
     for (const xmlNode *n = xml_child(devices, "disk"); n; n = xml_next(n))

@@ -61,6 +61,8 @@ typedef struct {
 /* From definition XML (root <domain>). NULL with @error USAGE: not a domain,
  * over DEFINITION_MAX_BYTES, a document type or entity in it, no valid UUID. */
 Definition *definition_parse(const char *xml, gsize len, GError **error);
+/* One of which nothing is known but who it is: no disks, no interfaces. */
+Definition *definition_bare(Id uuid, const char *name);
 void definition_free(Definition *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Definition, definition_free)
 

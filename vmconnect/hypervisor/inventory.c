@@ -50,6 +50,7 @@ void vm_free(Vm *vm)
     if (!vm)
         return;
     definition_free(vm->definition);
+    g_free(vm->problem);
     g_free(vm);
 }
 
@@ -115,20 +116,36 @@ static char *definition_text(virDomainPtr dom, unsigned int flags, GError **erro
     return copy;
 }
 
-static gboolean read_definition(Vm *vm, virDomainPtr dom, GError **error)
+static gboolean parse_definition(Vm *vm, virDomainPtr dom, GError **error)
 {
     g_autofree char *xml = definition_text(dom, 0, error);
 
-    if (!xml)
-        return FALSE;
-    vm->definition = definition_parse(xml, strlen(xml), error);
-    if (!vm->definition)
-        return FALSE;
-    for (guint i = 0; i < vm->definition->disks->len; i++) {
+    vm->definition = xml ? definition_parse(xml, strlen(xml), error) : NULL;
+    for (guint i = 0; vm->definition && i < vm->definition->disks->len; i++) {
         Disk *disk = vm->definition->disks->pdata[i];
 
         disk->size_bytes = image_size(disk);
     }
+    return vm->definition != NULL;
+}
+
+/* One definition that cannot be read (libvirt gives none of over 4 MiB back)
+ * does not hide the other guests. */
+static gboolean read_definition(Vm *vm, virDomainPtr dom, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    Id uuid;
+
+    if (parse_definition(vm, dom, &why))
+        return TRUE;
+    if (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+        g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    virDomainGetUUID(dom, uuid.bytes);
+    vm->definition = definition_bare(uuid, virDomainGetName(dom));
+    vm->problem = g_strdup(why->message);
     return TRUE;
 }
 

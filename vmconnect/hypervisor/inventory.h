@@ -24,7 +24,8 @@ typedef enum {
 } VmState;
 
 typedef struct {
-    Definition *definition; /* live when it runs, inactive otherwise */
+    Definition *definition; /* live when it runs, inactive otherwise; bare if there is a problem */
+    char *problem;          /* why its definition cannot be read, hence not be protected; NULL: none */
     VmState state;
     int reason; /* libvirt's, meaning by state: VIR_DOMAIN_PAUSED_IOERROR … */
     gboolean autostart;

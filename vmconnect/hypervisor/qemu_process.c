@@ -3,8 +3,11 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/xml.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libxml/xmlreader.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,42 +32,70 @@ static gboolean runs_vm(pid_t pid, Id vm)
     return FALSE;
 }
 
-static int fail_not_found(const char *name, GError **error)
+/* The pid that <domstatus> has, 0 if it is not one; only the first tag is read. */
+static long pid_in(int fd)
 {
-    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "no QEMU process runs '%s'", name);
-    return -1;
+    xmlTextReader *r = xmlReaderForFd(fd, NULL, NULL, XML_SAFE_OPTIONS);
+    xmlChar *pid = NULL;
+    long n = 0;
+
+    while (r && xmlTextReaderRead(r) == 1 && xmlTextReaderNodeType(r) != XML_READER_TYPE_ELEMENT)
+        ;
+    if (r && xmlTextReaderNodeType(r) == XML_READER_TYPE_ELEMENT &&
+        strcmp((const char *)xmlTextReaderConstName(r), "domstatus") == 0)
+        pid = xmlTextReaderGetAttribute(r, (const xmlChar *)"pid");
+    if (pid) {
+        n = strtol((const char *)pid, NULL, 10);
+        xmlFree(pid);
+    }
+    if (r)
+        xmlFreeTextReader(r);
+    return n > 1 && n <= G_MAXINT ? n : 0;
 }
 
-int qemu_process_open(const char *pid_folder, const char *name, Id vm, GError **error)
+static gboolean read_record(const char *folder, const char *name, pid_t *ret_pid, GError **error)
 {
-    g_autofree char *path = g_strconcat(pid_folder, "/", name, ".pid", NULL);
-    g_autofree char *text = NULL;
-    g_autoptr(GError) why = NULL;
+    g_autofree char *path = g_strconcat(folder, "/", name, ".xml", NULL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     long pid;
+
+    if (fd < 0 && errno != ENOENT)
+        return us_error_errno(error, errno, "cannot read %s", path);
+    if (fd < 0) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "libvirt has no record of a process for '%s'", name);
+        return FALSE;
+    }
+    pid = pid_in(fd);
+    close(fd);
+    if (pid == 0) {
+        g_set_error(error, US_ERROR, US_ERROR_IO, "%s names no process", path);
+        return FALSE;
+    }
+    *ret_pid = (pid_t)pid;
+    return TRUE;
+}
+
+int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error)
+{
+    pid_t pid;
     int fd;
 
-    if (!g_file_get_contents(path, &text, NULL, &why)) {
-        if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return fail_not_found(name, error);
-        g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+    *ret_gone = FALSE;
+    if (!read_record(folder, name, &pid, error))
         return -1;
-    }
-    pid = strtol(text, NULL, 10);
-    if (pid <= 1 || pid > G_MAXINT)
-        return fail_not_found(name, error);
-    fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0 && errno != ESRCH) {
         us_error_errno(error, errno, "cannot watch the QEMU process of '%s'", name);
         return -1;
     }
-    if (fd < 0)
-        return fail_not_found(name, error);
-    /* Looked at after the pidfd is held: now the number cannot change its owner. */
-    if (!runs_vm((pid_t)pid, vm)) {
+    /* Looked at while the pidfd is held: now the number cannot change its owner. */
+    if (fd >= 0 && runs_vm(pid, vm))
+        return fd;
+    if (fd >= 0)
         close(fd);
-        return fail_not_found(name, error);
-    }
-    return fd;
+    *ret_gone = TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "the QEMU process of '%s' has exited", name);
+    return -1;
 }
 
 gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error)

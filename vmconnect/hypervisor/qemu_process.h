@@ -9,13 +9,15 @@
 
 #include <glib.h>
 
-/* libvirt's folder of NAME.pid files. */
-#define QEMU_PROCESS_PID_FOLDER "/run/libvirt/qemu"
+/* libvirt's folder of NAME.xml files, its record of what runs. (NAME.pid lies
+ * there too, under a name that libvirt escapes as if it were XML.) */
+#define QEMU_PROCESS_FOLDER "/run/libvirt/qemu"
 
-/* A pidfd of the process whose number stands in @pid_folder/@name.pid, proved
- * to be @vm's by its command line; the caller closes it. -1 with NOT_FOUND: no
- * such process (then @vm does not run under this name), or IO. */
-int qemu_process_open(const char *pid_folder, const char *name, Id vm, GError **error);
+/* A pidfd of the process that libvirt's record in @folder names for @name,
+ * proved to be @vm's by its command line; the caller closes it. -1 with IO, or
+ * with NOT_FOUND: then *ret_gone says whether there is a record whose process
+ * has exited. No record proves nothing. */
+int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error);
 
 /* Wait until it has exited. FALSE with TIMEOUT, or with CANCELLED as soon as
  * @cancel_fd (-1: none) is readable. */

@@ -27,20 +27,39 @@ const char *shutdown_how_name(ShutdownHow how)
     return NAMES[how];
 }
 
-/* The VM by name and process. *ret_pidfd -1: it is off. */
-static virDomainPtr open_vm(virConnectPtr conn, Id vm, int *ret_pidfd, GError **error)
+/* A VM and the process that runs it. */
+typedef struct {
+    Id id;
+    virDomainPtr dom;
+    int pidfd;     /* -1: none is known to run */
+    gboolean gone; /* and that is proved */
+} Target;
+
+static void target_clear(Target *t)
 {
-    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    if (t->dom)
+        virDomainFree(t->dom);
+    if (t->pidfd >= 0)
+        close(t->pidfd);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Target, target_clear)
+
+static gboolean look_for_process(Target *t, GError **error)
+{
     g_autoptr(GError) why = NULL;
 
-    if (!dom)
-        return NULL;
-    *ret_pidfd = qemu_process_open(QEMU_PROCESS_PID_FOLDER, virDomainGetName(dom), vm, &why);
-    if (*ret_pidfd < 0 && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&why));
-        return NULL;
-    }
-    return g_steal_pointer(&dom);
+    t->pidfd = qemu_process_open(QEMU_PROCESS_FOLDER, virDomainGetName(t->dom), t->id, &t->gone, &why);
+    if (t->pidfd >= 0 || g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+static gboolean target_open(Target *t, virConnectPtr conn, Id vm, GError **error)
+{
+    t->id = vm;
+    t->dom = vm_lookup(conn, vm, error);
+    return t->dom && look_for_process(t, error);
 }
 
 static gboolean is_off(virDomainPtr dom, gboolean *ret_off, GError **error)
@@ -53,32 +72,48 @@ static gboolean is_off(virDomainPtr dom, gboolean *ret_off, GError **error)
     return TRUE;
 }
 
-/* QEMU is gone: wait until libvirt knows, and tell it if that takes long. */
-static gboolean make_libvirt_notice(virDomainPtr dom, Id vm, gint64 patience_ms, GError **error)
+/* TRUE once libvirt says it is off; FALSE without @error: not within the patience. */
+static gboolean wait_off(virDomainPtr dom, gint64 patience_ms, GError **error)
 {
     gint64 deadline_ms = clock_steady_ms() + patience_ms;
     gboolean off = FALSE;
-    int again;
 
-    for (;;) {
-        if (!is_off(dom, &off, error))
-            return FALSE;
-        if (off)
-            return TRUE;
-        if (clock_steady_ms() >= deadline_ms)
-            break;
+    while (is_off(dom, &off, error) && !off && clock_steady_ms() < deadline_ms)
         poll(NULL, 0, LOOK_AGAIN_MS);
-    }
-    again = qemu_process_open(QEMU_PROCESS_PID_FOLDER, virDomainGetName(dom), vm, NULL);
-    if (again >= 0) {
-        close(again);
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                    "'%s' was started again by somebody as soon as it was off", virDomainGetName(dom));
+    return off;
+}
+
+/* QEMU has exited: bring libvirt to see it. It is made to only where the death
+ * of its process is proved anew: a destroy must never meet a guest that runs. */
+static gboolean make_libvirt_notice(Target *t, gint64 patience_ms, GError **error)
+{
+    g_auto(Target) now = {.id = t->id, .dom = t->dom, .pidfd = -1};
+    g_autoptr(GError) why = NULL;
+    const char *name = virDomainGetName(t->dom);
+
+    virDomainRef(t->dom);
+    if (wait_off(t->dom, patience_ms, &why))
+        return TRUE;
+    if (why || !look_for_process(&now, &why)) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    if (virDomainDestroy(dom) != 0 && is_off(dom, &off, error) && !off)
-        return virt_error(error, "'%s' has exited and libvirt does not see it", virDomainGetName(dom));
-    return off || is_off(dom, &off, error);
+    if (now.pidfd >= 0) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "'%s' was started again by somebody as soon as it was off", name);
+        return FALSE;
+    }
+    if (now.gone)
+        virDomainDestroy(t->dom);
+    if (wait_off(t->dom, NOTICE_MS, &why))
+        return TRUE;
+    if (why)
+        g_propagate_error(error, g_steal_pointer(&why));
+    else
+        g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                    "libvirt says that '%s' runs, and its process is not to be found; see `virsh domstate`",
+                    name);
+    return FALSE;
 }
 
 static gboolean fail_paused(virDomainPtr dom, GError **error)
@@ -140,30 +175,32 @@ static gboolean ask_and_wait(virDomainPtr dom, int pidfd, const ShutdownRules *r
     return FALSE;
 }
 
-static gboolean force(virDomainPtr dom, Id vm, int pidfd, GError **error)
+static gboolean force(Target *t, GError **error)
 {
-    int rc = virDomainDestroy(dom);
+    g_autoptr(GError) why = NULL;
+    int rc = virDomainDestroy(t->dom);
 
-    if (!qemu_process_wait(pidfd, -1, rc == 0 ? EXIT_AFTER_KILL_MS : 0, NULL)) {
-        if (rc != 0)
-            return virt_error(error, "cannot power '%s' off", virDomainGetName(dom));
+    if (rc != 0)
+        virt_error(&why, "cannot power '%s' off", virDomainGetName(t->dom));
+    if (qemu_process_wait(t->pidfd, -1, rc == 0 ? EXIT_AFTER_KILL_MS : 0, NULL))
+        return make_libvirt_notice(t, NOTICE_MS, error);
+    if (why)
+        g_propagate_error(error, g_steal_pointer(&why));
+    else
         g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
-                    "QEMU of '%s' was killed and does not exit; is its disk gone?", virDomainGetName(dom));
-        return FALSE;
-    }
-    return make_libvirt_notice(dom, vm, NOTICE_MS, error);
+                    "QEMU of '%s' was killed and does not exit; is its disk gone?", virDomainGetName(t->dom));
+    return FALSE;
 }
 
-static gboolean bring_down(virDomainPtr dom, Id vm, int pidfd, const ShutdownRules *rules,
-                           ShutdownHow *ret_how, GError **error)
+static gboolean bring_down(Target *t, const ShutdownRules *rules, ShutdownHow *ret_how, GError **error)
 {
     g_autoptr(GError) why = NULL;
 
-    if (!fail_paused(dom, &why) && ask_and_wait(dom, pidfd, rules, ret_how, &why))
-        return make_libvirt_notice(dom, vm, NOTICE_MS, error);
+    if (!fail_paused(t->dom, &why) && ask_and_wait(t->dom, t->pidfd, rules, ret_how, &why))
+        return make_libvirt_notice(t, NOTICE_MS, error);
     if (rules->power_off && !g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) {
         *ret_how = SHUTDOWN_BY_FORCE;
-        return force(dom, vm, pidfd, error);
+        return force(t, error);
     }
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
@@ -172,19 +209,13 @@ static gboolean bring_down(virDomainPtr dom, Id vm, int pidfd, const ShutdownRul
 gboolean shutdown_guest(virConnectPtr conn, Id vm, const ShutdownRules *rules, ShutdownHow *ret_how,
                         GError **error)
 {
-    int pidfd;
-    g_autoptr(virDomain) dom = open_vm(conn, vm, &pidfd, error);
+    g_auto(Target) t = {.pidfd = -1};
     ShutdownHow how = SHUTDOWN_WAS_OFF;
     gboolean ok;
 
-    if (!dom)
+    if (!target_open(&t, conn, vm, error))
         return FALSE;
-    if (pidfd < 0) {
-        ok = make_libvirt_notice(dom, vm, NOTICE_MS, error);
-    } else {
-        ok = bring_down(dom, vm, pidfd, rules, &how, error);
-        close(pidfd);
-    }
+    ok = t.pidfd < 0 ? make_libvirt_notice(&t, NOTICE_MS, error) : bring_down(&t, rules, &how, error);
     if (ok && ret_how)
         *ret_how = how;
     return ok;
@@ -192,38 +223,26 @@ gboolean shutdown_guest(virConnectPtr conn, Id vm, const ShutdownRules *rules, S
 
 gboolean shutdown_force(virConnectPtr conn, Id vm, GError **error)
 {
-    int pidfd;
-    g_autoptr(virDomain) dom = open_vm(conn, vm, &pidfd, error);
-    gboolean ok;
+    g_auto(Target) t = {.pidfd = -1};
 
-    if (!dom)
+    if (!target_open(&t, conn, vm, error))
         return FALSE;
-    if (pidfd < 0)
-        return make_libvirt_notice(dom, vm, NOTICE_MS, error);
-    ok = force(dom, vm, pidfd, error);
-    close(pidfd);
-    return ok;
+    return t.pidfd < 0 ? make_libvirt_notice(&t, NOTICE_MS, error) : force(&t, error);
 }
 
 gboolean shutdown_settle(virConnectPtr conn, Id vm, const char *run_folder, gint64 timeout_ms, GError **error)
 {
-    int pidfd;
-    g_autoptr(virDomain) dom = open_vm(conn, vm, &pidfd, error);
-    g_autoptr(GError) why = NULL;
-    gboolean gone;
+    g_auto(Target) t = {.pidfd = -1};
 
-    if (!dom)
+    if (!target_open(&t, conn, vm, error))
         return FALSE;
-    if (pidfd < 0)
-        return make_libvirt_notice(dom, vm, 0, error);
+    if (t.pidfd < 0)
+        return make_libvirt_notice(&t, 0, error);
     /* A job that does not end (QEMU is just going) must not keep us from seeing it go. */
-    job_end(dom, run_folder, MIN(JOB_END_MS, timeout_ms), NULL, NULL);
-    gone = qemu_process_wait(pidfd, -1, timeout_ms, &why);
-    close(pidfd);
-    if (!gone) {
-        g_propagate_prefixed_error(error, g_steal_pointer(&why),
-                                   "'%s' is going down: ", virDomainGetName(dom));
+    job_end(t.dom, run_folder, MIN(JOB_END_MS, timeout_ms), NULL, NULL);
+    if (!qemu_process_wait(t.pidfd, -1, timeout_ms, error)) {
+        g_prefix_error(error, "'%s' is going down: ", virDomainGetName(t.dom));
         return FALSE;
     }
-    return make_libvirt_notice(dom, vm, 0, error);
+    return make_libvirt_notice(&t, 0, error);
 }

@@ -64,19 +64,19 @@ static UsError code_of(const virError *e)
     }
 }
 
-gboolean virt_error(GError **error, const char *format, ...)
+gboolean virt_error_take(virErrorPtr last, GError **error, const char *format, ...)
 {
-    const virError *e = virGetLastError();
     g_autofree char *what = NULL;
     va_list args;
 
     va_start(args, format);
     what = g_strdup_vprintf(format, args);
     va_end(args);
-    if (e && e->code != VIR_ERR_OK)
-        g_set_error(error, US_ERROR, code_of(e), "%s: %s", what, e->message);
+    if (last && last->code != VIR_ERR_OK)
+        g_set_error(error, US_ERROR, (int)code_of(last), "%s: %s", what, last->message);
     else
         g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s: libvirt gave no reason", what);
+    virFreeError(last);
     return FALSE;
 }
 

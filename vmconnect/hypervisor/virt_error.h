@@ -6,11 +6,20 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
-/* Set @error to "@format…: libvirt's text". UNREACHABLE when the connection is
- * the cause (the guest may be well), BUSY when another job holds the domain,
- * NOT_FOUND, EXISTS, REFUSED, UNSUPPORTED, DENIED, TIMEOUT, else FAILED.
- * Always FALSE, so that a caller can return it. */
-gboolean virt_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* virt_error(GError **error, const char *format, ...): set @error to
+ * "@format…: libvirt's text". UNREACHABLE when the connection is the cause (the
+ * guest may be well), BUSY when another job holds the domain, NOT_FOUND, EXISTS,
+ * REFUSED, UNSUPPORTED, DENIED, TIMEOUT, else FAILED. Always FALSE, so that a
+ * caller can return it.
+ *
+ * A macro, because virDomainGetName() and its like forget the last error, and
+ * stand among the arguments: it is taken before they are evaluated. */
+#define virt_error(error, ...)                                  \
+    ({                                                          \
+        virErrorPtr virt_error_last = virSaveLastError();       \
+        virt_error_take(virt_error_last, (error), __VA_ARGS__); \
+    })
+gboolean virt_error_take(virErrorPtr last, GError **error, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* libvirt's code of this thread's last error, VIR_ERR_OK if there is none. */
 int virt_error_code(void);

@@ -116,8 +116,14 @@ static void on_list(void *user, gpointer result, const GError *error)
         return;
     }
     list = json_array();
-    for (guint i = 0; i < inv->vms->len; i++)
-        json_array_append_new(list, vm_to_json(inv->vms->pdata[i], inv));
+    for (guint i = 0; i < inv->vms->len; i++) {
+        const Vm *vm = inv->vms->pdata[i];
+        json_t *entry = vm_to_json(vm, inv);
+
+        if (vm->problem)
+            json_object_set_new(entry, "unreadable", json_string(vm->problem));
+        json_array_append_new(list, entry);
+    }
     say(json_pack("{s:s, s:o}", "answer", "list", "vms", list));
     inventory_free(inv);
 }

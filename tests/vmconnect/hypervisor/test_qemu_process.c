@@ -12,6 +12,10 @@
 
 #define NAME "w\xc3\xa4 & \"b\" 'c' $(x)"
 
+#define RECORD                                                \
+    "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n" \
+    "<domstatus state='running' reason='booted' pid='%d'><domain id='1'/></domstatus>"
+
 typedef struct {
     char *folder;
     char *path;
@@ -27,7 +31,7 @@ static void fake_open(Fake *f, gconstpointer data)
     (void)data;
     f->vm = id_random();
     f->folder = g_dir_make_tmp("qemu-XXXXXX", NULL);
-    f->path = g_strconcat(f->folder, "/" NAME ".pid", NULL);
+    f->path = g_strconcat(f->folder, "/" NAME ".xml", NULL);
     /* It reads from a pipe that nobody writes: it lives until it is killed. */
     g_assert_cmpint(pipe(hold), ==, 0);
     f->pid = fork();
@@ -36,7 +40,7 @@ static void fake_open(Fake *f, gconstpointer data)
         execlp("sh", "sh", "-c", "read x", "-uuid", ID_TEXT(f->vm), NULL);
         _exit(127);
     }
-    number = g_strdup_printf("%d\n", (int)f->pid);
+    number = g_strdup_printf(RECORD, (int)f->pid);
     g_assert_true(g_file_set_contents(f->path, number, -1, NULL));
 }
 
@@ -63,9 +67,11 @@ static void fake_close(Fake *f, gconstpointer data)
 static int open_soon(Fake *f)
 {
     gint64 deadline_ms = clock_steady_ms() + 10000;
+    gboolean gone;
     int fd;
 
-    while ((fd = qemu_process_open(f->folder, NAME, f->vm, NULL)) < 0 && clock_steady_ms() < deadline_ms)
+    while ((fd = qemu_process_open(f->folder, NAME, f->vm, &gone, NULL)) < 0 &&
+           clock_steady_ms() < deadline_ms)
         g_usleep(1000);
     g_assert_cmpint(fd, >=, 0);
     return fd;
@@ -99,30 +105,43 @@ static void test_not_it(Fake *f, gconstpointer data)
     g_autoptr(GError) other = NULL;
     g_autoptr(GError) name = NULL;
     g_autoptr(GError) dead = NULL;
+    gboolean gone;
 
     (void)data;
     close(open_soon(f));
     /* The number was given to another VM's process. */
-    g_assert_cmpint(qemu_process_open(f->folder, NAME, id_random(), &other), ==, -1);
+    g_assert_cmpint(qemu_process_open(f->folder, NAME, id_random(), &gone, &other), ==, -1);
+    g_assert_true(gone);
     g_assert_error(other, US_ERROR, US_ERROR_NOT_FOUND);
-    g_assert_cmpint(qemu_process_open(f->folder, "w", f->vm, &name), ==, -1);
+    g_assert_cmpint(qemu_process_open(f->folder, "w", f->vm, &gone, &name), ==, -1);
+    g_assert_false(gone); /* no record: no proof */
     g_assert_error(name, US_ERROR, US_ERROR_NOT_FOUND);
     fake_kill(f);
-    g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &dead), ==, -1);
+    g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &gone, &dead), ==, -1);
+    g_assert_true(gone);
     g_assert_error(dead, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
 static void test_odd_file(Fake *f, gconstpointer data)
 {
-    static const char *const ODD[] = {"", "x", "0", "1", "-1", "99999999999999999999"};
+    static const char *const ODD[] = {"",
+                                      "x",
+                                      "<domstatus/>",
+                                      "<domstatus pid='0'/>",
+                                      "<domstatus pid='1'/>",
+                                      "<domstatus pid='99999999999999999999'/>",
+                                      "<domain pid='77'/>",
+                                      "<!DOCTYPE domstatus [<!ENTITY a '7'>]><domstatus pid='&a;&a;'"};
 
     (void)data;
     for (guint i = 0; i < G_N_ELEMENTS(ODD); i++) {
         g_autoptr(GError) error = NULL;
+        gboolean gone;
 
         g_assert_true(g_file_set_contents(f->path, ODD[i], -1, NULL));
-        g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &error), ==, -1);
-        g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+        g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &gone, &error), ==, -1);
+        g_assert_error(error, US_ERROR, US_ERROR_IO);
+        g_assert_false(gone);
     }
 }
 

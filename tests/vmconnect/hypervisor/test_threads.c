@@ -96,6 +96,31 @@ static void test_refused_backs_off(void)
     g_assert_cmpstr(error->message, ==, again->message);
 }
 
+static Id test_uuid(void)
+{
+    Id id;
+
+    g_assert_true(id_parse("6695eb01-f6a4-8304-79aa-97f2502e193f", &id, NULL));
+    return id;
+}
+
+/* The reason survives the making of the sentence that it ends. */
+static void test_reasons(void)
+{
+    g_autoptr(Connection) c = connection_new(TEST_URI, NULL, NULL);
+    virConnectPtr conn = connection_get(c, 5000, NULL);
+    g_autoptr(GError) running = NULL;
+    g_autoptr(GError) defined = NULL;
+
+    g_assert_false(lifecycle_start(conn, test_uuid(), &running));
+    g_assert_nonnull(running);
+    g_assert_true(g_str_has_prefix(running->message, "cannot start 'test': "));
+    g_assert_nonnull(strstr(running->message, "already running"));
+    g_assert_false(lifecycle_undefine(conn, test_uuid(), &defined));
+    g_assert_error(defined, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(defined->message, "'test' is running"));
+}
+
 static void test_connection(void)
 {
     g_autoptr(Connection) c = connection_new(TEST_URI, NULL, NULL);
@@ -142,14 +167,6 @@ static void close_hands(Hands *h)
 
     hands_close(h, on_closed, &closed);
     g_assert_true(turn_until(&loop, turn_is_set, &closed, 20000));
-}
-
-static Id test_uuid(void)
-{
-    Id id;
-
-    g_assert_true(id_parse("6695eb01-f6a4-8304-79aa-97f2502e193f", &id, NULL));
-    return id;
 }
 
 static void test_hands(void)
@@ -390,6 +407,7 @@ int main(int argc, char **argv)
     g_test_add_func("/connection/deadline", test_open_has_a_deadline);
     g_test_add_func("/connection/back-off", test_refused_backs_off);
     g_test_add_func("/connection/live", test_connection);
+    g_test_add_func("/connection/reasons", test_reasons);
     g_test_add_func("/hands/jobs", test_hands);
     g_test_add_func("/hands/stuck", test_stuck_call_costs_its_thread);
     g_test_add_func("/hands/closing", test_hands_closing_answers);
