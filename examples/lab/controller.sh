@@ -12,6 +12,7 @@ controller_start() {
   local host=$1 program
   program=$(cat "$LAB_DIR/bin" 2>/dev/null)/orchestrator/understudy-controller
   [[ $(controller_host) == "$host" && -x $program ]] || return 0
+  daemon_folders "$host" controller
   touch "$(host_dir "$host")/etc/understudy/controller.conf"
   daemon_runs "$host" controller || daemon_spawn "$host" controller "$program" --config /etc/understudy/controller.conf
 }

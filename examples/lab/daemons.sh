@@ -94,11 +94,20 @@ libvirt_wait() {
     die "libvirtd of $1 does not come up: $(tail -3 "$(host_dir "$1")/log/libvirt/libvirtd.log")"
 }
 
+# The folders of the systemd unit, whose parents QEMU's user may enter.
+daemon_folders() {
+  local folder
+  folder=$(host_dir "$1")
+  install -d -m 0755 "$folder/run/understudy" "$folder/run/understudy/$2"
+  install -d -m 0700 "$folder/understudy/$2"
+}
+
 # Everything of the engine is its own: an empty file means all defaults.
 engine_start() {
   local host=$1 program
   program=$(cat "$LAB_DIR/bin" 2>/dev/null)/vmconnect/understudy-engine
   [[ -x $program ]] || return 0
+  daemon_folders "$host" engine
   touch "$(host_dir "$host")/etc/understudy/engine.conf"
   daemon_runs "$host" engine || daemon_spawn "$host" engine "$program" --config /etc/understudy/engine.conf
 }

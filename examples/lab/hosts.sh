@@ -48,7 +48,7 @@ host_make() {
   mkdir -p "$folder"/{run,home,acks,cache,understudy} "$folder"/etc/{libvirt/hooks/qemu.d,understudy} \
     "$folder"/log/libvirt/qemu
   chmod 0711 "$folder"/etc "$folder"/log
-  chmod 0700 "$folder"/understudy
+  chmod 0755 "$folder"/understudy
   echo "10.77.0.$((10 + number))" >"$folder/address"
   echo "$host" >"$folder/etc/hostname"
   host_uuid "$host" | tr -d - >"$folder/etc/machine-id"
