@@ -19,6 +19,8 @@ typedef struct {
 } Player;
 
 typedef struct {
+    CommandVerb verb;
+    char *plan; /* of a plan's step; NULL: none */
     RolesAnswer on_answer;
     void *user;
 } Question;
@@ -53,6 +55,7 @@ static void answer(Player *p, Question *q, const json_t *result, const GError *e
     g_hash_table_remove(p->asked, q);
     if (q->on_answer)
         q->on_answer(q->user, result, error);
+    g_free(q->plan);
     g_free(q);
 }
 
@@ -82,7 +85,7 @@ static void tell(Player *p, CommandVerb verb, json_t *params, RolesAnswer on_ans
     Question *q = g_new0(Question, 1);
     Command *command = command_new(verb, params, q);
 
-    *q = (Question){on_answer, user};
+    *q = (Question){verb, g_strdup(json_string_value(json_object_get(params, "plan"))), on_answer, user};
     g_hash_table_add(p->asked, q);
     if (p->worker)
         worker_tell(p->worker, command);
@@ -278,6 +281,45 @@ static json_t *list(GHashTable *side)
 json_t *roles_status(const Roles *roles)
 {
     return json_pack("{s:o, s:o}", "active", list(roles->active), "standby", list(roles->standby));
+}
+
+/* --- plans ------------------------------------------------------------- */
+
+/* The step of @plan that the worker has been asked for and has not answered. */
+static const char *doing(const Player *p, const char *plan)
+{
+    static const char *const STEPS[] = {
+        [COMMAND_LOCK] = "lock",       [COMMAND_SHUTDOWN] = "shutdown", [COMMAND_FINAL] = "final",
+        [COMMAND_RELEASE] = "release", [COMMAND_UNLOCK] = "unlock",     [COMMAND_ROLLBACK] = "rollback",
+    };
+    GHashTableIter it;
+    gpointer key;
+
+    g_hash_table_iter_init(&it, p->asked);
+    while (g_hash_table_iter_next(&it, &key, NULL)) {
+        const Question *q = key;
+
+        if (q->verb < G_N_ELEMENTS(STEPS) && STEPS[q->verb] && g_strcmp0(q->plan, plan) == 0)
+            return STEPS[q->verb];
+    }
+    return NULL;
+}
+
+json_t *roles_plan_state(const Roles *roles, Id vm, const char *plan)
+{
+    const Player *p = g_hash_table_lookup(roles->active, &vm);
+    const json_t *known;
+    json_t *state;
+
+    if (!p || !p->status)
+        return NULL;
+    known = json_object_get(p->status, "plan");
+    if (g_strcmp0(json_string_value(json_object_get(known, "plan")), plan) == 0)
+        state = json_deep_copy(known);
+    else
+        state = json_pack("{s:s, s:n, s:n, s:n}", "done", "none", "tip", "certificate", "error");
+    json_object_set_new(state, "doing", doing(p, plan) ? json_string(doing(p, plan)) : json_null());
+    return state;
 }
 
 static void quit_side(GHashTable *side)

@@ -50,5 +50,9 @@ void roles_attach(Roles *roles, Id vm, Link *link, Reign reign);
 /* {"active": […], "standby": […]}: what each thread last said, with lag_ms as of now. New reference. */
 json_t *roles_status(const Roles *roles);
 
+/* What @plan has come to on the active's side, as docs/protocol.md has `plan.state`; NULL if no
+ * worker plays @vm, or it has not spoken yet. Answered at once, also while a step is under way. New reference. */
+json_t *roles_plan_state(const Roles *roles, Id vm, const char *plan);
+
 /* End all threads; traces stay. */
 void roles_quit(Roles *roles);

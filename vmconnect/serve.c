@@ -12,6 +12,7 @@
 #include "vmconnect/engine.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/host.h"
+#include "vmconnect/replicate/handover.h"
 
 #include <string.h>
 #include <sys/statvfs.h>
@@ -464,6 +465,90 @@ static void plan_rollback(void *user, RpcReply *reply, const json_t *params)
     plan_step(user, reply, params, COMMAND_ROLLBACK);
 }
 
+static void on_unlocked(void *user, const json_t *result, const GError *error)
+{
+    Ending *ending = user;
+    const char *done = json_string_value(json_object_get(result, "done"));
+
+    if (!error && g_strcmp0(done, "unlock") != 0) {
+        rpc_reply(ending->reply, json_object());
+        g_free(ending);
+        return;
+    }
+    on_ended(ending, result, error);
+}
+
+static void plan_unlock(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (good(reply, read_vm(params, &vm, &error), error))
+        roles_tell_active(((Visit *)user)->engine->roles, vm, COMMAND_UNLOCK, json_incref((json_t *)params),
+                          on_unlocked, ending_new(user, reply, vm, policy_forget_active));
+}
+
+/* The last plan of a VM that no worker plays any more is in its file. */
+typedef struct {
+    RpcReply *reply;
+    char *dir;
+    char *plan;
+    Id vm;
+    Handover *handover;
+    GError *error;
+} Reading;
+
+static void read_work(void *data)
+{
+    Reading *r = data;
+
+    r->handover = handover_load(r->dir, r->vm, &r->error);
+}
+
+static void read_done(void *data)
+{
+    Reading *r = data;
+    json_t *state = r->handover ? handover_to_json(r->handover) : NULL;
+
+    if (!state || g_strcmp0(json_string_value(json_object_get(state, "plan")), r->plan) != 0) {
+        json_decref(state);
+        state = json_pack("{s:s, s:n, s:n}", "done", "none", "tip", "certificate");
+    }
+    json_object_set_new(state, "doing", json_null());
+    json_object_set_new(state, "error", r->error ? json_from_error(r->error) : json_null());
+    rpc_reply(r->reply, state);
+    handover_free(r->handover);
+    g_clear_error(&r->error);
+    g_free(r->dir);
+    g_free(r->plan);
+    g_free(r);
+}
+
+static void plan_state(void *user, RpcReply *reply, const json_t *params)
+{
+    Engine *engine = ((Visit *)user)->engine;
+    g_autoptr(GError) error = NULL;
+    const char *plan = NULL;
+    json_t *state;
+    Reading *reading;
+    Id vm;
+
+    if (!good(reply,
+              read_vm(params, &vm, &error) &&
+                  json_read(params, "plan.state", &error, "{s:s*}", "plan", &plan),
+              error))
+        return;
+    state = roles_plan_state(engine->roles, vm, plan);
+    if (state) {
+        rpc_reply(reply, state);
+        return;
+    }
+    reading = g_new0(Reading, 1);
+    *reading =
+        (Reading){.reply = reply, .dir = g_strdup(engine->paths.plan), .plan = g_strdup(plan), .vm = vm};
+    clerk_submit(engine->clerk, read_work, read_done, reading);
+}
+
 static void plan_promote(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *engine = ((Visit *)user)->engine;
@@ -529,6 +614,8 @@ const RpcMethod SERVE_METHODS[] = {
     {"plan.final", plan_final},
     {"plan.release", plan_release},
     {"plan.rollback", plan_rollback},
+    {"plan.unlock", plan_unlock},
+    {"plan.state", plan_state},
     {"plan.promote", plan_promote},
     {"status", status},
     {NULL, NULL},

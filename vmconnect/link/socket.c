@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define USER_TIMEOUT_MS 30000
+#define USER_TIMEOUT_MS 15000
 #define KEEPALIVE_IDLE_S 10
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_COUNT 3

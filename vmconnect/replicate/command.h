@@ -22,11 +22,12 @@
     X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                         \
     X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                  \
     X(RELEASE)  /* worker: never run it again in this reign {plan, successor, reign_next} */            \
+    X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                       \
     X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                   \
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
     X(RETAIN)   /* keeper: {newest, hourly} */                                                          \
     X(POINTS)   /* keeper: the recovery points */                                                       \
-    X(PROMOTE)  /* keeper: run the VM here {plan, point, reign, networks} */                            \
+    X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, networks} */               \
     X(PURGE)    /* keeper: remove the copy; then end */
 
 typedef enum {

@@ -45,10 +45,30 @@ static json_t *id_or_null(Id id)
     return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
 }
 
+gboolean handover_holds(const Handover *h)
+{
+    return h && h->state != HANDOVER_UNLOCKED && h->state != HANDOVER_ROLLED_BACK;
+}
+
+static json_t *certificate_of(const Handover *h)
+{
+    if (!h->reign_next.number)
+        return json_null();
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "tip",
+                     id_or_null(h->tip), "successor", id_or_null(h->successor), "reign",
+                     reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next));
+}
+
 json_t *handover_to_json(const Handover *h)
 {
-    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(h->vm), "plan",
-                     ID_TEXT(h->plan), "state", NAMES[h->state], "was_running", h->was_running, "tip",
+    return json_pack("{s:s, s:s, s:o, s:o}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "tip",
+                     id_or_null(h->tip), "certificate", certificate_of(h));
+}
+
+static json_t *encode(const Handover *h)
+{
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm", ID_TEXT(h->vm),
+                     "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running", h->was_running, "tip",
                      id_or_null(h->tip), "successor", id_or_null(h->successor), "reign",
                      reign_to_json(h->reign), "reign_next",
                      h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
@@ -58,9 +78,8 @@ static gboolean store(const Handover *h, const char *plan_dir, GError **error)
 {
     g_autofree char *path = path_of(plan_dir, h->vm);
     g_autofree char *text = NULL;
-    json_auto_t *doc = handover_to_json(h);
+    json_auto_t *doc = encode(h);
 
-    json_object_set_new(doc, "format", json_integer(FORMAT));
     text = json_text(doc);
     return durable_replace(path, text, strlen(text), 0600, error);
 }
@@ -89,7 +108,7 @@ static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
     int was_running, format;
 
     if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format",
-                           &format, "vm", &vm, "plan", &plan, "state", &state, "was_running", &was_running,
+                           &format, "vm", &vm, "plan", &plan, "done", &state, "was_running", &was_running,
                            "tip", &tip, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
         return FALSE;
     if (format != FORMAT || !state_of_name(state, &h->state)) {
@@ -156,12 +175,15 @@ static gboolean check_plan(const Handover *h, const json_t *params, GError **err
 
     if (!plan_of(params, &plan, error))
         return FALSE;
-    if (h && id_equal(h->plan, plan))
+    if (h && id_equal(h->plan, plan) && h->state != HANDOVER_ROLLED_BACK)
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                h ? "plan %s holds this VM: wait for its end, or let it be rolled back"
-                  : "no plan holds this VM (asked for by %s): it was rolled back, begin again",
-                h ? ID_TEXT(h->plan) : ID_TEXT(plan));
+    if (handover_holds(h) && !id_equal(h->plan, plan))
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "plan %s holds this VM: wait for its end, or let it be rolled back", ID_TEXT(h->plan));
+    else
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "plan %s does not hold this VM (any more): the active has taken it back, begin again",
+                    ID_TEXT(plan));
     return FALSE;
 }
 
@@ -191,11 +213,12 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
     json_int_t deadline_ms;
     CaptureState state;
 
-    if (*h)
-        return check_plan(*h, params, error);
     fresh = g_new0(Handover, 1);
-    if (!plan_of(params, &fresh->plan, error) ||
-        !json_read(params, "plan.lock", error, "{s:I*}", "deadline_ms", &deadline_ms) ||
+    if (!plan_of(params, &fresh->plan, error))
+        return FALSE;
+    if (handover_holds(*h) || (*h && id_equal((*h)->plan, fresh->plan)))
+        return check_plan(*h, params, error);
+    if (!json_read(params, "plan.lock", error, "{s:I*}", "deadline_ms", &deadline_ms) ||
         !active_look(a, &state, error))
         return FALSE;
     fresh->vm = a->vm;
@@ -204,6 +227,7 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
     if (!store(fresh, a->paths.plan_dir, error))
         return FALSE;
+    handover_free(*h);
     *h = g_steal_pointer(&fresh);
     stop_at("handover.locked");
     return write_guard(a, GUARD_ACTIVE, a->role->reign, TRUE, error);
@@ -277,7 +301,7 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
 
     if (!check_plan(h, params, error) || !check_state(h, HANDOVER_FINAL, error))
         return FALSE;
-    if (h->state == HANDOVER_RELEASED)
+    if (h->state >= HANDOVER_RELEASED)
         return TRUE;
     if (!json_read(params, "plan.release", error, "{s:{s:s}, s:o*}", "successor", "id", &successor,
                    "reign_next", &reign_next) ||
@@ -302,28 +326,55 @@ gboolean handover_finish_release(const Handover *h, Active *a, GError **error)
            permit_remove(a->paths.permit_dir, a->vm, error);
 }
 
-gboolean handover_rollback(Handover **h, Active *a, GError **error)
+gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **error)
 {
-    g_autofree char *path = NULL;
+    if (!check_plan(h, params, error) || !check_state(h, HANDOVER_RELEASED, error))
+        return FALSE;
+    return h->state == HANDOVER_UNLOCKED || advance(h, a, HANDOVER_UNLOCKED, error);
+}
+
+static gboolean start_again(const Handover *h, Active *a, GError **error)
+{
     virConnectPtr conn;
     CaptureState state;
 
-    if (!*h)
+    if (!active_look(a, &state, error))
+        return FALSE;
+    if (!h->was_running || state != CAPTURE_OFF)
         return TRUE;
-    if ((*h)->state == HANDOVER_RELEASED) {
+    conn = active_connection(a, error);
+    return conn && lifecycle_start(conn, a->vm, error);
+}
+
+static gboolean worth_trying_again(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT);
+}
+
+gboolean handover_rollback(Handover *h, Active *a, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (!handover_holds(h))
+        return TRUE;
+    if (h->state == HANDOVER_RELEASED) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "this VM has been released to its successor: switch it back instead");
         return FALSE;
     }
-    if (!write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !active_look(a, &state, error))
+    if (!write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error))
         return FALSE;
-    conn = active_connection(a, error);
-    if (!conn || ((*h)->was_running && state == CAPTURE_OFF && !lifecycle_start(conn, a->vm, error)))
+    if (!start_again(h, a, &why) && worth_trying_again(why)) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
+    }
     stop_at("handover.rolled_back");
-    path = path_of(a->paths.plan_dir, a->vm);
-    if (!durable_remove(path, error))
+    if (!advance(h, a, HANDOVER_ROLLED_BACK, error))
         return FALSE;
-    g_clear_pointer(h, handover_free);
-    return TRUE;
+    if (!why)
+        return TRUE;
+    g_propagate_prefixed_error(error, g_steal_pointer(&why),
+                               "the VM was taken back and cannot be started: start it by hand: ");
+    return FALSE;
 }

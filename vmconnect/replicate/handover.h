@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* handover - the active's side of a switchover in good order, one step after the other.
  *
- *   LOCKED → SHUT → FINAL → RELEASED
+ *   LOCKED → SHUT → FINAL → RELEASED → UNLOCKED
+ *       └──────┴──────┴→ ROLLED_BACK
  *
  * Each state is durable before its step is answered. Until RELEASED the active
  * takes the VM back by itself: on request, at the plan's deadline, and at a
@@ -9,8 +10,8 @@
  * successor and is final: this host never runs the VM again in this reign. A step
  * asked again by the same plan is answered from what is.
  *
- * The guard file's journal is open from LOCKED on, so that nobody starts the
- * guest between two steps. */
+ * The guard file's journal is open from LOCKED to the end, so that nobody
+ * starts the guest between two steps. */
 #pragma once
 
 #include "vmconnect/replicate/active.h"
@@ -18,11 +19,14 @@
 #include <glib.h>
 #include <jansson.h>
 
-#define HANDOVER_STATES(X)                                                                       \
-    X(LOCKED, "locked")     /* no cut starts by itself, no start of the guest passes the hook */ \
-    X(SHUT, "shut")         /* QEMU is gone */                                                   \
-    X(FINAL, "final")       /* the last generation is sealed on the standby */                   \
-    X(RELEASED, "released") /* the successor may run it */
+/*    state        the step that it completed, as the protocol names it */
+#define HANDOVER_STATES(X)                                                                          \
+    X(LOCKED, "lock")          /* no cut starts by itself, no start of the guest passes the hook */ \
+    X(SHUT, "shutdown")        /* QEMU is gone */                                                   \
+    X(FINAL, "final")          /* the last generation is sealed on the standby */                   \
+    X(RELEASED, "release")     /* the successor may run it */                                       \
+    X(UNLOCKED, "unlock")      /* end: this host has nothing to do with the VM any more */          \
+    X(ROLLED_BACK, "rollback") /* end: the VM is as it was before the plan */
 
 typedef enum {
 #define X(state, name) HANDOVER_##state,
@@ -36,9 +40,9 @@ typedef struct {
     HandoverState state;
     gboolean was_running; /* what a rollback has to restore */
     Id tip;               /* FINAL on */
-    Id successor;         /* RELEASED */
+    Id successor;         /* RELEASED on */
     Reign reign;          /* that ends */
-    Reign reign_next;     /* RELEASED */
+    Reign reign_next;     /* RELEASED on */
     gint64 deadline_ms;   /* steady time of this boot; not stored */
 } Handover;
 
@@ -49,19 +53,25 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error);
 void handover_free(Handover *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 
-/* {"plan", "state", "tip", "successor", "reign", "reign_next", "was_running"}: the answer to
- * `plan.state`; for RELEASED it is the release certificate. */
+/* Does a plan have the VM now? FALSE for NULL and for the two ends. */
+gboolean handover_holds(const Handover *h);
+
+/* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The
+ * certificate of a release ({"vm", "plan", "tip", "successor", "reign", "reign_next"}) is null before. */
 json_t *handover_to_json(const Handover *h);
 
-/* The steps; *@h is NULL before the lock and after a rollback. REFUSED for
- * another plan's lock, or out of order. @params as command.h has them. */
+/* The steps; *@h is NULL before the first lock, and remembers the last plan after its
+ * end. REFUSED for another plan's lock, or out of order. @params as command.h has them. */
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error);
 gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error);
+gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **error);
 
 /* After a restart that found RELEASED: make guard and permit say so, too. */
 gboolean handover_finish_release(const Handover *h, Active *a, GError **error);
 
-/* Take the VM back: start it if it ran, close the journal. REFUSED after the release. */
-gboolean handover_rollback(Handover **h, Active *a, GError **error);
+/* Take the VM back: start it if it ran, close the journal. REFUSED after the
+ * release. UNREACHABLE and TIMEOUT: try again; after any other error the
+ * rollback has ended all the same, and the guest must be started by hand. */
+gboolean handover_rollback(Handover *h, Active *a, GError **error);

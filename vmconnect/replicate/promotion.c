@@ -52,8 +52,8 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     json_t *point, *reign, *networks;
     const char *scenario;
 
-    if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:o*}", "scenario", &scenario, "point",
-                   &point, "reign", &reign, "networks", &networks) ||
+    if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:o*}", "scenario", &scenario, "tip",
+                   &point, "reign_next", &reign, "networks", &networks) ||
         !reign_from_json(reign, &p->reign, error))
         return FALSE;
     if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))

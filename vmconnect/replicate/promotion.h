@@ -28,7 +28,7 @@ typedef struct {
     const char *uri;
 } PromotionSite;
 
-/* @params: {"plan", "scenario", "point": id | null, "reign": {…}, "networks": {from: to}}. *@ret_result:
+/* @params: {"scenario", "tip": id | null, "reign_next": {…}, "networks": {from: to}, …}. *@ret_result:
  * {"running": true, "point": id}. REFUSED if a guard here knows a higher reign,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);

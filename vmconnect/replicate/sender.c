@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define ANSWER_MS 60000        /* a seal waits for the standby's disk */
+#define ANSWER_MS 300000 /* a seal waits for the standby's disk */
+#define PING_MS 2000     /* to the peer's kernel: a line that is cut is noticed by TCP's own time-out … */
 #define QUEUE_BYTES (1u << 20) /* more in our queue only makes the link's answer late */
 #define QUEUE_FULL (QUEUE_BYTES / 2)
 

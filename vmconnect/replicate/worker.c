@@ -21,10 +21,11 @@ struct Worker {
     uv_thread_t thread;
 
     /* The thread's own: */
-    Handover *handover;
-    gboolean guarded; /* guard file and permit are in place */
-    gint64 due_ms;    /* next cycle */
-    gint64 retry_ms;  /* wait after the next failure */
+    Handover *handover; /* the last plan's, or NULL */
+    GError *plan_error; /* why its last step failed; NULL: it did not */
+    gboolean guarded;   /* guard file and permit are in place */
+    gint64 due_ms;      /* next cycle */
+    gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
     char *why; /* why the last cycle failed; NULL: it did not */
     gboolean unsupported;
@@ -43,7 +44,7 @@ static const char *state_of(const Worker *w)
 {
     const Active *a = w->active;
 
-    if (w->handover)
+    if (handover_holds(w->handover))
         return w->handover->state == HANDOVER_RELEASED ? "switched" : "switching";
     if (a->role->paused)
         return "paused";
@@ -94,6 +95,15 @@ static json_t *standby_of(const Worker *w)
                      (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
 }
 
+static json_t *plan_status(const Worker *w)
+{
+    json_t *doc = w->handover ? handover_to_json(w->handover) : json_null();
+
+    if (w->handover)
+        json_object_set_new(doc, "error", w->plan_error ? json_from_error(w->plan_error) : json_null());
+    return doc;
+}
+
 static json_t *status_of(const Worker *w)
 {
     const Active *a = w->active;
@@ -102,8 +112,7 @@ static json_t *status_of(const Worker *w)
                      "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign), "state",
                      state_of(w), "why", w->why, "guest", guest_of(w), "tracking", "bitmap", "spool_bytes",
                      (json_int_t)a->spool_bytes, "interval_ms", (json_int_t)a->role->settings.interval_ms,
-                     "plan", w->handover ? handover_to_json(w->handover) : json_null(), "standbys",
-                     standby_of(w));
+                     "plan", plan_status(w), "standbys", standby_of(w));
 }
 
 static Report *report_of(const Worker *w)
@@ -266,7 +275,7 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
 
 static gboolean stop(Worker *w, GError **error)
 {
-    if (w->handover) {
+    if (handover_holds(w->handover)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "plan %s holds this VM: wait for its end",
                     ID_TEXT(w->handover->plan));
         return FALSE;
@@ -283,6 +292,15 @@ static gboolean need_lock(const Worker *w, GError **error)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_REFUSED, "no plan holds this VM: it was rolled back, begin again");
     return FALSE;
+}
+
+/* After a release the role is over; after a rollback there is nothing to unlock. */
+static gboolean unlock(Worker *w, const Command *c, GError **error)
+{
+    if (!handover_holds(w->handover))
+        return TRUE;
+    w->quit = handover_unlock(w->handover, w->active, c->params, error);
+    return w->quit;
 }
 
 static gboolean carry_out(Worker *w, Command *c, GError **error)
@@ -307,9 +325,11 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return need_lock(w, error) && handover_final(w->handover, w->active, c->params, error);
     case COMMAND_RELEASE:
         return need_lock(w, error) && handover_release(w->handover, w->active, c->params, error);
+    case COMMAND_UNLOCK:
+        return unlock(w, c, error);
     case COMMAND_ROLLBACK:
         w->due_ms = 0;
-        return handover_rollback(&w->handover, w->active, error);
+        return handover_rollback(w->handover, w->active, error);
     default:
         g_assert_not_reached();
     }
@@ -338,9 +358,15 @@ static void end_plan(Worker *w)
         return;
     log_warning("vm %s: plan %s has not come to its release in time -> take the VM back",
                 ID_TEXT(w->active->vm), ID_TEXT(w->handover->plan));
-    if (!handover_rollback(&w->handover, w->active, &error))
+    if (!handover_rollback(w->handover, w->active, &error)) {
         set_why(w, error);
-    w->due_ms = clock_steady_ms() + RETRY_MIN_MS;
+        /* Still held: libvirtd could not be asked. Not in a hurry, but until it works. */
+        w->handover->deadline_ms = clock_steady_ms() + w->retry_ms;
+    }
+    g_clear_error(&w->plan_error);
+    w->plan_error = g_steal_pointer(&error);
+    w->due_ms = 0;
+    tell(w, NULL);
 }
 
 static gint64 interval_ms(const Worker *w)
@@ -371,9 +397,10 @@ static void cycle(Worker *w)
 
 static int wait_ms(const Worker *w)
 {
-    gint64 until = w->handover ? w->handover->deadline_ms : w->due_ms;
+    gboolean held = handover_holds(w->handover);
+    gint64 until = held ? w->handover->deadline_ms : w->due_ms;
 
-    if (w->blocked || (w->handover && w->handover->state == HANDOVER_RELEASED))
+    if (w->blocked || (held && w->handover->state == HANDOVER_RELEASED))
         return -1;
     return (int)CLAMP(until - clock_steady_ms(), 0, 60000);
 }
@@ -402,7 +429,7 @@ static void run(void *arg)
 
         if (c)
             obey(w, c);
-        else if (w->handover)
+        else if (handover_holds(w->handover))
             end_plan(w);
         else
             cycle(w);
@@ -440,6 +467,7 @@ void worker_join(Worker *w)
 {
     uv_thread_join(&w->thread);
     handover_free(w->handover);
+    g_clear_error(&w->plan_error);
     mailbox_close(w->box);
     g_free(w->why);
     g_free(w);
