@@ -202,3 +202,44 @@ Pair house_pair(const House *house, Purpose purpose)
     pair_run(&pair, both_up);
     return pair;
 }
+
+static void on_too_late(uv_timer_t *timer)
+{
+    (void)timer;
+    g_error("the loop was turned for 20 s in vain");
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    g_free(handle);
+}
+
+/* A timer that fails the test; to be closed. */
+static uv_timer_t *guard(uv_loop_t *loop)
+{
+    uv_timer_t *timer = g_new0(uv_timer_t, 1);
+
+    uv_timer_init(loop, timer);
+    uv_timer_start(timer, on_too_late, 20000, 0);
+    return timer;
+}
+
+void loop_until(uv_loop_t *loop, const gboolean *until)
+{
+    uv_timer_t *timer = guard(loop);
+
+    while (!*until)
+        uv_run(loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+void loop_end(uv_loop_t *loop)
+{
+    uv_timer_t *timer = guard(loop);
+
+    uv_unref((uv_handle_t *)timer);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+    uv_run(loop, UV_RUN_DEFAULT);
+    g_assert_cmpint(uv_loop_close(loop), ==, 0);
+}

@@ -6,6 +6,7 @@
 #include "vmconnect/link/link.h"
 
 #include <glib.h>
+#include <uv.h>
 
 #define A_YEAR (365 * 24 * (gint64)3600)
 
@@ -53,3 +54,9 @@ void house_init(House *house);
 void house_clear(House *house);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(House, house_clear)
 Pair house_pair(const House *house, Purpose purpose);
+
+/* Turn @loop until *@until; the test fails after 20 s. */
+void loop_until(uv_loop_t *loop, const gboolean *until);
+
+/* Turn @loop until nothing is left on it, and close it. */
+void loop_end(uv_loop_t *loop);

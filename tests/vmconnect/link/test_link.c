@@ -20,6 +20,7 @@ static House house;
 static void test_open(void)
 {
     g_auto(Pair) pair = house_pair(&house, PURPOSE_CONTROL);
+    g_auto(Pair) other = house_pair(&house, PURPOSE_CONTROL);
     Peer controller = identity_peer(house.controller);
     Peer engine = identity_peer(house.standby);
     Peer seen = link_peer(pair.listener);
@@ -39,6 +40,9 @@ static void test_open(void)
     link_binding(pair.dialer, a);
     link_binding(pair.listener, b);
     g_assert_cmpmem(a, 32, b, 32);
+    /* Another session between the same two has another binding: what enrolment's proofs stand on. */
+    link_binding(other.dialer, b);
+    g_assert_cmpint(memcmp(a, b, 32), !=, 0);
     g_assert_cmpuint(link_bytes_out(pair.dialer), >, 0);
 }
 
