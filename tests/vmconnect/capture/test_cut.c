@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,13 @@ static void world_up(World *w, const char *name)
     w->replica = new_replica(name);
 }
 
+static void world_forget(World *w)
+{
+    capture_free(w->capture);
+    replica_free(w->replica);
+    virConnectClose(w->conn);
+}
+
 static void world_down(World *w)
 {
     virDomainPtr dom = host_domain(w->conn, w->name);
@@ -86,9 +94,7 @@ static void world_down(World *w)
     virDomainDestroy(dom);
     virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA);
     virDomainFree(dom);
-    capture_free(w->capture);
-    replica_free(w->replica);
-    virConnectClose(w->conn);
+    world_forget(w);
 }
 
 static void world_reconnect(World *w)
@@ -146,6 +152,15 @@ static guint count_checkpoints(World *w)
 
     g_assert_nonnull(ids);
     return ids->len;
+}
+
+static void expect_no_bitmap(const World *w, const char *target)
+{
+    g_autofree char *image = host_image(w->name, target);
+    g_autofree char *command = g_strdup_printf("! qemu-img info '%s' | grep 'name: understudy-'", image);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+
+    host_run(argv);
 }
 
 static void expect_no_leftovers(void)
@@ -354,6 +369,38 @@ static void test_refusals(void)
     g_assert_null(cut);
     expect_no_leftovers();
     world_down(&w);
+}
+
+static void test_scratch_full(void)
+{
+    g_autofree char *scratch = g_build_filename(host_folder(), "scratch", NULL);
+    World w;
+
+    world_up(&w, "full");
+    host_start(w.conn, w.name);
+    take(&w);
+    g_assert_cmpint(mount("none", scratch, "tmpfs", 0, "size=64k"), ==, 0);
+    expect_refusal(&w, US_ERROR_NO_SPACE, "is full; free some space there");
+    g_assert_cmpint(umount(scratch), ==, 0);
+    host_io(w.conn, w.name, 0, "write -P 0x21 0 64k");
+    take(&w);
+    g_assert_cmpuint(w.replica->data_bytes, ==, 65536);
+    world_down(&w);
+}
+
+static void test_undefined(void)
+{
+    g_autoptr(GError) error = NULL;
+    World w;
+    virDomainPtr dom;
+
+    world_up(&w, "undefined");
+    dom = host_domain(w.conn, w.name);
+    g_assert_cmpint(virDomainUndefine(dom), ==, 0);
+    virDomainFree(dom);
+    g_assert_false(capture_look(w.capture, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    world_forget(&w);
 }
 
 /* --- others at work --- */
@@ -569,6 +616,25 @@ static void test_worker_killed(gconstpointer data)
     world_down(&w);
 }
 
+/* The same with a VM that is off: a bitmap in the first image alone, or a reader's daemon, is left. */
+static void test_worker_killed_off(gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    World w;
+
+    world_up(&w, "workeroff");
+    kill_worker_at(&w, data);
+    look(&w);
+    g_assert_true(capture_recover(w.capture, &error));
+    take(&w);
+    g_assert_true(capture_delete_all(w.capture, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_checkpoints(&w), ==, 0);
+    expect_no_bitmap(&w, "vda");
+    expect_no_bitmap(&w, "vdb");
+    world_down(&w);
+}
+
 /* libvirtd dies @ms after the begin was asked for. The job may be there, not be there, or
  * have locked the VM; each must be told apart, and what is not locked goes on. */
 static void kill_libvirtd_after(World *w, int ms)
@@ -708,13 +774,7 @@ static void test_tracking_begins_off(void)
     look(&w);
     g_assert_true(capture_delete_all(w.capture, NULL));
     g_assert_cmpuint(count_checkpoints(&w), ==, 0);
-    {
-        g_autofree char *command =
-            g_strdup_printf("! qemu-img info '%s' | grep -q 'name: understudy-'", image);
-        const char *const argv[] = {"sh", "-c", command, NULL};
-
-        host_run(argv);
-    }
+    expect_no_bitmap(&w, "vda");
     world_down(&w);
 }
 
@@ -846,6 +906,11 @@ static int body(void)
 
         g_test_add_data_func(path, STOPS[i], test_worker_killed);
     }
+    g_test_add_data_func("/offline/worker-killed/bitmap-added", "checkpoint.bitmap_added",
+                         test_worker_killed_off);
+    g_test_add_data_func("/offline/worker-killed/opened", "cut.offline_opened", test_worker_killed_off);
+    g_test_add_func("/cut/scratch-full", test_scratch_full);
+    g_test_add_func("/capture/undefined", test_undefined);
     g_test_add_func("/cut/libvirtd-killed", test_libvirtd_killed);
     g_test_add_func("/offline/increment", test_offline_increment);
     g_test_add_func("/offline/start-while-reading", test_start_while_reading);
