@@ -285,14 +285,26 @@ void capture_remove_leftovers(const Capture *c)
     remove_prefixed(c->settings.scratch_dir, prefix);
 }
 
-static gboolean say_stuck(const Capture *c, GError **error)
+static gboolean say_busy(const Capture *c, const char *socket, GError **error)
 {
-    g_set_error(
-        error, US_ERROR, US_ERROR_STUCK,
-        "libvirt lost a backup job of '%s' when libvirtd died, and refuses every other: nothing can be "
-        "replicated; shut the VM down, restart libvirtd and start the VM (or, while it runs: stop libvirtd, "
-        "set async='none' in the VM's file in /run/libvirt/qemu, start libvirtd)",
-        capture_name(c));
+    g_set_error(error, US_ERROR, US_ERROR_BUSY,
+                "not cutting '%s': %s%s is under way; it goes on when that has ended", capture_name(c),
+                socket ? "a backup of another tool on " : "another backup, save, snapshot or migration",
+                socket ? socket : "");
+    return FALSE;
+}
+
+/* For some milliseconds of its begin a healthy job looks like one that libvirtd lost: only what
+ * lasts is. job_end() waits for just that, and its error has the remedy. */
+static gboolean end_or_wait(const Capture *c, GError **error)
+{
+    g_autoptr(GError) e = NULL;
+
+    if (job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, &e))
+        return TRUE;
+    if (g_error_matches(e, US_ERROR, US_ERROR_REFUSED))
+        return say_busy(c, NULL, error);
+    g_propagate_prefixed_error(error, g_steal_pointer(&e), "not cutting: ");
     return FALSE;
 }
 
@@ -302,21 +314,9 @@ gboolean capture_expect_no_job(Capture *c, GError **error)
 
     if (!job)
         return FALSE;
-    switch (job->kind) {
-    case JOB_NONE:
-        return TRUE;
-    case JOB_OURS:
-        return job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, error);
-    case JOB_STUCK:
-        return say_stuck(c, error);
-    case JOB_FOREIGN:
-        break;
-    }
-    g_set_error(error, US_ERROR, US_ERROR_BUSY,
-                "not cutting '%s': %s%s is under way; it goes on when that has ended", capture_name(c),
-                job->socket ? "a backup of another tool on " : "a save, snapshot or migration",
-                job->socket ? job->socket : "");
-    return FALSE;
+    if (job->kind == JOB_FOREIGN)
+        return say_busy(c, job->socket, error);
+    return job->kind == JOB_NONE || end_or_wait(c, error);
 }
 
 gboolean capture_recover(Capture *c, GError **error)
@@ -325,9 +325,7 @@ gboolean capture_recover(Capture *c, GError **error)
 
     if (!job)
         return FALSE;
-    if (job->kind == JOB_STUCK)
-        return say_stuck(c, error);
-    if (job->kind == JOB_OURS && !job_end(c->domain, c->settings.run_dir, CAPTURE_JOB_END_MS, NULL, error))
+    if ((job->kind == JOB_OURS || job->kind == JOB_STUCK) && !end_or_wait(c, error))
         return FALSE;
     /* Whatever else runs, it is not ours: no file of ours is in use. */
     capture_remove_leftovers(c);

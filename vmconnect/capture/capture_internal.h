@@ -6,8 +6,8 @@
 
 /* qemu-img on a file system that hangs is given up after this. */
 #define CAPTURE_IMAGE_MS 10000
-/* A job of ours that does not go away after this is the rescuer's. */
-#define CAPTURE_JOB_END_MS 10000
+/* A job of ours that does not go away after this is the rescuer's, one without data is lost. */
+#define CAPTURE_JOB_END_MS 5000
 
 struct Capture {
     virConnectPtr conn;

@@ -139,10 +139,10 @@ gboolean job_set_threshold(virDomainPtr dom, const Job *job, guint64 bytes, GErr
 static gboolean fail_stuck(virDomainPtr dom, GError **error)
 {
     g_set_error(
-        error, US_ERROR, US_ERROR_BUSY,
+        error, US_ERROR, US_ERROR_STUCK,
         "'%s' is locked by a backup job that libvirtd lost when it died: nothing can be cut, saved or "
-        "snapshotted; power the VM off and on, or stop libvirtd, set async='none' in its file in "
-        "/run/libvirt/qemu and start libvirtd",
+        "snapshotted; shut the VM down, restart libvirtd and start the VM (or, while it runs: stop "
+        "libvirtd, set async='none' in the VM's file in /run/libvirt/qemu, start libvirtd)",
         virDomainGetName(dom));
     return FALSE;
 }
