@@ -317,6 +317,41 @@ static void test_standby_cannot_start(void)
         "        -> web switched: the plan moved every VM\n");
 }
 
+/* What one VM came to before a restart still counts when the plan ends after it. */
+static void test_restart_between_two_ends(void)
+{
+    g_autoptr(Stage) s = stage_new(2);
+
+    s->stubborn = 1;
+    s->unstartable = 2;
+    stage_switch_over(s);
+    stage_play(s, 20000);
+    stage_kill_controller(s);
+    s->unstartable = 0;
+    world_forget(s->w);
+    stage_start_controller(s);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    world_expect(
+        s->w,
+        "[  20] the controller starts again -> web switching\n"
+        "[  20] plan to beta begun -> nothing\n"
+        "[  20] link to alpha is back -> nothing\n"
+        "[  20] link to beta is back -> nothing\n"
+        "[  20] web1 stayed (the guest does not shut down) -> event VM_STAYED\n"
+        "[  20] plan has web2 -> web2 on beta switching: a plan locked the VM\n"
+        "[  20] web2 promoting: the controller was restarted; the active had released the VM\n"
+        "[  23] web2 unlocking: the guest runs on the standby\n"
+        "[  23] web2 moved: the move is done\n"
+        "[  23] web2 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web2 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "[  23] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_FAILED\n"
+        "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
+        "        -> standby.admit to beta for web1\n");
+}
+
 /* The controller is gone for longer than the deadline: production does not stay down. */
 static void test_deadline(void)
 {
@@ -536,6 +571,7 @@ int main(int argc, char **argv)
                     test_active_and_controller_die_after_release);
     g_test_add_func("/runner/standby-dies-at-promote", test_standby_dies_at_promote);
     g_test_add_func("/runner/standby-cannot-start", test_standby_cannot_start);
+    g_test_add_func("/runner/restart-between-two-ends", test_restart_between_two_ends);
     g_test_add_func("/runner/deadline", test_deadline);
     g_test_add_func("/runner/journal-is-full", test_journal_is_full);
     for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
