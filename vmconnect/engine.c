@@ -444,6 +444,7 @@ int main(int argc, char **argv)
     if (check)
         return 0;
     log_set_level(level_of(conf_get(conf, "log")));
-    umask(0077);
+    /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
+    umask(0022);
     return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);
 }

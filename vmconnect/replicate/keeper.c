@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
@@ -100,6 +101,21 @@ static void set_why(Keeper *k, const char *what, const GError *error)
     k->why = g_steal_pointer(&why);
 }
 
+/* A VM that was promoted here is started by its user as ever, after a boot too:
+ * this host has looked, and its guard says that the VM is its own. */
+static gboolean permit_promoted(Keeper *k, GError **error)
+{
+    g_autoptr(Guard) guard = NULL;
+    Id boot_id;
+
+    if (id_is_nil(store_promoted(k->store)))
+        return TRUE;
+    guard = guard_read(k->guard_dir, k->vm, error);
+    if (!guard || guard->role != GUARD_ACTIVE || guard->journal_open)
+        return guard != NULL;
+    return guard_boot_id(&boot_id, error) && permit_write(k->permit_dir, k->vm, guard->reign, boot_id, error);
+}
+
 static void open_store(Keeper *k)
 {
     StoreOptions options = {.dir = k->dir, .run_dir = k->run_dir, .vm = k->vm, .retain = k->retain};
@@ -107,6 +123,8 @@ static void open_store(Keeper *k)
 
     k->store = store_open(&options, &error);
     set_why(k, "the copy cannot be opened, nothing is received", error);
+    if (k->store && !permit_promoted(k, &error))
+        set_why(k, "the VM that was promoted here may not start", error);
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
