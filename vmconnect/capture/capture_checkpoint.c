@@ -7,11 +7,8 @@
  * one (REDEFINE) and forgets one (METADATA_ONLY); the bitmaps are then ours to
  * put in and take out with qemu-img. */
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/stop.h"
 #include "vmconnect/capture/backup_xml.h"
 #include "vmconnect/capture/capture_internal.h"
-#include "vmconnect/capture/chain.h"
-#include "vmconnect/image/qcow2.h"
 
 #include <string.h>
 
@@ -137,108 +134,6 @@ gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
     return disks != NULL;
 }
 
-/* --- images of a VM that is off --- */
-
-static GPtrArray *layers_of(Capture *c, const char *target, GError **error)
-{
-    return chain_of_disk(c->definition, target, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
-}
-
-GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, const char *bitmap,
-                                 GError **error)
-{
-    g_autoptr(GPtrArray) with = g_ptr_array_new();
-
-    for (guint i = 0; i < layers->len; i++) {
-        ChainLayer *layer = layers->pdata[i];
-        g_autoptr(Qcow2Facts) facts = NULL;
-        const Qcow2Bitmap *b;
-
-        if (strcmp(layer->format, "qcow2") != 0)
-            break;
-        facts = qcow2_read(layer->path, layer->format, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
-        if (!facts)
-            return NULL;
-        b = qcow2_facts_bitmap(facts, bitmap);
-        if (!b && i > 0)
-            break;
-        if (!b || b->in_use || (i == 0 && !b->enabled)) {
-            g_set_error(
-                error, US_ERROR, US_ERROR_TRACKING_LOST,
-                "the record of changes in %s is %s: what changed is not known and everything is sent again",
-                layer->path, b ? "broken, since its QEMU did not end cleanly" : "not there");
-            return NULL;
-        }
-        g_ptr_array_add(with, layer);
-    }
-    return g_steal_pointer(&with);
-}
-
-gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error)
-{
-    for (guint i = 0; i < n; i++) {
-        g_autoptr(GPtrArray) layers = layers_of(c, targets[i], error);
-        g_autoptr(GPtrArray) with = NULL;
-
-        with = layers ? capture_bitmap_layers(c, layers, CHECKPOINT_NAME(id), error) : NULL;
-        if (!with)
-            return FALSE;
-    }
-    return TRUE;
-}
-
-/* Take bitmaps whose names begin with @prefix out of every image of one disk. */
-static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const char *prefix, GError **error)
-{
-    g_autoptr(Qcow2Facts) facts = NULL;
-
-    if (strcmp(layer->format, "qcow2") != 0)
-        return TRUE;
-    facts = qcow2_read(layer->path, layer->format, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
-    if (!facts)
-        return FALSE;
-    for (guint i = 0; i < facts->bitmaps->len; i++) {
-        const Qcow2Bitmap *bitmap = facts->bitmaps->pdata[i];
-        Id id;
-
-        if (g_str_has_prefix(bitmap->name, prefix) && checkpoint_name_parse(bitmap->name, &id) &&
-            !qcow2_remove_bitmap(layer->path, bitmap->name, CAPTURE_IMAGE_MS, error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean remove_bitmaps(Capture *c, const char *prefix, GError **error)
-{
-    for (guint i = 0; i < c->disks->len; i++) {
-        const Disk *disk = c->disks->pdata[i];
-        g_autoptr(GPtrArray) layers = layers_of(c, disk->target, error);
-
-        if (!layers)
-            return FALSE;
-        for (guint j = 0; j < layers->len; j++)
-            if (!remove_from_layer(c, layers->pdata[j], prefix, error))
-                return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean add_bitmaps(Capture *c, Id id, GError **error)
-{
-    for (guint i = 0; i < c->disks->len; i++) {
-        const Disk *disk = c->disks->pdata[i];
-
-        if (!qcow2_add_bitmap(disk->source, CHECKPOINT_NAME(id), CAPTURE_IMAGE_MS, error)) {
-            g_prefix_error(error, "disk %s: ", disk->target);
-            return FALSE;
-        }
-        stop_at("checkpoint.bitmap_added");
-    }
-    return TRUE;
-}
-
-/* --- making and announcing --- */
-
 /* The VM may have been started since the look: libvirt then sees to the bitmaps itself. */
 static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n, GError **error)
 {
@@ -264,11 +159,11 @@ static gboolean create_off(Capture *c, Id id, GError **error)
 {
     g_autofree const char **targets = capture_targets(c);
 
-    if (add_bitmaps(c, id, error) && redefine(c, id, targets, c->disks->len, error))
+    if (capture_add_bitmaps(c, id, error) && redefine(c, id, targets, c->disks->len, error))
         return TRUE;
     /* Half of it would be a record of changes that nobody reads; a crash here leaves that, too,
      * and capture_delete_checkpoint() of this id or capture_delete_all() takes it away. */
-    remove_bitmaps(c, CHECKPOINT_NAME(id), NULL);
+    capture_remove_bitmaps(c, CHECKPOINT_NAME(id), NULL);
     return FALSE;
 }
 
@@ -343,8 +238,6 @@ gboolean capture_redefine(Capture *c, const char *xml, GError **error)
     return redefine(c, id, (const char *const *)targets->pdata, targets->len, error);
 }
 
-/* --- forgetting --- */
-
 static gboolean delete_metadata(virDomainCheckpointPtr checkpoint, GError **error)
 {
     return virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
@@ -411,7 +304,7 @@ gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error)
     g_autoptr(virDomainCheckpoint) checkpoint = NULL;
 
     /* Bitmaps first: a checkpoint without them is seen to be broken, they without it are seen by nobody. */
-    if (c->state == CAPTURE_OFF && !remove_bitmaps(c, CHECKPOINT_NAME(id), error))
+    if (c->state == CAPTURE_OFF && !capture_remove_bitmaps(c, CHECKPOINT_NAME(id), error))
         return FALSE;
     checkpoint = look_up(c, id, &lookup);
     if (!checkpoint) {
@@ -433,5 +326,5 @@ gboolean capture_delete_all(Capture *c, GError **error)
     for (guint i = 0; i < ids->len; i++)
         if (!capture_delete_checkpoint(c, g_array_index(ids, Id, i), error))
             return FALSE;
-    return c->state != CAPTURE_OFF || remove_bitmaps(c, CHECKPOINT_PREFIX, error);
+    return c->state != CAPTURE_OFF || capture_remove_bitmaps(c, CHECKPOINT_PREFIX, error);
 }

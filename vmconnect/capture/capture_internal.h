@@ -43,8 +43,7 @@ const Disk *capture_find_disk(const Capture *c, const char *target);
 char *capture_job_file(const Capture *c, const char *folder, const char *job, const char *rest);
 void capture_remove_leftovers(const Capture *c);
 
-/* Names of the bitmaps of @id in the images of @target, topmost first (of
- * ChainLayer *, borrowed from @layers): an external snapshot continues a bitmap
+/* Those of @layers (of ChainLayer *, borrowed) that hold @bitmap, topmost first: an external snapshot continues a bitmap
  * in the new image, so what changed is the union. TRACKING_LOST unless the top
  * has it and each is whole. */
 GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, const char *bitmap,
@@ -52,3 +51,10 @@ GPtrArray *capture_bitmap_layers(const Capture *c, const GPtrArray *layers, cons
 
 /* Off: the bitmaps of @id are whole in the images of each of @targets; TRACKING_LOST if not. */
 gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, guint n, GError **error);
+
+/* Off: put bitmap @id into the top image of each replicated disk. BUSY: somebody has one open.
+ * Some may have it after an error. */
+gboolean capture_add_bitmaps(Capture *c, Id id, GError **error);
+
+/* Off: take those of ours whose names begin with @prefix out of every image. */
+gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error);
