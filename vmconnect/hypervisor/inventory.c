@@ -138,6 +138,7 @@ static gboolean read_definition(Vm *vm, virDomainPtr dom, GError **error)
 
     if (parse_definition(vm, dom, &why))
         return TRUE;
+    g_assert(why);
     if (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
         g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));

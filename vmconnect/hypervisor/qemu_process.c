@@ -77,7 +77,7 @@ static gboolean read_record(const char *folder, const char *name, pid_t *ret_pid
 
 int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error)
 {
-    pid_t pid;
+    pid_t pid = 0;
     int fd;
 
     *ret_gone = FALSE;
