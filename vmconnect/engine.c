@@ -205,13 +205,13 @@ static gboolean start(Engine *e, GError **error)
     e->hands = hands_new(&e->loop, uri);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
     e->ears = ears_new(&e->loop, uri, on_ears, e);
-    paths = (RolesPaths){.active = {.libvirt_uri = uri,
-                                    .nbd_dir = e->paths.nbd,
-                                    .scratch_dir = e->paths.scratch,
-                                    .run_dir = e->paths.run,
-                                    .guard_dir = e->paths.guard,
-                                    .permit_dir = e->paths.permit,
-                                    .plan_dir = e->paths.plan},
+    paths = (RolesPaths){.host = {.libvirt_uri = uri,
+                                  .nbd_dir = e->paths.nbd,
+                                  .scratch_dir = e->paths.scratch,
+                                  .run_dir = e->paths.run,
+                                  .guard_dir = e->paths.guard,
+                                  .permit_dir = e->paths.permit,
+                                  .plan_dir = e->paths.plan},
                          .store_dir = e->paths.store};
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
     if (!open_gate(e, error))

@@ -161,7 +161,7 @@ void roles_play_active(Roles *roles, ActiveRole *role, Identity *identity)
         return;
     }
     p = player_new(roles->active, role->vm);
-    p->worker = worker_start(role, &roles->paths.active, identity, roles->rescuer, roles->reports);
+    p->worker = worker_start(role, &roles->paths.host, identity, roles->rescuer, roles->reports);
 }
 
 void roles_play_standby(Roles *roles, const StandbyRole *role)
@@ -179,14 +179,12 @@ void roles_play_standby(Roles *roles, const StandbyRole *role)
     }
     p = player_new(roles->standby, role->vm);
     dir = g_build_filename(roles->paths.store_dir, ID_TEXT(role->vm), NULL);
-    run_dir = g_build_filename(roles->paths.active.run_dir, "keep", ID_TEXT(role->vm), NULL);
+    run_dir = g_build_filename(roles->paths.host.run_dir, "keep", ID_TEXT(role->vm), NULL);
     g_mkdir_with_parents(run_dir, 0700);
     spec = (KeeperSpec){.vm = role->vm,
                         .dir = dir,
                         .run_dir = run_dir,
-                        .guard_dir = roles->paths.active.guard_dir,
-                        .permit_dir = roles->paths.active.permit_dir,
-                        .libvirt_uri = roles->paths.active.libvirt_uri,
+                        .paths = &roles->paths.host,
                         .retain = {.newest = role->keep_newest, .hours = role->keep_hourly}};
     p->keeper = keeper_start(&spec, roles->reports);
 }

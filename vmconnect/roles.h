@@ -13,7 +13,7 @@
 #include <uv.h>
 
 typedef struct {
-    ActivePaths active; /* also the keepers' guard, permit and run folders, and libvirt's URI */
+    HostPaths host;
     const char *store_dir;
 } RolesPaths;
 

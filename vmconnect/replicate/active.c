@@ -12,7 +12,7 @@
 #define JOB_RESCUE_MS 10000 /* … and is ended by the rescuer if it does not */
 #define SCRATCH_SHARE 5     /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
 
-Active *active_new(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity, Rescuer *rescuer,
                    int wake_fd)
 {
     Active *a = g_new0(Active, 1);

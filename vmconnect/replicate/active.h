@@ -15,20 +15,11 @@
 #include "vmconnect/hypervisor/rescuer.h"
 #include "vmconnect/image/signature.h"
 #include "vmconnect/policy.h"
+#include "vmconnect/replicate/host_paths.h"
 #include "vmconnect/replicate/sender.h"
 #include "vmconnect/replicate/stream.h"
 
 #include <glib.h>
-
-typedef struct {
-    const char *libvirt_uri;
-    const char *nbd_dir;
-    const char *scratch_dir;
-    const char *run_dir;
-    const char *guard_dir;
-    const char *permit_dir;
-    const char *plan_dir;
-} ActivePaths;
 
 /* What `status` shows of the way to the standby; plain figures. */
 typedef struct {
@@ -43,7 +34,7 @@ typedef struct {
 typedef struct Active {
     Id vm;
     ActiveRole *role;
-    ActivePaths paths; /* borrowed strings */
+    HostPaths paths; /* borrowed strings */
     Identity *identity;
     Rescuer *rescuer; /* borrowed; NULL in tests */
     int wake_fd;      /* readable: a command waits, break off soon */
@@ -70,7 +61,7 @@ typedef struct Active {
 } Active;
 
 /* @role is taken; the rest is borrowed. */
-Active *active_new(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity, Rescuer *rescuer,
                    int wake_fd);
 void active_free(Active *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Active, active_free)

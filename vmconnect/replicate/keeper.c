@@ -20,9 +20,7 @@ struct Keeper {
     Id vm;
     char *dir;
     char *run_dir;
-    char *guard_dir;
-    char *permit_dir;
-    char *uri;
+    HostPaths paths;
     RetentionPolicy retain;
     Mailbox *box;
     Mailbox *reports;
@@ -110,10 +108,11 @@ static gboolean permit_promoted(Keeper *k, GError **error)
 
     if (id_is_nil(store_promoted(k->store)))
         return TRUE;
-    guard = guard_read(k->guard_dir, k->vm, error);
+    guard = guard_read(k->paths.guard_dir, k->vm, error);
     if (!guard || guard->role != GUARD_ACTIVE || guard->journal_open)
         return guard != NULL;
-    return guard_boot_id(&boot_id, error) && permit_write(k->permit_dir, k->vm, guard->reign, boot_id, error);
+    return guard_boot_id(&boot_id, error) &&
+           permit_write(k->paths.permit_dir, k->vm, guard->reign, boot_id, error);
 }
 
 static void open_store(Keeper *k)
@@ -196,13 +195,7 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
 
 static gboolean promote(Keeper *k, Command *c, GError **error)
 {
-    PromotionSite site = {.vm = k->vm,
-                          .store = k->store,
-                          .dir = k->dir,
-                          .run_dir = k->run_dir,
-                          .guard_dir = k->guard_dir,
-                          .permit_dir = k->permit_dir,
-                          .uri = k->uri};
+    PromotionSite site = {.vm = k->vm, .store = k->store, .dir = k->dir, .paths = &k->paths};
 
     if (!need_store(k, error))
         return FALSE;
@@ -310,9 +303,7 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     k->vm = spec->vm;
     k->dir = g_strdup(spec->dir);
     k->run_dir = g_strdup(spec->run_dir);
-    k->guard_dir = g_strdup(spec->guard_dir);
-    k->permit_dir = g_strdup(spec->permit_dir);
-    k->uri = g_strdup(spec->libvirt_uri);
+    k->paths = *spec->paths;
     k->retain = spec->retain;
     k->reports = reports;
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
@@ -334,8 +325,5 @@ void keeper_join(Keeper *k)
     g_free(k->why);
     g_free(k->dir);
     g_free(k->run_dir);
-    g_free(k->guard_dir);
-    g_free(k->permit_dir);
-    g_free(k->uri);
     g_free(k);
 }

@@ -9,6 +9,7 @@
 
 #include "vmconnect/loop/mailbox.h"
 #include "vmconnect/replicate/command.h"
+#include "vmconnect/replicate/host_paths.h"
 #include "vmconnect/store/retention.h"
 
 #include <glib.h>
@@ -17,15 +18,13 @@ typedef struct Keeper Keeper;
 
 typedef struct {
     Id vm;
-    const char *dir;        /* the VM's folder in the store */
-    const char *run_dir;    /* for its storage daemon's sockets */
-    const char *guard_dir;  /* guard files, and */
-    const char *permit_dir; /* permits for the start hook */
-    const char *libvirt_uri;
+    const char *dir;     /* the VM's folder in the store */
+    const char *run_dir; /* for its storage daemon's sockets */
+    const HostPaths *paths;
     RetentionPolicy retain;
 } KeeperSpec;
 
-/* Everything is copied. */
+/* Everything is copied, but for the strings of @spec->paths. */
 Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports);
 
 /* Takes @command. Not after QUIT or PURGE. */

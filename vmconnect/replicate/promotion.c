@@ -75,7 +75,7 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
 static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    g_autoptr(Guard) before = guard_read(p->site->guard_dir, p->site->vm, &why);
+    g_autoptr(Guard) before = guard_read(p->site->paths->guard_dir, p->site->vm, &why);
     Guard guard = {.vm = p->site->vm,
                    .scenario = p->scenario,
                    .reign = p->reign,
@@ -95,7 +95,7 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
                     before->reign.number);
         return FALSE;
     }
-    return guard_write(p->site->guard_dir, &guard, error);
+    return guard_write(p->site->paths->guard_dir, &guard, error);
 }
 
 static gboolean write_permit(const Promotion *p, GError **error)
@@ -103,7 +103,7 @@ static gboolean write_permit(const Promotion *p, GError **error)
     Id boot_id;
 
     return guard_boot_id(&boot_id, error) &&
-           permit_write(p->site->permit_dir, p->site->vm, p->reign, boot_id, error);
+           permit_write(p->site->paths->permit_dir, p->site->vm, p->reign, boot_id, error);
 }
 
 /* --- the domain -------------------------------------------------------- */
@@ -149,9 +149,10 @@ static gboolean define(const Promotion *p, GError **error)
 
 static gboolean make_first_checkpoint(const Promotion *p, GError **error)
 {
-    CaptureSettings settings = {.run_dir = p->site->run_dir,
-                                .nbd_dir = p->site->run_dir,
-                                .scratch_dir = p->site->run_dir,
+    const HostPaths *paths = p->site->paths;
+    CaptureSettings settings = {.run_dir = paths->run_dir,
+                                .nbd_dir = paths->nbd_dir,
+                                .scratch_dir = paths->scratch_dir,
                                 .cancel_fd = -1};
     g_autoptr(Capture) capture = capture_new(p->conn, p->site->vm, &settings, error);
     g_autoptr(GError) why = NULL;
@@ -209,7 +210,7 @@ static gboolean run(Promotion *p, GError **error)
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error)
 {
     g_auto(Promotion) p = {.site = site};
-    g_autoptr(Connection) connection = connection_new(site->uri, NULL, NULL);
+    g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
 
     if (!read_params(&p, params, error))
         return FALSE;

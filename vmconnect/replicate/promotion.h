@@ -13,6 +13,7 @@
  * Blocking, in the keeper's thread, on a connection of its own. */
 #pragma once
 
+#include "vmconnect/replicate/host_paths.h"
 #include "vmconnect/store/store.h"
 
 #include <glib.h>
@@ -22,10 +23,7 @@ typedef struct {
     Id vm;
     Store *store;
     const char *dir; /* the store's folder: QEMU's user must be able to enter it */
-    const char *run_dir;
-    const char *guard_dir;
-    const char *permit_dir;
-    const char *uri;
+    const HostPaths *paths;
 } PromotionSite;
 
 /* @params: {"scenario", "tip": id | null, "reign_next": {…}, "networks": {from: to}, …}. *@ret_result:

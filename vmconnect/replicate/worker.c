@@ -441,7 +441,7 @@ static void run(void *arg)
     mailbox_send(w->reports, last);
 }
 
-Worker *worker_start(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identity, Rescuer *rescuer,
                      Mailbox *reports)
 {
     Worker *w = g_new0(Worker, 1);

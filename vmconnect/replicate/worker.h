@@ -15,7 +15,7 @@
 typedef struct Worker Worker;
 
 /* @role is taken; @paths' strings, @identity, @rescuer and @reports outlive the worker. */
-Worker *worker_start(ActiveRole *role, const ActivePaths *paths, Identity *identity, Rescuer *rescuer,
+Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identity, Rescuer *rescuer,
                      Mailbox *reports);
 
 /* Takes @command. Not after QUIT or STOP. */
