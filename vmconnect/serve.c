@@ -103,6 +103,11 @@ static void save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, void (*th
 
 /* --- the host ---------------------------------------------------------- */
 
+static json_int_t bytes_of(fsblkcnt_t blocks, gulong block_bytes)
+{
+    return (json_int_t)blocks * (json_int_t)block_bytes;
+}
+
 static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
     const char *store = request;
@@ -119,8 +124,8 @@ static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_re
         json_boolean(g_file_test("/etc/libvirt/hooks/qemu.d/understudy", G_FILE_TEST_IS_EXECUTABLE)));
     json_object_set_new(doc, "store",
                         json_pack("{s:s, s:I, s:I}", "path", store, "free_bytes",
-                                  (json_int_t)(fs.f_bavail * fs.f_frsize), "total_bytes",
-                                  (json_int_t)(fs.f_blocks * fs.f_frsize)));
+                                  bytes_of(fs.f_bavail, fs.f_frsize), "total_bytes",
+                                  bytes_of(fs.f_blocks, fs.f_frsize)));
     *ret_result = doc;
     return TRUE;
 }

@@ -45,7 +45,7 @@ static const char *state_of(const Worker *w)
     const Active *a = w->active;
 
     if (handover_holds(w->handover))
-        return w->handover->state == HANDOVER_RELEASED ? "switched" : "switching";
+        return "switching";
     if (a->role->paused)
         return "paused";
     if (w->unsupported || w->blocked)
