@@ -216,6 +216,75 @@ static void vm_definition_of(void *user, RpcReply *reply, const json_t *params)
         hands_definition(((Visit *)user)->engine->hands, vm, on_definition, reply);
 }
 
+/* --- whose VM is it? --------------------------------------------------- */
+
+static gboolean check_reign(Reign known, Reign asked, GError **error);
+
+/* A role that the controller gives, on its way: the guard file, which outlives
+ * every role, is asked first whether its reign may still be spoken of. */
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+    Id vm;
+    Reign reign;
+    ActiveRole *active; /* one of the two */
+    StandbyRole *standby;
+    char *guard_dir;
+    GError *error;
+} Claim;
+
+static void claim_work(void *data)
+{
+    Claim *c = data;
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) guard = guard_read(c->guard_dir, c->vm, &why);
+
+    if (!guard) {
+        if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+            c->error = g_steal_pointer(&why);
+    } else if (check_reign(guard->reign, c->reign, &c->error) && c->active && guard->role == GUARD_STANDBY &&
+               reign_equal(guard->reign, c->reign)) {
+        c->error = g_error_new(US_ERROR, US_ERROR_REFUSED,
+                               "this host is not the active of that VM in reign %" G_GUINT64_FORMAT,
+                               c->reign.number);
+    }
+}
+
+static void take_active(Claim *c);
+static void take_standby(Claim *c);
+
+static void claim_done(void *data)
+{
+    Claim *c = data;
+
+    if (c->error)
+        rpc_reply_error(c->reply, c->error);
+    else if (c->active)
+        take_active(c);
+    else
+        take_standby(c);
+    g_clear_error(&c->error);
+    active_role_free(c->active);
+    standby_role_free(c->standby);
+    g_free(c->guard_dir);
+    g_free(c);
+}
+
+static void claim(Engine *engine, RpcReply *reply, Id vm, Reign reign, ActiveRole *active,
+                  StandbyRole *standby)
+{
+    Claim *c = g_new0(Claim, 1);
+
+    *c = (Claim){.engine = engine,
+                 .reply = reply,
+                 .vm = vm,
+                 .reign = reign,
+                 .active = active,
+                 .standby = standby,
+                 .guard_dir = g_strdup(engine->paths.guard)};
+    clerk_submit(engine->clerk, claim_work, claim_done, c);
+}
+
 /* --- the active's side ------------------------------------------------- */
 
 static gboolean check_reign(Reign known, Reign asked, GError **error)
@@ -269,18 +338,24 @@ static void play_active(Engine *engine, Id vm)
         roles_play_active(engine->roles, copy_active(role), engine->identity);
 }
 
+static void take_active(Claim *c)
+{
+    g_autoptr(GError) error = NULL;
+
+    /* Another request may have come between. */
+    if (!good(c->reply, check_protect(c->engine, c->active, &error), error))
+        return;
+    policy_set_active(c->engine->policy, g_steal_pointer(&c->active));
+    save(c->engine, c->reply, NULL, c->vm, play_active);
+}
+
 static void active_protect(void *user, RpcReply *reply, const json_t *params)
 {
-    Engine *engine = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
-    g_autoptr(ActiveRole) role = active_role_from_json(params, &error);
-    Id vm;
+    ActiveRole *role = active_role_from_json(params, &error);
 
-    if (!good(reply, role && check_protect(engine, role, &error), error))
-        return;
-    vm = role->vm;
-    policy_set_active(engine->policy, g_steal_pointer(&role));
-    save(engine, reply, NULL, vm, play_active);
+    if (good(reply, role != NULL, error))
+        claim(((Visit *)user)->engine, reply, role->vm, role->reign, role, NULL);
 }
 
 static void set_paused(void *user, RpcReply *reply, const json_t *params, gboolean paused)
@@ -388,24 +463,28 @@ static Guard *guard_of_standby(const StandbyRole *role)
     return guard;
 }
 
+static void take_standby(Claim *c)
+{
+    const StandbyRole *known = policy_standby(c->engine->policy, c->vm);
+    g_autoptr(GError) error = NULL;
+    Guard *guard = NULL;
+
+    if (!good(c->reply, check_admit(c->engine, c->standby, &error), error))
+        return;
+    /* Admitted again in the same reign: the VM may have been promoted here since; its guard stays. */
+    if (!known || !reign_equal(known->reign, c->standby->reign))
+        guard = guard_of_standby(c->standby);
+    policy_set_standby(c->engine->policy, g_steal_pointer(&c->standby));
+    save(c->engine, c->reply, guard, c->vm, play_standby);
+}
+
 static void standby_admit(void *user, RpcReply *reply, const json_t *params)
 {
-    Engine *engine = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
-    g_autoptr(StandbyRole) role = standby_role_from_json(params, &error);
-    const StandbyRole *known;
-    Guard *guard = NULL;
-    Id vm;
+    StandbyRole *role = standby_role_from_json(params, &error);
 
-    if (!good(reply, role && check_admit(engine, role, &error), error))
-        return;
-    vm = role->vm;
-    known = policy_standby(engine->policy, vm);
-    /* Admitted again in the same reign: the VM may have been promoted here since; its guard stays. */
-    if (!known || !reign_equal(known->reign, role->reign))
-        guard = guard_of_standby(role);
-    policy_set_standby(engine->policy, g_steal_pointer(&role));
-    save(engine, reply, guard, vm, play_standby);
+    if (good(reply, role != NULL, error))
+        claim(((Visit *)user)->engine, reply, role->vm, role->reign, NULL, role);
 }
 
 static void standby_dismiss(void *user, RpcReply *reply, const json_t *params)
