@@ -218,6 +218,7 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
         return FALSE;
     if (!since_ok || !guard_ok)
         return TRUE;
+    a->resumed = TRUE;
     a->begun = generation_copy(partial->begun);
     a->pass = pass_new(partial->pass->since, a->begun->disks->len);
     a->pass->guard = partial->pass->guard;
@@ -373,6 +374,7 @@ static gboolean begin(Active *a, GError **error)
     }
     if (!sender_begin(a->sender, g, error))
         return FALSE;
+    a->resumed = FALSE;
     a->begun = g_steal_pointer(&g);
     a->pass = pass_new(a->base, a->begun->disks->len);
     if (!a->sync.running && id_is_nil(a->base)) {
@@ -433,7 +435,8 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     g_autofree CutWish *wishes = wishes_of(a);
     g_autoptr(Cut) cut = NULL;
     gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
-    StreamLimits limits = {.wake_fd = a->wake_fd};
+    StreamLimits limits = {.wake_fd = a->wake_fd,
+                           .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
     /* libvirt makes no checkpoint in a cut of a VM that is off: it is there before. */

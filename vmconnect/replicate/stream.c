@@ -174,7 +174,7 @@ static gboolean send_zeros(Stream *st, const Extents *zero, GError **error)
     for (guint i = 0; i < extents_count(zero); i++) {
         Extent e = extents_at(zero, i);
 
-        if (!sender_zero(st->sender, st->disk, e.offset, e.len, error))
+        if (!st->limits->blank && !sender_zero(st->sender, st->disk, e.offset, e.len, error))
             return FALSE;
         handled(st, e.offset, e.len);
     }

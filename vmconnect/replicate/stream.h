@@ -26,6 +26,7 @@ typedef struct {
     int wake_fd;               /* readable: break; -1: none */
     gint64 end_by_ms;          /* steady time; 0: none */
     guint64 scratch_max_bytes; /* of the cut's job; 0: none */
+    gboolean blank;            /* nothing has ever been written where this lands: zeros need not be sent */
 } StreamLimits;
 
 /* Told now and then, and at the end: bytes of ranges handled, of all in this job. */
