@@ -49,6 +49,7 @@ typedef struct Active {
     Id distrusted;      /* a base that turned out to have lost track: never taken again */
     Generation *begun;  /* unsealed generation on the present link */
     Pass *pass;         /* its pass; both or neither */
+    gboolean resumed;   /* its overlays may hold more than its lists say: a link broke off */
     char *definition;   /* of the newest sealed generation, to see a change */
     GArray *signatures; /* of Signature: images at the last seal while off; NULL: was not off */
 
