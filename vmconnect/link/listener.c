@@ -207,7 +207,7 @@ Listener *listener_new(uv_loop_t *loop, const char *address, guint16 port, Ident
 
 guint16 listener_port(const Listener *listener)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
 
     g_assert(getsockname(listener->fd, (struct sockaddr *)&address, &len) == 0);

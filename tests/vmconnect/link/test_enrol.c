@@ -218,6 +218,7 @@ static void test_pure_right(void)
     g_assert_cmpint(owner.store, ==, ENROL_STORE_OWNER);
     owned_now = identity_adopt(s.engine, owner.certificate, owner.authority, &error);
     g_assert_no_error(error);
+    g_assert_true(identity_is_owned(owned_now));
     f2 = frame_json(owner.type, owner.doc);
     g_assert_true(enrol_controller_take(c, f2, &type, &none, &done, &id, &error));
     g_assert_true(done);

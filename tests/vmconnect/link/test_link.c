@@ -523,14 +523,13 @@ static void test_no_certificate(void)
     g_auto(Hostile) h = hostile_new(0);
     guint8 answer[512] = {0};
     FrameHeader head;
-    int n;
 
     hostile_tls(&h, NULL);
     hostile_hello(&h, house.controller, PURPOSE_CONTROL);
     while (link_state(h.link) < LINK_CLOSING)
         g_assert_true(hostile_turn(&h));
     /* It is told why. */
-    while ((n = SSL_read(h.ssl, answer, sizeof(answer) - 1)) <= 0)
+    while (SSL_read(h.ssl, answer, sizeof(answer) - 1) <= 0)
         hostile_turn(&h);
     head = frame_header_decode(answer);
     g_assert_cmpuint(head.type, ==, MESSAGE_FAIL);
