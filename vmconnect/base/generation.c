@@ -98,11 +98,6 @@ const GenerationDisk *generation_find_disk(const Generation *g, const char *targ
     return NULL;
 }
 
-static json_t *id_or_null(Id id)
-{
-    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
-}
-
 static json_t *time_or_null(gint64 ms)
 {
     return ms ? json_string(clock_format(ms, (char[CLOCK_TEXT_LEN + 1]){0})) : json_null();
@@ -119,22 +114,11 @@ json_t *generation_to_json(const Generation *g)
                                                (json_int_t)disk->size_bytes));
     }
     return json_pack("{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:s?}", "id", ID_TEXT(g->id),
-                     "parent", id_or_null(g->parent), "since", id_or_null(g->since), "term",
+                     "parent", json_from_id(g->parent), "since", json_from_id(g->since), "term",
                      (json_int_t)g->reign.number, "reign", ID_TEXT(g->reign.id), "sequence",
                      (json_int_t)g->sequence, "cut_at", time_or_null(g->cut_at_ms), "sealed_at",
                      time_or_null(g->sealed_at_ms), "frozen", g->frozen, "disks", disks, "definition",
                      g->definition);
-}
-
-static gboolean read_id(const json_t *doc, Id *ret_id, GError **error)
-{
-    *ret_id = ID_NIL;
-    if (json_is_null(doc))
-        return TRUE;
-    if (json_is_string(doc))
-        return id_parse(json_string_value(doc), ret_id, error);
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "generation: an id must be a string or null");
-    return FALSE;
 }
 
 static gboolean read_time(const json_t *doc, gint64 *ret_ms, GError **error)
@@ -193,8 +177,8 @@ Generation *generation_from_json(const json_t *doc, GError **error)
                     "generation: term and sequence count from 1, disks is a list, definition a text");
         return NULL;
     }
-    if (!id_parse(id, &g->id, error) || !read_id(parent, &g->parent, error) ||
-        !read_id(since, &g->since, error) || !id_parse(reign_id, &g->reign.id, error) ||
+    if (!id_parse(id, &g->id, error) || !json_to_id(parent, &g->parent, error) ||
+        !json_to_id(since, &g->since, error) || !id_parse(reign_id, &g->reign.id, error) ||
         !read_time(cut_at, &g->cut_at_ms, error) || !read_time(sealed_at, &g->sealed_at_ms, error) ||
         !read_disks(g, disks, error))
         return NULL;

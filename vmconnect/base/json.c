@@ -48,6 +48,22 @@ char *json_text(const json_t *root)
     return copy;
 }
 
+json_t *json_from_id(Id id)
+{
+    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
+}
+
+gboolean json_to_id(const json_t *value, Id *ret_id, GError **error)
+{
+    *ret_id = ID_NIL;
+    if (json_is_null(value))
+        return TRUE;
+    if (json_is_string(value))
+        return id_parse(json_string_value(value), ret_id, error);
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "an id must be a text or null");
+    return FALSE;
+}
+
 json_t *json_from_error(const GError *error)
 {
     UsError code = error->domain == US_ERROR ? (UsError)error->code : US_ERROR_FAILED;

@@ -6,6 +6,8 @@
  * Ownership as jansson has it; `json_auto_t *` dies with its scope. */
 #pragma once
 
+#include "vmconnect/base/id.h"
+
 #include <glib.h>
 #include <jansson.h>
 
@@ -22,6 +24,10 @@ json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error);
 
 /* One line, keys in the order they were set. The caller frees. */
 char *json_text(const json_t *root);
+
+/* A UUID as text, the nil UUID as null; reading refuses (USAGE) anything else. */
+json_t *json_from_id(Id id);
+gboolean json_to_id(const json_t *value, Id *ret_id, GError **error);
 
 /* {"code": "refused", "text": "…"} and back. */
 json_t *json_from_error(const GError *error);

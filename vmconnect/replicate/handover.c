@@ -40,11 +40,6 @@ static char *path_of(const char *plan_dir, Id vm)
     return g_build_filename(plan_dir, ID_TEXT(vm), NULL);
 }
 
-static json_t *id_or_null(Id id)
-{
-    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
-}
-
 gboolean handover_holds(const Handover *h)
 {
     return h && h->state != HANDOVER_UNLOCKED && h->state != HANDOVER_ROLLED_BACK;
@@ -55,21 +50,21 @@ static json_t *certificate_of(const Handover *h)
     if (!h->reign_next.number)
         return json_null();
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "tip",
-                     id_or_null(h->tip), "successor", id_or_null(h->successor), "reign",
+                     json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
                      reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next));
 }
 
 json_t *handover_to_json(const Handover *h)
 {
     return json_pack("{s:s, s:s, s:o, s:o}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "tip",
-                     id_or_null(h->tip), "certificate", certificate_of(h));
+                     json_from_id(h->tip), "certificate", certificate_of(h));
 }
 
 static json_t *encode(const Handover *h)
 {
     return json_pack("{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm", ID_TEXT(h->vm),
                      "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running", h->was_running, "tip",
-                     id_or_null(h->tip), "successor", id_or_null(h->successor), "reign",
+                     json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
                      reign_to_json(h->reign), "reign_next",
                      h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
 }
@@ -82,12 +77,6 @@ static gboolean store(const Handover *h, const char *plan_dir, GError **error)
 
     text = json_text(doc);
     return durable_replace(path, text, strlen(text), 0600, error);
-}
-
-static gboolean read_id(const json_t *doc, Id *ret_id, GError **error)
-{
-    *ret_id = ID_NIL;
-    return !json_is_string(doc) || id_parse(json_string_value(doc), ret_id, error);
 }
 
 static gboolean state_of_name(const char *name, HandoverState *ret_state)
@@ -116,8 +105,9 @@ static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
         return FALSE;
     }
     h->was_running = was_running;
-    return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) && read_id(tip, &h->tip, error) &&
-           read_id(successor, &h->successor, error) && reign_from_json(reign, &h->reign, error) &&
+    return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) &&
+           json_to_id(tip, &h->tip, error) && json_to_id(successor, &h->successor, error) &&
+           reign_from_json(reign, &h->reign, error) &&
            (json_is_null(reign_next) || reign_from_json(reign_next, &h->reign_next, error));
 }
 

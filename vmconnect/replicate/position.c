@@ -53,11 +53,6 @@ gboolean position_descends_from(const Position *position, Id checkpoint)
 
 /* --- JSON -------------------------------------------------------------- */
 
-static json_t *id_to_json(Id id)
-{
-    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
-}
-
 static json_t *extents_to_json(const Extents *set)
 {
     json_t *out = json_array();
@@ -80,7 +75,8 @@ static json_t *partial_to_json(const PositionPartial *partial)
     for (guint i = 0; i < partial->pass->has->len; i++)
         json_array_append_new(has, extents_to_json(partial->pass->has->pdata[i]));
     return json_pack("{s:o, s:o, s:o, s:o}", "generation", generation_to_json(partial->begun), "since",
-                     id_to_json(partial->pass->since), "guard", id_to_json(partial->pass->guard), "has", has);
+                     json_from_id(partial->pass->since), "guard", json_from_id(partial->pass->guard), "has",
+                     has);
 }
 
 json_t *position_to_json(const Position *position)
@@ -88,7 +84,7 @@ json_t *position_to_json(const Position *position)
     json_t *ancestors = json_array();
 
     for (guint i = 0; i < position->ancestors->len; i++)
-        json_array_append_new(ancestors, id_to_json(g_array_index(position->ancestors, Id, i)));
+        json_array_append_new(ancestors, json_from_id(g_array_index(position->ancestors, Id, i)));
     return json_pack("{s:o, s:o, s:o}", "tip",
                      position->tip ? generation_to_json(position->tip) : json_null(), "ancestors", ancestors,
                      "partial", partial_to_json(position->partial));
@@ -100,16 +96,6 @@ static gboolean refuse(GError **error, const char *why)
     return FALSE;
 }
 
-static gboolean read_id(const json_t *doc, Id *ret_id, GError **error)
-{
-    *ret_id = ID_NIL;
-    if (json_is_null(doc))
-        return TRUE;
-    if (!json_is_string(doc))
-        return refuse(error, "an id must be a text or null");
-    return id_parse(json_string_value(doc), ret_id, error);
-}
-
 static gboolean read_ancestors(const json_t *list, GArray *out, GError **error)
 {
     if (!json_is_array(list) || json_array_size(list) > POSITION_ANCESTORS_MAX)
@@ -117,7 +103,7 @@ static gboolean read_ancestors(const json_t *list, GArray *out, GError **error)
     for (gsize i = 0; i < json_array_size(list); i++) {
         Id id;
 
-        if (!read_id(json_array_get(list, i), &id, error))
+        if (!json_to_id(json_array_get(list, i), &id, error))
             return FALSE;
         g_array_append_val(out, id);
     }
@@ -156,7 +142,7 @@ static gboolean read_partial(Position *position, const json_t *doc, GError **err
         return TRUE;
     if (!json_read(doc, "partial", error, "{s:o, s:o, s:o, s:o}", "generation", &generation, "since", &since,
                    "guard", &guard, "has", &has) ||
-        !read_id(since, &since_id, error) || !read_id(guard, &guard_id, error))
+        !json_to_id(since, &since_id, error) || !json_to_id(guard, &guard_id, error))
         return FALSE;
     begun = generation_from_json(generation, error);
     if (!begun)

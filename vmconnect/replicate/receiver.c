@@ -311,12 +311,6 @@ static gboolean take_begin(Receiver *r, const Frame *frame, GError **error)
     return TRUE;
 }
 
-static gboolean read_pass_id(const json_t *doc, Id *ret_id, GError **error)
-{
-    *ret_id = ID_NIL;
-    return json_is_null(doc) || (json_is_string(doc) && id_parse(json_string_value(doc), ret_id, error));
-}
-
 static gboolean take_slice(Receiver *r, const Frame *frame, GError **error)
 {
     json_auto_t *doc = message_decode_json(frame, error);
@@ -325,8 +319,7 @@ static gboolean take_slice(Receiver *r, const Frame *frame, GError **error)
     StorePass pass;
 
     if (!doc || !json_read(doc, "slice", error, "{s:o, s:o}", "since", &since, "guard", &guard) ||
-        !read_pass_id(since, &pass.since, error) || !read_pass_id(guard, &pass.guard, error) ||
-        !drain(r, error))
+        !json_to_id(since, &pass.since, error) || !json_to_id(guard, &pass.guard, error) || !drain(r, error))
         return FALSE;
     if (!id_equal(pass.since, r->pass->since)) {
         pass_free(r->pass);

@@ -267,11 +267,6 @@ gboolean sender_pump(Sender *s, short revents, GError **error)
 
 /* --- what is answered -------------------------------------------------- */
 
-static json_t *id_or_null(Id id)
-{
-    return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));
-}
-
 static gboolean drain(Sender *s, GError **error)
 {
     return link_wait_sent(s->link, QUEUE_BYTES, clock_steady_ms() + ANSWER_MS, -1, error);
@@ -283,7 +278,7 @@ gboolean sender_slice(Sender *s, const Pass *pass, GError **error)
 
     if (!drain(s, error) ||
         !say(s, MESSAGE_SLICE,
-             json_pack("{s:o, s:o}", "since", id_or_null(pass->since), "guard", id_or_null(pass->guard)),
+             json_pack("{s:o, s:o}", "since", json_from_id(pass->since), "guard", json_from_id(pass->guard)),
              error))
         return FALSE;
     answer = await(s, MESSAGE_SLICE_KEPT, error);
