@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* understudy-controller - decides, and tells the engines.
+ *
+ * Happy path: read the configuration, open authority, database and journal, take up
+ * what they say, dial every host, open the port; from then on callbacks. The end is
+ * the same way back: no new requests, links close (which answers what was asked), the journal's
+ * thread and the database end, the loop runs dry. */
+#include "orchestrator/controller.h"
+
+#include "orchestrator/operations.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TICK_MS 1000
+
+static const ConfKey KEYS[] = {
+    {"listen", "", "address to listen on; empty: every IPv4 address, ::: IPv6 too"},
+    {"port", "25443", "TCP port of API and console"},
+    {"state", "/var/lib/understudy/controller", "folder of authority, database and journal; 0700"},
+    {"run", "/run/understudy/controller", "folder of what need not survive a boot"},
+    {"names", "", "further names and addresses of this machine for its certificate, comma-separated"},
+    {"log", "info", "error, warning, notice, info or debug"},
+    {NULL},
+};
+
+/* --- what happens ------------------------------------------------------ */
+
+static void publish(Controller *c, EventCode code, const char *host)
+{
+    g_autoptr(Event) event = event_new(code, NULL, host, NULL, NULL);
+
+    events_publish(c->events, event);
+}
+
+static void on_up(void *user, const char *host)
+{
+    Controller *c = user;
+
+    log_info("link to %s is up", host);
+    if (g_hash_table_remove(c->lost, host))
+        publish(c, EVENT_LINK_BACK, host);
+    scenarios_host_is_up(c->scenarios, host);
+    plans_link(c->plans, host, TRUE);
+}
+
+static void on_down(void *user, const char *host, const GError *why)
+{
+    Controller *c = user;
+
+    log_warning("link to %s is lost: %s", host, why->message);
+    if (g_hash_table_add(c->lost, g_strdup(host)))
+        publish(c, EVENT_LINK_LOST, host);
+    scenarios_host_is_down(c->scenarios, host);
+    plans_link(c->plans, host, FALSE);
+}
+
+static void on_news(void *user, const char *host, const json_t *news)
+{
+    scenarios_news(((Controller *)user)->scenarios, host, news);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    Controller *c = timer->data;
+
+    hosts_tick(c->hosts);
+    scenarios_tick(c->scenarios);
+    plans_tick(c->plans);
+    events_tick(c->events, clock_steady_ms());
+}
+
+static json_t *sign(void *user, const json_t *params)
+{
+    return plans_sign(((Controller *)user)->plans, params);
+}
+
+static void begin_end(Controller *c);
+
+static void on_database_lost(void *user, const GError *error)
+{
+    Controller *c = user;
+
+    log_error("the database is lost to this process: %s -> end; the next start reads what is true",
+              error->message);
+    c->exit_code = us_error_exit(error);
+    begin_end(c);
+}
+
+static void on_signal(uv_signal_t *signal, int signum)
+{
+    log_notice("signal %d -> end; engines go on by themselves", signum);
+    begin_end(signal->data);
+}
+
+/* --- start ------------------------------------------------------------- */
+
+static gboolean read_port(const Controller *c, guint16 *ret_port, GError **error)
+{
+    const char *text = conf_get(c->conf, "port");
+    guint64 port;
+
+    if (!g_ascii_string_to_unsigned(text, 10, 1, 65535, &port, NULL)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "port: '%s' is not a TCP port", text);
+        return FALSE;
+    }
+    *ret_port = (guint16)port;
+    return TRUE;
+}
+
+static char **names(const Controller *c)
+{
+    g_auto(GStrv) parts = g_strsplit(conf_get(c->conf, "names"), ",", 0);
+    GPtrArray *list = g_ptr_array_new();
+
+    for (char **part = parts; *part; part++)
+        if (*g_strstrip(*part))
+            g_ptr_array_add(list, g_strdup(*part));
+    g_ptr_array_add(list, NULL);
+    return (char **)g_ptr_array_free(list, FALSE);
+}
+
+static gboolean open_authority(Controller *c, guint16 port, GError **error)
+{
+    const char *state = conf_get(c->conf, "state");
+    g_autofree char *folder = g_build_filename(state, "authority", NULL);
+    g_autofree char *admin = g_build_filename(state, "admin.json", NULL);
+    g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", port);
+    g_auto(GStrv) more = names(c);
+
+    if (!durable_mkdir(state, 0700, error) || !durable_mkdir(conf_get(c->conf, "run"), 0700, error))
+        return FALSE;
+    c->authority = authority_open(folder, (const char *const *)more, error);
+    return c->authority && authority_write_admin(c->authority, admin, url, error);
+}
+
+static gboolean open_database(Controller *c, GError **error)
+{
+    g_autofree char *path = g_build_filename(conf_get(c->conf, "state"), "state.db", NULL);
+
+    c->db = database_open(path, identity_peer(authority_identity(c->authority)).id, error);
+    return c->db != NULL;
+}
+
+/* Everything that was there, before anything new can come. */
+static gboolean take_up(Controller *c, GError **error)
+{
+    static const HostsEvents HOSTS = {on_up, on_down, on_news};
+    static const ScenariosEvents SCENARIOS = {sign, on_database_lost};
+    g_autofree char *journal = g_build_filename(conf_get(c->conf, "state"), "journal", NULL);
+    json_auto_t *hosts = database_load_hosts(c->db, error);
+    json_auto_t *scenarios = hosts ? database_load_scenarios(c->db, error) : NULL;
+
+    if (!scenarios)
+        return FALSE;
+    c->events = events_new(c->db);
+    c->hosts = hosts_new(&c->loop, authority_identity(c->authority), &HOSTS, c);
+    c->scenarios = scenarios_new(c->db, c->hosts, c->events, &SCENARIOS, c);
+    if (!hosts_load(c->hosts, hosts, error) || !scenarios_load(c->scenarios, scenarios, error))
+        return FALSE;
+    c->plans = plans_new(&c->loop, journal, identity_peer(authority_identity(c->authority)).id,
+                         database_incarnation(c->db), c->hosts, c->scenarios, error);
+    return c->plans != NULL;
+}
+
+static void serve(Controller *c, const Operation *list)
+{
+    for (; list->operation; list++)
+        api_handle(c->api, list->operation, list->handler, c);
+}
+
+static gboolean open_port(Controller *c, guint16 port, GError **error)
+{
+    const char *address = conf_get(c->conf, "listen");
+    HttpConfig config = {.address = *address ? address : NULL,
+                         .port = port,
+                         .certificate = authority_server_certificate(c->authority),
+                         .key = authority_server_key(c->authority)};
+
+    c->api = api_new(authority_check, c->authority);
+    serve(c, OPERATIONS_HOSTS);
+    serve(c, OPERATIONS_SCENARIOS);
+    serve(c, OPERATIONS_ACTIONS);
+    serve(c, OPERATIONS_STATUS);
+    api_serve(c->api, &config);
+    c->server = http_server_new(&c->loop, &config, error);
+    return c->server != NULL;
+}
+
+static gboolean start(Controller *c, GError **error)
+{
+    guint16 port;
+
+    if (!read_port(c, &port, error) || !open_authority(c, port, error) || !open_database(c, error) ||
+        !take_up(c, error) || !open_port(c, port, error))
+        return FALSE;
+    database_start(c->db, &c->loop);
+    plans_resume(c->plans);
+    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
+    return TRUE;
+}
+
+/* --- end --------------------------------------------------------------- */
+
+static void on_part_closed(void *user)
+{
+    Controller *c = user;
+
+    g_assert(c->open > 0);
+    c->open--;
+}
+
+static void begin_end(Controller *c)
+{
+    if (c->ending)
+        return;
+    c->ending = TRUE;
+    uv_close((uv_handle_t *)&c->tick, NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(c->signals); i++)
+        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    scenarios_close(c->scenarios);
+    plans_close(c->plans);
+    operations_hosts_close(c);
+    hosts_close(c->hosts);
+    events_close(c->events);
+    c->open = 2;
+    http_server_close(c->server, on_part_closed, c);
+    database_close(c->db, on_part_closed, c);
+}
+
+/* Who still waits for something is answered here: the requests outlive their server. */
+static void controller_clear(Controller *c)
+{
+    g_clear_pointer(&c->scenarios, scenarios_free);
+    g_clear_pointer(&c->plans, plans_free);
+    g_clear_pointer(&c->hosts, hosts_free);
+    g_clear_pointer(&c->events, events_free);
+    g_clear_pointer(&c->api, api_free);
+    g_clear_pointer(&c->authority, authority_free);
+    g_clear_pointer(&c->lost, g_hash_table_destroy);
+    g_clear_pointer(&c->enrolling, g_ptr_array_unref);
+}
+
+static void controller_init(Controller *c)
+{
+    const int numbers[] = {SIGTERM, SIGINT};
+
+    uv_loop_init(&c->loop);
+    c->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    c->enrolling = g_ptr_array_new();
+    uv_timer_init(&c->loop, &c->tick);
+    c->tick.data = c;
+    for (guint i = 0; i < G_N_ELEMENTS(c->signals); i++) {
+        uv_signal_init(&c->loop, &c->signals[i]);
+        c->signals[i].data = c;
+        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static int run_controller(const Conf *conf)
+{
+    g_autofree Controller *c = g_new0(Controller, 1);
+    g_autoptr(GError) error = NULL;
+
+    c->conf = conf;
+    controller_init(c);
+    if (!start(c, &error)) {
+        log_error("%s", error->message);
+        /* Nothing has been begun yet that an end in good order would have to undo. */
+        return us_error_exit(error);
+    }
+    log_info("understudy-controller %s, port %u, incarnation %" G_GUINT64_FORMAT, UNDERSTUDY_VERSION,
+             http_server_port(c->server), database_incarnation(c->db));
+    while (!c->ending || c->open > 0)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    controller_clear(c);
+    if (uv_loop_close(&c->loop) != 0)
+        log_warning("something was still open at the end");
+    return c->exit_code;
+}
+
+/* --- the command line -------------------------------------------------- */
+
+static LogLevel level_of(const char *name)
+{
+    static const char *const NAMES[] = {"error", "warning", "notice", "info", "debug"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+        if (g_str_equal(NAMES[i], name))
+            return LOG_LEVEL_ERROR + i;
+    return LOG_LEVEL_INFO;
+}
+
+static int fail(const GError *error)
+{
+    g_printerr("understudy-controller: %s\n", error->message);
+    return us_error_exit(error);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *path = NULL;
+    gboolean check = FALSE;
+    gboolean version = FALSE;
+    const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
+        {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
+        {"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
+        {NULL},
+    };
+    g_autoptr(GOptionContext) options = g_option_context_new(NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Conf) conf = NULL;
+
+    g_option_context_add_main_entries(options, entries, NULL);
+    g_option_context_set_summary(options, "Decides which host runs which VMs, and tells their engines.");
+    if (!g_option_context_parse(options, &argc, &argv, &error) || argc > 1) {
+        g_printerr("understudy-controller: %s\n",
+                   error ? error->message : "it takes no arguments; see --help");
+        return 2;
+    }
+    if (version) {
+        g_print("understudy-controller %s\n", UNDERSTUDY_VERSION);
+        return 0;
+    }
+    conf = conf_load(path ? path : "/etc/understudy/controller.conf", "controller", KEYS, &error);
+    if (!conf)
+        return fail(error);
+    if (check)
+        return 0;
+    log_set_level(level_of(conf_get(conf, "log")));
+    umask(0077);
+    signal(SIGPIPE, SIG_IGN);
+    return run_controller(conf);
+}

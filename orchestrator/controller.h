@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* controller - what the program's parts share: one struct, the loop's own.
+ *
+ * controller.c makes and ends it, the operations files answer the API. Only the
+ * loop's thread touches it. */
+#pragma once
+
+#include "orchestrator/api/api.h"
+#include "orchestrator/authority/authority.h"
+#include "orchestrator/events.h"
+#include "orchestrator/hosts.h"
+#include "orchestrator/plans.h"
+#include "orchestrator/scenarios.h"
+#include "orchestrator/state/database.h"
+#include "vmconnect/base/conf.h"
+
+#include <uv.h>
+
+typedef struct Controller {
+    uv_loop_t loop;
+    const Conf *conf;
+    Authority *authority;
+    Database *db;
+    Events *events;
+    Hosts *hosts;
+    Scenarios *scenarios;
+    Plans *plans;
+    Api *api;
+    HttpServer *server;
+    GHashTable *lost;     /* set of names: hosts whose link was there and is lost */
+    GPtrArray *enrolling; /* Enrolling *, operations_hosts.c */
+    uv_timer_t tick;
+    uv_signal_t signals[2];
+    guint open; /* asynchronous closes under way */
+    gboolean ending;
+    int exit_code;
+} Controller;

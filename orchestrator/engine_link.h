@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_link - the controller's link to one engine: dialled, dialled again, asked.
+ *
+ * It lives as long as the host is known; the connection under it comes and goes.
+ * Whoever is not reached is dialled again, after 1/4 s, 1/2 s, 1 s … 5 s. While
+ * the link is up the engine's status comes as news; an engine that says nothing for a
+ * while is asked. More calls than an engine takes at once wait here. Loop thread only. */
+#pragma once
+
+#include "vmconnect/link/rpc.h"
+
+typedef struct EngineLink EngineLink;
+
+typedef struct {
+    void (*on_up)(void *user);
+    /* @why: what ended it. Calls that were open have been answered. */
+    void (*on_down)(void *user, const GError *why);
+    /* @status: the engine's `status` document, pushed or asked for. */
+    void (*on_news)(void *user, const json_t *status);
+} EngineLinkEvents;
+
+/* Dials at once. @identity is referenced, @addresses copied. */
+EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, Id engine, const char *const *addresses,
+                            const EngineLinkEvents *events, void *user);
+
+gboolean engine_link_is_up(const EngineLink *link);
+/* Why it is not up; borrowed, NULL while it is, or before the first attempt has ended. */
+const char *engine_link_why(const EngineLink *link);
+/* Its last answer to host.info; borrowed, NULL if there was none. */
+const json_t *engine_link_info(const EngineLink *link);
+/* Its wall clock less ours, as of that answer. */
+gint64 engine_link_clock_offset_ms(const EngineLink *link);
+
+/* Ask. @params stays the caller's; @on_answer is called once, never before this
+ * returns, also if the link is down (UNREACHABLE) or closed (CANCELLED). */
+void engine_link_call(EngineLink *link, const char *method, const json_t *params, gint64 limit_ms,
+                      RpcAnswerFunc on_answer, void *user);
+
+/* About once a second. */
+void engine_link_tick(EngineLink *link);
+
+/* No event comes any more; open calls are answered CANCELLED. The link frees itself when the
+ * loop is through with it. NULL is accepted. */
+void engine_link_close(EngineLink *link);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* events - where an event gets its number, its time, its line in the log and its place
+ * in the database, and how a client waits for the next one. Loop thread only. */
+#pragma once
+
+#include "orchestrator/core/event.h"
+#include "orchestrator/state/database.h"
+
+typedef struct Events Events;
+
+Events *events_new(Database *db);
+
+void events_publish(Events *events, const Event *event);
+
+/* @come: there may be a new one in the database. Else it is late, or the end. */
+typedef void (*EventsWaiter)(void *user, gboolean come);
+
+/* Called once, never before this returns. @until_ms: steady. */
+void events_wait(Events *events, gint64 until_ms, EventsWaiter waiter, void *user);
+
+/* About once a second: who has waited long enough is told so. */
+void events_tick(Events *events, gint64 now_ms);
+
+/* Tell all who wait that this is the end. */
+void events_close(Events *events);
+/* After the database's close. */
+void events_free(Events *events);

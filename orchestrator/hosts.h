@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hosts - the hosts in the controller's care, each with the link to its engine.
+ *
+ * The roster (core/roster.h) is kept here for all who borrow it. What is durable
+ * about a host is hosts_document(); who calls hosts_add() has made it so. */
+#pragma once
+
+#include "orchestrator/core/roster.h"
+#include "vmconnect/link/rpc.h"
+
+typedef struct Hosts Hosts;
+
+/* As engine_link.h has them, with the host's name. */
+typedef struct {
+    void (*on_up)(void *user, const char *host);
+    void (*on_down)(void *user, const char *host, const GError *why);
+    void (*on_news)(void *user, const char *host, const json_t *status);
+} HostsEvents;
+
+/* @identity is referenced. */
+Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events, void *user);
+
+/* The name is free. Dials at once. */
+void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses);
+void hosts_remove(Hosts *hosts, const char *name);
+
+const Roster *hosts_roster(const Hosts *hosts);
+/* Sorted; char *, borrowed. The caller frees the array. */
+GPtrArray *hosts_names(const Hosts *hosts);
+gboolean hosts_is_up(const Hosts *hosts, const char *name);
+/* The host that this engine is, or NULL; borrowed. */
+const char *hosts_name_of(const Hosts *hosts, Id id);
+
+/* engine_link_call() by name; a host that is not known is UNREACHABLE, too. */
+void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
+                RpcAnswerFunc on_answer, void *user);
+
+/* {"id", "name", "addresses"}: what the database keeps, and hosts_load() takes (CORRUPT). */
+json_t *hosts_document(const char *name, Id id, const char *const *addresses);
+gboolean hosts_load(Hosts *hosts, const json_t *documents, GError **error);
+
+/* For people and `host show`: {"name", "id", "state": "up"|"down", "why", "addresses",
+ * "clock_offset_ms"} and what the engine says of its host. New reference. */
+json_t *hosts_describe(const Hosts *hosts, const char *name);
+
+/* About once a second. */
+void hosts_tick(Hosts *hosts);
+
+/* Close every link; no event comes any more. */
+void hosts_close(Hosts *hosts);
+/* After hosts_close(), when the loop has run dry. */
+void hosts_free(Hosts *hosts);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* operations - what stands behind the routes, a file a noun; docs/api.md has the
+ * documents. What a client sends is read strictly; a change is answered when it is durable. */
+#pragma once
+
+#include "orchestrator/controller.h"
+
+typedef struct {
+    const char *operation; /* of routes.h */
+    ApiHandler handler;    /* @user: the Controller */
+} Operation;
+
+/* Each ends with a NULL operation. */
+extern const Operation OPERATIONS_HOSTS[];
+extern const Operation OPERATIONS_SCENARIOS[];
+extern const Operation OPERATIONS_ACTIONS[];
+extern const Operation OPERATIONS_STATUS[];
+
+/* End the enrolments under way. */
+void operations_hosts_close(Controller *c);
+
+/* ScenariosDone for a call: {"plan": null} accepted, resp. {} answered, or failed. @user: the ApiCall. */
+void operation_accepted(void *user, const GError *error);
+void operation_done(void *user, const GError *error);

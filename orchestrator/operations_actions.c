@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What makes a scenario do something, and what shows that before. */
+#include "orchestrator/operations.h"
+#include "orchestrator/verification.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#define LIST_MS 30000
+
+/* --- verify ------------------------------------------------------------ */
+
+static void on_verified(void *user, const VerifyFacts *facts)
+{
+    ApiCall *call = user;
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+
+    api_call_answer(call, verify_to_json(findings));
+}
+
+static gboolean read_verify(const json_t *body, GError **error)
+{
+    int fix = FALSE;
+
+    if (!json_read(body, "request", error, "{s?b}", "fix", &fix))
+        return FALSE;
+    if (fix)
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED,
+                    "this version puts nothing right by itself: verify without --fix names the remedies");
+    return !fix;
+}
+
+static void scenario_verify(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), &error);
+
+    if (p && read_verify(api_call_body(call), &error))
+        verification_start(c->hosts, p->scenario, on_verified, call);
+    else
+        api_call_fail(call, error);
+}
+
+/* --- run, stop, pause, continue ---------------------------------------- */
+
+static void scenario_run(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+
+    if (!json_read(api_call_body(call), "request", &error, "{}") ||
+        !scenarios_run(c->scenarios, api_call_parameter(call, "scenario"), operation_accepted, call, &error))
+        api_call_fail(call, error);
+}
+
+static void command(ApiCall *call, Controller *c, InputKind kind)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!json_read(api_call_body(call), "request", &error, "{}") ||
+        !scenarios_step(c->scenarios, api_call_parameter(call, "scenario"), (Input){.kind = kind},
+                        operation_accepted, call, &error))
+        api_call_fail(call, error);
+}
+
+static void scenario_stop(ApiCall *call, void *user)
+{
+    command(call, user, INPUT_STOP);
+}
+
+static void scenario_pause(ApiCall *call, void *user)
+{
+    command(call, user, INPUT_PAUSE);
+}
+
+static void scenario_continue(ApiCall *call, void *user)
+{
+    command(call, user, INPUT_CONTINUE);
+}
+
+/* --- what a run will send ---------------------------------------------- */
+
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+    char *name;
+} Preview;
+
+static const json_t *find_vm(const json_t *result, Id uuid)
+{
+    const json_t *vms = json_object_get(result, "vms");
+
+    for (gsize i = 0; i < json_array_size(vms); i++) {
+        const json_t *vm = json_array_get(vms, i);
+
+        if (g_strcmp0(json_string_value(json_object_get(vm, "uuid")), ID_TEXT(uuid)) == 0)
+            return vm;
+    }
+    return NULL;
+}
+
+static gint64 size_of(const json_t *vm)
+{
+    const json_t *disks = json_object_get(vm, "disks");
+    gint64 sum = 0;
+
+    for (gsize i = 0; i < json_array_size(disks); i++)
+        sum += json_integer_value(json_object_get(json_array_get(disks, i), "size_bytes"));
+    return sum;
+}
+
+/* What is sent cannot be told before the disks are looked at; the size is its bound. */
+static json_t *preview_vm(const ProtectionVm *vm, const json_t *said)
+{
+    const ProtectionCopy *copy = vm->copies->pdata[0];
+    const char *how = !said            ? "the master has no such VM"
+                      : copy->complete ? "what is allocated, on top of the newest recovery point"
+                                       : "what is allocated, as a first copy";
+
+    return json_pack("{s:s, s:s, s:s, s:o, s:n}", "uuid", ID_TEXT(vm->uuid), "name", vm->name, "how", how,
+                     "size_bytes", said ? json_integer(size_of(said)) : json_null(), "send_bytes");
+}
+
+static json_t *preview_of(const Protection *p, const json_t *result)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        json_array_append_new(vms, preview_vm(vm, find_vm(result, vm->uuid)));
+    }
+    return json_pack("{s:s, s:s, s:s, s:o}", "scenario", p->scenario->name, "from", p->scenario->master, "to",
+                     (const char *)p->scenario->replicas->pdata[0], "vms", vms);
+}
+
+static void on_listed(void *user, const json_t *result, const GError *error)
+{
+    Preview *v = user;
+    g_autoptr(GError) gone = NULL;
+    const Protection *p = scenarios_find(v->c->scenarios, v->name, &gone);
+
+    if (p && !error)
+        api_call_answer(v->call, preview_of(p, result));
+    else
+        api_call_fail(v->call, error ? error : gone);
+    g_free(v->name);
+    g_free(v);
+}
+
+static void scenario_preview(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name = api_call_parameter(call, "scenario");
+    const Protection *p = scenarios_find(c->scenarios, name, &error);
+    Preview *v;
+
+    if (!p) {
+        api_call_fail(call, error);
+        return;
+    }
+    v = g_new0(Preview, 1);
+    *v = (Preview){c, call, g_strdup(name)};
+    hosts_call(c->hosts, p->scenario->master, "vm.list", NULL, LIST_MS, on_listed, v);
+}
+
+/* --- switchover -------------------------------------------------------- */
+
+typedef struct {
+    PlanOptions options; /* .vms is @ids' */
+    GArray *ids;         /* Id */
+    gboolean preview;
+} Wanted;
+
+static void wanted_clear(Wanted *w)
+{
+    g_clear_pointer(&w->ids, g_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Wanted, wanted_clear)
+
+static gboolean read_ids(Wanted *w, const json_t *list, GError **error)
+{
+    w->ids = g_array_new(FALSE, FALSE, sizeof(Id));
+    if (list && !json_is_array(list)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"vms\" must be an array of UUIDs");
+        return FALSE;
+    }
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        Id id;
+
+        if (!id_parse(text ? text : "", &id, error))
+            return FALSE;
+        g_array_append_val(w->ids, id);
+    }
+    w->options.vms = w->ids->len ? (const Id *)(const void *)w->ids->data : NULL;
+    w->options.vm_count = w->ids->len;
+    return TRUE;
+}
+
+static gboolean read_wanted(const json_t *body, Wanted *w, GError **error)
+{
+    json_t *vms = NULL;
+    int preview = FALSE;
+    int power_off = FALSE;
+
+    if (!json_read(body, "switchover", error, "{s?b, s?b, s?s, s?o}", "preview", &preview, "power_off",
+                   &power_off, "to", &w->options.to, "vms", &vms) ||
+        !read_ids(w, vms, error))
+        return FALSE;
+    w->preview = preview;
+    w->options.power_off = power_off;
+    w->options.id = id_random();
+    w->options.reign = id_random();
+    return TRUE;
+}
+
+typedef struct {
+    ApiCall *call;
+    Id plan;
+} Started;
+
+static void on_begun(void *user, const GError *error)
+{
+    g_autofree Started *s = user;
+
+    if (error)
+        api_call_fail(s->call, error);
+    else
+        api_call_accept(s->call, ID_TEXT(s->plan));
+}
+
+static void start(Controller *c, ApiCall *call, Plan *steal_plan)
+{
+    g_autoptr(GError) error = NULL;
+    Started *s = g_new0(Started, 1);
+
+    *s = (Started){call, steal_plan->id};
+    if (plans_start(c->plans, steal_plan, on_begun, s, &error))
+        return;
+    api_call_fail(call, error);
+    g_free(s);
+}
+
+static void scenario_switchover(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    g_auto(Wanted) w = {0};
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), &error);
+    g_autoptr(Plan) plan = NULL;
+
+    if (p && read_wanted(api_call_body(call), &w, &error))
+        plan = plan_switchover(p, &w.options, &error);
+    if (!plan)
+        api_call_fail(call, error);
+    else if (w.preview)
+        api_call_answer(call, plan_to_json(plan));
+    else
+        start(c, call, g_steal_pointer(&plan));
+}
+
+const Operation OPERATIONS_ACTIONS[] = {
+    {"scenario.verify", scenario_verify},
+    {"scenario.run", scenario_run},
+    {"scenario.stop", scenario_stop},
+    {"scenario.pause", scenario_pause},
+    {"scenario.continue", scenario_continue},
+    {"scenario.preview", scenario_preview},
+    {"scenario.switchover", scenario_switchover},
+    {NULL, NULL},
+};

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scenarios as documents: made, shown, changed, deleted. */
+#include "orchestrator/operations.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#define PURGE_MS 120000
+
+void operation_accepted(void *user, const GError *error)
+{
+    ApiCall *call = user;
+
+    if (error)
+        api_call_fail(call, error);
+    else
+        api_call_accept(call, NULL);
+}
+
+void operation_done(void *user, const GError *error)
+{
+    ApiCall *call = user;
+
+    if (error)
+        api_call_fail(call, error);
+    else
+        api_call_answer(call, json_object());
+}
+
+/* --- looking ----------------------------------------------------------- */
+
+static json_t *summary(const Protection *p)
+{
+    json_t *doc = scenario_to_json(p->scenario);
+
+    json_object_set_new(doc, "state", json_string(scenario_state_name(p->state)));
+    json_object_set_new(doc, "active",
+                        protection_active(p) ? json_string(protection_active(p)) : json_null());
+    return doc;
+}
+
+static void scenario_list(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GPtrArray) all = scenarios_list(c->scenarios);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < all->len; i++)
+        json_array_append_new(list, summary(all->pdata[i]));
+    api_call_answer(call, json_pack("{s:o}", "scenarios", list));
+}
+
+static void scenario_show(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), &error);
+
+    if (p)
+        api_call_answer(call, scenario_to_json(p->scenario));
+    else
+        api_call_fail(call, error);
+}
+
+/* --- making and changing ----------------------------------------------- */
+
+/* Who waits for a scenario's document. */
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+    char *name;
+} Waiting;
+
+static Waiting *waiting_new(Controller *c, ApiCall *call, const char *name)
+{
+    Waiting *w = g_new0(Waiting, 1);
+
+    *w = (Waiting){c, call, g_strdup(name)};
+    return w;
+}
+
+static void waiting_free(Waiting *w)
+{
+    g_free(w->name);
+    g_free(w);
+}
+
+static void on_kept(void *user, const GError *error)
+{
+    Waiting *w = user;
+    const Protection *p = error ? NULL : scenarios_find(w->c->scenarios, w->name, NULL);
+
+    if (p)
+        api_call_answer(w->call, scenario_to_json(p->scenario));
+    else
+        api_call_fail(w->call, error);
+    waiting_free(w);
+}
+
+static void scenario_create(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Scenario) scenario = scenario_from_json(api_call_body(call), &error);
+    Waiting *w = waiting_new(c, call, scenario ? scenario->name : NULL);
+
+    if (scenario && scenarios_create(c->scenarios, scenario, on_kept, w, &error))
+        return;
+    api_call_fail(call, error);
+    waiting_free(w);
+}
+
+static gboolean set_all(Scenario *to, const json_t *policy, GError **error)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(policy)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"policy\" must be an object");
+        return FALSE;
+    }
+    json_object_foreach((json_t *)policy, key, value)
+    {
+        if (!json_is_string(value)) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "policy %s: its value must be a text", key);
+            return FALSE;
+        }
+        if (!policy_set(&to->policy, key, json_string_value(value), error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static Scenario *changed(Controller *c, const char *name, const json_t *body, GError **error)
+{
+    const Protection *p = scenarios_find(c->scenarios, name, error);
+    g_autoptr(Scenario) to = p ? scenario_copy(p->scenario) : NULL;
+    json_t *policy;
+
+    if (!to || !json_read(body, "change", error, "{s:o}", "policy", &policy) || !set_all(to, policy, error))
+        return NULL;
+    return g_steal_pointer(&to);
+}
+
+static void scenario_set(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name = api_call_parameter(call, "scenario");
+    g_autoptr(Scenario) to = changed(c, name, api_call_body(call), &error);
+    Waiting *w = waiting_new(c, call, name);
+
+    if (to && scenarios_set(c->scenarios, to, on_kept, w, &error))
+        return;
+    api_call_fail(call, error);
+    waiting_free(w);
+}
+
+/* --- deleting ---------------------------------------------------------- */
+
+/* The copies of one VM after the other. Their engine has let them go with the stop: it takes each
+ * up once more (standby.admit), to delete it (standby.dismiss). */
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+    char *name;
+    guint vm;
+    gboolean admitted;
+} Purging;
+
+static void purge_next(Purging *g);
+
+static void on_deleted(void *user, const GError *error)
+{
+    Purging *g = user;
+
+    operation_done(g->call, error);
+    g_free(g->name);
+    g_free(g);
+}
+
+static void on_purged(void *user, const json_t *result, const GError *error)
+{
+    Purging *g = user;
+
+    (void)result;
+    if (error) {
+        g_autoptr(GError) why = g_error_copy(error);
+
+        g_prefix_error(&why, "scenario '%s' stays, since its copies could not be deleted: ", g->name);
+        scenarios_keep(g->c->scenarios, g->name);
+        on_deleted(g, why);
+        return;
+    }
+    if (g->admitted)
+        g->vm++;
+    g->admitted = !g->admitted;
+    purge_next(g);
+}
+
+static json_t *purge_params(const Purging *g, const Protection *p, const ProtectionVm *vm)
+{
+    const RosterHost *active = roster_find(p->roster, vm->active);
+
+    if (g->admitted)
+        return json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 1);
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:O, s:o}", "scenario", g->name, "reign",
+                     reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "name", vm->name, "active",
+                     roster_host_brief(active), "networks", p->networks, "retain",
+                     policy_for_standby(&p->scenario->policy));
+}
+
+static void purge_next(Purging *g)
+{
+    const Protection *p = scenarios_find(g->c->scenarios, g->name, NULL);
+    const ProtectionVm *vm = g->vm < p->vms->len ? p->vms->pdata[g->vm] : NULL;
+    json_auto_t *params = NULL;
+
+    if (!vm) {
+        scenarios_delete(g->c->scenarios, g->name, on_deleted, g);
+        return;
+    }
+    params = purge_params(g, p, vm);
+    hosts_call(g->c->hosts, p->scenario->replicas->pdata[0],
+               g->admitted ? "standby.dismiss" : "standby.admit", params, PURGE_MS, on_purged, g);
+}
+
+static void scenario_delete(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name = api_call_parameter(call, "scenario");
+    gint64 purge;
+    Purging *g;
+
+    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error) ||
+        !scenarios_begin_delete(c->scenarios, name, purge != 0, &error)) {
+        api_call_fail(call, error);
+        return;
+    }
+    g = g_new0(Purging, 1);
+    *g = (Purging){.c = c, .call = call, .name = g_strdup(name), .vm = purge ? 0 : G_MAXUINT};
+    purge_next(g);
+}
+
+const Operation OPERATIONS_SCENARIOS[] = {
+    {"scenario.list", scenario_list},     {"scenario.create", scenario_create},
+    {"scenario.import", scenario_create}, {"scenario.show", scenario_show},
+    {"scenario.export", scenario_show},   {"scenario.set", scenario_set},
+    {"scenario.delete", scenario_delete}, {NULL, NULL},
+};

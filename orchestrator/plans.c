@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/plans.h"
+
+#include "orchestrator/run/journal.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/loop/clerk.h"
+
+#define PLANS_KEPT 100
+
+struct Plans {
+    Hosts *hosts;
+    Scenarios *scenarios;
+    Journal *journal; /* the clerk's, once something was given to it */
+    Clerk *clerk;
+    Runner *runner;
+    GPtrArray *earlier;     /* Earlier *: plans of earlier processes, until they are taken up */
+    GHashTable *unreadable; /* set of Id *: whose files are damaged */
+    GHashTable *beginning;  /* Id * -> Waiter *: who started a plan that is not durable yet */
+    gboolean closed;
+};
+
+typedef struct {
+    ScenariosDone done;
+    void *user;
+} Waiter;
+
+typedef struct {
+    Id id;
+    json_t *records;
+} Earlier;
+
+static void earlier_free(gpointer data)
+{
+    Earlier *earlier = data;
+
+    json_decref(earlier->records);
+    g_free(earlier);
+}
+
+/* --- duties ------------------------------------------------------------ */
+
+typedef struct {
+    Plans *plans;
+    Id plan;
+    Id vm;
+    const char *method;
+} Called;
+
+static void on_answer(void *user, const json_t *result, const GError *error)
+{
+    g_autofree Called *c = user;
+
+    if (!c->plans->closed)
+        runner_answer(c->plans->runner, c->plan, c->method, c->vm, result, error);
+}
+
+static void duty_call(void *ctx, Id plan, const char *host, const char *method, Id vm, const json_t *params,
+                      gint64 limit_ms)
+{
+    Plans *plans = ctx;
+    Called *c = g_new0(Called, 1);
+
+    log_info("plan %s: %s of %s -> %s", ID_TEXT(plan), method, ID_TEXT(vm), host);
+    *c = (Called){plans, plan, vm, method};
+    hosts_call(plans->hosts, host, method, params, limit_ms, on_answer, c);
+}
+
+typedef struct {
+    Plans *plans;
+    Id plan;
+    json_t *record;
+    GError *error;
+} Appending;
+
+static void append_work(void *data)
+{
+    Appending *a = data;
+
+    journal_append(a->plans->journal, a->plan, a->record, &a->error);
+}
+
+/* The first of its records: whoever started the plan is told. */
+static void tell_beginner(Plans *plans, Id plan, const GError *error)
+{
+    Waiter *w = g_hash_table_lookup(plans->beginning, &plan);
+
+    if (!w)
+        return;
+    w->done(w->user, error);
+    g_hash_table_remove(plans->beginning, &plan);
+}
+
+static void append_done(void *data)
+{
+    Appending *a = data;
+
+    if (a->error)
+        log_error("plan %s: its journal cannot be written: %s", ID_TEXT(a->plan), a->error->message);
+    tell_beginner(a->plans, a->plan, a->error);
+    if (!a->plans->closed)
+        runner_persisted(a->plans->runner, a->plan, a->error);
+    json_decref(a->record);
+    g_clear_error(&a->error);
+    g_free(a);
+}
+
+static void duty_persist(void *ctx, Id plan, const json_t *record)
+{
+    Plans *plans = ctx;
+    Appending *a = g_new0(Appending, 1);
+
+    /* Its own copy: reference counts do not cross threads. */
+    *a = (Appending){plans, plan, json_deep_copy(record), NULL};
+    clerk_submit(plans->clerk, append_work, append_done, a);
+}
+
+typedef struct {
+    Plans *plans;
+    Id plan;
+} Telling;
+
+static void on_told(void *user, const GError *error)
+{
+    g_autofree Telling *t = user;
+
+    if (!t->plans->closed && !error)
+        runner_told(t->plans->runner, t->plan);
+}
+
+static void duty_tell(void *ctx, const Plan *plan, const Input *in)
+{
+    Plans *plans = ctx;
+    Telling *t = g_new0(Telling, 1);
+    g_autoptr(GError) error = NULL;
+
+    *t = (Telling){plans, plan->id};
+    if (scenarios_step(plans->scenarios, plan->scenario, *in, on_told, t, &error))
+        return;
+    log_error("plan %s: scenario '%s' does not take its news: %s", ID_TEXT(plan->id), plan->scenario,
+              error->message);
+    on_told(t, NULL);
+}
+
+static void duty_note(void *ctx, const Plan *plan, const char *text)
+{
+    (void)ctx;
+    log_info("plan %s: %s", ID_TEXT(plan->id), text);
+}
+
+static void duty_ended(void *ctx, const Plan *plan)
+{
+    (void)ctx;
+    log_notice("plan %s: ended", ID_TEXT(plan->id));
+}
+
+static gint64 duty_now_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_steady_ms();
+}
+
+/* --- start ------------------------------------------------------------- */
+
+static void leave_alone(Plans *plans, Id plan, const GError *why)
+{
+    log_error("plan %s: %s -> it is left alone, and what it moves, too", ID_TEXT(plan), why->message);
+    g_hash_table_add(plans->unreadable, g_memdup2(&plan, sizeof plan));
+}
+
+static void read_one(Plans *plans, Id plan)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *records = journal_read(plans->journal, plan, &error);
+    Earlier *earlier;
+
+    if (!records) {
+        leave_alone(plans, plan, error);
+        return;
+    }
+    earlier = g_new0(Earlier, 1);
+    *earlier = (Earlier){plan, records};
+    g_ptr_array_add(plans->earlier, earlier);
+}
+
+static gboolean read_all(Plans *plans, GError **error)
+{
+    g_autoptr(GArray) list = journal_list(plans->journal, error);
+
+    for (guint i = 0; list && i < list->len; i++)
+        read_one(plans, g_array_index(list, Id, i));
+    return list != NULL;
+}
+
+Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarnation, Hosts *hosts,
+                 Scenarios *scenarios, GError **error)
+{
+    static const RunnerDuties DUTIES = {duty_call, duty_persist, duty_tell,
+                                        duty_note, duty_ended,   duty_now_ms};
+    Plans *plans = g_new0(Plans, 1);
+
+    plans->hosts = hosts;
+    plans->scenarios = scenarios;
+    plans->earlier = g_ptr_array_new_with_free_func(earlier_free);
+    plans->unreadable = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
+    plans->beginning = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
+    plans->runner = runner_new(controller, incarnation, &DUTIES, plans);
+    plans->journal = journal_open(dir, PLANS_KEPT, error);
+    if (!plans->journal || !read_all(plans, error)) {
+        plans_free(plans);
+        return NULL;
+    }
+    plans->clerk = clerk_new(loop);
+    return plans;
+}
+
+/* A plan that has left no trace was stopped before it began. */
+static void end_vanished(Plans *plans)
+{
+    g_autoptr(GPtrArray) list = scenarios_list(plans->scenarios);
+
+    for (guint i = 0; i < list->len; i++) {
+        const Protection *p = list->pdata[i];
+        Input in = {.kind = INPUT_PLAN_ENDED, .plan = p->plan, .host = p->scenario->replicas->pdata[0]};
+
+        if (!id_is_nil(p->plan) && !runner_find(plans->runner, p->plan) &&
+            !g_hash_table_contains(plans->unreadable, &p->plan))
+            scenarios_step(plans->scenarios, p->scenario->name, in, NULL, NULL, NULL);
+    }
+}
+
+void plans_resume(Plans *plans)
+{
+    for (guint i = 0; i < plans->earlier->len; i++) {
+        const Earlier *earlier = plans->earlier->pdata[i];
+        g_autoptr(GError) error = NULL;
+
+        if (!runner_resume(plans->runner, earlier->records, &error))
+            leave_alone(plans, earlier->id, error);
+    }
+    g_ptr_array_set_size(plans->earlier, 0);
+    end_vanished(plans);
+}
+
+gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error)
+{
+    Id id = steal_plan->id;
+    Waiter *w = g_new0(Waiter, 1);
+
+    *w = (Waiter){done, user};
+    g_hash_table_insert(plans->beginning, g_memdup2(&id, sizeof id), w);
+    if (runner_start(plans->runner, steal_plan, error))
+        return TRUE;
+    g_hash_table_remove(plans->beginning, &id);
+    return FALSE;
+}
+
+/* --- the rest ---------------------------------------------------------- */
+
+const Runner *plans_runner(const Plans *plans)
+{
+    return plans->runner;
+}
+
+json_t *plans_sign(const Plans *plans, const json_t *params)
+{
+    return runner_sign(plans->runner, params);
+}
+
+void plans_link(Plans *plans, const char *host, gboolean up)
+{
+    runner_link(plans->runner, host, up);
+}
+
+void plans_tick(Plans *plans)
+{
+    runner_tick(plans->runner);
+}
+
+void plans_close(Plans *plans)
+{
+    plans->closed = TRUE;
+    clerk_close(g_steal_pointer(&plans->clerk));
+}
+
+/* Whose beginning was never durable, since something before it was not. */
+static void tell_all_beginners(Plans *plans)
+{
+    g_autoptr(GError) error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the controller has ended");
+    GHashTableIter iter;
+    gpointer waiter;
+
+    g_hash_table_iter_init(&iter, plans->beginning);
+    while (g_hash_table_iter_next(&iter, NULL, &waiter))
+        ((Waiter *)waiter)->done(((Waiter *)waiter)->user, error);
+}
+
+void plans_free(Plans *plans)
+{
+    if (!plans)
+        return;
+    tell_all_beginners(plans);
+    g_hash_table_destroy(plans->beginning);
+    g_hash_table_destroy(plans->unreadable);
+    g_ptr_array_free(plans->earlier, TRUE);
+    journal_close(plans->journal);
+    runner_free(plans->runner);
+    g_free(plans);
+}

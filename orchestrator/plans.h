@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plans - the runner (run/runner.h) with its journal on a thread, hosts and scenarios.
+ *
+ * Loop thread only; the journal is read before the loop runs and written by a clerk. */
+#pragma once
+
+#include "orchestrator/run/runner.h"
+#include "orchestrator/scenarios.h"
+
+typedef struct Plans Plans;
+
+/* Open the journal in @dir and read all of it; nothing is taken up yet. @hosts and
+ * @scenarios are borrowed. A plan whose file cannot be read is left alone, and so is the
+ * scenario it moves. NULL with @error if there is no journal. */
+Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarnation, Hosts *hosts,
+                 Scenarios *scenarios, GError **error);
+
+/* Take up what was read: when scenarios are loaded, before any host is up. */
+void plans_resume(Plans *plans);
+
+/* Run it. @done when its beginning is durable, or could not be made so; never before this
+ * returns. FALSE with @error: BUSY. */
+gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error);
+
+/* All there are, to be looked at. */
+const Runner *plans_runner(const Plans *plans);
+/* runner_sign(). */
+json_t *plans_sign(const Plans *plans, const json_t *params);
+
+void plans_link(Plans *plans, const char *host, gboolean up);
+/* About once a second. */
+void plans_tick(Plans *plans);
+
+/* Nothing is begun any more; the journal's thread ends what it has. */
+void plans_close(Plans *plans);
+/* When nothing can answer any more. */
+void plans_free(Plans *plans);

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inputs come from everywhere, also from within what an action starts; so one pump
+ * at a time empties the queue. What comes back later finds the scenario by its id, since
+ * it may be gone by then. */
+#include "orchestrator/scenario_live.h"
+
+#include "orchestrator/core/verify.h"
+#include "orchestrator/verification.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+
+/* An action, or somebody to tell that all before it is done. */
+typedef struct {
+    Action *action;
+    Waiter waiter;
+} Todo;
+
+/* What a callback gets: a scenario that may be gone. */
+typedef struct {
+    Scenarios *owner;
+    Id id;
+    Id vm; /* of a call */
+    char *host;
+    const char *method;
+} Ticket;
+
+static Ticket *ticket_new(const Live *live)
+{
+    Ticket *t = g_new0(Ticket, 1);
+
+    t->owner = live->owner;
+    t->id = live->id;
+    return t;
+}
+
+static Live *ticket_use(Ticket *t)
+{
+    return t->owner->closed ? NULL : scenarios_live(t->owner, t->id);
+}
+
+static void ticket_free(Ticket *t)
+{
+    g_free(t->host);
+    g_free(t);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ticket, ticket_free)
+
+static void todo_free(Todo *todo)
+{
+    action_free(todo->action);
+    g_free(todo);
+}
+
+Live *live_new(Scenarios *owner, Id id, Protection *steal_protection)
+{
+    Live *live = g_new0(Live, 1);
+
+    live->owner = owner;
+    live->id = id;
+    live->p = steal_protection;
+    live->todo = g_queue_new();
+    return live;
+}
+
+static void tell_runner(Live *live, const GError *error)
+{
+    Waiter w = live->runner;
+
+    live->runner = (Waiter){0};
+    if (w.done)
+        w.done(w.user, error);
+}
+
+void live_free(gpointer data)
+{
+    Live *live = data;
+    g_autoptr(GError) cancelled =
+        g_error_new(US_ERROR, US_ERROR_CANCELLED, "the controller has ended, or the scenario is gone");
+    Todo *todo;
+
+    tell_runner(live, cancelled);
+    while ((todo = g_queue_pop_head(live->todo))) {
+        if (todo->waiter.done)
+            todo->waiter.done(todo->waiter.user, cancelled);
+        todo_free(todo);
+    }
+    g_queue_free(live->todo);
+    protection_free(live->p);
+    g_free(live);
+}
+
+/* --- the row ----------------------------------------------------------- */
+
+static void pump(Live *live);
+
+static json_t *document(const Live *live)
+{
+    return json_pack("{s:s, s:o, s:o}", "id", ID_TEXT(live->id), "scenario",
+                     scenario_to_json(live->p->scenario), "protection", protection_to_json(live->p));
+}
+
+/* The first row could not be made: whoever asked for it is told, and it is as if nothing had been. */
+static void give_up_first(Live *live, const GError *error)
+{
+    Todo *first = g_queue_pop_head(live->todo);
+    Todo *waiter = g_queue_pop_head(live->todo);
+
+    waiter->waiter.done(waiter->waiter.user, error);
+    todo_free(first);
+    todo_free(waiter);
+    scenarios_drop(live->owner, live);
+}
+
+static void on_kept(const GError *error, void *user)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+
+    if (!live)
+        return;
+    if (error && live->is_new) {
+        give_up_first(live, error);
+        return;
+    }
+    if (error) {
+        live->keep_again = TRUE;
+        log_error("%s: what it decided cannot be kept: %s -> it is tried again, and nothing is done before",
+                  live->p->scenario->name, error->message);
+        if (g_error_matches(error, US_ERROR, US_ERROR_IO))
+            t->owner->duties.on_lost(t->owner->user, error);
+        return;
+    }
+    live->is_new = FALSE;
+    live->keeping = FALSE;
+    todo_free(g_queue_pop_head(live->todo));
+    pump(live);
+}
+
+/* As it is now, which may be newer than what was decided on: never older. */
+static void keep(Live *live)
+{
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *doc = document(live);
+
+    live->keeping = TRUE;
+    live->keep_again = FALSE;
+    database_put_scenario(changes, live->id, live->p->scenario->name, doc);
+    database_submit(live->owner->db, changes, on_kept, ticket_new(live));
+}
+
+void live_persist_again(Live *live)
+{
+    if (live->keep_again)
+        keep(live);
+}
+
+/* --- actions ----------------------------------------------------------- */
+
+static void on_answer(void *user, const json_t *result, const GError *error)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+    Input in = {.kind = INPUT_ANSWER,
+                .vm = t->vm,
+                .host = t->host,
+                .method = t->method,
+                .failure = error,
+                .json = result};
+
+    if (live)
+        live_step(live, in, NULL, NULL, NULL);
+}
+
+static void do_call(Live *live, const Action *a)
+{
+    Scenarios *s = live->owner;
+    Ticket *t = ticket_new(live);
+    /* Only plans are commanded by a certain controller, which the engine checks. */
+    json_auto_t *params =
+        g_str_has_prefix(a->method, "plan.") ? s->duties.sign(s->user, a->params) : json_incref(a->params);
+
+    t->vm = a->vm;
+    t->host = g_strdup(a->host);
+    t->method = a->method;
+    hosts_call(s->hosts, a->host, a->method, params, a->limit_ms, on_answer, t);
+}
+
+static void on_verified(void *user, const VerifyFacts *facts)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    g_autoptr(GError) failure = verify_failure(findings);
+    json_auto_t *networks = verify_networks(facts);
+    Input in = {.kind = INPUT_VERIFIED, .failure = failure, .networks = networks};
+    Waiter runner;
+
+    if (!live)
+        return;
+    if (failure) {
+        live_step(live, in, NULL, NULL, NULL);
+        tell_runner(live, failure);
+        return;
+    }
+    runner = live->runner;
+    live->runner = (Waiter){0};
+    live_step(live, in, runner.done, runner.user, NULL);
+}
+
+static void do_action(Live *live, const Action *a)
+{
+    switch (a->kind) {
+    case ACTION_CALL:
+        do_call(live, a);
+        return;
+    case ACTION_PUBLISH:
+        events_publish(live->owner->events, a->event);
+        return;
+    case ACTION_VERIFY:
+        verification_start(live->owner->hosts, live->p->scenario, on_verified, ticket_new(live));
+        return;
+    case ACTION_LOG:
+        log_info("%s", a->text);
+        return;
+    case ACTION_PERSIST:
+    case ACTION_TELL:
+        break;
+    }
+    g_assert_not_reached(); /* keep() does the one, and only plans ask for the other */
+}
+
+static void do_todo(Live *live, const Todo *todo)
+{
+    if (todo->action)
+        do_action(live, todo->action);
+    else
+        todo->waiter.done(todo->waiter.user, NULL);
+}
+
+static void pump(Live *live)
+{
+    const Todo *first;
+
+    if (live->pumping)
+        return;
+    live->pumping = TRUE;
+    while (!live->owner->closed && !live->keeping && (first = g_queue_peek_head(live->todo))) {
+        Todo *todo;
+
+        if (first->action && first->action->kind == ACTION_PERSIST) {
+            keep(live);
+            break;
+        }
+        todo = g_queue_pop_head(live->todo);
+        do_todo(live, todo);
+        todo_free(todo);
+    }
+    live->pumping = FALSE;
+}
+
+/* --- inputs ------------------------------------------------------------ */
+
+static void push(Live *live, Action *steal_action, ScenariosDone done, void *user)
+{
+    Todo *todo = g_new0(Todo, 1);
+
+    *todo = (Todo){steal_action, {done, user}};
+    g_queue_push_tail(live->todo, todo);
+}
+
+static void push_persist(Live *live)
+{
+    g_autoptr(ActionList) list = action_list_new();
+
+    action_persist(list, NULL);
+    push(live, g_steal_pointer(&list->pdata[0]), NULL, NULL);
+}
+
+/* `condition -> decision`, one line an action that a person may want to know of. */
+static void narrate(const Live *live, const Input *in, const ActionList *out)
+{
+    const ProtectionVm *about = protection_find(live->p, in->vm);
+    g_autofree char *condition = input_words(in, about ? about->name : NULL);
+
+    for (guint i = 0; i < out->len; i++) {
+        const Action *a = out->pdata[i];
+        const ProtectionVm *vm = protection_find(live->p, a->vm);
+        g_autofree char *decision = NULL;
+
+        if (a->kind == ACTION_LOG || a->kind == ACTION_PERSIST)
+            continue;
+        decision = action_words(a, vm ? vm->name : NULL);
+        log_info("%s: %s -> %s", live->p->scenario->name, condition, decision);
+    }
+}
+
+static gboolean may_step(const Live *live, const Input *in, GError **error)
+{
+    gboolean command = in->kind <= INPUT_CONTINUE || in->kind == INPUT_POLICY;
+
+    if (live->leaving && command)
+        g_set_error(error, US_ERROR, US_ERROR_BUSY, "scenario '%s' is being deleted",
+                    live->p->scenario->name);
+    return !live->leaving || !command;
+}
+
+/* A stop overtakes the run whose verification is still under way. */
+static void tell_stopped(Live *live)
+{
+    g_autoptr(GError) stopped =
+        g_error_new(US_ERROR, US_ERROR_CANCELLED, "scenario '%s' was stopped while its hosts were looked at",
+                    live->p->scenario->name);
+
+    tell_runner(live, stopped);
+}
+
+gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError **error)
+{
+    g_autoptr(ActionList) out = action_list_new();
+
+    in.now_ms = clock_steady_ms();
+    if (!may_step(live, &in, error) || !protection_step(live->p, &in, out, error))
+        return FALSE;
+    narrate(live, &in, out);
+    if (in.kind == INPUT_STOP)
+        tell_stopped(live);
+    if (in.kind == INPUT_POLICY)
+        push_persist(live); /* the scenario's document, which the protection's state has not */
+    for (guint i = 0; i < out->len; i++)
+        push(live, g_steal_pointer(&out->pdata[i]), NULL, NULL);
+    if (done)
+        push(live, NULL, done, user);
+    pump(live);
+    return TRUE;
+}
+
+void live_wait_verified(Live *live, ScenariosDone done, void *user)
+{
+    g_assert(!live->runner.done);
+    live->runner = (Waiter){done, user};
+}
+
+void live_persist_first(Live *live, ScenariosDone done, void *user)
+{
+    live->is_new = TRUE;
+    push_persist(live);
+    push(live, NULL, done, user);
+    pump(live);
+}

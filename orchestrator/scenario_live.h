@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scenario_live - one scenario's life: inputs in, actions carried out in order.
+ * Private to the scenarios files. */
+#pragma once
+
+#include "orchestrator/scenarios.h"
+
+typedef struct {
+    ScenariosDone done; /* NULL: nobody */
+    void *user;
+} Waiter;
+
+typedef struct {
+    Scenarios *owner;
+    Id id; /* of its row */
+    Protection *p;
+    GQueue *todo;        /* Todo *, in order */
+    gboolean keeping;    /* the first of them is an ACTION_PERSIST under way */
+    gboolean keep_again; /* it failed and is tried again */
+    gboolean is_new;     /* it has no row yet */
+    gboolean pumping;
+    gboolean leaving; /* it is being deleted */
+    Waiter runner;    /* who asked for the run that is being verified */
+} Live;
+
+struct Scenarios {
+    Database *db;
+    Hosts *hosts;
+    Events *events;
+    ScenariosEvents duties;
+    void *user;
+    GPtrArray *list; /* Live *, by name */
+    gboolean closed;
+};
+
+Live *live_new(Scenarios *owner, Id id, Protection *steal_protection);
+/* Who waits for something of it is told CANCELLED. */
+void live_free(gpointer live);
+
+/* scenarios_step(). */
+gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError **error);
+/* @done when the verification that was just asked for has ended. */
+void live_wait_verified(Live *live, ScenariosDone done, void *user);
+
+/* Its row is made. If that fails the scenario is not there any more. */
+void live_persist_first(Live *live, ScenariosDone done, void *user);
+void live_persist_again(Live *live);
+
+/* scenarios.c: NULL if it is gone. */
+Live *scenarios_live(const Scenarios *s, Id id);
+void scenarios_drop(Scenarios *s, Live *live);

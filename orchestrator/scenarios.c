@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list itself: what is in it, and what may be added, changed and taken away.
+ * How one of them lives is scenario_live.c. */
+#include "orchestrator/scenarios.h"
+
+#include "orchestrator/scenario_live.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+
+Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const ScenariosEvents *duties,
+                         void *user)
+{
+    Scenarios *s = g_new0(Scenarios, 1);
+
+    s->db = db;
+    s->hosts = hosts;
+    s->events = events;
+    s->duties = *duties;
+    s->user = user;
+    s->list = g_ptr_array_new_with_free_func(live_free);
+    return s;
+}
+
+static int by_name(gconstpointer a, gconstpointer b)
+{
+    return g_strcmp0((*(Live *const *)a)->p->scenario->name, (*(Live *const *)b)->p->scenario->name);
+}
+
+static Live *add(Scenarios *s, Id id, Protection *steal_protection)
+{
+    Live *live = live_new(s, id, steal_protection);
+
+    g_ptr_array_add(s->list, live);
+    g_ptr_array_sort(s->list, by_name);
+    return live;
+}
+
+static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
+{
+    const char *id_text;
+    json_t *scenario_doc, *protection_doc;
+    g_autoptr(Scenario) scenario = NULL;
+    Protection *p;
+    Id id;
+
+    if (!json_read(doc, "scenario", error, "{s:s, s:o, s:o}", "id", &id_text, "scenario", &scenario_doc,
+                   "protection", &protection_doc) ||
+        !id_parse(id_text, &id, error))
+        return FALSE;
+    scenario = scenario_from_json(scenario_doc, error);
+    p = scenario ? protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error) : NULL;
+    if (!p)
+        return FALSE;
+    add(s, id, p);
+    return TRUE;
+}
+
+gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(documents); i++) {
+        g_autoptr(GError) why = NULL;
+
+        if (!load_one(s, json_array_get(documents, i), &why)) {
+            g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "the database has an unsound scenario: %s",
+                        why->message);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static Live *find(const Scenarios *s, const char *name, GError **error)
+{
+    for (guint i = 0; i < s->list->len; i++) {
+        Live *live = s->list->pdata[i];
+
+        if (g_str_equal(live->p->scenario->name, name))
+            return live;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                "there is no scenario '%s'; understudy scenario list shows those there are", name);
+    return NULL;
+}
+
+const Protection *scenarios_find(const Scenarios *s, const char *name, GError **error)
+{
+    const Live *live = find(s, name, error);
+
+    return live ? live->p : NULL;
+}
+
+GPtrArray *scenarios_list(const Scenarios *s)
+{
+    GPtrArray *list = g_ptr_array_new();
+
+    for (guint i = 0; i < s->list->len; i++)
+        g_ptr_array_add(list, ((Live *)s->list->pdata[i])->p);
+    return list;
+}
+
+const char *scenarios_using(const Scenarios *s, const char *host)
+{
+    for (guint i = 0; i < s->list->len; i++) {
+        const Scenario *scenario = ((Live *)s->list->pdata[i])->p->scenario;
+
+        if (scenario_has_host(scenario, host))
+            return scenario->name;
+    }
+    return NULL;
+}
+
+const char *scenarios_of_vm(const Scenarios *s, Id vm)
+{
+    for (guint i = 0; i < s->list->len; i++) {
+        const Scenario *scenario = ((Live *)s->list->pdata[i])->p->scenario;
+
+        if (scenario_find_vm(scenario, vm))
+            return scenario->name;
+    }
+    return NULL;
+}
+
+/* --- inputs ------------------------------------------------------------ */
+
+/* To all that have @host, which the others do not ask about. */
+static void step_those_with(Scenarios *s, const char *host, Input in)
+{
+    g_autoptr(GPtrArray) list = scenarios_list(s);
+
+    in.host = (char *)host;
+    for (guint i = 0; i < list->len; i++) {
+        const Scenario *scenario = ((Protection *)list->pdata[i])->scenario;
+        g_autoptr(GError) error = NULL;
+
+        if (scenario_has_host(scenario, host) && !scenarios_step(s, scenario->name, in, NULL, NULL, &error))
+            log_warning("%s: %s said what it must not -> not counted: %s", scenario->name, host,
+                        error->message);
+    }
+}
+
+void scenarios_host_is_up(Scenarios *s, const char *host)
+{
+    step_those_with(s, host, (Input){.kind = INPUT_LINK_BACK});
+}
+
+void scenarios_host_is_down(Scenarios *s, const char *host)
+{
+    step_those_with(s, host, (Input){.kind = INPUT_LINK_LOST});
+}
+
+void scenarios_news(Scenarios *s, const char *host, const json_t *status)
+{
+    step_those_with(s, host, (Input){.kind = INPUT_NEWS, .json = status});
+}
+
+void scenarios_tick(Scenarios *s)
+{
+    g_autoptr(GPtrArray) list = scenarios_list(s);
+
+    for (guint i = 0; i < s->list->len; i++)
+        live_persist_again(s->list->pdata[i]);
+    for (guint i = 0; i < list->len; i++)
+        scenarios_step(s, ((Protection *)list->pdata[i])->scenario->name, (Input){.kind = INPUT_TICK}, NULL,
+                       NULL, NULL);
+}
+
+gboolean scenarios_step(Scenarios *s, const char *name, Input in, ScenariosDone done, void *user,
+                        GError **error)
+{
+    Live *live = find(s, name, error);
+
+    return live && live_step(live, in, done, user, error);
+}
+
+gboolean scenarios_run(Scenarios *s, const char *name, ScenariosDone done, void *user, GError **error)
+{
+    Live *live = find(s, name, error);
+
+    if (!live || !live_step(live, (Input){.kind = INPUT_RUN}, NULL, NULL, error))
+        return FALSE;
+    live_wait_verified(live, done, user);
+    return TRUE;
+}
+
+/* --- the list ---------------------------------------------------------- */
+
+static gboolean check_hosts(const Scenarios *s, const Scenario *scenario, GError **error)
+{
+    const char *missing = roster_find(hosts_roster(s->hosts), scenario->master) ? NULL : scenario->master;
+
+    for (guint i = 0; i < scenario->replicas->len && !missing; i++)
+        if (!roster_find(hosts_roster(s->hosts), scenario->replicas->pdata[i]))
+            missing = scenario->replicas->pdata[i];
+    if (missing)
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                    "there is no host '%s': no scenario can use it; understudy host add", missing);
+    return !missing;
+}
+
+static gboolean check_beside(const Scenarios *s, const Scenario *scenario, GError **error)
+{
+    g_autoptr(GPtrArray) others = g_ptr_array_new();
+
+    for (guint i = 0; i < s->list->len; i++)
+        g_ptr_array_add(others, ((Live *)s->list->pdata[i])->p->scenario);
+    return scenario_check_beside(scenario, others, FALSE, error);
+}
+
+/* A new protection learns first which of its hosts are there. */
+static void greet(Scenarios *s, Live *live)
+{
+    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
+
+    for (guint i = 0; i < names->len; i++)
+        if (hosts_is_up(s->hosts, names->pdata[i]) && scenario_has_host(live->p->scenario, names->pdata[i]))
+            live_step(live, (Input){.kind = INPUT_LINK_BACK, .host = names->pdata[i]}, NULL, NULL, NULL);
+}
+
+gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone done, void *user,
+                          GError **error)
+{
+    Live *live;
+
+    if (!check_hosts(s, scenario, error) || !check_beside(s, scenario, error))
+        return FALSE;
+    live = add(s, id_random(), protection_new(scenario, hosts_roster(s->hosts), id_random()));
+    live_persist_first(live, done, user);
+    greet(s, live);
+    return TRUE;
+}
+
+gboolean scenarios_set(Scenarios *s, const Scenario *to, ScenariosDone done, void *user, GError **error)
+{
+    Live *live = find(s, to->name, error);
+
+    return live && scenario_may_become(live->p->scenario, to, protection_moment(live->p), error) &&
+           live_step(live, (Input){.kind = INPUT_POLICY, .scenario = to}, done, user, error);
+}
+
+static gboolean is_home(const Protection *p)
+{
+    return g_strcmp0(protection_active(p), p->scenario->master) == 0;
+}
+
+static gboolean check_delete(const Live *live, gboolean purge, GError **error)
+{
+    const Protection *p = live->p;
+    const char *why = NULL;
+
+    if (live->leaving)
+        why = "it is being deleted already";
+    else if (!id_is_nil(p->plan) || p->goal != GOAL_STOPPED || p->verifying)
+        why = "it is not stopped: deleting it would end its protection unasked; understudy stop first";
+    else if (protection_owes(p))
+        why = "an engine has not confirmed its last stop: wait until understudy status shows it stopped";
+    else if (purge && !is_home(p))
+        why = "its VMs run from the copies on the replica, which cannot be deleted";
+    if (why)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "scenario '%s': %s", p->scenario->name, why);
+    return !why;
+}
+
+gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, GError **error)
+{
+    Live *live = find(s, name, error);
+
+    if (!live || !check_delete(live, purge, error))
+        return FALSE;
+    live->leaving = TRUE;
+    return TRUE;
+}
+
+void scenarios_keep(Scenarios *s, const char *name)
+{
+    Live *live = find(s, name, NULL);
+
+    if (live)
+        live->leaving = FALSE;
+}
+
+typedef struct {
+    Scenarios *s;
+    char *name;
+    ScenariosDone done;
+    void *user;
+} Deleting;
+
+static void on_deleted(const GError *error, void *user)
+{
+    Deleting *d = user;
+    Live *live = find(d->s, d->name, NULL);
+
+    g_assert(live);
+    live->leaving = FALSE;
+    if (!error)
+        g_ptr_array_remove(d->s->list, live);
+    d->done(d->user, error);
+    g_free(d->name);
+    g_free(d);
+}
+
+void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *user)
+{
+    const Live *live = find(s, name, NULL);
+    DatabaseChanges *changes = database_changes_new();
+    Deleting *d = g_new0(Deleting, 1);
+
+    g_assert(live && live->leaving);
+    *d = (Deleting){s, g_strdup(name), done, user};
+    database_delete_scenario(changes, live->id);
+    database_submit(s->db, changes, on_deleted, d);
+}
+
+void scenarios_close(Scenarios *s)
+{
+    s->closed = TRUE;
+}
+
+void scenarios_free(Scenarios *s)
+{
+    if (!s)
+        return;
+    g_ptr_array_free(s->list, TRUE);
+    g_free(s);
+}
+
+Live *scenarios_live(const Scenarios *s, Id id)
+{
+    for (guint i = 0; i < s->list->len; i++) {
+        Live *live = s->list->pdata[i];
+
+        if (id_equal(live->id, id))
+            return live;
+    }
+    return NULL;
+}
+
+void scenarios_drop(Scenarios *s, Live *live)
+{
+    g_ptr_array_remove(s->list, live);
+}

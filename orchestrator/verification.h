@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verification - gathers the facts of core/verify.h from the engines of a scenario. */
+#pragma once
+
+#include "orchestrator/core/verify.h"
+#include "orchestrator/hosts.h"
+
+/* @facts are complete, and gone after this. */
+typedef void (*VerificationDone)(void *user, const VerifyFacts *facts);
+
+/* Ask all engines of @scenario at once. @done is called once, never before this returns; an
+ * engine that does not answer is a finding. */
+void verification_start(Hosts *hosts, const Scenario *scenario, VerificationDone done, void *user);
