@@ -36,6 +36,7 @@ static Link *link_new(int fd, const LinkSettings *s, Side side)
     link->expect = s->expect;
     link->strangers = s->strangers && !identity_is_owned(s->identity);
     link->stall_ms = s->stall_ms ? s->stall_ms : LINK_STALL_MS;
+    link->rekey_bytes = s->rekey_bytes ? s->rekey_bytes : LINK_REKEY_BYTES;
     link->mine = (Hello){.version_min = s->version_min ? s->version_min : HELLO_VERSION_MIN,
                          .version_max = s->version_max ? s->version_max : HELLO_VERSION_MAX,
                          .features = HELLO_FEATURES,

@@ -39,6 +39,9 @@
 #define LINK_HANDSHAKE_MS 8000
 #define LINK_STRANGER_MS 30000 /* all the time an enrolment has */
 #define LINK_STALL_MS 30000    /* bytes to send, and the peer takes none */
+/* Fresh keys after so much was sent: a day of first synchronisation stays far below what AES-GCM
+ * may encrypt under one key (RFC 8446, 5.5). */
+#define LINK_REKEY_BYTES ((guint64)64 << 30)
 #define LINK_TAKE_BYTES (4u << 20)
 #define LINK_TAKE_FRAMES 256
 #define LINK_SEND_MAX (32u << 20)
@@ -63,6 +66,7 @@ typedef struct {
     guint version_max;
     gint64 handshake_ms; /* 0: LINK_HANDSHAKE_MS */
     gint64 stall_ms;     /* 0: LINK_STALL_MS */
+    guint64 rekey_bytes; /* 0: LINK_REKEY_BYTES */
     const char *name;    /* the address as the user wrote it; NULL: the socket's */
 } LinkSettings;
 

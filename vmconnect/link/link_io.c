@@ -145,23 +145,31 @@ gboolean link_read(Link *link, GError **error)
     return TRUE;
 }
 
+/* A record has just gone out whole, so the next may be the first under a new key. */
+static void count_under_key(Link *link, gsize len)
+{
+    link->under_key += len;
+    if (link->under_key < link->rekey_bytes)
+        return;
+    link->under_key = 0;
+    g_assert(SSL_key_update(link->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
+}
+
 gboolean link_write(Link *link, GError **error)
 {
     gsize budget = TURN_BYTES;
     const guint8 *data;
     gsize len;
 
-    link->write_blocked = FALSE;
     while (budget > 0 && (len = sendq_next(&link->sendq, &data)) > 0) {
         gboolean writes;
         gsize put;
 
         ERR_clear_error();
-        if (!SSL_write_ex(link->ssl, data, len, &put)) {
-            link->write_blocked = TRUE;
+        if (!SSL_write_ex(link->ssl, data, len, &put))
             return link_tls_waits(link, 0, &writes, error);
-        }
         sendq_sent(&link->sendq, put);
+        count_under_key(link, put);
         link->written_ms = clock_steady_ms();
         budget -= MIN(budget, put);
     }

@@ -30,7 +30,8 @@ struct Link {
     gboolean drained; /* the socket had no more at the last look */
 
     SendQueue sendq;
-    gboolean write_blocked;
+    guint64 rekey_bytes;
+    guint64 under_key;         /* bytes sent under the present key */
     gboolean handshake_writes; /* TLS waits for room to write, not for bytes */
     gboolean said_bye;         /* half-closed */
 

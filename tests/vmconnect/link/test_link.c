@@ -60,15 +60,18 @@ static void on_sent(void *user)
     ((Counter *)user)->sent++;
 }
 
-/* A borrowed payload arrives as it was, and is given back. */
-static void test_data(void)
+/* A borrowed payload arrives as it was, and is given back. Returns the bytes it took on the wire. */
+static guint64 send_blocks(guint64 rekey_bytes)
 {
-    g_auto(Pair) pair = house_pair(&house, PURPOSE_BULK);
+    LinkSettings dialer = {.identity = house.active, .purpose = PURPOSE_BULK, .rekey_bytes = rekey_bytes};
+    LinkSettings listener = {.identity = house.standby};
+    g_auto(Pair) pair = pair_new(&dialer, &listener);
     g_autofree guint8 *bytes = g_malloc(MESSAGE_DATA_MAX);
     Counter counter = {0};
     guint got = 0;
     MessageData d = {.len = MESSAGE_DATA_MAX, .disk = 1, .payload = bytes, .payload_len = MESSAGE_DATA_MAX};
 
+    pair_run(&pair, both_up);
     for (guint i = 0; i < MESSAGE_DATA_MAX; i++)
         bytes[i] = (guint8)(i >> 8 ^ i);
     d.checksum = message_checksum(bytes, d.len);
@@ -95,6 +98,18 @@ static void test_data(void)
     }
     g_assert_cmpuint(counter.sent, ==, 12);
     g_assert_cmpuint(link_queued_bytes(pair.dialer), ==, 0);
+    return link_bytes_out(pair.dialer);
+}
+
+static void test_data(void)
+{
+    g_assert_cmpuint(send_blocks(0), >, 12 * MESSAGE_DATA_MAX);
+}
+
+/* New keys in the middle of it, each of which takes a record of its own. */
+static void test_rekey(void)
+{
+    g_assert_cmpuint(send_blocks(100000), >, send_blocks(0) + 100 * 20);
 }
 
 /* What is not sent is given back too, when the link goes. */
@@ -665,6 +680,7 @@ int main(int argc, char **argv)
     house_init(&house);
     g_test_add_func("/link/open", test_open);
     g_test_add_func("/link/data", test_data);
+    g_test_add_func("/link/rekey", test_rekey);
     g_test_add_func("/link/data-given-back", test_data_given_back);
     g_test_add_func("/link/bye", test_bye);
     g_test_add_func("/link/fail", test_fail_reaches_the_peer);

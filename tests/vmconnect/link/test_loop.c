@@ -578,6 +578,32 @@ static void test_rpc_hostile(void)
         answer_owed(&t, "x");
 }
 
+/* A peer that does not keep to the limit is told so, question by question. */
+static void test_rpc_too_many(void)
+{
+    static const RpcEvents SERVER = {.methods = METHODS, .on_closed = on_server_closed};
+    g_auto(Town) t;
+    LinkSettings settings = as_controller();
+    json_auto_t *doc = json_pack("{s:s, s:{}}", "method", "later", "params");
+    g_autoptr(Frame) frame = NULL;
+
+    town_init(&t);
+    dial(&t, (const char *const[]){t.address, NULL}, &settings);
+    loop_until(&t.loop, &t.both);
+    t.server = rpc_new(&t.loop, g_steal_pointer(&t.arrived), &SERVER, &t);
+    for (guint i = 1; i <= RPC_OUTSTANDING + 1; i++)
+        g_assert_true(link_send_json(t.dialled, MESSAGE_REQUEST, i, doc, NULL));
+    while (!(frame = link_take(t.dialled))) {
+        g_assert_true(link_pump(t.dialled, 0, NULL));
+        uv_run(&t.loop, UV_RUN_NOWAIT);
+    }
+    g_assert_cmpuint(frame->head.id, ==, RPC_OUTSTANDING + 1);
+    g_assert_nonnull(g_strstr_len((char *)frame->payload, frame->head.len, "\"busy\""));
+    g_assert_cmpuint(g_queue_get_length(&t.owed), ==, RPC_OUTSTANDING);
+    while (!g_queue_is_empty(&t.owed))
+        answer_owed(&t, "x");
+}
+
 /* --- threads ------------------------------------------------------------------------------ */
 
 #define BLOCKS 64
@@ -782,6 +808,7 @@ int main(int argc, char **argv)
     g_test_add_func("/link/rpc/peer-leaves", test_rpc_peer_leaves);
     g_test_add_func("/link/rpc/ask-again", test_rpc_ask_again);
     g_test_add_func("/link/rpc/hostile", test_rpc_hostile);
+    g_test_add_func("/link/rpc/too-many", test_rpc_too_many);
     g_test_add_func("/link/thread/move", test_moves_to_thread);
     g_test_add_func("/link/thread/wait", test_wait);
     rc = g_test_run();
