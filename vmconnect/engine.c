@@ -118,6 +118,11 @@ static void on_status(void *user)
     serve_news(user);
 }
 
+static void on_role_ended(void *user, Id vm, gboolean standby)
+{
+    serve_play_again(user, vm, standby);
+}
+
 static void finish(Engine *e);
 
 static void on_quiet(void *user)
@@ -189,7 +194,7 @@ static void play_all(Engine *e)
 static gboolean start(Engine *e, GError **error)
 {
     const char *uri = conf_get(e->conf, "libvirt");
-    RolesEvents events = {.on_status = on_status, .on_quiet = on_quiet};
+    RolesEvents events = {.on_status = on_status, .on_ended = on_role_ended, .on_quiet = on_quiet};
     RolesPaths paths;
     g_autofree char *identity = under(e->paths.state, "identity");
     g_autofree char *policy = under(e->paths.state, "policy.json");

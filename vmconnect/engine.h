@@ -69,6 +69,9 @@ void gate_close(Engine *engine);
 /* serve.c: the methods of `docs/protocol.md`, for rpc_new(). */
 extern const RpcMethod SERVE_METHODS[];
 
+/* A VM's thread has ended; was its role given anew meanwhile? */
+void serve_play_again(Engine *engine, Id vm, gboolean standby);
+
 /* Push the status to our controllers soon, at most four times a second. */
 void serve_news(Engine *engine);
 void serve_on_news_timer(uv_timer_t *timer);

@@ -118,6 +118,8 @@ static void on_report(void *user, void *letter)
     if (report->ended) {
         g_hash_table_remove(side, &report->vm);
         player_free(p);
+        if (!roles->quitting)
+            roles->events.on_ended(roles->user, report->vm, report->standby);
         check_quiet(roles);
     }
     roles->events.on_status(roles->user);

@@ -20,6 +20,9 @@ typedef struct {
 typedef struct {
     /* A thread said something new about itself. */
     void (*on_status)(void *user);
+    /* The thread of @vm's active or standby side has ended by itself, not by roles_quit(). It may
+     * have been given a role meanwhile: play it again if there is one. */
+    void (*on_ended)(void *user, Id vm, gboolean standby);
     /* The last thread has ended (after roles_quit()). */
     void (*on_quiet)(void *user);
 } RolesEvents;

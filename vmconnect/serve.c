@@ -65,6 +65,11 @@ static void save_work(void *data)
 {
     Saving *s = data;
 
+    g_autoptr(Guard) before = s->guard ? guard_read(s->guard_dir, s->guard->vm, NULL) : NULL;
+
+    /* What the user once had set is remembered through every change of roles. */
+    if (before)
+        s->guard->autostart = before->autostart;
     if (s->guard && !guard_write(s->guard_dir, s->guard, &s->error))
         return;
     durable_replace(s->path, s->text, strlen(s->text), 0600, &s->error);
@@ -449,6 +454,16 @@ static gboolean check_admit(const Engine *engine, const StandbyRole *role, GErro
     }
     return !known || (check_scenario(known->scenario, role->scenario, error) &&
                       check_reign(known->reign, role->reign, error));
+}
+
+void serve_play_again(Engine *engine, Id vm, gboolean standby)
+{
+    if (engine->ending)
+        return;
+    if (standby)
+        play_standby(engine, vm);
+    else
+        play_active(engine, vm);
 }
 
 /* What the start hook reads here: a copy of this VM must not be started by hand. */
