@@ -10,6 +10,7 @@
 #define DIAL_MS 10000
 #define JOB_MS 8000         /* a job of ours breaks off by itself … */
 #define JOB_RESCUE_MS 10000 /* … and is ended by the rescuer if it does not */
+#define PLAN_GRACE_MS 5000  /* a plan's last generation is not broken off for every command */
 #define SCRATCH_SHARE 5     /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
 
 Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity, Rescuer *rescuer,
@@ -22,7 +23,8 @@ Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity,
     a->paths = *paths;
     a->identity = identity_ref(identity);
     a->rescuer = rescuer;
-    a->wake_fd = wake_fd;
+    a->patience.wake_fd = wake_fd;
+    a->distrusted = g_array_new(FALSE, FALSE, sizeof(Id));
     a->connection = connection_new(paths->libvirt_uri, NULL, NULL);
     return a;
 }
@@ -61,9 +63,45 @@ void active_free(Active *a)
     identity_unref(a->identity);
     active_role_free(a->role);
     g_free(a->definition);
+    g_array_unref(a->distrusted);
     if (a->signatures)
         g_array_unref(a->signatures);
     g_free(a);
+}
+
+static gboolean same_link(const ActiveRole *a, const ActiveRole *b)
+{
+    return reign_equal(a->reign, b->reign) && id_equal(a->standby, b->standby) &&
+           g_str_equal(a->scenario, b->scenario) &&
+           g_strv_equal((const char *const *)a->addresses, (const char *const *)b->addresses);
+}
+
+/* What was true of the former standby. */
+static void forget_standby(Active *a)
+{
+    a->truth_ms = 0;
+    a->sync = (SyncFigures){0};
+    a->sent_before = 0;
+    g_clear_pointer(&a->definition, g_free);
+    g_clear_pointer(&a->signatures, g_array_unref);
+}
+
+void active_set_role(Active *a, ActiveRole *role)
+{
+    const ReplicationSettings *s = &role->settings;
+
+    if (!same_link(a->role, role))
+        active_detach(a);
+    if (!id_equal(a->role->standby, role->standby))
+        forget_standby(a);
+    if (s->scratch_bytes != a->role->settings.scratch_bytes)
+        g_clear_pointer(&a->capture, capture_free);
+    active_role_free(a->role);
+    a->role = role;
+    if (a->capture)
+        capture_set_freeze(a->capture, s->freeze);
+    if (a->sender)
+        sender_set_limits(a->sender, s->bandwidth_bytes_per_s, squeeze_mode(s->compress));
 }
 
 /* --- libvirt ----------------------------------------------------------- */
@@ -159,7 +197,7 @@ static gboolean choose_base(Active *a, const GArray *checkpoints, GError **error
         Id id = g_array_index(checkpoints, Id, i);
         gboolean healthy;
 
-        if (!position_descends_from(position, id) || id_equal(id, a->distrusted))
+        if (!position_descends_from(position, id) || has_id(a->distrusted, id))
             continue;
         if (!is_healthy(a, id, &healthy, error))
             return FALSE;
@@ -197,7 +235,8 @@ static Id id_of_tip(const Active *a)
 static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, gboolean *ret_usable,
                           GError **error)
 {
-    *ret_usable = id_is_nil(checkpoint) || has_id(checkpoints, checkpoint);
+    *ret_usable = id_is_nil(checkpoint) ||
+                  (has_id(checkpoints, checkpoint) && !has_id(a->distrusted, checkpoint));
     if (!*ret_usable || id_is_nil(checkpoint))
         return TRUE;
     return is_healthy(a, checkpoint, ret_usable, error);
@@ -267,13 +306,17 @@ static gboolean attach(Active *a, GError **error)
     link = dial_blocking((const char *const *)a->role->addresses, &settings, DIAL_MS, -1, error);
     if (!link)
         return FALSE;
-    a->sender = sender_attach(link, &me, error);
+    a->sender = sender_attach(link, &me, &a->patience, error);
     if (!a->sender)
         return FALSE;
     a->stream = stream_new();
     sender_set_limits(a->sender, a->role->settings.bandwidth_bytes_per_s,
                       squeeze_mode(a->role->settings.compress));
-    return reconcile(a, error);
+    if (reconcile(a, error))
+        return TRUE;
+    /* A link without a base would send everything again. */
+    drop_sender(a);
+    return FALSE;
 }
 
 /* --- is there anything to do? ------------------------------------------ */
@@ -435,7 +478,9 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     g_autofree CutWish *wishes = wishes_of(a);
     g_autoptr(Cut) cut = NULL;
     gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
-    StreamLimits limits = {.wake_fd = a->wake_fd,
+    StreamLimits limits = {.wake_fd = a->patience.wake_fd,
+                           .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
+                           .end_by_ms = a->patience.give_up_ms,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
@@ -554,6 +599,12 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     return unchanged ? confirm(a, asked_at_ms, wall_ms, error) : make_generation(a, ret_outcome, error);
 }
 
+static void distrust(Active *a, Id checkpoint)
+{
+    if (!id_is_nil(checkpoint) && !has_id(a->distrusted, checkpoint))
+        g_array_append_val(a->distrusted, checkpoint);
+}
+
 gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -561,7 +612,7 @@ gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     if (cycle(a, ret_outcome, &why))
         return TRUE;
     if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
-        a->distrusted = a->base;
+        distrust(a, a->pass ? a->pass->since : a->base);
     /* Before the standby was asked anything a busy VM is no reason to leave it. */
     if (!a->sender || a->begun || !g_error_matches(why, US_ERROR, US_ERROR_BUSY))
         drop_sender(a);

@@ -37,7 +37,7 @@ typedef struct Active {
     HostPaths paths; /* borrowed strings */
     Identity *identity;
     Rescuer *rescuer; /* borrowed; NULL in tests */
-    int wake_fd;      /* readable: a command waits, break off soon */
+    Patience patience; /* a command waits: break off soon; a plan's time is over: at once */
 
     Connection *connection;
     guint64 connection_count; /* of the connection that capture stands on */
@@ -46,7 +46,7 @@ typedef struct Active {
     Stream *stream;
 
     Id base;            /* checkpoint that the next generation reads since; nil: everything */
-    Id distrusted;      /* a base that turned out to have lost track: never taken again */
+    GArray *distrusted; /* of Id: checkpoints that turned out to have lost track, never taken again */
     Generation *begun;  /* unsealed generation on the present link */
     Pass *pass;         /* its pass; both or neither */
     gboolean resumed;   /* its overlays may hold more than its lists say: a link broke off */
@@ -66,6 +66,10 @@ Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity,
                    int wake_fd);
 void active_free(Active *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Active, active_free)
+
+/* Another role for the same VM; takes @role. What concerns the link or the job
+ * begins anew; the standby keeps what it has. */
+void active_set_role(Active *a, ActiveRole *role);
 
 typedef enum {
     ACTIVE_SEALED,     /* one more generation is on the standby */

@@ -10,6 +10,7 @@
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/shutdown.h"
 
+#include <poll.h>
 #include <string.h>
 
 #define FORMAT 1
@@ -225,7 +226,7 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
 
 gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error)
 {
-    ShutdownRules rules = {.cancel_fd = a->wake_fd};
+    ShutdownRules rules = {.cancel_fd = a->patience.wake_fd};
     json_int_t timeout_ms;
     int power_off;
     virConnectPtr conn;
@@ -245,6 +246,22 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
         return FALSE;
     stop_at("handover.shut");
     return advance(h, a, HANDOVER_SHUT, error);
+}
+
+/* Between two slices: the plan's time is over, or a command waits that may be its rollback. */
+static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    if (clock_steady_ms() >= h->deadline_ms)
+        g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
+                    "the final generation was not sealed in the plan's time");
+    else if (poll(&wake, 1, 0) > 0)
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
+                    "another command came before the final generation was sealed: what was sent is kept");
+    else
+        return TRUE;
+    return FALSE;
 }
 
 /* Seal until the standby holds what the images hold; the guest is off, so this ends. */
@@ -267,6 +284,8 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
             h->tip = sender_position(a->sender)->tip->id;
             return TRUE;
         }
+        if (!may_go_on(h, a, error))
+            return FALSE;
     }
     g_set_error(error, US_ERROR, US_ERROR_FAILED, "the final generation does not come to an end");
     return FALSE;
@@ -274,11 +293,17 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
 
 gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error)
 {
+    gboolean sealed;
+
     if (!check_plan(h, params, error) || !check_state(h, HANDOVER_SHUT, error))
         return FALSE;
     if (h->state >= HANDOVER_FINAL)
         return TRUE;
-    if (!seal_last(h, a, error))
+    /* A standby that does not answer must not keep production down beyond the plan's time. */
+    a->patience.give_up_ms = h->deadline_ms;
+    sealed = seal_last(h, a, error);
+    a->patience.give_up_ms = 0;
+    if (!sealed)
         return FALSE;
     stop_at("handover.final");
     return advance(h, a, HANDOVER_FINAL, error);

@@ -9,13 +9,15 @@
 
 #include <string.h>
 
-#define ANSWER_MS 300000 /* a seal waits for the standby's disk */
+#define ANSWER_MS 300000 /* a seal waits for the standby's disk … */
+#define HURRY_MS 5000    /* … but not while there is something else to be done */
 #define PING_MS 2000     /* to the peer's kernel: a line that is cut is noticed by TCP's own time-out … */
 #define QUEUE_BYTES (1u << 20) /* more in our queue only makes the link's answer late */
 #define QUEUE_FULL (QUEUE_BYTES / 2)
 
 struct Sender {
     Link *link;
+    const Patience *patience;
     BulkState state;
     Position *position;
     guint64 credit;
@@ -74,16 +76,43 @@ static gboolean take_aside(Sender *s, const Frame *frame, GError **error)
     return FALSE;
 }
 
+typedef struct {
+    gint64 deadline_ms;
+    int wake_fd;
+} Wait;
+
+static Wait wait_start(const Sender *s)
+{
+    gint64 deadline_ms = clock_steady_ms() + ANSWER_MS;
+    gint64 give_up_ms = s->patience->give_up_ms;
+
+    return (Wait){give_up_ms ? MIN(deadline_ms, give_up_ms) : deadline_ms, s->patience->wake_fd};
+}
+
+/* Woken: what is nearly done is worth a moment, since else it is sent again. */
+static void wait_hurry(Wait *wait)
+{
+    wait->deadline_ms = MIN(wait->deadline_ms, clock_steady_ms() + HURRY_MS);
+    wait->wake_fd = -1;
+}
+
 /* Wait for the answer @type; its document, or NULL with @error. */
 static json_t *await(Sender *s, MessageType type, GError **error)
 {
-    gint64 deadline = clock_steady_ms() + ANSWER_MS;
+    Wait wait = wait_start(s);
 
     for (;;) {
-        g_autoptr(Frame) frame = link_wait(s->link, deadline, -1, error);
+        g_autoptr(GError) why = NULL;
+        g_autoptr(Frame) frame = link_wait(s->link, wait.deadline_ms, wait.wake_fd, &why);
 
-        if (!frame)
+        if (!frame && !why) {
+            wait_hurry(&wait);
+            continue;
+        }
+        if (!frame) {
+            g_propagate_error(error, g_steal_pointer(&why));
             return NULL;
+        }
         if (frame->head.type == type)
             return bulk_step(&s->state, type, error) ? message_decode_json(frame, error) : NULL;
         if (!take_aside(s, frame, error))
@@ -106,12 +135,13 @@ static gboolean take_attached(Sender *s, json_t *doc, GError **error)
     return s->position != NULL;
 }
 
-Sender *sender_attach(Link *link, const Attach *attach, GError **error)
+Sender *sender_attach(Link *link, const Attach *attach, const Patience *patience, GError **error)
 {
     g_autoptr(Sender) s = g_new0(Sender, 1);
     json_auto_t *doc = NULL;
 
     s->link = link;
+    s->patience = patience;
     s->squeeze = squeeze_new(SQUEEZE_AUTO);
     /* … while the peer itself may be busy with its disk for as long as an answer may take. */
     link_set_heartbeat(link, PING_MS, ANSWER_MS);
@@ -269,7 +299,17 @@ gboolean sender_pump(Sender *s, short revents, GError **error)
 
 static gboolean drain(Sender *s, GError **error)
 {
-    return link_wait_sent(s->link, QUEUE_BYTES, clock_steady_ms() + ANSWER_MS, -1, error);
+    Wait wait = wait_start(s);
+    g_autoptr(GError) why = NULL;
+
+    if (link_wait_sent(s->link, QUEUE_BYTES, wait.deadline_ms, wait.wake_fd, &why))
+        return TRUE;
+    if (why) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    wait_hurry(&wait);
+    return link_wait_sent(s->link, QUEUE_BYTES, wait.deadline_ms, -1, error);
 }
 
 gboolean sender_slice(Sender *s, const Pass *pass, GError **error)

@@ -22,8 +22,14 @@
 
 typedef struct Sender Sender;
 
-/* Takes @link (OPEN, bulk). NULL with @error: the standby's refusal, or why the link is over. */
-Sender *sender_attach(Link *link, const Attach *attach, GError **error);
+/* How long an answer is waited for. Read at each wait: its owner may change it. */
+typedef struct {
+    int wake_fd;       /* readable: only some seconds more; -1: none */
+    gint64 give_up_ms; /* steady time at which every wait ends; 0: none */
+} Patience;
+
+/* Takes @link (OPEN, bulk); borrows @patience. NULL with @error: the standby's refusal, or why the link is over. */
+Sender *sender_attach(Link *link, const Attach *attach, const Patience *patience, GError **error);
 
 /* Without last words. NULL is accepted. */
 void sender_free(Sender *s);

@@ -39,6 +39,7 @@ struct Stream {
     guint disk;
     guint64 done_bytes;
     guint64 total_bytes;
+    gint64 woken_ms; /* steady: when the wake was seen; 0: not yet */
     gboolean broken; /* a limit was reached */
     GError *failed;  /* a read failed */
 };
@@ -60,6 +61,7 @@ void stream_free(Stream *stream)
         g_assert(stream->blocks[i].state == BLOCK_FREE);
         g_free(stream->blocks[i].data);
     }
+    g_clear_error(&stream->failed);
     g_free(stream);
 }
 
@@ -133,8 +135,11 @@ static gboolean send_read(Stream *st, int *ret_wait_ms, GError **error)
 static gboolean limit_reached(Stream *st, short wake)
 {
     const StreamLimits *l = st->limits;
+    gint64 now = clock_steady_ms();
 
-    if (wake || (l->end_by_ms && clock_steady_ms() >= l->end_by_ms) ||
+    if (wake && !st->woken_ms)
+        st->woken_ms = now;
+    if ((st->woken_ms && now >= st->woken_ms + l->wake_grace_ms) || (l->end_by_ms && now >= l->end_by_ms) ||
         (l->scratch_max_bytes && cut_scratch_used(st->cut) >= l->scratch_max_bytes))
         st->broken = TRUE;
     return st->broken;
@@ -149,7 +154,7 @@ static int soonest(int a, int b)
 static gboolean turn(Stream *st, int wait_ms, GError **error)
 {
     NbdDisk *reader = cut_reader(st->cut, st->disk);
-    struct pollfd fds[3] = {[2] = {.fd = st->limits->wake_fd, .events = POLLIN}};
+    struct pollfd fds[3] = {[2] = {.fd = st->woken_ms ? -1 : st->limits->wake_fd, .events = POLLIN}};
     int link_ms;
 
     sender_prepare(st->sender, &fds[1], &link_ms);
@@ -289,7 +294,10 @@ gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const Stre
     st->user = user;
     st->done_bytes = 0;
     st->total_bytes = 0;
+    st->woken_ms = 0;
     st->broken = FALSE;
+    /* A read of the former job that ended only with its cut. */
+    g_clear_error(&st->failed);
 
     todo = list_todo(st, error);
     ok = todo != NULL;

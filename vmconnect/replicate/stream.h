@@ -23,7 +23,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stream, stream_free)
 
 /* When to break off with work left over. */
 typedef struct {
-    int wake_fd;               /* readable: break; -1: none */
+    int wake_fd;               /* readable: break; -1: none … */
+    gint64 wake_grace_ms;      /* … so long after it was seen */
     gint64 end_by_ms;          /* steady time; 0: none */
     guint64 scratch_max_bytes; /* of the cut's job; 0: none */
     gboolean blank;            /* nothing has ever been written where this lands: zeros need not be sent */

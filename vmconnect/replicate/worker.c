@@ -11,6 +11,7 @@
 
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 5000
+#define SLICE_GAP_MS 50
 #define SLOW_FACTOR 4   /* the standby's chain is long: cut so much less often */
 #define PROGRESS_MS 250 /* at most so often is progress told */
 
@@ -238,16 +239,25 @@ static gboolean guard(Worker *w, GError **error)
     return w->guarded;
 }
 
+/* As the user had it. Of a VM that is not there any more nothing is left to do. */
+static gboolean give_autostart_back(const Active *a, virConnectPtr conn, GError **error)
+{
+    g_autoptr(Guard) before = guard_read(a->paths.guard_dir, a->vm, NULL);
+    g_autoptr(GError) why = NULL;
+
+    if (!before || !before->autostart || lifecycle_set_autostart(conn, a->vm, TRUE, &why) ||
+        g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
 static gboolean lift_guard(Worker *w, GError **error)
 {
     Active *a = w->active;
-    g_autoptr(GError) why = NULL;
-    g_autoptr(Guard) before = guard_read(a->paths.guard_dir, a->vm, &why);
     virConnectPtr conn = active_connection(a, error);
 
-    if (!conn)
-        return FALSE;
-    if (before && before->autostart && !lifecycle_set_autostart(conn, a->vm, TRUE, error))
+    if (!conn || !give_autostart_back(a, conn, error))
         return FALSE;
     return guard_remove(a->paths.guard_dir, a->vm, error) && permit_remove(a->paths.permit_dir, a->vm, error);
 }
@@ -262,25 +272,27 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
     if (!role)
         return FALSE;
     g_assert(id_equal(role->vm, a->vm));
-    active_role_free(a->role);
-    a->role = role;
-    if (a->capture)
-        capture_set_freeze(a->capture, role->settings.freeze);
-    if (a->sender)
-        sender_set_limits(a->sender, role->settings.bandwidth_bytes_per_s,
-                          squeeze_mode(role->settings.compress));
+    if (!reign_equal(role->reign, a->role->reign) || !g_str_equal(role->scenario, a->role->scenario))
+        w->guarded = FALSE;
+    active_set_role(a, role);
     w->due_ms = 0;
     return TRUE;
 }
 
 static gboolean stop(Worker *w, GError **error)
 {
+    g_autoptr(GError) why = NULL;
+
     if (handover_holds(w->handover)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "plan %s holds this VM: wait for its end",
                     ID_TEXT(w->handover->plan));
         return FALSE;
     }
-    if (!active_remove_traces(w->active, error) || !lift_guard(w, error))
+    if (!active_remove_traces(w->active, &why) && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (!lift_guard(w, error))
         return FALSE;
     w->quit = TRUE;
     return TRUE;
@@ -388,7 +400,8 @@ static void cycle(Worker *w)
         w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
         active_measure(w->active, NULL);
     } else {
-        w->due_ms = outcome == ACTIVE_UNFINISHED ? 0 : started_ms + interval_ms(w);
+        /* Between two jobs users' own operations get libvirt's lock. */
+        w->due_ms = outcome == ACTIVE_UNFINISHED ? clock_steady_ms() + SLICE_GAP_MS : started_ms + interval_ms(w);
         w->retry_ms = RETRY_MIN_MS;
     }
     set_why(w, error);
