@@ -219,7 +219,7 @@ static gboolean make_overlay(Chain *chain, Id layer, guint64 size_bytes, char **
 gboolean chain_lay(Chain *chain, guint64 size_bytes, GError **error)
 {
     Id layer = id_random();
-    guint64 laid_bytes;
+    guint64 laid_bytes = 0;
     char *node;
 
     g_assert(!chain->top);

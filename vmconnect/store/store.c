@@ -22,6 +22,9 @@
 #define LEDGER_NAME "ledger"
 #define QUIT_MS 5000
 
+/* A step of a merge, and the pause after it while a generation comes in. */
+#define MERGE_TURN_MS 1000
+
 #define DEPTH_SLOW 48
 #define DEPTH_FULL 64
 
@@ -203,6 +206,8 @@ gboolean store_ready(Store *store, GError **error)
         store_drop_daemon(store);
     if (store->daemon)
         return TRUE;
+    /* What is left of a merge can wait if it must: the chains are whole at each of its steps. */
+    (void)store_merge_recover(store, NULL);
     if (start_daemon(store, error) && store_sync_chains(store, error))
         return TRUE;
     store_drop_daemon(store);
@@ -320,7 +325,7 @@ static gboolean open_ledger(Store *store, GError **error)
 {
     g_autofree char *path = g_build_filename(store->dir, LEDGER_NAME, NULL);
     GError *why = NULL;
-    gboolean may_begin;
+    gboolean may_begin = FALSE;
 
     if (!may_begin_ledger(store, &may_begin, error))
         return FALSE;
@@ -375,6 +380,8 @@ static gboolean check_partial(Store *store, GError **error)
 
 static gboolean recover(Store *store, GError **error)
 {
+    if (g_chmod(store->dir, STORE_MODE_STANDBY) != 0)
+        return us_error_errno(error, errno, "cannot close folder %s", store->dir);
     return store_merge_recover(store, error) && check_images(store, error) && check_partial(store, error) &&
            store_sweep(store, error) && store_ready(store, error);
 }
@@ -390,6 +397,7 @@ static Store *store_new(const StoreOptions *options)
     store->retain = options->retain;
     store->cancel_fd = options->cancel_fd > 0 ? options->cancel_fd : -1;
     store->lock_fd = -1;
+    store->merge.turn_len_ms = MERGE_TURN_MS;
     store->chains = g_ptr_array_new_with_free_func((GDestroyNotify)chain_free);
     store->leases = g_ptr_array_new_with_free_func(store_lease_free);
     return store;
@@ -399,7 +407,8 @@ Store *store_open(const StoreOptions *options, GError **error)
 {
     g_autoptr(Store) store = store_new(options);
 
-    if (!durable_mkdir(store->dir, 0700, error) || !lock_folder(store, error) || !open_ledger(store, error))
+    if (!durable_mkdir(store->dir, STORE_MODE_STANDBY, error) || !lock_folder(store, error) ||
+        !open_ledger(store, error))
         return NULL;
     /* What a VM runs from is libvirt's: nothing is compared, corrected or removed. */
     if (id_is_nil(store_ledger(store)->promoted) && !recover(store, error))

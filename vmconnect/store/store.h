@@ -29,7 +29,7 @@ typedef struct NbdDisk NbdDisk;
 
 typedef struct {
     const char *dir;     /* the VM's folder; made if it is not there */
-    const char *run_dir; /* an existing folder for the storage daemon's sockets, of this VM alone */
+    const char *run_dir; /* for the storage daemon's sockets, of this VM alone; made if it is not there */
     Id vm;
     RetentionPolicy retain;
     int cancel_fd; /* readable: waits end with CANCELLED, but in store_promote and store_close; 0: none */
@@ -51,7 +51,7 @@ void store_set_retention(Store *store, RetentionPolicy policy);
 /* The newest session that was attached, 0 if none: the next one is higher. Outlives restarts. */
 guint64 store_session(const Store *store);
 
-/* The newest sealed generation (without definition), or NULL; borrowed until the next call that changes it. */
+/* The newest sealed generation (without definition), or NULL; borrowed until the next call that is not const. */
 const Generation *store_tip(const Store *store);
 /* Older generations of the tip's reign, at most @max (GArray of Id): an increment since
  * any of them may land on the tip. Those kept, then those merged away, each newest first. The caller unrefs. */
@@ -89,7 +89,7 @@ typedef struct {
     guint n_disks;
 } StorePartial;
 
-/* NULL if nothing can be gone on with; borrowed until the next call that changes it. */
+/* NULL if nothing can be gone on with; borrowed until the next call that is not const. */
 const StorePartial *store_partial(Store *store);
 
 /* From here on only (@reign, @session) may speak; durable. What older sessions left

@@ -16,10 +16,12 @@
 typedef struct {
     GPtrArray *commits; /* of Commit *, one a disk that has something to copy; NULL: not running */
     GPtrArray *copying; /* those of them that still copy; borrowed */
-    gboolean growing;    /* this run only makes a base as large as what goes into it */
+    gboolean growing;   /* this run only makes a base as large as what goes into it */
+    gboolean given_up;  /* a base could not be made durable: never again by this process */
     gboolean paused;
-    gint64 turn_ms;  /* steady clock: pause or go on then */
-    gint64 retry_ms; /* steady clock: not before */
+    gint64 turn_ms;     /* steady clock: pause or go on then */
+    gint64 turn_len_ms; /* how long it copies at a time, and pauses then */
+    gint64 retry_ms;    /* steady clock: not before */
 } StoreMerge;
 
 struct Store {
@@ -38,6 +40,10 @@ struct Store {
     StorePartial *partial; /* what store_partial() gave out, or NULL */
     StoreMerge merge;
 };
+
+/* QEMU's user must get to the files that libvirt gives it; nobody else can list or read them. */
+#define STORE_MODE_PROMOTED 0711
+#define STORE_MODE_STANDBY 0700
 
 const Ledger *store_ledger(const Store *store);
 

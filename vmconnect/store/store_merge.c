@@ -27,8 +27,6 @@
 #include <glib/gstdio.h>
 #include <unistd.h>
 
-#define STEP_MS 1000
-#define BREATH_MS 1000
 #define POLL_MS 100
 
 static const LedgerMerge *journal(const Store *store)
@@ -184,7 +182,7 @@ static gboolean begin_copying(Store *store, GError **error)
     store->merge.growing = must_grow(store);
     store->merge.commits = g_ptr_array_new_with_free_func((GDestroyNotify)commit_free);
     store->merge.copying = g_ptr_array_new();
-    store->merge.turn_ms = clock_steady_ms() + STEP_MS;
+    store->merge.turn_ms = clock_steady_ms() + store->merge.turn_len_ms;
     for (guint i = 0; i < journal(store)->disks->len; i++) {
         const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
         Commit *commit;
@@ -216,25 +214,25 @@ static void begin_writeback(const Store *store)
     }
 }
 
-/* At most STEP_MS of copying, then as long a pause: only while a generation comes in. */
-static gboolean take_turns(Store *store, GError **error)
+/* So long it copies, then as long it pauses: only while a generation comes in. A job that has just
+ * come to its end can be neither paused nor resumed; a daemon that is gone shows next time. */
+static void take_turns(Store *store)
 {
     gboolean pause = !store->merge.paused && store->begun;
 
     if (!store_is_past(store->merge.turn_ms))
-        return TRUE;
+        return;
     for (guint i = 0; i < store->merge.copying->len; i++) {
         Commit *commit = store->merge.copying->pdata[i];
 
-        if (pause && !commit_pause(commit, error))
-            return FALSE;
-        if (store->merge.paused && !commit_resume(commit, error))
-            return FALSE;
+        if (pause)
+            (void)commit_pause(commit, NULL);
+        else if (store->merge.paused)
+            (void)commit_resume(commit, NULL);
     }
     begin_writeback(store);
-    store->merge.turn_ms = clock_steady_ms() + (pause ? BREATH_MS : STEP_MS);
+    store->merge.turn_ms = clock_steady_ms() + store->merge.turn_len_ms;
     store->merge.paused = pause;
-    return TRUE;
 }
 
 /* Which jobs are through. FALSE with @error: one has failed. */
@@ -253,7 +251,9 @@ static gboolean watch_copying(Store *store, GError **error)
         }
         g_error_free(why);
     }
-    return store->merge.copying->len == 0 || take_turns(store, error);
+    if (store->merge.copying->len > 0)
+        take_turns(store);
+    return TRUE;
 }
 
 /* ---- switching ---- */
@@ -337,13 +337,26 @@ static gboolean finish(Store *store, GError **error)
     return store_append(store, ledger_record_removed(), error);
 }
 
+/* A second try could succeed without anything having reached the disk. */
+static gboolean flush_bases(Store *store, GError **error)
+{
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < store->merge.commits->len; i++)
+        ok = commit_flush_base(store->merge.commits->pdata[i], error);
+    if (ok && sync_bases(store, error))
+        return TRUE;
+    g_prefix_error(error,
+                   "nothing is merged any more until the engine starts again, check the file system of %s: ",
+                   store->dir);
+    store->merge.given_up = TRUE;
+    return FALSE;
+}
+
 static gboolean flush_and_switch(Store *store, GError **error)
 {
     stop_at("merge.copied");
-    for (guint i = 0; i < store->merge.commits->len; i++)
-        if (!commit_flush_base(store->merge.commits->pdata[i], error))
-            return FALSE;
-    if (!sync_bases(store, error) || !store_append(store, ledger_record_flushed(), error))
+    if (!flush_bases(store, error) || !store_append(store, ledger_record_flushed(), error))
         return FALSE;
     stop_at("merge.flushed");
     if (!switch_jobs(store, error) || !record_switched(store, error))
@@ -354,9 +367,12 @@ static gboolean flush_and_switch(Store *store, GError **error)
 
 /* ---- driving ---- */
 
-/* A merge that failed half way through switching goes on as after a crash, with a new daemon. */
-static gboolean start_over(Store *store, GError **error)
+/* A merge that failed half way through switching: a new daemon opens the chains as they are after
+ * it. Not while a generation comes in, which would be lost. */
+static gboolean go_on_switching(Store *store, GError **error)
 {
+    if (store->begun)
+        return TRUE;
     store_drop_daemon(store);
     return store_merge_recover(store, error) && store_ready(store, error);
 }
@@ -365,18 +381,16 @@ static gboolean step(Store *store, GError **error)
 {
     RetentionMerge next;
 
-    if (!journal(store)) {
-        if (!find_next(store, FALSE, &next))
-            return TRUE;
-        if (!withdraw(store, &next, error))
-            return FALSE;
-    }
-    if (journal(store)->state != LEDGER_WITHDRAWN)
-        return start_over(store, error);
-    if (is_held(store))
+    if (!journal(store))
+        return !find_next(store, FALSE, &next) || withdraw(store, &next, error);
+    if (journal(store)->state == LEDGER_FLUSHED)
+        return go_on_switching(store, error);
+    if (journal(store)->state == LEDGER_SWITCHED)
+        return finish(store, error);
+    if (is_held(store) || store->merge.given_up)
         return TRUE;
-    if (!store->merge.commits && !begin_copying(store, error))
-        return FALSE;
+    if (!store->merge.commits)
+        return begin_copying(store, error);
     if (!watch_copying(store, error))
         return FALSE;
     if (store->merge.growing)
@@ -401,9 +415,9 @@ int store_merge_timeout_ms(const Store *store)
     RetentionMerge next;
 
     if (journal(store)) {
-        if (journal(store)->state == LEDGER_WITHDRAWN && is_held(store))
+        if (journal(store)->state == LEDGER_WITHDRAWN && (is_held(store) || store->merge.given_up))
             return -1;
-        return store->merge.commits ? POLL_MS : 0;
+        return store->merge.commits || journal(store)->state == LEDGER_FLUSHED ? POLL_MS : 0;
     }
     return find_next(store, FALSE, &next) ? 0 : -1;
 }

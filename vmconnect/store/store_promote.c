@@ -20,10 +20,6 @@
 
 #define CREATE_MS 10000
 
-/* QEMU's user must get to the files that libvirt gives it; nobody else can list or read them. */
-#define MODE_PROMOTED 0711
-#define MODE_STANDBY 0700
-
 static int left_ms(gint64 deadline_ms)
 {
     return (int)CLAMP(deadline_ms - clock_steady_ms(), 0, G_MAXINT);
@@ -119,7 +115,7 @@ gboolean store_promote(Store *store, Id generation, gint64 deadline_ms, GPtrArra
                     ID_TEXT(ledger->promoted), ID_TEXT(generation));
         return FALSE;
     }
-    if (g_chmod(store->dir, MODE_PROMOTED) != 0)
+    if (g_chmod(store->dir, STORE_MODE_PROMOTED) != 0)
         return us_error_errno(error, errno, "cannot open folder %s for the VM", store->dir);
     *ret_files = store_files_of(store, ledger->active);
     return TRUE;
@@ -136,7 +132,7 @@ gboolean store_demote(Store *store, GError **error)
         return TRUE;
     if (!store_append(store, ledger_record_demoted(), error))
         return FALSE;
-    if (g_chmod(store->dir, MODE_STANDBY) != 0)
+    if (g_chmod(store->dir, STORE_MODE_STANDBY) != 0)
         return us_error_errno(error, errno, "cannot close folder %s", store->dir);
     return store_sweep(store, error) && store_ready(store, error);
 }

@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/store/store_internal.h"
 
 static void test_generations_read_as_sealed(void)
 {
@@ -262,8 +263,46 @@ static void begin_merging(Rig *rig)
     GError *error = NULL;
 
     store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
-    store_pump(rig->store, &error);
+    for (guint i = 0; i < 2; i++) {
+        store_pump(rig->store, &error);
+        g_assert_no_error(error);
+    }
+    g_assert_nonnull(rig->store->merge.commits);
+}
+
+/* While a generation comes in a merge copies and pauses in turns, and comes to its end all the same. */
+static void test_a_merge_takes_turns(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    g_autoptr(Generation) g = NULL;
+    guint paused = 0;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 4; i++) {
+        rig_scribble(rig, 0, 60);
+        rig_cut(rig);
+    }
+    g = rig_generation(rig);
+    rig_begin(rig, g, &error);
     g_assert_no_error(error);
+    rig->store->merge.turn_len_ms = 2;
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    for (guint i = 0; i < 2000 && store_timeout_ms(rig->store) >= 0; i++) {
+        g_usleep(1000);
+        store_pump(rig->store, &error);
+        g_assert_no_error(error);
+        paused += rig->store->merge.paused;
+    }
+    g_assert_cmpint(store_timeout_ms(rig->store), ==, -1);
+    g_assert_cmpuint(paused, >, 0);
+    rig_scribble(rig, 0, 5);
+    rig_write(rig, &error);
+    g_assert_no_error(error);
+    rig_seal(rig, g, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+    rig_check_points(rig);
 }
 
 /* The files of the tip are being merged; a reader of the tip interrupts that. */
@@ -511,6 +550,7 @@ int main(int argc, char **argv)
     ADD("discard-leaves-the-tip", test_discard_leaves_the_tip);
     ADD("confirm-outlives-a-restart", test_confirm_outlives_a_restart);
     ADD("readers-and-merges", test_readers_and_merges);
+    ADD("a-merge-takes-turns", test_a_merge_takes_turns);
     ADD("a-reader-interrupts-a-merge", test_a_reader_interrupts_a_merge);
     ADD("pinned-points-stay", test_pinned_points_stay);
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
