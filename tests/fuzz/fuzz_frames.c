@@ -60,6 +60,8 @@ static void check_json(const Frame *frame)
     stamp_from_json(doc, &stamp, NULL);
     slow_from_json(doc, &why, NULL);
     generation = generation_from_json(doc, NULL);
+    if (generation)
+        json_decref(generation_to_json(generation));
 }
 
 static void check_frame(const Frame *frame)

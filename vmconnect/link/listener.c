@@ -207,13 +207,18 @@ Listener *listener_new(uv_loop_t *loop, const char *address, guint16 port, Ident
 
 guint16 listener_port(const Listener *listener)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address;
     socklen_t len = sizeof(address);
+    int rc;
 
-    g_assert(getsockname(listener->fd, (struct sockaddr *)&address, &len) == 0);
-    if (address.ss_family == AF_INET)
-        return ntohs(((struct sockaddr_in *)&address)->sin_port);
-    return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    memset(&address, 0, sizeof(address));
+    rc = getsockname(listener->fd, &address.any, &len);
+    g_assert(rc == 0);
+    return ntohs(address.any.sa_family == AF_INET ? address.in.sin_port : address.in6.sin6_port);
 }
 
 void listener_set_identity(Listener *listener, Identity *identity)
