@@ -149,7 +149,8 @@ int store_fd(const Store *store);
 int store_timeout_ms(const Store *store);
 
 /* Take one bounded step: prepare the next overlay, start, watch or finish a merge.
- * FALSE with @error: that went wrong and is tried again later; receiving goes on. Log it. */
+ * FALSE with @error: that went wrong and is tried again later; receiving goes on. Log it.
+ * If the storage daemon was lost, so is what was begun: store_disk() answers NULL then. */
 gboolean store_pump(Store *store, GError **error);
 
 /* ---- readers ---- */
