@@ -58,6 +58,10 @@ lag_below() {
   active_status "$1" "$2" | jq -e ".standbys[0].lag_ms != null and .standbys[0].lag_ms < $3"
 }
 
+is_paused() {
+  active_status "$1" "$2" | jq -e '.state == "paused"'
+}
+
 says_why() {
   active_status "$1" "$2" | jq -e '.standbys[0].why != null'
 }
