@@ -235,8 +235,8 @@ static Id id_of_tip(const Active *a)
 static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, gboolean *ret_usable,
                           GError **error)
 {
-    *ret_usable = id_is_nil(checkpoint) ||
-                  (has_id(checkpoints, checkpoint) && !has_id(a->distrusted, checkpoint));
+    *ret_usable =
+        id_is_nil(checkpoint) || (has_id(checkpoints, checkpoint) && !has_id(a->distrusted, checkpoint));
     if (!*ret_usable || id_is_nil(checkpoint))
         return TRUE;
     return is_healthy(a, checkpoint, ret_usable, error);

@@ -36,7 +36,7 @@ typedef struct Active {
     ActiveRole *role;
     HostPaths paths; /* borrowed strings */
     Identity *identity;
-    Rescuer *rescuer; /* borrowed; NULL in tests */
+    Rescuer *rescuer;  /* borrowed; NULL in tests */
     Patience patience; /* a command waits: break off soon; a plan's time is over: at once */
 
     Connection *connection;

@@ -136,6 +136,16 @@ static void drop_receiver(Keeper *k, const GError *why)
     g_clear_pointer(&k->receiver, receiver_free);
 }
 
+/* The storage daemon died under a generation: the active sends it again. */
+static void drop_if_stranded(Keeper *k, const GError *why)
+{
+    if (!k->receiver || !receiver_is_stranded(k->receiver))
+        return;
+    log_notice("vm %s: the unsealed generation is lost (%s)", ID_TEXT(k->vm),
+               why ? why->message : "daemon gone");
+    receiver_close(g_steal_pointer(&k->receiver), why);
+}
+
 /* --- commands ---------------------------------------------------------- */
 
 static gboolean need_store(Keeper *k, GError **error)
@@ -272,6 +282,7 @@ static void turn(Keeper *k)
     g_clear_error(&error);
     if (k->store) {
         store_pump(k->store, &error);
+        drop_if_stranded(k, error);
         set_why(k, "old points are not merged", error);
     }
 }

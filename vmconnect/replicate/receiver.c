@@ -112,6 +112,14 @@ static guint disk_count(const Receiver *r)
     return r->begun ? r->begun->disks->len : 0;
 }
 
+gboolean receiver_is_stranded(const Receiver *r)
+{
+    for (guint i = 0; i < disk_count(r); i++)
+        if (!disk_of(r, i))
+            return TRUE;
+    return FALSE;
+}
+
 static void wait_for_writes(Receiver *r)
 {
     for (guint i = 0; i < disk_count(r); i++)

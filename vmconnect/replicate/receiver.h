@@ -35,6 +35,10 @@ guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX],
  * it was our doing. */
 gboolean receiver_pump(Receiver *r, const struct pollfd *fds, guint n, GError **error);
 
+/* Has the store lost what was begun (its storage daemon died)? Then nothing may be
+ * called any more but receiver_close() or _free(). */
+gboolean receiver_is_stranded(const Receiver *r);
+
 /* A sentence for the operator when this session should be shown as waiting, or NULL. */
 const char *receiver_slow(const Receiver *r);
 

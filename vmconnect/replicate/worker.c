@@ -401,7 +401,8 @@ static void cycle(Worker *w)
         active_measure(w->active, NULL);
     } else {
         /* Between two jobs users' own operations get libvirt's lock. */
-        w->due_ms = outcome == ACTIVE_UNFINISHED ? clock_steady_ms() + SLICE_GAP_MS : started_ms + interval_ms(w);
+        w->due_ms =
+            outcome == ACTIVE_UNFINISHED ? clock_steady_ms() + SLICE_GAP_MS : started_ms + interval_ms(w);
         w->retry_ms = RETRY_MIN_MS;
     }
     set_why(w, error);
