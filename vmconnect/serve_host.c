@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve_host - the host itself and the VMs on it, as libvirt tells. */
+#include "vmconnect/serve_parts.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/hypervisor/host.h"
+
+#include <sys/statvfs.h>
+
+/* --- the host ---------------------------------------------------------- */
+
+static json_int_t bytes_of(fsblkcnt_t blocks, gulong block_bytes)
+{
+    return (json_int_t)blocks * (json_int_t)block_bytes;
+}
+
+static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const char *store = request;
+    json_t *doc = host_read(conn, error);
+    struct statvfs fs = {0};
+
+    if (!doc)
+        return FALSE;
+    statvfs(store, &fs);
+    json_object_set_new(doc, "version", json_string(UNDERSTUDY_VERSION));
+    json_object_set_new(doc, "wall_ms", json_integer(clock_wall_ms()));
+    json_object_set_new(
+        doc, "hook",
+        json_boolean(g_file_test("/etc/libvirt/hooks/qemu.d/understudy", G_FILE_TEST_IS_EXECUTABLE)));
+    json_object_set_new(doc, "store",
+                        json_pack("{s:s, s:I, s:I}", "path", store, "free_bytes",
+                                  bytes_of(fs.f_bavail, fs.f_frsize), "total_bytes",
+                                  bytes_of(fs.f_blocks, fs.f_frsize)));
+    *ret_result = doc;
+    return TRUE;
+}
+
+static void on_host(void *user, gpointer result, const GError *error)
+{
+    serve_done(user, result, error);
+    json_decref(result);
+}
+
+static void free_json(gpointer doc)
+{
+    json_decref(doc);
+}
+
+void serve_host_info(void *user, RpcReply *reply, const json_t *params)
+{
+    Engine *engine = ((Visit *)user)->engine;
+    HandsJob job = {.what = "reading the host",
+                    .work = read_host,
+                    .request = g_strdup(engine->paths.store),
+                    .free_request = g_free,
+                    .free_result = free_json};
+
+    (void)params;
+    hands_submit(engine->hands, &job, on_host, reply);
+}
+
+/* --- its VMs ----------------------------------------------------------- */
+
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+} Asked;
+
+static Asked *asked_new(void *user, RpcReply *reply)
+{
+    Asked *asked = g_new0(Asked, 1);
+
+    *asked = (Asked){((Visit *)user)->engine, reply};
+    return asked;
+}
+
+static void on_inventory(void *user, gpointer result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+    g_autoptr(Inventory) inventory = result;
+    json_auto_t *doc = NULL;
+    json_t *vms;
+
+    if (error) {
+        rpc_reply_error(asked->reply, error);
+        return;
+    }
+    vms = json_array();
+    for (guint i = 0; i < inventory->vms->len; i++) {
+        const Vm *vm = inventory->vms->pdata[i];
+        const ActiveRole *role = policy_active(asked->engine->policy, vm->definition->uuid);
+        json_t *item = vm_to_json(vm, inventory);
+
+        json_object_set_new(item, "scenario", role ? json_string(role->scenario) : json_null());
+        json_array_append_new(vms, item);
+    }
+    doc = json_pack("{s:o}", "vms", vms);
+    serve_done(asked->reply, doc, NULL);
+}
+
+void serve_vm_list(void *user, RpcReply *reply, const json_t *params)
+{
+    (void)params;
+    hands_inventory(((Visit *)user)->engine->hands, on_inventory, asked_new(user, reply));
+}
+
+static void on_definition(void *user, gpointer result, const GError *error)
+{
+    g_autofree char *xml = result;
+    json_auto_t *doc = xml ? json_pack("{s:s}", "definition", xml) : NULL;
+
+    serve_done(user, doc, error);
+}
+
+void serve_vm_definition_of(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        hands_definition(((Visit *)user)->engine->hands, vm, on_definition, reply);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve_plans - the steps of a plan, each the matter of one VM's thread. */
+#include "vmconnect/serve_parts.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/replicate/handover.h"
+
+/* --- plans ------------------------------------------------------------- */
+
+static void plan_step(void *user, RpcReply *reply, const json_t *params, CommandVerb verb)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        roles_tell_active(((Visit *)user)->engine->roles, vm, verb, json_incref((json_t *)params), serve_done,
+                          reply);
+}
+
+void serve_plan_lock(void *user, RpcReply *reply, const json_t *params)
+{
+    plan_step(user, reply, params, COMMAND_LOCK);
+}
+
+void serve_plan_shutdown(void *user, RpcReply *reply, const json_t *params)
+{
+    plan_step(user, reply, params, COMMAND_SHUTDOWN);
+}
+
+void serve_plan_final(void *user, RpcReply *reply, const json_t *params)
+{
+    plan_step(user, reply, params, COMMAND_FINAL);
+}
+
+void serve_plan_release(void *user, RpcReply *reply, const json_t *params)
+{
+    plan_step(user, reply, params, COMMAND_RELEASE);
+}
+
+void serve_plan_rollback(void *user, RpcReply *reply, const json_t *params)
+{
+    plan_step(user, reply, params, COMMAND_ROLLBACK);
+}
+
+static void on_unlocked(void *user, const json_t *result, const GError *error)
+{
+    Ending *ending = user;
+    const char *done = json_string_value(json_object_get(result, "done"));
+
+    if (!error && g_strcmp0(done, "unlock") != 0) {
+        rpc_reply(ending->reply, json_object());
+        g_free(ending);
+        return;
+    }
+    serve_ended(ending, result, error);
+}
+
+void serve_plan_unlock(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        roles_tell_active(((Visit *)user)->engine->roles, vm, COMMAND_UNLOCK, json_incref((json_t *)params),
+                          on_unlocked, serve_ending_new(user, reply, vm, policy_forget_active));
+}
+
+/* The last plan of a VM that no worker plays any more is in its file. */
+typedef struct {
+    RpcReply *reply;
+    char *dir;
+    char *plan;
+    Id vm;
+    Handover *handover;
+    GError *error;
+} Reading;
+
+static void read_work(void *data)
+{
+    Reading *r = data;
+
+    r->handover = handover_load(r->dir, r->vm, &r->error);
+}
+
+static void read_done(void *data)
+{
+    Reading *r = data;
+    json_t *state = r->handover ? handover_to_json(r->handover) : NULL;
+
+    if (!state || g_strcmp0(json_string_value(json_object_get(state, "plan")), r->plan) != 0) {
+        json_decref(state);
+        state = json_pack("{s:s, s:n, s:n}", "done", "none", "tip", "certificate");
+    }
+    json_object_set_new(state, "doing", json_null());
+    json_object_set_new(state, "error", r->error ? json_from_error(r->error) : json_null());
+    rpc_reply(r->reply, state);
+    handover_free(r->handover);
+    g_clear_error(&r->error);
+    g_free(r->dir);
+    g_free(r->plan);
+    g_free(r);
+}
+
+void serve_plan_state(void *user, RpcReply *reply, const json_t *params)
+{
+    Engine *engine = ((Visit *)user)->engine;
+    g_autoptr(GError) error = NULL;
+    const char *plan = NULL;
+    json_t *state;
+    Reading *reading;
+    Id vm;
+
+    if (!serve_good(reply,
+                    serve_read_vm(params, &vm, &error) &&
+                        json_read(params, "plan.state", &error, "{s:s*}", "plan", &plan),
+                    error))
+        return;
+    state = roles_plan_state(engine->roles, vm, plan);
+    if (state) {
+        rpc_reply(reply, state);
+        return;
+    }
+    reading = g_new0(Reading, 1);
+    *reading =
+        (Reading){.reply = reply, .dir = g_strdup(engine->paths.plan), .plan = g_strdup(plan), .vm = vm};
+    clerk_submit(engine->clerk, read_work, read_done, reading);
+}
+
+void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
+{
+    Engine *engine = ((Visit *)user)->engine;
+    g_autoptr(GError) error = NULL;
+    const StandbyRole *role = NULL;
+    json_auto_t *order = NULL;
+    Id vm;
+
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        return;
+    role = policy_standby(engine->policy, vm);
+    if (!role)
+        g_set_error(&error, US_ERROR, US_ERROR_NOT_FOUND, "this host keeps no copy of VM %s", ID_TEXT(vm));
+    if (!serve_good(reply, role != NULL, error))
+        return;
+    /* What the keeper must know beside the request: where the interfaces go. */
+    order = json_deep_copy(params);
+    json_object_set_new(order, "scenario", json_string(role->scenario));
+    json_object_set(order, "networks", role->networks);
+    roles_tell_standby(engine->roles, vm, COMMAND_PROMOTE, g_steal_pointer(&order), serve_done, reply);
+}
