@@ -242,6 +242,20 @@ static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, g
     return is_healthy(a, checkpoint, ret_usable, error);
 }
 
+/* A generation that has everything: the first one, or all once more. */
+static void show_sync(Active *a)
+{
+    if (a->sync.running || !id_is_nil(a->begun->since))
+        return;
+    a->sync = (SyncFigures){.running = TRUE, .started_ms = clock_steady_ms()};
+    a->sent_before = 0;
+    if (!id_is_nil(a->begun->parent))
+        a->sync.resync_reason =
+            "what changed since the last generation is not known: no checkpoint that the "
+            "standby's tip descends from has survived (QEMU was killed, or the checkpoints "
+            "were removed)";
+}
+
 /* Go on with what the standby already has of an unsealed generation, if that
  * can still be completed: same disks, same parent, its checkpoints are there. */
 static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **error)
@@ -263,6 +277,7 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
     a->pass->guard = partial->pass->guard;
     for (guint i = 0; i < a->begun->disks->len; i++)
         extents_add_all(a->pass->has->pdata[i], partial->pass->has->pdata[i]);
+    show_sync(a);
     return sender_begin(a->sender, a->begun, error);
 }
 
@@ -420,15 +435,7 @@ static gboolean begin(Active *a, GError **error)
     a->resumed = FALSE;
     a->begun = g_steal_pointer(&g);
     a->pass = pass_new(a->base, a->begun->disks->len);
-    if (!a->sync.running && id_is_nil(a->base)) {
-        a->sync = (SyncFigures){.running = TRUE, .started_ms = clock_steady_ms()};
-        a->sent_before = 0;
-        if (!id_is_nil(a->begun->parent))
-            a->sync.resync_reason =
-                "what changed since the last generation is not known: no checkpoint that the "
-                "standby's tip descends from has survived (QEMU was killed, or the checkpoints "
-                "were removed)";
-    }
+    show_sync(a);
     return TRUE;
 }
 
