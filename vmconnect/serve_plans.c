@@ -138,10 +138,11 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
         return;
     role = policy_standby(engine->policy, vm);
-    if (!role)
+    if (!role) {
         g_set_error(&error, US_ERROR, US_ERROR_NOT_FOUND, "this host keeps no copy of VM %s", ID_TEXT(vm));
-    if (!serve_good(reply, role != NULL, error))
+        rpc_reply_error(reply, error);
         return;
+    }
     /* What the keeper must know beside the request: where the interfaces go. */
     order = json_deep_copy(params);
     json_object_set_new(order, "scenario", json_string(role->scenario));

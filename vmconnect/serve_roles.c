@@ -144,8 +144,10 @@ void serve_active_protect(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     ActiveRole *role = active_role_from_json(params, &error);
 
-    if (serve_good(reply, role != NULL, error))
+    if (role)
         claim(((Visit *)user)->engine, reply, role->vm, role->reign, role, NULL);
+    else
+        rpc_reply_error(reply, error);
 }
 
 static void set_paused(void *user, RpcReply *reply, const json_t *params, gboolean paused)
@@ -158,11 +160,12 @@ static void set_paused(void *user, RpcReply *reply, const json_t *params, gboole
     if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
         return;
     role = policy_active(engine->policy, vm);
-    if (!role)
+    if (!role) {
         g_set_error(&error, US_ERROR, US_ERROR_NOT_FOUND, "VM %s is not replicated from this host",
                     ID_TEXT(vm));
-    if (!serve_good(reply, role != NULL, error))
+        rpc_reply_error(reply, error);
         return;
+    }
     role->paused = paused;
     serve_save(engine, reply, NULL, vm, play_active);
 }
@@ -253,8 +256,10 @@ void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     StandbyRole *role = standby_role_from_json(params, &error);
 
-    if (serve_good(reply, role != NULL, error))
+    if (role)
         claim(((Visit *)user)->engine, reply, role->vm, role->reign, NULL, role);
+    else
+        rpc_reply_error(reply, error);
 }
 
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
