@@ -3,6 +3,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/link/link_private.h"
+#include "vmconnect/link/socket.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -155,7 +156,7 @@ static void count_under_key(Link *link, gsize len)
     g_assert(SSL_key_update(link->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
 }
 
-gboolean link_write(Link *link, GError **error)
+static gboolean write_records(Link *link, GError **error)
 {
     gsize budget = TURN_BYTES;
     const guint8 *data;
@@ -174,4 +175,18 @@ gboolean link_write(Link *link, GError **error)
         budget -= MIN(budget, put);
     }
     return TRUE;
+}
+
+/* Many records go out as few large segments: the peer wakes up once for them. */
+gboolean link_write(Link *link, GError **error)
+{
+    gboolean many = link->sendq.bytes > 2 * SENDQ_STAGE_LEN;
+    gboolean ok;
+
+    if (many)
+        socket_cork(link->fd, TRUE);
+    ok = write_records(link, error);
+    if (many)
+        socket_cork(link->fd, FALSE);
+    return ok;
 }
