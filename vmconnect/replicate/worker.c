@@ -28,7 +28,8 @@ struct Worker {
     gint64 due_ms;      /* next cycle */
     gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
-    char *why; /* why the last cycle failed; NULL: it did not */
+    gint64 cycle_ms; /* how long the last cycle that sealed a generation took */
+    char *why;       /* why the last cycle failed; NULL: it did not */
     gboolean unsupported;
     gboolean blocked; /* the plan file cannot be read: nothing is done for this VM */
     gboolean quit;
@@ -109,11 +110,11 @@ static json_t *status_of(const Worker *w)
 {
     const Active *a = w->active;
 
-    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s, s:s, s:I, s:I, s:o, s:[o]}", "vm", ID_TEXT(a->vm),
+    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:o, s:[o]}", "vm", ID_TEXT(a->vm),
                      "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign), "state",
                      state_of(w), "why", w->why, "guest", guest_of(w), "tracking", "bitmap", "spool_bytes",
                      (json_int_t)a->spool_bytes, "interval_ms", (json_int_t)a->role->settings.interval_ms,
-                     "plan", plan_status(w), "standbys", standby_of(w));
+                     "cycle_ms", (json_int_t)w->cycle_ms, "plan", plan_status(w), "standbys", standby_of(w));
 }
 
 static Report *report_of(const Worker *w)
@@ -404,6 +405,8 @@ static void cycle(Worker *w)
         w->due_ms =
             outcome == ACTIVE_UNFINISHED ? clock_steady_ms() + SLICE_GAP_MS : started_ms + interval_ms(w);
         w->retry_ms = RETRY_MIN_MS;
+        if (outcome == ACTIVE_SEALED)
+            w->cycle_ms = clock_steady_ms() - started_ms;
     }
     set_why(w, error);
     tell(w, NULL);
