@@ -3,6 +3,7 @@
  *
  *   drive DIR enrol ADDRESS TOKEN          own authority and identity in DIR; prints the engine's id
  *   drive DIR call ADDRESS METHOD [JSON]   one request; prints the result
+ *   drive DIR poll ADDRESS METHOD JSON EACH_MS TIMES    the same again and again, over one connection
  *
  * Exit codes and errors as the command line's. */
 #include "vmconnect/base/error.h"
@@ -27,6 +28,10 @@ typedef struct {
     const char *method;
     json_t *params;
     Rpc *rpc;
+    uv_timer_t timer; /* of poll */
+    guint64 each_ms;
+    guint64 left; /* requests still to be made */
+    guint64 open; /* answers still to come */
     int exit_code;
 } Driver;
 
@@ -95,8 +100,11 @@ static void on_answer(void *user, const json_t *result, const GError *error)
 
         g_print("%s\n", text);
     }
+    if (--d->open + d->left > 0 && !error)
+        return;
+    uv_timer_stop(&d->timer);
     /* A CANCELLED answer comes out of a close that is under way. */
-    if (!g_error_matches(error, US_ERROR, US_ERROR_CANCELLED))
+    if (d->rpc && !g_error_matches(error, US_ERROR, US_ERROR_CANCELLED))
         rpc_close(g_steal_pointer(&d->rpc), NULL);
 }
 
@@ -104,6 +112,16 @@ static void on_closed(void *user, const GError *error)
 {
     (void)error;
     ((Driver *)user)->rpc = NULL;
+}
+
+static void ask(uv_timer_t *timer)
+{
+    Driver *d = timer->data;
+
+    if (--d->left == 0)
+        uv_timer_stop(timer);
+    d->open++;
+    rpc_call(d->rpc, d->method, d->params, CALL_MS, on_answer, d);
 }
 
 static void on_dialled(void *user, Link *link, const GError *error)
@@ -116,7 +134,7 @@ static void on_dialled(void *user, Link *link, const GError *error)
         return;
     }
     d->rpc = rpc_new(&d->loop, link, &events, d);
-    rpc_call(d->rpc, d->method, d->params, CALL_MS, on_answer, d);
+    uv_timer_start(&d->timer, ask, 0, d->each_ms);
 }
 
 static gboolean begin(Driver *d, int argc, char **argv, GError **error)
@@ -133,6 +151,11 @@ static gboolean begin(Driver *d, int argc, char **argv, GError **error)
         return TRUE;
     }
     d->method = argv[4];
+    d->left = 1;
+    if (g_str_equal(argv[2], "poll") && argc > 7) {
+        d->each_ms = g_ascii_strtoull(argv[6], NULL, 10);
+        d->left = g_ascii_strtoull(argv[7], NULL, 10);
+    }
     d->params = json_parse(text, strlen(text), 8 << 20, error);
     if (!d->params)
         return FALSE;
@@ -146,11 +169,14 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     if (argc < 5) {
-        g_printerr("usage: drive DIR enrol ADDRESS TOKEN | drive DIR call ADDRESS METHOD [JSON]\n");
+        g_printerr("usage: drive DIR enrol ADDRESS TOKEN | drive DIR call ADDRESS METHOD [JSON] | "
+                   "drive DIR poll ADDRESS METHOD JSON EACH_MS TIMES\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&d.loop);
+    uv_timer_init(&d.loop, &d.timer);
+    d.timer.data = &d;
     if (!open_state(&d, argv[1], &error) || !begin(&d, argc, argv, &error))
         fail(&d, error);
     else
@@ -158,6 +184,8 @@ int main(int argc, char **argv)
     json_decref(d.params);
     identity_unref(d.identity);
     issuer_free(d.issuer);
+    uv_close((uv_handle_t *)&d.timer, NULL);
+    uv_run(&d.loop, UV_RUN_DEFAULT);
     uv_loop_close(&d.loop);
     return d.exit_code;
 }
