@@ -12,6 +12,7 @@
 
 #define ENROL_MS 15000
 #define LIST_MS 30000
+#define DISOWN_MS 10000
 #define MAX_ADDRESSES 8
 
 /* --- adding ------------------------------------------------------------ */
@@ -305,11 +306,25 @@ static gboolean check_unused(const Controller *c, const char *name, GError **err
     return !scenario;
 }
 
+/* The engine forgets us first; one that does not answer is forgotten all the same, and the
+ * answer says that it still has us as its owner. */
 typedef struct {
     Controller *c;
     ApiCall *call;
     char *name;
+    char *why; /* it could not be told; NULL: it has no owner any more */
 } Removing;
+
+static void removing_end(Removing *r, const GError *error)
+{
+    if (error)
+        api_call_fail(r->call, error);
+    else
+        api_call_answer(r->call, json_pack("{s:b, s:s?}", "disowned", r->why == NULL, "why", r->why));
+    g_free(r->name);
+    g_free(r->why);
+    g_free(r);
+}
 
 static void on_removed(const GError *error, void *user)
 {
@@ -319,16 +334,50 @@ static void on_removed(const GError *error, void *user)
         hosts_remove(r->c->hosts, r->name);
         log_notice("host '%s' is not in our care any more", r->name);
     }
-    operation_done(r->call, error);
-    g_free(r->name);
-    g_free(r);
+    removing_end(r, error);
+}
+
+static void forget(Removing *r)
+{
+    const RosterHost *host = roster_find(hosts_roster(r->c->hosts), r->name);
+    DatabaseChanges *changes;
+    g_autoptr(GError) error = NULL;
+
+    /* It may have got a scenario, or have gone, while its engine was asked. */
+    if (!host || !check_unused(r->c, r->name, &error)) {
+        if (!error)
+            error = g_error_new(US_ERROR, US_ERROR_NOT_FOUND, "host '%s' is gone already", r->name);
+        removing_end(r, error);
+        return;
+    }
+    changes = database_changes_new();
+    database_delete_host(changes, host->id);
+    database_submit(r->c->db, changes, on_removed, r);
+}
+
+static gboolean is_silence(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT);
+}
+
+static void on_disowned(void *user, const json_t *result, const GError *error)
+{
+    Removing *r = user;
+
+    (void)result;
+    if (error && !is_silence(error)) {
+        removing_end(r, error);
+        return;
+    }
+    r->why = error ? g_strdup(error->message) : NULL;
+    forget(r);
 }
 
 static void host_remove(ApiCall *call, void *user)
 {
     Controller *c = user;
     g_autoptr(GError) error = NULL;
-    DatabaseChanges *changes;
     const char *name;
     Removing *r;
 
@@ -339,10 +388,8 @@ static void host_remove(ApiCall *call, void *user)
         return;
     }
     r = g_new0(Removing, 1);
-    *r = (Removing){c, call, g_strdup(name)};
-    changes = database_changes_new();
-    database_delete_host(changes, roster_find(hosts_roster(c->hosts), name)->id);
-    database_submit(c->db, changes, on_removed, r);
+    *r = (Removing){c, call, g_strdup(name), NULL};
+    hosts_call(c->hosts, name, "host.disown", NULL, DISOWN_MS, on_disowned, r);
 }
 
 const Operation OPERATIONS_HOSTS[] = {

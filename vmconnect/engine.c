@@ -153,10 +153,22 @@ static gboolean may_enrol(void *user)
     return e->desk && enrol_desk_live(e->desk);
 }
 
+gboolean engine_open_desk(Engine *e, GError **error)
+{
+    EnrolDeskEvents desk = {.on_owned = on_owned, .on_wrong = on_wrong_token};
+
+    enrol_desk_close(g_steal_pointer(&e->desk));
+    e->desk =
+        enrol_desk_new(&e->loop, e->identity, e->paths.token_file, e->paths.token_print, &desk, e, error);
+    if (!e->desk)
+        return FALSE;
+    log_notice("this engine has no owner -> enrol it with the token in %s", e->paths.token_print);
+    return TRUE;
+}
+
 static gboolean open_gate(Engine *e, GError **error)
 {
     ListenerEvents events = {.may_enrol = may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
-    EnrolDeskEvents desk = {.on_owned = on_owned, .on_wrong = on_wrong_token};
     const char *address = conf_get(e->conf, "listen");
     guint64 port;
 
@@ -169,12 +181,7 @@ static gboolean open_gate(Engine *e, GError **error)
         listener_new(&e->loop, *address ? address : NULL, (guint16)port, e->identity, &events, e, error);
     if (!e->listener || identity_is_owned(e->identity))
         return e->listener != NULL;
-    e->desk =
-        enrol_desk_new(&e->loop, e->identity, e->paths.token_file, e->paths.token_print, &desk, e, error);
-    if (!e->desk)
-        return FALSE;
-    log_notice("this engine has no owner -> enrol it with the token in %s", e->paths.token_print);
-    return TRUE;
+    return engine_open_desk(e, error);
 }
 
 static void play_all(Engine *e)

@@ -100,7 +100,13 @@ gboolean command_host_remove(Cli *cli, GError **error)
 
     if (!doc)
         return FALSE;
-    cli_show(cli, doc, g_strdup_printf("host '%s' is gone; its engine can get another owner\n", name));
+    cli_show(
+        cli, doc,
+        json_is_false(json_object_get(doc, "disowned"))
+            ? g_strdup_printf("host '%s' is gone; its engine was not reached and keeps its owner until root "
+                              "says 'understudy-engine disown' there\n",
+                              name)
+            : g_strdup_printf("host '%s' is gone; its engine can get another owner\n", name));
     return TRUE;
 }
 
