@@ -65,7 +65,12 @@ static void command(ApiCall *call, Controller *c, InputKind kind)
 
 static void scenario_stop(ApiCall *call, void *user)
 {
-    command(call, user, INPUT_STOP);
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+
+    if (!json_read(api_call_body(call), "request", &error, "{}") ||
+        !scenarios_stop(c->scenarios, api_call_parameter(call, "scenario"), operation_accepted, call, &error))
+        api_call_fail(call, error);
 }
 
 static void scenario_pause(ApiCall *call, void *user)

@@ -10,6 +10,9 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 
+/* Engines that are busy with a stop for longer go on with it by themselves. */
+#define STOP_WAIT_MS 20000
+
 /* An action, or somebody to tell that all before it is done. */
 typedef struct {
     Action *action;
@@ -63,11 +66,11 @@ Live *live_new(Scenarios *owner, Id id, Protection *steal_protection)
     return live;
 }
 
-static void tell_runner(Live *live, const GError *error)
+static void tell(Waiter *waiter, const GError *error)
 {
-    Waiter w = live->runner;
+    Waiter w = *waiter;
 
-    live->runner = (Waiter){0};
+    *waiter = (Waiter){0};
     if (w.done)
         w.done(w.user, error);
 }
@@ -79,7 +82,8 @@ void live_free(gpointer data)
         g_error_new(US_ERROR, US_ERROR_CANCELLED, "the controller has ended, or the scenario is gone");
     Todo *todo;
 
-    tell_runner(live, cancelled);
+    tell(&live->runner, cancelled);
+    tell(&live->stopper, cancelled);
     while ((todo = g_queue_pop_head(live->todo))) {
         if (todo->waiter.done)
             todo->waiter.done(todo->waiter.user, cancelled);
@@ -200,7 +204,7 @@ static void on_verified(void *user, const VerifyFacts *facts)
         return;
     if (failure) {
         live_step(live, in, NULL, NULL, NULL);
-        tell_runner(live, failure);
+        tell(&live->runner, failure);
         return;
     }
     runner = live->runner;
@@ -238,6 +242,20 @@ static void do_todo(Live *live, const Todo *todo)
         todo->waiter.done(todo->waiter.user, NULL);
 }
 
+static gboolean all_are_up(const Protection *p)
+{
+    return protection_is_up(p, p->scenario->master) && protection_is_up(p, p->scenario->replicas->pdata[0]);
+}
+
+static void tell_stopper(Live *live)
+{
+    gboolean engines_work =
+        protection_owes(live->p) && all_are_up(live->p) && clock_steady_ms() < live->stop_until_ms;
+
+    if (live->stopper.done && g_queue_is_empty(live->todo) && !engines_work)
+        tell(&live->stopper, NULL);
+}
+
 static void pump(Live *live)
 {
     const Todo *first;
@@ -257,6 +275,8 @@ static void pump(Live *live)
         todo_free(todo);
     }
     live->pumping = FALSE;
+    if (!live->owner->closed)
+        tell_stopper(live);
 }
 
 /* --- inputs ------------------------------------------------------------ */
@@ -312,7 +332,7 @@ static void tell_stopped(Live *live)
         g_error_new(US_ERROR, US_ERROR_CANCELLED, "scenario '%s' was stopped while its hosts were looked at",
                     live->p->scenario->name);
 
-    tell_runner(live, stopped);
+    tell(&live->runner, stopped);
 }
 
 gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError **error)
@@ -339,6 +359,14 @@ void live_wait_verified(Live *live, ScenariosDone done, void *user)
 {
     g_assert(!live->runner.done);
     live->runner = (Waiter){done, user};
+}
+
+void live_wait_stopped(Live *live, ScenariosDone done, void *user)
+{
+    tell(&live->stopper, NULL);
+    live->stopper = (Waiter){done, user};
+    live->stop_until_ms = clock_steady_ms() + STOP_WAIT_MS;
+    pump(live);
 }
 
 void live_persist_first(Live *live, ScenariosDone done, void *user)

@@ -21,6 +21,8 @@ typedef struct {
     gboolean pumping;
     gboolean leaving; /* it is being deleted */
     Waiter runner;    /* who asked for the run that is being verified */
+    Waiter stopper;   /* who asked for the stop that engines are still told about */
+    gint64 stop_until_ms;
 } Live;
 
 struct Scenarios {
@@ -29,7 +31,8 @@ struct Scenarios {
     Events *events;
     ScenariosEvents duties;
     void *user;
-    GPtrArray *list; /* Live *, by name */
+    GPtrArray *list;    /* Live *, by name */
+    GHashTable *reigns; /* Id * -> guint64 *: highest reign of VMs whose scenarios are deleted */
     gboolean closed;
 };
 
@@ -41,6 +44,9 @@ void live_free(gpointer live);
 gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError **error);
 /* @done when the verification that was just asked for has ended. */
 void live_wait_verified(Live *live, ScenariosDone done, void *user);
+
+/* @done when the stop that was just asked for is durable, and done by the engines that are there. */
+void live_wait_stopped(Live *live, ScenariosDone done, void *user);
 
 /* Its row is made. If that fails the scenario is not there any more. */
 void live_persist_first(Live *live, ScenariosDone done, void *user);

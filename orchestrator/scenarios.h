@@ -57,6 +57,10 @@ gboolean scenarios_step(Scenarios *s, const char *name, Input in, ScenariosDone 
 /* INPUT_RUN, and @done only when verification has let it pass and that is durable, or VERIFY. */
 gboolean scenarios_run(Scenarios *s, const char *name, ScenariosDone done, void *user, GError **error);
 
+/* INPUT_STOP, and @done when it is durable and the engines that are there have done their part,
+ * or have taken long over it. */
+gboolean scenarios_stop(Scenarios *s, const char *name, ScenariosDone done, void *user, GError **error);
+
 /* The scenario is checked in itself; here beside the others and the hosts. */
 gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone done, void *user,
                           GError **error);

@@ -64,9 +64,6 @@ typedef struct {
 /* engine.c: let strangers enrol, now that there is no owner. */
 gboolean engine_open_desk(Engine *engine, GError **error);
 
-/* disown.c: the method `host.disown`. */
-void disown_on_call(void *user, RpcReply *reply, const json_t *params);
-
 /* gate.c: what the listener calls. */
 void gate_on_link(void *user, Link *link);
 void gate_on_refused(void *user, const GError *error);

@@ -153,7 +153,7 @@ void serve_news(Engine *engine)
 
 const RpcMethod SERVE_METHODS[] = {
     {"host.info", serve_host_info},
-    {"host.disown", disown_on_call},
+    {"host.disown", serve_host_disown},
     {"vm.list", serve_vm_list},
     {"vm.definition", serve_vm_definition_of},
     {"active.protect", serve_active_protect},

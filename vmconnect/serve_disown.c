@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* disown - the controller lets this engine go: it has no owner from then on, and a token
+/* serve_disown - the controller lets this engine go: it has no owner from then on, and a token
  * for the next one. Refused while this host has a part in any VM, since without an owner
  * the engines would not know each other any more. */
+#include "vmconnect/serve_parts.h"
+
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
-#include "vmconnect/engine.h"
 
 typedef struct {
     Engine *engine;
@@ -67,7 +68,7 @@ static gboolean check_free(const Engine *e, GError **error)
     return actives->len + standbys->len == 0;
 }
 
-void disown_on_call(void *user, RpcReply *reply, const json_t *params)
+void serve_host_disown(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *e = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
