@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/active_parts.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/capture/cut.h"
+
+#define JOB_MS 8000        /* a job of ours breaks off by itself … */
+#define PLAN_GRACE_MS 5000 /* a plan's last generation is not broken off for every command */
+#define SCRATCH_SHARE 5    /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
+
+static guint64 next_sequence(const Active *a)
+{
+    const Generation *tip = sender_position(a->sender)->tip;
+
+    return tip && reign_equal(tip->reign, a->role->reign) ? tip->sequence + 1 : 1;
+}
+
+static gboolean begin(Active *a, GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    g_autoptr(Generation) g = generation_new();
+
+    g->id = id_random();
+    g->parent = active_tip(a);
+    g->since = a->base;
+    g->reign = a->role->reign;
+    g->sequence = next_sequence(a);
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+
+        generation_add_disk(g, disk->target, disk->size_bytes);
+    }
+    if (!sender_begin(a->sender, g, error))
+        return FALSE;
+    a->resumed = FALSE;
+    a->begun = g_steal_pointer(&g);
+    a->pass = pass_new(a->base, a->begun->disks->len);
+    active_show_sync(a);
+    return TRUE;
+}
+
+/* A disk that the tip does not have is read whole, whatever the others need. */
+static CutWish *wishes_of(Active *a)
+{
+    const Generation *tip = sender_position(a->sender)->tip;
+    CutWish *wishes = g_new0(CutWish, MAX(a->begun->disks->len, 1));
+
+    for (guint i = 0; i < a->begun->disks->len; i++) {
+        const GenerationDisk *disk = a->begun->disks->pdata[i];
+        const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
+        gboolean first_pass = id_equal(a->pass->since, a->base);
+
+        wishes[i] =
+            (CutWish){.target = disk->target, .since = a->pass->since, .since_size_bytes = disk->size_bytes};
+        if (first_pass && before)
+            wishes[i].since_size_bytes = before->size_bytes;
+        else if (first_pass)
+            wishes[i].since = ID_NIL;
+    }
+    return wishes;
+}
+
+static void on_stream(void *user, guint64 done_bytes, guint64 total_bytes)
+{
+    Active *a = user;
+
+    a->sync.done_bytes = total_bytes ? done_bytes : 0;
+    a->sync.total_bytes = total_bytes;
+    a->sync.sent_bytes = a->sent_before + sender_payload_bytes(a->sender);
+    if (a->on_progress)
+        a->on_progress(a->user);
+}
+
+typedef struct {
+    Id checkpoint; /* that the job made; nil: none */
+    gint64 asked_at_ms;
+    gint64 asked_at_wall_ms;
+    gboolean frozen;
+    gboolean all; /* nothing is left of this pass */
+} Job;
+
+/* One job: cut, stream, end. */
+static gboolean run_job(Active *a, Job *job, GError **error)
+{
+    g_autofree CutWish *wishes = wishes_of(a);
+    g_autoptr(Cut) cut = NULL;
+    gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
+    StreamLimits limits = {.wake_fd = a->patience.wake_fd,
+                           .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
+                           .end_by_ms = a->patience.give_up_ms,
+                           .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
+
+    job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
+    /* libvirt makes no checkpoint in a cut of a VM that is off: it is there before. */
+    if (offline && !id_is_nil(job->checkpoint) &&
+        !capture_create_checkpoint(a->capture, job->checkpoint, error))
+        return FALSE;
+    if (!cut_begin(a->capture, wishes, a->begun->disks->len, offline ? ID_NIL : job->checkpoint, &cut, error))
+        return FALSE;
+    job->asked_at_ms = cut_asked_at_ms(cut);
+    job->asked_at_wall_ms = cut_asked_at_wall_ms(cut);
+    job->frozen = cut_is_frozen(cut);
+    if (!offline) {
+        limits.end_by_ms = job->asked_at_ms + JOB_MS;
+        limits.scratch_max_bytes = a->role->settings.scratch_bytes / SCRATCH_SHARE;
+    }
+    return stream_run(a->stream, cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
+           cut_still_valid(cut, error) && cut_end(g_steal_pointer(&cut), error);
+}
+
+/* The job's instant is on the standby: that is the truth from now on, and only
+ * now the older checkpoint may go. */
+static gboolean seal(Active *a, const Job *job, GError **error)
+{
+    g_autoptr(Generation) g = generation_copy(a->begun);
+    Id guard_before = a->pass->since;
+    Id base_before = a->base;
+
+    g->id = job->checkpoint;
+    g->cut_at_ms = job->asked_at_wall_ms;
+    g->frozen = job->frozen;
+    g->definition = g_strdup(capture_definition(a->capture));
+    if (!sender_seal(a->sender, g, error))
+        return FALSE;
+    active_forget_begun(a);
+    a->base = g->id;
+    a->truth_ms = job->asked_at_ms;
+    a->spool_bytes = 0;
+    a->sync = (SyncFigures){0};
+    g_free(a->definition);
+    a->definition = g_steal_pointer(&g->definition);
+    if (!id_is_nil(base_before))
+        capture_delete_checkpoint(a->capture, base_before, NULL);
+    if (!id_is_nil(guard_before) && !id_equal(guard_before, base_before))
+        capture_delete_checkpoint(a->capture, guard_before, NULL);
+    /* Of a VM that is off deleting writes into the images: look after it. */
+    g_clear_pointer(&a->signatures, g_array_unref);
+    if (capture_state(a->capture) == CAPTURE_OFF)
+        a->signatures = active_read_signatures(a);
+    return TRUE;
+}
+
+/* The pass goes on in another job, or the next pass begins: durable first. */
+static gboolean slice(Active *a, const Job *job, GError **error)
+{
+    Id since = a->pass->since;
+
+    if (job->all)
+        pass_next(a->pass);
+    else
+        pass_break(a->pass, job->checkpoint);
+    if (!sender_slice(a->sender, a->pass, error))
+        return FALSE;
+    if (job->all && !id_is_nil(since) && !id_equal(since, a->base))
+        capture_delete_checkpoint(a->capture, since, NULL);
+    return TRUE;
+}
+
+gboolean active_make_generation(Active *a, ActiveOutcome *ret_outcome, GError **error)
+{
+    Job job = {0};
+    gboolean first;
+
+    if (!a->begun && !begin(a, error))
+        return FALSE;
+    first = pass_is_first_job(a->pass);
+    if (!run_job(a, &job, error))
+        return FALSE;
+    *ret_outcome = job.all && first ? ACTIVE_SEALED : ACTIVE_UNFINISHED;
+    return *ret_outcome == ACTIVE_SEALED ? seal(a, &job, error) : slice(a, &job, error);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/active_parts.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+
+gboolean active_has_id(const GArray *ids, Id id)
+{
+    for (guint i = 0; i < ids->len; i++)
+        if (id_equal(g_array_index(ids, Id, i), id))
+            return TRUE;
+    return FALSE;
+}
+
+/* Can this checkpoint still tell what changed? A running VM's are asked; those of
+ * one that is off are judged by the cut. */
+static gboolean is_healthy(Active *a, Id checkpoint, gboolean *ret_healthy, GError **error)
+{
+    g_autofree guint64 *bytes = g_new(guint64, MAX(capture_disks(a->capture)->len, 1));
+    g_autoptr(GError) why = NULL;
+
+    *ret_healthy = TRUE;
+    if (capture_state(a->capture) != CAPTURE_RUNNING || capture_spool(a->capture, checkpoint, bytes, &why))
+        return TRUE;
+    if (!g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST) &&
+        !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    *ret_healthy = FALSE;
+    return TRUE;
+}
+
+/* The newest healthy checkpoint that the standby's tip is or descends from. */
+static gboolean choose_base(Active *a, const GArray *checkpoints, GError **error)
+{
+    const Position *position = sender_position(a->sender);
+
+    a->base = ID_NIL;
+    for (guint i = checkpoints->len; i-- > 0;) {
+        Id id = g_array_index(checkpoints, Id, i);
+        gboolean healthy;
+
+        if (!position_descends_from(position, id) || active_has_id(a->distrusted, id))
+            continue;
+        if (!is_healthy(a, id, &healthy, error))
+            return FALSE;
+        if (healthy) {
+            a->base = id;
+            return TRUE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean active_same_disks(Active *a, const Generation *g)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    if (disks->len != g->disks->len)
+        return FALSE;
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        const GenerationDisk *begun = g->disks->pdata[i];
+
+        if (!g_str_equal(disk->target, begun->target) || disk->size_bytes != begun->size_bytes)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+Id active_tip(const Active *a)
+{
+    const Position *position = sender_position(a->sender);
+
+    return position->tip ? position->tip->id : ID_NIL;
+}
+
+static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, gboolean *ret_usable,
+                          GError **error)
+{
+    *ret_usable = id_is_nil(checkpoint) ||
+                  (active_has_id(checkpoints, checkpoint) && !active_has_id(a->distrusted, checkpoint));
+    if (!*ret_usable || id_is_nil(checkpoint))
+        return TRUE;
+    return is_healthy(a, checkpoint, ret_usable, error);
+}
+
+/* A generation that has everything: the first one, or all once more. */
+void active_show_sync(Active *a)
+{
+    if (a->sync.running || !id_is_nil(a->begun->since))
+        return;
+    a->sync = (SyncFigures){.running = TRUE, .started_ms = clock_steady_ms()};
+    a->sent_before = 0;
+    if (!id_is_nil(a->begun->parent))
+        a->sync.resync_reason =
+            "what changed since the last generation is not known: no checkpoint that the "
+            "standby's tip descends from has survived (QEMU was killed, or the checkpoints "
+            "were removed)";
+}
+
+/* Go on with what the standby already has of an unsealed generation, if that
+ * can still be completed: same disks, same parent, its checkpoints are there. */
+static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **error)
+{
+    const PositionPartial *partial = sender_position(a->sender)->partial;
+    gboolean since_ok, guard_ok;
+
+    if (!partial || !reign_equal(partial->begun->reign, a->role->reign) ||
+        !id_equal(partial->begun->parent, active_tip(a)) || !active_same_disks(a, partial->begun))
+        return TRUE;
+    if (!is_usable(a, partial->pass->since, checkpoints, &since_ok, error) ||
+        !is_usable(a, partial->pass->guard, checkpoints, &guard_ok, error))
+        return FALSE;
+    if (!since_ok || !guard_ok)
+        return TRUE;
+    a->resumed = TRUE;
+    a->begun = generation_copy(partial->begun);
+    a->pass = pass_new(partial->pass->since, a->begun->disks->len);
+    a->pass->guard = partial->pass->guard;
+    for (guint i = 0; i < a->begun->disks->len; i++)
+        extents_add_all(a->pass->has->pdata[i], partial->pass->has->pdata[i]);
+    active_show_sync(a);
+    return sender_begin(a->sender, a->begun, error);
+}
+
+static gboolean is_needed(const Active *a, Id checkpoint)
+{
+    return id_equal(checkpoint, a->base) ||
+           (a->pass && (id_equal(checkpoint, a->pass->since) || id_equal(checkpoint, a->pass->guard)));
+}
+
+/* The standby has named its tip: checkpoints that no way leads from go now. A
+ * VM that is off may refuse; they cost little and go at the next attach. */
+static void drop_unneeded(Active *a, const GArray *checkpoints)
+{
+    for (guint i = 0; i < checkpoints->len; i++) {
+        Id id = g_array_index(checkpoints, Id, i);
+
+        if (!is_needed(a, id))
+            capture_delete_checkpoint(a->capture, id, NULL);
+    }
+}
+
+gboolean active_reconcile(Active *a, GError **error)
+{
+    g_autoptr(GArray) checkpoints = capture_checkpoints(a->capture, error);
+
+    if (!checkpoints || !choose_base(a, checkpoints, error) || !resume_partial(a, checkpoints, error))
+        return FALSE;
+    drop_unneeded(a, checkpoints);
+    return TRUE;
+}
