@@ -313,11 +313,13 @@ static void go_on_after(json_t *query, const json_t *events)
     g_autofree char *sequence =
         g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(last, "sequence")));
 
-    if (json_array_size(events) > 0)
-        json_object_set_new(query, "after", json_string(sequence));
+    json_object_set_new(query, "wait_ms", json_string(LONG_POLL_MS));
+    /* Until the first has come, what was asked for is still the question. */
+    if (json_array_size(events) == 0)
+        return;
+    json_object_set_new(query, "after", json_string(sequence));
     json_object_del(query, "since");
     json_object_del(query, "limit");
-    json_object_set_new(query, "wait_ms", json_string(LONG_POLL_MS));
 }
 
 /* Each question waits at the controller until there is something to tell. Ends with the process. */
