@@ -100,9 +100,9 @@ static void on_signal(uv_signal_t *signal, int signum)
 
 /* --- start ------------------------------------------------------------- */
 
-static gboolean read_port(const Controller *c, guint16 *ret_port, GError **error)
+static gboolean read_port(const Conf *conf, guint16 *ret_port, GError **error)
 {
-    const char *text = conf_get(c->conf, "port");
+    const char *text = conf_get(conf, "port");
     guint64 port;
 
     if (!g_ascii_string_to_unsigned(text, 10, 1, 65535, &port, NULL)) {
@@ -113,6 +113,22 @@ static gboolean read_port(const Controller *c, guint16 *ret_port, GError **error
     return TRUE;
 }
 
+/* The one address that it listens on; NULL: all. */
+static const char *own_address(const Controller *c)
+{
+    const char *listen = conf_get(c->conf, "listen");
+
+    return *listen && !g_str_equal(listen, "::") && !g_str_equal(listen, "0.0.0.0") ? listen : NULL;
+}
+
+static char *own_url(const Controller *c, guint16 port)
+{
+    const char *address = own_address(c) ? own_address(c) : "127.0.0.1";
+    gboolean v6 = strchr(address, ':') != NULL;
+
+    return g_strdup_printf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
+}
+
 static char **names(const Controller *c)
 {
     g_auto(GStrv) parts = g_strsplit(conf_get(c->conf, "names"), ",", 0);
@@ -121,6 +137,8 @@ static char **names(const Controller *c)
     for (char **part = parts; *part; part++)
         if (*g_strstrip(*part))
             g_ptr_array_add(list, g_strdup(*part));
+    if (own_address(c))
+        g_ptr_array_add(list, g_strdup(own_address(c)));
     g_ptr_array_add(list, NULL);
     return (char **)g_ptr_array_free(list, FALSE);
 }
@@ -130,7 +148,7 @@ static gboolean open_authority(Controller *c, guint16 port, GError **error)
     const char *state = conf_get(c->conf, "state");
     g_autofree char *folder = g_build_filename(state, "authority", NULL);
     g_autofree char *admin = g_build_filename(state, "admin.json", NULL);
-    g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", port);
+    g_autofree char *url = own_url(c, port);
     g_auto(GStrv) more = names(c);
 
     if (!durable_mkdir(state, 0700, error) || !durable_mkdir(conf_get(c->conf, "run"), 0700, error))
@@ -183,6 +201,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
                          .key = authority_server_key(c->authority)};
 
     c->api = api_new(authority_check, c->authority);
+    serve(c, OPERATIONS_ENROL);
     serve(c, OPERATIONS_HOSTS);
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
@@ -196,7 +215,7 @@ static gboolean start(Controller *c, GError **error)
 {
     guint16 port;
 
-    if (!read_port(c, &port, error) || !open_authority(c, port, error) || !open_database(c, error) ||
+    if (!read_port(c->conf, &port, error) || !open_authority(c, port, error) || !open_database(c, error) ||
         !take_up(c, error) || !open_port(c, port, error))
         return FALSE;
     database_start(c->db, &c->loop);
@@ -225,7 +244,7 @@ static void begin_end(Controller *c)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     scenarios_close(c->scenarios);
     plans_close(c->plans);
-    operations_hosts_close(c);
+    operations_enrol_close(c);
     hosts_close(c->hosts);
     events_close(c->events);
     c->open = 2;
@@ -308,6 +327,7 @@ int main(int argc, char **argv)
     g_autofree char *path = NULL;
     gboolean check = FALSE;
     gboolean version = FALSE;
+    guint16 port;
     const GOptionEntry entries[] = {
         {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
         {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
@@ -330,7 +350,7 @@ int main(int argc, char **argv)
         return 0;
     }
     conf = conf_load(path ? path : "/etc/understudy/controller.conf", "controller", KEYS, &error);
-    if (!conf)
+    if (!conf || !read_port(conf, &port, &error))
         return fail(error);
     if (check)
         return 0;

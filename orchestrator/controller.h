@@ -28,7 +28,7 @@ typedef struct Controller {
     Api *api;
     HttpServer *server;
     GHashTable *lost;     /* set of names: hosts whose link was there and is lost */
-    GPtrArray *enrolling; /* Enrolling *, operations_hosts.c */
+    GPtrArray *enrolling; /* Enrolling *, operations_enrol.c */
     uv_timer_t tick;
     uv_signal_t signals[2];
     guint open; /* asynchronous closes under way */

@@ -11,13 +11,14 @@ typedef struct {
 } Operation;
 
 /* Each ends with a NULL operation. */
+extern const Operation OPERATIONS_ENROL[];
 extern const Operation OPERATIONS_HOSTS[];
 extern const Operation OPERATIONS_SCENARIOS[];
 extern const Operation OPERATIONS_ACTIONS[];
 extern const Operation OPERATIONS_STATUS[];
 
 /* End the enrolments under way. */
-void operations_hosts_close(Controller *c);
+void operations_enrol_close(Controller *c);
 
 /* ScenariosDone for a call: {"plan": null} accepted, resp. {} answered, or failed. @user: the ApiCall. */
 void operation_accepted(void *user, const GError *error);

@@ -3,6 +3,7 @@
  * Private to the scenarios files. */
 #pragma once
 
+#include "orchestrator/reigns.h"
 #include "orchestrator/scenarios.h"
 
 typedef struct {
@@ -31,8 +32,8 @@ struct Scenarios {
     Events *events;
     ScenariosEvents duties;
     void *user;
-    GPtrArray *list;    /* Live *, by name */
-    GHashTable *reigns; /* Id * -> guint64 *: highest reign of VMs whose scenarios are deleted */
+    GPtrArray *list; /* Live *, by name */
+    Reigns *reigns;
     gboolean closed;
 };
 

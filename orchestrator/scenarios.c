@@ -9,10 +9,6 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 
-/* The row that outlives scenarios: {"reigns": {UUID: number}}. */
-#define REIGNS_ID ((Id){{0xff}})
-#define REIGNS_NAME "~reigns" /* no scenario's name */
-
 Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const ScenariosEvents *duties,
                          void *user)
 {
@@ -24,7 +20,7 @@ Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const Scena
     s->duties = *duties;
     s->user = user;
     s->list = g_ptr_array_new_with_free_func(live_free);
-    s->reigns = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
+    s->reigns = reigns_new();
     return s;
 }
 
@@ -42,61 +38,16 @@ static Live *add(Scenarios *s, Id id, Protection *steal_protection)
     return live;
 }
 
-/* --- reigns of before -------------------------------------------------- */
-
-/* Engines remember of every VM in whose reign it was last: what was once said under a reign
- * must never be said by another. So a VM that gets a new scenario goes on counting. */
-static guint64 reign_before(const Scenarios *s, Id vm)
-{
-    const guint64 *number = g_hash_table_lookup(s->reigns, &vm);
-
-    return number ? *number : 0;
-}
-
-static void remember_reign(Scenarios *s, Id vm, guint64 number)
-{
-    g_hash_table_insert(s->reigns, g_memdup2(&vm, sizeof vm), g_memdup2(&number, sizeof number));
-}
-
-static json_t *reigns_document(const Scenarios *s)
-{
-    json_t *doc = json_object();
-    GHashTableIter iter;
-    gpointer vm, number;
-
-    g_hash_table_iter_init(&iter, s->reigns);
-    while (g_hash_table_iter_next(&iter, &vm, &number))
-        json_object_set_new(doc, ID_TEXT(*(Id *)vm), json_integer((json_int_t) * (guint64 *)number));
-    return json_pack("{s:o}", "reigns", doc);
-}
-
-static gboolean load_reigns(Scenarios *s, const json_t *reigns, GError **error)
-{
-    const char *key;
-    json_t *number;
-
-    json_object_foreach((json_t *)reigns, key, number)
-    {
-        Id vm;
-
-        if (!id_parse(key, &vm, error))
-            return FALSE;
-        remember_reign(s, vm, (guint64)MAX(json_integer_value(number), 0));
-    }
-    return TRUE;
-}
-
 static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
 {
     const char *id_text;
     json_t *scenario_doc, *protection_doc;
     g_autoptr(Scenario) scenario = NULL;
-    const json_t *reigns = json_object_get(doc, "reigns");
     Protection *p;
     Id id;
 
-    if (reigns)
-        return load_reigns(s, reigns, error);
+    if (reigns_is_document(doc))
+        return reigns_load(s->reigns, doc, error);
     if (!json_read(doc, "scenario", error, "{s:s, s:o, s:o}", "id", &id_text, "scenario", &scenario_doc,
                    "protection", &protection_doc) ||
         !id_parse(id_text, &id, error))
@@ -291,7 +242,7 @@ gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone 
     for (guint i = 0; i < live->p->vms->len; i++) {
         ProtectionVm *vm = live->p->vms->pdata[i];
 
-        vm->reign.number = reign_before(s, vm->uuid) + 1;
+        vm->reign.number = reigns_last(s->reigns, vm->uuid) + 1;
     }
     live_persist_first(live, done, user);
     greet(s, live);
@@ -372,17 +323,15 @@ void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *
 {
     const Live *live = find(s, name, NULL);
     DatabaseChanges *changes = database_changes_new();
-    json_auto_t *reigns = NULL;
     Deleting *d = g_new0(Deleting, 1);
 
     g_assert(live && live->leaving);
     for (guint i = 0; i < live->p->vms->len; i++) {
         const ProtectionVm *vm = live->p->vms->pdata[i];
 
-        remember_reign(s, vm->uuid, vm->reign.number);
+        reigns_remember(s->reigns, vm->uuid, vm->reign.number);
     }
-    reigns = reigns_document(s);
-    database_put_scenario(changes, REIGNS_ID, REIGNS_NAME, reigns);
+    reigns_put(s->reigns, changes);
     *d = (Deleting){s, g_strdup(name), done, user};
     database_delete_scenario(changes, live->id);
     database_submit(s->db, changes, on_deleted, d);
@@ -398,7 +347,7 @@ void scenarios_free(Scenarios *s)
     if (!s)
         return;
     g_ptr_array_free(s->list, TRUE);
-    g_hash_table_destroy(s->reigns);
+    reigns_free(s->reigns);
     g_free(s);
 }
 
