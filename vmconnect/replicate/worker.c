@@ -25,6 +25,8 @@ struct Worker {
     Handover *handover; /* the last plan's, or NULL */
     GError *plan_error; /* why its last step failed; NULL: it did not */
     gboolean guarded;   /* guard file and permit are in place */
+    gboolean looked;    /* whether this is the first look since the host's boot … */
+    gboolean booted;    /* … it is, and autostart was not done yet */
     gint64 due_ms;      /* next cycle */
     gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
@@ -201,7 +203,7 @@ static gboolean set_guard(Worker *w, GError **error)
 }
 
 /* After a boot the engine does what libvirt's autostart would have done. */
-static gboolean autostart(Worker *w, gboolean booted, GError **error)
+static gboolean autostart(Worker *w, GError **error)
 {
     Active *a = w->active;
     g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
@@ -210,13 +212,15 @@ static gboolean autostart(Worker *w, gboolean booted, GError **error)
 
     if (!guard)
         return FALSE;
-    if (!booted || !guard->autostart)
+    if (!w->booted || !guard->autostart)
         return TRUE;
     if (!active_look(a, &state, error))
         return FALSE;
     conn = active_connection(a, error);
     if (!conn)
         return FALSE;
+    /* Once, as libvirt does: a VM that cannot start is its user's to look after. */
+    w->booted = FALSE;
     if (state != CAPTURE_OFF)
         return TRUE;
     log_info("vm %s: host was booted, autostart was set -> start it", ID_TEXT(a->vm));
@@ -230,13 +234,22 @@ static gboolean has_permit(const Worker *w)
     return g_file_test(path, G_FILE_TEST_EXISTS);
 }
 
+/* A VM under protection from before, whose permit is gone with /run. One that comes under
+ * protection now has not been stopped by a boot: it stays as its user left it. */
+static void look_for_boot(Worker *w)
+{
+    g_autoptr(Guard) before = w->looked ? NULL : guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
+
+    w->booted = w->booted || (before && !has_permit(w));
+    w->looked = TRUE;
+}
+
 static gboolean guard(Worker *w, GError **error)
 {
-    gboolean booted = !has_permit(w);
-
     if (w->guarded)
         return TRUE;
-    w->guarded = set_guard(w, error) && autostart(w, booted, error);
+    look_for_boot(w);
+    w->guarded = set_guard(w, error) && autostart(w, error);
     return w->guarded;
 }
 
