@@ -6,7 +6,7 @@ REIGN='{"number":1,"id":"11111111-2222-4333-8444-555555555555"}'
 POLICY='{"interval_ms":1000,"scratch_bytes":1073741824,"bandwidth_bps":0,"compress":"auto","freeze":"never"}'
 
 uuid_of() {
-  lab exec "$1" virsh domuuid "$2" | head -1
+  lab exec "$1" virsh domuuid "$2" | sed -n 1p
 }
 
 # enrol HOST: its id is kept in $TEST_TMP/HOST.id
