@@ -71,9 +71,11 @@ static json_t *sync_of(const SyncFigures *s)
     gint64 elapsed_ms = s->running ? clock_steady_ms() - s->started_ms : 0;
     guint64 rate = elapsed_ms > 0 ? s->sent_bytes * 1000 / (guint64)elapsed_ms : 0;
     guint64 handled_per_s = elapsed_ms > 0 ? s->done_bytes * 1000 / (guint64)elapsed_ms : 0;
-    json_t *left = handled_per_s
-                       ? json_integer((json_int_t)((s->total_bytes - s->done_bytes) / handled_per_s))
-                       : json_null();
+    json_t *left =
+        /* Rounded up: what is not done yet does not take no time. */
+        handled_per_s
+            ? json_integer((json_int_t)((s->total_bytes - s->done_bytes + handled_per_s - 1) / handled_per_s))
+            : json_null();
 
     return json_pack("{s:I, s:I, s:I, s:I, s:o}", "done_bytes", (json_int_t)s->done_bytes, "total_bytes",
                      (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes, "rate_bps",
