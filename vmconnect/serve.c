@@ -52,7 +52,7 @@ typedef struct {
     char *text;
     Guard *guard; /* written before the policy; NULL: none */
     char *guard_dir;
-    void (*then)(Engine *engine, Id vm); /* may be NULL */
+    ServeThen then; /* may be NULL */
     Id vm;
     GError *error;
 } Saving;
@@ -75,9 +75,8 @@ static void save_done(void *data)
 {
     Saving *s = data;
 
-    if (!s->error && s->then && !s->engine->ending)
-        s->then(s->engine, s->vm);
-    serve_done(s->reply, NULL, s->error);
+    if (s->error || !s->then || s->engine->ending || !s->then(s->engine, s->vm, s->reply))
+        serve_done(s->reply, NULL, s->error);
     g_clear_error(&s->error);
     guard_free(s->guard);
     g_free(s->path);
@@ -87,7 +86,7 @@ static void save_done(void *data)
 }
 
 /* Make the policy as it is now durable, then do @then, then answer. */
-void serve_save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, void (*then)(Engine *, Id))
+void serve_save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, ServeThen then)
 {
     Saving *s = g_new0(Saving, 1);
 

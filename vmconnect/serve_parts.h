@@ -20,8 +20,11 @@ gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 /* TRUE if the request can go on; else it has been answered. */
 gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error);
 
+/* What follows; TRUE: it answers @reply itself, FALSE: {} is the answer. */
+typedef gboolean (*ServeThen)(Engine *engine, Id vm, RpcReply *reply);
+
 /* Make @guard (taken; NULL: none) and the policy as it is now durable, then do @then (may be NULL), then answer. */
-void serve_save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, void (*then)(Engine *, Id));
+void serve_save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, ServeThen then);
 
 /* A request whose end changes the policy, too. */
 typedef struct {

@@ -128,6 +128,13 @@ static void play_active(Engine *engine, Id vm)
         roles_play_active(engine->roles, copy_active(role), engine->identity);
 }
 
+static gboolean then_play_active(Engine *engine, Id vm, RpcReply *reply)
+{
+    (void)reply;
+    play_active(engine, vm);
+    return FALSE;
+}
+
 static void take_active(Claim *c)
 {
     g_autoptr(GError) error = NULL;
@@ -136,7 +143,7 @@ static void take_active(Claim *c)
     if (!serve_good(c->reply, check_protect(c->engine, c->active, &error), error))
         return;
     policy_set_active(c->engine->policy, g_steal_pointer(&c->active));
-    serve_save(c->engine, c->reply, NULL, c->vm, play_active);
+    serve_save(c->engine, c->reply, NULL, c->vm, then_play_active);
 }
 
 void serve_active_protect(void *user, RpcReply *reply, const json_t *params)
@@ -148,6 +155,17 @@ void serve_active_protect(void *user, RpcReply *reply, const json_t *params)
         claim(((Visit *)user)->engine, reply, role->vm, role->reign, role, NULL);
     else
         rpc_reply_error(reply, error);
+}
+
+/* Answered by the worker itself: once it has said so, no generation comes any more. */
+static gboolean then_tell_worker(Engine *engine, Id vm, RpcReply *reply)
+{
+    const ActiveRole *role = policy_active(engine->policy, vm);
+
+    if (!role)
+        return FALSE;
+    roles_tell_active(engine->roles, vm, COMMAND_ROLE, active_role_to_json(role), serve_done, reply);
+    return TRUE;
 }
 
 static void set_paused(void *user, RpcReply *reply, const json_t *params, gboolean paused)
@@ -167,7 +185,7 @@ static void set_paused(void *user, RpcReply *reply, const json_t *params, gboole
         return;
     }
     role->paused = paused;
-    serve_save(engine, reply, NULL, vm, play_active);
+    serve_save(engine, reply, NULL, vm, then_tell_worker);
 }
 
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params)
@@ -236,6 +254,13 @@ static Guard *guard_of_standby(const StandbyRole *role)
     return guard;
 }
 
+static gboolean then_play_standby(Engine *engine, Id vm, RpcReply *reply)
+{
+    (void)reply;
+    play_standby(engine, vm);
+    return FALSE;
+}
+
 static void take_standby(Claim *c)
 {
     const StandbyRole *known = policy_standby(c->engine->policy, c->vm);
@@ -248,7 +273,7 @@ static void take_standby(Claim *c)
     if (!known || !reign_equal(known->reign, c->standby->reign))
         guard = guard_of_standby(c->standby);
     policy_set_standby(c->engine->policy, g_steal_pointer(&c->standby));
-    serve_save(c->engine, c->reply, guard, c->vm, play_standby);
+    serve_save(c->engine, c->reply, guard, c->vm, then_play_standby);
 }
 
 void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
