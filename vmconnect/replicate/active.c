@@ -6,6 +6,7 @@
 #include "vmconnect/link/dial.h"
 
 #define CONNECT_MS 10000
+#define CLOSING_MS 15000
 #define DIAL_MS 10000
 #define JOB_RESCUE_MS 10000 /* … and is ended by the rescuer if it does not */
 
@@ -268,6 +269,10 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 
     if (!active_look(a, &state, error))
         return FALSE;
+    if (state != CAPTURE_OFF)
+        a->off_since_ms = 0;
+    else if (!a->off_since_ms)
+        a->off_since_ms = asked_at_ms;
     if (state == CAPTURE_ENDING || state == CAPTURE_IO_ERROR) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY,
                     state == CAPTURE_ENDING ? "not cutting: the guest is going down"
@@ -288,6 +293,13 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
                      : active_make_generation(a, ret_outcome, error);
 }
 
+/* libvirt says "off" while QEMU may still write its bitmaps into the images; until then they
+ * look as after a crash. A bitmap that is really broken still is so a little later. */
+static gboolean may_be_closing(const Active *a)
+{
+    return a->off_since_ms && clock_steady_ms() - a->off_since_ms < CLOSING_MS;
+}
+
 static void distrust(Active *a, Id checkpoint)
 {
     if (!id_is_nil(checkpoint) && !active_has_id(a->distrusted, checkpoint))
@@ -300,7 +312,7 @@ gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 
     if (cycle(a, ret_outcome, &why))
         return TRUE;
-    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
+    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST) && !may_be_closing(a))
         distrust(a, a->pass ? a->pass->since : a->base);
     /* Before the standby was asked anything a busy VM is no reason to leave it. */
     if (!a->sender || a->begun || !g_error_matches(why, US_ERROR, US_ERROR_BUSY))
