@@ -306,16 +306,6 @@ static int run_controller(const Conf *conf)
 
 /* --- the command line -------------------------------------------------- */
 
-static LogLevel level_of(const char *name)
-{
-    static const char *const NAMES[] = {"error", "warning", "notice", "info", "debug"};
-
-    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
-        if (g_str_equal(NAMES[i], name))
-            return LOG_LEVEL_ERROR + i;
-    return LOG_LEVEL_INFO;
-}
-
 static int fail(const GError *error)
 {
     g_printerr("understudy-controller: %s\n", error->message);
@@ -354,7 +344,7 @@ int main(int argc, char **argv)
         return fail(error);
     if (check)
         return 0;
-    log_set_level(level_of(conf_get(conf, "log")));
+    log_set_level(log_level_from_name(conf_get(conf, "log")));
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
     return run_controller(conf);

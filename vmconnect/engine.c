@@ -386,16 +386,6 @@ static const Subcommand SUBCOMMANDS[] = {
     {"rescue", rescue, "end our backup jobs, resume and thaw what they stopped"},
 };
 
-static LogLevel level_of(const char *name)
-{
-    static const char *const NAMES[] = {"error", "warning", "notice", "info", "debug"};
-
-    for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
-        if (g_str_equal(NAMES[i], name))
-            return LOG_LEVEL_ERROR + i;
-    return LOG_LEVEL_INFO;
-}
-
 static int fail(const GError *error)
 {
     g_printerr("understudy-engine: %s\n", error->message);
@@ -455,7 +445,7 @@ int main(int argc, char **argv)
         return fail(error);
     if (check)
         return 0;
-    log_set_level(level_of(conf_get(conf, "log")));
+    log_set_level(log_level_from_name(conf_get(conf, "log")));
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
     return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);

@@ -26,6 +26,11 @@ gint64 clock_wall_ms(void)
     return read_ms(CLOCK_REALTIME);
 }
 
+int clock_shorter_ms(int a_ms, int b_ms)
+{
+    return a_ms < 0 ? b_ms : b_ms < 0 ? a_ms : MIN(a_ms, b_ms);
+}
+
 char *clock_format(gint64 wall_ms, char buf[static CLOCK_TEXT_LEN + 1])
 {
     time_t s = wall_ms / 1000;

@@ -13,6 +13,9 @@
 gint64 clock_steady_ms(void);
 gint64 clock_wall_ms(void);
 
+/* The shorter of two waits as poll(2) takes them: -1 is for ever. */
+int clock_shorter_ms(int a_ms, int b_ms);
+
 /* RFC 3339, UTC, milliseconds: 2026-11-21T22:16:54.123Z. Returns @buf. */
 char *clock_format(gint64 wall_ms, char buf[static CLOCK_TEXT_LEN + 1]);
 

@@ -20,6 +20,9 @@ typedef enum {
 /* Lines above @level are dropped; INFO until called. */
 void log_set_level(LogLevel level);
 
+/* "error" … "debug", as a configuration's `log` has them; INFO for anything else. */
+LogLevel log_level_from_name(const char *name);
+
 void log_line(LogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

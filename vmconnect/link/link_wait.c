@@ -15,11 +15,6 @@ typedef enum {
     TURN_LATE,
 } Turn;
 
-static int shorter(int a_ms, int b_ms)
-{
-    return a_ms < 0 ? b_ms : b_ms < 0 ? a_ms : MIN(a_ms, b_ms);
-}
-
 static Turn turn(Link *link, gint64 deadline_ms, int wake_fd, GError **error)
 {
     struct pollfd fds[2] = {{.fd = link_fd(link), .events = link_events(link)},
@@ -27,7 +22,7 @@ static Turn turn(Link *link, gint64 deadline_ms, int wake_fd, GError **error)
     gint64 now = clock_steady_ms();
     int left = deadline_ms < 0 ? -1 : (int)CLAMP(deadline_ms - now, 0, G_MAXINT);
 
-    if (poll(fds, 2, shorter(left, link_timeout_ms(link))) < 0)
+    if (poll(fds, 2, clock_shorter_ms(left, link_timeout_ms(link))) < 0)
         fds[0].revents = fds[1].revents = 0;
     if (!link_pump(link, fds[0].revents, error))
         return TURN_OVER;

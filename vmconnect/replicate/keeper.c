@@ -253,11 +253,6 @@ static void obey(Keeper *k, Command *c)
 
 /* --- turning ----------------------------------------------------------- */
 
-static int soonest(int a, int b)
-{
-    return a < 0 ? b : b < 0 ? a : MIN(a, b);
-}
-
 static void turn(Keeper *k)
 {
     struct pollfd fds[2 + RECEIVER_POLL_MAX];
@@ -268,12 +263,12 @@ static void turn(Keeper *k)
     fds[0] = (struct pollfd){.fd = mailbox_fd(k->box), .events = POLLIN};
     fds[1] = (struct pollfd){.fd = k->store ? store_fd(k->store) : -1, .events = POLLIN};
     if (k->store)
-        wait_ms = soonest(wait_ms, store_timeout_ms(k->store));
+        wait_ms = clock_shorter_ms(wait_ms, store_timeout_ms(k->store));
     if (k->receiver) {
         int link_ms;
 
         n = receiver_prepare(k->receiver, fds + 2, &link_ms);
-        wait_ms = soonest(wait_ms, link_ms);
+        wait_ms = clock_shorter_ms(wait_ms, link_ms);
     }
     if (poll(fds, 2 + n, wait_ms) < 0)
         g_assert(errno == EINTR);

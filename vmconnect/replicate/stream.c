@@ -145,11 +145,6 @@ static gboolean limit_reached(Stream *st, short wake)
     return st->broken;
 }
 
-static int soonest(int a, int b)
-{
-    return a < 0 ? b : b < 0 ? a : MIN(a, b);
-}
-
 /* Until something moves: the image's export, the link, a letter, or a limit. */
 static gboolean turn(Stream *st, int wait_ms, GError **error)
 {
@@ -158,7 +153,7 @@ static gboolean turn(Stream *st, int wait_ms, GError **error)
     int link_ms;
 
     sender_prepare(st->sender, &fds[1], &link_ms);
-    wait_ms = soonest(soonest(wait_ms, link_ms), 1000);
+    wait_ms = clock_shorter_ms(clock_shorter_ms(wait_ms, link_ms), 1000);
     if (nbd_disk_prepare(reader, &fds[0]))
         wait_ms = 0;
     if (poll(fds, G_N_ELEMENTS(fds), wait_ms) < 0 && errno != EINTR)

@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
 #include "vmconnect/base/units.h"
 
 #include <errno.h>
@@ -56,6 +57,21 @@ static void test_clock_round_trip(void)
     g_assert_false(clock_parse("2026-11-21T22:16:54+01:00", &back, NULL));
     g_assert_false(clock_parse("2026-13-21T22:16:54.123Z", &back, NULL));
     g_assert_false(clock_parse("1969-12-31T23:59:59.999Z", &back, NULL));
+}
+
+static void test_waits(void)
+{
+    g_assert_cmpint(clock_shorter_ms(-1, -1), ==, -1);
+    g_assert_cmpint(clock_shorter_ms(-1, 5), ==, 5);
+    g_assert_cmpint(clock_shorter_ms(5, -1), ==, 5);
+    g_assert_cmpint(clock_shorter_ms(5, 0), ==, 0);
+}
+
+static void test_log_levels(void)
+{
+    g_assert_cmpint(log_level_from_name("error"), ==, LOG_LEVEL_ERROR);
+    g_assert_cmpint(log_level_from_name("debug"), ==, LOG_LEVEL_DEBUG);
+    g_assert_cmpint(log_level_from_name("loud"), ==, LOG_LEVEL_INFO);
 }
 
 static void test_durations(void)
@@ -201,6 +217,8 @@ int main(int argc, char **argv)
     g_test_add_func("/base/id/round-trip", test_id_round_trip);
     g_test_add_func("/base/id/refuses", test_id_refuses);
     g_test_add_func("/base/clock", test_clock_round_trip);
+    g_test_add_func("/base/clock/waits", test_waits);
+    g_test_add_func("/base/log/levels", test_log_levels);
     g_test_add_func("/base/units/durations", test_durations);
     g_test_add_func("/base/units/sizes-and-rates", test_sizes_and_rates);
     g_test_add_func("/base/errors", test_errors);
