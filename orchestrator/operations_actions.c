@@ -5,8 +5,6 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
-#define LIST_MS 30000
-
 /* --- verify ------------------------------------------------------------ */
 
 static void on_verified(void *user, const VerifyFacts *facts)
@@ -89,67 +87,46 @@ typedef struct {
     Controller *c;
     ApiCall *call;
     char *name;
+    char *master;
 } Preview;
 
-static const json_t *find_vm(const json_t *result, Id uuid)
-{
-    const json_t *vms = json_object_get(result, "vms");
-
-    for (gsize i = 0; i < json_array_size(vms); i++) {
-        const json_t *vm = json_array_get(vms, i);
-
-        if (g_strcmp0(json_string_value(json_object_get(vm, "uuid")), ID_TEXT(uuid)) == 0)
-            return vm;
-    }
-    return NULL;
-}
-
-static gint64 size_of(const json_t *vm)
-{
-    const json_t *disks = json_object_get(vm, "disks");
-    gint64 sum = 0;
-
-    for (gsize i = 0; i < json_array_size(disks); i++)
-        sum += json_integer_value(json_object_get(json_array_get(disks, i), "size_bytes"));
-    return sum;
-}
-
-/* What is sent cannot be told before the disks are looked at; the size is its bound. */
-static json_t *preview_vm(const ProtectionVm *vm, const json_t *said)
+/* A first copy sends what is allocated; on top of an existing one that is the bound. */
+static json_t *preview_vm(const ProtectionVm *vm, const VerifyFacts *facts)
 {
     const ProtectionCopy *copy = vm->copies->pdata[0];
-    const char *how = !said            ? "the master has no such VM"
+    gint64 size_bytes = 0, data_bytes = 0;
+    gboolean known = verify_vm_bytes(facts, vm->uuid, &size_bytes, &data_bytes);
+    const char *how = !known           ? "the master has no such VM"
                       : copy->complete ? "what is allocated, on top of the newest recovery point"
                                        : "what is allocated, as a first copy";
 
-    return json_pack("{s:s, s:s, s:s, s:o, s:n}", "uuid", ID_TEXT(vm->uuid), "name", vm->name, "how", how,
-                     "size_bytes", said ? json_integer(size_of(said)) : json_null(), "send_bytes");
+    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "uuid", ID_TEXT(vm->uuid), "name", vm->name, "how", how,
+                     "size_bytes", known ? json_integer(size_bytes) : json_null(), "send_bytes",
+                     known ? json_integer(data_bytes) : json_null());
 }
 
-static json_t *preview_of(const Protection *p, const json_t *result)
+static json_t *preview_of(const Protection *p, const VerifyFacts *facts)
 {
     json_t *vms = json_array();
 
-    for (guint i = 0; i < p->vms->len; i++) {
-        const ProtectionVm *vm = p->vms->pdata[i];
-
-        json_array_append_new(vms, preview_vm(vm, find_vm(result, vm->uuid)));
-    }
+    for (guint i = 0; i < p->vms->len; i++)
+        json_array_append_new(vms, preview_vm(p->vms->pdata[i], facts));
     return json_pack("{s:s, s:s, s:s, s:o}", "scenario", p->scenario->name, "from", p->scenario->master, "to",
                      (const char *)p->scenario->replicas->pdata[0], "vms", vms);
 }
 
-static void on_listed(void *user, const json_t *result, const GError *error)
+static void on_looked(void *user, const VerifyFacts *facts)
 {
     Preview *v = user;
-    g_autoptr(GError) gone = NULL;
-    const Protection *p = scenarios_find(v->c->scenarios, v->name, &gone);
+    g_autoptr(GError) error = verify_silence(facts, v->master);
+    const Protection *p = error ? NULL : scenarios_find(v->c->scenarios, v->name, &error);
 
-    if (p && !error)
-        api_call_answer(v->call, preview_of(p, result));
+    if (p)
+        api_call_answer(v->call, preview_of(p, facts));
     else
-        api_call_fail(v->call, error ? error : gone);
+        api_call_fail(v->call, error);
     g_free(v->name);
+    g_free(v->master);
     g_free(v);
 }
 
@@ -166,8 +143,8 @@ static void scenario_preview(ApiCall *call, void *user)
         return;
     }
     v = g_new0(Preview, 1);
-    *v = (Preview){c, call, g_strdup(name)};
-    hosts_call(c->hosts, p->scenario->master, "vm.list", NULL, LIST_MS, on_listed, v);
+    *v = (Preview){c, call, g_strdup(name), g_strdup(p->scenario->master)};
+    verification_start(c->hosts, p->scenario, on_looked, v);
 }
 
 /* --- switchover -------------------------------------------------------- */

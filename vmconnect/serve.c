@@ -154,6 +154,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"host.info", serve_host_info},
     {"host.disown", serve_host_disown},
     {"vm.list", serve_vm_list},
+    {"vm.check", serve_vm_check},
     {"vm.definition", serve_vm_definition_of},
     {"active.protect", serve_active_protect},
     {"active.pause", serve_active_pause},

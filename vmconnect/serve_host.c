@@ -5,8 +5,12 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/capture/chain.h"
+#include "vmconnect/capture/eligible.h"
 #include "vmconnect/hypervisor/host.h"
 
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* --- the host ---------------------------------------------------------- */
@@ -38,7 +42,7 @@ static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_re
     return TRUE;
 }
 
-static void on_host(void *user, gpointer result, const GError *error)
+static void on_json(void *user, gpointer result, const GError *error)
 {
     serve_done(user, result, error);
     json_decref(result);
@@ -59,7 +63,7 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
                     .free_result = free_json};
 
     (void)params;
-    hands_submit(engine->hands, &job, on_host, reply);
+    hands_submit(engine->hands, &job, on_json, reply);
 }
 
 /* --- its VMs ----------------------------------------------------------- */
@@ -105,6 +109,65 @@ void serve_vm_list(void *user, RpcReply *reply, const json_t *params)
 {
     (void)params;
     hands_inventory(((Visit *)user)->engine->hands, on_inventory, asked_new(user, reply));
+}
+
+/* --- one VM, looked at closely ------------------------------------------ */
+
+#define HEADER_MS 5000
+
+static json_t *texts(const GPtrArray *list)
+{
+    json_t *out = json_array();
+
+    for (guint i = 0; i < list->len; i++)
+        json_array_append_new(out, json_string(list->pdata[i]));
+    return out;
+}
+
+/* What the files of a disk's chain hold: about what a first copy sends. */
+static gint64 data_bytes(const char *xml, const Disk *disk)
+{
+    g_autoptr(GPtrArray) chain = chain_of_disk(xml, disk->target, HEADER_MS, -1, NULL);
+    gint64 sum = 0;
+    struct stat st;
+
+    for (guint i = 0; chain && i < chain->len; i++)
+        if (stat(((const ChainLayer *)chain->pdata[i])->path, &st) == 0)
+            sum += (gint64)st.st_blocks * 512;
+    return sum;
+}
+
+/* From files and libvirt's own record: a hung QEMU holds nobody up. */
+static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    g_autofree char *xml = vm_definition(conn, *(const Id *)request, TRUE, error);
+    g_autoptr(Definition) d = xml ? definition_parse(xml, strlen(xml), error) : NULL;
+    g_autoptr(GPtrArray) problems = NULL;
+    g_autoptr(GPtrArray) remarks = NULL;
+    gint64 sum = 0;
+
+    if (!d)
+        return FALSE;
+    problems = eligible_problems(d->disks, d->name, HEADER_MS, -1, &remarks);
+    for (guint i = 0; i < d->disks->len; i++)
+        if (disk_is_data(d->disks->pdata[i]))
+            sum += data_bytes(xml, d->disks->pdata[i]);
+    *ret_result = json_pack("{s:o, s:o, s:I}", "problems", texts(problems), "remarks", texts(remarks),
+                            "data_bytes", (json_int_t)sum);
+    return TRUE;
+}
+
+void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
+{
+    HandsJob job = {
+        .what = "looking at a VM", .work = check_vm, .free_request = g_free, .free_result = free_json};
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        return;
+    job.request = g_memdup2(&vm, sizeof(vm));
+    hands_submit(((Visit *)user)->engine->hands, &job, on_json, reply);
 }
 
 static void on_definition(void *user, gpointer result, const GError *error)

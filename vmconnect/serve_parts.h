@@ -42,6 +42,7 @@ void serve_ended(void *user, const json_t *result, const GError *error);
 void serve_host_info(void *user, RpcReply *reply, const json_t *params);
 void serve_host_disown(void *user, RpcReply *reply, const json_t *params);
 void serve_vm_list(void *user, RpcReply *reply, const json_t *params);
+void serve_vm_check(void *user, RpcReply *reply, const json_t *params);
 void serve_vm_definition_of(void *user, RpcReply *reply, const json_t *params);
 void serve_active_protect(void *user, RpcReply *reply, const json_t *params);
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params);

@@ -59,14 +59,27 @@ static const HostFacts *master_of(const VerifyFacts *f)
     for (guint v_ = 0; v_ < (r)->facts->scenario->vms->len; v_++) \
         for (const ScenarioVm *vm = (r)->facts->scenario->vms->pdata[v_]; vm; vm = NULL)
 
+static const GError *silence_of(const HostFacts *h)
+{
+    return h->info->failure ? h->info->failure : h->vms->failure;
+}
+
+GError *verify_silence(const VerifyFacts *f, const char *host)
+{
+    for (guint i = 0; i < f->hosts->len; i++) {
+        const HostFacts *h = f->hosts->pdata[i];
+
+        if (g_str_equal(h->host, host) && silence_of(h))
+            return g_error_copy(silence_of(h));
+    }
+    return NULL;
+}
+
 static void engine_answers(Report *r)
 {
-    EACH_HOST (r, h, 0) {
-        const GError *failure = h->failure[FACT_INFO] ? h->failure[FACT_INFO] : h->failure[FACT_VMS];
-
-        if (failure)
-            found(r, h->host, NULL, "the engine of %s cannot be asked: %s", h->host, failure->message);
-    }
+    EACH_HOST (r, h, 0)
+        if (silence_of(h))
+            found(r, h->host, NULL, "the engine of %s cannot be asked: %s", h->host, silence_of(h)->message);
 }
 
 /* Program versions may differ by one release. */
@@ -82,12 +95,12 @@ static gboolean versions_fit(const char *a, const char *b)
 static void versions(Report *r)
 {
     const HostFacts *master = master_of(r->facts);
-    const char *ours = fact_text(master->said[FACT_INFO], "version");
+    const char *ours = fact_text(master->info->said, "version");
 
     EACH_HOST (r, h, 1) {
-        const char *theirs = fact_text(h->said[FACT_INFO], "version");
+        const char *theirs = fact_text(h->info->said, "version");
 
-        if (master->said[FACT_INFO] && h->said[FACT_INFO] && !versions_fit(ours, theirs))
+        if (master->info->said && h->info->said && !versions_fit(ours, theirs))
             found(r, h->host, NULL, "the engine of %s is version %s, that of %s is %s", master->host, ours,
                   h->host, theirs);
     }
@@ -96,7 +109,7 @@ static void versions(Report *r)
 static void start_guard(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (h->said[FACT_INFO] && !json_is_true(json_object_get(h->said[FACT_INFO], "hook")))
+        if (h->info->said && !json_is_true(json_object_get(h->info->said, "hook")))
             found(r, h->host, NULL, "libvirt on %s does not ask the engine before it starts a guest",
                   h->host);
 }
@@ -106,7 +119,7 @@ static void vm_there(Report *r)
     const HostFacts *master = master_of(r->facts);
 
     EACH_VM (r, vm)
-        if (master->said[FACT_VMS] && !facts_find_vm(master, vm->uuid))
+        if (master->vms->said && !facts_find_vm(master, vm->uuid))
             found(r, master->host, vm->name, "%s has no VM '%s' (%s)", master->host, vm->name,
                   ID_TEXT(vm->uuid));
 }
@@ -124,55 +137,105 @@ static void vm_free_of_others(Report *r)
     }
 }
 
-static void has_disk(Report *r)
+/* What the list says of a VM's disks, which knows about other VMs; else what the VM itself says. */
+static gboolean list_problems(Report *r, const ScenarioVm *vm)
+{
+    const HostFacts *master = master_of(r->facts);
+    const json_t *disks = json_object_get(facts_find_vm(master, vm->uuid), "disks");
+    guint before = r->findings->len;
+
+    for (gsize i = 0; i < json_array_size(disks); i++) {
+        const json_t *disk = json_array_get(disks, i);
+
+        if (*fact_text(disk, "problem"))
+            found(r, master->host, vm->name, "disk %s of '%s': %s", fact_text(disk, "target"), vm->name,
+                  fact_text(disk, "problem"));
+    }
+    return r->findings->len > before;
+}
+
+static void each_check(Report *r, const char *key)
 {
     const HostFacts *master = master_of(r->facts);
 
-    EACH_VM (r, vm) {
-        const json_t *there = facts_find_vm(master, vm->uuid);
+    for (guint v = 0; v < r->facts->checks->len; v++) {
+        const ScenarioVm *vm = r->facts->scenario->vms->pdata[v];
+        const json_t *list = json_object_get(((const Fact *)r->facts->checks->pdata[v])->said, key);
 
-        if (there && json_array_size(json_object_get(there, "disks")) == 0)
-            found(r, master->host, vm->name, "'%s' has no disk", vm->name);
+        for (gsize i = 0; facts_find_vm(master, vm->uuid) && i < json_array_size(list); i++)
+            found(r, master->host, vm->name, "%s", json_string_value(json_array_get(list, i)));
     }
 }
 
 static void disks_tracked(Report *r)
 {
+    gboolean any = FALSE;
+
+    EACH_VM (r, vm)
+        any |= list_problems(r, vm);
+    if (!any)
+        each_check(r, "problems");
+}
+
+static void remarks(Report *r)
+{
+    each_check(r, "remarks");
+}
+
+/* Of an engine that answers otherwise. */
+static void vms_looked_at(Report *r)
+{
     const HostFacts *master = master_of(r->facts);
 
-    EACH_VM (r, vm) {
-        const json_t *disks = json_object_get(facts_find_vm(master, vm->uuid), "disks");
+    for (guint v = 0; master->info->said && master->vms->said && v < r->facts->checks->len; v++) {
+        const ScenarioVm *vm = r->facts->scenario->vms->pdata[v];
+        const Fact *check = r->facts->checks->pdata[v];
 
-        for (gsize i = 0; i < json_array_size(disks); i++) {
-            const json_t *disk = json_array_get(disks, i);
-
-            if (*fact_text(disk, "problem"))
-                found(r, master->host, vm->name, "disk %s of '%s': %s", fact_text(disk, "target"), vm->name,
-                      fact_text(disk, "problem"));
-        }
+        if (check->failure && facts_find_vm(master, vm->uuid))
+            found(r, master->host, vm->name, "%s cannot look at '%s': %s", master->host, vm->name,
+                  check->failure->message);
     }
+}
+
+static gint64 size_of(const VerifyFacts *f, Id vm)
+{
+    const json_t *disks = json_object_get(facts_find_vm(master_of(f), vm), "disks");
+    gint64 sum = 0;
+
+    for (gsize i = 0; i < json_array_size(disks); i++) {
+        gint64 size = json_integer_value(json_object_get(json_array_get(disks, i), "size_bytes"));
+
+        sum += CLAMP(size, 0, G_MAXINT64 - sum);
+    }
+    return sum;
+}
+
+gboolean verify_vm_bytes(const VerifyFacts *f, Id vm, gint64 *ret_size_bytes, gint64 *ret_data_bytes)
+{
+    for (guint v = 0; v < f->checks->len; v++) {
+        const Fact *check = f->checks->pdata[v];
+
+        if (!id_equal(check->call.vm, vm) || !check->said || !facts_find_vm(master_of(f), vm))
+            continue;
+        *ret_size_bytes = size_of(f, vm);
+        *ret_data_bytes = json_integer_value(json_object_get(check->said, "data_bytes"));
+        return TRUE;
+    }
+    return FALSE;
 }
 
 static gint64 sizes_of(const VerifyFacts *f)
 {
     gint64 sum = 0;
 
-    for (guint v = 0; v < f->scenario->vms->len; v++) {
-        const ScenarioVm *vm = f->scenario->vms->pdata[v];
-        const json_t *disks = json_object_get(facts_find_vm(master_of(f), vm->uuid), "disks");
-
-        for (gsize i = 0; i < json_array_size(disks); i++) {
-            gint64 size = json_integer_value(json_object_get(json_array_get(disks, i), "size_bytes"));
-
-            sum += CLAMP(size, 0, G_MAXINT64 - sum);
-        }
-    }
+    for (guint v = 0; v < f->scenario->vms->len; v++)
+        sum += MIN(size_of(f, ((const ScenarioVm *)f->scenario->vms->pdata[v])->uuid), G_MAXINT64 - sum);
     return sum;
 }
 
 static gint64 free_of(const HostFacts *h)
 {
-    return json_integer_value(json_object_get(json_object_get(h->said[FACT_INFO], "store"), "free_bytes"));
+    return json_integer_value(json_object_get(json_object_get(h->info->said, "store"), "free_bytes"));
 }
 
 static void space_left(Report *r)
@@ -180,7 +243,7 @@ static void space_left(Report *r)
     EACH_HOST (r, h, 1) {
         g_autofree char *left = units_human_size((guint64)free_of(h));
 
-        if (h->said[FACT_INFO] && free_of(h) < LEAST_FREE_BYTES)
+        if (h->info->said && free_of(h) < LEAST_FREE_BYTES)
             found(r, h->host, NULL, "the store of %s has %s left", h->host, left);
     }
 }
@@ -193,7 +256,7 @@ static void space_enough(Report *r)
         g_autofree char *left = units_human_size((guint64)free_of(h));
         g_autofree char *all = units_human_size((guint64)need);
 
-        if (h->said[FACT_INFO] && free_of(h) >= LEAST_FREE_BYTES && free_of(h) < need)
+        if (h->info->said && free_of(h) >= LEAST_FREE_BYTES && free_of(h) < need)
             found(r, h->host, NULL, "the store of %s has %s left, the VMs' disks may grow to %s", h->host,
                   left, all);
     }
@@ -235,7 +298,7 @@ typedef void (*LookAtInterface)(Report *r, const HostFacts *replica, const Scena
 
 static void each_interface(Report *r, const HostFacts *replica, LookAtInterface look)
 {
-    if (!replica->said[FACT_INFO] || !master_of(r->facts)->said[FACT_INFO])
+    if (!replica->info->said || !master_of(r->facts)->info->said)
         return;
     EACH_VM (r, vm) {
         const json_t *list = json_object_get(facts_find_vm(master_of(r->facts), vm->uuid), "interfaces");
@@ -311,9 +374,10 @@ static const Check CHECKS[] = {
      "take it out of the scenario, or define it again"},
     {"vm-taken", FINDING_ERROR, vm_free_of_others,
      "two protections of one VM would destroy each other's tracking", "stop the other scenario"},
-    {"vm-disks", FINDING_ERROR, has_disk, "there is nothing to replicate", "take it out of the scenario"},
+    {"vm-looked-at", FINDING_ERROR, vms_looked_at, "whether it can be protected is not known",
+     "remove the cause and verify again"},
     {"disk-tracked", FINDING_ERROR, disks_tracked, "its changes cannot be replicated",
-     "change the disk as the sentence says, or take the VM out of the scenario"},
+     "do as the sentence says, or take the VM out of the scenario"},
     {"replica-full", FINDING_ERROR, space_left, "its recovery points cannot be kept",
      "make room, or add storage"},
     {"replica-uuid", FINDING_ERROR, not_on_replica,
@@ -328,6 +392,8 @@ static const Check CHECKS[] = {
     {"interface-as-is", FINDING_WARNING, interfaces_as_is,
      "it is taken over as it is, and must exist on the replica, too",
      "make sure that the replica has the same bridge or device"},
+    {"disk-remark", FINDING_WARNING, remarks, "it can be protected all the same",
+     "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
      "add storage before the disks fill up"},
 };

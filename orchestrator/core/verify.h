@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verify - can this scenario be run? Facts in, findings out.
  *
- * Facts are the answers of both engines to host.info and vm.list; the checks
- * are a table, each with its severity, cause, consequence and remedy. Errors
- * block a run, warnings do not. */
+ * Facts are the answers of both engines to host.info and vm.list, and of the
+ * master's to vm.check of each VM; the checks are a table, each with its severity,
+ * cause, consequence and remedy. Errors block a run, warnings do not. */
 #pragma once
 
 #include "orchestrator/core/scenario.h"
@@ -30,19 +30,32 @@ VerifyFacts *verify_facts_new(const Scenario *scenario);
 void verify_facts_free(VerifyFacts *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyFacts, verify_facts_free)
 
-/* The calls that gather them: for each @index until NULL, @method to @host. */
-const char *verify_call(const VerifyFacts *f, guint index, const char **ret_host);
+/* One call that gathers facts. */
+typedef struct {
+    const char *host;   /* borrowed from the facts */
+    const char *method; /* static */
+    Id vm;              /* its parameter; nil: none */
+} VerifyCall;
 
-/* One call's answer: @result, or @failure if it has none. Both stay the caller's.
+guint verify_call_count(const VerifyFacts *f);
+VerifyCall verify_call(const VerifyFacts *f, guint index);
+
+/* Call @index was answered: @result, or @failure if it has none. Both stay the caller's.
  * A result that is not of its shape becomes a finding. */
-void verify_facts_add(VerifyFacts *f, const char *host, const char *method, const json_t *result,
-                      const GError *failure);
+void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const GError *failure);
 /* Has every call been answered? */
 gboolean verify_facts_complete(const VerifyFacts *f);
+
+/* Of one VM as the master knows it: size of its disks, and what is allocated of them;
+ * FALSE: it did not say. */
+gboolean verify_vm_bytes(const VerifyFacts *f, Id vm, gint64 *ret_size_bytes, gint64 *ret_data_bytes);
 
 /* Run the table. A GPtrArray of Finding *, which it owns; errors first. */
 GPtrArray *verify_check(const VerifyFacts *f);
 guint verify_errors(const GPtrArray *findings);
+
+/* Why @host has not answered, NULL if it has. */
+GError *verify_silence(const VerifyFacts *f, const char *host);
 
 /* {"from": "to"} for every network that a VM of the scenario uses: the map, or the
  * only network of the replica where each side has one. Sound if there are no errors. */

@@ -3,17 +3,24 @@
 
 #include "vmconnect/base/error.h"
 
-static const char *const METHODS[FACTS] = {[FACT_INFO] = "host.info", [FACT_VMS] = "vm.list"};
+static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check";
 
-static void host_free(gpointer data)
+static void fact_free(gpointer data)
 {
-    HostFacts *h = data;
+    Fact *fact = data;
 
-    for (Fact fact = 0; fact < FACTS; fact++) {
-        json_decref(h->said[fact]);
-        g_clear_error(&h->failure[fact]);
-    }
-    g_free(h);
+    json_decref(fact->said);
+    g_clear_error(&fact->failure);
+    g_free(fact);
+}
+
+static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm)
+{
+    Fact *fact = g_new0(Fact, 1);
+
+    fact->call = (VerifyCall){host, method, vm};
+    g_ptr_array_add(f->all, fact);
+    return fact;
 }
 
 static void add_host(VerifyFacts *f, const char *host)
@@ -21,6 +28,8 @@ static void add_host(VerifyFacts *f, const char *host)
     HostFacts *h = g_new0(HostFacts, 1);
 
     h->host = host;
+    h->info = ask(f, host, INFO, ID_NIL);
+    h->vms = ask(f, host, VMS, ID_NIL);
     g_ptr_array_add(f->hosts, h);
 }
 
@@ -29,10 +38,15 @@ VerifyFacts *verify_facts_new(const Scenario *scenario)
     VerifyFacts *f = g_new0(VerifyFacts, 1);
 
     f->scenario = scenario_copy(scenario);
-    f->hosts = g_ptr_array_new_with_free_func(host_free);
+    f->all = g_ptr_array_new_with_free_func(fact_free);
+    f->hosts = g_ptr_array_new_with_free_func(g_free);
+    f->checks = g_ptr_array_new();
     add_host(f, f->scenario->master);
     for (guint i = 0; i < f->scenario->replicas->len; i++)
         add_host(f, f->scenario->replicas->pdata[i]);
+    for (guint i = 0; i < f->scenario->vms->len; i++)
+        g_ptr_array_add(f->checks, ask(f, f->scenario->master, CHECK,
+                                       ((const ScenarioVm *)f->scenario->vms->pdata[i])->uuid));
     return f;
 }
 
@@ -41,16 +55,20 @@ void verify_facts_free(VerifyFacts *f)
     if (!f)
         return;
     g_ptr_array_free(f->hosts, TRUE);
+    g_ptr_array_free(f->checks, TRUE);
+    g_ptr_array_free(f->all, TRUE);
     scenario_free(f->scenario);
     g_free(f);
 }
 
-const char *verify_call(const VerifyFacts *f, guint index, const char **ret_host)
+guint verify_call_count(const VerifyFacts *f)
 {
-    if (index >= f->hosts->len * FACTS)
-        return NULL;
-    *ret_host = ((const HostFacts *)f->hosts->pdata[index / FACTS])->host;
-    return METHODS[index % FACTS];
+    return f->all->len;
+}
+
+VerifyCall verify_call(const VerifyFacts *f, guint index)
+{
+    return ((const Fact *)f->all->pdata[index])->call;
 }
 
 const char *fact_text(const json_t *object, const char *key)
@@ -91,47 +109,56 @@ static gboolean is_vms(const json_t *doc)
     return json_is_array(vms);
 }
 
-static HostFacts *find_host(const VerifyFacts *f, const char *host)
+static gboolean are_texts(const json_t *list)
 {
-    for (guint i = 0; i < f->hosts->len; i++)
-        if (g_str_equal(((HostFacts *)f->hosts->pdata[i])->host, host))
-            return f->hosts->pdata[i];
-    g_assert_not_reached(); /* only hosts that verify_call() named are asked */
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i)))
+            return FALSE;
+    return json_is_array(list);
 }
 
-void verify_facts_add(VerifyFacts *f, const char *host, const char *method, const json_t *result,
-                      const GError *failure)
+static gboolean is_check(const json_t *doc)
 {
-    HostFacts *h = find_host(f, host);
-    Fact fact = g_str_equal(method, METHODS[FACT_INFO]) ? FACT_INFO : FACT_VMS;
+    return are_texts(json_object_get(doc, "problems")) && are_texts(json_object_get(doc, "remarks")) &&
+           json_integer_value(json_object_get(doc, "data_bytes")) >= 0;
+}
 
-    g_assert(!h->asked[fact]);
-    h->asked[fact] = TRUE;
+static gboolean is_sound(const char *method, const json_t *doc)
+{
+    return method == INFO ? is_info(doc) : method == VMS ? is_vms(doc) : is_check(doc);
+}
+
+void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const GError *failure)
+{
+    Fact *fact = f->all->pdata[index];
+
+    g_assert(!fact->answered);
+    fact->answered = TRUE;
     if (failure)
-        h->failure[fact] = g_error_copy(failure);
-    else if (fact == FACT_INFO ? is_info(result) : is_vms(result))
-        h->said[fact] = json_deep_copy(result);
+        fact->failure = g_error_copy(failure);
+    else if (is_sound(fact->call.method, result))
+        fact->said = json_deep_copy(result);
     else
-        h->failure[fact] = g_error_new(US_ERROR, US_ERROR_PROTOCOL, "its answer to %s is not one", method);
+        fact->failure =
+            g_error_new(US_ERROR, US_ERROR_PROTOCOL, "its answer to %s is not one", fact->call.method);
 }
 
 gboolean verify_facts_complete(const VerifyFacts *f)
 {
-    for (guint i = 0; i < f->hosts->len; i++)
-        for (Fact fact = 0; fact < FACTS; fact++)
-            if (!((const HostFacts *)f->hosts->pdata[i])->asked[fact])
-                return FALSE;
+    for (guint i = 0; i < f->all->len; i++)
+        if (!((const Fact *)f->all->pdata[i])->answered)
+            return FALSE;
     return TRUE;
 }
 
 const json_t *facts_networks(const HostFacts *h)
 {
-    return json_object_get(h->said[FACT_INFO], "networks");
+    return json_object_get(h->info->said, "networks");
 }
 
 const json_t *facts_vms(const HostFacts *h)
 {
-    return json_object_get(h->said[FACT_VMS], "vms");
+    return json_object_get(h->vms->said, "vms");
 }
 
 const json_t *facts_find_vm(const HostFacts *h, Id uuid)

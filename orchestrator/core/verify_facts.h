@@ -4,18 +4,25 @@
 
 #include "orchestrator/core/verify.h"
 
-typedef enum { FACT_INFO, FACT_VMS, FACTS } Fact;
+/* What was asked, and what came of it. */
+typedef struct {
+    VerifyCall call;
+    gboolean answered;
+    json_t *said;    /* NULL: nothing of use */
+    GError *failure; /* why not */
+} Fact;
 
 typedef struct {
     const char *host; /* borrowed from the scenario */
-    gboolean asked[FACTS];
-    json_t *said[FACTS];    /* NULL: nothing of use */
-    GError *failure[FACTS]; /* why not */
+    Fact *info;
+    Fact *vms;
 } HostFacts;
 
 struct VerifyFacts {
     Scenario *scenario;
-    GPtrArray *hosts; /* HostFacts *, the master first */
+    GPtrArray *hosts;  /* HostFacts *, the master first; their facts are those of … */
+    GPtrArray *checks; /* … Fact *, one a VM of the scenario, and of … */
+    GPtrArray *all;    /* … Fact *, in the order of the calls */
 };
 
 /* Lists that are there and sound wherever the host has said something; else empty. */

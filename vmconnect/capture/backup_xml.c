@@ -211,17 +211,3 @@ GPtrArray *checkpoint_xml_disks(const char *xml, GError **error)
     }
     return g_steal_pointer(&list);
 }
-
-gboolean checkpoint_xml_id(const char *xml, Id *ret_id, GError **error)
-{
-    g_autoptr(xmlDoc) doc = read_checkpoint(xml, error);
-    g_autofree char *name = NULL;
-
-    if (!doc)
-        return FALSE;
-    name = xml_text(xml_child(xmlDocGetRootElement(doc), "name"));
-    if (name && checkpoint_name_parse(name, ret_id))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "checkpoint '%s' is not one of ours", name ? name : "");
-    return FALSE;
-}

@@ -49,6 +49,3 @@ typedef struct {
 
 /* Of CheckpointDisk *. NULL with @error USAGE: not a checkpoint. */
 GPtrArray *checkpoint_xml_disks(const char *xml, GError **error);
-
-/* Its id; FALSE with @error USAGE if it is not one of ours. */
-gboolean checkpoint_xml_id(const char *xml, Id *ret_id, GError **error);

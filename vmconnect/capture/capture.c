@@ -187,6 +187,11 @@ const char *capture_definition(const Capture *c)
     return c->definition;
 }
 
+const char *capture_live(const Capture *c)
+{
+    return c->live;
+}
+
 const GPtrArray *capture_disks(const Capture *c)
 {
     return c->disks;
@@ -217,46 +222,10 @@ const char **capture_targets(const Capture *c)
     return targets;
 }
 
-/* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */
-static Qcow2Facts *read_header(const Capture *c, const Disk *disk, GPtrArray *problems)
-{
-    g_autoptr(GError) error = NULL;
-    Qcow2Facts *facts = qcow2_read(disk->source, "qcow2", CAPTURE_IMAGE_MS, c->settings.cancel_fd, &error);
-
-    if (!facts)
-        g_ptr_array_add(problems, g_strdup_printf("disk %s of '%s': its image cannot be read: %s",
-                                                  disk->target, capture_name(c), error->message));
-    return facts;
-}
-
-static void disk_problems(const Capture *c, const Disk *disk, GPtrArray *problems, GPtrArray *remarks)
-{
-    g_autoptr(Qcow2Facts) facts = NULL;
-    char *problem;
-
-    if (!disk_problem(disk)) {
-        facts = read_header(c, disk, problems);
-        if (!facts)
-            return;
-    }
-    problem = eligible_disk_problem(disk, facts, capture_name(c), remarks);
-    if (problem)
-        g_ptr_array_add(problems, problem);
-}
-
 GPtrArray *capture_problems(Capture *c, GPtrArray **ret_remarks)
 {
-    GPtrArray *problems = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) remarks = g_ptr_array_new_with_free_func(g_free);
-    char *problem = eligible_set_problem(c->parsed->disks, capture_name(c));
-
-    if (problem)
-        g_ptr_array_add(problems, problem);
-    for (guint i = 0; i < c->disks->len; i++)
-        disk_problems(c, c->disks->pdata[i], problems, remarks);
-    if (ret_remarks)
-        *ret_remarks = g_steal_pointer(&remarks);
-    return problems;
+    return eligible_problems(c->parsed->disks, capture_name(c), CAPTURE_IMAGE_MS, c->settings.cancel_fd,
+                             ret_remarks);
 }
 
 char *capture_job_file(const Capture *c, const char *folder, const char *job, const char *rest)

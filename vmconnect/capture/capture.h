@@ -55,6 +55,7 @@ gboolean capture_look(Capture *c, GError **error);
 CaptureState capture_state(const Capture *c);
 const char *capture_name(const Capture *c);
 const char *capture_definition(const Capture *c); /* inactive XML, with its secrets: never to be shown */
+const char *capture_live(const Capture *c);       /* without them, as it runs; off: the definition */
 const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones, sizes known */
 
 /* Why the VM cannot be protected, one sentence per reason (of char *), empty
@@ -88,11 +89,9 @@ gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
  * inside an image goes only while the VM is off. */
 gboolean capture_delete_all(Capture *c, GError **error);
 
-/* The checkpoint as libvirt has it, to be kept where it survives an
- * `undefine`; and re-announcing it from that text. libvirt checks against the
- * images that the bitmaps are there (running VM): TRACKING_LOST if not. */
-char *capture_checkpoint_xml(Capture *c, Id id, GError **error);
-gboolean capture_redefine(Capture *c, const char *checkpoint_xml, GError **error);
+/* Make libvirt know @id again, whose bitmaps over those of @targets that the VM
+ * still has have outlived an `undefine`. That they are there is checked: TRACKING_LOST if not. */
+gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n, GError **error);
 
 /* Bytes that a cut since checkpoint @since would read now, by libvirt's
  * estimate: no job, nothing is held up. One value per disk of capture_disks(),

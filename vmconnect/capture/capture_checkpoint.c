@@ -64,26 +64,6 @@ static virDomainCheckpointPtr look_up(Capture *c, Id id, GError **error)
     return checkpoint;
 }
 
-static char *print(Capture *c, Id id, guint flags, GError **error)
-{
-    g_autoptr(virDomainCheckpoint) checkpoint = look_up(c, id, error);
-    char *xml, *copy;
-
-    if (!checkpoint)
-        return NULL;
-    xml = virDomainCheckpointGetXMLDesc(checkpoint, flags);
-    if (!xml)
-        capture_error(error, "checkpoint");
-    copy = g_strdup(xml);
-    free(xml);
-    return copy;
-}
-
-char *capture_checkpoint_xml(Capture *c, Id id, GError **error)
-{
-    return print(c, id, 0, error);
-}
-
 static const CheckpointDisk *find_tracked(const GPtrArray *disks, const char *target)
 {
     for (guint i = 0; i < disks->len; i++) {
@@ -98,10 +78,20 @@ static const CheckpointDisk *find_tracked(const GPtrArray *disks, const char *ta
 /* With sizes: a running VM's disk whose bitmap is not there, or broken, has none. */
 static GPtrArray *list_sizes(Capture *c, Id id, GError **error)
 {
-    g_autofree char *xml =
-        print(c, id, VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN, error);
+    g_autoptr(virDomainCheckpoint) checkpoint = look_up(c, id, error);
+    GPtrArray *disks = NULL;
+    char *xml;
 
-    return xml ? checkpoint_xml_disks(xml, error) : NULL;
+    if (!checkpoint)
+        return NULL;
+    xml = virDomainCheckpointGetXMLDesc(checkpoint,
+                                        VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
+    if (xml)
+        disks = checkpoint_xml_disks(xml, error);
+    else
+        capture_error(error, "checkpoint");
+    free(xml);
+    return disks;
 }
 
 static gboolean take_spool(const GPtrArray *disks, const Disk *disk, guint64 *ret_bytes, GError **error)
@@ -207,35 +197,18 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error)
     return c->state == CAPTURE_OFF ? create_off(c, id, error) : create_running(c, id, error);
 }
 
-/* Of the tracked disks in @xml those that the VM still has; borrowed from @disks. */
-static GPtrArray *present_targets(const Capture *c, const GPtrArray *disks)
+gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n, GError **error)
 {
-    GPtrArray *targets = g_ptr_array_new();
+    g_autoptr(GPtrArray) present = g_ptr_array_new();
 
-    for (guint i = 0; i < disks->len; i++) {
-        const CheckpointDisk *disk = disks->pdata[i];
-
-        if (disk->tracked && capture_find_disk(c, disk->target))
-            g_ptr_array_add(targets, disk->target);
-    }
-    return targets;
-}
-
-gboolean capture_redefine(Capture *c, const char *xml, GError **error)
-{
-    g_autoptr(GPtrArray) disks = checkpoint_xml_disks(xml, error);
-    g_autoptr(GPtrArray) targets = NULL;
-    Id id;
-
-    if (!disks || !checkpoint_xml_id(xml, &id, error))
-        return FALSE;
-    targets = present_targets(c, disks);
-    if (targets->len == 0) {
-        g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
-                    "'%s' has none of the disks of this checkpoint any more", capture_name(c));
-        return FALSE;
-    }
-    return redefine(c, id, (const char *const *)targets->pdata, targets->len, error);
+    for (guint i = 0; i < n; i++)
+        if (capture_find_disk(c, targets[i]))
+            g_ptr_array_add(present, (char *)targets[i]);
+    if (present->len > 0)
+        return redefine(c, id, (const char *const *)present->pdata, present->len, error);
+    g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
+                "'%s' has none of the disks of this checkpoint any more", capture_name(c));
+    return FALSE;
 }
 
 static gboolean delete_metadata(virDomainCheckpointPtr checkpoint, GError **error)

@@ -89,3 +89,45 @@ char *eligible_set_problem(const GPtrArray *disks, const char *vm_name)
             vm_name);
     return NULL;
 }
+
+/* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */
+static Qcow2Facts *read_header(const Disk *disk, const char *vm_name, int timeout_ms, int cancel_fd,
+                               GPtrArray *problems)
+{
+    g_autoptr(GError) error = NULL;
+    Qcow2Facts *facts = qcow2_read(disk->source, "qcow2", timeout_ms, cancel_fd, &error);
+
+    if (!facts)
+        g_ptr_array_add(problems, g_strdup_printf("disk %s of '%s': its image cannot be read: %s",
+                                                  disk->target, vm_name, error->message));
+    return facts;
+}
+
+GPtrArray *eligible_problems(const GPtrArray *disks, const char *vm_name, int timeout_ms, int cancel_fd,
+                             GPtrArray **ret_remarks)
+{
+    GPtrArray *problems = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) remarks = g_ptr_array_new_with_free_func(g_free);
+    char *problem = eligible_set_problem(disks, vm_name);
+
+    if (problem)
+        g_ptr_array_add(problems, problem);
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        g_autoptr(Qcow2Facts) facts = NULL;
+
+        if (!disk_is_data(disk))
+            continue;
+        if (!disk_problem(disk)) {
+            facts = read_header(disk, vm_name, timeout_ms, cancel_fd, problems);
+            if (!facts)
+                continue;
+        }
+        problem = eligible_disk_problem(disk, facts, vm_name, remarks);
+        if (problem)
+            g_ptr_array_add(problems, problem);
+    }
+    if (ret_remarks)
+        *ret_remarks = g_steal_pointer(&remarks);
+    return problems;
+}

@@ -74,6 +74,20 @@ gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error)
     return TRUE;
 }
 
+gboolean lifecycle_is_saved(virConnectPtr conn, Id vm, gboolean *ret_saved, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    int saved;
+
+    if (!dom)
+        return FALSE;
+    saved = virDomainHasManagedSaveImage(dom, 0);
+    if (saved < 0)
+        return virt_error(error, "cannot see whether '%s' is saved", virDomainGetName(dom));
+    *ret_saved = saved;
+    return TRUE;
+}
+
 gboolean lifecycle_get_autostart(virConnectPtr conn, Id vm, gboolean *ret_on, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);

@@ -25,5 +25,8 @@ gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error);
  * or has a saved memory image; an unknown VM is no error. */
 gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error);
 
+/* Does a saved memory image wait for the next start? Then its disks alone are not the VM. */
+gboolean lifecycle_is_saved(virConnectPtr conn, Id vm, gboolean *ret_saved, GError **error);
+
 gboolean lifecycle_get_autostart(virConnectPtr conn, Id vm, gboolean *ret_on, GError **error);
 gboolean lifecycle_set_autostart(virConnectPtr conn, Id vm, gboolean on, GError **error);

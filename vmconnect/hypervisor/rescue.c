@@ -46,7 +46,7 @@ static gboolean stopped_for_io(virDomainPtr dom)
 static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFlags flags, RescueOutcome *o)
 {
     if (flags & RESCUE_END && !job_end(dom, run_folder, JOB_END_MS, &o->job_ended, &o->error)) {
-        o->stuck = g_error_matches(o->error, US_ERROR, US_ERROR_BUSY);
+        o->stuck = g_error_matches(o->error, US_ERROR, US_ERROR_STUCK);
         /* Another tool's job is no failure, and what it does to the guest is not ours to mend. */
         if (g_error_matches(o->error, US_ERROR, US_ERROR_REFUSED)) {
             g_clear_error(&o->error);

@@ -61,8 +61,6 @@ Link *link_new_dialer(int fd, const LinkSettings *settings)
 
     g_assert(settings->purpose);
     link->agreed.purpose = settings->purpose;
-    /* It speaks first, as soon as the socket is connected. */
-    link->handshake_writes = TRUE;
     SSL_set_connect_state(link->ssl);
     link->handshake_writes = TRUE; /* the first word is the dialer's */
     return link;

@@ -60,6 +60,7 @@ void active_free(Active *a)
     identity_unref(a->identity);
     active_role_free(a->role);
     g_free(a->definition);
+    g_free(a->judged);
     g_array_unref(a->distrusted);
     if (a->signatures)
         g_array_unref(a->signatures);
@@ -145,10 +146,18 @@ gboolean active_look(Active *a, CaptureState *ret_state, GError **error)
     return TRUE;
 }
 
+/* Headers of images that QEMU has open are changed by nobody else: they are read once, until the
+ * running VM is another. */
 static gboolean refuse_problems(Active *a, GError **error)
 {
-    g_autoptr(GPtrArray) problems = capture_problems(a->capture, NULL);
+    const char *live = capture_state(a->capture) == CAPTURE_OFF ? NULL : capture_live(a->capture);
+    g_autoptr(GPtrArray) problems = NULL;
 
+    if (live && g_strcmp0(live, a->judged) == 0)
+        return TRUE;
+    problems = capture_problems(a->capture, NULL);
+    g_free(a->judged);
+    a->judged = problems->len == 0 ? g_strdup(live) : NULL;
     if (problems->len == 0)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "%s", (const char *)problems->pdata[0]);

@@ -88,7 +88,6 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
-                           .end_by_ms = a->patience.give_up_ms,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
@@ -101,10 +100,12 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     job->asked_at_ms = cut_asked_at_ms(cut);
     job->asked_at_wall_ms = cut_asked_at_wall_ms(cut);
     job->frozen = cut_is_frozen(cut);
-    if (!offline) {
-        limits.end_by_ms = job->asked_at_ms + JOB_MS;
+    /* A VM that is off is read in short turns, too: what was sent is kept if its user starts it. */
+    limits.end_by_ms = job->asked_at_ms + JOB_MS;
+    if (a->patience.give_up_ms)
+        limits.end_by_ms = MIN(limits.end_by_ms, a->patience.give_up_ms);
+    if (!offline)
         limits.scratch_max_bytes = a->role->settings.scratch_bytes / SCRATCH_SHARE;
-    }
     return stream_run(a->stream, cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
            cut_still_valid(cut, error) && cut_end(g_steal_pointer(&cut), error);
 }

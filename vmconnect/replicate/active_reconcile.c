@@ -125,6 +125,35 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
     return sender_begin(a->sender, a->begun, error);
 }
 
+/* libvirt forgets the checkpoints of a running VM that its user undefines, and their bitmaps live on
+ * in QEMU. Those that the standby's position names are announced again; what is really
+ * gone libvirt refuses. */
+static void announce(Active *a, Id checkpoint, const Generation *with, GArray *checkpoints)
+{
+    g_autofree const char **targets = g_new0(const char *, with->disks->len + 1);
+
+    if (id_is_nil(checkpoint) || active_has_id(checkpoints, checkpoint) ||
+        active_has_id(a->distrusted, checkpoint))
+        return;
+    for (guint i = 0; i < with->disks->len; i++)
+        targets[i] = ((const GenerationDisk *)with->disks->pdata[i])->target;
+    if (capture_announce(a->capture, checkpoint, targets, with->disks->len, NULL))
+        g_array_append_val(checkpoints, checkpoint);
+}
+
+static void announce_forgotten(Active *a, GArray *checkpoints)
+{
+    const Position *position = sender_position(a->sender);
+    const PositionPartial *partial = position->partial;
+
+    if (partial) {
+        announce(a, partial->pass->since, partial->begun, checkpoints);
+        announce(a, partial->pass->guard, partial->begun, checkpoints);
+    }
+    if (position->tip)
+        announce(a, position->tip->id, position->tip, checkpoints);
+}
+
 static gboolean is_needed(const Active *a, Id checkpoint)
 {
     return id_equal(checkpoint, a->base) ||
@@ -147,7 +176,10 @@ gboolean active_reconcile(Active *a, GError **error)
 {
     g_autoptr(GArray) checkpoints = capture_checkpoints(a->capture, error);
 
-    if (!checkpoints || !choose_base(a, checkpoints, error) || !resume_partial(a, checkpoints, error))
+    if (!checkpoints)
+        return FALSE;
+    announce_forgotten(a, checkpoints);
+    if (!choose_base(a, checkpoints, error) || !resume_partial(a, checkpoints, error))
         return FALSE;
     drop_unneeded(a, checkpoints);
     return TRUE;

@@ -50,9 +50,10 @@ static json_t *certificate_of(const Handover *h)
 {
     if (!h->reign_next.number)
         return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "tip",
-                     json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
-                     reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "vm", ID_TEXT(h->vm), "plan", ID_TEXT(h->plan),
+                     "tip", json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
+                     reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next), "autostart",
+                     h->autostart);
 }
 
 json_t *handover_to_json(const Handover *h)
@@ -63,10 +64,10 @@ json_t *handover_to_json(const Handover *h)
 
 static json_t *encode(const Handover *h)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm", ID_TEXT(h->vm),
-                     "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running", h->was_running, "tip",
-                     json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
-                     reign_to_json(h->reign), "reign_next",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm",
+                     ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running",
+                     h->was_running, "autostart", h->autostart, "tip", json_from_id(h->tip), "successor",
+                     json_from_id(h->successor), "reign", reign_to_json(h->reign), "reign_next",
                      h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
 }
 
@@ -95,17 +96,19 @@ static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
     json_t *tip, *successor, *reign, *reign_next;
-    int was_running, format;
+    int was_running, autostart, format;
 
-    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "format",
-                           &format, "vm", &vm, "plan", &plan, "done", &state, "was_running", &was_running,
-                           "tip", &tip, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
+    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}",
+                           "format", &format, "vm", &vm, "plan", &plan, "done", &state, "was_running",
+                           &was_running, "autostart", &autostart, "tip", &tip, "successor", &successor,
+                           "reign", &reign, "reign_next", &reign_next))
         return FALSE;
     if (format != FORMAT || !state_of_name(state, &h->state)) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
         return FALSE;
     }
     h->was_running = was_running;
+    h->autostart = autostart;
     return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) &&
            json_to_id(tip, &h->tip, error) && json_to_id(successor, &h->successor, error) &&
            reign_from_json(reign, &h->reign, error) &&
@@ -198,11 +201,45 @@ static gboolean advance(Handover *h, const Active *a, HandoverState state, GErro
     return FALSE;
 }
 
+/* A saved VM would lose what its memory holds: the successor gets disks alone. */
+static gboolean check_saved(Active *a, GError **error)
+{
+    virConnectPtr conn = active_connection(a, error);
+    gboolean saved;
+
+    if (!conn || !lifecycle_is_saved(conn, a->vm, &saved, error))
+        return FALSE;
+    if (saved)
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "'%s' is saved (virsh managedsave), and its saved memory would not go along: start it, or "
+            "give the memory up with `virsh managedsave-remove`, then switch over again",
+            capture_name(a->capture));
+    return !saved;
+}
+
+/* What the VM was before the plan; its guard is there since it is protected. */
+static gboolean remember(Handover *h, Active *a, GError **error)
+{
+    g_autoptr(Guard) guard = NULL;
+    CaptureState state;
+
+    if (!active_look(a, &state, error) || !check_saved(a, error))
+        return FALSE;
+    guard = guard_read(a->paths.guard_dir, a->vm, error);
+    if (!guard)
+        return FALSE;
+    h->vm = a->vm;
+    h->reign = a->role->reign;
+    h->was_running = state != CAPTURE_OFF;
+    h->autostart = guard->autostart;
+    return TRUE;
+}
+
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error)
 {
     g_autoptr(Handover) fresh = NULL;
     json_int_t deadline_ms;
-    CaptureState state;
 
     fresh = g_new0(Handover, 1);
     if (!plan_of(params, &fresh->plan, error))
@@ -210,11 +247,8 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
     if (handover_holds(*h) || (*h && id_equal((*h)->plan, fresh->plan)))
         return check_plan(*h, params, error);
     if (!json_read(params, "plan.lock", error, "{s:I*}", "deadline_ms", &deadline_ms) ||
-        !active_look(a, &state, error))
+        !remember(fresh, a, error))
         return FALSE;
-    fresh->vm = a->vm;
-    fresh->reign = a->role->reign;
-    fresh->was_running = state != CAPTURE_OFF;
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
     if (!store(fresh, a->paths.plan_dir, error))
         return FALSE;

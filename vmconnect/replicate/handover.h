@@ -39,6 +39,7 @@ typedef struct {
     Id plan;
     HandoverState state;
     gboolean was_running; /* what a rollback has to restore */
+    gboolean autostart;   /* what its user had set, for the successor to go on with */
     Id tip;               /* FINAL on */
     Id successor;         /* RELEASED on */
     Reign reign;          /* that ends */
@@ -56,12 +57,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 /* Does a plan have the VM now? FALSE for NULL and for the two ends. */
 gboolean handover_holds(const Handover *h);
 
-/* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The
- * certificate of a release ({"vm", "plan", "tip", "successor", "reign", "reign_next"}) is null before. */
+/* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The certificate
+ * of a release ({"vm", "plan", "tip", "successor", "reign", "reign_next", "autostart"}) is null before. */
 json_t *handover_to_json(const Handover *h);
 
 /* The steps; *@h is NULL before the first lock, and remembers the last plan after its
- * end. REFUSED for another plan's lock, or out of order. @params as command.h has them. */
+ * end. REFUSED for another plan's lock, out of order, or a VM that is saved. @params as command.h has them. */
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error);
 gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error);

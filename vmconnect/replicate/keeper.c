@@ -5,7 +5,6 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
-#include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
@@ -99,20 +98,9 @@ static void set_why(Keeper *k, const char *what, const GError *error)
     k->why = g_steal_pointer(&why);
 }
 
-/* A VM that was promoted here is started by its user as ever, after a boot too:
- * this host has looked, and its guard says that the VM is its own. */
-static gboolean permit_promoted(Keeper *k, GError **error)
+static PromotionSite site_of(const Keeper *k)
 {
-    g_autoptr(Guard) guard = NULL;
-    Id boot_id;
-
-    if (id_is_nil(store_promoted(k->store)))
-        return TRUE;
-    guard = guard_read(k->paths.guard_dir, k->vm, error);
-    if (!guard || guard->role != GUARD_ACTIVE || guard->journal_open)
-        return guard != NULL;
-    return guard_boot_id(&boot_id, error) &&
-           permit_write(k->paths.permit_dir, k->vm, guard->reign, boot_id, error);
+    return (PromotionSite){.vm = k->vm, .store = k->store, .dir = k->dir, .paths = &k->paths};
 }
 
 static void open_store(Keeper *k)
@@ -122,8 +110,12 @@ static void open_store(Keeper *k)
 
     k->store = store_open(&options, &error);
     set_why(k, "the copy cannot be opened, nothing is received", error);
-    if (k->store && !permit_promoted(k, &error))
-        set_why(k, "the VM that was promoted here may not start", error);
+    if (k->store) {
+        PromotionSite site = site_of(k);
+
+        if (!promotion_settle(&site, &error))
+            set_why(k, "the VM that was promoted here is not started by itself", error);
+    }
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
@@ -205,7 +197,7 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
 
 static gboolean promote(Keeper *k, Command *c, GError **error)
 {
-    PromotionSite site = {.vm = k->vm, .store = k->store, .dir = k->dir, .paths = &k->paths};
+    PromotionSite site = site_of(k);
 
     if (!need_store(k, error))
         return FALSE;

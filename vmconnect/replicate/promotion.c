@@ -23,6 +23,7 @@ typedef struct {
     Reign reign;
     char *scenario;
     GHashTable *networks;
+    gboolean autostart;
     virConnectPtr conn;
 } Promotion;
 
@@ -67,6 +68,7 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     }
     p->scenario = g_strdup(scenario);
     p->networks = map_of(networks);
+    p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
     return TRUE;
 }
 
@@ -81,7 +83,7 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
                    .reign = p->reign,
                    .role = GUARD_ACTIVE,
                    .journal_open = journal_open,
-                   .autostart = before && before->autostart};
+                   .autostart = p->autostart || (before && before->autostart)};
 
     if (!before && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
@@ -98,12 +100,12 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
     return guard_write(p->site->paths->guard_dir, &guard, error);
 }
 
-static gboolean write_permit(const Promotion *p, GError **error)
+static gboolean write_permit(const PromotionSite *site, Reign reign, GError **error)
 {
     Id boot_id;
 
     return guard_boot_id(&boot_id, error) &&
-           permit_write(p->site->paths->permit_dir, p->site->vm, p->reign, boot_id, error);
+           permit_write(site->paths->permit_dir, site->vm, reign, boot_id, error);
 }
 
 /* --- the domain -------------------------------------------------------- */
@@ -204,7 +206,7 @@ static gboolean run(Promotion *p, GError **error)
     if (!(again && is_defined(p)) && (!write_guard(p, TRUE, error) || !define(p, error)))
         return FALSE;
     stop_at("promotion.defined");
-    return write_guard(p, FALSE, error) && write_permit(p, error) && start(p, error);
+    return write_guard(p, FALSE, error) && write_permit(p->site, p->reign, error) && start(p, error);
 }
 
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error)
@@ -219,4 +221,41 @@ gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t *
         return FALSE;
     *ret_result = json_pack("{s:b, s:s}", "running", TRUE, "point", ID_TEXT(p.point));
     return TRUE;
+}
+
+/* --- after a restart ---------------------------------------------------- */
+
+static gboolean is_permitted(const PromotionSite *site, Reign reign)
+{
+    Id boot_id;
+
+    return guard_boot_id(&boot_id, NULL) &&
+           permit_check(site->paths->permit_dir, site->vm, reign, boot_id, NULL);
+}
+
+/* What libvirt's own autostart would have done, were it not off. */
+static gboolean autostart(const PromotionSite *site, GError **error)
+{
+    g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
+    virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
+    g_autoptr(virDomain) dom = conn ? vm_lookup(conn, site->vm, error) : NULL;
+    VmState state;
+
+    if (!dom || !vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    return state != VM_STATE_OFF || lifecycle_start(conn, site->vm, error);
+}
+
+gboolean promotion_settle(const PromotionSite *site, GError **error)
+{
+    g_autoptr(Guard) guard = NULL;
+
+    if (id_is_nil(store_promoted(site->store)))
+        return TRUE;
+    guard = guard_read(site->paths->guard_dir, site->vm, error);
+    if (!guard)
+        return FALSE;
+    if (guard->role != GUARD_ACTIVE || guard->journal_open || is_permitted(site, guard->reign))
+        return TRUE;
+    return write_permit(site, guard->reign, error) && (!guard->autostart || autostart(site, error));
 }

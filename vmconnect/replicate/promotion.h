@@ -26,7 +26,13 @@ typedef struct {
     const HostPaths *paths;
 } PromotionSite;
 
-/* @params: {"scenario", "tip": id | null, "reign_next": {…}, "networks": {from: to}, …}. *@ret_result:
+/* @params: {"scenario", "tip": id | null, "reign_next": {…}, "networks": {from: to}, "certificate": as
+ * handover.h, …}. *@ret_result:
  * {"running": true, "point": id}. REFUSED if a guard here knows a higher reign,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);
+
+/* At the engine's start: a VM that was promoted here may be started by its user again, after a boot
+ * too, for this host has looked; and is started, once a boot, if its user had autostart
+ * set. Nothing to do for a VM that was not promoted. */
+gboolean promotion_settle(const PromotionSite *site, GError **error);

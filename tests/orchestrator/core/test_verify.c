@@ -20,6 +20,9 @@
     "{\"uuid\":\"" uuid "\",\"name\":\"" name "\",\"state\":\"running\",\"disks\":[" disks \
     "],\"interfaces\":[" nics "],\"scenario\":" scenario "}"
 #define VMS(list) "{\"vms\":[" list "]}"
+#define CHECK(problems, remarks) \
+    "{\"problems\":[" problems "],\"remarks\":[" remarks "],\"data_bytes\":1000000}"
+#define GOOD_CHECK CHECK("", "")
 #define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
 
 static Scenario *web(void)
@@ -33,12 +36,20 @@ static Scenario *web(void)
     return s;
 }
 
+static guint call_index(const VerifyFacts *f, const char *host, const char *method)
+{
+    for (guint i = 0; i < verify_call_count(f); i++)
+        if (g_str_equal(verify_call(f, i).host, host) && g_str_equal(verify_call(f, i).method, method))
+            return i;
+    g_assert_not_reached();
+}
+
 static void add(VerifyFacts *f, const char *host, const char *method, const char *text)
 {
     json_auto_t *doc = json_parse(text, strlen(text), 65536, NULL);
 
     g_assert_nonnull(doc);
-    verify_facts_add(f, host, method, doc, NULL);
+    verify_facts_add(f, call_index(f, host, method), doc, NULL);
 }
 
 typedef struct {
@@ -47,6 +58,7 @@ typedef struct {
     const char *id;                                            /* of the only finding; NULL: none */
     FindingSeverity severity;
     const char *cause;
+    const char *check; /* alpha's to vm.check; NULL: all is well */
 } Case;
 
 static const Case CASES[] = {
@@ -65,13 +77,18 @@ static const Case CASES[] = {
     {"taken", NULL, VMS(VM(UUID1, "web1", DISK, NIC, "\"shop\"")), NULL, NULL, "vm-taken", FINDING_ERROR,
      "the engine of alpha protects 'web1' for scenario 'shop'"},
     {"ours already", NULL, VMS(VM(UUID1, "web1", DISK, NIC, "\"web\"")), NULL, NULL},
-    {"no disk", NULL, VMS(VM(UUID1, "web1", "", NIC, "null")), NULL, NULL, "vm-disks", FINDING_ERROR,
-     "'web1' has no disk"},
+    {"a problem that only the image knows", NULL, NULL, NULL, NULL, "disk-tracked", FINDING_ERROR,
+     "disk vda of 'web1': it is odd", CHECK("\"disk vda of 'web1': it is odd\"", "")},
+    {"a remark", NULL, NULL, NULL, NULL, "disk-remark", FINDING_WARNING, "disk vda of 'web1': it is slow",
+     CHECK("", "\"disk vda of 'web1': it is slow\"")},
+    {"a check of another shape", NULL, NULL, NULL, NULL, "vm-looked-at", FINDING_ERROR,
+     "alpha cannot look at 'web1': its answer to vm.check is not one", "{\"problems\":[1],\"remarks\":[]}"},
     {"raw disk", NULL,
      VMS(VM(UUID1, "web1",
             "{\"target\":\"vdb\",\"size_bytes\":1,\"problem\":\"is raw, convert it to qcow2\"}", NIC,
             "null")),
-     NULL, NULL, "disk-tracked", FINDING_ERROR, "disk vdb of 'web1': is raw, convert it to qcow2"},
+     NULL, NULL, "disk-tracked", FINDING_ERROR, "disk vdb of 'web1': is raw, convert it to qcow2",
+     CHECK("\"disk vdb of 'web1': is raw, said once\"", "")},
     {"full replica", NULL, NULL, INFO("0.1.0", STORE("1000000"), DEFAULT, "true"), NULL, "replica-full",
      FINDING_ERROR, "the store of beta has 977 KiB left"},
     {"small replica", NULL,
@@ -112,6 +129,7 @@ static VerifyFacts *facts_of(const Scenario *s, const Case *c)
     add(f, "alpha", "host.info", c->alpha_info ? c->alpha_info : GOOD_INFO);
     add(f, "alpha", "vm.list", c->alpha_vms ? c->alpha_vms : GOOD_VMS);
     add(f, "beta", "host.info", c->beta_info ? c->beta_info : GOOD_INFO);
+    add(f, "alpha", "vm.check", c->check ? c->check : GOOD_CHECK);
     g_assert_false(verify_facts_complete(f));
     add(f, "beta", "vm.list", c->beta_vms ? c->beta_vms : VMS(""));
     g_assert_true(verify_facts_complete(f));
@@ -186,13 +204,16 @@ static void test_silent_engine(void)
     g_autoptr(GPtrArray) findings = NULL;
     g_autoptr(GError) failure = NULL;
     json_auto_t *doc = NULL;
-    const char *host, *method;
 
-    for (guint i = 0; (method = verify_call(f, i, &host)); i++)
-        if (g_str_equal(host, "beta"))
-            verify_facts_add(f, host, method, NULL, silence);
-        else
-            add(f, host, method, i == 0 ? GOOD_INFO : GOOD_VMS);
+    add(f, "alpha", "host.info", GOOD_INFO);
+    add(f, "alpha", "vm.list", GOOD_VMS);
+    add(f, "alpha", "vm.check", GOOD_CHECK);
+    verify_facts_add(f, call_index(f, "beta", "host.info"), NULL, silence);
+    verify_facts_add(f, call_index(f, "beta", "vm.list"), NULL, silence);
+    g_assert_null(verify_silence(f, "alpha"));
+    failure = verify_silence(f, "beta");
+    g_assert_error(failure, US_ERROR, US_ERROR_UNREACHABLE);
+    g_clear_error(&failure);
     findings = verify_check(f);
     g_assert_cmpuint(findings->len, ==, 1);
     failure = verify_failure(findings);
@@ -207,6 +228,21 @@ static void test_silent_engine(void)
     g_assert_cmpstr(
         json_string_value(json_object_get(json_array_get(json_object_get(doc, "findings"), 0), "host")), ==,
         "beta");
+}
+
+static void test_bytes(void)
+{
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = facts_of(s, &CASES[0]);
+    gint64 size_bytes, data_bytes;
+    Id uuid;
+
+    g_assert_true(id_parse(UUID1, &uuid, NULL));
+    g_assert_true(verify_vm_bytes(f, uuid, &size_bytes, &data_bytes));
+    g_assert_cmpint(size_bytes, ==, 1073741824);
+    g_assert_cmpint(data_bytes, ==, 1000000);
+    g_assert_true(id_parse(UUID2, &uuid, NULL));
+    g_assert_false(verify_vm_bytes(f, uuid, &size_bytes, &data_bytes));
 }
 
 static void test_no_failure(void)
@@ -224,6 +260,7 @@ int main(int argc, char **argv)
     g_test_add_func("/verify/checks", test_checks);
     g_test_add_func("/verify/map", test_map);
     g_test_add_func("/verify/silent-engine", test_silent_engine);
+    g_test_add_func("/verify/bytes", test_bytes);
     g_test_add_func("/verify/no-failure", test_no_failure);
     return g_test_run();
 }

@@ -821,22 +821,20 @@ static void test_external_snapshot(void)
     world_down(&w);
 }
 
-/* libvirt's list is gone, as after `virsh undefine`; the bitmaps are there, and so is our copy of the text. */
-static void test_redefine(void)
+/* libvirt's list is gone, as after `virsh undefine`; the bitmaps are there. */
+static void test_announce(void)
 {
+    const char *const targets[] = {"vda", "vdb", "vdz"};
     g_autoptr(GError) error = NULL;
-    g_autofree char *xml = NULL;
     World w;
     virDomainPtr dom;
     virDomainCheckpointPtr checkpoint;
     guint64 bytes[2];
 
-    world_up(&w, "redefine");
+    world_up(&w, "announce");
     host_start(w.conn, w.name);
     take(&w);
     take(&w);
-    xml = capture_checkpoint_xml(w.capture, w.newest, &error);
-    g_assert_no_error(error);
     dom = host_domain(w.conn, w.name);
     checkpoint = virDomainCheckpointLookupByName(dom, CHECKPOINT_NAME(w.newest), 0);
     g_assert_cmpint(virDomainCheckpointDelete(checkpoint, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY), ==, 0);
@@ -844,14 +842,14 @@ static void test_redefine(void)
     virDomainFree(dom);
     host_io(w.conn, w.name, 0, "write -P 0x31 1M 64k");
     expect_refusal(&w, US_ERROR_NOT_FOUND, "");
-    g_assert_true(capture_redefine(w.capture, xml, &error));
+    g_assert_true(capture_announce(w.capture, w.newest, targets, G_N_ELEMENTS(targets), &error));
     g_assert_no_error(error);
     g_assert_true(capture_spool(w.capture, w.newest, bytes, &error));
     g_assert_cmpuint(bytes[0], ==, 65536);
     take(&w);
     g_assert_cmpuint(w.replica->data_bytes, ==, 65536);
     /* What is not in the images any more is not believed. */
-    g_assert_false(capture_redefine(w.capture, xml, &error));
+    g_assert_false(capture_announce(w.capture, id_random(), targets, G_N_ELEMENTS(targets), &error));
     g_assert_error(error, US_ERROR, US_ERROR_TRACKING_LOST);
     world_down(&w);
 }
@@ -916,7 +914,7 @@ static int body(void)
     g_test_add_func("/offline/increment", test_offline_increment);
     g_test_add_func("/offline/start-while-reading", test_start_while_reading);
     g_test_add_func("/offline/tracking-begins-off", test_tracking_begins_off);
-    g_test_add_func("/capture/redefine", test_redefine);
+    g_test_add_func("/capture/announce", test_announce);
     g_test_add_func("/capture/problems", test_problems);
     return g_test_run();
 }
