@@ -61,6 +61,16 @@ gboolean durable_sync_file(const char *path, GError **error)
     return sync_path(path, 0, error);
 }
 
+void durable_start(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    close(fd);
+}
+
 static gboolean sync_parent(const char *path, GError **error)
 {
     g_autofree char *dir = g_path_get_dirname(path);

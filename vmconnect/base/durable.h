@@ -28,6 +28,10 @@ gboolean durable_sync_dir(const char *path, GError **error);
 /* fsync a file that somebody else wrote. */
 gboolean durable_sync_file(const char *path, GError **error);
 
+/* Let the kernel begin to write what of a file is only in memory, so that a later
+ * fsync finds less to do. Promises nothing, and a failure shows there. */
+void durable_start(const char *path);
+
 /* Remove @path and make that durable; a file that is not there is no error. */
 gboolean durable_remove(const char *path, GError **error);
 

@@ -8,10 +8,12 @@
 #include "vmconnect/image/wait.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #define MAX_DATA (32 * 1024 * 1024ULL)   /* of one command; QEMU's own limit */
 #define MAX_ZERO (1024 * 1024 * 1024ULL) /* of one command; no data travels */
 #define MAX_REQUESTS 64
+#define SOCKET_BYTES (1024 * 1024)
 #define MAX_IN_FLIGHT (32 * 1024 * 1024ULL)
 
 gboolean nbd_disk_alive(const NbdDisk *disk, GError **error)
@@ -204,6 +206,15 @@ static gboolean take_facts(NbdDisk *disk, GError **error)
     return TRUE;
 }
 
+/* A block of data is larger than what a socket holds by default, and each piece would wake the
+ * server. As root we may have more; without it everything works, too. */
+static void widen(const NbdDisk *disk)
+{
+    int bytes = SOCKET_BYTES;
+
+    (void)setsockopt(nbd_aio_get_fd(disk->h), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+}
+
 static gboolean connect_to(NbdDisk *disk, const NbdSpec *spec, GError **error)
 {
     if (!disk->h || nbd_set_export_name(disk->h, spec->export_name) != 0 ||
@@ -213,6 +224,7 @@ static gboolean connect_to(NbdDisk *disk, const NbdSpec *spec, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE, "%s: %s", disk->label, nbd_get_error());
         return FALSE;
     }
+    widen(disk);
     return negotiate(disk, wait_deadline(spec->timeout_ms), error) && take_facts(disk, error);
 }
 

@@ -33,6 +33,7 @@ Frame *frame_new(FrameHeader head)
 
     frame->head = head;
     frame->payload = head.len ? g_malloc(head.len) : NULL;
+    frame->room = head.len;
     return frame;
 }
 

@@ -28,6 +28,7 @@ FrameHeader frame_header_decode(const guint8 in[static FRAME_HEADER_LEN]);
 typedef struct {
     FrameHeader head;
     guint8 *payload; /* head.len bytes; NULL for none */
+    gsize room;      /* allocated for it */
 } Frame;
 
 /* A frame with room for head.len bytes, which the caller has checked. */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define SPARE_LEN (32u << 10) /* below it malloc does well */
+
 void intake_init(Intake *intake, IntakeAllow allow, void *user)
 {
     memset(intake, 0, sizeof(*intake));
@@ -13,6 +15,33 @@ void intake_init(Intake *intake, IntakeAllow allow, void *user)
 void intake_clear(Intake *intake)
 {
     g_clear_pointer(&intake->frame, frame_free);
+    intake_drop_spares(intake);
+}
+
+void intake_drop_spares(Intake *intake)
+{
+    while (intake->n_spare > 0)
+        frame_free(intake->spare[--intake->n_spare]);
+}
+
+void intake_reuse(Intake *intake, Frame *frame)
+{
+    if (frame->room >= SPARE_LEN && intake->n_spare < INTAKE_SPARES)
+        intake->spare[intake->n_spare++] = frame;
+    else
+        frame_free(frame);
+}
+
+/* The payload of a large frame is mapped and unmapped by malloc each time: not if a spare one fits. */
+static Frame *frame_for(Intake *intake, FrameHeader head)
+{
+    Frame *frame;
+
+    if (head.len < SPARE_LEN || intake->n_spare == 0 || intake->spare[intake->n_spare - 1]->room < head.len)
+        return frame_new(head);
+    frame = intake->spare[--intake->n_spare];
+    frame->head = head;
+    return frame;
 }
 
 guint8 *intake_room(Intake *intake, gsize *ret_len)
@@ -38,7 +67,7 @@ gboolean intake_put(Intake *intake, gsize len, Frame **ret_frame, GError **error
 
         if (!intake->allow(intake->user, head, error))
             return FALSE;
-        intake->frame = frame_new(head);
+        intake->frame = frame_for(intake, head);
     }
     if (intake->frame && intake->at == FRAME_HEADER_LEN + (gsize)intake->frame->head.len) {
         *ret_frame = g_steal_pointer(&intake->frame);

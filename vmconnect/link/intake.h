@@ -11,10 +11,14 @@
 
 typedef gboolean (*IntakeAllow)(void *user, FrameHeader head, GError **error);
 
+#define INTAKE_SPARES 16
+
 typedef struct {
     guint8 head[FRAME_HEADER_LEN];
-    gsize at;     /* bytes there, of head and payload together */
-    Frame *frame; /* once the header is there and allowed */
+    gsize at;                    /* bytes there, of head and payload together */
+    Frame *frame;                /* once the header is there and allowed */
+    Frame *spare[INTAKE_SPARES]; /* large ones that were used before */
+    guint n_spare;
     IntakeAllow allow;
     void *user;
 } Intake;
@@ -28,3 +32,8 @@ guint8 *intake_room(Intake *intake, gsize *ret_len);
 /* @len bytes were put there. *@ret_frame is a whole frame (the caller's) or NULL. FALSE with
  * @error if the frame is not allowed; the intake is then of no more use. */
 gboolean intake_put(Intake *intake, gsize len, Frame **ret_frame, GError **error);
+
+/* Frames of one size come by the thousand: a large one that is done with is kept, for one of its size or
+ * less. Takes @frame. */
+void intake_reuse(Intake *intake, Frame *frame);
+void intake_drop_spares(Intake *intake);

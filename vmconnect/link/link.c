@@ -51,7 +51,7 @@ static Link *link_new(int fd, const LinkSettings *s, Side side)
     intake_init(&link->intake, link_allow, link);
     sendq_init(&link->sendq);
     link->ssl = SSL_new(identity_tls(s->identity));
-    g_assert(link->ssl && SSL_set_fd(link->ssl, fd));
+    g_assert(link->ssl && tls_attach(link->ssl, fd));
     return link;
 }
 
@@ -109,7 +109,7 @@ void link_push(Link *link, const guint8 *head, gsize head_len, const guint8 *dat
                GDestroyNotify on_sent, void *user)
 {
     /* An empty queue was not stalled. */
-    if (link->sendq.bytes == 0)
+    if (link_unsent(link) == 0)
         link->written_ms = clock_steady_ms();
     sendq_push(&link->sendq, head, head_len, data, len, on_sent, user);
 }
@@ -235,7 +235,7 @@ static gboolean check_clock(Link *link, gint64 now, GError **error)
                     link->state == LINK_STRANGER ? "enrolment" : "handshake");
         return FALSE;
     }
-    if (link->sendq.bytes > 0 && now - link->written_ms >= link->stall_ms) {
+    if (link_unsent(link) > 0 && now - link->written_ms >= link->stall_ms) {
         g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "%s has taken nothing for %" G_GINT64_FORMAT " s",
                     link->name, link->stall_ms / 1000);
         return FALSE;
@@ -259,7 +259,7 @@ static gint64 next_instant(const Link *link)
 {
     gint64 next = link->deadline_ms >= 0 ? link->deadline_ms : G_MAXINT64;
 
-    if (link->state < LINK_CLOSING && link->sendq.bytes > 0)
+    if (link->state < LINK_CLOSING && link_unsent(link) > 0)
         next = MIN(next, link->written_ms + link->stall_ms);
     if (link_is_up(link) && link->ping_ms > 0 && link_wants_input(link))
         next = MIN(next, link->heard_ms + (link->pinged ? link->dead_ms : link->ping_ms));
@@ -293,7 +293,7 @@ static void close_politely(Link *link)
         link->state = LINK_CLOSED;
         return;
     }
-    if (link->sendq.bytes > 0)
+    if (link_unsent(link) > 0)
         return;
     if (!link->said_bye) {
         link->said_bye = TRUE;
@@ -338,7 +338,7 @@ short link_events(const Link *link)
     default:
         events = link_wants_input(link) ? POLLIN : 0;
     }
-    return link->sendq.bytes > 0 ? events | POLLOUT : events;
+    return link_unsent(link) > 0 ? events | POLLOUT : events;
 }
 
 int link_timeout_ms(const Link *link)
@@ -365,6 +365,16 @@ Frame *link_take(Link *link)
     if (was_full && link_wants_input(link))
         link->heard_ms = clock_steady_ms();
     return frame;
+}
+
+void link_reuse(Link *link, Frame *frame)
+{
+    intake_reuse(&link->intake, frame);
+}
+
+void link_drop_spares(Link *link)
+{
+    intake_drop_spares(&link->intake);
 }
 
 /* --- small answers ------------------------------------------------------ */
@@ -412,7 +422,7 @@ void link_binding(const Link *link, guint8 out[static 32])
 
 gsize link_queued_bytes(const Link *link)
 {
-    return link->sendq.bytes;
+    return link_unsent(link);
 }
 
 guint64 link_bytes_in(const Link *link)

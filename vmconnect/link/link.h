@@ -116,6 +116,11 @@ void link_binding(const Link *link, guint8 out[static 32]);
  * are the link's own business and never come out here. */
 Frame *link_take(Link *link);
 
+/* Give a frame back instead of freeing it, where they come by the thousand; and let go of those that
+ * are kept for that, when they do not come any more. */
+void link_reuse(Link *link, Frame *frame);
+void link_drop_spares(Link *link);
+
 /* Queue a frame. Only what this side may say on this link (assert). FALSE with @error,
  * nothing queued: UNREACHABLE if the link is not OPEN or STRANGER, BUSY if more than LINK_SEND_MAX would wait.
  * @payload (may be NULL) is referenced. */

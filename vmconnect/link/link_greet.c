@@ -73,6 +73,9 @@ static void open_up(Link *link)
 
     link->state = stranger ? LINK_STRANGER : LINK_OPEN;
     link->deadline_ms = stranger ? clock_steady_ms() + LINK_STRANGER_MS : -1;
+    /* Many links are quiet most of the time; this one is not, and would have its buffers made anew for each read. */
+    if (link->agreed.purpose == PURPOSE_BULK)
+        SSL_clear_mode(link->ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
 /* Listener: may this peer come in for what it asks? */

@@ -177,16 +177,19 @@ static gboolean write_records(Link *link, GError **error)
     return TRUE;
 }
 
-/* Many records go out as few large segments: the peer wakes up once for them. */
+static gboolean flush(Link *link, GError **error)
+{
+    gsize before = tls_unsent(link->ssl);
+
+    errno = 0;
+    if (!tls_flush(link->ssl))
+        return link_gone(link, errno ? g_strerror(errno) : "the connection broke off", error);
+    if (tls_unsent(link->ssl) < before)
+        link->written_ms = clock_steady_ms();
+    return TRUE;
+}
+
 gboolean link_write(Link *link, GError **error)
 {
-    gboolean many = link->sendq.bytes > 2 * SENDQ_STAGE_LEN;
-    gboolean ok;
-
-    if (many)
-        socket_cork(link->fd, TRUE);
-    ok = write_records(link, error);
-    if (many)
-        socket_cork(link->fd, FALSE);
-    return ok;
+    return write_records(link, error) && flush(link, error);
 }

@@ -51,6 +51,12 @@ static inline gboolean link_is_up(const Link *link)
     return link->state == LINK_OPEN || link->state == LINK_STRANGER;
 }
 
+/* Bytes that the socket has not taken yet. */
+static inline gsize link_unsent(const Link *link)
+{
+    return link->sendq.bytes + tls_unsent(link->ssl);
+}
+
 /* --- link.c --- */
 
 /* Queue a frame without asking whether it may be sent now; takes @payload, which may be NULL. */

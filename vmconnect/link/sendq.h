@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sendq - what waits to be sent on a link, packed into full TLS records.
  *
- * Small frames share a record, a large one is never put together in memory:
- * its bytes go from the caller's buffer through one 16 KiB stage. Private to this folder. */
+ * Small frames share a record; a large one is never put together in memory: what
+ * fills whole records goes from the caller's buffer as it lies there, the rest
+ * through one stage of a record's length. Private to this folder. */
 #pragma once
 
 #include "vmconnect/link/frame.h"
@@ -14,7 +15,8 @@
 
 typedef struct {
     GQueue items;
-    gsize bytes; /* in items and stage */
+    gsize bytes;     /* in items and stage */
+    gboolean direct; /* sendq_next() has shown the first item's own bytes */
     guint8 *stage;
     gsize stage_len;
     gsize stage_at;

@@ -36,11 +36,6 @@ void socket_prepare(int fd)
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
 }
 
-void socket_cork(int fd, gboolean cork)
-{
-    set_option(fd, IPPROTO_TCP, TCP_CORK, cork);
-}
-
 char *socket_text(const struct sockaddr *address, socklen_t len)
 {
     char host[INET6_ADDRSTRLEN] = "";

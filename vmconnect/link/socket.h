@@ -9,9 +9,6 @@
  * socket cannot do (a socketpair in a test) is left out. */
 void socket_prepare(int fd);
 
-/* Hold back what does not fill a segment, until the cork is drawn. */
-void socket_cork(int fd, gboolean cork);
-
 /* "10.0.0.2:25000" or "[fe80::1]:25000"; "a local socket" for other families. The caller frees. */
 char *socket_text(const struct sockaddr *address, socklen_t len);
 char *socket_peer_text(int fd);

@@ -10,6 +10,8 @@
 #define CHAIN_MAX (16 * 1024)
 /* Read up to so much from the socket at once: four records for one system call. */
 #define READ_AHEAD (64 * 1024)
+/* So many records wait for one system call, which makes few large segments of them. */
+#define WRITE_BEHIND (256 * 1024)
 
 const char *tls_reason(void)
 {
@@ -34,7 +36,8 @@ static gboolean fill(SSL_CTX *ctx, EVP_PKEY *key, X509 *certificate, X509 *autho
 {
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    /* One record a call: what is counted as sent is in a record. */
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_set_max_cert_list(ctx, CHAIN_MAX);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
@@ -85,6 +88,35 @@ gboolean tls_verify_peer(SSL *ssl, gboolean have_authority, Peer *ret_peer, GErr
     }
     *ret_peer = peer;
     return TRUE;
+}
+
+gboolean tls_attach(SSL *ssl, int fd)
+{
+    BIO *in = BIO_new_socket(fd, BIO_NOCLOSE);
+    BIO *out = BIO_new_socket(fd, BIO_NOCLOSE);
+    BIO *buffer = BIO_new(BIO_f_buffer());
+    gboolean ok = in && out && buffer && BIO_set_write_buffer_size(buffer, WRITE_BEHIND) == 1;
+
+    if (!ok) {
+        BIO_free(in);
+        BIO_free(out);
+        BIO_free(buffer);
+        return FALSE;
+    }
+    SSL_set_bio(ssl, in, BIO_push(buffer, out));
+    return TRUE;
+}
+
+gsize tls_unsent(const SSL *ssl)
+{
+    return BIO_ctrl_wpending(SSL_get_wbio(ssl));
+}
+
+gboolean tls_flush(SSL *ssl)
+{
+    BIO *out = SSL_get_wbio(ssl);
+
+    return BIO_flush(out) > 0 || BIO_should_retry(out);
 }
 
 void tls_binding(SSL *ssl, guint8 out[static 32])

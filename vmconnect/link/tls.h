@@ -17,6 +17,13 @@ SSL_CTX *tls_context(EVP_PKEY *key, X509 *certificate, X509 *authority, GError *
  * key even then (all zero if it showed none), role and UUID only if it passed. */
 gboolean tls_verify_peer(SSL *ssl, gboolean have_authority, Peer *ret_peer, GError **error);
 
+/* Speak on @fd, with a buffer before it that many records go into. FALSE: no memory. */
+gboolean tls_attach(SSL *ssl, int fd);
+/* Bytes of records that wait in that buffer; and on their way with them, as far as the
+ * socket takes them now: FALSE with errno if the connection is gone. */
+gsize tls_unsent(const SSL *ssl);
+gboolean tls_flush(SSL *ssl);
+
 void tls_binding(SSL *ssl, guint8 out[static 32]);
 
 /* The reason on OpenSSL's error queue, which is emptied; for messages; borrowed. */

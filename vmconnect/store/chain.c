@@ -323,6 +323,13 @@ gboolean chain_sync_top(const Chain *chain, GError **error)
     return durable_sync_file(path, error);
 }
 
+void chain_start_top(const Chain *chain)
+{
+    g_autofree char *path = path_of(chain, chain->top->layer);
+
+    durable_start(path);
+}
+
 /* ---- merging ---- */
 
 static guint index_of(const Chain *chain, Id layer)

@@ -63,6 +63,8 @@ NbdDisk *chain_disk(Chain *chain);
 gboolean chain_measure(const Chain *chain, guint64 *ret_file_bytes, gboolean *ret_grown, GError **error);
 /* fsync the top's file. */
 gboolean chain_sync_top(const Chain *chain, GError **error);
+/* As durable_start(). */
+void chain_start_top(const Chain *chain);
 
 /* Begin merging links @layers (bottom to top) into the first of them. */
 Commit *chain_commit(Chain *chain, const GArray *layers, GError **error);

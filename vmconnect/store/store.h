@@ -112,6 +112,9 @@ gboolean store_begin(Store *store, guint64 session, const Generation *g, GError 
  * discard or attach. */
 NbdDisk *store_disk(Store *store, const char *target);
 
+/* Much was written to store_disk(): let the disk begin with it, while more is on its way. */
+void store_start_writing(Store *store);
+
 /* Make what was written durable and record how far each disk of the generation is. */
 gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreProgress *disks, guint n,
                      GError **error);

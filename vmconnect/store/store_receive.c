@@ -335,6 +335,15 @@ NbdDisk *store_disk(Store *store, const char *target)
     return chain ? chain_disk(chain) : NULL;
 }
 
+void store_start_writing(Store *store)
+{
+    for (guint i = 0; store->begun && i < store->begun->disks->len; i++) {
+        const GenerationDisk *disk = store->begun->disks->pdata[i];
+
+        chain_start_top(store_chain(store, disk->target));
+    }
+}
+
 /* ---- making durable ---- */
 
 static gboolean check_begun(const Store *store, guint64 session, GError **error)
