@@ -131,7 +131,7 @@ gboolean store_discard(Store *store, GError **error)
     if (partial && !store_append(store, ledger_record_discard(partial->generation->id), error))
         return FALSE;
     /* Staged overlays of a merge's chains go with the rest; the jobs need them. */
-    if (!store_merge_stop(store, NULL) || !drop_tops(store, NULL))
+    if (store->daemon && (!store_merge_stop(store, NULL) || !drop_tops(store, NULL)))
         store_drop_daemon(store);
     return store_sweep(store, error);
 }

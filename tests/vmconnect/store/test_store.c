@@ -466,6 +466,34 @@ static void test_promotion_of_an_old_point_by_force(void)
     rig_check_points(rig);
 }
 
+/* What has come of the next generation, durably, is given up when the tip becomes the VM. */
+static void test_promotion_over_a_slice(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    const RigPoint *tip;
+    g_autoptr(Generation) g = NULL;
+    const RigDisk *disk = rig->disks->pdata[0];
+    StoreProgress progress = {.target = disk->target, .has = disk->changed, .changed = disk->changed};
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    tip = rig->points->pdata[0];
+    g = rig_generation(rig);
+    rig_scribble(rig, 0, 9);
+    rig_begin(rig, g, &error);
+    g_assert_no_error(error);
+    rig_write(rig, &error);
+    g_assert_no_error(error);
+    store_slice(rig->store, rig->session, (StorePass){0}, &progress, 1, &error);
+    g_assert_no_error(error);
+    store_promote(rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    g_assert_null(store_partial(rig->store));
+    rig_check_files(files, tip);
+}
+
 static void test_lists_and_definitions(void)
 {
     g_autoptr(Rig) rig = rig_new(1);
@@ -556,6 +584,7 @@ int main(int argc, char **argv)
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
+    ADD("promotion-over-a-slice", test_promotion_over_a_slice);
     ADD("lists-and-definitions", test_lists_and_definitions);
     ADD("purge", test_purge);
     ADD("two-processes", test_two_processes);
