@@ -56,24 +56,29 @@ char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error)
     return g_strdup(name);
 }
 
-static char *mark_path(virDomainPtr dom, const char *run_folder)
+static char *mark_path(Id vm, const char *run_folder)
 {
-    char uuid[VIR_UUID_STRING_BUFLEN];
-
-    virDomainGetUUIDString(dom, uuid);
-    return g_strconcat(run_folder, "/frozen-", uuid, NULL);
+    return g_strconcat(run_folder, "/frozen-", ID_TEXT(vm), NULL);
 }
 
-gboolean agent_is_marked(virDomainPtr dom, const char *run_folder)
+static char *mark_of(virDomainPtr dom, const char *run_folder)
 {
-    g_autofree char *mark = mark_path(dom, run_folder);
+    Id vm;
+
+    virDomainGetUUID(dom, vm.bytes);
+    return mark_path(vm, run_folder);
+}
+
+gboolean agent_is_marked(Id vm, const char *run_folder)
+{
+    g_autofree char *mark = mark_path(vm, run_folder);
 
     return g_file_test(mark, G_FILE_TEST_EXISTS);
 }
 
 gboolean agent_freeze(virDomainPtr dom, const char *run_folder, guint *ret_frozen, GError **error)
 {
-    g_autofree char *mark = mark_path(dom, run_folder);
+    g_autofree char *mark = mark_of(dom, run_folder);
     json_auto_t *answer = NULL;
 
     if (!durable_replace(mark, "", 0, 0600, error))
@@ -88,7 +93,7 @@ gboolean agent_freeze(virDomainPtr dom, const char *run_folder, guint *ret_froze
 
 gboolean agent_thaw(virDomainPtr dom, const char *run_folder, GError **error)
 {
-    g_autofree char *mark = mark_path(dom, run_folder);
+    g_autofree char *mark = mark_of(dom, run_folder);
     json_auto_t *answer = ask(dom, "guest-fsfreeze-thaw", AGENT_FREEZE_MAX_MS, error);
 
     return answer && durable_remove(mark, error);

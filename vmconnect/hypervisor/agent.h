@@ -5,6 +5,7 @@
  * ordinary answer (UNSUPPORTED, TIMEOUT), never a failure of protection. */
 #pragma once
 
+#include "vmconnect/base/id.h"
 #include "vmconnect/hypervisor/virt_error.h"
 
 #include <glib.h>
@@ -25,5 +26,5 @@ gboolean agent_freeze(virDomainPtr dom, const char *run_folder, guint *ret_froze
 /* Thaw, also when not frozen. The mark goes only when the agent said yes. */
 gboolean agent_thaw(virDomainPtr dom, const char *run_folder, GError **error);
 
-/* TRUE if the mark of @dom is there. */
-gboolean agent_is_marked(virDomainPtr dom, const char *run_folder);
+/* TRUE if the mark of @vm is there. */
+gboolean agent_is_marked(Id vm, const char *run_folder);

@@ -141,8 +141,8 @@ static gboolean fail_stuck(virDomainPtr dom, GError **error)
     g_set_error(
         error, US_ERROR, US_ERROR_STUCK,
         "'%s' is locked by a backup job that libvirtd lost when it died: nothing can be cut, saved or "
-        "snapshotted; shut the VM down, restart libvirtd and start the VM (or, while it runs: stop "
-        "libvirtd, set async='none' in the VM's file in /run/libvirt/qemu, start libvirtd)",
+        "snapshotted, and it is not protected; it runs on, so when it suits: shut the VM down, restart "
+        "libvirtd, start the VM",
         virDomainGetName(dom));
     return FALSE;
 }

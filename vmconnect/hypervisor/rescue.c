@@ -55,7 +55,7 @@ static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFl
             return FALSE;
         }
     }
-    if (flags & RESCUE_THAW && agent_is_marked(dom, run_folder)) {
+    if (flags & RESCUE_THAW && agent_is_marked(o->vm, run_folder)) {
         if (!agent_thaw(dom, run_folder, &o->error))
             return FALSE;
         o->thawed = TRUE;
@@ -76,6 +76,7 @@ RescueOutcome *rescue_vm(const char *uri, const char *run_folder, Id vm, RescueF
     g_autoptr(virDomain) dom = conn ? vm_lookup(conn, vm, &o->error) : NULL;
 
     o->vm = vm;
+    o->flags = flags;
     if (dom) {
         o->name = g_strdup(virDomainGetName(dom));
         rescue_domain(dom, run_folder, flags, o);
@@ -121,9 +122,11 @@ static gboolean needs_rescue(virDomainPtr dom, const char *run_folder)
 {
     char *xml = virDomainBackupGetXMLDesc(dom, 0);
     g_autoptr(Job) job = xml ? job_parse(xml, strlen(xml), run_folder, NULL) : NULL;
+    Id vm;
 
     free(xml);
-    return (job && job->kind == JOB_OURS) || agent_is_marked(dom, run_folder);
+    virDomainGetUUID(dom, vm.bytes);
+    return (job && job->kind == JOB_OURS) || agent_is_marked(vm, run_folder);
 }
 
 static void post(void *user, RescueOutcome *outcome)

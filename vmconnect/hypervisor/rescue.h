@@ -11,8 +11,15 @@
 
 #include <glib.h>
 
+typedef enum {
+    RESCUE_END = 1 << 0,    /* end our job */
+    RESCUE_THAW = 1 << 1,   /* thaw, if the mark is there */
+    RESCUE_RESUME = 1 << 2, /* resume after an I/O error even if no job of ours was there any more */
+} RescueFlags;
+
 typedef struct {
     Id vm;
+    RescueFlags flags;  /* as asked */
     char *name;         /* NULL if libvirt was not reached */
     gboolean job_ended; /* there was a job of ours */
     gboolean resumed;   /* it had stopped for an I/O error and runs again */
@@ -23,12 +30,6 @@ typedef struct {
 
 void rescue_outcome_free(RescueOutcome *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RescueOutcome, rescue_outcome_free)
-
-typedef enum {
-    RESCUE_END = 1 << 0,    /* end our job */
-    RESCUE_THAW = 1 << 1,   /* thaw, if the mark is there */
-    RESCUE_RESUME = 1 << 2, /* resume after an I/O error even if no job of ours was there any more */
-} RescueFlags;
 
 /* Do it now, on this thread; blocks as long as QEMU does. Never NULL. */
 RescueOutcome *rescue_vm(const char *uri, const char *run_folder, Id vm, RescueFlags flags);

@@ -6,6 +6,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/rescue.h"
@@ -45,7 +46,8 @@ typedef struct {
     RescuerWatch watch;
     gint64 stopped_at_ms; /* first seen standing; 0: runs */
     gboolean overfull;    /* QEMU said so */
-    gboolean ended;       /* its job was ended by us */
+    gboolean ended;       /* nothing of ours is open any more */
+    gboolean left;        /* its worker has gone: only a late freeze is still waited for */
     char *failure;        /* the last one told, so that it is told once */
 } Watched;
 
@@ -249,11 +251,15 @@ static void come_back(Rescuer *r, const RescueOutcome *o)
         return;
     g_free(w->failure);
     w->failure = o->error ? g_strdup(o->error->message) : NULL;
-    w->ended |= o->job_ended;
+    if (o->error)
+        return;
+    w->ended |= (o->flags & RESCUE_END) != 0;
     if (o->resumed)
         w->stopped_at_ms = 0;
-    if (o->thawed)
+    if (o->flags & RESCUE_THAW)
         w->watch.thaw_by_ms = 0;
+    if (w->left && w->watch.thaw_by_ms == 0)
+        g_hash_table_remove(r->watches, &o->vm);
 }
 
 static void take_watch(Rescuer *r, Letter *l)
@@ -272,6 +278,11 @@ static void drop_watch(Rescuer *r, Id vm)
 
     if (w && has_stopped(connection_get(r->connection, OPEN_MS, NULL), w))
         send_out(r, vm, RESCUE_END | RESCUE_RESUME);
+    /* A slow guest may freeze after its thaw was given up: the mark is there until a thaw was heard. */
+    if (w && w->watch.thaw_by_ms && agent_is_marked(vm, r->run_folder)) {
+        w->left = w->ended = TRUE;
+        return;
+    }
     g_hash_table_remove(r->watches, &vm);
 }
 
