@@ -27,7 +27,7 @@ typedef struct {
     const char *run_dir;     /* the engine's; tells our jobs from others', keeps freeze marks */
     const char *nbd_dir;     /* inside run_dir, for jobs' sockets: QEMU's user must be able to bind there */
     const char *scratch_dir; /* local file system without quota, where QEMU's user may write */
-    guint64 scratch_bytes;   /* what may lie there; a job ends at a quarter of it. 0: no limit */
+    guint64 scratch_bytes;   /* what may lie there, if it is free; a job ends at a quarter. 0: what is free */
     gint64 job_ms;           /* the rescuer ends a job that is older */
     Rescuer *rescuer;        /* watches over jobs and freezes; NULL: nobody does (tests) */
     int cancel_fd;           /* readable: waits on a disk end with CANCELLED; -1: none */

@@ -287,6 +287,11 @@ guint64 cut_scratch_used(const Cut *cut)
     return sum;
 }
 
+guint64 cut_scratch_bytes(const Cut *cut)
+{
+    return cut->scratch_bytes;
+}
+
 gboolean cut_still_valid(Cut *cut, GError **error)
 {
     return cut->daemon ? cut_offline_still_valid(cut, error) : cut_live_still_valid(cut, error);

@@ -70,8 +70,10 @@ gboolean cut_split(Cut *cut, guint disk, const Extents *ranges, Extents **ret_da
  * bears; it carries nothing else. The cut's. */
 NbdDisk *cut_reader(Cut *cut, guint disk);
 
-/* Bytes this job has in scratch on disk (0 offline). Cheap: a stat per disk. */
+/* Bytes this job has in scratch on disk (0 offline), and of what there was for it when it began:
+ * the settings' share, less if less was free. Cheap: a stat per disk. */
 guint64 cut_scratch_used(const Cut *cut);
+guint64 cut_scratch_bytes(const Cut *cut);
 
 /* Is what was read still the truth of one instant? Asked after the last read.
  * Running: the job is still there and ours. Off: the VM was off all the time

@@ -42,6 +42,7 @@ struct Cut {
 
     /* Of a running VM. */
     gboolean job; /* one was asked for: it may be there, whatever libvirt answered */
+    guint64 scratch_bytes;
 
     /* Of a VM that is off. */
     DaemonReader *daemon;

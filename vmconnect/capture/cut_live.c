@@ -23,7 +23,9 @@
 /* A guest that shut down under our job: how long its QEMU may take to end. */
 #define SETTLE_MS 30000
 /* Less free scratch than this is as good as none. */
-#define SCRATCH_LEAST_BYTES (4 << 20)
+#define SCRATCH_LEAST_BYTES ((guint64)4 << 20)
+/* The rescuer ends a job that has filled this part of its scratch. */
+#define RESCUE_SHARE 4
 
 static void name_files(Cut *cut)
 {
@@ -71,13 +73,27 @@ static void expect_bitmaps(Cut *cut)
     }
 }
 
+static guint64 scratch_free(const Capture *c)
+{
+    struct statvfs fs;
+
+    return statvfs(c->settings.scratch_dir, &fs) == 0 ? (guint64)fs.f_bavail * fs.f_frsize : 0;
+}
+
+static guint64 scratch_share(const Capture *c)
+{
+    guint64 wanted = c->settings.scratch_bytes ? c->settings.scratch_bytes : G_MAXUINT64;
+
+    return MIN(wanted, MAX(scratch_free(c), SCRATCH_LEAST_BYTES));
+}
+
 static void watch(const Cut *cut)
 {
     const Capture *c = cut->capture;
     gint64 now_ms = clock_steady_ms();
     g_autoptr(GPtrArray) scratch = g_ptr_array_new();
     RescuerWatch w = {.vm = c->vm,
-                      .scratch_limit_bytes = c->settings.scratch_bytes / 4,
+                      .scratch_limit_bytes = cut->scratch_bytes / RESCUE_SHARE,
                       .end_by_ms = c->settings.job_ms ? now_ms + c->settings.job_ms : 0,
                       .thaw_by_ms = c->freeze ? now_ms + AGENT_FREEZE_MAX_MS : 0,
                       .was_running = c->executing};
@@ -123,14 +139,6 @@ static const char *busy_disk(const Cut *cut)
     return NULL;
 }
 
-static gboolean scratch_is_full(const Cut *cut)
-{
-    struct statvfs fs;
-
-    return statvfs(cut->capture->settings.scratch_dir, &fs) == 0 &&
-           (guint64)fs.f_bavail * fs.f_frsize < SCRATCH_LEAST_BYTES;
-}
-
 /* Name the cause where libvirt's own words do not. Always FALSE. */
 static gboolean explain(const Cut *cut, GError **error)
 {
@@ -145,7 +153,7 @@ static gboolean explain(const Cut *cut, GError **error)
             "not cutting '%s': a block job (commit, copy or pull) of its user runs on disk %s; replication "
             "goes on when it has ended",
             capture_name(cut->capture), disk);
-    else if (scratch_is_full(cut))
+    else if (scratch_free(cut->capture) < SCRATCH_LEAST_BYTES)
         g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
                     "not cutting '%s': %s is full; free some space there (%s)", capture_name(cut->capture),
                     cut->capture->settings.scratch_dir, said->message);
@@ -162,6 +170,7 @@ static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
     gboolean frozen;
     int rc;
 
+    cut->scratch_bytes = scratch_share(c);
     watch(cut);
     cut->job = TRUE;
     cut->asked_at_wall_ms = clock_wall_ms();
@@ -179,6 +188,16 @@ static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
     return rc == 0;
 }
 
+/* QEMU itself says when its scratch has grown, sooner than any look; without it the looks remain. */
+static void ask_for_threshold(const Cut *cut)
+{
+    const Capture *c = cut->capture;
+    g_autoptr(Job) job = c->settings.rescuer ? job_probe(c->domain, c->settings.run_dir, NULL) : NULL;
+
+    if (job && job->kind == JOB_OURS)
+        job_set_threshold(c->domain, job, cut->scratch_bytes / RESCUE_SHARE, NULL);
+}
+
 gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
 {
     if (!capture_expect_no_job(cut->capture, error))
@@ -187,7 +206,10 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
     capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
-    return begin_job(cut, checkpoint, error);
+    if (!begin_job(cut, checkpoint, error))
+        return FALSE;
+    ask_for_threshold(cut);
+    return TRUE;
 }
 
 static gboolean guest_has_shut_down(const Cut *cut)

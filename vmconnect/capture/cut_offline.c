@@ -122,6 +122,21 @@ static gboolean expect_off(Cut *cut, GError **error)
     return FALSE;
 }
 
+/* A header that was read while its user started the VM looks broken: that is not what it is. */
+static gboolean open_sources(Cut *cut, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    for (guint i = 0; i < cut->sources->len; i++) {
+        if (open_source(cut, cut->sources->pdata[i], &why))
+            continue;
+        if (expect_off(cut, error))
+            g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean cut_offline_begin(Cut *cut, Id checkpoint, GError **error)
 {
     Capture *c = cut->capture;
@@ -137,9 +152,8 @@ gboolean cut_offline_begin(Cut *cut, Id checkpoint, GError **error)
     if (!cut->daemon)
         return FALSE;
     cut->socket = g_strdup(daemon_reader_nbd_path(cut->daemon));
-    for (guint i = 0; i < cut->sources->len; i++)
-        if (!open_source(cut, cut->sources->pdata[i], error))
-            return FALSE;
+    if (!open_sources(cut, error))
+        return FALSE;
     stop_at("cut.offline_opened");
     return expect_off(cut, error);
 }

@@ -209,12 +209,14 @@ GArray *active_read_signatures(Active *a)
     return all;
 }
 
-static gboolean same_signatures(const GArray *a, const GArray *b)
+gboolean active_same_signatures(Active *a, const GArray *before)
 {
-    if (!a || !b || a->len != b->len)
+    g_autoptr(GArray) now = before ? active_read_signatures(a) : NULL;
+
+    if (!now || now->len != before->len)
         return FALSE;
-    for (guint i = 0; i < a->len; i++)
-        if (!signature_equal(&g_array_index(a, Signature, i), &g_array_index(b, Signature, i)))
+    for (guint i = 0; i < now->len; i++)
+        if (!signature_equal(&g_array_index(now, Signature, i), &g_array_index(before, Signature, i)))
             return FALSE;
     return TRUE;
 }
@@ -245,8 +247,6 @@ static gboolean same_shape(Active *a)
 
 static gboolean is_unchanged(Active *a, gboolean *ret_unchanged, GError **error)
 {
-    g_autoptr(GArray) now = NULL;
-
     *ret_unchanged = FALSE;
     if (id_is_nil(a->base))
         return TRUE;
@@ -256,8 +256,7 @@ static gboolean is_unchanged(Active *a, gboolean *ret_unchanged, GError **error)
         *ret_unchanged = a->spool_bytes == 0 && same_shape(a);
         return TRUE;
     }
-    now = active_read_signatures(a);
-    *ret_unchanged = same_signatures(a->signatures, now) && same_shape(a);
+    *ret_unchanged = active_same_signatures(a, a->signatures) && same_shape(a);
     return TRUE;
 }
 

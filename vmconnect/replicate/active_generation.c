@@ -77,8 +77,15 @@ typedef struct {
     gint64 asked_at_ms;
     gint64 asked_at_wall_ms;
     gboolean frozen;
-    gboolean all; /* nothing is left of this pass */
+    gboolean all;       /* nothing is left of this pass */
+    GArray *signatures; /* of the images of a VM that is off, while it was cut */
 } Job;
+
+static void job_clear(Job *job)
+{
+    g_clear_pointer(&job->signatures, g_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Job, job_clear)
 
 /* One job: cut, stream, end. */
 static gboolean run_job(Active *a, Job *job, GError **error)
@@ -91,12 +98,10 @@ static gboolean run_job(Active *a, Job *job, GError **error)
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
-    /* libvirt makes no checkpoint in a cut of a VM that is off: it is there before. */
-    if (offline && !id_is_nil(job->checkpoint) &&
-        !capture_create_checkpoint(a->capture, job->checkpoint, error))
+    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &cut, error))
         return FALSE;
-    if (!cut_begin(a->capture, wishes, a->begun->disks->len, offline ? ID_NIL : job->checkpoint, &cut, error))
-        return FALSE;
+    if (offline)
+        job->signatures = active_read_signatures(a);
     job->asked_at_ms = cut_asked_at_ms(cut);
     job->asked_at_wall_ms = cut_asked_at_wall_ms(cut);
     job->frozen = cut_is_frozen(cut);
@@ -104,16 +109,25 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     limits.end_by_ms = job->asked_at_ms + JOB_MS;
     if (a->patience.give_up_ms)
         limits.end_by_ms = MIN(limits.end_by_ms, a->patience.give_up_ms);
-    if (!offline)
-        limits.scratch_max_bytes = a->role->settings.scratch_bytes / SCRATCH_SHARE;
+    limits.scratch_max_bytes = cut_scratch_bytes(cut) / SCRATCH_SHARE;
     return stream_run(a->stream, cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
            cut_still_valid(cut, error) && cut_end(g_steal_pointer(&cut), error);
 }
 
 /* The job's instant is on the standby: that is the truth from now on, and only
  * now the older checkpoint may go. */
+static void drop_older(Active *a, Id base, Id since)
+{
+    if (!id_is_nil(base))
+        capture_delete_checkpoint(a->capture, base, NULL);
+    if (!id_is_nil(since) && !id_equal(since, base))
+        capture_delete_checkpoint(a->capture, since, NULL);
+}
+
 static gboolean seal(Active *a, const Job *job, GError **error)
 {
+    gboolean untouched;
+
     g_autoptr(Generation) g = generation_copy(a->begun);
     Id guard_before = a->pass->since;
     Id base_before = a->base;
@@ -131,13 +145,12 @@ static gboolean seal(Active *a, const Job *job, GError **error)
     a->sync = (SyncFigures){0};
     g_free(a->definition);
     a->definition = g_steal_pointer(&g->definition);
-    if (!id_is_nil(base_before))
-        capture_delete_checkpoint(a->capture, base_before, NULL);
-    if (!id_is_nil(guard_before) && !id_equal(guard_before, base_before))
-        capture_delete_checkpoint(a->capture, guard_before, NULL);
-    /* Of a VM that is off deleting writes into the images: look after it. */
+    /* The standby took its time, and the VM may have been up meanwhile. If it was not, deleting is what
+     * writes into its images: they are signed anew after it. */
+    untouched = active_same_signatures(a, job->signatures);
+    drop_older(a, base_before, guard_before);
     g_clear_pointer(&a->signatures, g_array_unref);
-    if (capture_state(a->capture) == CAPTURE_OFF)
+    if (untouched)
         a->signatures = active_read_signatures(a);
     return TRUE;
 }
@@ -160,7 +173,7 @@ static gboolean slice(Active *a, const Job *job, GError **error)
 
 gboolean active_make_generation(Active *a, ActiveOutcome *ret_outcome, GError **error)
 {
-    Job job = {0};
+    g_auto(Job) job = {0};
     gboolean first;
 
     if (!a->begun && !begin(a, error))

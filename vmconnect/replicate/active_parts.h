@@ -13,6 +13,9 @@ void active_forget_begun(Active *a);
 /* Signatures of the images now (GArray of Signature), or NULL if one cannot be read. */
 GArray *active_read_signatures(Active *a);
 
+/* Are they now what @before says? FALSE if one of both is NULL. */
+gboolean active_same_signatures(Active *a, const GArray *before);
+
 /* Choose the checkpoint to read since, go on with what the standby has of an
  * unsealed generation if that is possible, and delete checkpoints that no way
  * leads from. After each attach, once the standby has named its tip. */
