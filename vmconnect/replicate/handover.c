@@ -169,7 +169,7 @@ static gboolean check_plan(const Handover *h, const json_t *params, GError **err
 
     if (!plan_of(params, &plan, error))
         return FALSE;
-    if (h && id_equal(h->plan, plan) && h->state != HANDOVER_ROLLED_BACK)
+    if (h && id_equal(h->plan, plan) && h->state < HANDOVER_ROLLING_BACK)
         return TRUE;
     if (handover_holds(h) && !id_equal(h->plan, plan))
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
@@ -343,6 +343,22 @@ gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **e
     return advance(h, a, HANDOVER_FINAL, error);
 }
 
+/* The release must find what the final generation left: nobody has let the guest start since. */
+static gboolean check_still_down(Active *a, GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+    CaptureState state;
+
+    if (!guard || !active_look(a, &state, error))
+        return FALSE;
+    if (guard->role == GUARD_ACTIVE && guard->journal_open && state == CAPTURE_OFF)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "the guest has been started, or was allowed to, since its final generation: it is not released");
+    return FALSE;
+}
+
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error)
 {
     const char *successor;
@@ -351,7 +367,7 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
     if (!check_plan(h, params, error) || !check_state(h, HANDOVER_FINAL, error))
         return FALSE;
     if (h->state >= HANDOVER_RELEASED)
-        return TRUE;
+        return handover_finish_release(h, a, error);
     if (!json_read(params, "plan.release", error, "{s:{s:s}, s:o*}", "successor", "id", &successor,
                    "reign_next", &reign_next) ||
         !id_parse(successor, &h->successor, error) || !reign_from_json(reign_next, &h->reign_next, error))
@@ -361,7 +377,10 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
                     "the next reign's number must be above %" G_GUINT64_FORMAT, h->reign.number);
         return FALSE;
     }
+    if (!check_still_down(a, error))
+        return FALSE;
     /* The release is this one rename; from here on nothing of ours starts the guest again. */
+    h->doubtful = TRUE;
     if (!advance(h, a, HANDOVER_RELEASED, error))
         return FALSE;
     stop_at("handover.released");
@@ -371,7 +390,8 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
 
 gboolean handover_finish_release(const Handover *h, Active *a, GError **error)
 {
-    return write_guard(a, GUARD_STANDBY, h->reign_next, FALSE, error) &&
+    /* A rename that was seen may not have been durable. */
+    return store(h, a->paths.plan_dir, error) && write_guard(a, GUARD_STANDBY, h->reign_next, FALSE, error) &&
            permit_remove(a->paths.permit_dir, a->vm, error);
 }
 
@@ -380,6 +400,15 @@ gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **
     if (!check_plan(h, params, error) || !check_state(h, HANDOVER_RELEASED, error))
         return FALSE;
     return h->state == HANDOVER_UNLOCKED || advance(h, a, HANDOVER_UNLOCKED, error);
+}
+
+/* The hook asks for a permit of this boot: the host may have booted in the middle of the plan. */
+static gboolean permit(Active *a, GError **error)
+{
+    Id boot_id;
+
+    return guard_boot_id(&boot_id, error) &&
+           permit_write(a->paths.permit_dir, a->vm, a->role->reign, boot_id, error);
 }
 
 static gboolean start_again(const Handover *h, Active *a, GError **error)
@@ -401,6 +430,23 @@ static gboolean worth_trying_again(const GError *error)
            g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT);
 }
 
+/* Durable before the guest may start: a release that comes late, or is found after a crash, must
+ * not be believed. Where none was ever written, a full disk does not keep production down. */
+static gboolean begin_rollback(Handover *h, const Active *a, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    h->deadline_ms = MIN(h->deadline_ms, clock_steady_ms());
+    if (h->state == HANDOVER_ROLLING_BACK || advance(h, a, HANDOVER_ROLLING_BACK, &why))
+        return TRUE;
+    if (h->doubtful) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    h->state = HANDOVER_ROLLING_BACK;
+    return TRUE;
+}
+
 gboolean handover_rollback(Handover *h, Active *a, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -412,7 +458,8 @@ gboolean handover_rollback(Handover *h, Active *a, GError **error)
                     "this VM has been released to its successor: switch it back instead");
         return FALSE;
     }
-    if (!write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error))
+    if (!begin_rollback(h, a, error) || !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) ||
+        !permit(a, error))
         return FALSE;
     if (!start_again(h, a, &why) && worth_trying_again(why)) {
         g_propagate_error(error, g_steal_pointer(&why));

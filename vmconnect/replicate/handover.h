@@ -2,11 +2,12 @@
 /* handover - the active's side of a switchover in good order, one step after the other.
  *
  *   LOCKED → SHUT → FINAL → RELEASED → UNLOCKED
- *       └──────┴──────┴→ ROLLED_BACK
+ *       └──────┴──────┴→ ROLLING_BACK → ROLLED_BACK
  *
  * Each state is durable before its step is answered. Until RELEASED the active
  * takes the VM back by itself: on request, at the plan's deadline, and at a
- * restart of the engine, whatever the controller does. RELEASED names the
+ * restart of the engine, whatever the controller does. ROLLING_BACK is durable before
+ * anything may start the guest, and no step goes forward from it. RELEASED names the
  * successor and is final: this host never runs the VM again in this reign. A step
  * asked again by the same plan is answered from what is.
  *
@@ -20,13 +21,14 @@
 #include <jansson.h>
 
 /*    state        the step that it completed, as the protocol names it */
-#define HANDOVER_STATES(X)                                                                          \
-    X(LOCKED, "lock")          /* no cut starts by itself, no start of the guest passes the hook */ \
-    X(SHUT, "shutdown")        /* QEMU is gone */                                                   \
-    X(FINAL, "final")          /* the last generation is sealed on the standby */                   \
-    X(RELEASED, "release")     /* the successor may run it */                                       \
-    X(UNLOCKED, "unlock")      /* end: this host has nothing to do with the VM any more */          \
-    X(ROLLED_BACK, "rollback") /* end: the VM is as it was before the plan */
+#define HANDOVER_STATES(X)                                                                               \
+    X(LOCKED, "lock")               /* no cut starts by itself, no start of the guest passes the hook */ \
+    X(SHUT, "shutdown")             /* QEMU is gone */                                                   \
+    X(FINAL, "final")               /* the last generation is sealed on the standby */                   \
+    X(RELEASED, "release")          /* the successor may run it */                                       \
+    X(UNLOCKED, "unlock")           /* end: this host has nothing to do with the VM any more */          \
+    X(ROLLING_BACK, "rolling-back") /* the guest may run again, and the plan is not over yet */          \
+    X(ROLLED_BACK, "rollback")      /* end: the VM is as it was before the plan */
 
 typedef enum {
 #define X(state, name) HANDOVER_##state,
@@ -45,6 +47,7 @@ typedef struct {
     Reign reign;          /* that ends */
     Reign reign_next;     /* RELEASED on */
     gint64 deadline_ms;   /* steady time of this boot; not stored */
+    gboolean doubtful;    /* RELEASED was written and may or may not be durable; not stored */
 } Handover;
 
 const char *handover_state_name(HandoverState state);
@@ -69,10 +72,10 @@ gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **e
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **error);
 
-/* After a restart that found RELEASED: make guard and permit say so, too. */
+/* After a restart that found RELEASED: it is surely durable, and guard and permit say so, too. */
 gboolean handover_finish_release(const Handover *h, Active *a, GError **error);
 
-/* Take the VM back: start it if it ran, close the journal. REFUSED after the
- * release. UNREACHABLE and TIMEOUT: try again; after any other error the
- * rollback has ended all the same, and the guest must be started by hand. */
+/* Take the VM back: start it if it ran, close the journal. REFUSED after the release. If the plan
+ * still holds it after an error: try again. Else the rollback has ended all the same, and
+ * the guest must be started by hand. */
 gboolean handover_rollback(Handover *h, Active *a, GError **error);

@@ -29,6 +29,10 @@ struct Keeper {
     Store *store;
     gint64 open_at_ms; /* next try, while store is NULL */
     char *why;         /* why it is NULL, or what a merge lacks */
+    gboolean settled;  /* a VM that was promoted here is what its user wants it to be … */
+    gboolean start_due;
+    gint64 settle_at_ms; /* … next try, while it is not */
+    char *start_why;     /* why not */
     Receiver *receiver;
     gint64 told_ms;
     json_t *told; /* last status */
@@ -50,7 +54,8 @@ static json_t *status_of(const Keeper *k)
 {
     const Generation *tip = k->store ? store_tip(k->store) : NULL;
     g_autoptr(GPtrArray) points = k->store ? store_points(k->store) : NULL;
-    const char *why = k->receiver && receiver_slow(k->receiver) ? receiver_slow(k->receiver) : k->why;
+    const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
+    const char *why = slow ? slow : k->start_why ? k->start_why : k->why;
 
     return json_pack("{s:s, s:s, s:s?, s:o, s:i}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why", why,
                      "tip", tip ? generation_to_json(tip) : json_null(), "points",
@@ -86,16 +91,21 @@ static void tell_if_new(Keeper *k)
 
 /* --- the store --------------------------------------------------------- */
 
-static void set_why(Keeper *k, const char *what, const GError *error)
+static void set_sentence(const Keeper *k, char **sentence, const char *what, const GError *error)
 {
     g_autofree char *why = error ? g_strdup_printf("%s: %s", what, error->message) : NULL;
 
-    if (g_strcmp0(why, k->why) == 0)
+    if (g_strcmp0(why, *sentence) == 0)
         return;
     if (why)
         log_warning("vm %s: %s", ID_TEXT(k->vm), why);
-    g_free(k->why);
-    k->why = g_steal_pointer(&why);
+    g_free(*sentence);
+    *sentence = g_steal_pointer(&why);
+}
+
+static void set_why(Keeper *k, const char *what, const GError *error)
+{
+    set_sentence(k, &k->why, what, error);
 }
 
 static PromotionSite site_of(const Keeper *k)
@@ -110,13 +120,17 @@ static void open_store(Keeper *k)
 
     k->store = store_open(&options, &error);
     set_why(k, "the copy cannot be opened, nothing is received", error);
-    if (k->store) {
-        PromotionSite site = site_of(k);
-
-        if (!promotion_settle(&site, &error))
-            set_why(k, "the VM that was promoted here is not started by itself", error);
-    }
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
+}
+
+static void settle(Keeper *k)
+{
+    PromotionSite site = site_of(k);
+    g_autoptr(GError) error = NULL;
+
+    k->settled = promotion_settle(&site, &k->start_due, &error);
+    set_sentence(k, &k->start_why, "the VM that was promoted here is not started by itself yet", error);
+    k->settle_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
 static void drop_receiver(Keeper *k, const GError *why)
@@ -283,6 +297,8 @@ static void run(void *arg)
 
         if (!k->store && clock_steady_ms() >= k->open_at_ms)
             open_store(k);
+        if (k->store && !k->settled && clock_steady_ms() >= k->settle_at_ms)
+            settle(k);
         turn(k);
         while (!k->quit && (c = mailbox_take(k->box)))
             obey(k, c);
@@ -321,6 +337,7 @@ void keeper_join(Keeper *k)
     mailbox_close(k->box);
     json_decref(k->told);
     g_free(k->why);
+    g_free(k->start_why);
     g_free(k->dir);
     g_free(k->run_dir);
     g_free(k);

@@ -5,6 +5,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/capture.h"
 #include "vmconnect/hypervisor/connection.h"
@@ -133,13 +134,39 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
     return xml;
 }
 
+/* A domain of this UUID that runs before the promoted one is defined is somebody else's doing. */
+static gboolean expect_not_running(const Promotion *p, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(virDomain) dom = vm_lookup(p->conn, p->site->vm, &why);
+    VmState state;
+
+    if (!dom && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    if (!dom) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (!vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    if (state == VM_STATE_OFF)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "a VM with the same UUID, '%s', is %s on this host, and is not the copy that shall run: end it "
+        "first",
+        virDomainGetName(dom), vm_state_name(state));
+    return FALSE;
+}
+
 static gboolean define(const Promotion *p, GError **error)
 {
     g_autoptr(GPtrArray) files = NULL;
     g_autofree char *definition = store_definition(p->site->store, p->point, error);
     g_autofree char *xml = NULL;
 
-    if (!definition || !store_promote(p->site->store, p->point, clock_steady_ms() + MERGE_MS, &files, error))
+    if (!definition || !expect_not_running(p, error) ||
+        !store_promote(p->site->store, p->point, clock_steady_ms() + MERGE_MS, &files, error))
         return FALSE;
     stop_at("promotion.given_away");
     /* QEMU's own user enters the folder, and cannot list it; files are libvirt's to own. */
@@ -170,15 +197,11 @@ static gboolean make_first_checkpoint(const Promotion *p, GError **error)
 /* A VM that runs already has passed all that comes before. */
 static gboolean start(const Promotion *p, GError **error)
 {
-    virDomainPtr dom = vm_lookup(p->conn, p->site->vm, error);
+    g_autoptr(virDomain) dom = vm_lookup(p->conn, p->site->vm, error);
     gboolean ok;
     VmState state;
 
-    if (!dom)
-        return FALSE;
-    ok = vm_state_read(dom, &state, NULL, error);
-    virDomainFree(dom);
-    if (!ok)
+    if (!dom || !vm_state_read(dom, &state, NULL, error))
         return FALSE;
     if (state == VM_STATE_RUNNING)
         return TRUE;
@@ -189,21 +212,20 @@ static gboolean start(const Promotion *p, GError **error)
     return ok && lifecycle_resume(p->conn, p->site->vm, error);
 }
 
+/* The guard's journal is closed when the domain is defined, and not before: whatever else libvirt
+ * knows under this UUID is not what was promoted. */
 static gboolean is_defined(const Promotion *p)
 {
-    virDomainPtr dom = vm_lookup(p->conn, p->site->vm, NULL);
+    g_autoptr(Guard) guard = guard_read(p->site->paths->guard_dir, p->site->vm, NULL);
 
-    if (dom)
-        virDomainFree(dom);
-    return dom != NULL;
+    return id_equal(store_promoted(p->site->store), p->point) && guard && guard->role == GUARD_ACTIVE &&
+           !guard->journal_open && reign_equal(guard->reign, p->reign);
 }
 
 static gboolean run(Promotion *p, GError **error)
 {
-    gboolean again = id_equal(store_promoted(p->site->store), p->point);
-
     /* Once promoted and defined, the chain is libvirt's: it may have changed since. */
-    if (!(again && is_defined(p)) && (!write_guard(p, TRUE, error) || !define(p, error)))
+    if (!is_defined(p) && (!write_guard(p, TRUE, error) || !define(p, error)))
         return FALSE;
     stop_at("promotion.defined");
     return write_guard(p, FALSE, error) && write_permit(p->site, p->reign, error) && start(p, error);
@@ -233,20 +255,29 @@ static gboolean is_permitted(const PromotionSite *site, Reign reign)
            permit_check(site->paths->permit_dir, site->vm, reign, boot_id, NULL);
 }
 
-/* What libvirt's own autostart would have done, were it not off. */
-static gboolean autostart(const PromotionSite *site, GError **error)
+/* What libvirt's own autostart would have done, were it not off. Once, as libvirt does: a VM that
+ * cannot start is its user's to look after. */
+static gboolean autostart(const PromotionSite *site, gboolean *due, GError **error)
 {
     g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
     virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
     g_autoptr(virDomain) dom = conn ? vm_lookup(conn, site->vm, error) : NULL;
+    g_autoptr(GError) why = NULL;
     VmState state;
 
     if (!dom || !vm_state_read(dom, &state, NULL, error))
         return FALSE;
-    return state != VM_STATE_OFF || lifecycle_start(conn, site->vm, error);
+    *due = FALSE;
+    if (state != VM_STATE_OFF)
+        return TRUE;
+    log_info("vm %s: host was booted, autostart was set -> start it", ID_TEXT(site->vm));
+    if (!lifecycle_start(conn, site->vm, &why))
+        log_warning("vm %s: it did not start after the boot (%s): start it by hand", ID_TEXT(site->vm),
+                    why->message);
+    return TRUE;
 }
 
-gboolean promotion_settle(const PromotionSite *site, GError **error)
+gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError **error)
 {
     g_autoptr(Guard) guard = NULL;
 
@@ -255,7 +286,12 @@ gboolean promotion_settle(const PromotionSite *site, GError **error)
     guard = guard_read(site->paths->guard_dir, site->vm, error);
     if (!guard)
         return FALSE;
-    if (guard->role != GUARD_ACTIVE || guard->journal_open || is_permitted(site, guard->reign))
+    if (guard->role != GUARD_ACTIVE || guard->journal_open)
         return TRUE;
-    return write_permit(site, guard->reign, error) && (!guard->autostart || autostart(site, error));
+    if (!is_permitted(site, guard->reign)) {
+        if (!write_permit(site, guard->reign, error))
+            return FALSE;
+        *start_due = guard->autostart;
+    }
+    return !*start_due || autostart(site, start_due, error);
 }

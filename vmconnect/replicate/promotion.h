@@ -33,6 +33,7 @@ typedef struct {
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);
 
 /* At the engine's start: a VM that was promoted here may be started by its user again, after a boot
- * too, for this host has looked; and is started, once a boot, if its user had autostart
- * set. Nothing to do for a VM that was not promoted. */
-gboolean promotion_settle(const PromotionSite *site, GError **error);
+ * too, for this host has looked; and is started, once a boot, if its user had autostart set.
+ * Nothing to do for a VM that was not promoted. FALSE with @error: try again; *@start_due,
+ * FALSE at first, is kept between the tries. */
+gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError **error);

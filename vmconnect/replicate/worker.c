@@ -30,9 +30,11 @@ struct Worker {
     gint64 due_ms;      /* next cycle */
     gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
-    gint64 cycle_ms; /* how long the last cycle that sealed a generation took */
-    char *why;       /* why the last cycle failed; NULL: it did not */
+    gint64 cycle_ms;      /* how long the last cycle that sealed a generation took */
+    char *why;            /* why the last cycle failed; NULL: it did not */
+    const char *why_code; /* its code (static) */
     gboolean unsupported;
+    gboolean stuck;   /* libvirtd has lost a job of ours and keeps the VM locked */
     gboolean blocked; /* the plan file cannot be read: nothing is done for this VM */
     gboolean quit;
 };
@@ -52,7 +54,7 @@ static const char *state_of(const Worker *w)
         return "switching";
     if (a->role->paused)
         return "paused";
-    if (w->unsupported || w->blocked)
+    if (w->unsupported || w->stuck || w->blocked)
         return "failed";
     if (a->sync.running)
         return a->sync.resync_reason ? "resyncing" : "synchronizing";
@@ -114,11 +116,12 @@ static json_t *status_of(const Worker *w)
 {
     const Active *a = w->active;
 
-    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:o, s:[o]}", "vm", ID_TEXT(a->vm),
-                     "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign), "state",
-                     state_of(w), "why", w->why, "guest", guest_of(w), "tracking", "bitmap", "spool_bytes",
-                     (json_int_t)a->spool_bytes, "interval_ms", (json_int_t)a->role->settings.interval_ms,
-                     "cycle_ms", (json_int_t)w->cycle_ms, "plan", plan_status(w), "standbys", standby_of(w));
+    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:o, s:[o]}", "vm",
+                     ID_TEXT(a->vm), "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign),
+                     "state", state_of(w), "why", w->why, "why_code", w->why_code, "guest", guest_of(w),
+                     "tracking", "bitmap", "spool_bytes", (json_int_t)a->spool_bytes, "interval_ms",
+                     (json_int_t)a->role->settings.interval_ms, "cycle_ms", (json_int_t)w->cycle_ms, "plan",
+                     plan_status(w), "standbys", standby_of(w));
 }
 
 static Report *report_of(const Worker *w)
@@ -152,6 +155,8 @@ static void set_why(Worker *w, const GError *error)
     const char *why = error ? error->message : NULL;
 
     w->unsupported = g_error_matches(error, US_ERROR, US_ERROR_UNSUPPORTED);
+    w->stuck = g_error_matches(error, US_ERROR, US_ERROR_STUCK);
+    w->why_code = error ? us_error_name((UsError)error->code) : NULL;
     if (g_strcmp0(why, w->why) == 0)
         return;
     if (why)
@@ -325,8 +330,10 @@ static gboolean need_lock(const Worker *w, GError **error)
 /* After a release the role is over; after a rollback there is nothing to unlock. */
 static gboolean unlock(Worker *w, const Command *c, GError **error)
 {
-    if (!handover_holds(w->handover))
+    if (!handover_holds(w->handover)) {
+        w->quit = w->handover && w->handover->state == HANDOVER_UNLOCKED;
         return TRUE;
+    }
     w->quit = handover_unlock(w->handover, w->active, c->params, error);
     return w->quit;
 }
@@ -444,6 +451,8 @@ static void load_plan(Worker *w)
 
     w->handover = handover_load(w->active->paths.plan_dir, w->active->vm, &error);
     w->blocked = error != NULL;
+    /* Before a rollback writes the permit that tells a boot. */
+    look_for_boot(w);
     if (w->handover && w->handover->state == HANDOVER_RELEASED)
         handover_finish_release(w->handover, w->active, &error);
     if (error)
