@@ -10,7 +10,10 @@
 #include <string.h>
 
 #define JOB_XML_MAX_BYTES (4 << 20)
-#define LOOK_AGAIN_MS 5
+#define LOOK_AGAIN_MS 5 /* at first, then less and less often … */
+#define LOOK_AGAIN_MAX_MS 100
+#define ABORT_AGAIN_MS 1000
+#define LOST_AFTER_MS 60000
 
 static void scratch_free(void *data)
 {
@@ -147,22 +150,50 @@ static gboolean fail_stuck(virDomainPtr dom, GError **error)
     return FALSE;
 }
 
-/* Abort what is ours. *ret_gone: nothing of ours is left. FALSE: no sense in waiting. */
-static gboolean end_once(virDomainPtr dom, const char *run_folder, JobKind *ret_kind, GError **error)
+/* What does not end: a job whose end libvirtd has missed, or one that may still come to it. */
+static gboolean fail_still_there(virDomainPtr dom, GError **error)
 {
-    g_autoptr(Job) job = job_probe(dom, run_folder, error);
+    virDomainJobInfo info = {0};
+    gboolean lost = virDomainGetJobInfo(dom, &info) == 0 && info.timeElapsed >= LOST_AFTER_MS;
+
+    if (lost)
+        g_set_error(
+            error, US_ERROR, US_ERROR_STUCK,
+            "libvirtd has lost the end of our backup job on '%s' and waits for it for ever: nothing can "
+            "be cut, saved or snapshotted, and it is not protected; restart libvirtd, guests run on",
+            virDomainGetName(dom));
+    else
+        g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "our backup job on '%s' does not end",
+                    virDomainGetName(dom));
+    return FALSE;
+}
+
+typedef struct {
+    virDomainPtr dom;
+    const char *run_folder;
+    gint64 abort_at_ms; /* next */
+    gboolean ended;     /* there was one of ours */
+} Ending;
+
+/* Abort what is ours. FALSE: no sense in waiting. */
+static gboolean end_once(Ending *e, JobKind *ret_kind, GError **error)
+{
+    g_autoptr(Job) job = job_probe(e->dom, e->run_folder, error);
 
     if (!job)
         return FALSE;
     *ret_kind = job->kind;
     if (job->kind == JOB_FOREIGN) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                    "the job that runs on '%s' is not ours: it is left alone", virDomainGetName(dom));
+                    "the job that runs on '%s' is not ours: it is left alone", virDomainGetName(e->dom));
         return FALSE;
     }
-    /* Its failure is not interesting: the job may have ended by itself; the next look says. */
-    if (job->kind == JOB_OURS)
-        virDomainAbortJob(dom);
+    if (job->kind == JOB_OURS && clock_steady_ms() >= e->abort_at_ms) {
+        /* Its failure is not interesting: the job may have ended by itself; the next look says. */
+        virDomainAbortJob(e->dom);
+        e->abort_at_ms = clock_steady_ms() + ABORT_AGAIN_MS;
+    }
+    e->ended |= job->kind == JOB_OURS;
     return TRUE; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
 }
 
@@ -170,25 +201,20 @@ gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gb
                  GError **error)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
-    gboolean ended = FALSE;
+    Ending e = {.dom = dom, .run_folder = run_folder};
+    int wait_ms = LOOK_AGAIN_MS;
     JobKind kind;
 
-    for (;;) {
-        if (!end_once(dom, run_folder, &kind, error))
-            return FALSE;
-        if (kind == JOB_NONE)
-            break;
-        ended |= kind == JOB_OURS;
-        if (clock_steady_ms() >= deadline_ms) {
-            if (kind == JOB_STUCK)
-                return fail_stuck(dom, error);
-            g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "our backup job on '%s' does not end",
-                        virDomainGetName(dom));
-            return FALSE;
+    while (end_once(&e, &kind, error)) {
+        if (kind == JOB_NONE) {
+            if (ret_ended)
+                *ret_ended = e.ended;
+            return TRUE;
         }
-        poll(NULL, 0, LOOK_AGAIN_MS);
+        if (clock_steady_ms() >= deadline_ms)
+            return kind == JOB_STUCK ? fail_stuck(dom, error) : fail_still_there(dom, error);
+        poll(NULL, 0, wait_ms);
+        wait_ms = MIN(wait_ms * 2, LOOK_AGAIN_MAX_MS);
     }
-    if (ret_ended)
-        *ret_ended = ended;
-    return TRUE;
+    return FALSE;
 }

@@ -43,7 +43,9 @@ gboolean job_set_threshold(virDomainPtr dom, const Job *job, guint64 bytes, GErr
 
 /* Abort the backup job if it is ours and wait until it is gone (libvirt returns
  * from the abort before that); *ret_ended (may be NULL): there was one. No job
- * is no error; REFUSED: it is not ours; TIMEOUT: still there; STUCK, with the
- * remedy: JOB_STUCK for as long as @timeout_ms. */
+ * is no error; REFUSED: it is not ours; TIMEOUT: still there. STUCK, with the
+ * remedy: JOB_STUCK for as long as @timeout_ms, or still there a minute after it
+ * began: libvirt gives up handling QEMU's news of the end after 30 s, for instance
+ * when libvirtd itself stood still meanwhile, and then waits for it for ever. */
 gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gboolean *ret_ended,
                  GError **error);

@@ -79,43 +79,49 @@ typedef struct {
     gboolean frozen;
     gboolean all;       /* nothing is left of this pass */
     GArray *signatures; /* of the images of a VM that is off, while it was cut */
+    Cut *cut;           /* open until the standby has been told what to do with what came */
 } Job;
 
 static void job_clear(Job *job)
 {
+    g_clear_pointer(&job->cut, cut_free);
     g_clear_pointer(&job->signatures, g_array_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Job, job_clear)
 
-/* One job: cut, stream, end. */
+/* One job: cut, stream. It was open to the last read. */
 static gboolean run_job(Active *a, Job *job, GError **error)
 {
     g_autofree CutWish *wishes = wishes_of(a);
-    g_autoptr(Cut) cut = NULL;
     gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
-    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &cut, error))
+    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error))
         return FALSE;
     if (offline)
         job->signatures = active_read_signatures(a);
-    job->asked_at_ms = cut_asked_at_ms(cut);
-    job->asked_at_wall_ms = cut_asked_at_wall_ms(cut);
-    job->frozen = cut_is_frozen(cut);
+    job->asked_at_ms = cut_asked_at_ms(job->cut);
+    job->asked_at_wall_ms = cut_asked_at_wall_ms(job->cut);
+    job->frozen = cut_is_frozen(job->cut);
     /* A VM that is off is read in short turns, too: what was sent is kept if its user starts it. */
     limits.end_by_ms = job->asked_at_ms + JOB_MS;
     if (a->patience.give_up_ms)
         limits.end_by_ms = MIN(limits.end_by_ms, a->patience.give_up_ms);
-    limits.scratch_max_bytes = cut_scratch_bytes(cut) / SCRATCH_SHARE;
-    return stream_run(a->stream, cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
-           cut_still_valid(cut, error) && cut_end(g_steal_pointer(&cut), error);
+    limits.scratch_max_bytes = cut_scratch_bytes(job->cut) / SCRATCH_SHARE;
+    return stream_run(a->stream, job->cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
+           cut_still_valid(job->cut, error);
 }
 
-/* The job's instant is on the standby: that is the truth from now on, and only
- * now the older checkpoint may go. */
+/* The guest is let go while the standby is busy with its disk. An end that fails undoes nothing: what
+ * was read stays true, and the next cycle finds the job. */
+static gboolean end_job(Job *job, GError **error)
+{
+    return cut_end(g_steal_pointer(&job->cut), error);
+}
+
 static void drop_older(Active *a, Id base, Id since)
 {
     if (!id_is_nil(base))
@@ -124,7 +130,9 @@ static void drop_older(Active *a, Id base, Id since)
         capture_delete_checkpoint(a->capture, since, NULL);
 }
 
-static gboolean seal(Active *a, const Job *job, GError **error)
+/* The job's instant is on the standby: that is the truth from now on, and only
+ * now the older checkpoint may go. */
+static gboolean seal(Active *a, Job *job, GError **error)
 {
     gboolean untouched;
 
@@ -136,7 +144,7 @@ static gboolean seal(Active *a, const Job *job, GError **error)
     g->cut_at_ms = job->asked_at_wall_ms;
     g->frozen = job->frozen;
     g->definition = g_strdup(capture_definition(a->capture));
-    if (!sender_seal(a->sender, g, error))
+    if (!sender_seal(a->sender, g, error) || !end_job(job, error) || !sender_sealed(a->sender, g, error))
         return FALSE;
     active_forget_begun(a);
     a->base = g->id;
@@ -156,7 +164,7 @@ static gboolean seal(Active *a, const Job *job, GError **error)
 }
 
 /* The pass goes on in another job, or the next pass begins: durable first. */
-static gboolean slice(Active *a, const Job *job, GError **error)
+static gboolean slice(Active *a, Job *job, GError **error)
 {
     Id since = a->pass->since;
 
@@ -164,7 +172,7 @@ static gboolean slice(Active *a, const Job *job, GError **error)
         pass_next(a->pass);
     else
         pass_break(a->pass, job->checkpoint);
-    if (!sender_slice(a->sender, a->pass, error))
+    if (!sender_slice(a->sender, a->pass, error) || !end_job(job, error) || !sender_sliced(a->sender, error))
         return FALSE;
     if (job->all && !id_is_nil(since) && !id_equal(since, a->base))
         capture_delete_checkpoint(a->capture, since, NULL);

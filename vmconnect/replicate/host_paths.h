@@ -6,10 +6,11 @@
 
 typedef struct {
     const char *libvirt_uri;
-    const char *run_dir;     /* the engine's own, gone after a boot */
-    const char *nbd_dir;     /* in it: sockets of backup jobs; QEMU's user may bind there */
-    const char *scratch_dir; /* scratch files of backup jobs */
-    const char *guard_dir;   /* guard files, and … */
-    const char *permit_dir;  /* … permits, for the start hook */
-    const char *plan_dir;    /* what the active's side knows of plans */
+    const char *run_dir;          /* the engine's own, gone after a boot */
+    const char *nbd_dir;          /* in it: sockets of backup jobs; QEMU's user may bind there */
+    const char *scratch_dir;      /* scratch files of backup jobs */
+    const char *guard_dir;        /* guard files, and … */
+    const char *permit_dir;       /* … permits, for the start hook */
+    const char *plan_dir;         /* what the active's side knows of plans */
+    const char *restart_libvirtd; /* command line; "": nobody may do that */
 } HostPaths;

@@ -297,31 +297,24 @@ gboolean sender_pump(Sender *s, short revents, GError **error)
 
 /* --- what is answered -------------------------------------------------- */
 
-static gboolean drain(Sender *s, GError **error)
+/* As far as the socket takes it now; the rest goes while the answer is waited for. */
+static gboolean say_now(Sender *s, MessageType type, json_t *doc, GError **error)
 {
-    Wait wait = wait_start(s);
-    g_autoptr(GError) why = NULL;
-
-    if (link_wait_sent(s->link, QUEUE_BYTES, wait.deadline_ms, wait.wake_fd, &why))
-        return TRUE;
-    if (why) {
-        g_propagate_error(error, g_steal_pointer(&why));
-        return FALSE;
-    }
-    wait_hurry(&wait);
-    return link_wait_sent(s->link, QUEUE_BYTES, wait.deadline_ms, -1, error);
+    return say(s, type, doc, error) && link_pump(s->link, POLLOUT, error);
 }
 
 gboolean sender_slice(Sender *s, const Pass *pass, GError **error)
 {
-    json_auto_t *answer = NULL;
+    return say_now(
+        s, MESSAGE_SLICE,
+        json_pack("{s:o, s:o}", "since", json_from_id(pass->since), "guard", json_from_id(pass->guard)),
+        error);
+}
 
-    if (!drain(s, error) ||
-        !say(s, MESSAGE_SLICE,
-             json_pack("{s:o, s:o}", "since", json_from_id(pass->since), "guard", json_from_id(pass->guard)),
-             error))
-        return FALSE;
-    answer = await(s, MESSAGE_SLICE_KEPT, error);
+gboolean sender_sliced(Sender *s, GError **error)
+{
+    json_auto_t *answer = await(s, MESSAGE_SLICE_KEPT, error);
+
     return answer != NULL;
 }
 
@@ -352,14 +345,16 @@ static gboolean stamped(const json_t *answer, Id id, Stamp *ret_stamp, GError **
     return FALSE;
 }
 
-gboolean sender_seal(Sender *s, Generation *g, GError **error)
+gboolean sender_seal(Sender *s, const Generation *g, GError **error)
 {
-    json_auto_t *answer = NULL;
+    return say_now(s, MESSAGE_SEAL, generation_to_json(g), error);
+}
+
+gboolean sender_sealed(Sender *s, Generation *g, GError **error)
+{
+    json_auto_t *answer = await(s, MESSAGE_SEALED, error);
     Stamp stamp;
 
-    if (!drain(s, error) || !say(s, MESSAGE_SEAL, generation_to_json(g), error))
-        return FALSE;
-    answer = await(s, MESSAGE_SEALED, error);
     if (!answer || !stamped(answer, g->id, &stamp, error))
         return FALSE;
     g->sealed_at_ms = stamp.at_ms;

@@ -6,7 +6,9 @@
  * (worker.h). After any error the link is over: free the sender and attach anew.
  *
  * Happy path: sender_attach → { sender_begin → sender_data, sender_zero …
- * [→ sender_slice …] → sender_seal | sender_confirm }… */
+ * [→ sender_slice, sender_sliced …] → sender_seal, sender_sealed | sender_confirm }…
+ * Slices and seals keep the standby busy with its disk: they are said first, and the
+ * answer is waited for when there is nothing else to do. */
 #pragma once
 
 #include "vmconnect/link/bulk.h"
@@ -64,12 +66,15 @@ gboolean sender_zero(Sender *s, guint disk, guint64 offset, guint64 len, GError 
 void sender_prepare(Sender *s, struct pollfd *pfd, int *ret_timeout_ms);
 gboolean sender_pump(Sender *s, short revents, GError **error);
 
-/* Everything sent since BEGIN or the former slice is durable on the standby, as part of this pass.
- * A @pass->since other than before starts a new pass: the standby forgets what the old one had. */
+/* Everything sent since BEGIN or the former slice shall be durable on the standby, as part of this
+ * pass; it is, when sender_sliced() says TRUE. A @pass->since other than before starts a new
+ * pass: the standby forgets what the old one had. */
 gboolean sender_slice(Sender *s, const Pass *pass, GError **error);
+gboolean sender_sliced(Sender *s, GError **error);
 
-/* @g is the tip from now on, durably. Sets @g->sealed_at_ms. */
-gboolean sender_seal(Sender *s, Generation *g, GError **error);
+/* @g shall be the tip from now on, durably; it is, when sender_sealed() says TRUE, which sets @g->sealed_at_ms. */
+gboolean sender_seal(Sender *s, const Generation *g, GError **error);
+gboolean sender_sealed(Sender *s, Generation *g, GError **error);
 
 /* The tip is still the truth at @at_ms (wall clock). */
 gboolean sender_confirm(Sender *s, gint64 at_ms, GError **error);

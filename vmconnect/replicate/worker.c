@@ -7,6 +7,7 @@
 #include "vmconnect/base/log.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/image/process.h"
 #include "vmconnect/replicate/handover.h"
 
 #define RETRY_MIN_MS 250
@@ -14,6 +15,8 @@
 #define SLICE_GAP_MS 50
 #define SLOW_FACTOR 4   /* the standby's chain is long: cut so much less often */
 #define PROGRESS_MS 250 /* at most so often is progress told */
+#define RESTART_MS 60000
+#define RESTART_EACH_MS 600000 /* what did not help is not done again and again */
 
 struct Worker {
     Active *active;
@@ -34,8 +37,9 @@ struct Worker {
     char *why;            /* why the last cycle failed; NULL: it did not */
     const char *why_code; /* its code (static) */
     gboolean unsupported;
-    gboolean stuck;   /* libvirtd has lost a job of ours and keeps the VM locked */
-    gboolean blocked; /* the plan file cannot be read: nothing is done for this VM */
+    gint64 restart_at_ms; /* not before that is libvirtd restarted (again) */
+    gboolean stuck;       /* libvirtd has lost a job of ours and keeps the VM locked */
+    gboolean blocked;     /* the plan file cannot be read: nothing is done for this VM */
     gboolean quit;
 };
 
@@ -411,6 +415,22 @@ static gint64 interval_ms(const Worker *w)
     return a->role->settings.interval_ms * (a->sender && sender_slow(a->sender) ? SLOW_FACTOR : 1);
 }
 
+/* Only where the host's configuration says how: others' work with libvirtd is cut off by it. */
+static void restart_if_stuck(Worker *w)
+{
+    const char *how = w->active->paths.restart_libvirtd;
+    g_auto(GStrv) argv = NULL;
+    g_autoptr(GError) why = NULL;
+
+    if (!w->stuck || !how || !*how || clock_steady_ms() < w->restart_at_ms)
+        return;
+    w->restart_at_ms = clock_steady_ms() + RESTART_EACH_MS;
+    log_notice("vm %s: libvirtd has lost a job of ours -> %s", ID_TEXT(w->active->vm), how);
+    if (!g_shell_parse_argv(how, NULL, &argv, &why) ||
+        !process_run((const char *const *)argv, RESTART_MS, -1, 65536, NULL, &why))
+        log_warning("vm %s: libvirtd was not restarted: %s", ID_TEXT(w->active->vm), why->message);
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -432,6 +452,7 @@ static void cycle(Worker *w)
     }
     set_why(w, error);
     tell(w, NULL);
+    restart_if_stuck(w);
 }
 
 static int wait_ms(const Worker *w)
