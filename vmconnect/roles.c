@@ -120,9 +120,10 @@ static void on_report(void *user, void *letter)
         player_free(p);
         if (!roles->quitting)
             roles->events.on_ended(roles->user, report->vm, report->standby);
-        check_quiet(roles);
     }
     roles->events.on_status(roles->user);
+    /* Last: whoever hears that all is quiet frees us. */
+    check_quiet(roles);
 }
 
 /* --- roles ------------------------------------------------------------- */
