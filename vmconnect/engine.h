@@ -48,6 +48,8 @@ typedef struct Engine {
     EnrolDesk *desk;       /* NULL while owned */
     GPtrArray *visits;     /* of Visit *: links of our controller */
     GPtrArray *arriving;   /* of LinkLoop *: bulk links whose ATTACH has not come yet */
+    GQueue changes;        /* of ServeChange *: wait for their turn … */
+    gpointer changing;     /* … while this one has it; NULL: none */
     uv_timer_t news_timer; /* status is pushed when it fires */
     uv_signal_t signals[2];
     gint64 news_at_ms; /* when the last was pushed */

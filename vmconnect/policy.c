@@ -15,6 +15,7 @@ struct Policy {
     char *path;
     GHashTable *active;  /* Id (in the role) -> ActiveRole */
     GHashTable *standby; /* Id (in the role) -> StandbyRole */
+    guint64 serial;      /* the last that a role got */
 };
 
 static gboolean refuse(GError **error, const char *what, const char *why)
@@ -131,6 +132,16 @@ json_t *active_role_to_json(const ActiveRole *role)
                      role->paused);
 }
 
+ActiveRole *active_role_copy(const ActiveRole *role)
+{
+    json_auto_t *doc = active_role_to_json(role);
+    ActiveRole *copy = active_role_from_json(doc, NULL);
+
+    g_assert(copy);
+    copy->serial = role->serial;
+    return copy;
+}
+
 void active_role_free(ActiveRole *role)
 {
     if (!role)
@@ -185,6 +196,16 @@ json_t *standby_role_to_json(const StandbyRole *role)
                      role->scenario, "name", role->name, "reign", reign_to_json(role->reign), "active", "id",
                      ID_TEXT(role->active), "networks", role->networks, "retain", "newest",
                      (int)role->keep_newest, "hourly", (int)role->keep_hourly);
+}
+
+StandbyRole *standby_role_copy(const StandbyRole *role)
+{
+    json_auto_t *doc = standby_role_to_json(role);
+    StandbyRole *copy = standby_role_from_json(doc, NULL);
+
+    g_assert(copy);
+    copy->serial = role->serial;
+    return copy;
 }
 
 void standby_role_free(StandbyRole *role)
@@ -336,11 +357,15 @@ GPtrArray *policy_standbys(const Policy *policy)
 
 void policy_set_active(Policy *policy, ActiveRole *role)
 {
+    if (!role->serial)
+        role->serial = ++policy->serial;
     g_hash_table_replace(policy->active, &role->vm, role);
 }
 
 void policy_set_standby(Policy *policy, StandbyRole *role)
 {
+    if (!role->serial)
+        role->serial = ++policy->serial;
     g_hash_table_replace(policy->standby, &role->vm, role);
 }
 
