@@ -47,7 +47,7 @@ typedef struct Engine {
     Listener *listener;
     EnrolDesk *desk;       /* NULL while owned */
     GPtrArray *visits;     /* of Visit *: links of our controller */
-    GPtrArray *arriving;   /* of LinkLoop *: bulk links whose ATTACH has not come yet */
+    GPtrArray *arriving;   /* of Arrival *: bulk links whose ATTACH has not come yet */
     GQueue changes;        /* of ServeChange *: wait for their turn … */
     gpointer changing;     /* … while this one has it; NULL: none */
     uv_timer_t news_timer; /* status is pushed when it fires */

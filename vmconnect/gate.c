@@ -43,7 +43,7 @@ typedef struct {
 
 static void arrival_free(Arrival *a)
 {
-    g_ptr_array_remove_fast(a->engine->arriving, a->link);
+    g_ptr_array_remove_fast(a->engine->arriving, a);
     g_free(a);
 }
 
@@ -116,7 +116,7 @@ static void receive_active(Engine *engine, Link *link)
 
     a->engine = engine;
     a->link = link_loop_new(&engine->loop, link, &events, a);
-    g_ptr_array_add(engine->arriving, a->link);
+    g_ptr_array_add(engine->arriving, a);
 }
 
 /* --- all --------------------------------------------------------------- */
@@ -149,8 +149,11 @@ void gate_close(Engine *engine)
         rpc_close(visit->rpc, NULL);
         g_free(visit);
     }
-    for (guint i = 0; i < engine->arriving->len; i++)
-        link_loop_close(engine->arriving->pdata[i]);
     g_ptr_array_set_size(engine->visits, 0);
-    g_ptr_array_set_size(engine->arriving, 0);
+    while (engine->arriving->len > 0) {
+        Arrival *a = engine->arriving->pdata[0];
+
+        link_loop_close(a->link);
+        arrival_free(a);
+    }
 }
