@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* understudy-engine - the program on every libvirt host.
  *
- * Happy path: read the configuration, open what is ours, start a thread for each
- * role of the policy, open the port; from then on callbacks. The end is the same
+ * Happy path: read the configuration, open what is ours, open the port, start a
+ * thread for each role of the policy; from then on callbacks. The end is the same
  * way back: no new links, threads end, then the threads that talk to libvirt,
  * then the loop runs dry. */
 #include "vmconnect/engine.h"
@@ -13,15 +13,16 @@
 #include "vmconnect/hypervisor/event_uv.h"
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/link/dial.h"
+#include "vmconnect/loop/program.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <pwd.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NAME "understudy-engine"
 #define RESCUE_MS 20000
 
 static const ConfKey KEYS[] = {
@@ -170,15 +171,11 @@ static gboolean open_gate(Engine *e, GError **error)
 {
     ListenerEvents events = {.may_enrol = may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
     const char *address = conf_get(e->conf, "listen");
-    guint64 port;
+    guint16 port;
 
-    if (!g_ascii_string_to_unsigned(conf_get(e->conf, "port"), 10, 1, 65535, &port, NULL)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "port: '%s' is not a TCP port",
-                    conf_get(e->conf, "port"));
+    if (!program_port(e->conf, &port, error))
         return FALSE;
-    }
-    e->listener =
-        listener_new(&e->loop, *address ? address : NULL, (guint16)port, e->identity, &events, e, error);
+    e->listener = listener_new(&e->loop, *address ? address : NULL, port, e->identity, &events, e, error);
     if (!e->listener || identity_is_owned(e->identity))
         return e->listener != NULL;
     return engine_open_desk(e, error);
@@ -210,7 +207,8 @@ static gboolean start(Engine *e, GError **error)
         return FALSE;
     e->identity = identity_open(identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
-    if (!e->policy)
+    /* The port before the threads: a second engine on this host ends here, with nothing to undo. */
+    if (!e->policy || !open_gate(e, error))
         return FALSE;
     event_uv_start(&e->loop);
     e->clerk = clerk_new(&e->loop);
@@ -226,8 +224,6 @@ static gboolean start(Engine *e, GError **error)
                                   .plan_dir = e->paths.plan},
                          .store_dir = e->paths.store};
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
-    if (!open_gate(e, error))
-        return FALSE;
     play_all(e);
     return TRUE;
 }
@@ -262,9 +258,9 @@ static void begin_end(Engine *e)
     enrol_desk_close(g_steal_pointer(&e->desk));
     gate_close(e);
     uv_close((uv_handle_t *)&e->news_timer, NULL);
-    for (guint i = 0; i < G_N_ELEMENTS(e->signals); i++)
-        uv_close((uv_handle_t *)&e->signals[i], NULL);
-    roles_quit(e->roles);
+    program_leave_signals(e->signals);
+    if (e->roles)
+        roles_quit(e->roles);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -273,28 +269,22 @@ static void on_signal(uv_signal_t *signal, int signum)
     begin_end(signal->data);
 }
 
-static void run_dry(Engine *e)
+/* libvirt's watches are the last that something waits for. */
+static void end_threads(Engine *e)
 {
     while (e->roles || e->open > 0 || event_uv_watches() > 0)
         uv_run(&e->loop, UV_RUN_ONCE);
     event_uv_stop();
-    uv_run(&e->loop, UV_RUN_DEFAULT);
 }
 
 static void engine_init(Engine *e)
 {
-    const int numbers[] = {SIGTERM, SIGINT};
-
     uv_loop_init(&e->loop);
     e->visits = g_ptr_array_new();
     e->arriving = g_ptr_array_new();
     uv_timer_init(&e->loop, &e->news_timer);
     e->news_timer.data = e;
-    for (guint i = 0; i < G_N_ELEMENTS(e->signals); i++) {
-        uv_signal_init(&e->loop, &e->signals[i]);
-        e->signals[i].data = e;
-        uv_signal_start(&e->signals[i], on_signal, numbers[i]);
-    }
+    program_watch_signals(&e->loop, e->signals, on_signal, e);
 }
 
 static void engine_clear(Engine *e)
@@ -319,19 +309,18 @@ static int run_engine(Conf *conf)
     e->conf = conf;
     set_paths(e);
     engine_init(e);
-    if (!start(e, &error)) {
+    if (start(e, &error)) {
+        log_info("understudy-engine %s, port %u", UNDERSTUDY_VERSION, listener_port(e->listener));
+        while (!e->ending)
+            uv_run(&e->loop, UV_RUN_ONCE);
+        end_threads(e);
+    } else {
         log_error("%s", error->message);
-        /* Nothing has been done yet that an end in good order would have to undo. */
-        return us_error_exit(error);
+        begin_end(e);
     }
-    log_info("understudy-engine %s, port %u", UNDERSTUDY_VERSION, listener_port(e->listener));
-    while (!e->ending)
-        uv_run(&e->loop, UV_RUN_ONCE);
-    run_dry(e);
-    if (uv_loop_close(&e->loop) != 0)
-        log_warning("something was still open at the end");
+    program_run_dry(&e->loop);
     engine_clear(e);
-    return 0;
+    return error ? us_error_exit(error) : 0;
 }
 
 /* --- the commands for root --------------------------------------------- */
@@ -386,20 +375,14 @@ static const Subcommand SUBCOMMANDS[] = {
     {"rescue", rescue, "end our backup jobs, resume and thaw what they stopped"},
 };
 
-static int fail(const GError *error)
-{
-    g_printerr("understudy-engine: %s\n", error->message);
-    return us_error_exit(error);
-}
-
 static int run_subcommand(const char *name, const Conf *conf)
 {
     g_autoptr(GError) error = NULL;
 
     for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
         if (g_str_equal(SUBCOMMANDS[i].name, name))
-            return SUBCOMMANDS[i].run(conf, &error) ? 0 : fail(error);
-    g_printerr("understudy-engine: there is no command '%s'; see --help\n", name);
+            return SUBCOMMANDS[i].run(conf, &error) ? 0 : program_fail(NAME, error);
+    g_printerr(NAME ": there is no command '%s'; see --help\n", name);
     return 2;
 }
 
@@ -414,38 +397,33 @@ static char *summary(void)
     return g_string_free(text, FALSE);
 }
 
+/* What the listener would only find out when it begins. */
+static gboolean check_values(const Conf *conf, GError **error)
+{
+    const char *address = conf_get(conf, "listen");
+    struct in6_addr any;
+
+    if (!*address || inet_pton(AF_INET, address, &any) == 1 || inet_pton(AF_INET6, address, &any) == 1)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "listen: '%s' is not a numeric address", address);
+    return FALSE;
+}
+
 int main(int argc, char **argv)
 {
-    g_autofree char *path = NULL;
-    gboolean check = FALSE;
-    gboolean version = FALSE;
-    const GOptionEntry entries[] = {
-        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
-        {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
-        {"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
-        {NULL},
-    };
-    g_autoptr(GOptionContext) options = g_option_context_new("[COMMAND]");
     g_autofree char *text = summary();
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Conf) conf = NULL;
+    const ProgramSpec spec = {.name = NAME,
+                              .path = "/etc/understudy/engine.conf",
+                              .group = "engine",
+                              .keys = KEYS,
+                              .arguments = "[COMMAND]",
+                              .summary = text,
+                              .check = check_values};
+    int status;
+    g_autoptr(Conf) conf = program_begin(&spec, &argc, &argv, &status);
 
-    g_option_context_add_main_entries(options, entries, NULL);
-    g_option_context_set_summary(options, text);
-    if (!g_option_context_parse(options, &argc, &argv, &error)) {
-        g_printerr("understudy-engine: %s\n", error->message);
-        return 2;
-    }
-    if (version) {
-        g_print("understudy-engine %s\n", UNDERSTUDY_VERSION);
-        return 0;
-    }
-    conf = conf_load(path ? path : "/etc/understudy/engine.conf", "engine", KEYS, &error);
     if (!conf)
-        return fail(error);
-    if (check)
-        return 0;
-    log_set_level(log_level_from_name(conf_get(conf, "log")));
+        return status;
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
     return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);

@@ -69,9 +69,11 @@ static void test_waits(void)
 
 static void test_log_levels(void)
 {
-    g_assert_cmpint(log_level_from_name("error"), ==, LOG_LEVEL_ERROR);
-    g_assert_cmpint(log_level_from_name("debug"), ==, LOG_LEVEL_DEBUG);
-    g_assert_cmpint(log_level_from_name("loud"), ==, LOG_LEVEL_INFO);
+    LogLevel level;
+
+    g_assert_true(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
+    g_assert_true(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
+    g_assert_false(log_level_parse("loud", &level));
 }
 
 static void test_durations(void)
