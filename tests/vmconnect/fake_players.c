@@ -110,6 +110,14 @@ void fake_player_answer(FakePlayer *p, CommandVerb verb, GError *error)
     mailbox_send(p->reports, report);
 }
 
+void fake_player_say(FakePlayer *p, const char *state)
+{
+    Report *report = report_of(p);
+
+    report->status = json_pack("{s:s}", "state", state);
+    mailbox_send(p->reports, report);
+}
+
 void fake_player_end(FakePlayer *p)
 {
     Report *report = report_of(p);

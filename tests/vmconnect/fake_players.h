@@ -28,5 +28,8 @@ guint fake_players_started(void);
 /* Answer the oldest command; it must be @verb. @error is taken, NULL: it was done. */
 void fake_player_answer(FakePlayer *player, CommandVerb verb, GError *error);
 
+/* Say @state of itself. */
+void fake_player_say(FakePlayer *player, const char *state);
+
 /* Say the last word: the loop joins and frees it. */
 void fake_player_end(FakePlayer *player);

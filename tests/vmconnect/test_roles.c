@@ -4,6 +4,8 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/roles.h"
 
+#include <stdlib.h>
+
 typedef struct {
     uv_loop_t loop;
     Roles *roles;
@@ -120,11 +122,47 @@ static void test_ends_by_itself(void)
     stage_end(&s);
 }
 
+static ActiveRole *role_of(Id vm)
+{
+    ActiveRole *role = g_new0(ActiveRole, 1);
+
+    role->vm = vm;
+    return role;
+}
+
+/* Workers that run already get it too, without a restart. */
+static void test_another_owner(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
+    g_autofree char *remove = g_strdup_printf("rm -rf '%s'", dir);
+    g_autoptr(Identity) identity = identity_open(dir, ROLE_ENGINE, NULL);
+    FakePlayer *player;
+    Command *command;
+    Stage s;
+
+    stage_init(&s);
+    roles_play_active(s.roles, role_of(s.vm), NULL);
+    roles_set_identity(s.roles, identity);
+    player = fake_player(s.vm, FALSE);
+    command = g_queue_peek_head(&player->told);
+    g_assert_nonnull(command);
+    g_assert_cmpint(command->verb, ==, COMMAND_IDENTITY);
+    g_assert_true(command->identity == identity);
+    fake_player_answer(player, COMMAND_IDENTITY, NULL);
+    roles_quit(s.roles);
+    fake_player_end(player);
+    while (!s.quiet)
+        run_once(&s);
+    stage_end(&s);
+    g_assert_cmpint(system(remove), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/roles/the-end-is-the-last-word", test_the_end_is_the_last_word);
     g_test_add_func("/roles/nobody-plays", test_nobody_plays);
     g_test_add_func("/roles/ends-by-itself", test_ends_by_itself);
+    g_test_add_func("/roles/another-owner", test_another_owner);
     return g_test_run();
 }
