@@ -54,6 +54,7 @@ static void set_paths(Engine *e)
 
     e->paths = (EnginePaths){
         .state = g_strdup(state),
+        .identity = under(state, "identity"),
         .guard = under(state, "guard"),
         .plan = under(state, "plan"),
         .store = g_strdup(conf_get(e->conf, "store")),
@@ -131,54 +132,17 @@ static void on_quiet(void *user)
     finish(user);
 }
 
-static void on_owned(void *user, Identity *identity)
-{
-    Engine *e = user;
-
-    identity_unref(e->identity);
-    e->identity = identity;
-    listener_set_identity(e->listener, identity);
-    log_notice("this engine has an owner now");
-}
-
-static void on_wrong_token(void *user, const char *from, guint left)
-{
-    (void)user;
-    log_warning("%s came with a wrong token -> %u more and the token ends", from, left);
-}
-
-static gboolean may_enrol(void *user)
-{
-    const Engine *e = user;
-
-    return e->desk && enrol_desk_live(e->desk);
-}
-
-gboolean engine_open_desk(Engine *e, GError **error)
-{
-    EnrolDeskEvents desk = {.on_owned = on_owned, .on_wrong = on_wrong_token};
-
-    enrol_desk_close(g_steal_pointer(&e->desk));
-    e->desk =
-        enrol_desk_new(&e->loop, e->identity, e->paths.token_file, e->paths.token_print, &desk, e, error);
-    if (!e->desk)
-        return FALSE;
-    log_notice("this engine has no owner -> enrol it with the token in %s", e->paths.token_print);
-    return TRUE;
-}
-
 static gboolean open_gate(Engine *e, GError **error)
 {
-    ListenerEvents events = {.may_enrol = may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
+    ListenerEvents events = {
+        .may_enrol = owner_may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
     const char *address = conf_get(e->conf, "listen");
     guint16 port;
 
     if (!program_port(e->conf, &port, error))
         return FALSE;
     e->listener = listener_new(&e->loop, *address ? address : NULL, port, e->identity, &events, e, error);
-    if (!e->listener || identity_is_owned(e->identity))
-        return e->listener != NULL;
-    return engine_open_desk(e, error);
+    return e->listener && owner_begin(e, error);
 }
 
 static void play_all(Engine *e)
@@ -200,12 +164,11 @@ static gboolean start(Engine *e, GError **error)
     const char *uri = conf_get(e->conf, "libvirt");
     RolesEvents events = {.on_status = on_status, .on_ended = on_role_ended, .on_quiet = on_quiet};
     RolesPaths paths;
-    g_autofree char *identity = under(e->paths.state, "identity");
     g_autofree char *policy = under(e->paths.state, "policy.json");
 
     if (!make_folders(e, error))
         return FALSE;
-    e->identity = identity_open(identity, ROLE_ENGINE, error);
+    e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
     /* The port before the threads: a second engine on this host ends here, with nothing to undo. */
     if (!e->policy || !open_gate(e, error))
@@ -255,7 +218,7 @@ static void begin_end(Engine *e)
         return;
     e->ending = TRUE;
     listener_close(g_steal_pointer(&e->listener));
-    enrol_desk_close(g_steal_pointer(&e->desk));
+    owner_end(e);
     gate_close(e);
     uv_close((uv_handle_t *)&e->news_timer, NULL);
     program_leave_signals(e->signals);
@@ -280,18 +243,18 @@ static void end_threads(Engine *e)
 static void engine_init(Engine *e)
 {
     uv_loop_init(&e->loop);
-    e->visits = g_ptr_array_new();
-    e->arriving = g_ptr_array_new();
+    gate_init(e);
     uv_timer_init(&e->loop, &e->news_timer);
     e->news_timer.data = e;
+    owner_init(e);
     program_watch_signals(&e->loop, e->signals, on_signal, e);
 }
 
 static void engine_clear(Engine *e)
 {
     EnginePaths *p = &e->paths;
-    char **const all[] = {&p->state, &p->guard, &p->plan,   &p->store,      &p->scratch,
-                          &p->run,   &p->nbd,   &p->permit, &p->token_file, &p->token_print};
+    char **const all[] = {&p->state, &p->identity, &p->guard,  &p->plan,       &p->store,      &p->scratch,
+                          &p->run,   &p->nbd,      &p->permit, &p->token_file, &p->token_print};
 
     for (guint i = 0; i < G_N_ELEMENTS(all); i++)
         g_clear_pointer(all[i], g_free);
@@ -342,8 +305,7 @@ static gboolean print_token(const Conf *conf, GError **error)
     if (!identity || !enrol_token_renew(identity, file, print, &text, error))
         return FALSE;
     g_print("%s\n", text);
-    g_printerr("valid for 24 hours, once; restart understudy-engine if it is running, so that it takes this "
-               "token\n");
+    g_printerr("valid for 24 hours, once; an engine that runs takes it within a second\n");
     return TRUE;
 }
 
@@ -354,7 +316,10 @@ static gboolean disown(const Conf *conf, GError **error)
 
     if (!free_again)
         return FALSE;
-    g_printerr("this engine has no owner any more; restart understudy-engine, it will print a new token\n");
+    g_printerr(
+        "this engine has no owner any more; one that runs sees it within a second. Its next token is in "
+        "%s/token, or of `understudy-engine token`\n",
+        conf_get(conf, "run"));
     return TRUE;
 }
 

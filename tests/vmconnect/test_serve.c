@@ -40,6 +40,17 @@ static void reply_clear(RpcReply *reply)
     *reply = (RpcReply){0};
 }
 
+/* --- whose the engine is --------------------------------------------------- */
+
+static guint taken;
+
+void owner_take(Engine *e, Identity *identity)
+{
+    identity_unref(e->identity);
+    e->identity = identity;
+    taken++;
+}
+
 /* --- the engine ----------------------------------------------------------- */
 
 typedef struct {
@@ -339,6 +350,51 @@ static void test_memory_is_as_the_disk(void)
     stage_end(&s);
 }
 
+/* --- let go --------------------------------------------------------------- */
+
+static void set_token_paths(Stage *s)
+{
+    g_autofree char *identity = g_build_filename(s->dir, "identity", NULL);
+
+    s->e.identity = identity_open(identity, ROLE_ENGINE, NULL);
+    s->e.paths.token_file = g_build_filename(s->dir, "token.json", NULL);
+    s->e.paths.token_print = g_build_filename(s->dir, "token", NULL);
+}
+
+static void clear_token_paths(Stage *s)
+{
+    g_clear_pointer(&s->e.identity, identity_unref);
+    g_free(s->e.paths.token_file);
+    g_free(s->e.paths.token_print);
+}
+
+/* A copy keeps the owner; one that the VM runs on does not. */
+static void test_disown(void)
+{
+    Stage s;
+    RpcReply reply = {0};
+
+    stage_init(&s);
+    set_token_paths(&s);
+    admit(&s, &reply, 1);
+    wait_for(&s, &reply);
+    reply_clear(&reply);
+    serve_host_disown(&s.visit, &reply, NULL);
+    g_assert_error(reply.error, US_ERROR, US_ERROR_REFUSED);
+    reply_clear(&reply);
+
+    fake_player_say(fake_player(s.vm, TRUE), "promoted");
+    while (!roles_is_promoted(s.e.roles, s.vm))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    serve_host_disown(&s.visit, &reply, NULL);
+    wait_for(&s, &reply);
+    g_assert_no_error(reply.error);
+    g_assert_cmpuint(taken, ==, 1);
+    stage_end(&s);
+    clear_token_paths(&s);
+    reply_clear(&reply);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -349,5 +405,6 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);
     g_test_add_func("/serve/admit-keeps-guard", test_admit_keeps_guard);
     g_test_add_func("/serve/memory-is-as-the-disk", test_memory_is_as_the_disk);
+    g_test_add_func("/serve/disown", test_disown);
     return g_test_run();
 }
