@@ -14,6 +14,7 @@
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/program.h"
+#include "vmconnect/start_alone.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -288,6 +289,13 @@ static int run_engine(Conf *conf)
 
 /* --- the commands for root --------------------------------------------- */
 
+static gboolean alone;
+
+static const GOptionEntry OPTIONS[] = {
+    {"alone", 0, 0, G_OPTION_ARG_NONE, &alone, "with start: I certify that the other host is off", NULL},
+    {NULL},
+};
+
 static Identity *open_identity(const Conf *conf, GError **error)
 {
     g_autofree char *dir = under(conf_get(conf, "state"), "identity");
@@ -328,37 +336,63 @@ static gboolean rescue(const Conf *conf, GError **error)
     return rescue_all(conf_get(conf, "libvirt"), conf_get(conf, "run"), RESCUE_MS, NULL, error);
 }
 
+static gboolean start_here(const Conf *conf, const char *scenario, GError **error)
+{
+    g_autofree char *guard = under(conf_get(conf, "state"), "guard");
+    g_autofree char *plan = under(conf_get(conf, "state"), "plan");
+    g_autofree char *permit = under(conf_get(conf, "run"), "permit");
+    AlonePlace place = {conf_get(conf, "libvirt"), guard, plan, permit};
+
+    if (alone)
+        return start_alone(&place, scenario, error);
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "start needs --alone, by which you certify that the other host of scenario '%s' is off and will "
+        "not run its VMs: this host cannot see that, and a VM that runs on both is two different VMs from "
+        "then on. If the other host may be on: `understudy status %s` on the controller",
+        scenario, scenario);
+    return FALSE;
+}
+
 typedef struct {
     const char *name;
-    gboolean (*run)(const Conf *conf, GError **error);
+    gboolean (*run)(const Conf *conf, GError **error); /* one of the two */
+    gboolean (*run_on)(const Conf *conf, const char *scenario, GError **error);
+    const char *usage;
     const char *help;
 } Subcommand;
 
 static const Subcommand SUBCOMMANDS[] = {
-    {"token", print_token, "make and print a new token for a controller"},
-    {"disown", disown, "forget this engine's controller"},
-    {"rescue", rescue, "end our backup jobs, resume and thaw what they stopped"},
+    {"token", print_token, NULL, "token", "make and print a new token for a controller"},
+    {"disown", disown, NULL, "disown", "forget this engine's controller"},
+    {"rescue", rescue, NULL, "rescue", "end our backup jobs, resume and thaw what they stopped"},
+    {"start", NULL, start_here, "start SCENARIO --alone", "start its VMs here; the other host is off"},
 };
 
-static int run_subcommand(const char *name, const Conf *conf)
+static gboolean run_subcommand(char *const *words, int n, const Conf *conf, GError **error)
 {
-    g_autoptr(GError) error = NULL;
+    for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++) {
+        const Subcommand *c = &SUBCOMMANDS[i];
 
-    for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        if (g_str_equal(SUBCOMMANDS[i].name, name))
-            return SUBCOMMANDS[i].run(conf, &error) ? 0 : program_fail(NAME, error);
-    g_printerr(NAME ": there is no command '%s'; see --help\n", name);
-    return 2;
+        if (!g_str_equal(c->name, words[0]))
+            continue;
+        if (n == (c->run_on ? 2 : 1))
+            return c->run_on ? c->run_on(conf, words[1], error) : c->run(conf, error);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "usage: " NAME " %s", c->usage);
+        return FALSE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "there is no command '%s'; see --help", words[0]);
+    return FALSE;
 }
 
 static char *summary(void)
 {
     GString *text =
         g_string_new("Replicates this host's virtual machines and keeps copies of others.\n\nCommands:\n"
-                     "  (none)      run, until SIGTERM\n");
+                     "  (none)                  run, until SIGTERM\n");
 
     for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        g_string_append_printf(text, "  %-10s  %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].help);
+        g_string_append_printf(text, "  %-22s  %s\n", SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
     return g_string_free(text, FALSE);
 }
 
@@ -381,15 +415,19 @@ int main(int argc, char **argv)
                               .path = "/etc/understudy/engine.conf",
                               .group = "engine",
                               .keys = KEYS,
+                              .options = OPTIONS,
                               .arguments = "[COMMAND]",
                               .summary = text,
                               .check = check_values};
     int status;
+    g_autoptr(GError) error = NULL;
     g_autoptr(Conf) conf = program_begin(&spec, &argc, &argv, &status);
 
     if (!conf)
         return status;
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
-    return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);
+    if (argc == 1)
+        return run_engine(conf);
+    return run_subcommand(argv + 1, argc - 1, conf, &error) ? 0 : program_fail(NAME, error);
 }
