@@ -259,7 +259,7 @@ static gboolean read_roles(Policy *policy, const json_t *active, const json_t *s
     return TRUE;
 }
 
-static gboolean policy_read(Policy *policy, const char *text, gsize len, GError **error)
+static gboolean read_document(Policy *policy, const char *text, gsize len, GError **error)
 {
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     json_t *active, *standby;
@@ -277,21 +277,29 @@ static gboolean policy_read(Policy *policy, const char *text, gsize len, GError 
            read_roles(policy, active, standby, error);
 }
 
-Policy *policy_load(const char *path, GError **error)
+Policy *policy_parse(const char *path, const char *text, gsize len, GError **error)
 {
     g_autoptr(Policy) policy = policy_new(path);
+
+    return read_document(policy, text, len, error) ? g_steal_pointer(&policy) : NULL;
+}
+
+Policy *policy_load(const char *path, GError **error)
+{
+    Policy *policy = NULL;
     g_autoptr(GError) why = NULL;
     g_autofree char *text = NULL;
     gsize len;
 
     if (!g_file_get_contents(path, &text, &len, &why)) {
         if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return g_steal_pointer(&policy);
+            return policy_new(path);
         g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
         return NULL;
     }
-    if (policy_read(policy, text, len, &why))
-        return g_steal_pointer(&policy);
+    policy = policy_parse(path, text, len, &why);
+    if (policy)
+        return policy;
     g_set_error(
         error, US_ERROR,
         g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED) ? US_ERROR_UNSUPPORTED : US_ERROR_CORRUPT,

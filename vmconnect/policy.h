@@ -50,6 +50,8 @@ typedef struct Policy Policy;
 /* Read the file at @path; one that is not there is an empty policy. NULL with
  * CORRUPT (not ours to repair: left alone) or UNSUPPORTED (a newer format). */
 Policy *policy_load(const char *path, GError **error);
+/* The same for the text of a file that is, or is to be, at @path: USAGE, UNSUPPORTED. */
+Policy *policy_parse(const char *path, const char *text, gsize len, GError **error);
 void policy_free(Policy *policy);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Policy, policy_free)
 
