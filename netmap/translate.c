@@ -38,12 +38,15 @@ static void set(xmlNode *node, const char *name, const char *value)
     xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value);
 }
 
-static void drop(xmlNode *node)
+/* All of that name: of an element that stands there twice it is libvirt's choice which one counts. */
+static void drop(xmlNode *parent, const char *name)
 {
-    if (!node)
-        return;
-    xmlUnlinkNode(node);
-    xmlFreeNode(node);
+    xmlNode *node;
+
+    while ((node = child(parent, name))) {
+        xmlUnlinkNode(node);
+        xmlFreeNode(node);
+    }
 }
 
 static xmlNode *add(xmlNode *parent, const char *name)
@@ -75,9 +78,9 @@ static void point_to_chain(xmlNode *disk, const char *const *files)
         driver = add(disk, "driver");
     set(driver, "name", "qemu");
     set(driver, "type", "qcow2");
-    drop(child(disk, "source"));
-    drop(child(disk, "backingStore"));
-    drop(child(disk, "mirror"));
+    drop(disk, "source");
+    drop(disk, "backingStore");
+    drop(disk, "mirror");
     source = add(disk, "source");
     set(source, "file", files[0]);
     add_backing(disk, files + 1);
@@ -96,8 +99,8 @@ static void eject(xmlNode *disk)
     g_autofree char *device = attribute(disk, "device");
 
     if (g_strcmp0(device, "cdrom") == 0 || g_strcmp0(device, "floppy") == 0) {
-        drop(child(disk, "source"));
-        drop(child(disk, "backingStore"));
+        drop(disk, "source");
+        drop(disk, "backingStore");
     }
 }
 
@@ -144,7 +147,7 @@ static void translate_interface(xmlNode *interface, GHashTable *networks, GPtrAr
     /* What libvirt resolved on the other host means nothing here. */
     xmlUnsetProp(source, (const xmlChar *)"bridge");
     xmlUnsetProp(source, (const xmlChar *)"portid");
-    drop(child(interface, "target"));
+    drop(interface, "target");
 }
 
 static void translate_interfaces(xmlNode *devices, GHashTable *networks, GPtrArray *reasons)
@@ -209,7 +212,7 @@ char *translate_definition(const char *definition, const TranslateDisk *disks, g
     root = xmlDocGetRootElement(doc);
     devices = child(root, "devices");
     xmlUnsetProp(root, (const xmlChar *)"id");
-    drop(child(devices, "emulator"));
+    drop(devices, "emulator");
     translate_disks(devices, disks, n_disks, bad_disks);
     translate_interfaces(devices, networks, bad_interfaces);
     g_ptr_array_add(bad_disks, NULL);

@@ -12,6 +12,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/loop/program.h"
 
 #include <signal.h>
 #include <string.h>
@@ -99,19 +100,6 @@ static void on_signal(uv_signal_t *signal, int signum)
 }
 
 /* --- start ------------------------------------------------------------- */
-
-static gboolean read_port(const Conf *conf, guint16 *ret_port, GError **error)
-{
-    const char *text = conf_get(conf, "port");
-    guint64 port;
-
-    if (!g_ascii_string_to_unsigned(text, 10, 1, 65535, &port, NULL)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "port: '%s' is not a TCP port", text);
-        return FALSE;
-    }
-    *ret_port = (guint16)port;
-    return TRUE;
-}
 
 /* The one address that it listens on; NULL: all. */
 static const char *own_address(const Controller *c)
@@ -215,7 +203,7 @@ static gboolean start(Controller *c, GError **error)
 {
     guint16 port;
 
-    if (!read_port(c->conf, &port, error) || !open_authority(c, port, error) || !open_database(c, error) ||
+    if (!program_port(c->conf, &port, error) || !open_authority(c, port, error) || !open_database(c, error) ||
         !take_up(c, error) || !open_port(c, port, error))
         return FALSE;
     database_start(c->db, &c->loop);
@@ -240,8 +228,7 @@ static void begin_end(Controller *c)
         return;
     c->ending = TRUE;
     uv_close((uv_handle_t *)&c->tick, NULL);
-    for (guint i = 0; i < G_N_ELEMENTS(c->signals); i++)
-        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    program_leave_signals(c->signals);
     scenarios_close(c->scenarios);
     plans_close(c->plans);
     operations_enrol_close(c);
@@ -267,18 +254,12 @@ static void controller_clear(Controller *c)
 
 static void controller_init(Controller *c)
 {
-    const int numbers[] = {SIGTERM, SIGINT};
-
     uv_loop_init(&c->loop);
     c->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     c->enrolling = g_ptr_array_new();
     uv_timer_init(&c->loop, &c->tick);
     c->tick.data = c;
-    for (guint i = 0; i < G_N_ELEMENTS(c->signals); i++) {
-        uv_signal_init(&c->loop, &c->signals[i]);
-        c->signals[i].data = c;
-        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
-    }
+    program_watch_signals(&c->loop, c->signals, on_signal, c);
 }
 
 static int run_controller(const Conf *conf)
@@ -299,52 +280,25 @@ static int run_controller(const Conf *conf)
         uv_run(&c->loop, UV_RUN_ONCE);
     uv_run(&c->loop, UV_RUN_DEFAULT);
     controller_clear(c);
-    if (uv_loop_close(&c->loop) != 0)
-        log_warning("something was still open at the end");
+    program_run_dry(&c->loop);
     return c->exit_code;
 }
 
 /* --- the command line -------------------------------------------------- */
 
-static int fail(const GError *error)
-{
-    g_printerr("understudy-controller: %s\n", error->message);
-    return us_error_exit(error);
-}
-
 int main(int argc, char **argv)
 {
-    g_autofree char *path = NULL;
-    gboolean check = FALSE;
-    gboolean version = FALSE;
-    guint16 port;
-    const GOptionEntry entries[] = {
-        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
-        {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
-        {"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
-        {NULL},
-    };
-    g_autoptr(GOptionContext) options = g_option_context_new(NULL);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Conf) conf = NULL;
+    static const ProgramSpec SPEC = {.name = "understudy-controller",
+                                     .path = "/etc/understudy/controller.conf",
+                                     .group = "controller",
+                                     .keys = KEYS,
+                                     .summary =
+                                         "Decides which host runs which VMs, and tells their engines."};
+    int status;
+    g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);
 
-    g_option_context_add_main_entries(options, entries, NULL);
-    g_option_context_set_summary(options, "Decides which host runs which VMs, and tells their engines.");
-    if (!g_option_context_parse(options, &argc, &argv, &error) || argc > 1) {
-        g_printerr("understudy-controller: %s\n",
-                   error ? error->message : "it takes no arguments; see --help");
-        return 2;
-    }
-    if (version) {
-        g_print("understudy-controller %s\n", UNDERSTUDY_VERSION);
-        return 0;
-    }
-    conf = conf_load(path ? path : "/etc/understudy/controller.conf", "controller", KEYS, &error);
-    if (!conf || !read_port(conf, &port, &error))
-        return fail(error);
-    if (check)
-        return 0;
-    log_set_level(log_level_from_name(conf_get(conf, "log")));
+    if (!conf)
+        return status;
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
     return run_controller(conf);

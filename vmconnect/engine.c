@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* understudy-engine - the program on every libvirt host.
  *
- * Happy path: read the configuration, open what is ours, start a thread for each
- * role of the policy, open the port; from then on callbacks. The end is the same
+ * Happy path: read the configuration, open what is ours, open the port, start a
+ * thread for each role of the policy; from then on callbacks. The end is the same
  * way back: no new links, threads end, then the threads that talk to libvirt,
  * then the loop runs dry. */
 #include "vmconnect/engine.h"
@@ -13,15 +13,17 @@
 #include "vmconnect/hypervisor/event_uv.h"
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/link/dial.h"
+#include "vmconnect/loop/program.h"
+#include "vmconnect/start_alone.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <pwd.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NAME "understudy-engine"
 #define RESCUE_MS 20000
 
 static const ConfKey KEYS[] = {
@@ -53,6 +55,7 @@ static void set_paths(Engine *e)
 
     e->paths = (EnginePaths){
         .state = g_strdup(state),
+        .identity = under(state, "identity"),
         .guard = under(state, "guard"),
         .plan = under(state, "plan"),
         .store = g_strdup(conf_get(e->conf, "store")),
@@ -130,58 +133,17 @@ static void on_quiet(void *user)
     finish(user);
 }
 
-static void on_owned(void *user, Identity *identity)
-{
-    Engine *e = user;
-
-    identity_unref(e->identity);
-    e->identity = identity;
-    listener_set_identity(e->listener, identity);
-    log_notice("this engine has an owner now");
-}
-
-static void on_wrong_token(void *user, const char *from, guint left)
-{
-    (void)user;
-    log_warning("%s came with a wrong token -> %u more and the token ends", from, left);
-}
-
-static gboolean may_enrol(void *user)
-{
-    const Engine *e = user;
-
-    return e->desk && enrol_desk_live(e->desk);
-}
-
-gboolean engine_open_desk(Engine *e, GError **error)
-{
-    EnrolDeskEvents desk = {.on_owned = on_owned, .on_wrong = on_wrong_token};
-
-    enrol_desk_close(g_steal_pointer(&e->desk));
-    e->desk =
-        enrol_desk_new(&e->loop, e->identity, e->paths.token_file, e->paths.token_print, &desk, e, error);
-    if (!e->desk)
-        return FALSE;
-    log_notice("this engine has no owner -> enrol it with the token in %s", e->paths.token_print);
-    return TRUE;
-}
-
 static gboolean open_gate(Engine *e, GError **error)
 {
-    ListenerEvents events = {.may_enrol = may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
+    ListenerEvents events = {
+        .may_enrol = owner_may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
     const char *address = conf_get(e->conf, "listen");
-    guint64 port;
+    guint16 port;
 
-    if (!g_ascii_string_to_unsigned(conf_get(e->conf, "port"), 10, 1, 65535, &port, NULL)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "port: '%s' is not a TCP port",
-                    conf_get(e->conf, "port"));
+    if (!program_port(e->conf, &port, error))
         return FALSE;
-    }
-    e->listener =
-        listener_new(&e->loop, *address ? address : NULL, (guint16)port, e->identity, &events, e, error);
-    if (!e->listener || identity_is_owned(e->identity))
-        return e->listener != NULL;
-    return engine_open_desk(e, error);
+    e->listener = listener_new(&e->loop, *address ? address : NULL, port, e->identity, &events, e, error);
+    return e->listener && owner_begin(e, error);
 }
 
 static void play_all(Engine *e)
@@ -203,14 +165,14 @@ static gboolean start(Engine *e, GError **error)
     const char *uri = conf_get(e->conf, "libvirt");
     RolesEvents events = {.on_status = on_status, .on_ended = on_role_ended, .on_quiet = on_quiet};
     RolesPaths paths;
-    g_autofree char *identity = under(e->paths.state, "identity");
     g_autofree char *policy = under(e->paths.state, "policy.json");
 
     if (!make_folders(e, error))
         return FALSE;
-    e->identity = identity_open(identity, ROLE_ENGINE, error);
+    e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
-    if (!e->policy)
+    /* The port before the threads: a second engine on this host ends here, with nothing to undo. */
+    if (!e->policy || !open_gate(e, error))
         return FALSE;
     event_uv_start(&e->loop);
     e->clerk = clerk_new(&e->loop);
@@ -226,8 +188,6 @@ static gboolean start(Engine *e, GError **error)
                                   .plan_dir = e->paths.plan},
                          .store_dir = e->paths.store};
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
-    if (!open_gate(e, error))
-        return FALSE;
     play_all(e);
     return TRUE;
 }
@@ -259,12 +219,12 @@ static void begin_end(Engine *e)
         return;
     e->ending = TRUE;
     listener_close(g_steal_pointer(&e->listener));
-    enrol_desk_close(g_steal_pointer(&e->desk));
+    owner_end(e);
     gate_close(e);
     uv_close((uv_handle_t *)&e->news_timer, NULL);
-    for (guint i = 0; i < G_N_ELEMENTS(e->signals); i++)
-        uv_close((uv_handle_t *)&e->signals[i], NULL);
-    roles_quit(e->roles);
+    program_leave_signals(e->signals);
+    if (e->roles)
+        roles_quit(e->roles);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -273,35 +233,29 @@ static void on_signal(uv_signal_t *signal, int signum)
     begin_end(signal->data);
 }
 
-static void run_dry(Engine *e)
+/* libvirt's watches are the last that something waits for. */
+static void end_threads(Engine *e)
 {
     while (e->roles || e->open > 0 || event_uv_watches() > 0)
         uv_run(&e->loop, UV_RUN_ONCE);
     event_uv_stop();
-    uv_run(&e->loop, UV_RUN_DEFAULT);
 }
 
 static void engine_init(Engine *e)
 {
-    const int numbers[] = {SIGTERM, SIGINT};
-
     uv_loop_init(&e->loop);
-    e->visits = g_ptr_array_new();
-    e->arriving = g_ptr_array_new();
+    gate_init(e);
     uv_timer_init(&e->loop, &e->news_timer);
     e->news_timer.data = e;
-    for (guint i = 0; i < G_N_ELEMENTS(e->signals); i++) {
-        uv_signal_init(&e->loop, &e->signals[i]);
-        e->signals[i].data = e;
-        uv_signal_start(&e->signals[i], on_signal, numbers[i]);
-    }
+    owner_init(e);
+    program_watch_signals(&e->loop, e->signals, on_signal, e);
 }
 
 static void engine_clear(Engine *e)
 {
     EnginePaths *p = &e->paths;
-    char **const all[] = {&p->state, &p->guard, &p->plan,   &p->store,      &p->scratch,
-                          &p->run,   &p->nbd,   &p->permit, &p->token_file, &p->token_print};
+    char **const all[] = {&p->state, &p->identity, &p->guard,  &p->plan,       &p->store,      &p->scratch,
+                          &p->run,   &p->nbd,      &p->permit, &p->token_file, &p->token_print};
 
     for (guint i = 0; i < G_N_ELEMENTS(all); i++)
         g_clear_pointer(all[i], g_free);
@@ -319,22 +273,28 @@ static int run_engine(Conf *conf)
     e->conf = conf;
     set_paths(e);
     engine_init(e);
-    if (!start(e, &error)) {
+    if (start(e, &error)) {
+        log_info("understudy-engine %s, port %u", UNDERSTUDY_VERSION, listener_port(e->listener));
+        while (!e->ending)
+            uv_run(&e->loop, UV_RUN_ONCE);
+        end_threads(e);
+    } else {
         log_error("%s", error->message);
-        /* Nothing has been done yet that an end in good order would have to undo. */
-        return us_error_exit(error);
+        begin_end(e);
     }
-    log_info("understudy-engine %s, port %u", UNDERSTUDY_VERSION, listener_port(e->listener));
-    while (!e->ending)
-        uv_run(&e->loop, UV_RUN_ONCE);
-    run_dry(e);
-    if (uv_loop_close(&e->loop) != 0)
-        log_warning("something was still open at the end");
+    program_run_dry(&e->loop);
     engine_clear(e);
-    return 0;
+    return error ? us_error_exit(error) : 0;
 }
 
 /* --- the commands for root --------------------------------------------- */
+
+static gboolean alone;
+
+static const GOptionEntry OPTIONS[] = {
+    {"alone", 0, 0, G_OPTION_ARG_NONE, &alone, "with start: I certify that the other host is off", NULL},
+    {NULL},
+};
 
 static Identity *open_identity(const Conf *conf, GError **error)
 {
@@ -353,8 +313,7 @@ static gboolean print_token(const Conf *conf, GError **error)
     if (!identity || !enrol_token_renew(identity, file, print, &text, error))
         return FALSE;
     g_print("%s\n", text);
-    g_printerr("valid for 24 hours, once; restart understudy-engine if it is running, so that it takes this "
-               "token\n");
+    g_printerr("valid for 24 hours, once; an engine that runs takes it within a second\n");
     return TRUE;
 }
 
@@ -365,7 +324,10 @@ static gboolean disown(const Conf *conf, GError **error)
 
     if (!free_again)
         return FALSE;
-    g_printerr("this engine has no owner any more; restart understudy-engine, it will print a new token\n");
+    g_printerr(
+        "this engine has no owner any more; one that runs sees it within a second. Its next token is in "
+        "%s/token, or of `understudy-engine token`\n",
+        conf_get(conf, "run"));
     return TRUE;
 }
 
@@ -374,79 +336,98 @@ static gboolean rescue(const Conf *conf, GError **error)
     return rescue_all(conf_get(conf, "libvirt"), conf_get(conf, "run"), RESCUE_MS, NULL, error);
 }
 
+static gboolean start_here(const Conf *conf, const char *scenario, GError **error)
+{
+    g_autofree char *guard = under(conf_get(conf, "state"), "guard");
+    g_autofree char *plan = under(conf_get(conf, "state"), "plan");
+    g_autofree char *permit = under(conf_get(conf, "run"), "permit");
+    AlonePlace place = {conf_get(conf, "libvirt"), guard, plan, permit};
+
+    if (alone)
+        return start_alone(&place, scenario, error);
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "start needs --alone, by which you certify that the other host of scenario '%s' is off and will "
+        "not run its VMs: this host cannot see that, and a VM that runs on both is two different VMs from "
+        "then on. If the other host may be on: `understudy status %s` on the controller",
+        scenario, scenario);
+    return FALSE;
+}
+
 typedef struct {
     const char *name;
-    gboolean (*run)(const Conf *conf, GError **error);
+    gboolean (*run)(const Conf *conf, GError **error); /* one of the two */
+    gboolean (*run_on)(const Conf *conf, const char *scenario, GError **error);
+    const char *usage;
     const char *help;
 } Subcommand;
 
 static const Subcommand SUBCOMMANDS[] = {
-    {"token", print_token, "make and print a new token for a controller"},
-    {"disown", disown, "forget this engine's controller"},
-    {"rescue", rescue, "end our backup jobs, resume and thaw what they stopped"},
+    {"token", print_token, NULL, "token", "make and print a new token for a controller"},
+    {"disown", disown, NULL, "disown", "forget this engine's controller"},
+    {"rescue", rescue, NULL, "rescue", "end our backup jobs, resume and thaw what they stopped"},
+    {"start", NULL, start_here, "start SCENARIO --alone", "start its VMs here; the other host is off"},
 };
 
-static int fail(const GError *error)
+static gboolean run_subcommand(char *const *words, int n, const Conf *conf, GError **error)
 {
-    g_printerr("understudy-engine: %s\n", error->message);
-    return us_error_exit(error);
-}
+    for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++) {
+        const Subcommand *c = &SUBCOMMANDS[i];
 
-static int run_subcommand(const char *name, const Conf *conf)
-{
-    g_autoptr(GError) error = NULL;
-
-    for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        if (g_str_equal(SUBCOMMANDS[i].name, name))
-            return SUBCOMMANDS[i].run(conf, &error) ? 0 : fail(error);
-    g_printerr("understudy-engine: there is no command '%s'; see --help\n", name);
-    return 2;
+        if (!g_str_equal(c->name, words[0]))
+            continue;
+        if (n == (c->run_on ? 2 : 1))
+            return c->run_on ? c->run_on(conf, words[1], error) : c->run(conf, error);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "usage: " NAME " %s", c->usage);
+        return FALSE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "there is no command '%s'; see --help", words[0]);
+    return FALSE;
 }
 
 static char *summary(void)
 {
     GString *text =
         g_string_new("Replicates this host's virtual machines and keeps copies of others.\n\nCommands:\n"
-                     "  (none)      run, until SIGTERM\n");
+                     "  (none)                  run, until SIGTERM\n");
 
     for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        g_string_append_printf(text, "  %-10s  %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].help);
+        g_string_append_printf(text, "  %-22s  %s\n", SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
     return g_string_free(text, FALSE);
+}
+
+/* What the listener would only find out when it begins. */
+static gboolean check_values(const Conf *conf, GError **error)
+{
+    const char *address = conf_get(conf, "listen");
+    struct in6_addr any;
+
+    if (!*address || inet_pton(AF_INET, address, &any) == 1 || inet_pton(AF_INET6, address, &any) == 1)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "listen: '%s' is not a numeric address", address);
+    return FALSE;
 }
 
 int main(int argc, char **argv)
 {
-    g_autofree char *path = NULL;
-    gboolean check = FALSE;
-    gboolean version = FALSE;
-    const GOptionEntry entries[] = {
-        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
-        {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
-        {"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
-        {NULL},
-    };
-    g_autoptr(GOptionContext) options = g_option_context_new("[COMMAND]");
     g_autofree char *text = summary();
+    const ProgramSpec spec = {.name = NAME,
+                              .path = "/etc/understudy/engine.conf",
+                              .group = "engine",
+                              .keys = KEYS,
+                              .options = OPTIONS,
+                              .arguments = "[COMMAND]",
+                              .summary = text,
+                              .check = check_values};
+    int status;
     g_autoptr(GError) error = NULL;
-    g_autoptr(Conf) conf = NULL;
+    g_autoptr(Conf) conf = program_begin(&spec, &argc, &argv, &status);
 
-    g_option_context_add_main_entries(options, entries, NULL);
-    g_option_context_set_summary(options, text);
-    if (!g_option_context_parse(options, &argc, &argv, &error)) {
-        g_printerr("understudy-engine: %s\n", error->message);
-        return 2;
-    }
-    if (version) {
-        g_print("understudy-engine %s\n", UNDERSTUDY_VERSION);
-        return 0;
-    }
-    conf = conf_load(path ? path : "/etc/understudy/engine.conf", "engine", KEYS, &error);
     if (!conf)
-        return fail(error);
-    if (check)
-        return 0;
-    log_set_level(log_level_from_name(conf_get(conf, "log")));
+        return status;
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
-    return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);
+    if (argc == 1)
+        return run_engine(conf);
+    return run_subcommand(argv + 1, argc - 1, conf, &error) ? 0 : program_fail(NAME, error);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine - what the program's parts share: one struct, the loop's own.
  *
- * engine.c makes and ends it, serve.c answers the controller, gate.c lets
- * links in. Only the loop's thread touches it. */
+ * engine.c makes and ends it, serve.c answers the controller, gate.c lets links
+ * in, owner.c knows whose it is. Only the loop's thread touches it. */
 #pragma once
 
 #include "vmconnect/base/conf.h"
@@ -21,7 +21,8 @@
 
 /* Absolute folders, all made at start. */
 typedef struct {
-    char *state; /* identity, policy, token */
+    char *state; /* policy, token */
+    char *identity;
     char *guard;
     char *plan;
     char *store;
@@ -45,10 +46,14 @@ typedef struct Engine {
     Rescuer *rescuer;
     Roles *roles;
     Listener *listener;
-    EnrolDesk *desk;       /* NULL while owned */
-    GPtrArray *visits;     /* of Visit *: links of our controller */
-    GPtrArray *arriving;   /* of LinkLoop *: bulk links whose ATTACH has not come yet */
-    uv_timer_t news_timer; /* status is pushed when it fires */
+    EnrolDesk *desk;          /* NULL while owned */
+    GPtrArray *visits;        /* of Visit *: links of our controller */
+    GPtrArray *arriving;      /* of Arrival *: bulk links whose ATTACH has not come yet */
+    GQueue changes;           /* of ServeChange *: wait for their turn … */
+    gpointer changing;        /* … while this one has it; NULL: none */
+    uv_fs_poll_t owner_watch; /* of the file that says who the owner is */
+    uv_timer_t leave_timer;   /* links of a former owner end when it fires */
+    uv_timer_t news_timer;    /* status is pushed when it fires */
     uv_signal_t signals[2];
     gint64 news_at_ms; /* when the last was pushed */
     guint open;        /* asynchronous closes under way */
@@ -59,14 +64,27 @@ typedef struct Engine {
 typedef struct {
     Engine *engine;
     Rpc *rpc;
+    gboolean former; /* of an owner that was */
 } Visit;
 
-/* engine.c: let strangers enrol, now that there is no owner. */
-gboolean engine_open_desk(Engine *engine, GError **error);
+/* owner.c: whose this engine is, from the start on; the end is also that of one that did not begin. */
+void owner_init(Engine *engine);
+gboolean owner_begin(Engine *engine, GError **error);
+void owner_end(Engine *engine);
+
+/* It has another owner now, or none: takes @identity. Links of the former one end, what is
+ * queued on them goes out first; without an owner strangers may enrol. */
+void owner_take(Engine *engine, Identity *identity);
+
+/* For the listener. */
+gboolean owner_may_enrol(void *user);
 
 /* gate.c: what the listener calls. */
 void gate_on_link(void *user, Link *link);
 void gate_on_refused(void *user, const GError *error);
+/* The owner has changed: links of the former one end, a moment later if it does not end them itself. */
+void gate_leave_former(Engine *engine);
+void gate_init(Engine *engine);
 void gate_close(Engine *engine);
 
 /* serve.c: the methods of `docs/protocol.md`, for rpc_new(). */

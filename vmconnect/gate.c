@@ -11,6 +11,9 @@
 #include "vmconnect/link/bulk.h"
 #include "vmconnect/link/link_loop.h"
 
+/* A controller that has let us go ends its link itself; said goodbye by us it would cry that a host is lost. */
+#define LEAVE_MS 500
+
 /* --- controllers ------------------------------------------------------- */
 
 static void on_controller_gone(void *user, const GError *error)
@@ -43,7 +46,7 @@ typedef struct {
 
 static void arrival_free(Arrival *a)
 {
-    g_ptr_array_remove_fast(a->engine->arriving, a->link);
+    g_ptr_array_remove_fast(a->engine->arriving, a);
     g_free(a);
 }
 
@@ -116,7 +119,7 @@ static void receive_active(Engine *engine, Link *link)
 
     a->engine = engine;
     a->link = link_loop_new(&engine->loop, link, &events, a);
-    g_ptr_array_add(engine->arriving, a->link);
+    g_ptr_array_add(engine->arriving, a);
 }
 
 /* --- all --------------------------------------------------------------- */
@@ -141,16 +144,47 @@ void gate_on_refused(void *user, const GError *error)
     log_notice("not let in: %s", error->message);
 }
 
-void gate_close(Engine *engine)
+void gate_init(Engine *engine)
 {
-    for (guint i = 0; i < engine->visits->len; i++) {
-        Visit *visit = engine->visits->pdata[i];
+    engine->visits = g_ptr_array_new();
+    engine->arriving = g_ptr_array_new();
+    uv_timer_init(&engine->loop, &engine->leave_timer);
+    engine->leave_timer.data = engine;
+}
 
+static void close_visits(Engine *engine, gboolean former_only)
+{
+    for (guint i = engine->visits->len; i > 0; i--) {
+        Visit *visit = engine->visits->pdata[i - 1];
+
+        if (former_only && !visit->former)
+            continue;
+        g_ptr_array_remove_index_fast(engine->visits, i - 1);
         rpc_close(visit->rpc, NULL);
         g_free(visit);
     }
-    for (guint i = 0; i < engine->arriving->len; i++)
-        link_loop_close(engine->arriving->pdata[i]);
-    g_ptr_array_set_size(engine->visits, 0);
-    g_ptr_array_set_size(engine->arriving, 0);
+}
+
+static void on_leave(uv_timer_t *timer)
+{
+    close_visits(timer->data, TRUE);
+}
+
+void gate_leave_former(Engine *engine)
+{
+    for (guint i = 0; i < engine->visits->len; i++)
+        ((Visit *)engine->visits->pdata[i])->former = TRUE;
+    uv_timer_start(&engine->leave_timer, on_leave, LEAVE_MS, 0);
+}
+
+void gate_close(Engine *engine)
+{
+    close_visits(engine, FALSE);
+    while (engine->arriving->len > 0) {
+        Arrival *a = engine->arriving->pdata[0];
+
+        link_loop_close(a->link);
+        arrival_free(a);
+    }
+    uv_close((uv_handle_t *)&engine->leave_timer, NULL);
 }

@@ -15,6 +15,7 @@ struct Policy {
     char *path;
     GHashTable *active;  /* Id (in the role) -> ActiveRole */
     GHashTable *standby; /* Id (in the role) -> StandbyRole */
+    guint64 serial;      /* the last that a role got */
 };
 
 static gboolean refuse(GError **error, const char *what, const char *why)
@@ -131,6 +132,16 @@ json_t *active_role_to_json(const ActiveRole *role)
                      role->paused);
 }
 
+ActiveRole *active_role_copy(const ActiveRole *role)
+{
+    json_auto_t *doc = active_role_to_json(role);
+    ActiveRole *copy = active_role_from_json(doc, NULL);
+
+    g_assert(copy);
+    copy->serial = role->serial;
+    return copy;
+}
+
 void active_role_free(ActiveRole *role)
 {
     if (!role)
@@ -187,6 +198,16 @@ json_t *standby_role_to_json(const StandbyRole *role)
                      (int)role->keep_newest, "hourly", (int)role->keep_hourly);
 }
 
+StandbyRole *standby_role_copy(const StandbyRole *role)
+{
+    json_auto_t *doc = standby_role_to_json(role);
+    StandbyRole *copy = standby_role_from_json(doc, NULL);
+
+    g_assert(copy);
+    copy->serial = role->serial;
+    return copy;
+}
+
 void standby_role_free(StandbyRole *role)
 {
     if (!role)
@@ -238,7 +259,7 @@ static gboolean read_roles(Policy *policy, const json_t *active, const json_t *s
     return TRUE;
 }
 
-static gboolean policy_read(Policy *policy, const char *text, gsize len, GError **error)
+static gboolean read_document(Policy *policy, const char *text, gsize len, GError **error)
 {
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     json_t *active, *standby;
@@ -256,21 +277,29 @@ static gboolean policy_read(Policy *policy, const char *text, gsize len, GError 
            read_roles(policy, active, standby, error);
 }
 
-Policy *policy_load(const char *path, GError **error)
+Policy *policy_parse(const char *path, const char *text, gsize len, GError **error)
 {
     g_autoptr(Policy) policy = policy_new(path);
+
+    return read_document(policy, text, len, error) ? g_steal_pointer(&policy) : NULL;
+}
+
+Policy *policy_load(const char *path, GError **error)
+{
+    Policy *policy = NULL;
     g_autoptr(GError) why = NULL;
     g_autofree char *text = NULL;
     gsize len;
 
     if (!g_file_get_contents(path, &text, &len, &why)) {
         if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return g_steal_pointer(&policy);
+            return policy_new(path);
         g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
         return NULL;
     }
-    if (policy_read(policy, text, len, &why))
-        return g_steal_pointer(&policy);
+    policy = policy_parse(path, text, len, &why);
+    if (policy)
+        return policy;
     g_set_error(
         error, US_ERROR,
         g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED) ? US_ERROR_UNSUPPORTED : US_ERROR_CORRUPT,
@@ -336,11 +365,15 @@ GPtrArray *policy_standbys(const Policy *policy)
 
 void policy_set_active(Policy *policy, ActiveRole *role)
 {
+    if (!role->serial)
+        role->serial = ++policy->serial;
     g_hash_table_replace(policy->active, &role->vm, role);
 }
 
 void policy_set_standby(Policy *policy, StandbyRole *role)
 {
+    if (!role->serial)
+        role->serial = ++policy->serial;
     g_hash_table_replace(policy->standby, &role->vm, role);
 }
 

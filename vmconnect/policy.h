@@ -30,6 +30,7 @@ typedef struct {
     GStrv addresses; /* where to look for it: hints, not identity */
     ReplicationSettings settings;
     gboolean paused;
+    guint64 serial; /* of this gift of the role; not stored */
 } ActiveRole;
 
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     json_t *networks;  /* {"network of the active": "network here"} */
     guint keep_newest; /* recovery points kept: the newest … */
     guint keep_hourly; /* … then one an hour for so many hours */
+    guint64 serial;    /* of this gift of the role; not stored */
 } StandbyRole;
 
 typedef struct Policy Policy;
@@ -48,6 +50,8 @@ typedef struct Policy Policy;
 /* Read the file at @path; one that is not there is an empty policy. NULL with
  * CORRUPT (not ours to repair: left alone) or UNSUPPORTED (a newer format). */
 Policy *policy_load(const char *path, GError **error);
+/* The same for the text of a file that is, or is to be, at @path: USAGE, UNSUPPORTED. */
+Policy *policy_parse(const char *path, const char *text, gsize len, GError **error);
 void policy_free(Policy *policy);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Policy, policy_free)
 
@@ -64,7 +68,8 @@ StandbyRole *policy_standby(const Policy *policy, Id vm);
 GPtrArray *policy_actives(const Policy *policy);
 GPtrArray *policy_standbys(const Policy *policy);
 
-/* Take or replace a role (ownership goes to @policy); forget one. */
+/* Take or replace a role (ownership goes to @policy); forget one. A role without a serial gets one, above
+ * 0, that none had before: who ends a role can see that it was given anew meanwhile. */
 void policy_set_active(Policy *policy, ActiveRole *role);
 void policy_set_standby(Policy *policy, StandbyRole *role);
 void policy_forget_active(Policy *policy, Id vm);
@@ -74,9 +79,11 @@ void policy_forget_standby(Policy *policy, Id vm);
  * below 250 ms, scratch below 1 MiB, and empty names. */
 ActiveRole *active_role_from_json(const json_t *doc, GError **error);
 json_t *active_role_to_json(const ActiveRole *role);
+ActiveRole *active_role_copy(const ActiveRole *role); /* with its serial */
 void active_role_free(ActiveRole *role);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ActiveRole, active_role_free)
 StandbyRole *standby_role_from_json(const json_t *doc, GError **error);
 json_t *standby_role_to_json(const StandbyRole *role);
+StandbyRole *standby_role_copy(const StandbyRole *role);
 void standby_role_free(StandbyRole *role);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StandbyRole, standby_role_free)

@@ -120,9 +120,10 @@ static void on_report(void *user, void *letter)
         player_free(p);
         if (!roles->quitting)
             roles->events.on_ended(roles->user, report->vm, report->standby);
-        check_quiet(roles);
     }
     roles->events.on_status(roles->user);
+    /* Last: whoever hears that all is quiet frees us. */
+    check_quiet(roles);
 }
 
 /* --- roles ------------------------------------------------------------- */
@@ -164,6 +165,32 @@ void roles_play_active(Roles *roles, ActiveRole *role, Identity *identity)
     }
     p = player_new(roles->active, role->vm);
     p->worker = worker_start(role, &roles->paths.host, identity, roles->rescuer, roles->reports);
+}
+
+void roles_set_identity(Roles *roles, Identity *identity)
+{
+    GHashTableIter it;
+    gpointer value;
+
+    g_hash_table_iter_init(&it, roles->active);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        Command *command = command_new(COMMAND_IDENTITY, NULL, NULL);
+        const Player *p = value;
+
+        command->identity = identity_ref(identity);
+        if (p->ending)
+            command_free(command);
+        else
+            worker_tell(p->worker, command);
+    }
+}
+
+gboolean roles_is_promoted(const Roles *roles, Id vm)
+{
+    const Player *p = g_hash_table_lookup(roles->standby, &vm);
+    const char *state = p ? json_string_value(json_object_get(p->status, "state")) : NULL;
+
+    return g_strcmp0(state, "promoted") == 0;
 }
 
 void roles_play_standby(Roles *roles, const StandbyRole *role)

@@ -38,6 +38,12 @@ void roles_free(Roles *roles); /* after on_quiet */
 void roles_play_active(Roles *roles, ActiveRole *role, Identity *identity);
 void roles_play_standby(Roles *roles, const StandbyRole *role);
 
+/* Workers dial as @identity from now on: this engine has another owner. */
+void roles_set_identity(Roles *roles, Identity *identity);
+
+/* Has the keeper of @vm said that its copy was promoted, so that the VM runs from it here? */
+gboolean roles_is_promoted(const Roles *roles, Id vm);
+
 /* The answer to a command: @result borrowed, or @error. Called once, also when the thread ends first (CANCELLED). */
 typedef void (*RolesAnswer)(void *user, const json_t *result, const GError *error);
 

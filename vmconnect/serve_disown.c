@@ -5,7 +5,6 @@
 #include "vmconnect/serve_parts.h"
 
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/log.h"
 
 typedef struct {
     Engine *engine;
@@ -27,45 +26,44 @@ static void work(void *data)
         enrol_token_renew(d->free_again, paths->token_file, paths->token_print, &text, NULL);
 }
 
-static void use(Engine *e, Identity *free_again)
-{
-    g_autoptr(GError) error = NULL;
-
-    identity_unref(e->identity);
-    e->identity = identity_ref(free_again);
-    listener_set_identity(e->listener, free_again);
-    if (!engine_open_desk(e, &error))
-        log_error("nobody can enrol this engine: %s", error->message);
-}
-
 static void done(void *data)
 {
     Disowning *d = data;
 
+    /* Answered first: whoever asked loses its link then. */
+    serve_done(d->reply, NULL, d->error);
     if (d->free_again && !d->engine->ending)
-        use(d->engine, d->free_again);
-    if (d->error)
-        rpc_reply_error(d->reply, d->error);
-    else
-        rpc_reply(d->reply, json_object());
+        owner_take(d->engine, g_steal_pointer(&d->free_again));
     g_clear_error(&d->error);
     identity_unref(d->owned);
     g_clear_pointer(&d->free_again, identity_unref);
     g_free(d);
 }
 
+/* Copies that the VM does not run on. One that was promoted waits for nobody any more. */
+static guint count_kept(const Engine *e)
+{
+    g_autoptr(GPtrArray) standbys = policy_standbys(e->policy);
+    guint n = 0;
+
+    for (guint i = 0; i < standbys->len; i++)
+        if (!roles_is_promoted(e->roles, ((const StandbyRole *)standbys->pdata[i])->vm))
+            n++;
+    return n;
+}
+
 static gboolean check_free(const Engine *e, GError **error)
 {
     g_autoptr(GPtrArray) actives = policy_actives(e->policy);
-    g_autoptr(GPtrArray) standbys = policy_standbys(e->policy);
+    guint kept = count_kept(e);
 
-    if (actives->len + standbys->len > 0)
+    if (actives->len + kept > 0)
         g_set_error(
             error, US_ERROR, US_ERROR_REFUSED,
             "this host replicates %u VMs and keeps copies of %u: without an owner that would end; stop "
             "their scenarios first",
-            actives->len, standbys->len);
-    return actives->len + standbys->len == 0;
+            actives->len, kept);
+    return actives->len + kept == 0;
 }
 
 void serve_host_disown(void *user, RpcReply *reply, const json_t *params)

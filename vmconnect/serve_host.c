@@ -13,6 +13,20 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+/* A question that hands answer, and the engine adds to. */
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+} Asked;
+
+static Asked *asked_new(void *user, RpcReply *reply)
+{
+    Asked *asked = g_new0(Asked, 1);
+
+    *asked = (Asked){((Visit *)user)->engine, reply};
+    return asked;
+}
+
 /* --- the host ---------------------------------------------------------- */
 
 static json_int_t bytes_of(fsblkcnt_t blocks, gulong block_bytes)
@@ -53,6 +67,18 @@ static void free_json(gpointer doc)
     json_decref(doc);
 }
 
+/* What peers refuse after that instant; nothing renews it by itself. */
+static void on_host(void *user, gpointer result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+    char at[CLOCK_TEXT_LEN + 1];
+
+    if (result)
+        json_object_set_new(result, "certificate_expires_at",
+                            json_string(clock_format(identity_expires_at_ms(asked->engine->identity), at)));
+    on_json(asked->reply, result, error);
+}
+
 void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *engine = ((Visit *)user)->engine;
@@ -63,23 +89,10 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
                     .free_result = free_json};
 
     (void)params;
-    hands_submit(engine->hands, &job, on_json, reply);
+    hands_submit(engine->hands, &job, on_host, asked_new(user, reply));
 }
 
 /* --- its VMs ----------------------------------------------------------- */
-
-typedef struct {
-    Engine *engine;
-    RpcReply *reply;
-} Asked;
-
-static Asked *asked_new(void *user, RpcReply *reply)
-{
-    Asked *asked = g_new0(Asked, 1);
-
-    *asked = (Asked){((Visit *)user)->engine, reply};
-    return asked;
-}
 
 static void on_inventory(void *user, gpointer result, const GError *error)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serve_parts - what the files that answer the controller share.
  *
- * serve.c has the table, what must be durable before an answer, and the news;
- * serve_host.c the host and its VMs, serve_roles.c who is active and standby,
+ * serve.c has the table and the news; serve_change.c what must be durable before an
+ * answer; serve_host.c the host and its VMs, serve_roles.c who is active and standby,
  * serve_plans.c the steps of plans. All on the loop. */
 #pragma once
 
@@ -20,23 +20,39 @@ gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 /* TRUE if the request can go on; else it has been answered. */
 gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error);
 
-/* What follows; TRUE: it answers @reply itself, FALSE: {} is the answer. */
-typedef gboolean (*ServeThen)(Engine *engine, Id vm, RpcReply *reply);
-
-/* Make @guard (taken; NULL: none) and the policy as it is now durable, then do @then (may be NULL), then answer. */
-void serve_save(Engine *engine, RpcReply *reply, Guard *guard, Id vm, ServeThen then);
-
-/* A request whose end changes the policy, too. */
-typedef struct {
+/* A change of the policy. One is made at a time, each only when the one before is durable
+ * and was followed: a stop does not overtake the protect before it. In its turn
+ * the guard file of @vm is read, @make changes the policy in memory, guard and policy are
+ * written, @then follows, and @reply is answered. What could not be written is
+ * taken back in memory too, so that asking again finds what is on the disk. */
+typedef struct ServeChange ServeChange;
+struct ServeChange {
     Engine *engine;
-    RpcReply *reply;
+    RpcReply *reply; /* NULL: nobody asked */
     Id vm;
-    void (*forget)(Policy *policy, Id vm);
-} Ending;
+    /* Change the roles of @vm, and no other's. FALSE: nothing was changed, @error is the answer.
+     * NULL: there is nothing to change, only the turn was waited for. */
+    gboolean (*make)(ServeChange *change, GError **error);
+    /* TRUE: it answers @reply itself, FALSE: {} is the answer. May be NULL. */
+    gboolean (*then)(ServeChange *change);
+    gpointer data;
+    GDestroyNotify free_data; /* may be NULL */
+    /* For @make: the guard on the disk, or NULL and why (NOT_FOUND: there is none); and what is to
+     * be there, set by @make (taken; what its user had for autostart is kept). */
+    Guard *known;
+    GError *unknown;
+    Guard *guard;
+    /* serve_change.c's own: */
+    struct ServeUndo *undo;
+    GError *error;
+};
 
-/* @forget runs when the thread has done its part; give it to roles_tell_…() with serve_ended(). */
-Ending *serve_ending_new(void *user, RpcReply *reply, Id vm, void (*forget)(Policy *, Id));
-void serve_ended(void *user, const json_t *result, const GError *error);
+/* Takes @change's contents. */
+void serve_change(const ServeChange *change);
+
+/* End what @vm's thread plays here: tell it @verb (takes @params), and forget the role when it has done its
+ * part, unless it was given anew meanwhile. No thread there is as good. */
+void serve_end(Engine *engine, RpcReply *reply, Id vm, CommandVerb verb, json_t *params);
 
 /* The methods; their user is the Visit. */
 void serve_host_info(void *user, RpcReply *reply, const json_t *params);

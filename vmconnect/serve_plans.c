@@ -43,27 +43,13 @@ void serve_plan_rollback(void *user, RpcReply *reply, const json_t *params)
     plan_step(user, reply, params, COMMAND_ROLLBACK);
 }
 
-static void on_unlocked(void *user, const json_t *result, const GError *error)
-{
-    Ending *ending = user;
-    const char *done = json_string_value(json_object_get(result, "done"));
-
-    if (!error && g_strcmp0(done, "unlock") != 0) {
-        rpc_reply(ending->reply, json_object());
-        g_free(ending);
-        return;
-    }
-    serve_ended(ending, result, error);
-}
-
 void serve_plan_unlock(void *user, RpcReply *reply, const json_t *params)
 {
     g_autoptr(GError) error = NULL;
     Id vm;
 
     if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_active(((Visit *)user)->engine->roles, vm, COMMAND_UNLOCK, json_incref((json_t *)params),
-                          on_unlocked, serve_ending_new(user, reply, vm, policy_forget_active));
+        serve_end(((Visit *)user)->engine, reply, vm, COMMAND_UNLOCK, json_incref((json_t *)params));
 }
 
 /* The last plan of a VM that no worker plays any more is in its file. */

@@ -8,75 +8,6 @@
 
 /* --- whose VM is it? --------------------------------------------------- */
 
-static gboolean check_reign(Reign known, Reign asked, GError **error);
-
-/* A role that the controller gives, on its way: the guard file, which outlives
- * every role, is asked first whether its reign may still be spoken of. */
-typedef struct {
-    Engine *engine;
-    RpcReply *reply;
-    Id vm;
-    Reign reign;
-    ActiveRole *active; /* one of the two */
-    StandbyRole *standby;
-    char *guard_dir;
-    GError *error;
-} Claim;
-
-static void claim_work(void *data)
-{
-    Claim *c = data;
-    g_autoptr(GError) why = NULL;
-    g_autoptr(Guard) guard = guard_read(c->guard_dir, c->vm, &why);
-
-    if (!guard) {
-        if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
-            c->error = g_steal_pointer(&why);
-    } else if (check_reign(guard->reign, c->reign, &c->error) && c->active && guard->role == GUARD_STANDBY &&
-               reign_equal(guard->reign, c->reign)) {
-        c->error = g_error_new(US_ERROR, US_ERROR_REFUSED,
-                               "this host is not the active of that VM in reign %" G_GUINT64_FORMAT,
-                               c->reign.number);
-    }
-}
-
-static void take_active(Claim *c);
-static void take_standby(Claim *c);
-
-static void claim_done(void *data)
-{
-    Claim *c = data;
-
-    if (c->error)
-        rpc_reply_error(c->reply, c->error);
-    else if (c->active)
-        take_active(c);
-    else
-        take_standby(c);
-    g_clear_error(&c->error);
-    active_role_free(c->active);
-    standby_role_free(c->standby);
-    g_free(c->guard_dir);
-    g_free(c);
-}
-
-static void claim(Engine *engine, RpcReply *reply, Id vm, Reign reign, ActiveRole *active,
-                  StandbyRole *standby)
-{
-    Claim *c = g_new0(Claim, 1);
-
-    *c = (Claim){.engine = engine,
-                 .reply = reply,
-                 .vm = vm,
-                 .reign = reign,
-                 .active = active,
-                 .standby = standby,
-                 .guard_dir = g_strdup(engine->paths.guard)};
-    clerk_submit(engine->clerk, claim_work, claim_done, c);
-}
-
-/* --- the active's side ------------------------------------------------- */
-
 static gboolean check_reign(Reign known, Reign asked, GError **error)
 {
     if (asked.number > known.number || reign_equal(asked, known))
@@ -103,6 +34,19 @@ static gboolean check_scenario(const char *known, const char *asked, GError **er
     return FALSE;
 }
 
+/* The guard file outlives every role: may this reign still be spoken of? */
+static gboolean check_guard(const ServeChange *c, Reign asked, GError **error)
+{
+    if (c->known)
+        return check_reign(c->known->reign, asked, error);
+    if (g_error_matches(c->unknown, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_error_copy(c->unknown));
+    return FALSE;
+}
+
+/* --- the active's side ------------------------------------------------- */
+
 static gboolean check_protect(const Engine *engine, const ActiveRole *role, GError **error)
 {
     const ActiveRole *known = policy_active(engine->policy, role->vm);
@@ -113,37 +57,44 @@ static gboolean check_protect(const Engine *engine, const ActiveRole *role, GErr
            (!kept || check_reign(kept->reign, role->reign, error));
 }
 
-static ActiveRole *copy_active(const ActiveRole *role)
-{
-    json_auto_t *doc = active_role_to_json(role);
-
-    return active_role_from_json(doc, NULL);
-}
-
 static void play_active(Engine *engine, Id vm)
 {
     const ActiveRole *role = policy_active(engine->policy, vm);
 
     if (role)
-        roles_play_active(engine->roles, copy_active(role), engine->identity);
+        roles_play_active(engine->roles, active_role_copy(role), engine->identity);
 }
 
-static gboolean then_play_active(Engine *engine, Id vm, RpcReply *reply)
+static gboolean then_play_active(ServeChange *c)
 {
-    (void)reply;
-    play_active(engine, vm);
+    play_active(c->engine, c->vm);
     return FALSE;
 }
 
-static void take_active(Claim *c)
+/* The guard says who was made the active of a reign. */
+static gboolean check_not_standby(const ServeChange *c, const ActiveRole *role, GError **error)
 {
-    g_autoptr(GError) error = NULL;
+    if (!c->known || c->known->role != GUARD_STANDBY || !reign_equal(c->known->reign, role->reign))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "this host is not the active of that VM in reign %" G_GUINT64_FORMAT, role->reign.number);
+    return FALSE;
+}
 
-    /* Another request may have come between. */
-    if (!serve_good(c->reply, check_protect(c->engine, c->active, &error), error))
-        return;
-    policy_set_active(c->engine->policy, g_steal_pointer(&c->active));
-    serve_save(c->engine, c->reply, NULL, c->vm, then_play_active);
+static gboolean take_active(ServeChange *c, GError **error)
+{
+    const ActiveRole *role = c->data;
+
+    if (!check_guard(c, role->reign, error) || !check_not_standby(c, role, error) ||
+        !check_protect(c->engine, role, error))
+        return FALSE;
+    policy_set_active(c->engine->policy, active_role_copy(role));
+    return TRUE;
+}
+
+static void free_active(gpointer role)
+{
+    active_role_free(role);
 }
 
 void serve_active_protect(void *user, RpcReply *reply, const json_t *params)
@@ -152,50 +103,70 @@ void serve_active_protect(void *user, RpcReply *reply, const json_t *params)
     ActiveRole *role = active_role_from_json(params, &error);
 
     if (role)
-        claim(((Visit *)user)->engine, reply, role->vm, role->reign, role, NULL);
+        serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
+                                    .reply = reply,
+                                    .vm = role->vm,
+                                    .make = take_active,
+                                    .then = then_play_active,
+                                    .data = role,
+                                    .free_data = free_active});
     else
         rpc_reply_error(reply, error);
 }
 
 /* Answered by the worker itself: once it has said so, no generation comes any more. */
-static gboolean then_tell_worker(Engine *engine, Id vm, RpcReply *reply)
+static gboolean then_tell_worker(ServeChange *c)
 {
-    const ActiveRole *role = policy_active(engine->policy, vm);
+    const ActiveRole *role = policy_active(c->engine->policy, c->vm);
 
-    if (!role)
-        return FALSE;
-    roles_tell_active(engine->roles, vm, COMMAND_ROLE, active_role_to_json(role), serve_done, reply);
+    roles_tell_active(c->engine->roles, c->vm, COMMAND_ROLE, active_role_to_json(role), serve_done, c->reply);
     return TRUE;
 }
 
-static void set_paused(void *user, RpcReply *reply, const json_t *params, gboolean paused)
+static gboolean set_paused(ServeChange *c, gboolean paused, GError **error)
 {
-    Engine *engine = ((Visit *)user)->engine;
+    ActiveRole *role = policy_active(c->engine->policy, c->vm);
+
+    if (role)
+        role->paused = paused;
+    else
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "VM %s is not replicated from this host",
+                    ID_TEXT(c->vm));
+    return role != NULL;
+}
+
+static gboolean make_paused(ServeChange *c, GError **error)
+{
+    return set_paused(c, TRUE, error);
+}
+
+static gboolean make_continued(ServeChange *c, GError **error)
+{
+    return set_paused(c, FALSE, error);
+}
+
+static void change_pause(void *user, RpcReply *reply, const json_t *params,
+                         gboolean (*make)(ServeChange *, GError **))
+{
     g_autoptr(GError) error = NULL;
-    ActiveRole *role = NULL;
     Id vm;
 
-    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        return;
-    role = policy_active(engine->policy, vm);
-    if (!role) {
-        g_set_error(&error, US_ERROR, US_ERROR_NOT_FOUND, "VM %s is not replicated from this host",
-                    ID_TEXT(vm));
-        rpc_reply_error(reply, error);
-        return;
-    }
-    role->paused = paused;
-    serve_save(engine, reply, NULL, vm, then_tell_worker);
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
+                                    .reply = reply,
+                                    .vm = vm,
+                                    .make = make,
+                                    .then = then_tell_worker});
 }
 
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params)
 {
-    set_paused(user, reply, params, TRUE);
+    change_pause(user, reply, params, make_paused);
 }
 
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params)
 {
-    set_paused(user, reply, params, FALSE);
+    change_pause(user, reply, params, make_continued);
 }
 
 void serve_active_stop(void *user, RpcReply *reply, const json_t *params)
@@ -204,8 +175,7 @@ void serve_active_stop(void *user, RpcReply *reply, const json_t *params)
     Id vm;
 
     if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_active(((Visit *)user)->engine->roles, vm, COMMAND_STOP, NULL, serve_ended,
-                          serve_ending_new(user, reply, vm, policy_forget_active));
+        serve_end(((Visit *)user)->engine, reply, vm, COMMAND_STOP, NULL);
 }
 
 /* --- the standby's side ------------------------------------------------ */
@@ -232,16 +202,6 @@ static gboolean check_admit(const Engine *engine, const StandbyRole *role, GErro
                       check_reign(known->reign, role->reign, error));
 }
 
-void serve_play_again(Engine *engine, Id vm, gboolean standby)
-{
-    if (engine->ending)
-        return;
-    if (standby)
-        play_standby(engine, vm);
-    else
-        play_active(engine, vm);
-}
-
 /* What the start hook reads here: a copy of this VM must not be started by hand. */
 static Guard *guard_of_standby(const StandbyRole *role)
 {
@@ -254,26 +214,35 @@ static Guard *guard_of_standby(const StandbyRole *role)
     return guard;
 }
 
-static gboolean then_play_standby(Engine *engine, Id vm, RpcReply *reply)
+static gboolean then_play_standby(ServeChange *c)
 {
-    (void)reply;
-    play_standby(engine, vm);
+    play_standby(c->engine, c->vm);
     return FALSE;
 }
 
-static void take_standby(Claim *c)
+/* In its turn: the request that ended the thread forgets the role first. */
+void serve_play_again(Engine *engine, Id vm, gboolean standby)
 {
-    const StandbyRole *known = policy_standby(c->engine->policy, c->vm);
-    g_autoptr(GError) error = NULL;
-    Guard *guard = NULL;
+    serve_change(
+        &(ServeChange){.engine = engine, .vm = vm, .then = standby ? then_play_standby : then_play_active});
+}
 
-    if (!serve_good(c->reply, check_admit(c->engine, c->standby, &error), error))
-        return;
-    /* Admitted again in the same reign: the VM may have been promoted here since; its guard stays. */
-    if (!known || !reign_equal(known->reign, c->standby->reign))
-        guard = guard_of_standby(c->standby);
-    policy_set_standby(c->engine->policy, g_steal_pointer(&c->standby));
-    serve_save(c->engine, c->reply, guard, c->vm, then_play_standby);
+static gboolean take_standby(ServeChange *c, GError **error)
+{
+    const StandbyRole *role = c->data;
+
+    if (!check_guard(c, role->reign, error) || !check_admit(c->engine, role, error))
+        return FALSE;
+    /* One of this reign stays as it is, for this host may be the one that runs the VM in it. */
+    if (!c->known || c->known->reign.number < role->reign.number)
+        c->guard = guard_of_standby(role);
+    policy_set_standby(c->engine->policy, standby_role_copy(role));
+    return TRUE;
+}
+
+static void free_standby(gpointer role)
+{
+    standby_role_free(role);
 }
 
 void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
@@ -282,7 +251,13 @@ void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
     StandbyRole *role = standby_role_from_json(params, &error);
 
     if (role)
-        claim(((Visit *)user)->engine, reply, role->vm, role->reign, NULL, role);
+        serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
+                                    .reply = reply,
+                                    .vm = role->vm,
+                                    .make = take_standby,
+                                    .then = then_play_standby,
+                                    .data = role,
+                                    .free_data = free_standby});
     else
         rpc_reply_error(reply, error);
 }
@@ -300,8 +275,7 @@ void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
                 id_parse(vm_text, &vm, &error),
             error))
         return;
-    roles_tell_standby(((Visit *)user)->engine->roles, vm, purge ? COMMAND_PURGE : COMMAND_QUIT, NULL,
-                       serve_ended, serve_ending_new(user, reply, vm, policy_forget_standby));
+    serve_end(((Visit *)user)->engine, reply, vm, purge ? COMMAND_PURGE : COMMAND_QUIT, NULL);
 }
 
 void serve_standby_points(void *user, RpcReply *reply, const json_t *params)

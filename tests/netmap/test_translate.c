@@ -84,10 +84,26 @@ static void test_refuses(void)
     expect_error(FILE_ENTITY, &VDA, "default", NETMAP_ERROR_XML, "not a domain");
 }
 
+/* What stands there twice leaves nothing of the other host behind. */
+static void test_twice(void)
+{
+    static const char TWICE[] =
+        "<domain><devices><emulator>/a</emulator><emulator>/b</emulator><disk type='block'>"
+        "<source dev='/dev/vg/a'/><source dev='/dev/vg/b'/><target dev='vda'/></disk></devices></domain>";
+    g_autoptr(GHashTable) networks = map("default", "prod");
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = translate_definition(TWICE, &VDA, 1, networks, &error);
+
+    g_assert_no_error(error);
+    g_assert_null(strstr(text, "/dev/vg"));
+    g_assert_null(strstr(text, "emulator"));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/netmap/translate/golden", test_golden);
     g_test_add_func("/netmap/translate/refuses", test_refuses);
+    g_test_add_func("/netmap/translate/twice", test_twice);
     return g_test_run();
 }

@@ -20,6 +20,28 @@ gboolean json_read(const json_t *root, const char *what, GError **error, const c
     return rc == 0;
 }
 
+/* jansson recurses as deep as the text says, up to 2048 times. Up to a text's first error both
+ * agree on what is quoted and how deep it is; behind it jansson does not read. */
+static gboolean is_shallow(const char *text, gsize len)
+{
+    gboolean quoted = FALSE;
+    guint depth = 0;
+
+    for (gsize i = 0; i < len; i++) {
+        char c = text[i];
+
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
+            return FALSE;
+        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return TRUE;
+}
+
 json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error)
 {
     json_error_t why;
@@ -28,6 +50,10 @@ json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error)
     if (len > max_len) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "a document of %zu bytes is longer than the %zu allowed",
                     len, max_len);
+        return NULL;
+    }
+    if (!is_shallow(text, len)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a document nested deeper than %d", JSON_DEPTH_MAX);
         return NULL;
     }
     root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);

@@ -17,9 +17,11 @@
  * objects are borrowed from @root. Format letters: `I` takes json_int_t *. */
 gboolean json_read(const json_t *root, const char *what, GError **error, const char *format, ...);
 
-/* Parse one whole document of at most @max_len bytes and depth 32. Duplicate
+#define JSON_DEPTH_MAX 32
+
+/* Parse one whole document of at most @max_len bytes and JSON_DEPTH_MAX levels. Duplicate
  * keys, trailing text and NULs in strings are refused. New reference, or NULL
- * with @error USAGE naming the line. */
+ * with @error USAGE, naming the line where there is one. */
 json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error);
 
 /* One line, keys in the order they were set. The caller frees. */

@@ -19,12 +19,14 @@ void log_set_level(LogLevel level)
     max_level = level;
 }
 
-LogLevel log_level_from_name(const char *name)
+gboolean log_level_parse(const char *name, LogLevel *ret_level)
 {
     for (LogLevel level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)
-        if (g_str_equal(NAMES[level], name))
-            return level;
-    return LOG_LEVEL_INFO;
+        if (g_str_equal(NAMES[level], name)) {
+            *ret_level = level;
+            return TRUE;
+        }
+    return FALSE;
 }
 
 /* A message may carry a guest's or a peer's words: keep it one line. */

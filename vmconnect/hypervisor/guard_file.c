@@ -194,8 +194,8 @@ Guard *guard_read(const char *folder, Id vm, GError **error)
     return g_steal_pointer(&g);
 }
 
-/* The ids that name files in the folder; what else lies there (PATH.new of a crash) is not ours to judge. */
-static GArray *ids_in(const char *folder, GError **error)
+/* What else lies in the folder (PATH.new of a crash) is not ours to judge. */
+GArray *guard_ids(const char *folder, GError **error)
 {
     GArray *ids = g_array_new(FALSE, FALSE, sizeof(Id));
     g_autoptr(GError) why = NULL;
@@ -217,7 +217,7 @@ static GArray *ids_in(const char *folder, GError **error)
 GPtrArray *guard_list(const char *folder, GError **error)
 {
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)guard_free);
-    g_autoptr(GArray) ids = ids_in(folder, error);
+    g_autoptr(GArray) ids = guard_ids(folder, error);
 
     if (!ids)
         return NULL;
@@ -233,7 +233,7 @@ GPtrArray *guard_list(const char *folder, GError **error)
 
 gboolean guard_any(const char *folder)
 {
-    g_autoptr(GArray) ids = ids_in(folder, NULL);
+    g_autoptr(GArray) ids = guard_ids(folder, NULL);
 
     return !ids || ids->len > 0;
 }

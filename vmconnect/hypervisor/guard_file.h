@@ -46,6 +46,8 @@ gboolean guard_remove(const char *folder, Id vm, GError **error);
 Guard *guard_read(const char *folder, Id vm, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */
 GPtrArray *guard_list(const char *folder, GError **error);
+/* The VMs that have a file, readable or not: of Id. */
+GArray *guard_ids(const char *folder, GError **error);
 /* Is any VM protected here? TRUE when in doubt. */
 gboolean guard_any(const char *folder);
 

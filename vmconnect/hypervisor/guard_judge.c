@@ -19,9 +19,8 @@ static gboolean refuse_unreadable(const char *name, const GError *why, GError **
     g_set_error(
         error, US_ERROR, why->code,
         "Understudy does not let '%s' start: whether it may run here cannot be read (%s). Starting it could "
-        "make two copies of it run at once. Run `understudy status` on the controller, or as root on this "
-        "host "
-        "`understudy-engine start SCENARIO --alone` if the other host is off.",
+        "make two copies of it run at once. Run `understudy status` on the controller; if the other host is "
+        "certainly off and this one's data is the newest, remove that file as root and start it again.",
         name, why->message);
     return FALSE;
 }

@@ -37,6 +37,7 @@ X509 *certificate_new(EVP_PKEY *key, const CertificateText *text, X509 *issuer, 
 /* Role, UUID and key of a certificate of ours; PROTOCOL if it is none. Says nothing about its truth. */
 gboolean certificate_peer(X509 *certificate, Peer *ret_peer, GError **error);
 
+/* Wall clock; 0 if what stands there is no time, which certificate_verify() refuses. */
 gint64 certificate_expires_at_ms(X509 *certificate);
 
 /* Is @certificate signed by @authority and valid now? DENIED. */

@@ -6,8 +6,6 @@
  * down and asks reader_done() once. All integers are little-endian. */
 #pragma once
 
-#include "vmconnect/base/id.h"
-
 #include <glib.h>
 
 typedef struct {
@@ -18,17 +16,9 @@ typedef struct {
 } Reader;
 
 Reader reader_init(const guint8 *data, gsize len);
-guint8 reader_u8(Reader *r);
 guint16 reader_u16(Reader *r);
 guint32 reader_u32(Reader *r);
 guint64 reader_u64(Reader *r);
-Id reader_id(Reader *r);
-
-/* @n bytes, borrowed from the buffer; NULL if they are not there. */
-const guint8 *reader_bytes(Reader *r, gsize n);
-
-/* u32 length, then that many bytes; fails if there are more than @cap. */
-const guint8 *reader_block(Reader *r, gsize cap, gsize *ret_len);
 
 /* All that is left, borrowed. */
 const guint8 *reader_rest(Reader *r, gsize *ret_len);
@@ -44,10 +34,6 @@ typedef struct {
 } Writer;
 
 Writer writer_init(guint8 *data, gsize cap);
-void writer_u8(Writer *w, guint8 v);
 void writer_u16(Writer *w, guint16 v);
 void writer_u32(Writer *w, guint32 v);
 void writer_u64(Writer *w, guint64 v);
-void writer_id(Writer *w, Id id);
-void writer_bytes(Writer *w, const void *data, gsize len);
-void writer_block(Writer *w, const void *data, gsize len);

@@ -31,7 +31,7 @@ static char *key_path(const char *dir)
 
 static char *owner_path(const char *dir)
 {
-    return g_build_filename(dir, "owner.pem", NULL);
+    return g_build_filename(dir, IDENTITY_OWNER_FILE, NULL);
 }
 
 Identity *identity_ref(Identity *identity)

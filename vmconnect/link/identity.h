@@ -17,6 +17,8 @@
 
 #include <glib.h>
 
+#define IDENTITY_OWNER_FILE "owner.pem"
+
 typedef struct Identity Identity;
 
 /* Load the identity of @dir, or make one (durably) if there is none. An expired

@@ -404,11 +404,6 @@ Purpose link_purpose(const Link *link)
     return link->agreed.purpose;
 }
 
-Side link_side(const Link *link)
-{
-    return link->side;
-}
-
 const char *link_name(const Link *link)
 {
     return link->name;

@@ -104,7 +104,6 @@ Peer link_peer(const Link *link);
 /* Once OPEN or STRANGER: what was agreed (version_min == version_max). */
 const Hello *link_hello(const Link *link);
 Purpose link_purpose(const Link *link);
-Side link_side(const Link *link);
 
 /* "engine UUID at 10.0.0.2:25000", for messages; borrowed. */
 const char *link_name(const Link *link);

@@ -13,6 +13,17 @@
 #define PEM_FORMAT 1
 #define PEM_MAX (256 * 1024)
 
+/* Nothing of ours is encrypted. OpenSSL's own way to get a password is to ask on the terminal and wait,
+ * whoever sent the text. */
+static int no_password(char *buf, int size, int writing, void *user)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    (void)user;
+    return -1;
+}
+
 char *certificate_to_pem(X509 *certificate)
 {
     g_autoptr(BIO) bio = BIO_new(BIO_s_mem());
@@ -27,8 +38,8 @@ char *certificate_to_pem(X509 *certificate)
 X509 *certificate_from_pem(const char *pem, GError **error)
 {
     g_autoptr(BIO) bio = BIO_new_mem_buf(pem, (int)strnlen(pem, PEM_MAX));
-    g_autoptr(X509) x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    g_autoptr(X509) more = x ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    g_autoptr(X509) x = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    g_autoptr(X509) more = x ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
 
     ERR_clear_error();
     if (x && !more)
@@ -82,13 +93,13 @@ static gboolean read_parts(BIO *bio, EVP_PKEY **key, X509 **first, X509 **second
 {
     g_autoptr(X509) more = NULL;
 
-    if (key && !PEM_read_bio_PrivateKey(bio, key, NULL, NULL))
+    if (key && !PEM_read_bio_PrivateKey(bio, key, no_password, NULL))
         return FALSE;
-    if (first && !PEM_read_bio_X509(bio, first, NULL, NULL))
+    if (first && !PEM_read_bio_X509(bio, first, no_password, NULL))
         return FALSE;
-    if (second && !PEM_read_bio_X509(bio, second, NULL, NULL))
+    if (second && !PEM_read_bio_X509(bio, second, no_password, NULL))
         return FALSE;
-    more = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    more = PEM_read_bio_X509(bio, NULL, no_password, NULL);
     return !more;
 }
 

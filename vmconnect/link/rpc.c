@@ -11,7 +11,6 @@
 struct Rpc {
     uv_loop_t *loop;
     LinkLoop *ll; /* NULL: over */
-    Peer peer;
     RpcEvents events;
     void *user;
     guint refs;        /* ours, and one for each answer owed */
@@ -251,11 +250,6 @@ void rpc_reply_error(RpcReply *reply_owed, const GError *error)
     reply(reply_owed, "error", json_from_error(error));
 }
 
-Peer rpc_reply_peer(const RpcReply *reply_owed)
-{
-    return reply_owed->rpc->peer;
-}
-
 static void refuse(Rpc *rpc, guint64 id, UsError code, const char *text)
 {
     g_autoptr(GError) error = g_error_new_literal(US_ERROR, code, text);
@@ -351,7 +345,6 @@ Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user)
     rpc->timer.data = rpc;
     rpc->loop = loop;
     rpc->refs = 1;
-    rpc->peer = link_peer(link);
     rpc->events = *events;
     rpc->user = user;
     rpc->calls = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, call_free);
@@ -359,11 +352,6 @@ Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user)
     link_set_heartbeat(link, RPC_PING_MS, RPC_DEAD_MS);
     rpc->ll = link_loop_new(loop, link, &EVENTS, rpc);
     return rpc;
-}
-
-Peer rpc_peer(const Rpc *rpc)
-{
-    return rpc->peer;
 }
 
 void rpc_close(Rpc *rpc, const GError *why)

@@ -24,7 +24,6 @@ typedef struct Rpc Rpc;
 typedef struct RpcReply RpcReply;
 void rpc_reply(RpcReply *reply, json_t *result);            /* takes @result, an object */
 void rpc_reply_error(RpcReply *reply, const GError *error); /* @error stays the caller's */
-Peer rpc_reply_peer(const RpcReply *reply);                 /* who asked */
 
 typedef struct {
     const char *method;
@@ -55,8 +54,6 @@ void rpc_call(Rpc *rpc, const char *method, const json_t *params, gint64 timeout
 /* Listener: tell. @news is an object and stays the caller's. A peer that does not read loses
  * its link, so that news cannot pile up. */
 void rpc_news(Rpc *rpc, const json_t *news);
-
-Peer rpc_peer(const Rpc *rpc);
 
 /* Close: @why NULL says BYE, else FAIL. Open calls are answered CANCELLED before this
  * returns; on_closed is not called. NULL is accepted. */

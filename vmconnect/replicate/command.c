@@ -30,6 +30,7 @@ void command_free(Command *command)
     json_decref(command->params);
     json_decref(command->result);
     link_free(command->link);
+    identity_unref(command->identity);
     g_clear_error(&command->error);
     g_free(command);
 }

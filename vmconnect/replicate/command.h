@@ -17,6 +17,7 @@
 #define COMMAND_VERBS(X)                                                                                \
     X(QUIT)     /* both: end the thread; traces stay, replication goes on at the next start */          \
     X(ROLE)     /* worker: params is a new active role of the same reign */                             \
+    X(IDENTITY) /* worker: identity is who it dials as from now on */                                   \
     X(STOP)     /* worker: remove what we left in libvirt; then end */                                  \
     X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */ \
     X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                         \
@@ -38,11 +39,12 @@ typedef enum {
 
 typedef struct {
     CommandVerb verb;
-    json_t *params; /* an object, or NULL */
-    Link *link;     /* ATTACH only */
-    Reign reign;    /* ATTACH only */
-    void *user;     /* the asker's own */
-    json_t *result; /* of the answer; NULL if @error, or if there is nothing to say */
+    json_t *params;     /* an object, or NULL */
+    Link *link;         /* ATTACH only */
+    Reign reign;        /* ATTACH only */
+    Identity *identity; /* IDENTITY only */
+    void *user;         /* the asker's own */
+    json_t *result;     /* of the answer; NULL if @error, or if there is nothing to say */
     GError *error;
 } Command;
 

@@ -91,7 +91,7 @@ static gboolean state_of_name(const char *name, HandoverState *ret_state)
     return FALSE;
 }
 
-static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
+static gboolean read_document(Handover *h, const char *text, gsize len, GError **error)
 {
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
@@ -115,11 +115,18 @@ static gboolean decode(Handover *h, const char *text, gsize len, GError **error)
            (json_is_null(reign_next) || reign_from_json(reign_next, &h->reign_next, error));
 }
 
+Handover *handover_parse(const char *text, gsize len, GError **error)
+{
+    g_autoptr(Handover) h = g_new0(Handover, 1);
+
+    return read_document(h, text, len, error) ? g_steal_pointer(&h) : NULL;
+}
+
 Handover *handover_load(const char *plan_dir, Id vm, GError **error)
 {
     g_autofree char *path = path_of(plan_dir, vm);
     g_autofree char *text = NULL;
-    g_autoptr(Handover) h = g_new0(Handover, 1);
+    g_autoptr(Handover) h = NULL;
     g_autoptr(GError) why = NULL;
     gsize len;
 
@@ -128,7 +135,8 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error)
             g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
         return NULL;
     }
-    if (decode(h, text, len, &why) && id_equal(h->vm, vm))
+    h = handover_parse(text, len, &why);
+    if (h && id_equal(h->vm, vm))
         return g_steal_pointer(&h);
     g_set_error(
         error, US_ERROR, US_ERROR_CORRUPT,

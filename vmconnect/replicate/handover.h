@@ -54,6 +54,8 @@ const char *handover_state_name(HandoverState state);
 
 /* The one of @vm in folder @plan_dir, NULL without @error if there is none; CORRUPT, UNSUPPORTED, IO. */
 Handover *handover_load(const char *plan_dir, Id vm, GError **error);
+/* The text of such a file: USAGE, UNSUPPORTED. */
+Handover *handover_parse(const char *text, gsize len, GError **error);
 void handover_free(Handover *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 

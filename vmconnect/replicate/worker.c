@@ -304,6 +304,15 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
     return TRUE;
 }
 
+/* Another owner: its standbys know this engine by a new certificate. */
+static void set_identity(Worker *w, Command *c)
+{
+    identity_unref(w->active->identity);
+    w->active->identity = g_steal_pointer(&c->identity);
+    active_detach(w->active);
+    w->due_ms = 0;
+}
+
 static gboolean stop(Worker *w, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -354,6 +363,9 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return TRUE;
     case COMMAND_ROLE:
         return set_role(w, c, error);
+    case COMMAND_IDENTITY:
+        set_identity(w, c);
+        return TRUE;
     case COMMAND_STOP:
         return stop(w, error);
     case COMMAND_LOCK:

@@ -69,9 +69,11 @@ static void test_waits(void)
 
 static void test_log_levels(void)
 {
-    g_assert_cmpint(log_level_from_name("error"), ==, LOG_LEVEL_ERROR);
-    g_assert_cmpint(log_level_from_name("debug"), ==, LOG_LEVEL_DEBUG);
-    g_assert_cmpint(log_level_from_name("loud"), ==, LOG_LEVEL_INFO);
+    LogLevel level;
+
+    g_assert_true(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
+    g_assert_true(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
+    g_assert_false(log_level_parse("loud", &level));
 }
 
 static void test_durations(void)
@@ -143,6 +145,46 @@ static void test_errors(void)
     g_assert_error(back, US_ERROR, US_ERROR_NO_SPACE);
     g_assert_cmpstr(back->message, ==, error->message);
     g_assert_cmpint(us_error_from_name("a code of tomorrow"), ==, US_ERROR_FAILED);
+}
+
+static gboolean parses(const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    json_auto_t *doc = json_parse(text, strlen(text), 10000, &error);
+
+    if (!doc)
+        g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    return doc != NULL;
+}
+
+/* @levels of nesting around @inner. */
+static char *nested(guint levels, const char *inner)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < levels; i++)
+        g_string_append(text, i % 2 ? "[" : "{\"a\\\"[\":");
+    g_string_append(text, inner);
+    for (guint i = levels; i > 0; i--)
+        g_string_append(text, (i - 1) % 2 ? "]" : "}");
+    return g_string_free(text, FALSE);
+}
+
+static void test_json_depth(void)
+{
+    g_autofree char *deepest = nested(JSON_DEPTH_MAX, "1");
+    g_autofree char *beyond = nested(JSON_DEPTH_MAX + 1, "1");
+    g_autofree char *quoted = nested(JSON_DEPTH_MAX, "\"[[[{{{\\\\\"");
+    g_autofree char *wide = g_strdup_printf("[%s,%s]", "[[[]]],[[[]]],[[[]]],[[[]]],[[[]]],[[[]]]",
+                                            "[[[]]],[[[]]],[[[]]],[[[]]],[[[]]],[[[]]]");
+    g_autofree char *unfinished = g_strnfill(2000, '[');
+
+    g_assert_true(parses(deepest));
+    g_assert_false(parses(beyond));
+    g_assert_true(parses(quoted));
+    g_assert_true(parses(wide));
+    g_assert_false(parses(unfinished));
+    g_assert_false(parses("[\"\\"));
 }
 
 static void test_json_strict(void)
@@ -223,6 +265,7 @@ int main(int argc, char **argv)
     g_test_add_func("/base/units/sizes-and-rates", test_sizes_and_rates);
     g_test_add_func("/base/errors", test_errors);
     g_test_add_func("/base/json", test_json_strict);
+    g_test_add_func("/base/json-depth", test_json_depth);
     g_test_add_func("/base/durable", test_durable);
     g_test_add_func("/base/conf", test_conf);
     return g_test_run();

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which requests change what this engine was told, when, and what is left when the disk does not
+ * take it. Policy, clerk, guard files and roles are the real ones; threads of VMs and the
+ * controller's link are fakes. */
+#include "tests/vmconnect/fake_players.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/serve_parts.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+/* --- the controller's link ------------------------------------------------ */
+
+struct RpcReply {
+    gboolean answered;
+    json_t *result;
+    GError *error;
+};
+
+void rpc_reply(RpcReply *reply, json_t *result)
+{
+    g_assert_false(reply->answered);
+    reply->answered = TRUE;
+    reply->result = result;
+}
+
+void rpc_reply_error(RpcReply *reply, const GError *error)
+{
+    g_assert_false(reply->answered);
+    reply->answered = TRUE;
+    reply->error = g_error_copy(error);
+}
+
+static void reply_clear(RpcReply *reply)
+{
+    json_decref(reply->result);
+    g_clear_error(&reply->error);
+    *reply = (RpcReply){0};
+}
+
+/* --- whose the engine is --------------------------------------------------- */
+
+static guint taken;
+
+void owner_take(Engine *e, Identity *identity)
+{
+    identity_unref(e->identity);
+    e->identity = identity;
+    taken++;
+}
+
+/* --- the engine ----------------------------------------------------------- */
+
+typedef struct {
+    Engine e;
+    Visit visit;
+    char *dir;
+    Id vm;
+    gboolean quiet;
+} Stage;
+
+static void on_status(void *user)
+{
+    (void)user;
+}
+
+static void on_ended(void *user, Id vm, gboolean standby)
+{
+    serve_play_again(&((Stage *)user)->e, vm, standby);
+}
+
+static void on_quiet(void *user)
+{
+    Stage *s = user;
+
+    s->quiet = TRUE;
+    clerk_close(g_steal_pointer(&s->e.clerk));
+    roles_free(g_steal_pointer(&s->e.roles));
+}
+
+static void stage_init(Stage *s)
+{
+    RolesEvents events = {.on_status = on_status, .on_ended = on_ended, .on_quiet = on_quiet};
+    RolesPaths paths = {0};
+    g_autofree char *policy = NULL;
+
+    *s = (Stage){.dir = g_dir_make_tmp("understudy-XXXXXX", NULL), .vm = id_random()};
+    policy = g_build_filename(s->dir, "policy.json", NULL);
+    s->e.paths.guard = g_build_filename(s->dir, "guard", NULL);
+    s->e.policy = policy_load(policy, NULL);
+    paths.host.run_dir = s->dir;
+    paths.store_dir = s->dir;
+    uv_loop_init(&s->e.loop);
+    s->e.clerk = clerk_new(&s->e.loop);
+    s->e.roles = roles_new(&s->e.loop, &paths, NULL, &events, s);
+    s->visit.engine = &s->e;
+}
+
+static void stage_end(Stage *s)
+{
+    g_autofree char *remove = g_strdup_printf("rm -rf '%s'", s->dir);
+
+    s->e.ending = TRUE;
+    roles_quit(s->e.roles);
+    for (int standby = 0; standby < 2; standby++)
+        if (fake_player(s->vm, standby))
+            fake_player_end(fake_player(s->vm, standby));
+    while (!s->quiet)
+        uv_run(&s->e.loop, UV_RUN_ONCE);
+    uv_run(&s->e.loop, UV_RUN_DEFAULT);
+    g_assert_cmpint(uv_loop_close(&s->e.loop), ==, 0);
+    policy_free(s->e.policy);
+    g_free(s->e.paths.guard);
+    g_assert_cmpint(system(remove), ==, 0);
+    g_free(s->dir);
+}
+
+static void wait_for(Stage *s, const RpcReply *reply)
+{
+    while (!reply->answered)
+        uv_run(&s->e.loop, UV_RUN_ONCE);
+}
+
+/* What the file says now. */
+static Policy *on_disk(const Stage *s)
+{
+    Policy *policy = policy_load(policy_path(s->e.policy), NULL);
+
+    g_assert_nonnull(policy);
+    return policy;
+}
+
+/* --- requests ------------------------------------------------------------- */
+
+static const Id REIGN_ID = {{1}};
+
+static void protect(Stage *s, RpcReply *reply, guint64 reign)
+{
+    json_auto_t *params =
+        json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:[s]}, s:{s:i, s:i, s:i, s:s, s:s}}", "vm", ID_TEXT(s->vm),
+                  "scenario", "web", "reign", reign_to_json((Reign){reign, REIGN_ID}), "standby", "id",
+                  ID_TEXT(REIGN_ID), "name", "beta", "addresses", "10.0.0.2:25000", "policy", "interval_ms",
+                  5000, "scratch_bytes", 1 << 20, "bandwidth_bps", 0, "compress", "auto", "freeze", "never");
+
+    serve_active_protect(&s->visit, reply, params);
+}
+
+static void admit(Stage *s, RpcReply *reply, guint64 reign)
+{
+    json_auto_t *params =
+        json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:{}, s:{s:i, s:i}}", "vm", ID_TEXT(s->vm), "scenario",
+                  "web", "name", "web1", "reign", reign_to_json((Reign){reign, REIGN_ID}), "active", "id",
+                  ID_TEXT(REIGN_ID), "networks", "retain", "newest", 24, "hourly", 24);
+
+    serve_standby_admit(&s->visit, reply, params);
+}
+
+static void ask(Stage *s, RpcReply *reply, void (*method)(void *, RpcReply *, const json_t *))
+{
+    json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(s->vm));
+
+    method(&s->visit, reply, params);
+}
+
+/* --- order ---------------------------------------------------------------- */
+
+static void test_stop_behind_protect(void)
+{
+    Stage s;
+    RpcReply first = {0};
+    RpcReply second = {0};
+
+    stage_init(&s);
+    protect(&s, &first, 1);
+    ask(&s, &second, serve_active_stop);
+    wait_for(&s, &first);
+    g_assert_no_error(first.error);
+    while (!fake_player(s.vm, FALSE) || g_queue_is_empty(&fake_player(s.vm, FALSE)->told))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    g_assert_false(second.answered);
+    fake_player_answer(fake_player(s.vm, FALSE), COMMAND_STOP, NULL);
+    fake_player_end(fake_player(s.vm, FALSE));
+    wait_for(&s, &second);
+    g_assert_no_error(second.error);
+    g_assert_null(fake_player(s.vm, FALSE));
+    g_assert_null(policy_active(s.e.policy, s.vm));
+    stage_end(&s);
+    reply_clear(&first);
+    reply_clear(&second);
+}
+
+static void test_dismiss_behind_admit(void)
+{
+    Stage s;
+    RpcReply first = {0};
+    RpcReply second = {0};
+
+    stage_init(&s);
+    admit(&s, &first, 1);
+    ask(&s, &second, serve_standby_dismiss);
+    while (!fake_player(s.vm, TRUE) || g_queue_is_empty(&fake_player(s.vm, TRUE)->told))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    fake_player_answer(fake_player(s.vm, TRUE), COMMAND_QUIT, NULL);
+    fake_player_end(fake_player(s.vm, TRUE));
+    wait_for(&s, &second);
+    g_assert_no_error(second.error);
+    g_assert_null(policy_standby(s.e.policy, s.vm));
+    stage_end(&s);
+    reply_clear(&first);
+    reply_clear(&second);
+}
+
+/* The role that ends is the one that was there, not the one given anew meanwhile. */
+static void test_protect_behind_stop(void)
+{
+    Stage s;
+    RpcReply replies[3] = {0};
+    guint before;
+
+    stage_init(&s);
+    protect(&s, &replies[0], 1);
+    wait_for(&s, &replies[0]);
+    before = fake_players_started();
+    ask(&s, &replies[1], serve_active_stop);
+    protect(&s, &replies[2], 2);
+    wait_for(&s, &replies[2]);
+    fake_player_answer(fake_player(s.vm, FALSE), COMMAND_STOP, NULL);
+    fake_player_end(fake_player(s.vm, FALSE));
+    wait_for(&s, &replies[1]);
+    while (fake_players_started() == before)
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    g_assert_nonnull(policy_active(s.e.policy, s.vm));
+    g_assert_cmpuint(fake_player(s.vm, FALSE)->role->reign.number, ==, 2);
+    stage_end(&s);
+    for (int i = 0; i < 3; i++)
+        reply_clear(&replies[i]);
+}
+
+/* The engine ends while requests wait: each is answered, nothing is played. */
+static void test_end(void)
+{
+    Stage s;
+    RpcReply replies[3] = {0};
+
+    stage_init(&s);
+    for (int i = 0; i < 3; i++)
+        protect(&s, &replies[i], 1);
+    stage_end(&s);
+    for (int i = 0; i < 3; i++) {
+        g_assert_true(replies[i].answered);
+        g_assert_error(replies[i].error, US_ERROR, US_ERROR_CANCELLED);
+        reply_clear(&replies[i]);
+    }
+}
+
+/* --- a disk that does not take it ----------------------------------------- */
+
+/* In the way of PATH.new, which durable_replace() makes. */
+static char *block(const char *path)
+{
+    char *way = g_strconcat(path, ".new", NULL);
+
+    g_assert_cmpint(g_mkdir_with_parents(way, 0700), ==, 0);
+    return way;
+}
+
+static void test_admit_again_after_failure(void)
+{
+    Stage s;
+    RpcReply reply = {0};
+    g_autofree char *guard_path = NULL;
+    g_autofree char *way = NULL;
+    g_autoptr(Guard) guard = NULL;
+
+    stage_init(&s);
+    guard_path = g_build_filename(s.e.paths.guard, ID_TEXT(s.vm), NULL);
+    way = block(guard_path);
+    admit(&s, &reply, 1);
+    wait_for(&s, &reply);
+    g_assert_nonnull(reply.error);
+    g_assert_null(policy_standby(s.e.policy, s.vm));
+    g_assert_null(fake_player(s.vm, TRUE));
+    reply_clear(&reply);
+
+    g_assert_cmpint(g_rmdir(way), ==, 0);
+    admit(&s, &reply, 1);
+    wait_for(&s, &reply);
+    g_assert_no_error(reply.error);
+    g_assert_nonnull(fake_player(s.vm, TRUE));
+    guard = guard_read(s.e.paths.guard, s.vm, NULL);
+    g_assert_nonnull(guard);
+    g_assert_cmpint(guard->role, ==, GUARD_STANDBY);
+    stage_end(&s);
+    reply_clear(&reply);
+}
+
+/* The guard of a copy that was promoted here must not say standby again. */
+static void test_admit_keeps_guard(void)
+{
+    Stage s;
+    RpcReply reply = {0};
+    g_autoptr(Guard) guard = NULL;
+    Guard before = {.scenario = (char *)"web", .reign = {1, REIGN_ID}, .role = GUARD_ACTIVE};
+
+    stage_init(&s);
+    before.vm = s.vm;
+    g_assert_true(guard_write(s.e.paths.guard, &before, NULL));
+    admit(&s, &reply, 1);
+    wait_for(&s, &reply);
+    guard = guard_read(s.e.paths.guard, s.vm, NULL);
+    g_assert_cmpint(guard->role, ==, GUARD_ACTIVE);
+    stage_end(&s);
+    reply_clear(&reply);
+}
+
+static void expect_same_as_disk(const Stage *s)
+{
+    g_autoptr(Policy) disk = on_disk(s);
+    g_autofree char *there = policy_text(disk);
+    g_autofree char *here = policy_text(s->e.policy);
+
+    g_assert_cmpstr(here, ==, there);
+}
+
+static void test_memory_is_as_the_disk(void)
+{
+    Stage s;
+    RpcReply reply = {0};
+    g_autofree char *way = NULL;
+
+    stage_init(&s);
+    protect(&s, &reply, 1);
+    wait_for(&s, &reply);
+    reply_clear(&reply);
+    way = block(policy_path(s.e.policy));
+
+    protect(&s, &reply, 2);
+    wait_for(&s, &reply);
+    g_assert_nonnull(reply.error);
+    reply_clear(&reply);
+    expect_same_as_disk(&s);
+
+    ask(&s, &reply, serve_active_pause);
+    wait_for(&s, &reply);
+    g_assert_nonnull(reply.error);
+    reply_clear(&reply);
+    expect_same_as_disk(&s);
+    stage_end(&s);
+}
+
+/* --- let go --------------------------------------------------------------- */
+
+static void set_token_paths(Stage *s)
+{
+    g_autofree char *identity = g_build_filename(s->dir, "identity", NULL);
+
+    s->e.identity = identity_open(identity, ROLE_ENGINE, NULL);
+    s->e.paths.token_file = g_build_filename(s->dir, "token.json", NULL);
+    s->e.paths.token_print = g_build_filename(s->dir, "token", NULL);
+}
+
+static void clear_token_paths(Stage *s)
+{
+    g_clear_pointer(&s->e.identity, identity_unref);
+    g_free(s->e.paths.token_file);
+    g_free(s->e.paths.token_print);
+}
+
+/* A copy keeps the owner; one that the VM runs on does not. */
+static void test_disown(void)
+{
+    Stage s;
+    RpcReply reply = {0};
+
+    stage_init(&s);
+    set_token_paths(&s);
+    admit(&s, &reply, 1);
+    wait_for(&s, &reply);
+    reply_clear(&reply);
+    serve_host_disown(&s.visit, &reply, NULL);
+    g_assert_error(reply.error, US_ERROR, US_ERROR_REFUSED);
+    reply_clear(&reply);
+
+    fake_player_say(fake_player(s.vm, TRUE), "promoted");
+    while (!roles_is_promoted(s.e.roles, s.vm))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    serve_host_disown(&s.visit, &reply, NULL);
+    wait_for(&s, &reply);
+    g_assert_no_error(reply.error);
+    g_assert_cmpuint(taken, ==, 1);
+    stage_end(&s);
+    clear_token_paths(&s);
+    reply_clear(&reply);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/serve/stop-behind-protect", test_stop_behind_protect);
+    g_test_add_func("/serve/dismiss-behind-admit", test_dismiss_behind_admit);
+    g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
+    g_test_add_func("/serve/end", test_end);
+    g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);
+    g_test_add_func("/serve/admit-keeps-guard", test_admit_keeps_guard);
+    g_test_add_func("/serve/memory-is-as-the-disk", test_memory_is_as_the_disk);
+    g_test_add_func("/serve/disown", test_disown);
+    return g_test_run();
+}

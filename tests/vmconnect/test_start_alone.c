@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which VMs root may start here, by what the files say. */
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/start_alone.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static Guard guard_of(GuardRole role, gboolean journal_open)
+{
+    return (Guard){.vm = {{1}},
+                   .scenario = (char *)"web",
+                   .reign = {7, {{2}}},
+                   .role = role,
+                   .journal_open = journal_open};
+}
+
+static void expect(const Guard *guard, const HandoverState *plan, const char *refusal)
+{
+    Handover handover = {.state = plan ? *plan : 0};
+    AloneVm vm = {.guard = (Guard *)guard, .plan = plan ? &handover : NULL};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(alone_may_start(&vm, &error) == !refusal);
+    if (!refusal)
+        return;
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, refusal));
+}
+
+static void test_active(void)
+{
+    const Guard active = guard_of(GUARD_ACTIVE, FALSE);
+    const Guard open = guard_of(GUARD_ACTIVE, TRUE);
+    static const struct {
+        HandoverState plan;
+        const char *refusal;
+    } CASES[] = {
+        {HANDOVER_LOCKED, "takes it back by itself"},
+        {HANDOVER_SHUT, "takes it back by itself"},
+        {HANDOVER_FINAL, "takes it back by itself"},
+        {HANDOVER_RELEASED, "has released it"},
+        {HANDOVER_UNLOCKED, NULL},
+        {HANDOVER_ROLLED_BACK, NULL},
+    };
+
+    expect(&active, NULL, NULL);
+    expect(&open, NULL, "not finished");
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++)
+        expect(&active, &CASES[i].plan, CASES[i].refusal);
+}
+
+static void test_standby(void)
+{
+    const Guard standby = guard_of(GUARD_STANDBY, FALSE);
+    HandoverState unlocked = HANDOVER_UNLOCKED;
+
+    expect(&standby, NULL, "only a switchover or a promotion");
+    expect(&standby, &unlocked, "only a switchover or a promotion");
+}
+
+typedef struct {
+    char *dir;
+    char *guard_dir;
+    char *plan_dir;
+} Place;
+
+static void place_open(Place *p, gconstpointer data)
+{
+    (void)data;
+    p->dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
+    p->guard_dir = g_build_filename(p->dir, "guard", NULL);
+    p->plan_dir = g_build_filename(p->dir, "plan", NULL);
+    g_assert_true(durable_mkdir(p->guard_dir, 0700, NULL) && durable_mkdir(p->plan_dir, 0700, NULL));
+}
+
+static void place_close(Place *p, gconstpointer data)
+{
+    g_autofree char *remove = g_strdup_printf("rm -rf '%s'", p->dir);
+
+    (void)data;
+    g_assert_cmpint(system(remove), ==, 0);
+    g_free(p->dir);
+    g_free(p->guard_dir);
+    g_free(p->plan_dir);
+}
+
+static Id add_guard(const Place *p, const char *scenario)
+{
+    Guard guard = guard_of(GUARD_ACTIVE, FALSE);
+
+    guard.vm = id_random();
+    guard.scenario = (char *)scenario;
+    g_assert_true(guard_write(p->guard_dir, &guard, NULL));
+    return guard.vm;
+}
+
+static void damage(const char *dir, Id vm)
+{
+    g_autofree char *path = g_build_filename(dir, ID_TEXT(vm), NULL);
+
+    g_assert_true(g_file_set_contents(path, "?", 1, NULL));
+}
+
+static const AloneVm *find(const GPtrArray *list, Id vm)
+{
+    for (guint i = 0; i < list->len; i++)
+        if (id_equal(((const AloneVm *)list->pdata[i])->vm, vm))
+            return list->pdata[i];
+    return NULL;
+}
+
+static void test_unreadable(Place *p, gconstpointer data)
+{
+    Id good = add_guard(p, "web");
+    Id bad_guard = add_guard(p, "web");
+    Id bad_plan = add_guard(p, "web");
+    const Id bad[] = {bad_guard, bad_plan};
+    g_autoptr(GPtrArray) all = NULL;
+
+    (void)data;
+    damage(p->guard_dir, bad_guard);
+    damage(p->plan_dir, bad_plan);
+    all = alone_look(p->guard_dir, p->plan_dir, NULL);
+    g_assert_cmpuint(all->len, ==, 3);
+    g_assert_true(alone_may_start(find(all, good), NULL));
+    for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_false(alone_may_start(find(all, bad[i]), &error));
+        g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+        g_assert_nonnull(strstr(error->message, ID_TEXT(bad[i])));
+        g_assert_nonnull(strstr(error->message, "remove the file"));
+    }
+}
+
+static void test_select(Place *p, gconstpointer data)
+{
+    Id web = add_guard(p, "web");
+    Id mail = add_guard(p, "mail");
+    Id unknown = add_guard(p, "web");
+    g_autoptr(GPtrArray) all = NULL;
+    g_autoptr(GPtrArray) chosen = NULL;
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    damage(p->guard_dir, unknown);
+    all = alone_look(p->guard_dir, p->plan_dir, NULL);
+    chosen = alone_select(all, "web", NULL);
+    g_assert_cmpuint(chosen->len, ==, 2);
+    g_assert_true(find(chosen, web) && find(chosen, unknown) && !find(chosen, mail));
+    g_assert_null(alone_select(all, "nonsense", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_assert_nonnull(strstr(error->message, "there are 'mail', 'web'; some guard files"));
+}
+
+static void test_none(Place *p, gconstpointer data)
+{
+    AlonePlace place = {"nonsense:///", p->guard_dir, p->plan_dir, p->dir};
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    g_assert_false(start_alone(&place, "web", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_assert_nonnull(strstr(error->message, "none of any"));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/alone/active", test_active);
+    g_test_add_func("/alone/standby", test_standby);
+    g_test_add("/alone/unreadable", Place, NULL, place_open, test_unreadable, place_close);
+    g_test_add("/alone/select", Place, NULL, place_open, test_select, place_close);
+    g_test_add("/alone/none", Place, NULL, place_open, test_none, place_close);
+    return g_test_run();
+}

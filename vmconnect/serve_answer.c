@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve_answer - how requests are read and answered. */
+#include "vmconnect/serve_parts.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+void serve_done(void *user, const json_t *result, const GError *error)
+{
+    RpcReply *reply = user;
+
+    if (error)
+        rpc_reply_error(reply, error);
+    else
+        rpc_reply(reply, result ? json_incref((json_t *)result) : json_object());
+}
+
+gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error)
+{
+    const char *vm;
+
+    return json_read(params, "request", error, "{s:s*}", "vm", &vm) && id_parse(vm, ret_vm, error);
+}
+
+/* TRUE if the request can go on; else it has been answered. */
+gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error)
+{
+    if (!ok)
+        rpc_reply_error(reply, error);
+    return ok;
+}

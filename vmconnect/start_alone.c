@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/start_alone.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/lifecycle.h"
+
+#define CONNECT_MS 10000
+
+/* --- what the files say -------------------------------------------------- */
+
+void alone_vm_free(AloneVm *vm)
+{
+    if (!vm)
+        return;
+    guard_free(vm->guard);
+    handover_free(vm->plan);
+    g_clear_error(&vm->unread);
+    g_free(vm);
+}
+
+GPtrArray *alone_look(const char *guard_dir, const char *plan_dir, GError **error)
+{
+    g_autoptr(GArray) ids = guard_ids(guard_dir, error);
+    GPtrArray *all;
+
+    if (!ids)
+        return NULL;
+    all = g_ptr_array_new_with_free_func((GDestroyNotify)alone_vm_free);
+    for (guint i = 0; i < ids->len; i++) {
+        AloneVm *vm = g_new0(AloneVm, 1);
+
+        vm->vm = g_array_index(ids, Id, i);
+        vm->guard = guard_read(guard_dir, vm->vm, &vm->unread);
+        if (vm->guard)
+            vm->plan = handover_load(plan_dir, vm->vm, &vm->unread);
+        g_ptr_array_add(all, vm);
+    }
+    return all;
+}
+
+static char *scenarios_of(const GPtrArray *all)
+{
+    g_autoptr(GTree) names = g_tree_new((GCompareFunc)g_strcmp0);
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    for (guint i = 0; i < all->len; i++) {
+        const AloneVm *vm = all->pdata[i];
+
+        if (vm->guard)
+            g_tree_insert(names, vm->guard->scenario, vm->guard->scenario);
+    }
+    for (GTreeNode *n = g_tree_node_first(names); n; n = g_tree_node_next(n))
+        g_string_append_printf(list, "%s'%s'", list->len ? ", " : "", (const char *)g_tree_node_key(n));
+    return g_string_free(g_steal_pointer(&list), FALSE);
+}
+
+GPtrArray *alone_select(const GPtrArray *all, const char *scenario, GError **error)
+{
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
+    g_autofree char *known = NULL;
+    guint certain = 0;
+
+    for (guint i = 0; i < all->len; i++) {
+        AloneVm *vm = all->pdata[i];
+
+        if (vm->guard && !g_str_equal(vm->guard->scenario, scenario))
+            continue;
+        certain += vm->guard != NULL;
+        g_ptr_array_add(chosen, vm);
+    }
+    if (certain > 0)
+        return g_steal_pointer(&chosen);
+    known = scenarios_of(all);
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                "no VM of a scenario '%s' is protected on this host; %s%s%s", scenario,
+                *known ? "there are " : "none of any is", known,
+                chosen->len ? "; some guard files cannot be read" : "");
+    return NULL;
+}
+
+/* --- who may ------------------------------------------------------------- */
+
+static gboolean refuse_unread(const AloneVm *vm, GError **error)
+{
+    /* What was written there may have been that the VM is the other host's, which then has the newer data. */
+    g_set_error(
+        error, US_ERROR, US_ERROR_CORRUPT,
+        "whether it may run here cannot be read (%s): the other host may have the newer data. Look there "
+        "first; if this host's is the one to go on with, remove the file and start the VM with virsh",
+        vm->unread->message);
+    return FALSE;
+}
+
+static gboolean refuse_standby(const Guard *guard, GError **error)
+{
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
+                "): only a switchover or a promotion may run the VM here, from a recovery point",
+                guard->scenario, guard->reign.number);
+    return FALSE;
+}
+
+static gboolean refuse_released(const AloneVm *vm, GError **error)
+{
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "plan %s has released it to its successor, which may have run it since: switch it back with "
+                "`understudy switchover %s`",
+                ID_TEXT(vm->plan->plan), vm->guard->scenario);
+    return FALSE;
+}
+
+/* An engine that runs could release the VM while it runs here; that it takes the VM back needs no other host. */
+static gboolean refuse_held(const AloneVm *vm, GError **error)
+{
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "plan %s has the VM and has not released it: the engine takes it back by itself at the plan's "
+        "deadline or its own start, and starts it if it ran: `systemctl restart understudy-engine`",
+        ID_TEXT(vm->plan->plan));
+    return FALSE;
+}
+
+static gboolean refuse_unfinished(const Guard *guard, GError **error)
+{
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "a switchover of scenario '%s' to this host is not finished, and its disks may not be ready: ask "
+        "for it again with `understudy switchover %s`",
+        guard->scenario, guard->scenario);
+    return FALSE;
+}
+
+gboolean alone_may_start(const AloneVm *vm, GError **error)
+{
+    if (vm->unread)
+        return refuse_unread(vm, error);
+    if (vm->guard->role != GUARD_ACTIVE)
+        return refuse_standby(vm->guard, error);
+    if (vm->plan && vm->plan->state == HANDOVER_RELEASED)
+        return refuse_released(vm, error);
+    if (vm->plan && handover_holds(vm->plan))
+        return refuse_held(vm, error);
+    return !vm->guard->journal_open || refuse_unfinished(vm->guard, error);
+}
+
+/* --- doing it ------------------------------------------------------------ */
+
+static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm *vm, virDomainPtr dom,
+                      const char **ret_what, GError **error)
+{
+    VmState state;
+    Id boot_id;
+
+    if (!vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    *ret_what = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : vm_state_name(state);
+    return guard_boot_id(&boot_id, error) &&
+           permit_write(place->permit_dir, vm->vm, vm->guard->reign, boot_id, error) &&
+           (!g_str_equal(*ret_what, "started") || lifecycle_start(conn, vm->vm, error));
+}
+
+/* Judged before libvirt is asked: a refusal needs no libvirtd. */
+static gboolean try(const AlonePlace *place, Connection *connection, const AloneVm *vm, GError **error)
+{
+    virConnectPtr conn = NULL;
+    g_autoptr(virDomain) dom = NULL;
+    g_autoptr(GError) why = NULL;
+    const char *what;
+
+    if (alone_may_start(vm, &why))
+        conn = connection_get(connection, CONNECT_MS, &why);
+    if (conn)
+        dom = vm_lookup(conn, vm->vm, &why);
+    if (dom && start(place, conn, vm, dom, &what, &why)) {
+        g_print("%s: %s\n", virDomainGetName(dom), what);
+        return TRUE;
+    }
+    g_printerr("%s: not started: %s\n", dom ? virDomainGetName(dom) : ID_TEXT(vm->vm), why->message);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+gboolean start_alone(const AlonePlace *place, const char *scenario, GError **error)
+{
+    g_autoptr(GPtrArray) all = alone_look(place->guard_dir, place->plan_dir, error);
+    g_autoptr(GPtrArray) chosen = all ? alone_select(all, scenario, error) : NULL;
+    g_autoptr(Connection) connection = NULL;
+    g_autoptr(GError) first = NULL;
+    guint failed = 0;
+
+    if (!chosen)
+        return FALSE;
+    connection = connection_new(place->libvirt_uri, NULL, NULL);
+    for (guint i = 0; i < chosen->len; i++)
+        if (!try(place, connection, chosen->pdata[i], first ? NULL : &first))
+            failed++;
+    if (!first)
+        return TRUE;
+    g_set_error(error, US_ERROR, first->code, "%u of %u VMs of scenario '%s' were not started, as said above",
+                failed, chosen->len, scenario);
+    return FALSE;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* start_alone - `understudy-engine start SCENARIO --alone`: root starts VMs of a scenario here,
+ * and certifies with it that the other host is off.
+ *
+ * For a host that came up alone: its engine does not run, or has not permitted
+ * the start. The guard files and plan files decide what may start; nothing in them
+ * is changed, but for the permit of this boot, so that the start hook has the last word. */
+#pragma once
+
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/replicate/handover.h"
+
+#include <glib.h>
+
+/* What this host's files say of one VM. */
+typedef struct {
+    Id vm;
+    Guard *guard;   /* NULL: it cannot be read */
+    Handover *plan; /* the last one's; NULL: none, or it cannot be read */
+    GError *unread; /* why guard or plan cannot be read; NULL: they can */
+} AloneVm;
+
+void alone_vm_free(AloneVm *vm);
+
+/* Every VM with a guard file: of AloneVm *. Only the folder itself may fail. */
+GPtrArray *alone_look(const char *guard_dir, const char *plan_dir, GError **error);
+
+/* Those of @all that are of @scenario, and those of which that cannot be read, since they may be: borrowed.
+ * NULL with NOT_FOUND, naming the scenarios there are, if none is of it. */
+GPtrArray *alone_select(const GPtrArray *all, const char *scenario, GError **error);
+
+/* May @vm start here, if the other host is off? Else REFUSED or CORRUPT, with what to do instead. */
+gboolean alone_may_start(const AloneVm *vm, GError **error);
+
+typedef struct {
+    const char *libvirt_uri;
+    const char *guard_dir;
+    const char *plan_dir;
+    const char *permit_dir;
+} AlonePlace;
+
+/* Start those that may, and say of each on standard output and standard error what became of it.
+ * FALSE with the first failure, when all were tried. */
+gboolean start_alone(const AlonePlace *place, const char *scenario, GError **error);
