@@ -19,8 +19,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <linux/magic.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define NAME "understudy-engine"
@@ -30,16 +32,20 @@ static const ConfKey KEYS[] = {
     {"listen", "", "address to listen on; empty: all"},
     {"port", "25000", "TCP port to listen on"},
     {"libvirt", CONNECTION_DEFAULT_URI, "libvirt's URI on this host"},
-    {"state", "/var/lib/understudy/engine", "folder of identity, policy, guard files; 0700"},
     {"store", "/var/lib/understudy/images", "folder of the copies that this host keeps"},
     {"scratch", "/var/lib/understudy/scratch",
      "folder for libvirt's scratch files; local file system, no quota"},
-    {"run", "/run/understudy/engine", "folder of sockets and permits; must not survive a boot"},
     {"qemu_user", "",
      "user that QEMU runs as and that must bind sockets; empty: what qemu.conf means (libvirt-qemu)"},
+    {"restart_libvirtd", "",
+     "command that restarts libvirtd, run when that has lost a backup job of ours; empty: never"},
     {"log", "info", "error, warning, notice, info or debug"},
     {NULL},
 };
+
+/* Not to be configured: the start hook, which is asked about every guest of this host, looks there. */
+#define STATE_FOLDER "/var/lib/understudy/engine"
+#define RUN_FOLDER "/run/understudy/engine"
 
 /* --- start ------------------------------------------------------------- */
 
@@ -50,21 +56,18 @@ static char *under(const char *dir, const char *name)
 
 static void set_paths(Engine *e)
 {
-    const char *state = conf_get(e->conf, "state");
-    const char *run = conf_get(e->conf, "run");
-
     e->paths = (EnginePaths){
-        .state = g_strdup(state),
-        .identity = under(state, "identity"),
-        .guard = under(state, "guard"),
-        .plan = under(state, "plan"),
+        .state = g_strdup(STATE_FOLDER),
+        .identity = under(STATE_FOLDER, "identity"),
+        .guard = g_strdup(GUARD_FOLDER),
+        .plan = under(STATE_FOLDER, "plan"),
         .store = g_strdup(conf_get(e->conf, "store")),
         .scratch = g_strdup(conf_get(e->conf, "scratch")),
-        .run = g_strdup(run),
-        .nbd = under(run, "nbd"),
-        .permit = under(run, "permit"),
-        .token_file = under(state, "token.json"),
-        .token_print = under(run, "token"),
+        .run = g_strdup(RUN_FOLDER),
+        .nbd = under(RUN_FOLDER, "nbd"),
+        .permit = g_strdup(PERMIT_FOLDER),
+        .token_file = under(STATE_FOLDER, "token.json"),
+        .token_print = under(RUN_FOLDER, "token"),
     };
 }
 
@@ -83,6 +86,33 @@ static gboolean give_to_qemu(const Engine *e, const char *dir, GError **error)
     return TRUE;
 }
 
+/* An error of scratch other than "no space" reaches the guest as an I/O error of its own disk: a
+ * file system that may not answer is no place for it. */
+static gboolean check_scratch(const char *dir, GError **error)
+{
+    static const struct {
+        guint32 magic;
+        const char *name;
+    } REMOTE[] = {
+        {NFS_SUPER_MAGIC, "NFS"},  {SMB_SUPER_MAGIC, "SMB"},   {CIFS_SUPER_MAGIC, "CIFS"},
+        {SMB2_SUPER_MAGIC, "SMB"}, {CEPH_SUPER_MAGIC, "Ceph"}, {FUSE_SUPER_MAGIC, "FUSE"},
+        {V9FS_MAGIC, "9P"},        {AFS_SUPER_MAGIC, "AFS"},   {OCFS2_SUPER_MAGIC, "OCFS2"},
+    };
+    struct statfs fs;
+
+    if (statfs(dir, &fs) != 0)
+        return us_error_errno(error, errno, "scratch folder %s", dir);
+    for (guint i = 0; i < G_N_ELEMENTS(REMOTE); i++)
+        if ((guint32)fs.f_type == REMOTE[i].magic) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "scratch: %s is on %s, and when that fails every protected guest would see an I/O "
+                        "error on its own disks; name a folder on a local file system in engine.conf",
+                        dir, REMOTE[i].name);
+            return FALSE;
+        }
+    return TRUE;
+}
+
 static gboolean make_folders(const Engine *e, GError **error)
 {
     const EnginePaths *p = &e->paths;
@@ -96,7 +126,8 @@ static gboolean make_folders(const Engine *e, GError **error)
         if (!durable_mkdir(*dir, 0700, error))
             return FALSE;
     return durable_mkdir(p->nbd, 0700, error) && give_to_qemu(e, p->nbd, error) &&
-           durable_mkdir(p->scratch, 0700, error) && give_to_qemu(e, p->scratch, error);
+           durable_mkdir(p->scratch, 0700, error) && check_scratch(p->scratch, error) &&
+           give_to_qemu(e, p->scratch, error);
 }
 
 static void on_rescuer(void *user, const RescuerNews *news)
@@ -185,7 +216,8 @@ static gboolean start(Engine *e, GError **error)
                                   .run_dir = e->paths.run,
                                   .guard_dir = e->paths.guard,
                                   .permit_dir = e->paths.permit,
-                                  .plan_dir = e->paths.plan},
+                                  .plan_dir = e->paths.plan,
+                                  .restart_libvirtd = conf_get(e->conf, "restart_libvirtd")},
                          .store_dir = e->paths.store};
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
     play_all(e);
@@ -296,21 +328,19 @@ static const GOptionEntry OPTIONS[] = {
     {NULL},
 };
 
-static Identity *open_identity(const Conf *conf, GError **error)
+static Identity *open_identity(GError **error)
 {
-    g_autofree char *dir = under(conf_get(conf, "state"), "identity");
-
-    return identity_open(dir, ROLE_ENGINE, error);
+    return identity_open(STATE_FOLDER "/identity", ROLE_ENGINE, error);
 }
 
 static gboolean print_token(const Conf *conf, GError **error)
 {
-    g_autoptr(Identity) identity = open_identity(conf, error);
-    g_autofree char *file = under(conf_get(conf, "state"), "token.json");
-    g_autofree char *print = under(conf_get(conf, "run"), "token");
+    g_autoptr(Identity) identity = open_identity(error);
     g_autofree char *text = NULL;
 
-    if (!identity || !enrol_token_renew(identity, file, print, &text, error))
+    (void)conf;
+    if (!identity ||
+        !enrol_token_renew(identity, STATE_FOLDER "/token.json", RUN_FOLDER "/token", &text, error))
         return FALSE;
     g_print("%s\n", text);
     g_printerr("valid for 24 hours, once; an engine that runs takes it within a second\n");
@@ -319,29 +349,27 @@ static gboolean print_token(const Conf *conf, GError **error)
 
 static gboolean disown(const Conf *conf, GError **error)
 {
-    g_autoptr(Identity) identity = open_identity(conf, error);
+    g_autoptr(Identity) identity = open_identity(error);
     g_autoptr(Identity) free_again = identity ? identity_disown(identity, error) : NULL;
 
+    (void)conf;
     if (!free_again)
         return FALSE;
     g_printerr(
         "this engine has no owner any more; one that runs sees it within a second. Its next token is in "
         "%s/token, or of `understudy-engine token`\n",
-        conf_get(conf, "run"));
+        RUN_FOLDER);
     return TRUE;
 }
 
 static gboolean rescue(const Conf *conf, GError **error)
 {
-    return rescue_all(conf_get(conf, "libvirt"), conf_get(conf, "run"), RESCUE_MS, NULL, error);
+    return rescue_all(conf_get(conf, "libvirt"), RUN_FOLDER, RESCUE_MS, NULL, error);
 }
 
 static gboolean start_here(const Conf *conf, const char *scenario, GError **error)
 {
-    g_autofree char *guard = under(conf_get(conf, "state"), "guard");
-    g_autofree char *plan = under(conf_get(conf, "state"), "plan");
-    g_autofree char *permit = under(conf_get(conf, "run"), "permit");
-    AlonePlace place = {conf_get(conf, "libvirt"), guard, plan, permit};
+    AlonePlace place = {conf_get(conf, "libvirt"), GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER};
 
     if (alone)
         return start_alone(&place, scenario, error);

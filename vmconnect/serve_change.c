@@ -87,7 +87,9 @@ static void write_work(void *data)
         c->guard->autostart = c->known->autostart;
     if (c->guard && !guard_write(c->undo->guard_dir, c->guard, &c->error))
         return;
-    durable_replace(c->undo->path, c->undo->text, strlen(c->undo->text), 0600, &c->error);
+    /* A guard without a role refuses a start; a role without a guard would let one pass: it goes last. */
+    if (durable_replace(c->undo->path, c->undo->text, strlen(c->undo->text), 0600, &c->error) && c->no_guard)
+        guard_remove(c->undo->guard_dir, c->vm, &c->error);
 }
 
 static void write_done(void *data)
@@ -181,6 +183,13 @@ static void ending_free(gpointer data)
     g_free(ending);
 }
 
+/* The copy's guard goes with its role. One of a higher reign is another matter: the VM was handed
+ * over, here or from here. */
+static gboolean is_guard_of(const Guard *known, const StandbyRole *role)
+{
+    return known && role && known->role == GUARD_STANDBY && known->reign.number <= role->reign.number;
+}
+
 static gboolean forget(ServeChange *c, GError **error)
 {
     const Ending *ending = c->data;
@@ -190,8 +199,10 @@ static gboolean forget(ServeChange *c, GError **error)
         return TRUE;
     if (ends_active(ending))
         policy_forget_active(c->engine->policy, c->vm);
-    else
+    else {
+        c->no_guard = is_guard_of(c->known, policy_standby(c->engine->policy, c->vm));
         policy_forget_standby(c->engine->policy, c->vm);
+    }
     return TRUE;
 }
 

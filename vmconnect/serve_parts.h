@@ -42,6 +42,7 @@ struct ServeChange {
     Guard *known;
     GError *unknown;
     Guard *guard;
+    gboolean no_guard; /* there shall be none any more */
     /* serve_change.c's own: */
     struct ServeUndo *undo;
     GError *error;
