@@ -143,8 +143,15 @@ json_t *plan_to_json(const Plan *plan);
 char *plan_text(const Plan *plan);
 
 /* From the records of an ACTION_PERSIST, in order, as the journal has them. A plan
- * that has not ended is to be taken up with PLAN_RESUME. CORRUPT. */
+ * that has not ended is to be taken up with PLAN_RESUME if plan_goes_on(). CORRUPT. */
 Plan *plan_from_records(const json_t *records, GError **error);
+
+/* Has it more to do? Its protection keeps which plan it is in, durable before the plan's first
+ * record and until after its last news: one that @p (NULL: the scenario is gone) does not name is
+ * over, even if the journal could not take its end. */
+gboolean plan_goes_on(const Plan *plan, const Protection *p);
+/* Of a plan that does not: how its VMs ended is what @p knows of them. */
+void plan_conclude(Plan *plan, const Protection *p);
 
 typedef enum {
     PLAN_BEGIN,        /* run it for the first time */

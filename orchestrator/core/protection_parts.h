@@ -22,7 +22,7 @@ gboolean protection_no_plan(const Protection *p, GError **error);
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
 gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error);
-gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out);
+gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, GError **error);
 
 /* Orders: append the next call that @vm needs, if any; take an answer to one. */
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);

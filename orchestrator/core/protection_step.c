@@ -261,7 +261,7 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_STAYED:
     case INPUT_BLOCKED:
     case INPUT_DOWN:
-        return protection_on_plan_vm(p, in, out);
+        return protection_on_plan_vm(p, in, out, error);
     case INPUT_TICK:
         return TRUE;
     }

@@ -378,6 +378,25 @@ static void test_plan(void)
     g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
 }
 
+/* What a plan says of what this protection has not is refused, and changes nothing. */
+static void test_foreign_plan(void)
+{
+    const Id plan = world_id(0x77);
+    Input begun = {.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"};
+    Input moving = {.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(9)};
+    g_autoptr(World) w = world_new(1);
+
+    g_assert_false(world_step(w, begun, NULL)); /* stopped */
+    world_run(w);
+    g_assert_true(world_step(w, begun, NULL));
+    g_assert_false(world_step(w, moving, NULL));
+    moving.vm = world_vm(1);
+    moving.plan = world_id(0x78);
+    g_assert_false(world_step(w, moving, NULL));
+    moving.plan = plan;
+    g_assert_true(world_step(w, moving, NULL));
+}
+
 static void test_status(void)
 {
     static const char *const LEAD =
@@ -605,6 +624,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/restart-while-running", test_restart_while_running);
     g_test_add_func("/protection/policy-changes", test_policy_changes);
     g_test_add_func("/protection/plan", test_plan);
+    g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
