@@ -158,7 +158,8 @@ static void scenario_set(ApiCall *call, void *user)
 /* --- deleting ---------------------------------------------------------- */
 
 /* The copies of one VM after the other. Their engine has let them go with the stop: it takes each
- * up once more (standby.admit), to delete it (standby.dismiss). */
+ * up once more (standby.admit), to delete it (standby.dismiss). If that ends between the two, the
+ * protection owes the dismissal. */
 typedef struct {
     Controller *c;
     ApiCall *call;
@@ -220,8 +221,18 @@ static void purge_next(Purging *g)
         return;
     }
     params = purge_params(g, p, vm);
-    hosts_call(g->c->hosts, p->scenario->replicas->pdata[0],
-               g->admitted ? "standby.dismiss" : "standby.admit", params, PURGE_MS, on_purged, g);
+    hosts_call(g->c->hosts, protection_keeper(p), g->admitted ? "standby.dismiss" : "standby.admit", params,
+               PURGE_MS, on_purged, g);
+}
+
+static void on_begun(void *user, const GError *error)
+{
+    Purging *g = user;
+
+    if (error)
+        on_deleted(g, error);
+    else
+        purge_next(g);
 }
 
 static void scenario_delete(ApiCall *call, void *user)
@@ -232,14 +243,14 @@ static void scenario_delete(ApiCall *call, void *user)
     gint64 purge;
     Purging *g;
 
-    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error) ||
-        !scenarios_begin_delete(c->scenarios, name, purge != 0, &error)) {
+    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error)) {
         api_call_fail(call, error);
         return;
     }
     g = g_new0(Purging, 1);
     *g = (Purging){.c = c, .call = call, .name = g_strdup(name), .vm = purge ? 0 : G_MAXUINT};
-    purge_next(g);
+    if (!scenarios_begin_delete(c->scenarios, name, purge != 0, on_begun, g, &error))
+        on_deleted(g, error);
 }
 
 const Operation OPERATIONS_SCENARIOS[] = {

@@ -146,11 +146,23 @@ static void create(Desk *d, guint times)
     g_assert_no_error(d->error);
 }
 
+static void on_begun(void *user, const GError *error)
+{
+    g_assert_no_error(error);
+    *(gboolean *)user = TRUE;
+}
+
+static void begin_delete(Desk *d)
+{
+    gboolean begun = FALSE;
+
+    g_assert_true(scenarios_begin_delete(d->scenarios, "web", FALSE, on_begun, &begun, NULL));
+    g_assert_true(begun);
+}
+
 static void delete (Desk *d, guint times)
 {
-    g_autoptr(GError) error = NULL;
-
-    g_assert_true(scenarios_begin_delete(d->scenarios, "web", FALSE, &error));
+    begin_delete(d);
     scenarios_delete(d->scenarios, "web", told, d);
     wait_told(d, times);
     g_assert_no_error(d->error);
@@ -216,6 +228,7 @@ static void test_refusals(void)
     g_autoptr(Scenario) other = web("other");
     g_autoptr(Scenario) nowhere = web("nowhere");
     g_autoptr(GError) error = NULL;
+    g_autoptr(GError) silent = NULL;
     Desk d;
 
     desk_open(&d);
@@ -224,7 +237,9 @@ static void test_refusals(void)
     refused(&d, other, US_ERROR_EXISTS);
     scenario_add_replica(nowhere, "nobody");
     refused(&d, nowhere, US_ERROR_NOT_FOUND);
-    g_assert_true(scenarios_begin_delete(d.scenarios, "web", FALSE, NULL));
+    g_assert_false(scenarios_begin_delete(d.scenarios, "web", TRUE, on_begun, NULL, &silent));
+    g_assert_error(silent, US_ERROR, US_ERROR_UNREACHABLE);
+    begin_delete(&d);
     g_assert_false(scenarios_run(d.scenarios, "web", told, &d, &error));
     g_assert_error(error, US_ERROR, US_ERROR_BUSY);
     scenarios_keep(d.scenarios, "web");
