@@ -118,6 +118,7 @@ static gboolean replay_intent(Move *m, const json_t *record, GError **error)
 
     if (!m || !method)
         return unsound(error, "intent");
+    m->begun = TRUE;
     if (g_str_equal(method, step_method(STEP_ROLLBACK))) {
         m->rolling = TRUE;
         g_free(m->why);
