@@ -31,7 +31,8 @@ typedef struct {
 typedef struct Runner Runner;
 
 /* @controller and @incarnation (raised durably at each start of the controller)
- * go into every command, so that an engine can tell a newer controller from an older. */
+ * go into every command. Engines do not decide by them: what an older controller
+ * may still do they tell by the reign. */
 Runner *runner_new(Id controller, guint64 incarnation, const RunnerDuties *duties, void *ctx);
 void runner_free(Runner *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Runner, runner_free)

@@ -101,6 +101,12 @@ json_t *database_load_plans(Database *db, GError **error)
     return load(db, PLAN_COLUMNS "WHERE finished = 0 ORDER BY number", file_row_plan, error);
 }
 
+gboolean database_is_lost(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_IO) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CORRUPT);
+}
+
 static void commit(Database *db, Letter *letter)
 {
     if (db->broken) {
@@ -109,8 +115,7 @@ static void commit(Database *db, Letter *letter)
     }
     if (file_commit(db->file, letter->changes, &letter->error))
         return;
-    if (g_error_matches(letter->error, US_ERROR, US_ERROR_IO) ||
-        g_error_matches(letter->error, US_ERROR, US_ERROR_CORRUPT))
+    if (database_is_lost(letter->error))
         db->broken = g_error_new(
             US_ERROR, letter->error->code,
             "the controller's state is lost to this process since: %s; nothing is changed any more "

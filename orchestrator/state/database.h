@@ -66,9 +66,12 @@ void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wa
 guint64 database_take_sequence(Database *db);
 
 /* @error NULL: durable. EXISTS: another host or scenario has that name. NO_SPACE: nothing
- * was changed, a later submission may work. IO: the file is lost to this process, every
- * further submission fails the same way (a failed fsync never gets a second try). */
+ * was changed, a later submission may work. IO, CORRUPT: database_is_lost(). */
 typedef void (*DatabaseDone)(const GError *error, void *user);
+
+/* Is the file lost to this process? Then every further submission fails the same way: a failed
+ * fsync never gets a second try, and what is damaged is not written to. */
+gboolean database_is_lost(const GError *error);
 
 /* Takes @changes. Submissions become durable in order; callbacks come in order. */
 void database_submit(Database *db, DatabaseChanges *changes, DatabaseDone on_durable, void *user);

@@ -616,6 +616,24 @@ static int child_broken(void)
     return 0;
 }
 
+static void test_what_is_lost(void)
+{
+    static const UsError LOST[] = {US_ERROR_IO, US_ERROR_CORRUPT};
+    static const UsError NOT[] = {US_ERROR_NO_SPACE, US_ERROR_EXISTS, US_ERROR_BUSY, US_ERROR_DENIED};
+
+    for (guint i = 0; i < G_N_ELEMENTS(LOST); i++) {
+        g_autoptr(GError) error = g_error_new(US_ERROR, (int)LOST[i], "x");
+
+        g_assert_true(database_is_lost(error));
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(NOT); i++) {
+        g_autoptr(GError) error = g_error_new(US_ERROR, (int)NOT[i], "x");
+
+        g_assert_false(database_is_lost(error));
+    }
+    g_assert_false(database_is_lost(NULL));
+}
+
 static void test_broken(void)
 {
     int status;
@@ -661,5 +679,6 @@ int main(int argc, char **argv)
     add("/state/killed", test_killed);
     add("/state/full", test_full);
     add("/state/broken", test_broken);
+    g_test_add_func("/state/what-is-lost", test_what_is_lost);
     return g_test_run();
 }
