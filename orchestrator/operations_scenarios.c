@@ -2,7 +2,6 @@
 /* Scenarios as documents: made, shown, changed, deleted. */
 #include "orchestrator/operations.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/json.h"
 
 #define PURGE_MS 120000
 
@@ -109,36 +108,12 @@ static void scenario_create(ApiCall *call, void *user)
     waiting_free(w);
 }
 
-static gboolean set_all(Scenario *to, const json_t *policy, GError **error)
-{
-    const char *key;
-    json_t *value;
-
-    if (!json_is_object(policy)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"policy\" must be an object");
-        return FALSE;
-    }
-    json_object_foreach((json_t *)policy, key, value)
-    {
-        if (!json_is_string(value)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "policy %s: its value must be a text", key);
-            return FALSE;
-        }
-        if (!policy_set(&to->policy, key, json_string_value(value), error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
 static Scenario *changed(Controller *c, const char *name, const json_t *body, GError **error)
 {
     const Protection *p = scenarios_find(c->scenarios, name, error);
     g_autoptr(Scenario) to = p ? scenario_copy(p->scenario) : NULL;
-    json_t *policy;
 
-    if (!to || !json_read(body, "change", error, "{s:o}", "policy", &policy) || !set_all(to, policy, error))
-        return NULL;
-    return g_steal_pointer(&to);
+    return to && scenario_patch(to, body, error) ? g_steal_pointer(&to) : NULL;
 }
 
 static void scenario_set(ApiCall *call, void *user)

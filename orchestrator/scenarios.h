@@ -64,7 +64,7 @@ gboolean scenarios_stop(Scenarios *s, const char *name, ScenariosDone done, void
 /* The scenario is checked in itself; here beside the others and the hosts. */
 gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone done, void *user,
                           GError **error);
-/* Properties changed: durable first, then engines are told. */
+/* Properties or the map changed: durable first, then engines are told. */
 gboolean scenarios_set(Scenarios *s, const Scenario *to, ScenariosDone done, void *user, GError **error);
 
 /* A scenario that is to be deleted takes no commands any more: first this, after @done (possibly

@@ -17,6 +17,12 @@ typedef struct {
     gboolean repeats;
 } CliOption;
 
+typedef enum {
+    PROPERTIES_NONE,
+    PROPERTIES_OPTIONS,   /* --interval 5s */
+    PROPERTIES_ARGUMENTS, /* interval=5s */
+} CliProperties;
+
 typedef struct Command Command;
 
 typedef struct {
@@ -37,7 +43,7 @@ struct Command {
     guint min_arguments;
     guint max_arguments;
     const CliOption *options; /* ends with a NULL name */
-    gboolean has_policy;      /* every property of a scenario is an option, too */
+    CliProperties properties; /* how it takes those of a scenario */
     gboolean offline;         /* needs no controller */
     const char *help;         /* one line */
     gboolean (*run)(Cli *cli, GError **error);

@@ -37,7 +37,7 @@ static const CliOption *find_option(const Command *command, const char *name)
 
     if (!option && command)
         option = find_in(command->options, name);
-    if (!option && command && command->has_policy)
+    if (!option && command && command->properties == PROPERTIES_OPTIONS)
         option = find_policy(name);
     return option;
 }

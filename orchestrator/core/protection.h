@@ -81,7 +81,7 @@ typedef enum {
     INPUT_PAUSE,
     INPUT_CONTINUE,
     INPUT_VERIFIED,   /* failure (NULL: no errors), networks */
-    INPUT_POLICY,     /* scenario: the new document, checked by scenario_may_become() */
+    INPUT_POLICY,     /* scenario: with its new policy and map, checked by scenario_may_become() */
     INPUT_PURGE,      /* its standbys are about to be admitted once more, to delete their copies */
     INPUT_KEEP,       /* that has failed: what was admitted is dismissed again */
     INPUT_LINK_BACK,  /* host */

@@ -145,6 +145,7 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
     (void)out;
     (void)error;
     p->scenario->policy = in->scenario->policy;
+    scenario_set_map(p->scenario, in->scenario);
     EACH_VM (p, vm) {
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
         for (guint i = 0; i < vm->copies->len; i++)

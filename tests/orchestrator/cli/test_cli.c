@@ -312,6 +312,8 @@ static void test_help(void)
     golden("help.txt");
     understudy(0, "scenario create --help");
     golden("help-scenario-create.txt");
+    understudy(0, "scenario set --help");
+    golden("help-scenario-set.txt");
     for (guint i = 0; (command = command_at(i)); i++) {
         g_autofree char *line = g_strdup_printf("%s --help", command->words);
         g_autofree char *first = g_strdup_printf("understudy %s ", command->words);
@@ -350,6 +352,9 @@ static void test_bad_words(void)
         {"scenario create web --master a --replica b --map x", "it must be NETWORK=NETWORK"},
         {"scenario create web --file ~/absent", "absent"},
         {"scenario set web interval", "must be KEY=VALUE"},
+        {"scenario set web", "needs KEY=VALUE, or --map"},
+        {"scenario set web --map x", "it must be NETWORK=NETWORK"},
+        {"scenario set web --interval 5s", "--interval is not an option here"},
         {"scenario set web frob=1", "frob"},
         {"scenario set web interval=0s", "interval"},
         {"scenario import ~/absent", "absent"},
@@ -576,6 +581,10 @@ static void test_scenarios(void)
     understudy(0, "scenario set web interval=2s shutdown-timeout=90s");
     g_assert_cmpstr(fake.asked->str, ==,
                     "scenario.set {\"policy\":{\"interval\":\"2s\",\"shutdown_timeout\":\"90s\"}}\n");
+    understudy(0, "scenario set web --map default=office --map dmz=");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.set {\"map\":{\"default\":\"office\",\"dmz\":null}}\n");
+    say_no("scenario.set", US_ERROR_REFUSED, "networks may only change while it is stopped");
+    understudy(4, "scenario set web --map default=office");
     understudy(0, "scenario delete web --purge --yes");
     g_assert_cmpstr(out, ==, "scenario 'web' is gone, and its copies\n");
 }
