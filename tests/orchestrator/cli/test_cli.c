@@ -816,6 +816,7 @@ static void test_events(void)
     say("event.list", "{\"events\":[" EVENT("1", "one") "," EVENT("2", "two\\u001b[2J") "]}");
     understudy(0, "events --since 2h --scenario web");
     golden("events.txt");
+    understudy(0, "events --since 30000d"); /* before there were clocks */
     understudy(0, "events --json");
     doc = document();
     g_assert_cmpuint(json_array_size(json_object_get(doc, "events")), ==, 2);
