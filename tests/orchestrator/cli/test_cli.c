@@ -505,6 +505,32 @@ static void test_admin_file(void)
     g_assert_error(error, US_ERROR, US_ERROR_DENIED);
 }
 
+/* What is saved is found again, also under an address that a group's name cannot hold. */
+static void test_saved_sessions(void)
+{
+    static const char *const URLS[] = {"https://[2001:db8::1]:25443", "https://[fe80::1%eth0]:25443",
+                                       "https://controller.example:25443"};
+    g_autofree char *conf = in_home("some.conf");
+
+    for (guint i = 0; i < G_N_ELEMENTS(URLS); i++) {
+        g_autoptr(Session) s = g_new0(Session, 1);
+        g_autoptr(Session) named = NULL;
+        g_autoptr(Session) last = NULL;
+
+        s->url = g_strdup(URLS[i]);
+        s->ca = g_strdup("an authority");
+        s->token = g_strdup_printf("token %u", i);
+        g_assert_true(session_save(s, conf, NULL));
+        named = session_open(URLS[i], conf, "/nowhere", NULL);
+        last = session_open(NULL, conf, "/nowhere", NULL);
+        g_assert_nonnull(named);
+        g_assert_cmpstr(named->url, ==, URLS[i]);
+        g_assert_cmpstr(named->token, ==, s->token);
+        g_assert_nonnull(last);
+        g_assert_cmpstr(last->token, ==, s->token);
+    }
+}
+
 static void test_hosts(void)
 {
     json_auto_t *doc = NULL;
@@ -873,6 +899,7 @@ int main(int argc, char **argv)
     add("/cli/wrong-token", test_wrong_token);
     add("/cli/wrong-authority", test_wrong_authority);
     add("/cli/admin-file", test_admin_file);
+    add("/cli/saved-sessions", test_saved_sessions);
     add("/cli/hosts", test_hosts);
     add("/cli/scenarios", test_scenarios);
     add("/cli/verify", test_verify);
