@@ -71,6 +71,11 @@ gboolean cli_confirm(const Cli *cli, const char *question, GError **error);
 /* A token as it may be given: itself, @FILE, or - for standard input. The caller frees. */
 char *cli_token(const char *text, GError **error);
 
-/* The UUID among @docs (objects) whose @key starts with @text or whose "name" is @text. The
- * caller frees; NOT_FOUND, or USAGE if several. @what is for the message: "VM". */
+/* The UUID among @docs (objects) whose "name" is @text or, if none has that name, whose @key starts
+ * with it. The caller frees; NOT_FOUND, or USAGE if several or @text is empty. @what is for the
+ * message: "VM". */
 char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error);
+
+/* The UUIDs of those VMs of the scenario (the first argument) that --vm names; without --vm none, and
+ * nobody is asked. New array, or NULL with @error. */
+json_t *cli_vms(Cli *cli, GError **error);

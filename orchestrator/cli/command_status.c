@@ -123,14 +123,10 @@ gboolean command_points(Cli *cli, GError **error)
 {
     static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT", "SEALED AT",
                                          ">TERM", ">NUMBER", "FROZEN", NULL};
-    const char *vm = cli_option(cli, "vm");
-    json_auto_t *scenario =
-        vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
-    g_autofree char *uuid =
-        scenario ? cli_find(json_object_get(scenario, "vms"), "uuid", "VM", vm, error) : NULL;
-    json_auto_t *query = uuid ? json_pack("{s:s}", "vm", uuid) : NULL;
+    json_auto_t *vms = cli_vms(cli, error);
+    json_auto_t *query = json_array_size(vms) > 0 ? json_pack("{s:O}", "vm", json_array_get(vms, 0)) : NULL;
     json_auto_t *doc =
-        vm && !uuid ? NULL : cli_call(cli, "scenario.points", cli_argument(cli, 0), query, NULL, error);
+        vms ? cli_call(cli, "scenario.points", cli_argument(cli, 0), query, NULL, error) : NULL;
     g_autoptr(Page) page = page_new(TITLES);
     json_t *point;
     gsize i;

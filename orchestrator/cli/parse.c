@@ -128,12 +128,28 @@ static gboolean take_common(Cli *cli, GError **error)
     return !timeout || units_parse_duration(timeout, &cli->timeout_ms, error);
 }
 
+/* What is not UTF-8 cannot be said in JSON, and must not be left out silently. */
+static gboolean check_text(char *const *argv, GError **error)
+{
+    for (; *argv; argv++)
+        if (!g_utf8_validate(*argv, -1, NULL)) {
+            g_autofree char *shown = g_utf8_make_valid(*argv, -1);
+
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "'%s' is not UTF-8: nothing was done; names and values are texts in UTF-8", shown);
+            return FALSE;
+        }
+    return TRUE;
+}
+
 /* Options may come before, between and after the words. */
 static gboolean parse(Cli *cli, char **argv, GError **error)
 {
     gboolean more_options = TRUE;
     guint used;
 
+    if (!check_text(argv, error))
+        return FALSE;
     for (; *argv && is_option(*argv); argv++)
         if (!take_option(cli, &argv, error))
             return FALSE;

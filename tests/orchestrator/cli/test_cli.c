@@ -359,6 +359,8 @@ static void test_bad_words(void)
         {"scenario set web interval=0s", "interval"},
         {"scenario import ~/absent", "absent"},
         {"events --since yesterday", "it must be like 2h or"},
+        {"events --scenario caf\xe9", "is not UTF-8"},
+        {"status caf\xe9", "is not UTF-8"},
         {"scenario delete web", "say --yes"},
         {"login https://127.0.0.1:1 --token secret", "a bearer token is never an argument"},
     };
@@ -783,6 +785,24 @@ static void test_points(void)
     understudy(0, "points web --vm web1");
     golden("points.txt");
     understudy(1, "points web --vm web9");
+    understudy(2, "points web --vm=");
+    assert_says(err, "'' names no VM");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.show\n");
+}
+
+/* A name may look like another's UUID; it is still a name. */
+static void test_find(void)
+{
+    json_auto_t *vms = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "uuid", WEB1, "name", "bbbb", "uuid",
+                                 WEB2, "name", "web2", "uuid", PLAN, "name", "web2");
+    g_autofree char *by_name = cli_find(vms, "uuid", "VM", "bbbb", NULL);
+    g_autofree char *by_uuid = cli_find(vms, "uuid", "VM", "BBBBbbbb", NULL);
+
+    g_assert_cmpstr(by_name, ==, WEB1);
+    g_assert_cmpstr(by_uuid, ==, WEB2);
+    g_assert_null(cli_find(vms, "uuid", "VM", "web2", NULL));
+    g_assert_null(cli_find(vms, "uuid", "VM", "", NULL));
+    g_assert_null(cli_find(NULL, "uuid", "VM", "web2", NULL));
 }
 
 /* Read @lines lines of a program that does not end, then end it. */
@@ -917,6 +937,7 @@ int main(int argc, char **argv)
     add("/cli/events", test_events);
     add("/cli/odd-answers", test_odd_answers);
     g_test_add_func("/cli/page", test_page);
+    g_test_add_func("/cli/find", test_find);
     rc = g_test_run();
     stage_keys_free();
     return rc;
