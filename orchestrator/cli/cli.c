@@ -71,6 +71,16 @@ void cli_say(const Cli *cli, const char *format, ...)
     fflush(stdout);
 }
 
+gboolean cli_printed(GError **error)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_IO,
+                "standard output could not be written to: what it has is not all; make room, or write "
+                "elsewhere");
+    return FALSE;
+}
+
 gboolean cli_confirm(const Cli *cli, const char *question, GError **error)
 {
     char answer[16] = "";

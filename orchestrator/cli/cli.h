@@ -65,6 +65,9 @@ void cli_show(const Cli *cli, const json_t *doc, char *text);
 /* A line for a person, unless --json. */
 void cli_say(const Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* Did all that was printed get there? IO if not. */
+gboolean cli_printed(GError **error);
+
 /* TRUE if the person agrees, or --yes. REFUSED if not; USAGE if there is nobody to ask. */
 gboolean cli_confirm(const Cli *cli, const char *question, GError **error);
 

@@ -99,9 +99,10 @@ static gboolean watch(Cli *cli, const json_t *query, GError **error)
             printf("\033[H\033[2J%s", text);
         else if (!json_equal(doc, last))
             printf("%s\n", text);
-        fflush(stdout);
         json_decref(last);
         last = doc;
+        if (!cli_printed(error))
+            return FALSE;
     }
 }
 
@@ -327,6 +328,8 @@ static gboolean follow(Cli *cli, json_t *query, GError **error)
         if (!doc)
             return FALSE;
         print_events(cli, json_object_get(doc, "events"));
+        if (!cli_printed(error))
+            return FALSE;
         go_on_after(query, json_object_get(doc, "events"));
     }
 }

@@ -191,9 +191,10 @@ static gboolean run(Cli *cli, GError **error)
             return FALSE;
         }
         fputs(help, stdout);
-        return TRUE;
+        return cli_printed(error);
     }
-    return (cli->command->offline || open_client(cli, error)) && cli->command->run(cli, error);
+    return (cli->command->offline || open_client(cli, error)) && cli->command->run(cli, error) &&
+           cli_printed(error);
 }
 
 /* What comes from elsewhere may hold anything; line breaks are ours. */

@@ -617,6 +617,30 @@ static void test_scenarios(void)
     g_assert_cmpstr(out, ==, "scenario 'web' is gone, and its copies\n");
 }
 
+/* Half a document in a file is no success, and what goes on for ever ends. */
+static void test_full_output(void)
+{
+    static const char *const COMMANDS[] = {"scenario export web", "events --follow", "status --watch",
+                                           "--help"};
+
+    say("scenario.export", SCENARIO);
+    say("event.list", "{\"events\":[{\"sequence\":1}]}");
+    say("status", STATUS("running", ""));
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
+        g_autofree char *script =
+            g_strdup_printf("exec timeout 20 " CLI_PROGRAM " %s >/dev/full", COMMANDS[i]);
+        const char *argv[] = {"/bin/sh", "-c", script, NULL};
+        g_auto(GStrv) env = environment();
+        int status;
+
+        forget();
+        g_assert_true(
+            g_spawn_sync(NULL, (char **)argv, env, G_SPAWN_DEFAULT, NULL, NULL, NULL, &err, &status, NULL));
+        g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+        assert_says(err, "standard output could not be written to");
+    }
+}
+
 static void test_verify(void)
 {
     say("scenario.verify", "{\"errors\":1,\"warnings\":0,\"findings\":[{\"id\":\"replica-space\","
@@ -922,6 +946,7 @@ int main(int argc, char **argv)
     add("/cli/saved-sessions", test_saved_sessions);
     add("/cli/hosts", test_hosts);
     add("/cli/scenarios", test_scenarios);
+    add("/cli/full-output", test_full_output);
     add("/cli/verify", test_verify);
     add("/cli/run", test_run);
     add("/cli/run-fails", test_run_fails);
