@@ -5,6 +5,7 @@
 #include "orchestrator/cli/session.h"
 #include "vmconnect/base/error.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -65,9 +66,35 @@ static gboolean confirm_authority(Cli *cli, const char *url, const char *ca, GEr
     return cli_confirm(cli, question, error);
 }
 
-/* Typed, and not shown. */
+static volatile sig_atomic_t interrupted; /* by which signal; 0: none */
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static const int ENDINGS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+/* Without SA_RESTART: reading ends with it. */
+static void catch_endings(struct sigaction *ret_before)
+{
+    struct sigaction caught = {.sa_handler = on_signal};
+
+    interrupted = 0;
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++)
+        sigaction(ENDINGS[i], &caught, &ret_before[i]);
+}
+
+static void leave_endings(const struct sigaction *before)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++)
+        sigaction(ENDINGS[i], &before[i], NULL);
+}
+
+/* Typed, and not shown. Whatever ends it, the terminal shows again what is typed. */
 static char *ask_token(GError **error)
 {
+    struct sigaction before[G_N_ELEMENTS(ENDINGS)];
     struct termios shown;
     struct termios hidden;
     char *token;
@@ -76,11 +103,15 @@ static char *ask_token(GError **error)
         return cli_token("-", error);
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    fputs("Token: ", stderr);
+    catch_endings(before);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+    fputs("Token: ", stderr);
     token = cli_token("-", error);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
     fputc('\n', stderr);
+    leave_endings(before);
+    if (interrupted)
+        raise(interrupted);
     return token;
 }
 

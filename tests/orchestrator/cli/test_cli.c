@@ -15,11 +15,14 @@
 #include "vmconnect/base/json.h"
 
 #include <glib/gstdio.h>
+#include <pty.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #define TOKEN "the-token-of-this-test"
 #define WEB1 "aaaaaaaa-0000-4000-8000-000000000001"
@@ -429,6 +432,53 @@ static void test_login_by_url(void)
     understudy(0, line);
     say("host.list", HOSTS);
     understudy(0, "host list");
+}
+
+/* What a terminal shows, up to @piece. */
+static void read_until(int terminal, const char *piece)
+{
+    g_autoptr(GString) seen = g_string_new(NULL);
+    char c;
+
+    alarm(30); /* a hang fails the test */
+    while (!strstr(seen->str, piece)) {
+        g_assert_cmpint(read(terminal, &c, 1), ==, 1);
+        g_string_append_c(seen, c);
+    }
+    alarm(0);
+}
+
+/* Ctrl-C at the question for the token leaves the terminal as it was. */
+static void test_login_interrupted(void)
+{
+    g_autofree char *good = ca_fingerprint();
+    g_autofree char *url = url_of_stage();
+    g_auto(GStrv) env = environment();
+    const char *argv[] = {CLI_PROGRAM, "login", url, "--fingerprint", good, NULL};
+    struct termios mode;
+    int terminal;
+    int program; /* our end of it stays open, so that its mode can be looked at */
+    int status;
+    pid_t pid;
+
+    g_assert_cmpint(openpty(&terminal, &program, NULL, NULL, NULL), ==, 0);
+    pid = fork();
+    if (pid == 0) {
+        login_tty(program);
+        execve(CLI_PROGRAM, (char **)argv, env);
+        _exit(127);
+    }
+    read_until(terminal, "Token: ");
+    g_assert_cmpint(tcgetattr(program, &mode), ==, 0);
+    g_assert_false(mode.c_lflag & ECHO);
+    g_assert_cmpint(write(terminal, "\003", 1), ==, 1);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status));
+    g_assert_cmpint(WTERMSIG(status), ==, SIGINT);
+    g_assert_cmpint(tcgetattr(program, &mode), ==, 0);
+    g_assert_true(mode.c_lflag & ECHO);
+    close(terminal);
+    close(program);
 }
 
 static void test_where_the_controller_is(void)
@@ -938,6 +988,7 @@ int main(int argc, char **argv)
     add("/cli/bad-words", test_bad_words);
     add("/cli/login", test_login);
     add("/cli/login-by-url", test_login_by_url);
+    add("/cli/login-interrupted", test_login_interrupted);
     add("/cli/where-the-controller-is", test_where_the_controller_is);
     add("/cli/not-there", test_not_there);
     add("/cli/wrong-token", test_wrong_token);
