@@ -16,8 +16,8 @@
 typedef struct Authority Authority;
 
 /* @names: NULL-ended, host names and addresses that the HTTPS server is reached by,
- * beside localhost, 127.0.0.1, ::1 and this machine's own name; its certificate is made
- * anew when they change or its last year begins. NULL with @error: CORRUPT for a file that
+ * beside localhost, 127.0.0.1, ::1 and this machine's own name if that can be certified; one of
+ * @names that cannot is USAGE. The server's certificate is made anew when they change or its last year begins. NULL with @error: CORRUPT for a file that
  * is not ours, DENIED for one that others may read, REFUSED for a newer format, IO. */
 Authority *authority_open(const char *folder, const char *const *names, GError **error);
 void authority_free(Authority *a);
