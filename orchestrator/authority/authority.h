@@ -48,6 +48,8 @@ gboolean authority_remove_person(Authority *a, const char *person, GError **erro
  * An ApiAuthenticate with the authority as @authority. */
 const char *authority_check(const char *token, void *authority);
 
-/* First start: write {"format": 1, "url", "ca", "token"} for the person `admin` to @path,
- * 0600, unless that file is there; a token of `admin` that was lost with it ends. */
+/* Keep {"format": 1, "url", "ca", "token"} for the person `admin` in @path, 0600: written at the
+ * first start, and again when URL or authority are others; the token stays. Without the
+ * file, or with a token that is not admin's any more, there is a new one, and the old ends. Errors as
+ * of authority_open(). */
 gboolean authority_write_admin(Authority *a, const char *path, const char *url, GError **error);

@@ -196,7 +196,7 @@ static void test_people(void)
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
-static char *token_of_admin(void)
+static char *token_of_admin(const char *expected_url)
 {
     g_autofree char *text = slurp("admin.json");
     json_auto_t *doc = json_parse(text, strlen(text), 65536, NULL);
@@ -206,29 +206,80 @@ static char *token_of_admin(void)
 
     g_assert_true(json_read(doc, "admin", NULL, "{s:i, s:s, s:s, s:s}", "format", &(int){0}, "url", &url,
                             "ca", &ca, "token", &token));
-    g_assert_cmpstr(url, ==, "https://h:25443");
+    g_assert_cmpstr(url, ==, expected_url);
     return g_strdup(token);
 }
 
 static void test_admin(void)
 {
+    static const char URL[] = "https://h:25443";
     g_autoptr(Authority) a = open_it(NULL);
     g_autofree char *path = path_of("admin.json");
     g_autofree char *first = NULL;
+    g_autofree char *same = NULL;
     g_autofree char *second = NULL;
 
-    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
-    first = token_of_admin();
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    first = token_of_admin(URL);
     g_assert_cmpstr(authority_check(first, a), ==, "admin");
-    /* There already: left alone. */
-    g_assert_true(authority_write_admin(a, path, "https://other", NULL));
+    /* Reached elsewhere now: the same token for it. */
+    g_assert_true(authority_write_admin(a, path, "https://h:7", NULL));
+    same = token_of_admin("https://h:7");
+    g_assert_cmpstr(same, ==, first);
     g_assert_cmpstr(authority_check(first, a), ==, "admin");
     /* Lost: a new one, and the old token ends. */
     g_assert_cmpint(g_unlink(path), ==, 0);
-    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
-    second = token_of_admin();
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    second = token_of_admin(URL);
     g_assert_cmpstr(authority_check(second, a), ==, "admin");
     g_assert_null(authority_check(first, a));
+}
+
+/* The authority, or who is who, was lost: what the file says is put right. */
+static void test_admin_follows(void)
+{
+    static const char URL[] = "https://h:25443";
+    g_autofree char *path = path_of("admin.json");
+    g_autofree char *issuer = path_of("issuer.pem");
+    g_autofree char *tokens = path_of("tokens.json");
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    g_autofree char *third = NULL;
+    g_autofree char *text = NULL;
+    json_auto_t *doc = NULL;
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autoptr(Authority) b = NULL;
+    g_autoptr(Authority) c = NULL;
+
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    first = token_of_admin(URL);
+    g_assert_cmpint(g_unlink(issuer), ==, 0);
+    b = open_it(NULL);
+    g_assert_true(authority_write_admin(b, path, URL, NULL));
+    second = token_of_admin(URL);
+    text = slurp("admin.json");
+    doc = json_parse(text, strlen(text), 65536, NULL);
+    g_assert_cmpstr(second, ==, first);
+    g_assert_cmpstr(json_string_value(json_object_get(doc, "ca")), ==, authority_ca(b));
+    g_assert_cmpint(g_unlink(tokens), ==, 0);
+    c = open_it(NULL);
+    g_assert_true(authority_write_admin(c, path, URL, NULL));
+    third = token_of_admin(URL);
+    g_assert_cmpstr(authority_check(third, c), ==, "admin");
+}
+
+static void test_admin_damaged(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("admin.json");
+    g_autofree char *still = NULL;
+    g_autoptr(GError) error = NULL;
+
+    spill("admin.json", "{");
+    g_assert_false(authority_write_admin(a, path, "https://h:25443", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    still = slurp("admin.json");
+    g_assert_cmpstr(still, ==, "{"); /* left alone */
 }
 
 static void expect_refusal(UsError code, const char *says)
@@ -331,6 +382,8 @@ int main(int argc, char **argv)
     add("/authority/sign-engine", test_sign_engine);
     add("/authority/people", test_people);
     add("/authority/admin", test_admin);
+    add("/authority/admin-follows", test_admin_follows);
+    add("/authority/admin-damaged", test_admin_damaged);
     add("/authority/damage", test_damage);
     add("/authority/readable-by-others", test_readable_by_others);
     add("/authority/issuer-lost", test_issuer_lost);
