@@ -539,6 +539,23 @@ static void test_wrong_authority(void)
     g_assert_cmpstr(fake.asked->str, ==, "");
 }
 
+/* The right controller, under an address that its certificate has not. */
+static void test_other_address(void)
+{
+    g_autofree char *url = g_strdup_printf("https://0.0.0.0:%u", stage_port(stage));
+    g_autoptr(Session) s = g_new0(Session, 1);
+    g_autofree char *conf = in_home("understudy/cli.conf");
+
+    s->url = g_strdup(url);
+    s->ca = g_strdup(stage_keys()->ca);
+    s->token = g_strdup(TOKEN);
+    g_assert_true(session_save(s, conf, NULL));
+    understudy(6, "status");
+    assert_says(err, "does not cover that name or address");
+    assert_says(err, "names= in the controller's configuration");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+}
+
 /* What root on the controller's host has without a login. */
 static void test_admin_file(void)
 {
@@ -993,6 +1010,7 @@ int main(int argc, char **argv)
     add("/cli/not-there", test_not_there);
     add("/cli/wrong-token", test_wrong_token);
     add("/cli/wrong-authority", test_wrong_authority);
+    add("/cli/other-address", test_other_address);
     add("/cli/admin-file", test_admin_file);
     add("/cli/saved-sessions", test_saved_sessions);
     add("/cli/hosts", test_hosts);
