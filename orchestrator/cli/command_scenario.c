@@ -312,9 +312,13 @@ gboolean command_scenario_delete(Cli *cli, GError **error)
     g_autofree char *question =
         g_strdup_printf("Forget scenario '%s'%s", name,
                         purge ? " and delete its copies with all their recovery points?" : "?");
-    json_auto_t *doc =
-        cli_confirm(cli, question, error) ? cli_call(cli, "scenario.delete", name, query, NULL, error) : NULL;
+    json_auto_t *doc = NULL;
 
+    if (!cli_confirm(cli, question, error))
+        return FALSE;
+    if (purge && cli->terminal)
+        fputs("deleting the copies, one VM after the other\n", stderr);
+    doc = cli_call(cli, "scenario.delete", name, query, NULL, error);
     if (!doc)
         return FALSE;
     cli_show(

@@ -990,6 +990,16 @@ static void test_page(void)
     g_assert_cmpstr(clean, ==, "a?b\xef\xbf\xbd?c");
 }
 
+/* Deleting many copies has no limit of ours; everything else has. */
+static void test_limits(void)
+{
+    const ApiRoute *route;
+
+    for (guint i = 0; (route = api_route_at(i)); i++)
+        g_assert_cmpint(client_answer_s(route->operation) == 0, ==,
+                        g_str_equal(route->operation, "scenario.delete"));
+}
+
 static void add(const char *path, void (*test)(void))
 {
     g_test_add_data_func(path, (gconstpointer)test, in_a_house);
@@ -1032,6 +1042,7 @@ int main(int argc, char **argv)
     add("/cli/odd-answers", test_odd_answers);
     g_test_add_func("/cli/page", test_page);
     g_test_add_func("/cli/find", test_find);
+    g_test_add_func("/cli/limits", test_limits);
     rc = g_test_run();
     stage_keys_free();
     return rc;
