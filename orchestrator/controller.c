@@ -12,6 +12,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/link/issuer.h"
 
 #include <signal.h>
 #include <string.h>
@@ -113,6 +114,14 @@ static gboolean read_port(const Conf *conf, guint16 *ret_port, GError **error)
     return TRUE;
 }
 
+/* NULL: every IPv4 address. */
+static const char *listen_address(const Conf *conf)
+{
+    const char *address = conf_get(conf, "listen");
+
+    return *address ? address : NULL;
+}
+
 /* The one address that it listens on; NULL: all. */
 static const char *own_address(const Controller *c)
 {
@@ -129,14 +138,48 @@ static char *own_url(const Controller *c, guint16 port)
     return g_strdup_printf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-static char **names(const Controller *c)
+/* Further names, as the configuration has them. */
+static GPtrArray *read_names(const Conf *conf)
 {
-    g_auto(GStrv) parts = g_strsplit(conf_get(c->conf, "names"), ",", 0);
-    GPtrArray *list = g_ptr_array_new();
+    g_auto(GStrv) parts = g_strsplit(conf_get(conf, "names"), ",", 0);
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
 
     for (char **part = parts; *part; part++)
         if (*g_strstrip(*part))
             g_ptr_array_add(list, g_strdup(*part));
+    return list;
+}
+
+static gboolean check_names(const Conf *conf, GError **error)
+{
+    g_autoptr(GPtrArray) list = read_names(conf);
+
+    for (guint i = 0; i < list->len; i++)
+        if (!issuer_may_name(list->pdata[i])) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "names: '%.80s' is neither a host name nor an IP address",
+                        (const char *)list->pdata[i]);
+            return FALSE;
+        }
+    return TRUE;
+}
+
+/* Everything that can be told without starting. */
+static gboolean check_conf(const Conf *conf, LogLevel *ret_level, GError **error)
+{
+    if (!http_check_address(listen_address(conf), error)) {
+        g_prefix_error(error, "listen: ");
+        return FALSE;
+    }
+    return read_port(conf, &(guint16){0}, error) && check_names(conf, error) &&
+           log_level_parse(conf_get(conf, "log"), ret_level, error);
+}
+
+static char **names(const Controller *c)
+{
+    GPtrArray *list = read_names(c->conf);
+
+    g_ptr_array_set_free_func(list, NULL);
     if (own_address(c))
         g_ptr_array_add(list, g_strdup(own_address(c)));
     g_ptr_array_add(list, NULL);
@@ -194,8 +237,7 @@ static void serve(Controller *c, const Operation *list)
 
 static gboolean open_port(Controller *c, guint16 port, GError **error)
 {
-    const char *address = conf_get(c->conf, "listen");
-    HttpConfig config = {.address = *address ? address : NULL,
+    HttpConfig config = {.address = listen_address(c->conf),
                          .port = port,
                          .certificate = authority_server_certificate(c->authority),
                          .key = authority_server_key(c->authority)};
@@ -317,7 +359,7 @@ int main(int argc, char **argv)
     g_autofree char *path = NULL;
     gboolean check = FALSE;
     gboolean version = FALSE;
-    guint16 port;
+    LogLevel level;
     const GOptionEntry entries[] = {
         {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
         {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
@@ -340,11 +382,11 @@ int main(int argc, char **argv)
         return 0;
     }
     conf = conf_load(path ? path : "/etc/understudy/controller.conf", "controller", KEYS, &error);
-    if (!conf || !read_port(conf, &port, &error))
+    if (!conf || !check_conf(conf, &level, &error))
         return fail(error);
     if (check)
         return 0;
-    log_set_level(log_level_from_name(conf_get(conf, "log")));
+    log_set_level(level);
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
     return run_controller(conf);

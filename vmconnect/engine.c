@@ -419,6 +419,7 @@ int main(int argc, char **argv)
     g_autofree char *path = NULL;
     gboolean check = FALSE;
     gboolean version = FALSE;
+    LogLevel level;
     const GOptionEntry entries[] = {
         {"config", 'c', 0, G_OPTION_ARG_FILENAME, &path, "configuration file", "FILE"},
         {"check", 0, 0, G_OPTION_ARG_NONE, &check, "read the configuration and say whether it is good", NULL},
@@ -441,11 +442,11 @@ int main(int argc, char **argv)
         return 0;
     }
     conf = conf_load(path ? path : "/etc/understudy/engine.conf", "engine", KEYS, &error);
-    if (!conf)
+    if (!conf || !log_level_parse(conf_get(conf, "log"), &level, &error))
         return fail(error);
     if (check)
         return 0;
-    log_set_level(log_level_from_name(conf_get(conf, "log")));
+    log_set_level(level);
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
     return argc > 1 ? run_subcommand(argv[1], conf) : run_engine(conf);
