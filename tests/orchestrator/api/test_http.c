@@ -446,6 +446,26 @@ static void test_long_head(void)
     assert_serves(stage);
 }
 
+/* A part of a query that has no room is no end of the query. */
+static void test_long_query(void)
+{
+    static const struct {
+        gsize len; /* of the value of x */
+        guint status;
+    } CASES[] = {{4093, 200}, {4094, 400}, {6000, 400}};
+    House house = {0};
+    g_autoptr(Stage) stage = open_stage(&house, NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autofree char *value = g_strnfill(CASES[i].len, 'v');
+        g_autofree char *path = g_strdup_printf("/a?a=1&&x=%s&b=2", value);
+        g_autoptr(Answer) a = stage_ask(stage, "GET", path, NULL, NULL);
+
+        g_assert_cmpuint(a->status, ==, CASES[i].status);
+        g_assert_nonnull(strstr(a->body, CASES[i].status == 200 ? "&b=2 " : "longer than 4095 bytes"));
+    }
+}
+
 static void test_garbage(void)
 {
     static const char *const BAD[] = {"\r\n\r\n",
@@ -671,6 +691,7 @@ int main(int argc, char **argv)
     g_test_add_func("/api/http/slow-body", test_slow_body);
     g_test_add_func("/api/http/unread-answer", test_unread_answer);
     g_test_add_func("/api/http/long-head", test_long_head);
+    g_test_add_func("/api/http/long-query", test_long_query);
     g_test_add_func("/api/http/garbage", test_garbage);
     g_test_add_func("/api/http/dots", test_dots);
     g_test_add_func("/api/http/answer-later", test_answer_later);
