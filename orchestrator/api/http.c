@@ -38,7 +38,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
         return len ? 0 : 1; /* OpenSSL's verdict: without this line every certificate is good */
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        return server_of(wsi)->connections.length >= server_of(wsi)->config.max_connections;
+        return !http_connections_make_room(server_of(wsi));
     case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
         return http_connection_open(server_of(wsi), wsi);
     case LWS_CALLBACK_WSI_DESTROY:
@@ -157,12 +157,13 @@ static struct lws_context *create_context(HttpServer *server)
         .pcontext = &server->context,
         .alpn = "http/1.1",
         /* A slot is held by each half-open connection too: one for every connection there may be. */
-        .max_http_header_pool = (unsigned short)MIN(server->config.max_connections + 8, G_MAXUINT16),
+        .max_http_header_pool =
+            (unsigned short)MIN(server->config.max_connections + HTTP_SPARE_CONNECTIONS, G_MAXUINT16),
         .max_http_header_data = 8192,
         /* A whole TLS record must fit: the library forgets to come back for the rest of one. */
         .pt_serv_buf_size = 20 * 1024,
         /* Else a table for every descriptor that the process might open. */
-        .fd_limit_per_thread = server->config.max_connections + 16,
+        .fd_limit_per_thread = server->config.max_connections + 2 * HTTP_SPARE_CONNECTIONS,
         .timeout_secs = 60, /* not to be met: every phase has a deadline of ours */
         .keepalive_timeout = 60,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |

@@ -38,7 +38,7 @@ typedef struct {
     const char *client_ca;   /* PEM; NULL: no client certificate is asked for. Else a client may
                               * show one, and one that this CA did not issue ends the handshake. */
 
-    guint max_connections;   /* 0: 512; more are closed at once */
+    guint max_connections;   /* 0: 512; one more pushes out the oldest of which on_head let none pass */
     gsize max_body_bytes;    /* 0: 1 MiB; a longer body is answered 413 */
     guint head_timeout_ms;   /* 0: 8 s from connect to a whole head (TLS handshake included) */
     guint idle_timeout_ms;   /* 0: 10 s more for a connection that has been served already */

@@ -10,6 +10,9 @@
 
 #include <libwebsockets.h>
 
+/* Room of the library's beyond max_connections, for those that are leaving. */
+#define HTTP_SPARE_CONNECTIONS 8
+
 typedef struct HttpConnection HttpConnection;
 
 typedef enum {
@@ -49,6 +52,8 @@ struct HttpConnection {
     HttpPhase phase;
     gint64 deadline_ms; /* steady; G_MAXINT64: none */
     gboolean last;      /* no further request after this one */
+    gboolean known;     /* its owner let a head of it pass */
+    gboolean leaving;   /* it was pushed out; the library is closing it */
     HttpRequest *request;
 };
 
@@ -58,7 +63,8 @@ struct HttpServer {
     struct lws_vhost *vhost;
     HttpConfig config;
     guint16 port;
-    GQueue connections; /* of HttpConnection */
+    GQueue connections; /* of HttpConnection, oldest first */
+    guint leaving;      /* of them */
     uv_timer_t sweep;   /* carries the deadlines out */
     uv_idle_t reaper;   /* takes the library down, turn by turn */
     guint reaper_turn;
@@ -89,5 +95,7 @@ int http_connection_writable(HttpConnection *connection);
 int http_connection_refuse_upgrade(HttpConnection *connection);
 /* Its request has an answer now. */
 void http_connection_answer(HttpConnection *connection);
+/* Is there room for one more, if need be by pushing out the oldest that nobody knows? */
+gboolean http_connections_make_room(HttpServer *server);
 /* End those whose time is over, or whose client went while its request is worked on. */
 void http_connections_sweep(HttpServer *server, gint64 now_ms);
