@@ -35,8 +35,6 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     switch (reason) {
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         return on_tls_context(wsi, user);
-    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
-        return len ? 0 : 1; /* OpenSSL's verdict: without this line every certificate is good */
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
         return !http_connections_make_room(server_of(wsi));
     case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
@@ -187,7 +185,6 @@ static void on_handle_closed(uv_handle_t *handle)
     g_free((char *)server->config.address);
     g_free((char *)server->config.certificate);
     g_free((char *)server->config.key);
-    g_free((char *)server->config.client_ca);
     g_free(server);
 }
 
@@ -217,7 +214,6 @@ static HttpServer *server_new(uv_loop_t *loop, const HttpConfig *config)
     server->config.address = g_strdup(config->address);
     server->config.certificate = g_strdup(config->certificate);
     server->config.key = g_strdup(config->key);
-    server->config.client_ca = g_strdup(config->client_ca);
     fill_defaults(&server->config);
     g_queue_init(&server->connections);
     uv_timer_init(loop, &server->sweep);

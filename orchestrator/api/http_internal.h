@@ -29,8 +29,6 @@ struct HttpRequest {
     char *path;
     char *query;
     char *bearer;
-    char *client;
-    char peer[64];
     gsize len_bytes; /* as the head announced the body */
     GString *body;
 
@@ -60,7 +58,6 @@ struct HttpConnection {
 struct HttpServer {
     uv_loop_t *loop;
     struct lws_context *context; /* NULL once the library is through with it */
-    struct lws_vhost *vhost;
     HttpConfig config;
     guint16 port;
     GQueue connections; /* of HttpConnection, oldest first */
@@ -75,9 +72,6 @@ struct HttpServer {
 
 /* http_tls.c: make @ctx what the configuration says. FALSE with @error USAGE. */
 gboolean http_tls_configure(void *ctx, const HttpConfig *config, GError **error);
-/* Common name of the verified certificate, or NULL. The caller frees. */
-char *http_tls_client(struct lws *wsi);
-
 /* http_request.c: out of a whole head; NULL with @error and *@ret_status for a head that cannot be served. */
 HttpRequest *http_request_new(HttpConnection *connection, const char *path, guint *ret_status,
                               GError **error);

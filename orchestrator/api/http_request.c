@@ -137,8 +137,6 @@ HttpRequest *http_request_new(HttpConnection *connection, const char *path, guin
     r->path = g_strdup(path);
     r->query = g_strdup("");
     r->bearer = take_bearer(wsi);
-    r->client = http_tls_client(wsi);
-    lws_get_peer_simple(wsi, r->peer, sizeof r->peer);
     r->body = g_string_new(NULL);
     r->headers = g_ptr_array_new_with_free_func(g_free);
     *ret_status = 0;
@@ -155,7 +153,6 @@ void http_request_free(HttpRequest *r)
     g_free(r->path);
     g_free(r->query);
     g_free(r->bearer);
-    g_free(r->client);
     g_string_free(r->body, TRUE);
     g_free(r->content_type);
     g_ptr_array_unref(r->headers);
@@ -181,16 +178,6 @@ const char *http_request_query(const HttpRequest *r)
 const char *http_request_bearer(const HttpRequest *r)
 {
     return r->bearer;
-}
-
-const char *http_request_peer(const HttpRequest *r)
-{
-    return r->peer;
-}
-
-const char *http_request_client(const HttpRequest *r)
-{
-    return r->client;
 }
 
 const char *http_request_body(const HttpRequest *r, gsize *ret_len)

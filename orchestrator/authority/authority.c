@@ -161,16 +161,6 @@ gboolean authority_sign(void *authority, GBytes *public_key, Id engine, char **r
     return TRUE;
 }
 
-char *authority_add_person(Authority *a, const char *person, GError **error)
-{
-    return people_add(a->people, person, error);
-}
-
-gboolean authority_remove_person(Authority *a, const char *person, GError **error)
-{
-    return people_remove(a->people, person, error);
-}
-
 const char *authority_check(const char *token, void *authority)
 {
     const Authority *a = authority;

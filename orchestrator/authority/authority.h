@@ -37,13 +37,6 @@ const char *authority_server_key(const Authority *a);
 gboolean authority_sign(void *authority, GBytes *public_key, Id engine, char **ret_certificate,
                         char **ret_authority, GError **error);
 
-/* A new bearer token for @person (256 random bits as text); only its SHA-256 is
- * stored, durably. The caller frees. EXISTS if @person has one, USAGE for a name
- * that is not 1 to 63 of [A-Za-z0-9._-]. */
-char *authority_add_person(Authority *a, const char *person, GError **error);
-/* NOT_FOUND if there is none. */
-gboolean authority_remove_person(Authority *a, const char *person, GError **error);
-
 /* Whose token it is (borrowed until people change), or NULL; constant time in @token.
  * An ApiAuthenticate with the authority as @authority. */
 const char *authority_check(const char *token, void *authority);

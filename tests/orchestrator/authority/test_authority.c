@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/authority/authority.h"
 
+#include "orchestrator/authority/people.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -168,31 +169,33 @@ static void test_sign_engine(void)
 
 static void test_people(void)
 {
-    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("tokens.json");
     g_autoptr(GError) error = NULL;
-    g_autofree char *anna = authority_add_person(a, "anna", &error);
-    g_autofree char *bert = authority_add_person(a, "bert", &error);
+    g_autoptr(People) people = people_open(path, &error);
+    g_autofree char *anna = people_add(people, "anna", &error);
+    g_autofree char *bert = people_add(people, "bert", &error);
     g_autofree char *stored = slurp("tokens.json");
-    g_autoptr(Authority) again = open_it(NULL);
+    g_autoptr(People) again = people_open(path, &error);
+    g_autoptr(Authority) a = open_it(NULL);
 
     g_assert_no_error(error);
     g_assert_cmpuint(strlen(anna), ==, 43); /* 256 bits */
     g_assert_cmpstr(anna, !=, bert);
     g_assert_null(strstr(stored, anna));
-    g_assert_cmpstr(authority_check(anna, again), ==, "anna");
-    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
-    g_assert_null(authority_check("", again));
-    g_assert_null(authority_check("nonsense", again));
-    g_assert_null(authority_add_person(again, "anna", &error));
+    g_assert_cmpstr(authority_check(anna, a), ==, "anna");
+    g_assert_cmpstr(authority_check(bert, a), ==, "bert");
+    g_assert_null(authority_check("", a));
+    g_assert_null(authority_check("nonsense", a));
+    g_assert_null(people_add(again, "anna", &error));
     g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
     g_clear_error(&error);
-    g_assert_null(authority_add_person(again, "an na", &error));
+    g_assert_null(people_add(again, "an na", &error));
     g_assert_error(error, US_ERROR, US_ERROR_USAGE);
     g_clear_error(&error);
-    g_assert_true(authority_remove_person(again, "anna", &error));
-    g_assert_null(authority_check(anna, again));
-    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
-    g_assert_false(authority_remove_person(again, "anna", &error));
+    g_assert_true(people_remove(again, "anna", &error));
+    g_assert_null(people_find(again, anna));
+    g_assert_cmpstr(people_find(again, bert), ==, "bert");
+    g_assert_false(people_remove(again, "anna", &error));
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
@@ -313,9 +316,10 @@ static void test_damage(void)
          US_ERROR_CORRUPT, "not a SHA-256"},
     };
     g_autoptr(Authority) a = open_it(NULL);
-    g_autofree char *token = authority_add_person(a, "anna", NULL); /* so that tokens.json is there */
+    g_autofree char *admin = path_of("admin.json");
 
-    g_assert_nonnull(token);
+    g_assert_true(
+        authority_write_admin(a, admin, "https://h:25443", NULL)); /* so that tokens.json is there */
     for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
         g_autofree char *good = slurp(CASES[i].file);
         g_autofree char *still = NULL;
@@ -334,9 +338,10 @@ static void test_readable_by_others(void)
 {
     static const char *const FILES[] = {"issuer.pem", "server.json", "tokens.json", "."};
     g_autoptr(Authority) a = open_it(NULL);
-    g_autofree char *token = authority_add_person(a, "anna", NULL); /* so that tokens.json is there */
+    g_autofree char *admin = path_of("admin.json");
 
-    g_assert_nonnull(token);
+    g_assert_true(
+        authority_write_admin(a, admin, "https://h:25443", NULL)); /* so that tokens.json is there */
     for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
         g_autofree char *path = path_of(FILES[i]);
 
