@@ -12,6 +12,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/link/issuer.h"
 #include "vmconnect/loop/program.h"
 
 #include <signal.h>
@@ -101,6 +102,14 @@ static void on_signal(uv_signal_t *signal, int signum)
 
 /* --- start ------------------------------------------------------------- */
 
+/* NULL: every IPv4 address. */
+static const char *listen_address(const Conf *conf)
+{
+    const char *address = conf_get(conf, "listen");
+
+    return *address ? address : NULL;
+}
+
 /* The one address that it listens on; NULL: all. */
 static const char *own_address(const Controller *c)
 {
@@ -117,14 +126,45 @@ static char *own_url(const Controller *c, guint16 port)
     return g_strdup_printf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-static char **names(const Controller *c)
+/* Further names, as the configuration has them. */
+static GPtrArray *read_names(const Conf *conf)
 {
-    g_auto(GStrv) parts = g_strsplit(conf_get(c->conf, "names"), ",", 0);
-    GPtrArray *list = g_ptr_array_new();
+    g_auto(GStrv) parts = g_strsplit(conf_get(conf, "names"), ",", 0);
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
 
     for (char **part = parts; *part; part++)
         if (*g_strstrip(*part))
             g_ptr_array_add(list, g_strdup(*part));
+    return list;
+}
+
+static gboolean check_names(const Conf *conf, GError **error)
+{
+    g_autoptr(GPtrArray) list = read_names(conf);
+
+    for (guint i = 0; i < list->len; i++)
+        if (!issuer_may_name(list->pdata[i])) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "names: '%.80s' is neither a host name nor an IP address",
+                        (const char *)list->pdata[i]);
+            return FALSE;
+        }
+    return TRUE;
+}
+
+static gboolean check_values(const Conf *conf, GError **error)
+{
+    if (http_check_address(listen_address(conf), error))
+        return check_names(conf, error);
+    g_prefix_error(error, "listen: ");
+    return FALSE;
+}
+
+static char **names(const Controller *c)
+{
+    GPtrArray *list = read_names(c->conf);
+
+    g_ptr_array_set_free_func(list, NULL);
     if (own_address(c))
         g_ptr_array_add(list, g_strdup(own_address(c)));
     g_ptr_array_add(list, NULL);
@@ -182,8 +222,7 @@ static void serve(Controller *c, const Operation *list)
 
 static gboolean open_port(Controller *c, guint16 port, GError **error)
 {
-    const char *address = conf_get(c->conf, "listen");
-    HttpConfig config = {.address = *address ? address : NULL,
+    HttpConfig config = {.address = listen_address(c->conf),
                          .port = port,
                          .certificate = authority_server_certificate(c->authority),
                          .key = authority_server_key(c->authority)};
@@ -292,8 +331,8 @@ int main(int argc, char **argv)
                                      .path = "/etc/understudy/controller.conf",
                                      .group = "controller",
                                      .keys = KEYS,
-                                     .summary =
-                                         "Decides which host runs which VMs, and tells their engines."};
+                                     .summary = "Decides which host runs which VMs, and tells their engines.",
+                                     .check = check_values};
     int status;
     g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);
 

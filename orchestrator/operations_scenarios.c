@@ -2,7 +2,6 @@
 /* Scenarios as documents: made, shown, changed, deleted. */
 #include "orchestrator/operations.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/json.h"
 
 #define PURGE_MS 120000
 
@@ -109,36 +108,12 @@ static void scenario_create(ApiCall *call, void *user)
     waiting_free(w);
 }
 
-static gboolean set_all(Scenario *to, const json_t *policy, GError **error)
-{
-    const char *key;
-    json_t *value;
-
-    if (!json_is_object(policy)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"policy\" must be an object");
-        return FALSE;
-    }
-    json_object_foreach((json_t *)policy, key, value)
-    {
-        if (!json_is_string(value)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "policy %s: its value must be a text", key);
-            return FALSE;
-        }
-        if (!policy_set(&to->policy, key, json_string_value(value), error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
 static Scenario *changed(Controller *c, const char *name, const json_t *body, GError **error)
 {
     const Protection *p = scenarios_find(c->scenarios, name, error);
     g_autoptr(Scenario) to = p ? scenario_copy(p->scenario) : NULL;
-    json_t *policy;
 
-    if (!to || !json_read(body, "change", error, "{s:o}", "policy", &policy) || !set_all(to, policy, error))
-        return NULL;
-    return g_steal_pointer(&to);
+    return to && scenario_patch(to, body, error) ? g_steal_pointer(&to) : NULL;
 }
 
 static void scenario_set(ApiCall *call, void *user)
@@ -158,7 +133,8 @@ static void scenario_set(ApiCall *call, void *user)
 /* --- deleting ---------------------------------------------------------- */
 
 /* The copies of one VM after the other. Their engine has let them go with the stop: it takes each
- * up once more (standby.admit), to delete it (standby.dismiss). */
+ * up once more (standby.admit), to delete it (standby.dismiss). If that ends between the two, the
+ * protection owes the dismissal. */
 typedef struct {
     Controller *c;
     ApiCall *call;
@@ -220,8 +196,18 @@ static void purge_next(Purging *g)
         return;
     }
     params = purge_params(g, p, vm);
-    hosts_call(g->c->hosts, p->scenario->replicas->pdata[0],
-               g->admitted ? "standby.dismiss" : "standby.admit", params, PURGE_MS, on_purged, g);
+    hosts_call(g->c->hosts, protection_keeper(p), g->admitted ? "standby.dismiss" : "standby.admit", params,
+               PURGE_MS, on_purged, g);
+}
+
+static void on_begun(void *user, const GError *error)
+{
+    Purging *g = user;
+
+    if (error)
+        on_deleted(g, error);
+    else
+        purge_next(g);
 }
 
 static void scenario_delete(ApiCall *call, void *user)
@@ -232,14 +218,14 @@ static void scenario_delete(ApiCall *call, void *user)
     gint64 purge;
     Purging *g;
 
-    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error) ||
-        !scenarios_begin_delete(c->scenarios, name, purge != 0, &error)) {
+    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error)) {
         api_call_fail(call, error);
         return;
     }
     g = g_new0(Purging, 1);
     *g = (Purging){.c = c, .call = call, .name = g_strdup(name), .vm = purge ? 0 : G_MAXUINT};
-    purge_next(g);
+    if (!scenarios_begin_delete(c->scenarios, name, purge != 0, on_begun, g, &error))
+        on_deleted(g, error);
 }
 
 const Operation OPERATIONS_SCENARIOS[] = {

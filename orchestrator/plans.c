@@ -230,15 +230,27 @@ static void end_vanished(Plans *plans)
     }
 }
 
+static void resume_one(Plans *plans, const Earlier *earlier)
+{
+    g_autoptr(GError) error = NULL;
+    Plan *plan = plan_from_records(earlier->records, &error);
+    const Protection *p = plan ? scenarios_find(plans->scenarios, plan->scenario, NULL) : NULL;
+
+    if (!plan) {
+        leave_alone(plans, earlier->id, error);
+        return;
+    }
+    if (!plan->ended && !plan_goes_on(plan, p))
+        log_warning("plan %s: its journal has no end, but scenario '%s' is not in it any more -> it is over, "
+                    "nothing is moved",
+                    ID_TEXT(plan->id), plan->scenario);
+    runner_resume(plans->runner, plan, p);
+}
+
 void plans_resume(Plans *plans)
 {
-    for (guint i = 0; i < plans->earlier->len; i++) {
-        const Earlier *earlier = plans->earlier->pdata[i];
-        g_autoptr(GError) error = NULL;
-
-        if (!runner_resume(plans->runner, earlier->records, &error))
-            leave_alone(plans, earlier->id, error);
-    }
+    for (guint i = 0; i < plans->earlier->len; i++)
+        resume_one(plans, plans->earlier->pdata[i]);
     g_ptr_array_set_size(plans->earlier, 0);
     end_vanished(plans);
 }

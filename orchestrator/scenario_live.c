@@ -131,7 +131,7 @@ static void on_kept(const GError *error, void *user)
         live->keep_again = TRUE;
         log_error("%s: what it decided cannot be kept: %s -> it is tried again, and nothing is done before",
                   live->p->scenario->name, error->message);
-        if (g_error_matches(error, US_ERROR, US_ERROR_IO))
+        if (database_is_lost(error))
             t->owner->duties.on_lost(t->owner->user, error);
         return;
     }
@@ -180,7 +180,7 @@ static void do_call(Live *live, const Action *a)
 {
     Scenarios *s = live->owner;
     Ticket *t = ticket_new(live);
-    /* Only plans are commanded by a certain controller, which the engine checks. */
+    /* What moves a VM says who commands it; of an older controller the engines learn by the reign. */
     json_auto_t *params =
         g_str_has_prefix(a->method, "plan.") ? s->duties.sign(s->user, a->params) : json_incref(a->params);
 

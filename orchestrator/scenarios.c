@@ -280,14 +280,37 @@ static gboolean check_delete(const Live *live, gboolean purge, GError **error)
     return !why;
 }
 
-gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, GError **error)
+static gboolean check_keeper(const Protection *p, GError **error)
+{
+    const char *keeper = protection_keeper(p);
+
+    if (!protection_is_up(p, keeper))
+        g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE,
+                    "the engine of %s does not answer: the copies of scenario '%s' cannot be deleted and "
+                    "nothing was begun; bring it back, or delete the scenario alone",
+                    keeper, p->scenario->name);
+    return protection_is_up(p, keeper);
+}
+
+gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, ScenariosDone done,
+                                void *user, GError **error)
 {
     Live *live = find(s, name, error);
 
-    if (!live || !check_delete(live, purge, error))
+    if (!live || !check_delete(live, purge, error) || (purge && !check_keeper(live->p, error)))
         return FALSE;
     live->leaving = TRUE;
+    if (purge)
+        return live_step(live, (Input){.kind = INPUT_PURGE}, done, user, error);
+    done(user, NULL);
     return TRUE;
+}
+
+static void stay(Live *live)
+{
+    live->leaving = FALSE;
+    if (live->p->purging)
+        live_step(live, (Input){.kind = INPUT_KEEP}, NULL, NULL, NULL);
 }
 
 void scenarios_keep(Scenarios *s, const char *name)
@@ -295,7 +318,7 @@ void scenarios_keep(Scenarios *s, const char *name)
     Live *live = find(s, name, NULL);
 
     if (live)
-        live->leaving = FALSE;
+        stay(live);
 }
 
 typedef struct {
@@ -311,8 +334,9 @@ static void on_deleted(const GError *error, void *user)
     Live *live = find(d->s, d->name, NULL);
 
     g_assert(live);
-    live->leaving = FALSE;
-    if (!error)
+    if (error)
+        stay(live);
+    else
         g_ptr_array_remove(d->s->list, live);
     d->done(d->user, error);
     g_free(d->name);

@@ -64,12 +64,15 @@ gboolean scenarios_stop(Scenarios *s, const char *name, ScenariosDone done, void
 /* The scenario is checked in itself; here beside the others and the hosts. */
 gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone done, void *user,
                           GError **error);
-/* Properties changed: durable first, then engines are told. */
+/* Properties or the map changed: durable first, then engines are told. */
 gboolean scenarios_set(Scenarios *s, const Scenario *to, ScenariosDone done, void *user, GError **error);
 
-/* A scenario that is to be deleted takes no commands any more: first this, then what must
- * be cleared away, then scenarios_delete() or scenarios_keep(). REFUSED while it is not stopped. */
-gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, GError **error);
+/* A scenario that is to be deleted takes no commands any more: first this, after @done (possibly
+ * before this returns) what must be cleared away, then scenarios_delete() or scenarios_keep().
+ * With @purge the standby's roles are about to be taken up again: they are dismissed if it comes to
+ * nothing. REFUSED while it is not stopped; UNREACHABLE if it is to be purged and the standby is silent. */
+gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, ScenariosDone done,
+                                void *user, GError **error);
 void scenarios_keep(Scenarios *s, const char *name);
 void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *user);
 

@@ -25,7 +25,6 @@ struct ApiCall {
     const Operation *operation;
     GHashTable *parameters;
     GHashTable *query;
-    char *caller;
     json_t *body;
 };
 
@@ -65,7 +64,6 @@ static void call_free(void *data)
     g_clear_pointer(&call->parameters, g_hash_table_destroy);
     g_clear_pointer(&call->query, g_hash_table_destroy);
     g_clear_pointer(&call->body, json_decref);
-    g_free(call->caller);
     g_free(call);
 }
 
@@ -112,14 +110,12 @@ static guint on_head(HttpRequest *request, void *user, GError **error)
 {
     Api *api = user;
     guint status = 0;
-    const char *who = authenticate(api, request, &status, error);
     ApiCall *call;
 
-    if (!who)
+    if (!authenticate(api, request, &status, error))
         return status;
     call = g_new0(ApiCall, 1);
     call->request = request;
-    call->caller = g_strdup(who);
     http_request_attach(request, call, call_free);
     if (!find_operation(api, call, &status, error))
         return status;
@@ -202,16 +198,6 @@ gboolean api_call_query_number(const ApiCall *call, const char *key, gint64 low,
 const json_t *api_call_body(const ApiCall *call)
 {
     return call->body;
-}
-
-const char *api_call_caller(const ApiCall *call)
-{
-    return call->caller;
-}
-
-const ApiRoute *api_call_route(const ApiCall *call)
-{
-    return call->route;
 }
 
 gboolean api_call_is_gone(const ApiCall *call)

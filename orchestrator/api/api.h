@@ -40,9 +40,6 @@ gboolean api_call_query_number(const ApiCall *call, const char *key, gint64 low,
                                gint64 *ret_value, GError **error);
 /* The body: an object; NULL for a route without one. Borrowed. */
 const json_t *api_call_body(const ApiCall *call);
-/* Whose token it is. */
-const char *api_call_caller(const ApiCall *call);
-const ApiRoute *api_call_route(const ApiCall *call);
 /* TRUE once nobody waits for the answer (a long poll may then end early). */
 gboolean api_call_is_gone(const ApiCall *call);
 

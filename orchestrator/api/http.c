@@ -35,10 +35,8 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     switch (reason) {
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         return on_tls_context(wsi, user);
-    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
-        return len ? 0 : 1; /* OpenSSL's verdict: without this line every certificate is good */
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        return server_of(wsi)->connections.length >= server_of(wsi)->config.max_connections;
+        return !http_connections_make_room(server_of(wsi));
     case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
         return http_connection_open(server_of(wsi), wsi);
     case LWS_CALLBACK_WSI_DESTROY:
@@ -72,25 +70,41 @@ static void on_sweep(uv_timer_t *timer)
     http_connections_sweep(timer->data, clock_steady_ms());
 }
 
+/* NULL is every IPv4 address. FALSE with @error USAGE. */
+static gboolean read_address(const char *address, guint16 port, struct sockaddr_storage *ret_addr,
+                             socklen_t *ret_len, GError **error)
+{
+    const char *text = address ? address : "0.0.0.0";
+    struct sockaddr_in *v4 = (struct sockaddr_in *)ret_addr;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_addr;
+
+    *ret_addr = (struct sockaddr_storage){.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    *ret_len = ret_addr->ss_family == AF_INET6 ? sizeof *v6 : sizeof *v4;
+    v4->sin_port = htons(port); /* both families have it at the same place */
+    if (inet_pton(ret_addr->ss_family, text,
+                  ret_addr->ss_family == AF_INET6 ? (void *)&v6->sin6_addr : (void *)&v4->sin_addr) == 1)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not a numeric address to listen on", text);
+    return FALSE;
+}
+
+gboolean http_check_address(const char *address, GError **error)
+{
+    return read_address(address, 0, &(struct sockaddr_storage){0}, &(socklen_t){0}, error);
+}
+
 /* The library says only "no" of a taken port: ask the kernel first. */
 static gboolean check_address(const HttpConfig *config, GError **error)
 {
-    struct sockaddr_storage addr = {0};
+    struct sockaddr_storage addr;
     const char *text = config->address ? config->address : "0.0.0.0";
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&addr;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&addr;
-    socklen_t len = strchr(text, ':') ? sizeof *v6 : sizeof *v4;
+    socklen_t len;
     int one = 1;
     int fd;
     int rc;
 
-    addr.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET;
-    if (inet_pton(addr.ss_family, text,
-                  addr.ss_family == AF_INET6 ? (void *)&v6->sin6_addr : (void *)&v4->sin_addr) != 1) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not a numeric address to listen on", text);
+    if (!read_address(config->address, config->port, &addr, &len, error))
         return FALSE;
-    }
-    v4->sin_port = htons(config->port); /* both families have it at the same place */
     fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return us_error_errno(error, errno, "cannot listen on %s", text);
@@ -141,12 +155,13 @@ static struct lws_context *create_context(HttpServer *server)
         .pcontext = &server->context,
         .alpn = "http/1.1",
         /* A slot is held by each half-open connection too: one for every connection there may be. */
-        .max_http_header_pool = (unsigned short)MIN(server->config.max_connections + 8, G_MAXUINT16),
+        .max_http_header_pool =
+            (unsigned short)MIN(server->config.max_connections + HTTP_SPARE_CONNECTIONS, G_MAXUINT16),
         .max_http_header_data = 8192,
         /* A whole TLS record must fit: the library forgets to come back for the rest of one. */
         .pt_serv_buf_size = 20 * 1024,
         /* Else a table for every descriptor that the process might open. */
-        .fd_limit_per_thread = server->config.max_connections + 16,
+        .fd_limit_per_thread = server->config.max_connections + 2 * HTTP_SPARE_CONNECTIONS,
         .timeout_secs = 60, /* not to be met: every phase has a deadline of ours */
         .keepalive_timeout = 60,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
@@ -170,7 +185,6 @@ static void on_handle_closed(uv_handle_t *handle)
     g_free((char *)server->config.address);
     g_free((char *)server->config.certificate);
     g_free((char *)server->config.key);
-    g_free((char *)server->config.client_ca);
     g_free(server);
 }
 
@@ -200,7 +214,6 @@ static HttpServer *server_new(uv_loop_t *loop, const HttpConfig *config)
     server->config.address = g_strdup(config->address);
     server->config.certificate = g_strdup(config->certificate);
     server->config.key = g_strdup(config->key);
-    server->config.client_ca = g_strdup(config->client_ca);
     fill_defaults(&server->config);
     g_queue_init(&server->connections);
     uv_timer_init(loop, &server->sweep);

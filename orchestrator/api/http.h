@@ -35,10 +35,7 @@ typedef struct {
 
     const char *certificate; /* PEM, the server's own first */
     const char *key;         /* PEM */
-    const char *client_ca;   /* PEM; NULL: no client certificate is asked for. Else a client may
-                              * show one, and one that this CA did not issue ends the handshake. */
-
-    guint max_connections;   /* 0: 512; more are closed at once */
+    guint max_connections;   /* 0: 512; one more pushes out the oldest of which on_head let none pass */
     gsize max_body_bytes;    /* 0: 1 MiB; a longer body is answered 413 */
     guint head_timeout_ms;   /* 0: 8 s from connect to a whole head (TLS handshake included) */
     guint idle_timeout_ms;   /* 0: 10 s more for a connection that has been served already */
@@ -52,6 +49,9 @@ typedef struct {
     void (*on_request)(HttpRequest *request, void *user);
     void *user;
 } HttpConfig;
+
+/* Can this be a config's address? USAGE. NULL can. */
+gboolean http_check_address(const char *address, GError **error);
 
 /* Listen. NULL with @error: USAGE for a certificate or key that is not one,
  * BUSY where the port is taken, IO otherwise. @config is copied. */
@@ -74,10 +74,6 @@ const char *http_request_path(const HttpRequest *request);
 const char *http_request_query(const HttpRequest *request);
 /* What follows `Authorization: Bearer `, or NULL. */
 const char *http_request_bearer(const HttpRequest *request);
-/* The peer's numeric address. */
-const char *http_request_peer(const HttpRequest *request);
-/* Subject common name of the client's verified certificate, or NULL if it showed none. */
-const char *http_request_client(const HttpRequest *request);
 /* The body, NUL-terminated beside its length; empty before on_request. */
 const char *http_request_body(const HttpRequest *request, gsize *ret_len);
 /* TRUE once nobody waits for the answer any more. */

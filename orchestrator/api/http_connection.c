@@ -43,6 +43,7 @@ void http_connection_closed(HttpConnection *c)
 {
     lws_set_opaque_user_data(c->wsi, NULL);
     g_queue_unlink(&c->server->connections, &c->link);
+    c->server->leaving -= c->leaving;
     if (c->request)
         c->request->connection = NULL;
     /* While it is worked on it is its handler's. */
@@ -76,6 +77,7 @@ int http_connection_head(HttpConnection *c, const char *path)
     c->request = http_request_new(c, path, &status, &error);
     if (status == 0 && config->on_head)
         status = config->on_head(c->request, config->user, &error);
+    c->known |= status == 0;
     if (status == 0 && c->request->len_bytes > config->max_body_bytes) {
         status = 413;
         g_set_error(&error, US_ERROR, US_ERROR_USAGE,
@@ -221,6 +223,37 @@ static gboolean client_left(const HttpConnection *c)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+static void end(HttpConnection *c)
+{
+    lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
+/* Who has shown no token yet must not keep others out by being many. */
+static gboolean push_out_oldest(HttpServer *server)
+{
+    for (GList *l = server->connections.head; l; l = l->next) {
+        HttpConnection *c = l->data;
+
+        if (c->known || c->leaving)
+            continue;
+        c->leaving = TRUE;
+        server->leaving++;
+        end(c);
+        return TRUE;
+    }
+    return FALSE;
+}
+
+/* The library is through with one that leaves a turn later: only so many may do so at a time. */
+gboolean http_connections_make_room(HttpServer *server)
+{
+    guint staying = server->connections.length - server->leaving;
+
+    if (staying < server->config.max_connections)
+        return TRUE;
+    return server->leaving < HTTP_SPARE_CONNECTIONS && push_out_oldest(server);
+}
+
 void http_connections_sweep(HttpServer *server, gint64 now_ms)
 {
     for (GList *l = server->connections.head, *next; l; l = next) {
@@ -229,6 +262,6 @@ void http_connections_sweep(HttpServer *server, gint64 now_ms)
         next = l->next;
         /* While nothing is read the library does not see a client leave. */
         if (c->deadline_ms <= now_ms || (c->phase == HTTP_PHASE_WORK && client_left(c)))
-            lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+            end(c);
     }
 }

@@ -10,6 +10,9 @@
 
 #include <libwebsockets.h>
 
+/* Room of the library's beyond max_connections, for those that are leaving. */
+#define HTTP_SPARE_CONNECTIONS 8
+
 typedef struct HttpConnection HttpConnection;
 
 typedef enum {
@@ -26,8 +29,6 @@ struct HttpRequest {
     char *path;
     char *query;
     char *bearer;
-    char *client;
-    char peer[64];
     gsize len_bytes; /* as the head announced the body */
     GString *body;
 
@@ -49,16 +50,18 @@ struct HttpConnection {
     HttpPhase phase;
     gint64 deadline_ms; /* steady; G_MAXINT64: none */
     gboolean last;      /* no further request after this one */
+    gboolean known;     /* its owner let a head of it pass */
+    gboolean leaving;   /* it was pushed out; the library is closing it */
     HttpRequest *request;
 };
 
 struct HttpServer {
     uv_loop_t *loop;
     struct lws_context *context; /* NULL once the library is through with it */
-    struct lws_vhost *vhost;
     HttpConfig config;
     guint16 port;
-    GQueue connections; /* of HttpConnection */
+    GQueue connections; /* of HttpConnection, oldest first */
+    guint leaving;      /* of them */
     uv_timer_t sweep;   /* carries the deadlines out */
     uv_idle_t reaper;   /* takes the library down, turn by turn */
     guint reaper_turn;
@@ -69,9 +72,6 @@ struct HttpServer {
 
 /* http_tls.c: make @ctx what the configuration says. FALSE with @error USAGE. */
 gboolean http_tls_configure(void *ctx, const HttpConfig *config, GError **error);
-/* Common name of the verified certificate, or NULL. The caller frees. */
-char *http_tls_client(struct lws *wsi);
-
 /* http_request.c: out of a whole head; NULL with @error and *@ret_status for a head that cannot be served. */
 HttpRequest *http_request_new(HttpConnection *connection, const char *path, guint *ret_status,
                               GError **error);
@@ -89,5 +89,7 @@ int http_connection_writable(HttpConnection *connection);
 int http_connection_refuse_upgrade(HttpConnection *connection);
 /* Its request has an answer now. */
 void http_connection_answer(HttpConnection *connection);
+/* Is there room for one more, if need be by pushing out the oldest that nobody knows? */
+gboolean http_connections_make_room(HttpServer *server);
 /* End those whose time is over, or whose client went while its request is worked on. */
 void http_connections_sweep(HttpServer *server, gint64 now_ms);

@@ -34,28 +34,41 @@ static gboolean take_method(HttpRequest *r, struct lws *wsi)
     return FALSE;
 }
 
+static void append_part(GString *query, char *part)
+{
+    char *value = strchr(part, '=');
+
+    if (query->len)
+        g_string_append_c(query, '&');
+    if (value)
+        *value++ = '\0';
+    g_string_append_uri_escaped(query, part, NULL, FALSE);
+    if (value) {
+        g_string_append_c(query, '=');
+        g_string_append_uri_escaped(query, value, NULL, FALSE);
+    }
+}
+
 /* The library splits and decodes the query; put together again, a `&` within a value stays one. */
-static char *take_query(struct lws *wsi)
+static gboolean take_query(HttpRequest *r, struct lws *wsi, guint *ret_status, GError **error)
 {
     g_autoptr(GString) query = g_string_new(NULL);
     char part[MAX_HEADER];
+    int i = 0;
 
-    for (int i = 0; lws_hdr_copy_fragment(wsi, part, sizeof part, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++) {
-        char *value = strchr(part, '=');
-
-        if (part[0] == '\0')
-            continue;
-        if (query->len)
-            g_string_append_c(query, '&');
-        if (value)
-            *value++ = '\0';
-        g_string_append_uri_escaped(query, part, NULL, FALSE);
-        if (value) {
-            g_string_append_c(query, '=');
-            g_string_append_uri_escaped(query, value, NULL, FALSE);
-        }
+    for (; lws_hdr_copy_fragment(wsi, part, sizeof part, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++)
+        if (part[0] != '\0')
+            append_part(query, part);
+    /* The same result for the end and for one that has no room: the latter has a length. */
+    if (lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) > 0) {
+        *ret_status = 400;
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "a part of the query is longer than %d bytes: nothing was done", MAX_HEADER - 1);
+        return FALSE;
     }
-    return g_strdup(query->str);
+    g_free(r->query);
+    r->query = g_strdup(query->str);
+    return TRUE;
 }
 
 static char *take_bearer(struct lws *wsi)
@@ -112,7 +125,7 @@ static gboolean take_head(HttpRequest *r, struct lws *wsi, guint *ret_status, GE
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "the path is not UTF-8, or has a line break");
         return FALSE;
     }
-    return TRUE;
+    return take_query(r, wsi, ret_status, error);
 }
 
 HttpRequest *http_request_new(HttpConnection *connection, const char *path, guint *ret_status, GError **error)
@@ -122,10 +135,8 @@ HttpRequest *http_request_new(HttpConnection *connection, const char *path, guin
 
     r->connection = connection;
     r->path = g_strdup(path);
-    r->query = take_query(wsi);
+    r->query = g_strdup("");
     r->bearer = take_bearer(wsi);
-    r->client = http_tls_client(wsi);
-    lws_get_peer_simple(wsi, r->peer, sizeof r->peer);
     r->body = g_string_new(NULL);
     r->headers = g_ptr_array_new_with_free_func(g_free);
     *ret_status = 0;
@@ -142,7 +153,6 @@ void http_request_free(HttpRequest *r)
     g_free(r->path);
     g_free(r->query);
     g_free(r->bearer);
-    g_free(r->client);
     g_string_free(r->body, TRUE);
     g_free(r->content_type);
     g_ptr_array_unref(r->headers);
@@ -168,16 +178,6 @@ const char *http_request_query(const HttpRequest *r)
 const char *http_request_bearer(const HttpRequest *r)
 {
     return r->bearer;
-}
-
-const char *http_request_peer(const HttpRequest *r)
-{
-    return r->peer;
-}
-
-const char *http_request_client(const HttpRequest *r)
-{
-    return r->client;
 }
 
 const char *http_request_body(const HttpRequest *r, gsize *ret_len)

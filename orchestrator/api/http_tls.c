@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The TLS context is filled by us, not by the library: it takes no chain from
- * memory, and its own check of client certificates accepts what the callback
- * does not refuse. Here OpenSSL's own verdict stands, and a failure ends the handshake. */
+/* The TLS context is filled by us, not by the library, which takes no chain from memory. */
 #include "orchestrator/api/http_internal.h"
 
 #include "vmconnect/base/error.h"
@@ -62,42 +60,13 @@ static gboolean use_key(SSL_CTX *ctx, const char *pem, GError **error)
     return TRUE;
 }
 
-static gboolean use_client_ca(SSL_CTX *ctx, const char *pem, GError **error)
-{
-    g_autoptr(BIO) bio = BIO_new_mem_buf(pem, -1);
-    g_autoptr(X509) ca = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
-
-    if (!ca || X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) != 1 ||
-        SSL_CTX_add_client_CA(ctx, ca) != 1)
-        return refuse(error, "authority for client certificates");
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    return TRUE;
-}
-
 gboolean http_tls_configure(void *opaque, const HttpConfig *config, GError **error)
 {
-    static const unsigned char SESSION[] = "understudy-http";
     SSL_CTX *ctx = opaque;
 
     ERR_clear_error();
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
-    /* Without it a resumed session with a client certificate is refused. */
-    SSL_CTX_set_session_id_context(ctx, SESSION, sizeof SESSION - 1);
-    return use_certificate(ctx, config->certificate, error) && use_key(ctx, config->key, error) &&
-           (!config->client_ca || use_client_ca(ctx, config->client_ca, error));
-}
-
-char *http_tls_client(struct lws *wsi)
-{
-    SSL *ssl = lws_get_ssl(wsi);
-    X509 *shown = ssl ? SSL_get0_peer_certificate(ssl) : NULL;
-    char name[256];
-
-    if (!shown || SSL_get_verify_result(ssl) != X509_V_OK)
-        return NULL;
-    if (X509_NAME_get_text_by_NID(X509_get_subject_name(shown), NID_commonName, name, sizeof name) <= 0)
-        return NULL;
-    return g_strdup(name);
+    return use_certificate(ctx, config->certificate, error) && use_key(ctx, config->key, error);
 }

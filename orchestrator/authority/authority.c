@@ -85,7 +85,8 @@ static GPtrArray *all_names(const char *const *names)
     add_name(all, "localhost");
     add_name(all, "127.0.0.1");
     add_name(all, "::1");
-    if (gethostname(host, sizeof host - 1) == 0 && host[0])
+    /* Nobody chose it for this: one that cannot be certified (an underscore) is left out. */
+    if (gethostname(host, sizeof host - 1) == 0 && issuer_may_name(host))
         add_name(all, host);
     for (; names && *names; names++)
         add_name(all, *names);
@@ -160,16 +161,6 @@ gboolean authority_sign(void *authority, GBytes *public_key, Id engine, char **r
     return TRUE;
 }
 
-char *authority_add_person(Authority *a, const char *person, GError **error)
-{
-    return people_add(a->people, person, error);
-}
-
-gboolean authority_remove_person(Authority *a, const char *person, GError **error)
-{
-    return people_remove(a->people, person, error);
-}
-
 const char *authority_check(const char *token, void *authority)
 {
     const Authority *a = authority;
@@ -177,19 +168,40 @@ const char *authority_check(const char *token, void *authority)
     return people_find(a->people, token);
 }
 
+static json_t *admin_document(const Authority *a, const char *url, const char *token)
+{
+    return json_pack("{s:i, s:s, s:s, s:s}", "format", DOCUMENT_FORMAT, "url", url, "ca", authority_ca(a),
+                     "token", token);
+}
+
+/* The token that the file has, if it is admin's still. The caller frees. */
+static char *token_of(const Authority *a, const json_t *admin)
+{
+    const char *token = json_string_value(json_object_get(admin, "token"));
+
+    return token && g_strcmp0(people_find(a->people, token), ADMIN) == 0 ? g_strdup(token) : NULL;
+}
+
+static char *new_token(Authority *a, GError **error)
+{
+    if (people_has(a->people, ADMIN) && !people_remove(a->people, ADMIN, error))
+        return NULL;
+    return people_add(a->people, ADMIN, error);
+}
+
 gboolean authority_write_admin(Authority *a, const char *path, const char *url, GError **error)
 {
-    g_autofree char *token = NULL;
+    g_autoptr(GError) why = NULL;
+    json_auto_t *there = document_load(path, &why);
+    g_autofree char *token = there ? token_of(a, there) : NULL;
     json_auto_t *doc = NULL;
 
-    if (g_file_test(path, G_FILE_TEST_EXISTS))
-        return TRUE;
-    if (people_has(a->people, ADMIN) && !people_remove(a->people, ADMIN, error))
+    if (!there && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
-    token = people_add(a->people, ADMIN, error);
-    if (!token)
+    }
+    if (!token && !(token = new_token(a, error)))
         return FALSE;
-    doc = json_pack("{s:i, s:s, s:s, s:s}", "format", DOCUMENT_FORMAT, "url", url, "ca", authority_ca(a),
-                    "token", token);
-    return document_save(path, doc, error);
+    doc = admin_document(a, url, token);
+    return json_equal(there, doc) || document_save(path, doc, error);
 }

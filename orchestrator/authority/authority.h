@@ -16,8 +16,8 @@
 typedef struct Authority Authority;
 
 /* @names: NULL-ended, host names and addresses that the HTTPS server is reached by,
- * beside localhost, 127.0.0.1, ::1 and this machine's own name; its certificate is made
- * anew when they change or its last year begins. NULL with @error: CORRUPT for a file that
+ * beside localhost, 127.0.0.1, ::1 and this machine's own name if that can be certified; one of
+ * @names that cannot is USAGE. The server's certificate is made anew when they change or its last year begins. NULL with @error: CORRUPT for a file that
  * is not ours, DENIED for one that others may read, REFUSED for a newer format, IO. */
 Authority *authority_open(const char *folder, const char *const *names, GError **error);
 void authority_free(Authority *a);
@@ -37,17 +37,12 @@ const char *authority_server_key(const Authority *a);
 gboolean authority_sign(void *authority, GBytes *public_key, Id engine, char **ret_certificate,
                         char **ret_authority, GError **error);
 
-/* A new bearer token for @person (256 random bits as text); only its SHA-256 is
- * stored, durably. The caller frees. EXISTS if @person has one, USAGE for a name
- * that is not 1 to 63 of [A-Za-z0-9._-]. */
-char *authority_add_person(Authority *a, const char *person, GError **error);
-/* NOT_FOUND if there is none. */
-gboolean authority_remove_person(Authority *a, const char *person, GError **error);
-
 /* Whose token it is (borrowed until people change), or NULL; constant time in @token.
  * An ApiAuthenticate with the authority as @authority. */
 const char *authority_check(const char *token, void *authority);
 
-/* First start: write {"format": 1, "url", "ca", "token"} for the person `admin` to @path,
- * 0600, unless that file is there; a token of `admin` that was lost with it ends. */
+/* Keep {"format": 1, "url", "ca", "token"} for the person `admin` in @path, 0600: written at the
+ * first start, and again when URL or authority are others; the token stays. Without the
+ * file, or with a token that is not admin's any more, there is a new one, and the old ends. Errors as
+ * of authority_open(). */
 gboolean authority_write_admin(Authority *a, const char *path, const char *url, GError **error);

@@ -71,6 +71,16 @@ void cli_say(const Cli *cli, const char *format, ...)
     fflush(stdout);
 }
 
+gboolean cli_printed(GError **error)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_IO,
+                "standard output could not be written to: what it has is not all; make room, or write "
+                "elsewhere");
+    return FALSE;
+}
+
 gboolean cli_confirm(const Cli *cli, const char *question, GError **error)
 {
     char answer[16] = "";
@@ -112,7 +122,15 @@ char *cli_token(const char *text, GError **error)
     return g_steal_pointer(&contents);
 }
 
-char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error)
+static const char *text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
+/* The only one of @docs that is meant, by its whole name or by how its UUID begins; @ret_several if
+ * it is not the only one. */
+static const char *find_one(const json_t *docs, const char *key, const char *text, gboolean by_name,
+                            gboolean *ret_several)
 {
     const char *found = NULL;
     json_t *doc;
@@ -120,19 +138,54 @@ char *cli_find(const json_t *docs, const char *key, const char *what, const char
 
     json_array_foreach((json_t *)docs, i, doc)
     {
-        const char *id = json_string_value(json_object_get(doc, key));
+        const char *id = text_of(doc, key);
+        gboolean meant = by_name ? g_strcmp0(text_of(doc, "name"), text) == 0
+                                 : id && g_ascii_strncasecmp(id, text, strlen(text)) == 0;
 
-        if (!id || (g_strcmp0(json_string_value(json_object_get(doc, "name")), text) != 0 &&
-                    g_ascii_strncasecmp(id, text, strlen(text)) != 0))
+        if (!id || !meant)
             continue;
-        if (found && !g_str_equal(found, id)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' means more than one %s: say more of its UUID",
-                        text, what);
-            return NULL;
-        }
+        *ret_several |= found && !g_str_equal(found, id);
         found = id;
+    }
+    return found;
+}
+
+char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error)
+{
+    gboolean several = FALSE;
+    const char *found = find_one(docs, key, text, TRUE, &several);
+
+    if (text[0] == '\0') {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'' names no %s", what);
+        return NULL;
+    }
+    if (!found)
+        found = find_one(docs, key, text, FALSE, &several);
+    if (several) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' means more than one %s: say more of its UUID",
+                    text, what);
+        return NULL;
     }
     if (!found)
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "there is no %s '%s'", what, text);
     return g_strdup(found);
+}
+
+json_t *cli_vms(Cli *cli, GError **error)
+{
+    const char *const *vm = cli_options(cli, "vm");
+    json_auto_t *scenario =
+        *vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
+    json_auto_t *uuids = json_array();
+
+    if (*vm && !scenario)
+        return NULL;
+    for (; *vm; vm++) {
+        g_autofree char *uuid = cli_find(json_object_get(scenario, "vms"), "uuid", "VM", *vm, error);
+
+        if (!uuid)
+            return NULL;
+        json_array_append_new(uuids, json_string(uuid));
+    }
+    return g_steal_pointer(&uuids);
 }

@@ -17,6 +17,12 @@ typedef struct {
     gboolean repeats;
 } CliOption;
 
+typedef enum {
+    PROPERTIES_NONE,
+    PROPERTIES_OPTIONS,   /* --interval 5s */
+    PROPERTIES_ARGUMENTS, /* interval=5s */
+} CliProperties;
+
 typedef struct Command Command;
 
 typedef struct {
@@ -37,7 +43,7 @@ struct Command {
     guint min_arguments;
     guint max_arguments;
     const CliOption *options; /* ends with a NULL name */
-    gboolean has_policy;      /* every property of a scenario is an option, too */
+    CliProperties properties; /* how it takes those of a scenario */
     gboolean offline;         /* needs no controller */
     const char *help;         /* one line */
     gboolean (*run)(Cli *cli, GError **error);
@@ -59,12 +65,20 @@ void cli_show(const Cli *cli, const json_t *doc, char *text);
 /* A line for a person, unless --json. */
 void cli_say(const Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* Did all that was printed get there? IO if not. */
+gboolean cli_printed(GError **error);
+
 /* TRUE if the person agrees, or --yes. REFUSED if not; USAGE if there is nobody to ask. */
 gboolean cli_confirm(const Cli *cli, const char *question, GError **error);
 
 /* A token as it may be given: itself, @FILE, or - for standard input. The caller frees. */
 char *cli_token(const char *text, GError **error);
 
-/* The UUID among @docs (objects) whose @key starts with @text or whose "name" is @text. The
- * caller frees; NOT_FOUND, or USAGE if several. @what is for the message: "VM". */
+/* The UUID among @docs (objects) whose "name" is @text or, if none has that name, whose @key starts
+ * with it. The caller frees; NOT_FOUND, or USAGE if several or @text is empty. @what is for the
+ * message: "VM". */
 char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error);
+
+/* The UUIDs of those VMs of the scenario (the first argument) that --vm names; without --vm none, and
+ * nobody is asked. New array, or NULL with @error. */
+json_t *cli_vms(Cli *cli, GError **error);

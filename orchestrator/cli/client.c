@@ -8,7 +8,10 @@
 #include <string.h>
 
 #define CONNECT_S 5L
-#define ANSWER_S 120L /* the longest: verification of many VMs; a long poll is shorter */
+#define ANSWER_S 120L /* the longest but one: verification of many VMs; a long poll is shorter */
+/* A host that is gone is noticed also by who waits without a limit. */
+#define PROBE_AFTER_S 30L
+#define PROBE_EACH_S 10L
 #define MAX_ANSWER_BYTES ((gsize)64 * 1024 * 1024)
 
 struct Client {
@@ -16,6 +19,7 @@ struct Client {
     char *ca;
     char *authorization;
     CURL *curl;
+    char complaint[CURL_ERROR_SIZE]; /* of the last call, in curl's words */
 };
 
 Client *client_new(const char *url, const char *ca, const char *token)
@@ -60,15 +64,20 @@ static size_t on_data(char *data, size_t size, size_t count, void *user)
     return size * count;
 }
 
-static void settle(CURL *curl, const char *url, GString *answer)
+static void settle(CURL *curl, const char *url, GString *answer, char *complaint)
 {
+    complaint[0] = '\0';
     curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, complaint);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_S);
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPIDLE, PROBE_AFTER_S);
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPINTVL, PROBE_EACH_S);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
 }
@@ -83,10 +92,25 @@ static void pin(CURL *curl, const char *ca)
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 }
 
-static gboolean fail(CURLcode rc, const char *url, GError **error)
+/* curl has one code for a certificate of a stranger, and for our controller's that does not name
+ * what we asked for; its sentences of the latter are all about a "subject name". */
+static gboolean is_other_name(const char *complaint)
+{
+    return strstr(complaint, "subject name") != NULL;
+}
+
+static gboolean fail(CURLcode rc, const char *complaint, const char *url, GError **error)
 {
     switch (rc) {
     case CURLE_PEER_FAILED_VERIFICATION:
+        if (is_other_name(complaint)) {
+            g_set_error(error, US_ERROR, US_ERROR_DENIED,
+                        "the certificate of the controller at %s does not cover that name or address: "
+                        "nothing was sent; add it to names= in the controller's configuration and restart "
+                        "it, or use a name that it has",
+                        url);
+            break;
+        }
         g_set_error(error, US_ERROR, US_ERROR_DENIED,
                     "what answers at %s is not the controller that was logged in to (%s): nothing was sent; "
                     "log in again "
@@ -124,6 +148,12 @@ static json_t *read_answer(CURL *curl, const char *url, const GString *answer, G
     return NULL;
 }
 
+/* Copies are deleted one VM after the other, each within its own limit at the controller. */
+long client_answer_s(const char *operation)
+{
+    return g_str_equal(operation, "scenario.delete") ? 0 : ANSWER_S;
+}
+
 static char *full_url(const Client *c, const ApiRoute *route, const char *const *parameters,
                       const json_t *query)
 {
@@ -155,8 +185,9 @@ json_t *client_call(Client *c, const char *operation, const char *const *paramet
     CURLcode rc;
 
     headers = curl_slist_append(headers, "Expect:"); /* the server has no 100-continue */
-    settle(c->curl, url, answer);
+    settle(c->curl, url, answer, c->complaint);
     pin(c->curl, c->ca);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, client_answer_s(operation));
     if (route->has_body) {
         headers = curl_slist_append(headers, "Content-Type: application/json");
         curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
@@ -167,7 +198,7 @@ json_t *client_call(Client *c, const char *operation, const char *const *paramet
     rc = curl_easy_perform(c->curl);
     curl_slist_free_all(headers);
     if (rc != CURLE_OK) {
-        fail(rc, c->url, error);
+        fail(rc, c->complaint, c->url, error);
         return NULL;
     }
     return read_answer(c->curl, c->url, answer, error);
@@ -191,13 +222,14 @@ char *client_fetch_authority(const char *url, GError **error)
 {
     g_autoptr(GString) answer = g_string_new(NULL);
     g_autofree char *path = g_strconcat(url, API_PREFIX, NULL);
+    char complaint[CURL_ERROR_SIZE];
     CURL *curl;
     char *pem = NULL;
     CURLcode rc;
 
     curl_global_init(CURL_GLOBAL_DEFAULT);
     curl = curl_easy_init();
-    settle(curl, path, answer);
+    settle(curl, path, answer, complaint);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L); /* to be confirmed; nothing secret is sent */
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
     curl_easy_setopt(curl, CURLOPT_CERTINFO, 1L);
@@ -205,7 +237,7 @@ char *client_fetch_authority(const char *url, GError **error)
     if (rc == CURLE_OK)
         pem = last_certificate(curl);
     if (rc != CURLE_OK)
-        fail(rc, url, error);
+        fail(rc, complaint, url, error);
     else if (!pem)
         g_set_error(error, US_ERROR, US_ERROR_PROTOCOL,
                     "what answers at %s shows no authority: it is not a controller", url);

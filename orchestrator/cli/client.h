@@ -27,6 +27,10 @@ const char *client_url(const Client *c);
 json_t *client_call(Client *c, const char *operation, const char *const *parameters, const json_t *query,
                     const json_t *body, GError **error);
 
+/* How long an answer to @operation is waited for, in seconds; 0: as long as the controller's host
+ * is there. */
+long client_answer_s(const char *operation);
+
 /* Ask @url without believing it: the PEM of the authority that it shows, for a person to
  * confirm. The caller frees. */
 char *client_fetch_authority(const char *url, GError **error);

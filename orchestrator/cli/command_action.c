@@ -131,20 +131,10 @@ gboolean command_continue(Cli *cli, GError **error)
 static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
 {
     json_auto_t *body = json_pack("{s:b, s:b}", "preview", preview, "power_off", cli_flag(cli, "power-off"));
-    const char *const *vm = cli_options(cli, "vm");
-    json_auto_t *scenario =
-        *vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
-    json_auto_t *vms = json_array();
+    json_auto_t *vms = cli_vms(cli, error);
 
-    if (*vm && !scenario)
+    if (!vms)
         return NULL;
-    for (; *vm; vm++) {
-        g_autofree char *uuid = cli_find(json_object_get(scenario, "vms"), "uuid", "VM", *vm, error);
-
-        if (!uuid)
-            return NULL;
-        json_array_append_new(vms, json_string(uuid));
-    }
     if (json_array_size(vms) > 0)
         json_object_set(body, "vms", vms);
     if (cli_option(cli, "to"))

@@ -5,6 +5,9 @@
 #include "orchestrator/cli/session.h"
 #include "vmconnect/base/error.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -65,22 +68,69 @@ static gboolean confirm_authority(Cli *cli, const char *url, const char *ca, GEr
     return cli_confirm(cli, question, error);
 }
 
-/* Typed, and not shown. */
+static volatile sig_atomic_t interrupted; /* by which signal; 0: none */
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static const int ENDINGS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+/* Caught, but only while a line is waited for: one that came a moment before must not be lost. */
+typedef struct {
+    sigset_t mask;
+    struct sigaction actions[G_N_ELEMENTS(ENDINGS)];
+} Before;
+
+static void hold_endings(Before *ret_before)
+{
+    struct sigaction caught = {.sa_handler = on_signal};
+    sigset_t held;
+
+    interrupted = 0;
+    sigemptyset(&held);
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++)
+        sigaddset(&held, ENDINGS[i]);
+    sigprocmask(SIG_BLOCK, &held, &ret_before->mask);
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++)
+        sigaction(ENDINGS[i], &caught, &ret_before->actions[i]);
+}
+
+static void release_endings(const Before *before)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(ENDINGS); i++)
+        sigaction(ENDINGS[i], &before->actions[i], NULL);
+    sigprocmask(SIG_SETMASK, &before->mask, NULL);
+    if (interrupted)
+        raise(interrupted);
+}
+
+/* Typed, and not shown. Whatever ends it, the terminal shows again what is typed. */
 static char *ask_token(GError **error)
 {
+    struct pollfd line = {.fd = STDIN_FILENO, .events = POLLIN};
     struct termios shown;
     struct termios hidden;
-    char *token;
+    Before before;
+    char *token = NULL;
 
     if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &shown) != 0)
         return cli_token("-", error);
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    fputs("Token: ", stderr);
+    hold_endings(&before);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    token = cli_token("-", error);
+    fputs("Token: ", stderr);
+    while (!interrupted && ppoll(&line, 1, NULL, &before.mask) < 0 && errno == EINTR)
+        ;
+    if (!interrupted)
+        token = cli_token("-", error);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
     fputc('\n', stderr);
+    release_endings(&before);
+    if (!token && error && !*error)
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "interrupted: nothing was sent");
     return token;
 }
 

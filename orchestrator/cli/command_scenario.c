@@ -57,16 +57,25 @@ static gboolean set_policy(Cli *cli, Scenario *s, GError **error)
     return TRUE;
 }
 
+/* The two networks of a --map; of the second there may be nothing if @may_end. NULL with @error. */
+static char **mapping(const char *text, gboolean may_end, GError **error)
+{
+    g_auto(GStrv) pair = g_strsplit(text, "=", 2);
+
+    if (g_strv_length(pair) == 2 && pair[0][0] && (pair[1][0] || may_end))
+        return g_steal_pointer(&pair);
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "--map %s: it must be NETWORK=NETWORK, the master's first",
+                text);
+    return NULL;
+}
+
 static gboolean add_mappings(const Cli *cli, Scenario *s, GError **error)
 {
     for (const char *const *map = cli_options(cli, "map"); *map; map++) {
-        g_auto(GStrv) pair = g_strsplit(*map, "=", 2);
+        g_auto(GStrv) pair = mapping(*map, FALSE, error);
 
-        if (g_strv_length(pair) != 2 || !pair[0][0] || !pair[1][0]) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                        "--map %s: it must be NETWORK=NETWORK, the master's first", *map);
+        if (!pair)
             return FALSE;
-        }
         scenario_add_mapping(s, pair[0], pair[1]);
     }
     return TRUE;
@@ -228,8 +237,8 @@ gboolean command_scenario_export(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* {"policy": {key: value}}; each value is tried here first. */
-static json_t *changes(const Cli *cli, GError **error)
+/* {key: value}; each value is tried here first. */
+static json_t *changed_policy(const Cli *cli, GError **error)
 {
     json_auto_t *policy = json_object();
     Policy scratch;
@@ -247,7 +256,41 @@ static json_t *changes(const Cli *cli, GError **error)
             return NULL;
         json_object_set_new(policy, pair[0], json_string(pair[1]));
     }
-    return json_pack("{s:O}", "policy", policy);
+    return g_steal_pointer(&policy);
+}
+
+/* {from: to}, or null for to. */
+static json_t *changed_map(const Cli *cli, GError **error)
+{
+    json_auto_t *map = json_object();
+
+    for (const char *const *one = cli_options(cli, "map"); *one; one++) {
+        g_auto(GStrv) pair = mapping(*one, TRUE, error);
+
+        if (!pair)
+            return NULL;
+        json_object_set_new(map, pair[0], pair[1][0] ? json_string(pair[1]) : json_null());
+    }
+    return g_steal_pointer(&map);
+}
+
+static json_t *changes(const Cli *cli, GError **error)
+{
+    json_auto_t *policy = changed_policy(cli, error);
+    json_auto_t *map = policy ? changed_map(cli, error) : NULL;
+    json_auto_t *body = json_object();
+
+    if (!map)
+        return NULL;
+    if (json_object_size(policy) > 0)
+        json_object_set(body, "policy", policy);
+    if (json_object_size(map) > 0)
+        json_object_set(body, "map", map);
+    if (json_object_size(body) > 0)
+        return g_steal_pointer(&body);
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "scenario set needs KEY=VALUE, or --map NETWORK=NETWORK: --help lists the keys");
+    return NULL;
 }
 
 gboolean command_scenario_set(Cli *cli, GError **error)
@@ -269,9 +312,13 @@ gboolean command_scenario_delete(Cli *cli, GError **error)
     g_autofree char *question =
         g_strdup_printf("Forget scenario '%s'%s", name,
                         purge ? " and delete its copies with all their recovery points?" : "?");
-    json_auto_t *doc =
-        cli_confirm(cli, question, error) ? cli_call(cli, "scenario.delete", name, query, NULL, error) : NULL;
+    json_auto_t *doc = NULL;
 
+    if (!cli_confirm(cli, question, error))
+        return FALSE;
+    if (purge && cli->terminal)
+        fputs("deleting the copies, one VM after the other\n", stderr);
+    doc = cli_call(cli, "scenario.delete", name, query, NULL, error);
     if (!doc)
         return FALSE;
     cli_show(

@@ -99,9 +99,10 @@ static gboolean watch(Cli *cli, const json_t *query, GError **error)
             printf("\033[H\033[2J%s", text);
         else if (!json_equal(doc, last))
             printf("%s\n", text);
-        fflush(stdout);
         json_decref(last);
         last = doc;
+        if (!cli_printed(error))
+            return FALSE;
     }
 }
 
@@ -123,14 +124,10 @@ gboolean command_points(Cli *cli, GError **error)
 {
     static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT", "SEALED AT",
                                          ">TERM", ">NUMBER", "FROZEN", NULL};
-    const char *vm = cli_option(cli, "vm");
-    json_auto_t *scenario =
-        vm ? cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error) : NULL;
-    g_autofree char *uuid =
-        scenario ? cli_find(json_object_get(scenario, "vms"), "uuid", "VM", vm, error) : NULL;
-    json_auto_t *query = uuid ? json_pack("{s:s}", "vm", uuid) : NULL;
+    json_auto_t *vms = cli_vms(cli, error);
+    json_auto_t *query = json_array_size(vms) > 0 ? json_pack("{s:O}", "vm", json_array_get(vms, 0)) : NULL;
     json_auto_t *doc =
-        vm && !uuid ? NULL : cli_call(cli, "scenario.points", cli_argument(cli, 0), query, NULL, error);
+        vms ? cli_call(cli, "scenario.points", cli_argument(cli, 0), query, NULL, error) : NULL;
     g_autoptr(Page) page = page_new(TITLES);
     json_t *point;
     gsize i;
@@ -283,7 +280,7 @@ static char *since(const char *text, GError **error)
     if (clock_parse(text, &ms, NULL))
         return g_strdup(text);
     if (units_parse_duration(text, &ms, NULL))
-        return g_strdup(clock_format(clock_wall_ms() - ms, (char[CLOCK_TEXT_LEN + 1]){0}));
+        return g_strdup(clock_format(MAX(0, clock_wall_ms() - ms), (char[CLOCK_TEXT_LEN + 1]){0}));
     g_set_error(error, US_ERROR, US_ERROR_USAGE, "--since %s: it must be like 2h or 2026-11-21T22:16:54.123Z",
                 text);
     return NULL;
@@ -331,6 +328,8 @@ static gboolean follow(Cli *cli, json_t *query, GError **error)
         if (!doc)
             return FALSE;
         print_events(cli, json_object_get(doc, "events"));
+        if (!cli_printed(error))
+            return FALSE;
         go_on_after(query, json_object_get(doc, "events"));
     }
 }

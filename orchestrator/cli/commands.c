@@ -26,6 +26,8 @@ OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"except", "VM", "not this one; may be repeated", TRUE},
         {"map", "NETWORK=NETWORK", "network of the master = of the replica; may be repeated", TRUE},
         {"file", "FILE", "a scenario document to start from"});
+OPTIONS(SET, {"map", "NETWORK=NETWORK",
+              "while stopped: network of the master = of the replica (NETWORK= takes it out)", TRUE});
 OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
 OPTIONS(VERIFY, {"fix", NULL, "what can be put right by itself"});
 OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
@@ -39,46 +41,53 @@ OPTIONS(EVENTS, {"follow", NULL, "go on with those to come"}, {"scenario", "SCEN
         {"limit", "N", "at most so many, the newest"});
 
 static const Command COMMANDS[] = {
-    {"login", "FILE|URL", 1, 1, LOGIN, FALSE, TRUE, "remember a controller, its authority and your token",
-     command_login},
-    {"host add", "NAME", 1, 1, HOST_ADD, FALSE, FALSE, "take a host into the controller's care",
+    {"login", "FILE|URL", 1, 1, LOGIN, PROPERTIES_NONE, TRUE,
+     "remember a controller, its authority and your token", command_login},
+    {"host add", "NAME", 1, 1, HOST_ADD, PROPERTIES_NONE, FALSE, "take a host into the controller's care",
      command_host_add},
-    {"host list", "", 0, 0, NO_OPTIONS, FALSE, FALSE, "the hosts there are", command_host_list},
-    {"host show", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "everything about one host", command_host_show},
-    {"host remove", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "let a host go; its engine has no owner then",
-     command_host_remove},
-    {"vm list", "HOST", 1, 1, NO_OPTIONS, FALSE, FALSE,
+    {"host list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE, "the hosts there are", command_host_list},
+    {"host show", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "everything about one host",
+     command_host_show},
+    {"host remove", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "let a host go; its engine has no owner then", command_host_remove},
+    {"vm list", "HOST", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "the VMs of a host, and what the guests call themselves", command_vm_list},
-    {"scenario create", "NAME", 1, 1, CREATE, TRUE, FALSE, "protect VMs of one host on another",
+    {"scenario create", "NAME", 1, 1, CREATE, PROPERTIES_OPTIONS, FALSE, "protect VMs of one host on another",
      command_scenario_create},
-    {"scenario list", "", 0, 0, NO_OPTIONS, FALSE, FALSE, "the scenarios there are", command_scenario_list},
-    {"scenario show", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "one scenario's document",
+    {"scenario list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE, "the scenarios there are",
+     command_scenario_list},
+    {"scenario show", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "one scenario's document",
      command_scenario_show},
-    {"scenario set", "NAME KEY=VALUE…", 2, MANY, NO_OPTIONS, FALSE, FALSE, "change properties",
+    {"scenario set", "NAME [KEY=VALUE…]", 1, MANY, SET, PROPERTIES_ARGUMENTS, FALSE, "change properties",
      command_scenario_set},
-    {"scenario delete", "NAME", 1, 1, DELETE, FALSE, FALSE, "forget a stopped scenario",
+    {"scenario delete", "NAME", 1, 1, DELETE, PROPERTIES_NONE, FALSE, "forget a stopped scenario",
      command_scenario_delete},
-    {"scenario export", "NAME", 1, 1, NO_OPTIONS, FALSE, FALSE, "its document, for import",
+    {"scenario export", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "its document, for import",
      command_scenario_export},
-    {"scenario import", "FILE", 1, 1, NO_OPTIONS, FALSE, FALSE,
+    {"scenario import", "FILE", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "create a scenario from a document (- is standard input)", command_scenario_import},
-    {"verify", "SCENARIO", 1, 1, VERIFY, FALSE, FALSE, "look for everything that would keep it from running",
-     command_verify},
-    {"run", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "start replication, after showing what will be sent",
-     command_run},
-    {"start", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "the same as run", command_run},
-    {"stop", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE,
+    {"verify", "SCENARIO", 1, 1, VERIFY, PROPERTIES_NONE, FALSE,
+     "look for everything that would keep it from running", command_verify},
+    {"run", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "start replication, after showing what will be sent", command_run},
+    {"start", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "the same as run", command_run},
+    {"stop", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "end replication; guests and copies stay as they are", command_stop},
-    {"pause", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "remember changes and send nothing", command_pause},
-    {"continue", "SCENARIO", 1, 1, NO_OPTIONS, FALSE, FALSE, "send what was remembered, and go on",
+    {"pause", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "remember changes and send nothing",
+     command_pause},
+    {"continue", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "send what was remembered, and go on",
      command_continue},
-    {"switchover", "SCENARIO", 1, 1, SWITCHOVER, FALSE, FALSE, "move the VMs to the replica, in good order",
-     command_switchover},
-    {"status", "[SCENARIO]", 0, 1, STATUS, FALSE, FALSE, "how protected everything is", command_status},
-    {"points", "SCENARIO", 1, 1, POINTS, FALSE, FALSE, "the recovery points that are kept", command_points},
-    {"plan list", "", 0, 0, PLANS, FALSE, FALSE, "what was carried out, newest first", command_plan_list},
-    {"plan show", "ID", 1, 1, NO_OPTIONS, FALSE, FALSE, "one plan, step by step", command_plan_show},
-    {"events", "", 0, 0, EVENTS, FALSE, FALSE, "what happened", command_events},
+    {"switchover", "SCENARIO", 1, 1, SWITCHOVER, PROPERTIES_NONE, FALSE,
+     "move the VMs to the replica, in good order", command_switchover},
+    {"status", "[SCENARIO]", 0, 1, STATUS, PROPERTIES_NONE, FALSE, "how protected everything is",
+     command_status},
+    {"points", "SCENARIO", 1, 1, POINTS, PROPERTIES_NONE, FALSE, "the recovery points that are kept",
+     command_points},
+    {"plan list", "", 0, 0, PLANS, PROPERTIES_NONE, FALSE, "what was carried out, newest first",
+     command_plan_list},
+    {"plan show", "ID", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "one plan, step by step",
+     command_plan_show},
+    {"events", "", 0, 0, EVENTS, PROPERTIES_NONE, FALSE, "what happened", command_events},
 };
 
 const Command *command_at(guint index)
@@ -143,13 +152,14 @@ static void append_options(GString *out, const CliOption *options)
     }
 }
 
-static void append_policy(GString *out)
+static void append_properties(GString *out, CliProperties how)
 {
     g_string_append(out, "\nProperties:\n");
     for (guint i = 0; i < policy_count(); i++) {
         const PolicyProperty *p = policy_at(i);
         g_autofree char *name = g_strdelimit(g_strdup(p->key), "_", '-');
-        g_autofree char *left = g_strdup_printf("--%s %s", name, p->fallback);
+        g_autofree char *left = how == PROPERTIES_OPTIONS ? g_strdup_printf("--%s %s", name, p->fallback)
+                                                          : g_strdup_printf("%s=%s", name, p->fallback);
         glong pad = 30 - g_utf8_strlen(left, -1);
 
         g_string_append_printf(out, "  %s%*s %s (%s)\n", left, (int)MAX(pad, 0), "", p->help, p->accepts);
@@ -165,8 +175,8 @@ static char *help_of(const Command *c)
                            c->help + 1);
     append_options(out, c->options);
     append_options(out, COMMON);
-    if (c->has_policy)
-        append_policy(out);
+    if (c->properties != PROPERTIES_NONE)
+        append_properties(out, c->properties);
     return g_string_free(out, FALSE);
 }
 

@@ -37,7 +37,7 @@ static const CliOption *find_option(const Command *command, const char *name)
 
     if (!option && command)
         option = find_in(command->options, name);
-    if (!option && command && command->has_policy)
+    if (!option && command && command->properties == PROPERTIES_OPTIONS)
         option = find_policy(name);
     return option;
 }
@@ -128,12 +128,28 @@ static gboolean take_common(Cli *cli, GError **error)
     return !timeout || units_parse_duration(timeout, &cli->timeout_ms, error);
 }
 
+/* What is not UTF-8 cannot be said in JSON, and must not be left out silently. */
+static gboolean check_text(char *const *argv, GError **error)
+{
+    for (; *argv; argv++)
+        if (!g_utf8_validate(*argv, -1, NULL)) {
+            g_autofree char *shown = g_utf8_make_valid(*argv, -1);
+
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "'%s' is not UTF-8: nothing was done; names and values are texts in UTF-8", shown);
+            return FALSE;
+        }
+    return TRUE;
+}
+
 /* Options may come before, between and after the words. */
 static gboolean parse(Cli *cli, char **argv, GError **error)
 {
     gboolean more_options = TRUE;
     guint used;
 
+    if (!check_text(argv, error))
+        return FALSE;
     for (; *argv && is_option(*argv); argv++)
         if (!take_option(cli, &argv, error))
             return FALSE;
@@ -175,9 +191,10 @@ static gboolean run(Cli *cli, GError **error)
             return FALSE;
         }
         fputs(help, stdout);
-        return TRUE;
+        return cli_printed(error);
     }
-    return (cli->command->offline || open_client(cli, error)) && cli->command->run(cli, error);
+    return (cli->command->offline || open_client(cli, error)) && cli->command->run(cli, error) &&
+           cli_printed(error);
 }
 
 /* What comes from elsewhere may hold anything; line breaks are ours. */

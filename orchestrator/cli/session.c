@@ -85,6 +85,12 @@ static char *without_slash(const char *url)
     return g_strndup(url, len > 0 && url[len - 1] == '/' ? len - 1 : len);
 }
 
+/* A group of the file cannot have the brackets of an IPv6 address in its name. */
+static char *group_of(const char *url)
+{
+    return g_uri_escape_string(url, ":/", FALSE);
+}
+
 /* In the order that the manual gives; NULL: none is named anywhere. */
 static char *named(const char *controller, GKeyFile *file)
 {
@@ -100,8 +106,9 @@ Session *session_open(const char *controller, const char *conf, const char *admi
     g_autoptr(GKeyFile) file = load(conf, error);
     g_autofree char *name = file ? named(controller, file) : NULL;
     const char *url = name ? name : FALLBACK_URL;
-    g_autofree char *ca = file ? g_key_file_get_string(file, url, "ca", NULL) : NULL;
-    g_autofree char *token = file ? g_key_file_get_string(file, url, "token", NULL) : NULL;
+    g_autofree char *group = group_of(url);
+    g_autofree char *ca = file ? g_key_file_get_string(file, group, "ca", NULL) : NULL;
+    g_autofree char *token = file ? g_key_file_get_string(file, group, "token", NULL) : NULL;
     g_autoptr(Session) own = NULL;
 
     if (!file)
@@ -124,14 +131,15 @@ gboolean session_save(const Session *s, const char *conf, GError **error)
     g_autoptr(GKeyFile) file = load(conf, error);
     g_autofree char *folder = g_path_get_dirname(conf);
     g_autofree char *url = without_slash(s->url);
+    g_autofree char *group = group_of(url);
     g_autofree char *text = NULL;
     gsize len;
 
     if (!file)
         return FALSE;
     g_key_file_set_string(file, "cli", "controller", url);
-    g_key_file_set_string(file, url, "ca", s->ca);
-    g_key_file_set_string(file, url, "token", s->token);
+    g_key_file_set_string(file, group, "ca", s->ca);
+    g_key_file_set_string(file, group, "token", s->token);
     text = g_key_file_to_data(file, &len, NULL);
     return durable_mkdir(folder, 0700, error) && durable_replace(conf, text, len, 0600, error);
 }

@@ -11,6 +11,8 @@ static const struct {
     [INPUT_CONTINUE] = {"continue asked for"},
     [INPUT_VERIFIED] = {"no errors found", "errors found"},
     [INPUT_POLICY] = {"policy changed"},
+    [INPUT_PURGE] = {"copies are to be deleted"},
+    [INPUT_KEEP] = {"copies could not be deleted"},
     [INPUT_LINK_BACK] = {"link to %h is back"},
     [INPUT_LINK_LOST] = {"link to %h is lost"},
     [INPUT_NEWS] = {"news from %h"},

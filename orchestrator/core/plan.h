@@ -14,7 +14,8 @@
  *
  * Before release whatever fails is rolled back: the guest runs on where it
  * was. After it the start on the standby is tried again until it works. A VM
- * that could not move does not stop the others.
+ * that could not move does not stop the others. Of many VMs PLAN_AT_ONCE are under
+ * way at a time; the others wait, running, for one of these to be over.
  *
  * plan_step() is pure, like protection_step(). What an engine did is read from
  * it (its answer, or `plan.state` when an answer is missing or the controller
@@ -33,6 +34,9 @@
 
 #include "orchestrator/core/action.h"
 #include "orchestrator/core/protection.h"
+
+/* Fewer than an engine takes calls at once, so that none waits behind another guest's shutdown. */
+#define PLAN_AT_ONCE 16
 
 typedef enum {
     STEP_LOCK,
@@ -89,6 +93,7 @@ typedef struct {
     char *why;            /* why it is rolled back, blocked, stayed or down; NULL */
     guint done;           /* steps completed, as far as the engines said */
     gboolean rolling;     /* it is decided to roll back, as soon as the engine says that it is not released */
+    gboolean begun;       /* an intention of it is in the journal, or about to be */
     gboolean asked;       /* a call is under way */
     gint64 next_at_ms;    /* READING, BLOCKED: when to ask again */
     Id tip;               /* of the final generation, once known */
@@ -143,8 +148,15 @@ json_t *plan_to_json(const Plan *plan);
 char *plan_text(const Plan *plan);
 
 /* From the records of an ACTION_PERSIST, in order, as the journal has them. A plan
- * that has not ended is to be taken up with PLAN_RESUME. CORRUPT. */
+ * that has not ended is to be taken up with PLAN_RESUME if plan_goes_on(). CORRUPT. */
 Plan *plan_from_records(const json_t *records, GError **error);
+
+/* Has it more to do? Its protection keeps which plan it is in, durable before the plan's first
+ * record and until after its last news: one that @p (NULL: the scenario is gone) does not name is
+ * over, even if the journal could not take its end. */
+gboolean plan_goes_on(const Plan *plan, const Protection *p);
+/* Of a plan that does not: how its VMs ended is what @p knows of them. */
+void plan_conclude(Plan *plan, const Protection *p);
 
 typedef enum {
     PLAN_BEGIN,        /* run it for the first time */

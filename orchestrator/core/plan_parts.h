@@ -46,6 +46,8 @@ void plan_call(Turn *t, Move *m, StepKind step);
 /* Move along an edge, and do what the new state asks for. */
 void plan_enter(Turn *t, Move *m, MoveState to);
 void plan_end_if_over(Turn *t);
+/* As many of those that wait as there is room for. */
+void plan_begin_more(Turn *t);
 
 /* How a step went: done, denied or unanswered, or its engine known to be silent. */
 void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result);

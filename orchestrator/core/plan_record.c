@@ -118,6 +118,7 @@ static gboolean replay_intent(Move *m, const json_t *record, GError **error)
 
     if (!m || !method)
         return unsound(error, "intent");
+    m->begun = TRUE;
     if (g_str_equal(method, step_method(STEP_ROLLBACK))) {
         m->rolling = TRUE;
         g_free(m->why);
@@ -146,6 +147,27 @@ static gboolean replay_over(Move *m, const json_t *record, GError **error)
     g_free(m->why);
     m->why = g_strdup(json_string_value(json_object_get(record, "why")));
     return move_is_over(m) || unsound(error, "over");
+}
+
+gboolean plan_goes_on(const Plan *plan, const Protection *p)
+{
+    return !plan->ended && p && id_equal(p->plan, plan->id);
+}
+
+void plan_conclude(Plan *plan, const Protection *p)
+{
+    EACH_MOVE (plan, m) {
+        const ProtectionVm *vm = p ? protection_find(p, m->vm) : NULL;
+
+        if (move_is_over(m))
+            continue;
+        m->state = vm && reign_equal(vm->reign, plan->next) ? MOVE_MOVED : MOVE_STAYED;
+        if (m->state == MOVE_MOVED)
+            m->done = MAX(m->done, STEP_PROMOTE + 1);
+        else if (!m->why)
+            move_set_why(m, "the controller could not write the plan's journal to its end");
+    }
+    plan->ended = TRUE;
 }
 
 static gboolean replay(Plan *plan, const json_t *record, GError **error)

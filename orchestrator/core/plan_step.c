@@ -27,13 +27,12 @@ static void on_begin(Turn *t)
     plan_keep(t, plan_record_begin(t->plan));
     EACH_MOVE (t->plan, m)
         plan_tell(t, INPUT_MOVING, m, NULL, NULL);
-    EACH_MOVE (t->plan, m)
-        plan_enter(t, m, MOVE_LOCKING);
+    plan_begin_more(t);
 }
 
 static gboolean can_take_up(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_WAITING && (m->certificate ? plan->to_up : plan->from_up);
+    return m->state == MOVE_WAITING && m->begun && (m->certificate ? plan->to_up : plan->from_up);
 }
 
 static void take_up(Turn *t, Move *m)
@@ -55,6 +54,7 @@ static void on_resume(Turn *t)
             take_up(t, m);
         else
             m->next_at_ms = t->now_ms + PLAN_TRY_AGAIN_MS; /* links need a moment after a start */
+    plan_begin_more(t);
     if (!t->plan->ended)
         plan_end_if_over(t);
 }
@@ -83,6 +83,7 @@ static void on_link(Turn *t, const char *host, gboolean up)
             plan_without_engine(t, m, step);
         }
     }
+    plan_begin_more(t);
 }
 
 static void on_tick(Turn *t)
@@ -90,7 +91,7 @@ static void on_tick(Turn *t)
     EACH_MOVE (t->plan, m) {
         if (m->asked || t->now_ms < m->next_at_ms)
             continue;
-        if (m->state == MOVE_WAITING)
+        if (m->state == MOVE_WAITING && m->begun)
             take_up(t, m);
         else if (m->state == MOVE_READING)
             plan_read(t, m);

@@ -114,10 +114,27 @@ void plan_end_if_over(Turn *t)
     t->plan->ended = TRUE;
 }
 
+/* One that the standby cannot start counts, too: where it fails, no more guests are shut down. */
+void plan_begin_more(Turn *t)
+{
+    guint under_way = 0;
+
+    EACH_MOVE (t->plan, m)
+        under_way += m->begun && !move_is_over(m);
+    EACH_MOVE (t->plan, m) {
+        if (m->state != MOVE_WAITING || m->begun || under_way >= PLAN_AT_ONCE || !t->plan->from_up)
+            continue;
+        m->begun = TRUE;
+        under_way++;
+        plan_enter(t, m, MOVE_LOCKING);
+    }
+}
+
 static void over(Turn *t, Move *m, gboolean unlocked)
 {
     plan_tell_end(t, m, unlocked);
     plan_keep(t, plan_record_over(m));
+    plan_begin_more(t);
     plan_end_if_over(t);
 }
 

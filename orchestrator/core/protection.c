@@ -276,6 +276,11 @@ gboolean protection_owes(const Protection *p)
     return FALSE;
 }
 
+const char *protection_keeper(const Protection *p)
+{
+    return p->scenario->replicas->pdata[0];
+}
+
 gint64 protection_lag_ms(const ProtectionVm *vm, const char *standby, gint64 now_ms)
 {
     const NewsCopy *last = vm->last ? news_find(vm->last, standby) : NULL;

@@ -67,6 +67,7 @@ typedef struct {
     ScenarioState state;
     Goal goal;
     gboolean verifying;
+    gboolean purging; /* by others: no order goes out meanwhile */
     Id plan;          /* nil: none runs */
     Id owed_plan;     /* whose lock is owed */
     json_t *networks; /* {"from": "to"}: what verification made of the map */
@@ -80,7 +81,9 @@ typedef enum {
     INPUT_PAUSE,
     INPUT_CONTINUE,
     INPUT_VERIFIED,   /* failure (NULL: no errors), networks */
-    INPUT_POLICY,     /* scenario: the new document, checked by scenario_may_become() */
+    INPUT_POLICY,     /* scenario: with its new policy and map, checked by scenario_may_become() */
+    INPUT_PURGE,      /* its standbys are about to be admitted once more, to delete their copies */
+    INPUT_KEEP,       /* that has failed: what was admitted is dismissed again */
     INPUT_LINK_BACK,  /* host */
     INPUT_LINK_LOST,  /* host */
     INPUT_NEWS,       /* host, json: its `status` document */
@@ -142,6 +145,9 @@ PolicyMoment protection_moment(const Protection *p);
 
 /* Is some call still owed to an engine? Such a scenario must not be forgotten. */
 gboolean protection_owes(const Protection *p);
+/* The host that keeps the VM's copies by our order, wherever the VM runs: where it was moved to it
+ * keeps that role until it is dismissed, and its old active was never given one. */
+const char *protection_keeper(const Protection *p);
 
 /* The newest sealed instant's age on this copy at @now_ms; -1: nothing is sealed,
  * or no word yet. The active engine's own figure plus the time since it was said. */

@@ -70,7 +70,7 @@ static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
     if ((vm->owes & OWES_STOP) && ask(p, vm, vm->active, "active.stop", STOP_LIMIT_MS, vm_only(vm), out))
         return TRUE;
     return (vm->owes & OWES_DISMISS) &&
-           ask(p, vm, first_standby(vm), "standby.dismiss", CALL_LIMIT_MS,
+           ask(p, vm, protection_keeper(p), "standby.dismiss", CALL_LIMIT_MS,
                json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0), out);
 }
 
@@ -101,7 +101,7 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
-    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan))
+    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
         return;
     if (order_owed(p, vm, out) || !protection_vm_is_home(p, vm))
         return;
@@ -109,6 +109,23 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
         order_protect(p, vm, out);
     else if (p->goal == GOAL_PAUSED && vm->told != TOLD_PAUSE)
         ask(p, vm, vm->active, "active.pause", CALL_LIMIT_MS, vm_only(vm), out);
+}
+
+const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm)
+{
+    const struct {
+        ProtectionOwed owed;
+        const char *host;
+    } CREDITORS[] = {
+        {OWES_STOP, vm->active},
+        {OWES_DISMISS, protection_keeper(p)},
+        {OWES_UNLOCK, first_standby(vm)},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CREDITORS); i++)
+        if ((vm->owes & CREDITORS[i].owed) && !protection_is_up(p, CREDITORS[i].host))
+            return CREDITORS[i].host;
+    return NULL;
 }
 
 static void pay(ProtectionVm *vm, guint owed, ActionList *out)

@@ -22,10 +22,12 @@ gboolean protection_no_plan(const Protection *p, GError **error);
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
 gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error);
-gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out);
+gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, GError **error);
 
 /* Orders: append the next call that @vm needs, if any; take an answer to one. */
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);
+/* A host that is owed a call and does not answer; NULL: none. */
+const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm);
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
 
 /* Bring every state in line with what is known at @now_ms, and publish the moves. */

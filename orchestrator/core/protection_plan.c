@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a plan tells: all of it may be told twice, because a restarted controller does. */
 #include "orchestrator/core/protection_parts.h"
+#include "vmconnect/base/error.h"
 
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error)
 {
@@ -8,6 +9,11 @@ gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *ou
         return TRUE; /* told again after a restart */
     if (!protection_no_plan(p, error))
         return FALSE;
+    if (p->goal != GOAL_RUNNING) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "scenario '%s' does not run: no plan may move its VMs; run it first", p->scenario->name);
+        return FALSE;
+    }
     p->plan = in->plan;
     EACH_VM (p, vm) {
         vm->part = PART_NONE;
@@ -108,11 +114,17 @@ gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *ou
     return TRUE;
 }
 
-gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out)
+gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     ProtectionVm *vm = protection_find(p, in->vm);
 
-    g_assert(vm);
+    if (!vm || !id_equal(p->plan, in->plan)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "plan %s tells of VM %s, and scenario '%s' has no such VM in a plan of that id: it is "
+                    "not counted; see 'understudy status' for where the VM runs",
+                    ID_TEXT(in->plan), ID_TEXT(in->vm), p->scenario->name);
+        return FALSE;
+    }
     switch (in->kind) {
     case INPUT_MOVING:
         return on_moving(p, vm, in, out);

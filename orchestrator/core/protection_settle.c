@@ -48,12 +48,12 @@ static CopyState copy_target(const Protection *p, const ProtectionVm *vm, const 
 static char *why_not(const Protection *p, const ProtectionVm *vm, const ProtectionCopy *c)
 {
     const NewsCopy *last = vm->last ? news_find(vm->last, c->host) : NULL;
+    const char *silent = protection_silent_creditor(p, vm);
 
     if (vm->trouble)
         return g_strdup(vm->trouble);
-    if (vm->owes && !protection_is_up(p, vm->active))
-        return g_strdup_printf("%s does not answer: it is told to end replication when it is back",
-                               vm->active);
+    if (p->goal == GOAL_STOPPED && silent)
+        return g_strdup_printf("%s does not answer: it is told to end replication when it is back", silent);
     if (p->goal == GOAL_STOPPED)
         return NULL;
     if (!protection_vm_is_home(p, vm))

@@ -145,11 +145,36 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
     (void)out;
     (void)error;
     p->scenario->policy = in->scenario->policy;
+    scenario_set_map(p->scenario, in->scenario);
     EACH_VM (p, vm) {
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
         for (guint i = 0; i < vm->copies->len; i++)
             ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
     }
+    return TRUE;
+}
+
+/* Durable before anything is admitted: whatever ends the purge, the roles do not stay. */
+static gboolean on_purge(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (p->goal != GOAL_STOPPED || p->verifying || !id_is_nil(p->plan) || protection_owes(p))
+        return refuse(error, US_ERROR_REFUSED,
+                      "scenario '%s' is not stopped: its copies are not deleted; stop it first",
+                      p->scenario->name);
+    p->purging = TRUE;
+    EACH_VM (p, vm)
+        vm->owes |= OWES_DISMISS;
+    action_persist(out, NULL);
+    return TRUE;
+}
+
+static gboolean on_keep(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    (void)out;
+    (void)error;
+    p->purging = FALSE;
     return TRUE;
 }
 
@@ -244,6 +269,10 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
         return on_verified(p, in, out, error);
     case INPUT_POLICY:
         return on_policy(p, in, out, error);
+    case INPUT_PURGE:
+        return on_purge(p, in, out, error);
+    case INPUT_KEEP:
+        return on_keep(p, in, out, error);
     case INPUT_LINK_BACK:
         return on_link_back(p, in, out, error);
     case INPUT_LINK_LOST:
@@ -261,7 +290,7 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_STAYED:
     case INPUT_BLOCKED:
     case INPUT_DOWN:
-        return protection_on_plan_vm(p, in, out);
+        return protection_on_plan_vm(p, in, out, error);
     case INPUT_TICK:
         return TRUE;
     }

@@ -52,11 +52,7 @@ Scenario *scenario_copy(const Scenario *s)
 
         scenario_add_vm(copy, vm->uuid, vm->name);
     }
-    for (guint i = 0; i < s->map->len; i++) {
-        const ScenarioMapping *m = s->map->pdata[i];
-
-        scenario_add_mapping(copy, m->from, m->to);
-    }
+    scenario_set_map(copy, s);
     copy->policy = s->policy;
     return copy;
 }
@@ -109,6 +105,16 @@ void scenario_add_mapping(Scenario *s, const char *from, const char *to)
     }
     g_free(m->to);
     m->to = g_strdup(to);
+}
+
+void scenario_set_map(Scenario *s, const Scenario *from)
+{
+    g_ptr_array_set_size(s->map, 0);
+    for (guint i = 0; i < from->map->len; i++) {
+        const ScenarioMapping *m = from->map->pdata[i];
+
+        scenario_add_mapping(s, m->from, m->to);
+    }
 }
 
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid)
@@ -292,6 +298,54 @@ gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMom
             "changed; stop it first",
             from->name);
     return policy_may_become(&from->policy, &to->policy, moment, error);
+}
+
+static gboolean patch_policy(Scenario *s, json_t *policy, GError **error)
+{
+    const char *key;
+    json_t *value;
+
+    if (policy && !json_is_object(policy))
+        return refuse(error, US_ERROR_USAGE, "\"policy\" must be an object");
+    json_object_foreach(policy, key, value)
+    {
+        if (!json_is_string(value))
+            return refuse(error, US_ERROR_USAGE, "policy %s: its value must be a text", key);
+        if (!policy_set(&s->policy, key, json_string_value(value), error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean patch_map(Scenario *s, json_t *map, GError **error)
+{
+    const char *from;
+    json_t *to;
+
+    if (map && !json_is_object(map))
+        return refuse(error, US_ERROR_USAGE, "\"map\" must be an object of network names");
+    json_object_foreach(map, from, to)
+    {
+        if (json_is_string(to))
+            scenario_add_mapping(s, from, json_string_value(to));
+        else if (!json_is_null(to))
+            return refuse(error, US_ERROR_USAGE, "map: network '%.64s' is not mapped to a name or null",
+                          from);
+        else if (find_mapping(s, from))
+            g_ptr_array_remove(s->map, find_mapping(s, from));
+    }
+    return TRUE;
+}
+
+gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
+{
+    json_t *policy = NULL, *map = NULL;
+
+    if (!json_read(patch, "change", error, "{s?o, s?o}", "policy", &policy, "map", &map))
+        return FALSE;
+    if (!policy && !map)
+        return refuse(error, US_ERROR_USAGE, "there is nothing to change: neither \"policy\" nor \"map\"");
+    return patch_policy(s, policy, error) && patch_map(s, map, error) && scenario_check(s, error);
 }
 
 json_t *scenario_to_json(const Scenario *s)

@@ -52,6 +52,8 @@ void scenario_add_replica(Scenario *s, const char *host);
 void scenario_add_vm(Scenario *s, Id uuid, const char *name);
 /* A second mapping of the same network replaces the first. */
 void scenario_add_mapping(Scenario *s, const char *from, const char *to);
+/* All of @from's, instead of those there are. */
+void scenario_set_map(Scenario *s, const Scenario *from);
 
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid);
 gboolean scenario_has_host(const Scenario *s, const char *host);
@@ -74,6 +76,10 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
 /* May @from be replaced by @to now? Hosts, VMs, map and name only while stopped; the
  * policy as its table says. REFUSED with the key and when it may change. */
 gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error);
+
+/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}}, either may be left out;
+ * values are texts, a TO of null takes the mapping out. USAGE, and then @s may be half changed. */
+gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error);
 
 /* The document. Reading includes scenario_check(); a "format" above ours is UNSUPPORTED. */
 json_t *scenario_to_json(const Scenario *s);

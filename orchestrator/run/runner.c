@@ -160,20 +160,18 @@ gboolean runner_start(Runner *r, Plan *steal_plan, GError **error)
     return TRUE;
 }
 
-gboolean runner_resume(Runner *r, const json_t *records, GError **error)
+void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
 {
-    Plan *plan = plan_from_records(records, error);
-    Job *job;
+    Plan *plan = steal_plan;
+    Job *job = add(r, plan);
 
-    if (!plan)
-        return FALSE;
-    job = add(r, plan);
+    if (!plan_goes_on(plan, p))
+        plan_conclude(plan, p);
     job->reported = plan->ended;
     plan->from_up = g_hash_table_contains(r->up, plan->from);
     plan->to_up = g_hash_table_contains(r->up, plan->to);
     if (!plan->ended)
         feed(r, job, (PlanEvent){.kind = PLAN_RESUME});
-    return TRUE;
 }
 
 void runner_answer(Runner *r, Id plan, const char *method, Id vm, const json_t *result, const GError *failure)

@@ -31,7 +31,8 @@ typedef struct {
 typedef struct Runner Runner;
 
 /* @controller and @incarnation (raised durably at each start of the controller)
- * go into every command, so that an engine can tell a newer controller from an older. */
+ * go into every command. Engines do not decide by them: what an older controller
+ * may still do they tell by the reign. */
 Runner *runner_new(Id controller, guint64 incarnation, const RunnerDuties *duties, void *ctx);
 void runner_free(Runner *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Runner, runner_free)
@@ -43,10 +44,11 @@ json_t *runner_sign(const Runner *r, const json_t *params);
 /* Take @steal_plan and run it. BUSY if a plan of that scenario runs. */
 gboolean runner_start(Runner *r, Plan *steal_plan, GError **error);
 
-/* Take up one plan's records after a restart. Ended plans are kept to be looked
- * at, others go on as soon as their engines answer. CORRUPT. A protection whose plan
- * is not among them afterwards was stopped before that began: give it INPUT_PLAN_ENDED. */
-gboolean runner_resume(Runner *r, const json_t *records, GError **error);
+/* Take @steal_plan up after a restart, with its scenario's protection (NULL: there is none
+ * any more). Plans that are over are kept to be looked at, others go on as soon as their
+ * engines answer. A protection whose plan is not among them afterwards was stopped
+ * before that began: give it INPUT_PLAN_ENDED. */
+void runner_resume(Runner *r, Plan *steal_plan, const Protection *p);
 
 /* The end of a call: @result, or @failure if there is none. */
 void runner_answer(Runner *r, Id plan, const char *method, Id vm, const json_t *result,

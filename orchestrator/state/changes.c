@@ -127,27 +127,6 @@ void database_delete_scenario(DatabaseChanges *changes, Id id)
     change_id(add(changes, "DELETE FROM scenarios WHERE id = ?"), id);
 }
 
-void database_put_plan(DatabaseChanges *changes, Id id, Id scenario, gboolean finished, const json_t *doc)
-{
-    Change *change = add(changes, "INSERT INTO plans (id, scenario, finished, doc) VALUES (?, ?, ?, ?)"
-                                  " ON CONFLICT (id) DO UPDATE SET scenario = excluded.scenario,"
-                                  " finished = excluded.finished, doc = excluded.doc");
-
-    g_assert(!id_is_nil(id));
-    change_id(change, id);
-    change_id(change, scenario);
-    change_number(change, finished);
-    add_document(change, doc);
-}
-
-void database_add_journal(DatabaseChanges *changes, Id plan, const json_t *doc)
-{
-    Change *change = add(changes, "INSERT INTO journal (plan, doc) VALUES (?, ?)");
-
-    change_id(change, plan);
-    add_document(change, doc);
-}
-
 void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
                         const char *host, const json_t *doc)
 {

@@ -13,10 +13,6 @@
 
 #define DEFAULT_LIMIT 1000
 
-#define PLAN_COLUMNS                                         \
-    "SELECT doc, (SELECT json_group_array(json(j.doc)) FROM" \
-    " (SELECT doc FROM journal WHERE plan = plans.id ORDER BY number) AS j) FROM plans "
-
 struct Database {
     sqlite3 *file;
     guint64 incarnation;
@@ -35,7 +31,6 @@ struct Database {
 typedef struct {
     DatabaseChanges *changes; /* or: */
     Change *query;            /* or neither: the end */
-    FileRow to_json;
 
     GError *error;
     char *rows; /* JSON, made by the thread, read by the loop */
@@ -78,27 +73,28 @@ guint64 database_take_sequence(Database *db)
     return db->next_sequence++;
 }
 
-static json_t *load(Database *db, const char *sql, FileRow to_json, GError **error)
+static json_t *load(Database *db, const char *sql, GError **error)
 {
     Change query = {.sql = sql};
 
     g_assert(!db->started);
-    return file_query(db->file, &query, to_json, error);
+    return file_query(db->file, &query, error);
 }
 
 json_t *database_load_hosts(Database *db, GError **error)
 {
-    return load(db, "SELECT doc FROM hosts ORDER BY name", file_row_document, error);
+    return load(db, "SELECT doc FROM hosts ORDER BY name", error);
 }
 
 json_t *database_load_scenarios(Database *db, GError **error)
 {
-    return load(db, "SELECT doc FROM scenarios ORDER BY name", file_row_document, error);
+    return load(db, "SELECT doc FROM scenarios ORDER BY name", error);
 }
 
-json_t *database_load_plans(Database *db, GError **error)
+gboolean database_is_lost(const GError *error)
 {
-    return load(db, PLAN_COLUMNS "WHERE finished = 0 ORDER BY number", file_row_plan, error);
+    return g_error_matches(error, US_ERROR, US_ERROR_IO) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CORRUPT);
 }
 
 static void commit(Database *db, Letter *letter)
@@ -109,8 +105,7 @@ static void commit(Database *db, Letter *letter)
     }
     if (file_commit(db->file, letter->changes, &letter->error))
         return;
-    if (g_error_matches(letter->error, US_ERROR, US_ERROR_IO) ||
-        g_error_matches(letter->error, US_ERROR, US_ERROR_CORRUPT))
+    if (database_is_lost(letter->error))
         db->broken = g_error_new(
             US_ERROR, letter->error->code,
             "the controller's state is lost to this process since: %s; nothing is changed any more "
@@ -120,7 +115,7 @@ static void commit(Database *db, Letter *letter)
 
 static void answer(Database *db, Letter *letter)
 {
-    json_auto_t *rows = file_query(db->file, letter->query, letter->to_json, &letter->error);
+    json_auto_t *rows = file_query(db->file, letter->query, &letter->error);
 
     if (rows)
         letter->rows = json_text(rows);
@@ -203,13 +198,12 @@ void database_submit(Database *db, DatabaseChanges *changes, DatabaseDone on_dur
     mailbox_send(db->inbox, letter);
 }
 
-static void ask(Database *db, Change *query, FileRow to_json, DatabaseRows on_rows, void *user)
+static void ask(Database *db, Change *query, DatabaseRows on_rows, void *user)
 {
     Letter *letter = g_new0(Letter, 1);
 
     g_assert(db->started && on_rows);
     letter->query = query;
-    letter->to_json = to_json;
     letter->on_rows = on_rows;
     letter->user = user;
     mailbox_send(db->inbox, letter);
@@ -231,25 +225,7 @@ void database_query_events(Database *db, const DatabaseEventFilter *filter, Data
     change_text(query, filter->scenario);
     change_text(query, filter->host);
     change_number(query, filter->limit ? filter->limit : DEFAULT_LIMIT);
-    ask(db, query, file_row_document, on_rows, user);
-}
-
-void database_query_plans(Database *db, Id scenario, guint limit, DatabaseRows on_rows, void *user)
-{
-    Change *query =
-        change_new("SELECT doc FROM plans WHERE (?1 IS NULL OR scenario = ?1) ORDER BY number DESC LIMIT ?2");
-
-    change_id(query, scenario);
-    change_number(query, limit ? limit : DEFAULT_LIMIT);
-    ask(db, query, file_row_document, on_rows, user);
-}
-
-void database_query_plan(Database *db, Id id, DatabaseRows on_rows, void *user)
-{
-    Change *query = change_new(PLAN_COLUMNS "WHERE id = ?");
-
-    change_id(query, id);
-    ask(db, query, file_row_plan, on_rows, user);
+    ask(db, query, on_rows, user);
 }
 
 void database_close(Database *db, void (*on_closed)(void *user), void *user)

@@ -16,7 +16,8 @@
 #include <uv.h>
 
 /* The file's format; a newer one is refused and left alone. There is no older one yet: the
- * first change of format brings its upgrade, after a copy was kept. */
+ * first change of format brings its upgrade, after a copy was kept. A file of format 1 may have
+ * the tables plans and journal, too, which nothing uses: plans are in files of their own. */
 #define DATABASE_FORMAT 1
 /* Older events are forgotten. */
 #define DATABASE_EVENTS_KEPT 100000
@@ -32,12 +33,9 @@ Database *database_open(const char *path, Id controller, GError **error);
 /* 1, 2, … one for each open. */
 guint64 database_incarnation(const Database *db);
 
-/* Before database_start(). New arrays, in order of name (of creation for plans),
- * or NULL with @error: hosts and scenarios as they were put; unfinished plans as
- * {"plan": document, "journal": [document…]}. */
+/* Before database_start(). New arrays, in order of name, as they were put; or NULL with @error. */
 json_t *database_load_hosts(Database *db, GError **error);
 json_t *database_load_scenarios(Database *db, GError **error);
-json_t *database_load_plans(Database *db, GError **error);
 
 /* Give the file to the writer thread. */
 void database_start(Database *db, uv_loop_t *loop);
@@ -54,10 +52,6 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 void database_delete_scenario(DatabaseChanges *changes, Id id);
-/* @scenario may be nil. A finished plan stays to be shown, and is not loaded again. */
-void database_put_plan(DatabaseChanges *changes, Id id, Id scenario, gboolean finished, const json_t *doc);
-/* Append to a plan's journal, after everything that is there. */
-void database_add_journal(DatabaseChanges *changes, Id plan, const json_t *doc);
 /* @sequence from database_take_sequence(), also where @doc says it. @scenario, @host: NULL if none. */
 void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
                         const char *host, const json_t *doc);
@@ -66,9 +60,12 @@ void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wa
 guint64 database_take_sequence(Database *db);
 
 /* @error NULL: durable. EXISTS: another host or scenario has that name. NO_SPACE: nothing
- * was changed, a later submission may work. IO: the file is lost to this process, every
- * further submission fails the same way (a failed fsync never gets a second try). */
+ * was changed, a later submission may work. IO, CORRUPT: database_is_lost(). */
 typedef void (*DatabaseDone)(const GError *error, void *user);
+
+/* Is the file lost to this process? Then every further submission fails the same way: a failed
+ * fsync never gets a second try, and what is damaged is not written to. */
+gboolean database_is_lost(const GError *error);
 
 /* Takes @changes. Submissions become durable in order; callbacks come in order. */
 void database_submit(Database *db, DatabaseChanges *changes, DatabaseDone on_durable, void *user);
@@ -86,12 +83,6 @@ typedef struct {
 } DatabaseEventFilter;
 
 void database_query_events(Database *db, const DatabaseEventFilter *filter, DatabaseRows on_rows, void *user);
-
-/* Newest first, without journals; @scenario nil: all. */
-void database_query_plans(Database *db, Id scenario, guint limit, DatabaseRows on_rows, void *user);
-
-/* One {"plan", "journal"}, or an empty array. */
-void database_query_plan(Database *db, Id id, DatabaseRows on_rows, void *user);
 
 /* Do what was submitted, end the thread, close the file, free. Callbacks still come;
  * @on_closed (may be NULL) is the last. Before database_start() it frees at once. */

@@ -23,12 +23,6 @@ static const char SCHEMA[] =
     "ROWID;"
     "CREATE TABLE scenarios (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT, "
     "WITHOUT ROWID;"
-    "CREATE TABLE plans (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, scenario TEXT,"
-    " finished INTEGER NOT NULL, doc TEXT NOT NULL) STRICT;"
-    "CREATE INDEX plans_open ON plans (finished) WHERE finished = 0;"
-    "CREATE TABLE journal (number INTEGER PRIMARY KEY, plan TEXT NOT NULL REFERENCES plans (id), doc TEXT "
-    "NOT NULL) STRICT;"
-    "CREATE INDEX journal_plan ON journal (plan);"
     "CREATE TABLE events (sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, scenario TEXT, host TEXT,"
     " doc TEXT NOT NULL) STRICT;"
     "INSERT INTO meta VALUES ('incarnation', '0');";
@@ -282,20 +276,7 @@ static json_t *parse(const char *text, GError **error)
     return doc;
 }
 
-json_t *file_row_document(sqlite3_stmt *row, GError **error)
-{
-    return parse((const char *)sqlite3_column_text(row, 0), error);
-}
-
-json_t *file_row_plan(sqlite3_stmt *row, GError **error)
-{
-    json_auto_t *plan = parse((const char *)sqlite3_column_text(row, 0), error);
-    json_auto_t *journal = plan ? parse((const char *)sqlite3_column_text(row, 1), error) : NULL;
-
-    return journal ? json_pack("{s:O, s:O}", "plan", plan, "journal", journal) : NULL;
-}
-
-json_t *file_query(sqlite3 *file, const Change *query, FileRow to_json, GError **error)
+json_t *file_query(sqlite3 *file, const Change *query, GError **error)
 {
     sqlite3_stmt *stmt = change_prepare(query, file, error);
     json_auto_t *rows = json_array();
@@ -304,7 +285,7 @@ json_t *file_query(sqlite3 *file, const Change *query, FileRow to_json, GError *
     if (!stmt)
         return NULL;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        json_t *row = to_json(stmt, error);
+        json_t *row = parse((const char *)sqlite3_column_text(stmt, 0), error);
 
         if (!row)
             break;

@@ -18,15 +18,8 @@ void file_close(sqlite3 *file);
 /* All of @changes or none. */
 gboolean file_commit(sqlite3 *file, const DatabaseChanges *changes, GError **error);
 
-/* One row into JSON; new reference, or NULL with @error CORRUPT. */
-typedef json_t *(*FileRow)(sqlite3_stmt *row, GError **error);
-
-/* Every row of @query, as an array. */
-json_t *file_query(sqlite3 *file, const Change *query, FileRow to_json, GError **error);
-
-/* Column 0 is the whole document; column 0 and 1 are plan and journal ({"plan", "journal"}). */
-json_t *file_row_document(sqlite3_stmt *row, GError **error);
-json_t *file_row_plan(sqlite3_stmt *row, GError **error);
+/* Every row of @query, whose first column is a document, as an array; CORRUPT if one is none. */
+json_t *file_query(sqlite3 *file, const Change *query, GError **error);
 
 /* Set @error from what SQLite says about @file. Always FALSE. */
 gboolean file_error(GError **error, sqlite3 *file, const char *what);

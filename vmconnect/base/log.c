@@ -2,6 +2,7 @@
 #include "vmconnect/base/log.h"
 
 #include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,13 +20,15 @@ void log_set_level(LogLevel level)
     max_level = level;
 }
 
-gboolean log_level_parse(const char *name, LogLevel *ret_level)
+gboolean log_level_parse(const char *name, LogLevel *ret_level, GError **error)
 {
     for (LogLevel level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)
         if (g_str_equal(NAMES[level], name)) {
             *ret_level = level;
             return TRUE;
         }
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "log: '%.32s' is none of error, warning, notice, info and debug", name);
     return FALSE;
 }
 

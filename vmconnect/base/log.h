@@ -20,8 +20,8 @@ typedef enum {
 /* Lines above @level are dropped; INFO until called. */
 void log_set_level(LogLevel level);
 
-/* "error" … "debug", as a configuration's `log` has them; FALSE for anything else. */
-gboolean log_level_parse(const char *name, LogLevel *ret_level);
+/* "error" … "debug", as a configuration's `log` has them. USAGE. */
+gboolean log_level_parse(const char *name, LogLevel *ret_level, GError **error);
 
 void log_line(LogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

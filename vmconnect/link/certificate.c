@@ -104,16 +104,25 @@ static void push_text_name(GENERAL_NAMES *names, int type, const char *text)
     must(sk_GENERAL_NAME_push(names, name));
 }
 
+gboolean certificate_may_name(const char *host)
+{
+    ASN1_OCTET_STRING *address = a2i_IPADDRESS(host);
+    gsize len = strlen(host);
+    gboolean is_address = address != NULL;
+
+    ASN1_OCTET_STRING_free(address);
+    return is_address ||
+           (len > 0 && len <= 253 &&
+            strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == len);
+}
+
 static gboolean push_host(GENERAL_NAMES *names, const char *host, GError **error)
 {
     ASN1_OCTET_STRING *address = a2i_IPADDRESS(host);
     GENERAL_NAME *name;
 
     if (!address) {
-        gsize len = strlen(host);
-
-        if (len == 0 || len > 253 ||
-            strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != len) {
+        if (!certificate_may_name(host)) {
             g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.80s' is neither a host name nor an IP address",
                         host);
             return FALSE;

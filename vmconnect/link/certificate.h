@@ -30,6 +30,9 @@ typedef struct {
     gint64 seconds; /* from now; negative: it ended already */
 } CertificateText;
 
+/* Can this stand among the hosts: a DNS name (no underscores) or an IP address? */
+gboolean certificate_may_name(const char *host);
+
 /* Sign @key with @issuer_key; @issuer NULL: self-signed. USAGE for a name that cannot stand in a certificate. */
 X509 *certificate_new(EVP_PKEY *key, const CertificateText *text, X509 *issuer, EVP_PKEY *issuer_key,
                       GError **error);

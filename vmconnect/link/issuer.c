@@ -116,3 +116,8 @@ char *issuer_issue_hosts(const Issuer *issuer, GBytes *public_key, const char *c
     g_assert(hosts[0]);
     return issue(issuer, public_key, &text, error);
 }
+
+gboolean issuer_may_name(const char *host)
+{
+    return certificate_may_name(host);
+}

@@ -31,6 +31,10 @@ const char *issuer_certificate(const Issuer *issuer);
 char *issuer_issue_peer(const Issuer *issuer, GBytes *public_key, Role role, Id id, gint64 seconds,
                         GError **error);
 
-/* A certificate of a web server for @hosts (names and IP addresses, NULL at the end; 1 or more). */
+/* A certificate of a web server for @hosts (names and IP addresses, NULL at the end; 1 or more).
+ * USAGE for one that issuer_may_name() denies. */
 char *issuer_issue_hosts(const Issuer *issuer, GBytes *public_key, const char *const *hosts, gint64 seconds,
                          GError **error);
+
+/* Can a web server's certificate name this host? Not every name that a machine may have can. */
+gboolean issuer_may_name(const char *host);

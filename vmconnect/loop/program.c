@@ -27,25 +27,14 @@ gboolean program_port(const Conf *conf, guint16 *ret_port, GError **error)
     return TRUE;
 }
 
-static gboolean read_level(const Conf *conf, LogLevel *ret_level, GError **error)
-{
-    const char *text = conf_get(conf, "log");
-
-    if (log_level_parse(text, ret_level))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "log: '%s' is none of error, warning, notice, info, debug",
-                text);
-    return FALSE;
-}
-
 static Conf *load(const ProgramSpec *spec, const char *path, GError **error)
 {
     g_autoptr(Conf) conf = conf_load(path ? path : spec->path, spec->group, spec->keys, error);
     guint16 port;
     LogLevel level;
 
-    if (!conf || !program_port(conf, &port, error) || !read_level(conf, &level, error) ||
-        (spec->check && !spec->check(conf, error)))
+    if (!conf || !program_port(conf, &port, error) ||
+        !log_level_parse(conf_get(conf, "log"), &level, error) || (spec->check && !spec->check(conf, error)))
         return NULL;
     log_set_level(level);
     return g_steal_pointer(&conf);

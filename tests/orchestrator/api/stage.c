@@ -70,13 +70,10 @@ const StageKeys *stage_keys(void)
        "stranger.pem "
        "-days 30 -subj /CN=stranger\n");
     issue("server", "localhost", "DNS:localhost,IP:127.0.0.1");
-    issue("client", "friend", "DNS:friend");
     keys.ca = slurp("ca.pem");
     sh("cat server.pem ca.pem >chain.pem");
     keys.server_certificate = slurp("chain.pem"); /* shows its authority, as the controller does */
     keys.server_key = slurp("server.key");
-    keys.client_certificate = slurp("client.pem");
-    keys.client_key = slurp("client.key");
     keys.stranger_certificate = slurp("stranger.pem");
     keys.stranger_key = slurp("stranger.key");
     return &keys;
@@ -91,8 +88,6 @@ void stage_keys_free(void)
     g_free(keys.ca);
     g_free(keys.server_certificate);
     g_free(keys.server_key);
-    g_free(keys.client_certificate);
-    g_free(keys.client_key);
     g_free(keys.stranger_certificate);
     g_free(keys.stranger_key);
     memset(&keys, 0, sizeof keys);
@@ -234,22 +229,7 @@ Caller *caller_dial(const Stage *stage)
     return c;
 }
 
-static void use(SSL_CTX *ctx, const char *certificate, const char *key)
-{
-    BIO *cb = BIO_new_mem_buf(certificate, -1);
-    BIO *kb = BIO_new_mem_buf(key, -1);
-    X509 *x = PEM_read_bio_X509(cb, NULL, NULL, NULL);
-    EVP_PKEY *p = PEM_read_bio_PrivateKey(kb, NULL, NULL, NULL);
-
-    g_assert_cmpint(SSL_CTX_use_certificate(ctx, x), ==, 1);
-    g_assert_cmpint(SSL_CTX_use_PrivateKey(ctx, p), ==, 1);
-    X509_free(x);
-    EVP_PKEY_free(p);
-    BIO_free(cb);
-    BIO_free(kb);
-}
-
-Caller *caller_open(const Stage *stage, const char *certificate, const char *key)
+Caller *caller_open(const Stage *stage)
 {
     static const unsigned char ALPN[] = "\x02h2\x08http/1.1";
     g_autoptr(Caller) c = caller_dial(stage);
@@ -258,8 +238,6 @@ Caller *caller_open(const Stage *stage, const char *certificate, const char *key
 
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     SSL_CTX_set_alpn_protos(ctx, ALPN, sizeof ALPN - 1);
-    if (certificate)
-        use(ctx, certificate, key);
     c->ssl = SSL_new(ctx);
     SSL_CTX_free(ctx);
     SSL_set_fd(c->ssl, c->fd);
@@ -388,7 +366,7 @@ void answer_free(Answer *answer)
 Answer *stage_ask(const Stage *stage, const char *method, const char *path, const char *token,
                   const char *body)
 {
-    g_autoptr(Caller) c = caller_open(stage, NULL, NULL);
+    g_autoptr(Caller) c = caller_open(stage);
 
     g_assert_nonnull(c);
     caller_sendf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path);

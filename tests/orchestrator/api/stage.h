@@ -18,7 +18,6 @@ typedef struct {
     char *dir;
     char *ca;
     char *server_certificate, *server_key;
-    char *client_certificate, *client_key;     /* issued by ca */
     char *stranger_certificate, *stranger_key; /* self-signed */
 } StageKeys;
 
@@ -45,8 +44,8 @@ typedef struct {
 
 /* TCP only. */
 Caller *caller_dial(const Stage *stage);
-/* TCP and TLS; @certificate, @key (PEM) may be NULL. NULL if the server refused. */
-Caller *caller_open(const Stage *stage, const char *certificate, const char *key);
+/* TCP and TLS; NULL if the server refused. */
+Caller *caller_open(const Stage *stage);
 void caller_free(Caller *caller);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Caller, caller_free)
 

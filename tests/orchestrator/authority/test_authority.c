@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/authority/authority.h"
 
+#include "orchestrator/authority/people.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -8,8 +9,11 @@
 #include <glib/gstdio.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509, X509_free)
 
@@ -119,6 +123,31 @@ static void test_start_again(void)
     g_assert_cmpint(X509_check_ip_asc(x, "::1", 0), ==, 1);
 }
 
+/* A name that the machine has and no certificate can is left out; one that was asked for is refused. */
+static void test_odd_names(void)
+{
+    static const char *const ODD[] = {"my_controller", NULL};
+    g_autoptr(GError) error = NULL;
+    int status;
+    pid_t pid;
+
+    g_assert_null(authority_open(folder, ODD, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    g_assert_nonnull(strstr(error->message, "my_controller"));
+    pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWUTS) != 0 || sethostname("my_controller", 13) != 0)
+            _exit(77);
+        _exit(authority_open(folder, NULL, NULL) ? 0 : 1);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        g_test_skip("a host name of its own needs root");
+    else
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
 static void test_sign_engine(void)
 {
     g_autoptr(Authority) a = open_it(NULL);
@@ -140,35 +169,37 @@ static void test_sign_engine(void)
 
 static void test_people(void)
 {
-    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("tokens.json");
     g_autoptr(GError) error = NULL;
-    g_autofree char *anna = authority_add_person(a, "anna", &error);
-    g_autofree char *bert = authority_add_person(a, "bert", &error);
+    g_autoptr(People) people = people_open(path, &error);
+    g_autofree char *anna = people_add(people, "anna", &error);
+    g_autofree char *bert = people_add(people, "bert", &error);
     g_autofree char *stored = slurp("tokens.json");
-    g_autoptr(Authority) again = open_it(NULL);
+    g_autoptr(People) again = people_open(path, &error);
+    g_autoptr(Authority) a = open_it(NULL);
 
     g_assert_no_error(error);
     g_assert_cmpuint(strlen(anna), ==, 43); /* 256 bits */
     g_assert_cmpstr(anna, !=, bert);
     g_assert_null(strstr(stored, anna));
-    g_assert_cmpstr(authority_check(anna, again), ==, "anna");
-    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
-    g_assert_null(authority_check("", again));
-    g_assert_null(authority_check("nonsense", again));
-    g_assert_null(authority_add_person(again, "anna", &error));
+    g_assert_cmpstr(authority_check(anna, a), ==, "anna");
+    g_assert_cmpstr(authority_check(bert, a), ==, "bert");
+    g_assert_null(authority_check("", a));
+    g_assert_null(authority_check("nonsense", a));
+    g_assert_null(people_add(again, "anna", &error));
     g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
     g_clear_error(&error);
-    g_assert_null(authority_add_person(again, "an na", &error));
+    g_assert_null(people_add(again, "an na", &error));
     g_assert_error(error, US_ERROR, US_ERROR_USAGE);
     g_clear_error(&error);
-    g_assert_true(authority_remove_person(again, "anna", &error));
-    g_assert_null(authority_check(anna, again));
-    g_assert_cmpstr(authority_check(bert, again), ==, "bert");
-    g_assert_false(authority_remove_person(again, "anna", &error));
+    g_assert_true(people_remove(again, "anna", &error));
+    g_assert_null(people_find(again, anna));
+    g_assert_cmpstr(people_find(again, bert), ==, "bert");
+    g_assert_false(people_remove(again, "anna", &error));
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
-static char *token_of_admin(void)
+static char *token_of_admin(const char *expected_url)
 {
     g_autofree char *text = slurp("admin.json");
     json_auto_t *doc = json_parse(text, strlen(text), 65536, NULL);
@@ -178,29 +209,80 @@ static char *token_of_admin(void)
 
     g_assert_true(json_read(doc, "admin", NULL, "{s:i, s:s, s:s, s:s}", "format", &(int){0}, "url", &url,
                             "ca", &ca, "token", &token));
-    g_assert_cmpstr(url, ==, "https://h:25443");
+    g_assert_cmpstr(url, ==, expected_url);
     return g_strdup(token);
 }
 
 static void test_admin(void)
 {
+    static const char URL[] = "https://h:25443";
     g_autoptr(Authority) a = open_it(NULL);
     g_autofree char *path = path_of("admin.json");
     g_autofree char *first = NULL;
+    g_autofree char *same = NULL;
     g_autofree char *second = NULL;
 
-    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
-    first = token_of_admin();
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    first = token_of_admin(URL);
     g_assert_cmpstr(authority_check(first, a), ==, "admin");
-    /* There already: left alone. */
-    g_assert_true(authority_write_admin(a, path, "https://other", NULL));
+    /* Reached elsewhere now: the same token for it. */
+    g_assert_true(authority_write_admin(a, path, "https://h:7", NULL));
+    same = token_of_admin("https://h:7");
+    g_assert_cmpstr(same, ==, first);
     g_assert_cmpstr(authority_check(first, a), ==, "admin");
     /* Lost: a new one, and the old token ends. */
     g_assert_cmpint(g_unlink(path), ==, 0);
-    g_assert_true(authority_write_admin(a, path, "https://h:25443", NULL));
-    second = token_of_admin();
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    second = token_of_admin(URL);
     g_assert_cmpstr(authority_check(second, a), ==, "admin");
     g_assert_null(authority_check(first, a));
+}
+
+/* The authority, or who is who, was lost: what the file says is put right. */
+static void test_admin_follows(void)
+{
+    static const char URL[] = "https://h:25443";
+    g_autofree char *path = path_of("admin.json");
+    g_autofree char *issuer = path_of("issuer.pem");
+    g_autofree char *tokens = path_of("tokens.json");
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    g_autofree char *third = NULL;
+    g_autofree char *text = NULL;
+    json_auto_t *doc = NULL;
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autoptr(Authority) b = NULL;
+    g_autoptr(Authority) c = NULL;
+
+    g_assert_true(authority_write_admin(a, path, URL, NULL));
+    first = token_of_admin(URL);
+    g_assert_cmpint(g_unlink(issuer), ==, 0);
+    b = open_it(NULL);
+    g_assert_true(authority_write_admin(b, path, URL, NULL));
+    second = token_of_admin(URL);
+    text = slurp("admin.json");
+    doc = json_parse(text, strlen(text), 65536, NULL);
+    g_assert_cmpstr(second, ==, first);
+    g_assert_cmpstr(json_string_value(json_object_get(doc, "ca")), ==, authority_ca(b));
+    g_assert_cmpint(g_unlink(tokens), ==, 0);
+    c = open_it(NULL);
+    g_assert_true(authority_write_admin(c, path, URL, NULL));
+    third = token_of_admin(URL);
+    g_assert_cmpstr(authority_check(third, c), ==, "admin");
+}
+
+static void test_admin_damaged(void)
+{
+    g_autoptr(Authority) a = open_it(NULL);
+    g_autofree char *path = path_of("admin.json");
+    g_autofree char *still = NULL;
+    g_autoptr(GError) error = NULL;
+
+    spill("admin.json", "{");
+    g_assert_false(authority_write_admin(a, path, "https://h:25443", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    still = slurp("admin.json");
+    g_assert_cmpstr(still, ==, "{"); /* left alone */
 }
 
 static void expect_refusal(UsError code, const char *says)
@@ -234,9 +316,10 @@ static void test_damage(void)
          US_ERROR_CORRUPT, "not a SHA-256"},
     };
     g_autoptr(Authority) a = open_it(NULL);
-    g_autofree char *token = authority_add_person(a, "anna", NULL); /* so that tokens.json is there */
+    g_autofree char *admin = path_of("admin.json");
 
-    g_assert_nonnull(token);
+    g_assert_true(
+        authority_write_admin(a, admin, "https://h:25443", NULL)); /* so that tokens.json is there */
     for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
         g_autofree char *good = slurp(CASES[i].file);
         g_autofree char *still = NULL;
@@ -255,9 +338,10 @@ static void test_readable_by_others(void)
 {
     static const char *const FILES[] = {"issuer.pem", "server.json", "tokens.json", "."};
     g_autoptr(Authority) a = open_it(NULL);
-    g_autofree char *token = authority_add_person(a, "anna", NULL); /* so that tokens.json is there */
+    g_autofree char *admin = path_of("admin.json");
 
-    g_assert_nonnull(token);
+    g_assert_true(
+        authority_write_admin(a, admin, "https://h:25443", NULL)); /* so that tokens.json is there */
     for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
         g_autofree char *path = path_of(FILES[i]);
 
@@ -299,9 +383,12 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add("/authority/first-start", test_first_start);
     add("/authority/start-again", test_start_again);
+    add("/authority/odd-names", test_odd_names);
     add("/authority/sign-engine", test_sign_engine);
     add("/authority/people", test_people);
     add("/authority/admin", test_admin);
+    add("/authority/admin-follows", test_admin_follows);
+    add("/authority/admin-damaged", test_admin_damaged);
     add("/authority/damage", test_damage);
     add("/authority/readable-by-others", test_readable_by_others);
     add("/authority/issuer-lost", test_issuer_lost);

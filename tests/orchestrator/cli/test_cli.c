@@ -15,11 +15,14 @@
 #include "vmconnect/base/json.h"
 
 #include <glib/gstdio.h>
+#include <pty.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #define TOKEN "the-token-of-this-test"
 #define WEB1 "aaaaaaaa-0000-4000-8000-000000000001"
@@ -312,6 +315,8 @@ static void test_help(void)
     golden("help.txt");
     understudy(0, "scenario create --help");
     golden("help-scenario-create.txt");
+    understudy(0, "scenario set --help");
+    golden("help-scenario-set.txt");
     for (guint i = 0; (command = command_at(i)); i++) {
         g_autofree char *line = g_strdup_printf("%s --help", command->words);
         g_autofree char *first = g_strdup_printf("understudy %s ", command->words);
@@ -350,10 +355,15 @@ static void test_bad_words(void)
         {"scenario create web --master a --replica b --map x", "it must be NETWORK=NETWORK"},
         {"scenario create web --file ~/absent", "absent"},
         {"scenario set web interval", "must be KEY=VALUE"},
+        {"scenario set web", "needs KEY=VALUE, or --map"},
+        {"scenario set web --map x", "it must be NETWORK=NETWORK"},
+        {"scenario set web --interval 5s", "--interval is not an option here"},
         {"scenario set web frob=1", "frob"},
         {"scenario set web interval=0s", "interval"},
         {"scenario import ~/absent", "absent"},
         {"events --since yesterday", "it must be like 2h or"},
+        {"events --scenario caf\xe9", "is not UTF-8"},
+        {"status caf\xe9", "is not UTF-8"},
         {"scenario delete web", "say --yes"},
         {"login https://127.0.0.1:1 --token secret", "a bearer token is never an argument"},
     };
@@ -424,6 +434,53 @@ static void test_login_by_url(void)
     understudy(0, "host list");
 }
 
+/* What a terminal shows, up to @piece. */
+static void read_until(int terminal, const char *piece)
+{
+    g_autoptr(GString) seen = g_string_new(NULL);
+    char c;
+
+    alarm(30); /* a hang fails the test */
+    while (!strstr(seen->str, piece)) {
+        g_assert_cmpint(read(terminal, &c, 1), ==, 1);
+        g_string_append_c(seen, c);
+    }
+    alarm(0);
+}
+
+/* Ctrl-C at the question for the token leaves the terminal as it was. */
+static void test_login_interrupted(void)
+{
+    g_autofree char *good = ca_fingerprint();
+    g_autofree char *url = url_of_stage();
+    g_auto(GStrv) env = environment();
+    const char *argv[] = {CLI_PROGRAM, "login", url, "--fingerprint", good, NULL};
+    struct termios mode;
+    int terminal;
+    int program; /* our end of it stays open, so that its mode can be looked at */
+    int status;
+    pid_t pid;
+
+    g_assert_cmpint(openpty(&terminal, &program, NULL, NULL, NULL), ==, 0);
+    pid = fork();
+    if (pid == 0) {
+        login_tty(program);
+        execve(CLI_PROGRAM, (char **)argv, env);
+        _exit(127);
+    }
+    read_until(terminal, "Token: ");
+    g_assert_cmpint(tcgetattr(program, &mode), ==, 0);
+    g_assert_false(mode.c_lflag & ECHO);
+    g_assert_cmpint(write(terminal, "\003", 1), ==, 1);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status));
+    g_assert_cmpint(WTERMSIG(status), ==, SIGINT);
+    g_assert_cmpint(tcgetattr(program, &mode), ==, 0);
+    g_assert_true(mode.c_lflag & ECHO);
+    close(terminal);
+    close(program);
+}
+
 static void test_where_the_controller_is(void)
 {
     g_autofree char *url = url_of_stage();
@@ -482,6 +539,23 @@ static void test_wrong_authority(void)
     g_assert_cmpstr(fake.asked->str, ==, "");
 }
 
+/* The right controller, under an address that its certificate has not. */
+static void test_other_address(void)
+{
+    g_autofree char *url = g_strdup_printf("https://0.0.0.0:%u", stage_port(stage));
+    g_autoptr(Session) s = g_new0(Session, 1);
+    g_autofree char *conf = in_home("understudy/cli.conf");
+
+    s->url = g_strdup(url);
+    s->ca = g_strdup(stage_keys()->ca);
+    s->token = g_strdup(TOKEN);
+    g_assert_true(session_save(s, conf, NULL));
+    understudy(6, "status");
+    assert_says(err, "does not cover that name or address");
+    assert_says(err, "names= in the controller's configuration");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+}
+
 /* What root on the controller's host has without a login. */
 static void test_admin_file(void)
 {
@@ -498,6 +572,32 @@ static void test_admin_file(void)
     g_assert_nonnull(same);
     g_assert_null(session_open("https://other:1", absent, admin, &error));
     g_assert_error(error, US_ERROR, US_ERROR_DENIED);
+}
+
+/* What is saved is found again, also under an address that a group's name cannot hold. */
+static void test_saved_sessions(void)
+{
+    static const char *const URLS[] = {"https://[2001:db8::1]:25443", "https://[fe80::1%eth0]:25443",
+                                       "https://controller.example:25443"};
+    g_autofree char *conf = in_home("some.conf");
+
+    for (guint i = 0; i < G_N_ELEMENTS(URLS); i++) {
+        g_autoptr(Session) s = g_new0(Session, 1);
+        g_autoptr(Session) named = NULL;
+        g_autoptr(Session) last = NULL;
+
+        s->url = g_strdup(URLS[i]);
+        s->ca = g_strdup("an authority");
+        s->token = g_strdup_printf("token %u", i);
+        g_assert_true(session_save(s, conf, NULL));
+        named = session_open(URLS[i], conf, "/nowhere", NULL);
+        last = session_open(NULL, conf, "/nowhere", NULL);
+        g_assert_nonnull(named);
+        g_assert_cmpstr(named->url, ==, URLS[i]);
+        g_assert_cmpstr(named->token, ==, s->token);
+        g_assert_nonnull(last);
+        g_assert_cmpstr(last->token, ==, s->token);
+    }
 }
 
 static void test_hosts(void)
@@ -576,8 +676,36 @@ static void test_scenarios(void)
     understudy(0, "scenario set web interval=2s shutdown-timeout=90s");
     g_assert_cmpstr(fake.asked->str, ==,
                     "scenario.set {\"policy\":{\"interval\":\"2s\",\"shutdown_timeout\":\"90s\"}}\n");
+    understudy(0, "scenario set web --map default=office --map dmz=");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.set {\"map\":{\"default\":\"office\",\"dmz\":null}}\n");
+    say_no("scenario.set", US_ERROR_REFUSED, "networks may only change while it is stopped");
+    understudy(4, "scenario set web --map default=office");
     understudy(0, "scenario delete web --purge --yes");
     g_assert_cmpstr(out, ==, "scenario 'web' is gone, and its copies\n");
+}
+
+/* Half a document in a file is no success, and what goes on for ever ends. */
+static void test_full_output(void)
+{
+    static const char *const COMMANDS[] = {"scenario export web", "events --follow", "status --watch",
+                                           "--help"};
+
+    say("scenario.export", SCENARIO);
+    say("event.list", "{\"events\":[{\"sequence\":1}]}");
+    say("status", STATUS("running", ""));
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
+        g_autofree char *script =
+            g_strdup_printf("exec timeout 20 " CLI_PROGRAM " %s >/dev/full", COMMANDS[i]);
+        const char *argv[] = {"/bin/sh", "-c", script, NULL};
+        g_auto(GStrv) env = environment();
+        int status;
+
+        forget();
+        g_assert_true(
+            g_spawn_sync(NULL, (char **)argv, env, G_SPAWN_DEFAULT, NULL, NULL, NULL, &err, &status, NULL));
+        g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+        assert_says(err, "standard output could not be written to");
+    }
 }
 
 static void test_verify(void)
@@ -748,6 +876,24 @@ static void test_points(void)
     understudy(0, "points web --vm web1");
     golden("points.txt");
     understudy(1, "points web --vm web9");
+    understudy(2, "points web --vm=");
+    assert_says(err, "'' names no VM");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.show\n");
+}
+
+/* A name may look like another's UUID; it is still a name. */
+static void test_find(void)
+{
+    json_auto_t *vms = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "uuid", WEB1, "name", "bbbb", "uuid",
+                                 WEB2, "name", "web2", "uuid", PLAN, "name", "web2");
+    g_autofree char *by_name = cli_find(vms, "uuid", "VM", "bbbb", NULL);
+    g_autofree char *by_uuid = cli_find(vms, "uuid", "VM", "BBBBbbbb", NULL);
+
+    g_assert_cmpstr(by_name, ==, WEB1);
+    g_assert_cmpstr(by_uuid, ==, WEB2);
+    g_assert_null(cli_find(vms, "uuid", "VM", "web2", NULL));
+    g_assert_null(cli_find(vms, "uuid", "VM", "", NULL));
+    g_assert_null(cli_find(NULL, "uuid", "VM", "web2", NULL));
 }
 
 /* Read @lines lines of a program that does not end, then end it. */
@@ -807,6 +953,7 @@ static void test_events(void)
     say("event.list", "{\"events\":[" EVENT("1", "one") "," EVENT("2", "two\\u001b[2J") "]}");
     understudy(0, "events --since 2h --scenario web");
     golden("events.txt");
+    understudy(0, "events --since 30000d"); /* before there were clocks */
     understudy(0, "events --json");
     doc = document();
     g_assert_cmpuint(json_array_size(json_object_get(doc, "events")), ==, 2);
@@ -843,6 +990,16 @@ static void test_page(void)
     g_assert_cmpstr(clean, ==, "a?b\xef\xbf\xbd?c");
 }
 
+/* Deleting many copies has no limit of ours; everything else has. */
+static void test_limits(void)
+{
+    const ApiRoute *route;
+
+    for (guint i = 0; (route = api_route_at(i)); i++)
+        g_assert_cmpint(client_answer_s(route->operation) == 0, ==,
+                        g_str_equal(route->operation, "scenario.delete"));
+}
+
 static void add(const char *path, void (*test)(void))
 {
     g_test_add_data_func(path, (gconstpointer)test, in_a_house);
@@ -858,13 +1015,17 @@ int main(int argc, char **argv)
     add("/cli/bad-words", test_bad_words);
     add("/cli/login", test_login);
     add("/cli/login-by-url", test_login_by_url);
+    add("/cli/login-interrupted", test_login_interrupted);
     add("/cli/where-the-controller-is", test_where_the_controller_is);
     add("/cli/not-there", test_not_there);
     add("/cli/wrong-token", test_wrong_token);
     add("/cli/wrong-authority", test_wrong_authority);
+    add("/cli/other-address", test_other_address);
     add("/cli/admin-file", test_admin_file);
+    add("/cli/saved-sessions", test_saved_sessions);
     add("/cli/hosts", test_hosts);
     add("/cli/scenarios", test_scenarios);
+    add("/cli/full-output", test_full_output);
     add("/cli/verify", test_verify);
     add("/cli/run", test_run);
     add("/cli/run-fails", test_run_fails);
@@ -880,6 +1041,8 @@ int main(int argc, char **argv)
     add("/cli/events", test_events);
     add("/cli/odd-answers", test_odd_answers);
     g_test_add_func("/cli/page", test_page);
+    g_test_add_func("/cli/find", test_find);
+    g_test_add_func("/cli/limits", test_limits);
     rc = g_test_run();
     stage_keys_free();
     return rc;

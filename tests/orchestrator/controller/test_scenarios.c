@@ -146,11 +146,23 @@ static void create(Desk *d, guint times)
     g_assert_no_error(d->error);
 }
 
+static void on_begun(void *user, const GError *error)
+{
+    g_assert_no_error(error);
+    *(gboolean *)user = TRUE;
+}
+
+static void begin_delete(Desk *d)
+{
+    gboolean begun = FALSE;
+
+    g_assert_true(scenarios_begin_delete(d->scenarios, "web", FALSE, on_begun, &begun, NULL));
+    g_assert_true(begun);
+}
+
 static void delete (Desk *d, guint times)
 {
-    g_autoptr(GError) error = NULL;
-
-    g_assert_true(scenarios_begin_delete(d->scenarios, "web", FALSE, &error));
+    begin_delete(d);
     scenarios_delete(d->scenarios, "web", told, d);
     wait_told(d, times);
     g_assert_no_error(d->error);
@@ -172,11 +184,14 @@ static void test_is_kept(void)
     desk_open(&d);
     create(&d, 1);
     g_assert_true(policy_set(&to->policy, "interval", "3s", NULL));
+    scenario_add_mapping(to, "default", "office");
     g_assert_true(scenarios_set(d.scenarios, to, told, &d, &error));
     wait_told(&d, 2);
     desk_close(&d);
     desk_open(&d);
     g_assert_cmpint(scenarios_find(d.scenarios, "web", NULL)->scenario->policy.interval_ms, ==, 3000);
+    g_assert_cmpstr(scenario_map(scenarios_find(d.scenarios, "web", NULL)->scenario, "default"), ==,
+                    "office");
     delete (&d, 1);
     g_assert_null(scenarios_find(d.scenarios, "web", &error));
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
@@ -216,6 +231,7 @@ static void test_refusals(void)
     g_autoptr(Scenario) other = web("other");
     g_autoptr(Scenario) nowhere = web("nowhere");
     g_autoptr(GError) error = NULL;
+    g_autoptr(GError) silent = NULL;
     Desk d;
 
     desk_open(&d);
@@ -224,7 +240,9 @@ static void test_refusals(void)
     refused(&d, other, US_ERROR_EXISTS);
     scenario_add_replica(nowhere, "nobody");
     refused(&d, nowhere, US_ERROR_NOT_FOUND);
-    g_assert_true(scenarios_begin_delete(d.scenarios, "web", FALSE, NULL));
+    g_assert_false(scenarios_begin_delete(d.scenarios, "web", TRUE, on_begun, NULL, &silent));
+    g_assert_error(silent, US_ERROR, US_ERROR_UNREACHABLE);
+    begin_delete(&d);
     g_assert_false(scenarios_run(d.scenarios, "web", told, &d, &error));
     g_assert_error(error, US_ERROR, US_ERROR_BUSY);
     scenarios_keep(d.scenarios, "web");

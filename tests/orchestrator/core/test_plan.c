@@ -161,13 +161,18 @@ static Move *solo_move(const Solo *solo)
     return solo->plan->moves->pdata[0];
 }
 
-static void solo_init(Solo *solo)
+static void solo_init_with(Solo *solo, guint vms)
 {
-    solo->w = world_new(1);
+    solo->w = world_new(vms);
     world_run(solo->w);
     solo->plan = build(solo->w, OPTIONS);
     solo->out = action_list_new();
     solo_do(solo, (PlanEvent){.kind = PLAN_BEGIN});
+}
+
+static void solo_init(Solo *solo)
+{
+    solo_init_with(solo, 1);
 }
 
 static void solo_clear(Solo *solo)
@@ -333,6 +338,67 @@ static void test_rollback_fails(void)
     g_assert_cmpstr(told->tell->why, ==, "no memory");
 }
 
+/* ---- many VMs ---- */
+
+#define MANY 20
+
+static guint in_state(const Plan *plan, MoveState state)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < plan->moves->len; i++)
+        n += ((const Move *)plan->moves->pdata[i])->state == state;
+    return n;
+}
+
+static void refuse_lock(Solo *solo, guint vm)
+{
+    g_autoptr(GError) failure = g_error_new(US_ERROR, US_ERROR_BUSY, "no");
+
+    solo_do(solo,
+            (PlanEvent){.kind = PLAN_ANSWER, .method = "plan.lock", .vm = world_vm(vm), .failure = failure});
+}
+
+static json_t *records_of(const ActionList *out, json_t *records);
+
+/* Not more at once than an engine takes calls; the others wait where they run. */
+static void test_many(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init_with(&solo, MANY);
+    g_assert_cmpuint(solo_calls(&solo), ==, PLAN_AT_ONCE);
+    solo_tick(&solo, 60000);
+    g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - PLAN_AT_ONCE);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - PLAN_AT_ONCE);
+    refuse_lock(&solo, 2);
+    g_assert_cmpuint(solo_calls(&solo), ==, 1);
+    g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - PLAN_AT_ONCE - 1);
+    g_assert_cmpuint(in_state(solo.plan, MOVE_LOCKING), ==, PLAN_AT_ONCE - 1);
+}
+
+/* After a restart those that had begun are read, and the others begin in their turn. */
+static void test_many_after_restart(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+
+    solo_init_with(&solo, MANY);
+    records_of(solo.out, records);
+    refuse_lock(&solo, 1);
+    records_of(solo.out, records);
+    plan_free(solo.plan);
+    solo.plan = plan_from_records(records, NULL);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
+    g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - 1);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+    g_assert_cmpuint(in_state(solo.plan, MOVE_READING), ==, PLAN_AT_ONCE);
+    g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - PLAN_AT_ONCE - 1);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_JOURNAL_LOST});
+    g_assert_cmpuint(in_state(solo.plan, MOVE_READING), ==, MANY - 1);
+}
+
 /* ---- records ---- */
 
 static json_t *records_of(const ActionList *out, json_t *records)
@@ -427,6 +493,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/state-that-is-none", test_state_that_is_none);
     g_test_add_func("/plan/release-refused", test_release_refused);
     g_test_add_func("/plan/rollback-fails", test_rollback_fails);
+    g_test_add_func("/plan/many", test_many);
+    g_test_add_func("/plan/many-after-restart", test_many_after_restart);
     g_test_add_func("/plan/records", test_records);
     g_test_add_func("/plan/corrupt-records", test_corrupt_records);
     return g_test_run();

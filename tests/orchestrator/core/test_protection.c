@@ -228,6 +228,70 @@ static void test_stop_is_owed(void)
                     "[   5] alpha did active.stop for web1 -> keep durably\n");
 }
 
+/* Moved, then stopped: the host that it was moved to still has the standby's role. */
+static void test_stop_after_switchover(void)
+{
+    const Id plan = world_id(0x77);
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)},
+                       .unlocked = TRUE},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_link(w, "alpha", FALSE);
+    world_forget(w);
+    world_do(w, INPUT_STOP);
+    world_answer(w, "beta", "active.stop", 1, US_ERROR_NOT_FOUND, "no such VM");
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_expect(w, "[   0] stop asked for -> keep durably\n"
+                    "        -> event SCENARIO_STOPPED\n"
+                    "        -> web1 on alpha stopped: stop asked for\n"
+                    "        -> web stopped: stop asked for\n"
+                    "        -> active.stop to beta for web1\n"
+                    "[   0] beta failed at active.stop for web1 (no such VM) -> keep durably\n"
+                    "        -> standby.dismiss to beta for web1\n"
+                    "[   0] beta did standby.dismiss for web1 -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+}
+
+/* What a purge had admitted is dismissed, whether the purge or the controller came to an end. */
+static void test_purge_fails(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_do(w, INPUT_PURGE);
+    world_do(w, INPUT_TICK);
+    world_do(w, INPUT_KEEP);
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_expect(w, "[   0] copies are to be deleted -> keep durably\n"
+                    "[   0] time passed -> nothing\n"
+                    "[   0] copies could not be deleted -> standby.dismiss to beta for web1\n"
+                    "[   0] beta did standby.dismiss for web1 -> keep durably\n");
+    world_do(w, INPUT_PURGE);
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    g_assert_cmpstr(((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->why, ==,
+                    "beta does not answer: it is told to end replication when it is back");
+    world_link(w, "beta", TRUE);
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_expect(w, "[   0] copies are to be deleted -> keep durably\n"
+                    "[   0] the controller starts again -> web stopped\n"
+                    "[   0] link to alpha is back -> nothing\n"
+                    "[   0] link to beta is back -> standby.dismiss to beta for web1\n"
+                    "[   0] beta did standby.dismiss for web1 -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+    world_run(w);
+    world_refused(w, INPUT_PURGE, "scenario 'web' is not stopped: its copies are not deleted; stop it first");
+}
+
 static void test_engine_refuses(void)
 {
     g_autoptr(World) w = world_new(1);
@@ -376,6 +440,25 @@ static void test_plan(void)
     world_restart(w);
     g_assert_cmpstr(protection_find(w->p, world_vm(1))->active, ==, "beta");
     g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
+}
+
+/* What a plan says of what this protection has not is refused, and changes nothing. */
+static void test_foreign_plan(void)
+{
+    const Id plan = world_id(0x77);
+    Input begun = {.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"};
+    Input moving = {.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(9)};
+    g_autoptr(World) w = world_new(1);
+
+    g_assert_false(world_step(w, begun, NULL)); /* stopped */
+    world_run(w);
+    g_assert_true(world_step(w, begun, NULL));
+    g_assert_false(world_step(w, moving, NULL));
+    moving.vm = world_vm(1);
+    moving.plan = world_id(0x78);
+    g_assert_false(world_step(w, moving, NULL));
+    moving.plan = plan;
+    g_assert_true(world_step(w, moving, NULL));
 }
 
 static void test_status(void)
@@ -600,11 +683,14 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
     g_test_add_func("/protection/stop", test_stop);
     g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
+    g_test_add_func("/protection/stop-after-switchover", test_stop_after_switchover);
+    g_test_add_func("/protection/purge-fails", test_purge_fails);
     g_test_add_func("/protection/engine-refuses", test_engine_refuses);
     g_test_add_func("/protection/resync-and-failure", test_resync_and_failure);
     g_test_add_func("/protection/restart-while-running", test_restart_while_running);
     g_test_add_func("/protection/policy-changes", test_policy_changes);
     g_test_add_func("/protection/plan", test_plan);
+    g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
     g_test_add_func("/protection/hostile-news", test_hostile_news);

@@ -173,6 +173,52 @@ static void test_may_become(void)
     g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
 }
 
+static json_t *json(const char *text)
+{
+    json_t *doc = json_loads(text, 0, NULL);
+
+    g_assert_nonnull(doc);
+    return doc;
+}
+
+static void test_patch(void)
+{
+    static const char *const BAD[] = {
+        "{}",
+        "[]",
+        "{\"name\":\"x\"}",
+        "{\"policy\":[]}",
+        "{\"policy\":{\"interval\":5}}",
+        "{\"policy\":{\"speed\":\"1\"}}",
+        "{\"map\":\"x\"}",
+        "{\"map\":{\"default\":1}}",
+        "{\"map\":{\"default\":\"\"}}",
+    };
+    g_autoptr(Scenario) s = web();
+    g_autoptr(Scenario) before = scenario_copy(s);
+    json_auto_t *both = json("{\"policy\":{\"interval\":\"3s\"},\"map\":{\"dmz\":\"outer\"}}");
+    json_auto_t *out = json("{\"map\":{\"dmz\":null,\"never\":null}}");
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(scenario_patch(s, both, &error));
+    g_assert_cmpint(s->policy.interval_ms, ==, 3000);
+    g_assert_cmpstr(scenario_map(s, "dmz"), ==, "outer");
+    g_assert_true(scenario_may_become(before, s, POLICY_MOMENT_STOPPED, &error));
+    g_assert_false(scenario_may_become(before, s, POLICY_MOMENT_RUNNING, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_true(scenario_patch(s, out, NULL));
+    g_assert_null(scenario_map(s, "dmz"));
+    g_assert_cmpuint(s->map->len, ==, before->map->len);
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        g_autoptr(Scenario) spoilt = scenario_copy(s);
+        json_auto_t *patch = json(BAD[i]);
+        g_autoptr(GError) why = NULL;
+
+        g_assert_false(scenario_patch(spoilt, patch, &why));
+        g_assert_error(why, US_ERROR, US_ERROR_USAGE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -182,5 +228,6 @@ int main(int argc, char **argv)
     g_test_add_func("/scenario/names", test_names);
     g_test_add_func("/scenario/beside", test_beside);
     g_test_add_func("/scenario/may-become", test_may_become);
+    g_test_add_func("/scenario/patch", test_patch);
     return g_test_run();
 }

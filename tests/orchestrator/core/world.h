@@ -13,7 +13,7 @@ typedef struct World {
     gint64 now_ms;
     GString *trace;
     json_t *durable;                             /* what the last "keep durably" kept */
-    guint64 sequence[16];                        /* of the tips, by VM */
+    guint64 sequence[64];                        /* of the tips, by VM */
     void (*on_call)(void *ctx, const Action *a); /* NULL: calls are narrated only */
     void *ctx;
 } World;

@@ -435,6 +435,7 @@ void stage_start_controller(Stage *s)
 {
     GError *error = NULL;
     json_auto_t *records = json_array();
+    Plan *plan;
 
     runner_free(s->runner);
     s->life++;
@@ -443,9 +444,10 @@ void stage_start_controller(Stage *s)
     s->runner = new_runner(s);
     for (guint i = 0; i < s->journal->len; i++)
         json_array_append(records, s->journal->pdata[i]);
-    if (s->journal->len)
-        runner_resume(s->runner, records, &error);
+    plan = s->journal->len ? plan_from_records(records, &error) : NULL;
     g_assert_no_error(error);
+    if (plan)
+        runner_resume(s->runner, plan, s->w->p);
     if (!s->journal->len && !id_is_nil(s->w->p->plan))
         world_step(s->w, (Input){.kind = INPUT_PLAN_ENDED, .plan = s->w->p->plan, .host = (char *)"beta"},
                    NULL);

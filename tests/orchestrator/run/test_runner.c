@@ -421,6 +421,46 @@ static void test_journal_is_full(void)
                  "        -> active.protect to alpha for web1\n");
 }
 
+/* The database knows its end, the journal does not: a later controller moves nothing, whatever
+ * became of the scenario meanwhile. */
+static void restart_after_full_journal(gboolean stopped)
+{
+    g_autoptr(Stage) s = stage_new(1);
+    const Plan *plan;
+
+    stage_switch_over(s);
+    stage_play(s, 3000);
+    s->journal_broken = TRUE;
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    s->journal_broken = FALSE;
+    if (stopped)
+        world_do(s->w, INPUT_STOP);
+    stage_kill_controller(s);
+    world_forget(s->w);
+    stage_start_controller(s);
+    g_assert_true(s->ended);
+    world_expect(s->w, stopped ? "[  14] the controller starts again -> web stopped\n"
+                                 "[  14] link to alpha is back -> active.stop to alpha for web1\n"
+                                 "[  14] link to beta is back -> nothing\n"
+                               : "[  14] the controller starts again -> web degraded\n"
+                                 "[  14] link to alpha is back -> active.protect to alpha for web1\n"
+                                 "[  14] link to beta is back -> nothing\n");
+    stage_play_on(s, 60000);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+    plan = runner_find(s->runner, world_id(0x77));
+    g_assert_true(plan->ended);
+    g_assert_cmpstr(move_state_name(plan_find(plan, world_vm(1))->state), ==, "stayed");
+    g_assert_cmpstr(plan_find(plan, world_vm(1))->why, ==,
+                    "the controller could not write the plan's journal to its end");
+}
+
+static void test_restart_after_full_journal(void)
+{
+    restart_after_full_journal(FALSE);
+    restart_after_full_journal(TRUE);
+}
+
 /* ---- the same switchover, with something going wrong at its 1st, 2nd, 3rd … point ---- */
 
 static void controller_back(Stage *s, StageHost host)
@@ -526,6 +566,13 @@ static gboolean goes_wrong_at(guint at, void (*fault)(Stage *s), guint stubborn)
     g_assert_false(protection_owes(s->w->p));
     for (guint i = 1; i <= 2; i++)
         check_vm(s, i);
+    /* A later restart finds nothing to do, whatever the journal has. */
+    stage_kill_controller(s);
+    stage_start_controller(s);
+    g_assert_true(s->ended);
+    g_assert_true(id_is_nil(s->w->p->plan));
+    for (guint i = 1; i <= 2; i++)
+        check_vm(s, i);
     return s->points >= at;
 }
 
@@ -574,6 +621,7 @@ int main(int argc, char **argv)
     g_test_add_func("/runner/restart-between-two-ends", test_restart_between_two_ends);
     g_test_add_func("/runner/deadline", test_deadline);
     g_test_add_func("/runner/journal-is-full", test_journal_is_full);
+    g_test_add_func("/runner/restart-after-full-journal", test_restart_after_full_journal);
     for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
         g_test_add_data_func(WALKS[i].path, &WALKS[i].fault, walk);
     return g_test_run();

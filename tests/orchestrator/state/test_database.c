@@ -23,7 +23,6 @@
 static const Id ME = {{1}};
 static const Id HOST = {{2}};
 static const Id WEB = {{3}};
-static const Id PLAN = {{4}};
 
 static char *folder;
 static char *path;
@@ -126,14 +125,10 @@ static DatabaseChanges *a_bit_of_all(guint64 sequence)
     DatabaseChanges *changes = database_changes_new();
     json_auto_t *host = doc("alpha");
     json_auto_t *web = doc("web");
-    json_auto_t *plan = doc("switchover");
-    json_auto_t *step = doc("lock");
     json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)sequence);
 
     database_put_host(changes, HOST, "alpha", host);
     database_put_scenario(changes, WEB, "web", web);
-    database_put_plan(changes, PLAN, WEB, FALSE, plan);
-    database_add_journal(changes, PLAN, step);
     database_add_event(changes, sequence, 1000, "web", "alpha", event);
     return changes;
 }
@@ -146,9 +141,6 @@ static void test_round_trip(void)
     Database *db;
     json_auto_t *hosts = NULL;
     json_auto_t *scenarios = NULL;
-    json_auto_t *plans = NULL;
-    json_auto_t *wanted =
-        json_pack("[{s:{s:s}, s:[{s:s}]}]", "plan", "name", "switchover", "journal", "name", "lock");
 
     desk_open(&desk);
     g_assert_cmpuint(database_incarnation(desk.db), ==, 1);
@@ -164,10 +156,8 @@ static void test_round_trip(void)
     g_assert_cmpuint(database_take_sequence(db), ==, 2);
     hosts = database_load_hosts(db, &error);
     scenarios = database_load_scenarios(db, &error);
-    plans = database_load_plans(db, &error);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(hosts, 0), "name")), ==, "alpha");
     g_assert_cmpuint(json_array_size(scenarios), ==, 1);
-    g_assert_true(json_equal(plans, wanted));
     database_close(db, NULL, NULL);
 }
 
@@ -176,63 +166,24 @@ static void test_change_and_delete(void)
     Desk desk;
     DatabaseChanges *changes = database_changes_new();
     json_auto_t *other = doc("beta");
-    json_auto_t *done = doc("done");
     json_auto_t *hosts = NULL;
-    json_auto_t *plans = NULL;
+    json_auto_t *scenarios = NULL;
     Database *db;
 
     desk_open(&desk);
     submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
     database_put_host(changes, HOST, "beta", other);
     database_delete_scenario(changes, WEB);
-    database_put_plan(changes, PLAN, ID_NIL, TRUE, done);
     submit(&desk, changes);
     g_assert_no_error(desk.error);
-    database_query_plan(desk.db, PLAN, on_rows, &desk);
     desk_close(&desk);
     db = database_open(path, ME, NULL);
     hosts = database_load_hosts(db, NULL);
-    plans = database_load_plans(db, NULL);
+    scenarios = database_load_scenarios(db, NULL);
     g_assert_cmpuint(json_array_size(hosts), ==, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(hosts, 0), "name")), ==, "beta");
-    g_assert_cmpuint(json_array_size(plans), ==, 0); /* finished */
+    g_assert_cmpuint(json_array_size(scenarios), ==, 0);
     database_close(db, NULL, NULL);
-}
-
-static void test_plans_are_shown(void)
-{
-    Desk desk;
-
-    desk_open(&desk);
-    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
-    for (guint8 i = 0; i < 3; i++) {
-        DatabaseChanges *changes = database_changes_new();
-        json_auto_t *plan = json_pack("{s:i}", "n", i);
-
-        database_put_plan(changes, (Id){{9, i}}, i == 1 ? WEB : ID_NIL, TRUE, plan);
-        submit(&desk, changes);
-    }
-    database_query_plans(desk.db, ID_NIL, 2, on_rows, &desk);
-    while (!desk.rows)
-        uv_run(&desk.loop, UV_RUN_ONCE);
-    g_assert_cmpuint(json_array_size(desk.rows), ==, 2);
-    g_assert_cmpint(json_integer_value(json_object_get(json_array_get(desk.rows, 0), "n")), ==, 2);
-    g_clear_pointer(&desk.rows, json_decref);
-    database_query_plans(desk.db, WEB, 0, on_rows, &desk);
-    while (!desk.rows)
-        uv_run(&desk.loop, UV_RUN_ONCE);
-    g_assert_cmpuint(json_array_size(desk.rows), ==, 2);
-    g_clear_pointer(&desk.rows, json_decref);
-    database_query_plan(desk.db, PLAN, on_rows, &desk);
-    while (!desk.rows)
-        uv_run(&desk.loop, UV_RUN_ONCE);
-    g_assert_cmpuint(json_array_size(json_object_get(json_array_get(desk.rows, 0), "journal")), ==, 1);
-    g_clear_pointer(&desk.rows, json_decref);
-    database_query_plan(desk.db, HOST, on_rows, &desk);
-    while (!desk.rows)
-        uv_run(&desk.loop, UV_RUN_ONCE);
-    g_assert_cmpuint(json_array_size(desk.rows), ==, 0);
-    desk_close(&desk);
 }
 
 static void expect_events(Desk *desk, const DatabaseEventFilter *filter, const char *wanted)
@@ -415,6 +366,24 @@ static void test_newer_format(void)
     expect_refusal(US_ERROR_REFUSED, "newer version");
 }
 
+/* Files that were made when plans still had tables go on. */
+static void test_tables_of_plans(void)
+{
+    Desk desk;
+
+    make_one();
+    sql("CREATE TABLE plans (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, scenario TEXT,"
+        " finished INTEGER NOT NULL, doc TEXT NOT NULL) STRICT;"
+        "CREATE TABLE journal (number INTEGER PRIMARY KEY, plan TEXT NOT NULL REFERENCES plans (id),"
+        " doc TEXT NOT NULL) STRICT;"
+        "INSERT INTO plans VALUES (1, 'x', NULL, 0, '{}'); INSERT INTO journal VALUES (1, 'x', '{}');");
+    desk_open(&desk);
+    submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
+    g_assert_no_error(desk.error);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "1 2");
+    desk_close(&desk);
+}
+
 static void test_another_controllers(void)
 {
     g_autoptr(GError) error = NULL;
@@ -512,14 +481,14 @@ static void test_killed(void)
             g_autoptr(GError) error = NULL;
             g_autofree char *wal = g_strconcat(path, "-wal", NULL);
             json_auto_t *hosts = NULL;
-            json_auto_t *plans = NULL;
+            json_auto_t *scenarios = NULL;
             gboolean stopped = kill_where_it_stops(spawn("change", stop));
             Database *db = database_open(path, ME, &error);
 
             g_assert_no_error(error);
             hosts = database_load_hosts(db, &error);
-            plans = database_load_plans(db, &error);
-            g_assert_cmpuint(json_array_size(hosts), ==, json_array_size(plans));
+            scenarios = database_load_scenarios(db, &error);
+            g_assert_cmpuint(json_array_size(hosts), ==, json_array_size(scenarios));
             /* The third passage is the change itself: creation and incarnation come first. */
             g_assert_cmpuint(json_array_size(hosts), ==, !stopped || (p == 1 && count == 3) ? 1 : 0);
             g_assert_cmpuint(database_incarnation(db), >=, 1);
@@ -616,6 +585,24 @@ static int child_broken(void)
     return 0;
 }
 
+static void test_what_is_lost(void)
+{
+    static const UsError LOST[] = {US_ERROR_IO, US_ERROR_CORRUPT};
+    static const UsError NOT[] = {US_ERROR_NO_SPACE, US_ERROR_EXISTS, US_ERROR_BUSY, US_ERROR_DENIED};
+
+    for (guint i = 0; i < G_N_ELEMENTS(LOST); i++) {
+        g_autoptr(GError) error = g_error_new(US_ERROR, (int)LOST[i], "x");
+
+        g_assert_true(database_is_lost(error));
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(NOT); i++) {
+        g_autoptr(GError) error = g_error_new(US_ERROR, (int)NOT[i], "x");
+
+        g_assert_false(database_is_lost(error));
+    }
+    g_assert_false(database_is_lost(NULL));
+}
+
 static void test_broken(void)
 {
     int status;
@@ -647,7 +634,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add("/state/round-trip", test_round_trip);
     add("/state/change-and-delete", test_change_and_delete);
-    add("/state/plans-are-shown", test_plans_are_shown);
     add("/state/events", test_events);
     add("/state/events-are-forgotten", test_events_are_forgotten);
     add("/state/all-or-nothing", test_all_or_nothing);
@@ -655,11 +641,13 @@ int main(int argc, char **argv)
     add("/state/not-a-database", test_not_a_database);
     add("/state/another-programs", test_another_programs);
     add("/state/newer-format", test_newer_format);
+    add("/state/tables-of-plans", test_tables_of_plans);
     add("/state/another-controllers", test_another_controllers);
     add("/state/damaged", test_damaged);
     add("/state/second-controller", test_second_controller);
     add("/state/killed", test_killed);
     add("/state/full", test_full);
     add("/state/broken", test_broken);
+    g_test_add_func("/state/what-is-lost", test_what_is_lost);
     return g_test_run();
 }

@@ -69,11 +69,16 @@ static void test_waits(void)
 
 static void test_log_levels(void)
 {
+    g_autoptr(GError) error = NULL;
     LogLevel level;
 
-    g_assert_true(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
-    g_assert_true(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
-    g_assert_false(log_level_parse("loud", &level));
+    g_assert_true(log_level_parse("error", &level, &error));
+    g_assert_cmpint(level, ==, LOG_LEVEL_ERROR);
+    g_assert_true(log_level_parse("debug", &level, &error));
+    g_assert_cmpint(level, ==, LOG_LEVEL_DEBUG);
+    g_assert_false(log_level_parse("loud", &level, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    g_assert_cmpstr(error->message, ==, "log: 'loud' is none of error, warning, notice, info and debug");
 }
 
 static void test_durations(void)
