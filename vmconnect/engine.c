@@ -132,8 +132,11 @@ static gboolean make_folders(const Engine *e, GError **error)
 
 static void on_rescuer(void *user, const RescuerNews *news)
 {
-    (void)user;
+    Engine *e = user;
+
     log_warning("vm %s: %s", ID_TEXT(news->vm), news->why);
+    if (e->roles && (news->kind == RESCUER_JOB_ENDED || news->kind == RESCUER_RESUMED))
+        roles_rescued(e->roles, news->vm, news->why);
 }
 
 static void on_ears(void *user, const EarEvent *event)

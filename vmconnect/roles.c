@@ -16,6 +16,8 @@ typedef struct {
     json_t *status;    /* its last word; NULL: none yet */
     GHashTable *asked; /* Question * that wait for their answer; a set */
     gboolean ending;   /* QUIT, STOP or PURGE was carried out */
+    guint rescues;     /* how often the rescuer had to free the guest from a job of ours … */
+    char *rescue_why;  /* … and what it said the last time */
 } Player;
 
 typedef struct {
@@ -77,6 +79,7 @@ static void player_free(Player *p)
     answer_all(p);
     g_hash_table_destroy(p->asked);
     json_decref(p->status);
+    g_free(p->rescue_why);
     g_free(p);
 }
 
@@ -279,13 +282,16 @@ static void age(json_t *status, json_t *standby)
     }
 }
 
-static json_t *aged(const json_t *said)
+static json_t *aged(const Player *p)
 {
-    json_t *status = json_deep_copy(said);
+    json_t *status = json_deep_copy(p->status);
     json_t *standby;
     gsize i;
 
     json_array_foreach(json_object_get(status, "standbys"), i, standby) age(status, standby);
+    if (p->worker)
+        json_object_set_new(status, "rescues",
+                            json_pack("{s:i, s:s?}", "count", (int)p->rescues, "why", p->rescue_why));
     return status;
 }
 
@@ -300,7 +306,7 @@ static json_t *list(GHashTable *side)
         const Player *p = value;
 
         if (p->status)
-            json_array_append_new(out, aged(p->status));
+            json_array_append_new(out, aged(p));
     }
     return out;
 }
@@ -308,6 +314,18 @@ static json_t *list(GHashTable *side)
 json_t *roles_status(const Roles *roles)
 {
     return json_pack("{s:o, s:o}", "active", list(roles->active), "standby", list(roles->standby));
+}
+
+void roles_rescued(Roles *roles, Id vm, const char *why)
+{
+    Player *p = g_hash_table_lookup(roles->active, &vm);
+
+    if (!p)
+        return;
+    p->rescues++;
+    g_free(p->rescue_why);
+    p->rescue_why = g_strdup(why);
+    roles->events.on_status(roles->user);
 }
 
 /* --- plans ------------------------------------------------------------- */

@@ -59,6 +59,9 @@ void roles_attach(Roles *roles, Id vm, Link *link, Reign reign);
 /* {"active": […], "standby": […]}: what each thread last said, with lag_ms as of now. New reference. */
 json_t *roles_status(const Roles *roles);
 
+/* The rescuer had to end a job of ours on @vm: status counts it. */
+void roles_rescued(Roles *roles, Id vm, const char *why);
+
 /* What @plan has come to on the active's side, as docs/protocol.md has `plan.state`; NULL if no
  * worker plays @vm, or it has not spoken yet. Answered at once, also while a step is under way. New reference. */
 json_t *roles_plan_state(const Roles *roles, Id vm, const char *plan);

@@ -40,4 +40,10 @@ process_signal() {
   fi
   pid=$(process_pid "$host" "$process") || die "no $process runs on $host"
   in_host "$host" kill "-$signal" "$pid"
+  # Who starts it again at once must not find it still there.
+  [[ $signal != KILL ]] || wait_until 10 process_gone "$host" "$pid" || die "$process of $host does not die"
+}
+
+process_gone() {
+  ! in_host "$1" test -e "/proc/$2/exe"
 }

@@ -11,7 +11,7 @@
 #include <libwebsockets.h>
 
 /* Room of the library's beyond max_connections, for those that are leaving. */
-#define HTTP_SPARE_CONNECTIONS 8
+#define HTTP_SPARE_CONNECTIONS 64
 
 typedef struct HttpConnection HttpConnection;
 

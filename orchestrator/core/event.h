@@ -44,9 +44,15 @@
       "a new one is made as soon as {host} answers; look at its storage")                                    \
     X(VM_FAILED,          CRITICAL,                                                                          \
       "'{vm}' cannot be protected any more without an operator: {why}",                                      \
-      "remove the cause, then understudy run {scenario}")                                                    \
+      "remove the cause; it is tried again by itself")                                                       \
     X(VM_RECOVERED,       SIGNIFICANT,                                                                       \
       "'{vm}' can be protected again", NULL)                                                                 \
+    X(JOB_STUCK,          ERROR,                                                                             \
+      "'{vm}' cannot be cut on {host}: {why}",                                                               \
+      "do as it says; replication goes on by itself then")                                                   \
+    X(SCRATCH_LOW,        WARNING,                                                                           \
+      "a cut of '{vm}' on {host} was given up: {why}",                                                       \
+      "give the scratch folder of {host} more room, or let it be used: scenario set {scenario} scratch=SIZE") \
     X(ENGINE_REFUSED,     ERROR,                                                                             \
       "the engine of {host} refused its part for '{vm}': {why}",                                             \
       "remove the cause; it is asked again by itself")                                                       \

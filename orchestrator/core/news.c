@@ -31,6 +31,8 @@ void news_free(News *n)
     g_ptr_array_free(n->copies, TRUE);
     g_free(n->guest);
     g_free(n->tracking);
+    g_free(n->why);
+    g_free(n->rescue_why);
     g_free(n);
 }
 
@@ -142,6 +144,15 @@ static gboolean read_copy(News *n, const json_t *doc, GError **error)
            read_tip(&c->tip, json_object_get(doc, "tip"), error);
 }
 
+static gboolean read_rescues(News *n, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+
+    n->rescues = number_or(&r, "count", 0);
+    n->rescue_why = g_strdup(text_or(&r, "why", NULL));
+    return read_well(&r, "rescues", error);
+}
+
 static gboolean read_copies(News *n, const json_t *list, GError **error)
 {
     for (gsize i = 0; i < json_array_size(list); i++)
@@ -158,11 +169,14 @@ News *news_from_json(const json_t *item, GError **error)
     n->guest = g_strdup(text_or(&r, "guest", "unknown"));
     n->tracking = g_strdup(text_or(&r, "tracking", NULL));
     n->spool_bytes = number_or(&r, "spool_bytes", 0);
+    n->why = g_strdup(text_or(&r, "why", NULL));
+    n->stuck = g_str_equal(text_or(&r, "why_code", ""), us_error_name(US_ERROR_STUCK));
     if (id_is_nil(n->vm))
         r.wrong = "vm";
     if (!reign_from_json(json_object_get(item, "reign"), &n->reign, NULL))
         r.wrong = "reign";
-    if (!read_well(&r, "status", error) || !read_copies(n, json_object_get(item, "standbys"), error))
+    if (!read_well(&r, "status", error) || !read_rescues(n, json_object_get(item, "rescues"), error) ||
+        !read_copies(n, json_object_get(item, "standbys"), error))
         return NULL;
     return g_steal_pointer(&n);
 }

@@ -212,14 +212,27 @@ static gboolean on_link_lost(Protection *p, const Input *in, ActionList *out, GE
     return TRUE;
 }
 
+/* What happened on the active since its last word. One that has just started counts from nothing. */
+static void tell_what_happened(const Protection *p, const ProtectionVm *vm, const News *word, ActionList *out)
+{
+    const News *last = vm->last;
+
+    if (word->stuck && !(last && last->stuck))
+        protection_publish(p, EVENT_JOB_STUCK, vm->active, vm->name, word->why ? word->why : "", out);
+    if (last && word->rescues > last->rescues)
+        protection_publish(p, EVENT_SCRATCH_LOW, vm->active, vm->name,
+                           word->rescue_why ? word->rescue_why : "", out);
+}
+
 /* Only the active's own word counts, and only of the reign we know. */
-static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms)
+static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms, ActionList *out)
 {
     g_autoptr(News) word = steal_word;
     ProtectionVm *vm = protection_find(p, word->vm);
 
     if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
         return;
+    tell_what_happened(p, vm, word, out);
     news_free(vm->last);
     vm->last = g_steal_pointer(&word);
     vm->heard_at_ms = now_ms;
@@ -236,11 +249,10 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
 {
     g_autoptr(GPtrArray) list = news_list_from_json(in->json, is_ours, p, error);
 
-    (void)out;
     if (!list)
         return FALSE;
     for (guint i = 0; i < list->len; i++)
-        take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms);
+        take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     return TRUE;
 }
 

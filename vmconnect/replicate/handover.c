@@ -50,10 +50,10 @@ static json_t *certificate_of(const Handover *h)
 {
     if (!h->reign_next.number)
         return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "vm", ID_TEXT(h->vm), "plan", ID_TEXT(h->plan),
-                     "tip", json_from_id(h->tip), "successor", json_from_id(h->successor), "reign",
-                     reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next), "autostart",
-                     h->autostart);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "vm", ID_TEXT(h->vm), "plan",
+                     ID_TEXT(h->plan), "tip", json_from_id(h->tip), "successor", json_from_id(h->successor),
+                     "reign", reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next), "running",
+                     h->was_running, "autostart", h->autostart);
 }
 
 json_t *handover_to_json(const Handover *h)

@@ -25,6 +25,7 @@ typedef struct {
     char *scenario;
     GHashTable *networks;
     gboolean autostart;
+    gboolean stays_off; /* as it was */
     virConnectPtr conn;
 } Promotion;
 
@@ -70,6 +71,7 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     p->scenario = g_strdup(scenario);
     p->networks = map_of(networks);
     p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
+    p->stays_off = json_is_false(json_object_get(json_object_get(params, "certificate"), "running"));
     return TRUE;
 }
 
@@ -205,6 +207,8 @@ static gboolean start(const Promotion *p, GError **error)
         return FALSE;
     if (state == VM_STATE_RUNNING)
         return TRUE;
+    if (p->stays_off && state == VM_STATE_OFF)
+        return make_first_checkpoint(p, error);
     ok = state == VM_STATE_PAUSED || lifecycle_start_paused(p->conn, p->site->vm, error);
     stop_at("promotion.started_paused");
     ok = ok && make_first_checkpoint(p, error);
@@ -241,7 +245,7 @@ gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t *
     p.conn = connection_get(connection, CONNECT_MS, error);
     if (!p.conn || !run(&p, error))
         return FALSE;
-    *ret_result = json_pack("{s:b, s:s}", "running", TRUE, "point", ID_TEXT(p.point));
+    *ret_result = json_pack("{s:b, s:s}", "running", !p.stays_off, "point", ID_TEXT(p.point));
     return TRUE;
 }
 

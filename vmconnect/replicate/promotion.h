@@ -4,6 +4,8 @@
  *   guard: active, journal open → chain given away → defined → guard: journal closed, permit
  *   → started paused → first checkpoint → resumed
  *
+ * A VM that was off before the plan gets its checkpoint and stays off.
+ *
  * Every step can be repeated, and the whole is repeated after a crash: each asks
  * what is before it does anything. Until the start nothing has run here, so a
  * promotion given up before it can be undone. The first checkpoint bears the id of

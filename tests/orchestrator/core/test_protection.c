@@ -117,6 +117,33 @@ static void test_link_to_standby_lost(void)
                     "        -> web running: every VM is protected\n");
 }
 
+/* What an engine counts and what holds it up is told once, when it changes. */
+static void test_what_happened_to_cuts(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_news_more(w, 1, "protected", 500, NULL,
+                    "{\"rescues\": {\"count\": 1, \"why\": \"scratch was full\"}}");
+    world_news_more(w, 1, "protected", 500, NULL,
+                    "{\"rescues\": {\"count\": 1, \"why\": \"scratch was full\"}}");
+    world_news_more(w, 1, "failed", 900, "it is locked: restart libvirtd",
+                    "{\"why\": \"it is locked: restart libvirtd\", \"why_code\": \"stuck\"}");
+    world_news_more(w, 1, "failed", 1900, "it is locked: restart libvirtd",
+                    "{\"why\": \"it is locked: restart libvirtd\", \"why_code\": \"stuck\"}");
+    world_news(w, 1, "protected", 500, NULL);
+    world_expect(w, "[   0] news from alpha -> event SCRATCH_LOW\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> event JOB_STUCK\n"
+                    "        -> event VM_FAILED\n"
+                    "        -> web1 on beta failed: the engine needs an operator\n"
+                    "        -> web failed: a VM needs an operator\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> event VM_RECOVERED\n"
+                    "        -> web1 on beta protected: the cause was removed\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
+}
+
 static void test_pause_and_continue(void)
 {
     g_autoptr(World) w = world_new(1);
@@ -679,6 +706,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/stop-while-verifying", test_stop_while_verifying);
     g_test_add_func("/protection/link-to-active-lost", test_link_to_active_lost);
     g_test_add_func("/protection/link-to-standby-lost", test_link_to_standby_lost);
+    g_test_add_func("/protection/what-happened-to-cuts", test_what_happened_to_cuts);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
     g_test_add_func("/protection/stop", test_stop);

@@ -154,6 +154,12 @@ static json_t *tip_json(World *w, guint vm, gint64 lag_ms)
 
 void world_news(World *w, guint vm, const char *state, gint64 lag_ms, const char *why)
 {
+    world_news_more(w, vm, state, lag_ms, why, "{}");
+}
+
+void world_news_more(World *w, guint vm, const char *state, gint64 lag_ms, const char *why, const char *more)
+{
+    json_auto_t *extra = json_loads(more, 0, NULL);
     const ProtectionVm *known = protection_find(w->p, world_vm(vm));
     json_auto_t *status = json_pack(
         "{s:[{s:s, s:o, s:s, s:s, s:s, s:i, s:[{s:s, s:s, s:o, s:s?, s:{s:i, s:i, s:i, s:i, s:n}, s:o}]}]}",
@@ -162,7 +168,8 @@ void world_news(World *w, guint vm, const char *state, gint64 lag_ms, const char
         "lag_ms", lag_ms < 0 ? json_null() : json_integer(lag_ms), "why", why, "sync", "done_bytes", 10,
         "total_bytes", 20, "sent_bytes", 5, "rate_bps", 1, "left_s", "tip", tip_json(w, vm, lag_ms));
 
-    g_assert_nonnull(status);
+    g_assert_true(status && extra);
+    json_object_update(json_array_get(json_object_get(status, "active"), 0), extra);
     must(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = status});
 }
 

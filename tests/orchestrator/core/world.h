@@ -35,6 +35,8 @@ void world_link(World *w, const char *host, gboolean up);
 void world_answer(World *w, const char *host, const char *method, guint vm, int code, const char *why);
 /* alpha says about one VM's copy on beta; lag -1: nothing sealed. */
 void world_news(World *w, guint vm, const char *state, gint64 lag_ms, const char *why);
+/* The same, and more that the engine says of the VM: JSON, an object. */
+void world_news_more(World *w, guint vm, const char *state, gint64 lag_ms, const char *why, const char *more);
 
 /* From stopped to every VM protected, without leaving a trace. */
 void world_run(World *w);
