@@ -7,6 +7,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/capture/chain.h"
 #include "vmconnect/capture/eligible.h"
+#include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/host.h"
 
 #include <string.h>
@@ -94,10 +95,58 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 
 /* --- its VMs ----------------------------------------------------------- */
 
-static void on_inventory(void *user, gpointer result, const GError *error)
+/* What the guests call themselves, as far as their agents say so in this time altogether. */
+#define NAMES_MS 3000
+#define NAME_MS 1000
+
+typedef struct {
+    Inventory *inventory;
+    GPtrArray *names; /* of char *, parallel to its VMs; NULL: not known */
+} VmList;
+
+static void vm_list_free(gpointer data)
+{
+    VmList *list = data;
+
+    inventory_free(list->inventory);
+    g_ptr_array_unref(list->names);
+    g_free(list);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmList, vm_list_free)
+
+static char *name_of(virConnectPtr conn, const Vm *vm, gint64 until_ms)
+{
+    gint64 left_ms = MIN(NAME_MS, until_ms - clock_steady_ms());
+    g_autoptr(virDomain) dom = NULL;
+
+    if (vm->state != VM_STATE_RUNNING || !vm->definition->agent_connected || left_ms <= 0)
+        return NULL;
+    dom = vm_lookup(conn, vm->definition->uuid, NULL);
+    return dom ? agent_host_name(dom, left_ms, NULL) : NULL;
+}
+
+static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    gint64 until_ms = clock_steady_ms() + NAMES_MS;
+    Inventory *inventory = inventory_read(conn, error);
+    VmList *list;
+
+    (void)request;
+    if (!inventory)
+        return FALSE;
+    list = g_new0(VmList, 1);
+    list->inventory = inventory;
+    list->names = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < inventory->vms->len; i++)
+        g_ptr_array_add(list->names, name_of(conn, inventory->vms->pdata[i], until_ms));
+    *ret_result = list;
+    return TRUE;
+}
+
+static void on_vms(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
-    g_autoptr(Inventory) inventory = result;
+    g_autoptr(VmList) list = result;
     json_auto_t *doc = NULL;
     json_t *vms;
 
@@ -106,11 +155,13 @@ static void on_inventory(void *user, gpointer result, const GError *error)
         return;
     }
     vms = json_array();
-    for (guint i = 0; i < inventory->vms->len; i++) {
-        const Vm *vm = inventory->vms->pdata[i];
+    for (guint i = 0; i < list->inventory->vms->len; i++) {
+        const Vm *vm = list->inventory->vms->pdata[i];
         const ActiveRole *role = policy_active(asked->engine->policy, vm->definition->uuid);
-        json_t *item = vm_to_json(vm, inventory);
+        const char *name = list->names->pdata[i];
+        json_t *item = vm_to_json(vm, list->inventory);
 
+        json_object_set_new(item, "guest_name", name ? json_string(name) : json_null());
         json_object_set_new(item, "scenario", role ? json_string(role->scenario) : json_null());
         json_array_append_new(vms, item);
     }
@@ -120,8 +171,10 @@ static void on_inventory(void *user, gpointer result, const GError *error)
 
 void serve_vm_list(void *user, RpcReply *reply, const json_t *params)
 {
+    HandsJob job = {.what = "listing the VMs", .work = read_vms, .free_result = vm_list_free};
+
     (void)params;
-    hands_inventory(((Visit *)user)->engine->hands, on_inventory, asked_new(user, reply));
+    hands_submit(((Visit *)user)->engine->hands, &job, on_vms, asked_new(user, reply));
 }
 
 /* --- one VM, looked at closely ------------------------------------------ */

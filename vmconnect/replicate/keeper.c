@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/priority.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
@@ -292,6 +293,7 @@ static void run(void *arg)
 {
     Keeper *k = arg;
 
+    priority_behind_guests();
     while (!k->quit) {
         Command *c;
 

@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/priority.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/image/process.h"
@@ -497,6 +498,7 @@ static void run(void *arg)
     Worker *w = arg;
     Report *last;
 
+    priority_behind_guests();
     load_plan(w);
     while (!w->quit) {
         Command *c = mailbox_wait(w->box, wait_ms(w));
