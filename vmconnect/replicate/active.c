@@ -7,6 +7,8 @@
 
 #define CONNECT_MS 10000
 #define CLOSING_MS 15000
+#define DOUBT_MS 3000            /* what looks lost for so long is … */
+#define DOUBT_FORGOTTEN_MS 30000 /* … unless so much lies between two looks */
 #define DIAL_MS 10000
 #define JOB_RESCUE_MS 10000 /* … and is ended by the rescuer if it does not */
 
@@ -308,20 +310,51 @@ static gboolean may_be_closing(const Active *a)
     return a->off_since_ms && clock_steady_ms() - a->off_since_ms < CLOSING_MS;
 }
 
+gboolean active_has_lost_track(Active *a, GError **error)
+{
+    gint64 now_ms = clock_steady_ms();
+
+    if (now_ms - a->doubted_at_ms > DOUBT_FORGOTTEN_MS)
+        a->doubted_since_ms = now_ms;
+    a->doubted_at_ms = now_ms;
+    if (now_ms - a->doubted_since_ms >= DOUBT_MS && !may_be_closing(a))
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_BUSY,
+        "the record of changes cannot be read at the moment, since a disk is being detached or the VM "
+        "is between two states; it is looked at again before anything is sent as a whole");
+    return FALSE;
+}
+
 static void distrust(Active *a, Id checkpoint)
 {
     if (!id_is_nil(checkpoint) && !active_has_id(a->distrusted, checkpoint))
         g_array_append_val(a->distrusted, checkpoint);
 }
 
+/* Instead of "everything is sent again", which is not sure yet. */
+static void judge_tracking(Active *a, GError **why)
+{
+    g_autoptr(GError) doubt = NULL;
+
+    if (active_has_lost_track(a, &doubt)) {
+        distrust(a, a->pass ? a->pass->since : a->base);
+        return;
+    }
+    g_clear_error(why);
+    *why = g_steal_pointer(&doubt);
+}
+
 gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 {
     g_autoptr(GError) why = NULL;
 
-    if (cycle(a, ret_outcome, &why))
+    if (cycle(a, ret_outcome, &why)) {
+        a->doubted_at_ms = 0;
         return TRUE;
-    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST) && !may_be_closing(a))
-        distrust(a, a->pass ? a->pass->since : a->base);
+    }
+    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
+        judge_tracking(a, &why);
     /* Before the standby was asked anything a busy VM is no reason to leave it. */
     if (!a->sender || a->begun || !g_error_matches(why, US_ERROR, US_ERROR_BUSY))
         drop_sender(a);

@@ -45,15 +45,17 @@ typedef struct Active {
     Sender *sender;
     Stream *stream;
 
-    Id base;             /* checkpoint that the next generation reads since; nil: everything */
-    gint64 off_since_ms; /* steady: since when the VM has been seen off; 0: it is not */
-    GArray *distrusted;  /* of Id: checkpoints that turned out to have lost track, never taken again */
-    Generation *begun;   /* unsealed generation on the present link */
-    Pass *pass;          /* its pass; both or neither */
-    gboolean resumed;    /* its overlays may hold more than its lists say: a link broke off */
-    char *definition;    /* of the newest sealed generation, to see a change */
-    char *judged;        /* live XML of the running VM that nothing stands against; NULL: not looked yet */
-    GArray *signatures;  /* of Signature: images at the last seal while off; NULL: was not off */
+    Id base;                 /* checkpoint that the next generation reads since; nil: everything */
+    gint64 off_since_ms;     /* steady: since when the VM has been seen off; 0: it is not */
+    GArray *distrusted;      /* of Id: checkpoints that turned out to have lost track, never taken again */
+    gint64 doubted_since_ms; /* steady: since when tracking looks lost, … */
+    gint64 doubted_at_ms;    /* … and when it did last */
+    Generation *begun;       /* unsealed generation on the present link */
+    Pass *pass;              /* its pass; both or neither */
+    gboolean resumed;        /* its overlays may hold more than its lists say: a link broke off */
+    char *definition;        /* of the newest sealed generation, to see a change */
+    char *judged;       /* live XML of the running VM that nothing stands against; NULL: not looked yet */
+    GArray *signatures; /* of Signature: images at the last seal while off; NULL: was not off */
 
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */

@@ -32,5 +32,9 @@ gboolean active_same_disks(Active *a, const Generation *g);
 
 gboolean active_has_id(const GArray *ids, Id id);
 
+/* A checkpoint looks as if it had lost track. TRUE: it has. FALSE with @error BUSY: it may be the moment,
+ * with a disk on its way out or a VM between two states; look again. */
+gboolean active_has_lost_track(Active *a, GError **error);
+
 /* Everything is being sent: `status` shows how far it is. */
 void active_show_sync(Active *a);

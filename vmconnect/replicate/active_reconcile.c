@@ -22,13 +22,13 @@ static gboolean is_healthy(Active *a, Id checkpoint, gboolean *ret_healthy, GErr
     *ret_healthy = TRUE;
     if (capture_state(a->capture) != CAPTURE_RUNNING || capture_spool(a->capture, checkpoint, bytes, &why))
         return TRUE;
-    if (!g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST) &&
-        !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&why));
-        return FALSE;
-    }
     *ret_healthy = FALSE;
-    return TRUE;
+    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
+        return active_has_lost_track(a, error);
+    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }
 
 /* The newest healthy checkpoint that the standby's tip is or descends from. */
