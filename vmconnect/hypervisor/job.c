@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define JOB_XML_MAX_BYTES (4 << 20)
-#define LOOK_AGAIN_MS 5 /* at first, then less and less often … */
+/* A look is a fifth of the time late at most: the guest waits for it. */
+#define LOOK_AGAIN_MIN_MS 2
 #define LOOK_AGAIN_MAX_MS 100
 #define ABORT_AGAIN_MS 1000
 #define LOST_AFTER_MS 60000
@@ -200,9 +201,9 @@ static gboolean end_once(Ending *e, JobKind *ret_kind, GError **error)
 gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gboolean *ret_ended,
                  GError **error)
 {
-    gint64 deadline_ms = clock_steady_ms() + timeout_ms;
+    gint64 begun_ms = clock_steady_ms();
+    gint64 passed_ms;
     Ending e = {.dom = dom, .run_folder = run_folder};
-    int wait_ms = LOOK_AGAIN_MS;
     JobKind kind;
 
     while (end_once(&e, &kind, error)) {
@@ -211,10 +212,10 @@ gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gb
                 *ret_ended = e.ended;
             return TRUE;
         }
-        if (clock_steady_ms() >= deadline_ms)
+        passed_ms = clock_steady_ms() - begun_ms;
+        if (passed_ms >= timeout_ms)
             return kind == JOB_STUCK ? fail_stuck(dom, error) : fail_still_there(dom, error);
-        poll(NULL, 0, wait_ms);
-        wait_ms = MIN(wait_ms * 2, LOOK_AGAIN_MAX_MS);
+        poll(NULL, 0, (int)CLAMP(passed_ms / 5, LOOK_AGAIN_MIN_MS, LOOK_AGAIN_MAX_MS));
     }
     return FALSE;
 }
