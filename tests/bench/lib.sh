@@ -96,7 +96,8 @@ for_pairs() {
   done
 }
 
-# cycles_of VM N: how long each of the next N cycles took that sealed a generation.
+# cycles_of VM N: how long each of N of the next cycles took that sealed a generation. Asked
+# seldom: the asking alone takes a tenth of a second of a core, from what is measured.
 cycles_of() {
   local vm=$1 left=$2 status sequence last
   last=$(tip_sequence beta "$vm")
@@ -105,7 +106,7 @@ cycles_of() {
   while ((left > 0)); do
     status=$(active_status alpha "$vm")
     sequence=$(jq '.standbys[0].tip.sequence // 0' <<<"$status")
-    ((sequence > last)) || { sleep 0.1 && continue; }
+    ((sequence > last)) || { sleep 0.7 && continue; }
     last=$sequence
     jq .cycle_ms <<<"$status"
     ((--left)) || true
