@@ -215,6 +215,7 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
     if (!d)
         return FALSE;
     problems = eligible_problems(d->disks, d->name, HEADER_MS, -1, &remarks);
+    eligible_vm_remarks(d, remarks);
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);

@@ -392,7 +392,7 @@ static const Check CHECKS[] = {
     {"interface-as-is", FINDING_WARNING, interfaces_as_is,
      "it is taken over as it is, and must exist on the replica, too",
      "make sure that the replica has the same bridge or device"},
-    {"disk-remark", FINDING_WARNING, remarks, "it can be protected all the same",
+    {"vm-remark", FINDING_WARNING, remarks, "it can be protected all the same",
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
      "add storage before the disks fill up"},

@@ -34,11 +34,6 @@ host_file() {
   echo "/var/lib/understudy-lab/$BENCH_LAB/hosts/$1/$2"
 }
 
-# status_mib HOST PID: resident memory of a process, numbered as its host does.
-status_mib() {
-  lab exec "$1" awk '/^VmRSS:/ { printf "%.2f\n", $2 / 1024 }' "/proc/$2/status"
-}
-
 resident_mib() {
   status_mib "$1" "$(cat "$(host_file "$1" run/lab/"$2".pid)")"
 }

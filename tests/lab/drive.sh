@@ -78,3 +78,8 @@ check_tip() {
   mapfile -t images < <(tip_images "$1" "$2")
   ok "the newest sealed generation is a prefix, $4" lab check "$1" "$3" "${images[@]}"
 }
+
+# status_mib HOST PID: resident memory of a process, numbered as its host does.
+status_mib() {
+  lab exec "$1" awk '/^VmRSS:/ { printf "%.2f\n", $2 / 1024 }' "/proc/$2/status"
+}

@@ -90,6 +90,23 @@ char *eligible_set_problem(const GPtrArray *disks, const char *vm_name)
     return NULL;
 }
 
+void eligible_vm_remarks(const Definition *d, GPtrArray *ret_remarks)
+{
+    if (d->nvram)
+        g_ptr_array_add(
+            ret_remarks,
+            g_strdup_printf("'%s' has a store of firmware variables, which this version does not "
+                            "replicate: its copy begins with fresh ones, and may not find its boot "
+                            "loader; try a switchover before you rely on it",
+                            d->name));
+    if (d->has_tpm)
+        g_ptr_array_add(
+            ret_remarks,
+            g_strdup_printf("'%s' has a TPM, whose state this version does not replicate: what it "
+                            "sealed, a disk's key for instance, cannot be opened on the replica",
+                            d->name));
+}
+
 /* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */
 static Qcow2Facts *read_header(const Disk *disk, const char *vm_name, int timeout_ms, int cancel_fd,
                                GPtrArray *problems)

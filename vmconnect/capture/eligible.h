@@ -20,7 +20,10 @@ char *eligible_disk_problem(const Disk *disk, const Qcow2Facts *facts, const cha
  * one image. NULL: it can. */
 char *eligible_set_problem(const GPtrArray *disks, const char *vm_name);
 
-/* Both, for all of @disks (of Disk *): headers are read, at most @timeout_ms each, given up when
+/* What its operator must know of the VM beside its disks, into @ret_remarks (of char *). */
+void eligible_vm_remarks(const Definition *d, GPtrArray *ret_remarks);
+
+/* What the first two say of all @disks (of Disk *): headers are read, at most @timeout_ms each, given up when
  * @cancel_fd is readable (-1: never). One sentence per reason (of char *), empty when the VM can
  * be protected. @ret_remarks (may be NULL) as above. The caller unrefs both. */
 GPtrArray *eligible_problems(const GPtrArray *disks, const char *vm_name, int timeout_ms, int cancel_fd,

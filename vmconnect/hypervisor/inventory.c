@@ -222,6 +222,17 @@ virDomainPtr vm_lookup(virConnectPtr conn, Id uuid, GError **error)
     return dom;
 }
 
+gboolean vm_find(virConnectPtr conn, Id uuid, virDomainPtr *ret_dom, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    *ret_dom = vm_lookup(conn, uuid, &why);
+    if (*ret_dom || g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
 char *vm_definition(virConnectPtr conn, Id uuid, gboolean live, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, uuid, error);

@@ -45,6 +45,8 @@ gboolean vm_state_read(virDomainPtr dom, VmState *ret_state, int *ret_reason, GE
 Inventory *inventory_read(virConnectPtr conn, GError **error);
 /* The domain; virDomainFree() it. NULL with NOT_FOUND or UNREACHABLE. */
 virDomainPtr vm_lookup(virConnectPtr conn, Id uuid, GError **error);
+/* The same, where a VM that libvirt does not know is no error: *@ret_dom is NULL then. */
+gboolean vm_find(virConnectPtr conn, Id uuid, virDomainPtr *ret_dom, GError **error);
 
 /* One. NOT_FOUND when libvirt does not know it. */
 Vm *vm_read(virConnectPtr conn, Id uuid, GError **error);

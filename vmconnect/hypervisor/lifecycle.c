@@ -50,16 +50,13 @@ gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error)
 
 gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error)
 {
-    g_autoptr(GError) why = NULL;
-    g_autoptr(virDomain) dom = vm_lookup(conn, vm, &why);
+    g_autoptr(virDomain) dom = NULL;
     VmState state;
 
-    if (!dom && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
-        return TRUE;
-    if (!dom) {
-        g_propagate_error(error, g_steal_pointer(&why));
+    if (!vm_find(conn, vm, &dom, error))
         return FALSE;
-    }
+    if (!dom)
+        return TRUE;
     if (!vm_state_read(dom, &state, NULL, error))
         return FALSE;
     if (state != VM_STATE_OFF && state != VM_STATE_CRASHED) {

@@ -139,16 +139,13 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
 /* A domain of this UUID that runs before the promoted one is defined is somebody else's doing. */
 static gboolean expect_not_running(const Promotion *p, GError **error)
 {
-    g_autoptr(GError) why = NULL;
-    g_autoptr(virDomain) dom = vm_lookup(p->conn, p->site->vm, &why);
+    g_autoptr(virDomain) dom = NULL;
     VmState state;
 
-    if (!dom && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
-        return TRUE;
-    if (!dom) {
-        g_propagate_error(error, g_steal_pointer(&why));
+    if (!vm_find(p->conn, p->site->vm, &dom, error))
         return FALSE;
-    }
+    if (!dom)
+        return TRUE;
     if (!vm_state_read(dom, &state, NULL, error))
         return FALSE;
     if (state == VM_STATE_OFF)

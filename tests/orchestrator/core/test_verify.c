@@ -79,7 +79,7 @@ static const Case CASES[] = {
     {"ours already", NULL, VMS(VM(UUID1, "web1", DISK, NIC, "\"web\"")), NULL, NULL},
     {"a problem that only the image knows", NULL, NULL, NULL, NULL, "disk-tracked", FINDING_ERROR,
      "disk vda of 'web1': it is odd", CHECK("\"disk vda of 'web1': it is odd\"", "")},
-    {"a remark", NULL, NULL, NULL, NULL, "disk-remark", FINDING_WARNING, "disk vda of 'web1': it is slow",
+    {"a remark", NULL, NULL, NULL, NULL, "vm-remark", FINDING_WARNING, "disk vda of 'web1': it is slow",
      CHECK("", "\"disk vda of 'web1': it is slow\"")},
     {"a check of another shape", NULL, NULL, NULL, NULL, "vm-looked-at", FINDING_ERROR,
      "alpha cannot look at 'web1': its answer to vm.check is not one", "{\"problems\":[1],\"remarks\":[]}"},

@@ -130,6 +130,22 @@ static void test_internal_snapshots(void)
     expect_sentence(remarks->pdata[0], "internal snapshots");
 }
 
+static void test_vm_remarks(void)
+{
+    static const char XML[] =
+        "<domain type='kvm'><name>web</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"
+        "<os><nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram></os>"
+        "<devices><tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices></domain>";
+    g_autoptr(Definition) d = definition_parse(XML, strlen(XML), NULL);
+    g_autoptr(GPtrArray) remarks = g_ptr_array_new_with_free_func(g_free);
+
+    g_assert_nonnull(d);
+    eligible_vm_remarks(d, remarks);
+    g_assert_cmpuint(remarks->len, ==, 2);
+    g_assert_nonnull(strstr(remarks->pdata[0], "firmware variables"));
+    g_assert_nonnull(strstr(remarks->pdata[1], "TPM"));
+}
+
 static void test_set(void)
 {
     static const struct {
@@ -230,6 +246,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/eligible/header", test_header);
     g_test_add_func("/eligible/internal-snapshots", test_internal_snapshots);
+    g_test_add_func("/eligible/vm-remarks", test_vm_remarks);
     g_test_add_func("/eligible/set", test_set);
     g_test_add_func("/chain/definition", test_chain);
     g_test_add_func("/chain/refuses", test_chain_refuses);
