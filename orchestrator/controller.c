@@ -8,6 +8,7 @@
 #include "orchestrator/controller.h"
 
 #include "orchestrator/operations.h"
+#include "orchestrator/state/bound.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
@@ -19,6 +20,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define NAME "understudy-controller"
+#define DATABASE "state.db"
 #define TICK_MS 1000
 
 static const ConfKey KEYS[] = {
@@ -187,10 +190,11 @@ static gboolean open_authority(Controller *c, guint16 port, GError **error)
 
 static gboolean open_database(Controller *c, GError **error)
 {
-    g_autofree char *path = g_build_filename(conf_get(c->conf, "state"), "state.db", NULL);
+    const char *state = conf_get(c->conf, "state");
+    g_autofree char *path = g_build_filename(state, DATABASE, NULL);
 
     c->db = database_open(path, identity_peer(authority_identity(c->authority)).id, error);
-    return c->db != NULL;
+    return c->db && bound_check(state, DATABASE, error);
 }
 
 /* Everything that was there, before anything new can come. */
@@ -325,14 +329,37 @@ static int run_controller(const Conf *conf)
 
 /* --- the command line -------------------------------------------------- */
 
+static int accept_copy(const Conf *conf)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!bound_accept(conf_get(conf, "state"), DATABASE, &error))
+        return program_fail(NAME, error);
+    g_printerr("this controller's state lives here from now on: never start the one that it was copied from "
+               "again\n");
+    return 0;
+}
+
+static int run_command(const char *name, const Conf *conf)
+{
+    if (g_str_equal(name, "accept-copy"))
+        return accept_copy(conf);
+    g_printerr(NAME ": there is no command '%s'; see --help\n", name);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
-    static const ProgramSpec SPEC = {.name = "understudy-controller",
-                                     .path = "/etc/understudy/controller.conf",
-                                     .group = "controller",
-                                     .keys = KEYS,
-                                     .summary = "Decides which host runs which VMs, and tells their engines.",
-                                     .check = check_values};
+    static const ProgramSpec SPEC = {
+        .name = NAME,
+        .path = "/etc/understudy/controller.conf",
+        .group = "controller",
+        .keys = KEYS,
+        .arguments = "[COMMAND]",
+        .summary = "Decides which host runs which VMs, and tells their engines.\n\nCommands:\n"
+                   "  (none)       run, until SIGTERM\n"
+                   "  accept-copy  the state is a copy, and what it was copied from is gone for good",
+        .check = check_values};
     int status;
     g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);
 
@@ -340,5 +367,5 @@ int main(int argc, char **argv)
         return status;
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
-    return run_controller(conf);
+    return argc > 1 ? run_command(argv[1], conf) : run_controller(conf);
 }
