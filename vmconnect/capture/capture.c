@@ -43,6 +43,7 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
     c->settings.run_dir = g_strdup(settings->run_dir);
     c->settings.nbd_dir = g_strdup(settings->nbd_dir);
     c->settings.scratch_dir = g_strdup(settings->scratch_dir);
+    c->settings.permit_dir = g_strdup(settings->permit_dir);
     c->disks = g_ptr_array_new();
     c->domain = vm_lookup(conn, vm, error);
     if (!c->domain) {
@@ -71,6 +72,7 @@ void capture_free(Capture *c)
     g_free((char *)c->settings.run_dir);
     g_free((char *)c->settings.nbd_dir);
     g_free((char *)c->settings.scratch_dir);
+    g_free((char *)c->settings.permit_dir);
     g_free(c);
 }
 

@@ -24,8 +24,10 @@
 #include <libvirt/libvirt.h>
 
 typedef struct {
-    const char *run_dir;     /* the engine's; tells our jobs from others', keeps freeze marks */
-    const char *nbd_dir;     /* inside run_dir, for jobs' sockets: QEMU's user must be able to bind there */
+    const char *run_dir; /* the engine's; tells our jobs from others', keeps freeze marks */
+    const char *nbd_dir; /* inside run_dir, for jobs' sockets: QEMU's user must be able to bind there */
+    const char
+        *permit_dir; /* where starts are locked out while images are written to (start_lock.h); NULL: not */
     const char *scratch_dir; /* local file system without quota, where QEMU's user may write */
     guint64 scratch_bytes;   /* what may lie there, if it is free; a job ends at a quarter. 0: what is free */
     gint64 job_ms;           /* the rescuer ends a job that is older */

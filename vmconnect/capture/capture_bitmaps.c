@@ -9,9 +9,11 @@
 #include "vmconnect/capture/backup_xml.h"
 #include "vmconnect/capture/capture_internal.h"
 #include "vmconnect/capture/chain.h"
+#include "vmconnect/hypervisor/start_lock.h"
 #include "vmconnect/image/qcow2.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static GPtrArray *layers_of(Capture *c, const char *target, GError **error)
 {
@@ -61,6 +63,28 @@ gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, gu
     return TRUE;
 }
 
+/* Nobody starts the VM while its images are written to. *@ret_lock: to be closed; -1: starts are not locked here. */
+static gboolean lock_starts(Capture *c, int *ret_lock, GError **error)
+{
+    *ret_lock = -1;
+    if (!c->settings.permit_dir)
+        return TRUE;
+    *ret_lock = start_lock_hold(c->settings.permit_dir, c->vm, error);
+    if (*ret_lock < 0)
+        return FALSE;
+    if (virDomainIsActive(c->domain) == 0)
+        return TRUE;
+    close(*ret_lock);
+    g_set_error(error, US_ERROR, US_ERROR_BUSY, "not cutting: '%s' is just being started", capture_name(c));
+    return FALSE;
+}
+
+static void unlock_starts(int lock)
+{
+    if (lock >= 0)
+        close(lock);
+}
+
 /* Take bitmaps whose names begin with @prefix out of every image of one disk. */
 static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const char *prefix, GError **error)
 {
@@ -82,7 +106,7 @@ static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const cha
     return TRUE;
 }
 
-gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
+static gboolean remove_bitmaps(Capture *c, const char *prefix, GError **error)
 {
     for (guint i = 0; i < c->disks->len; i++) {
         const Disk *disk = c->disks->pdata[i];
@@ -97,7 +121,19 @@ gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
     return TRUE;
 }
 
-gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
+gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
+{
+    gboolean ok;
+    int lock;
+
+    if (!lock_starts(c, &lock, error))
+        return FALSE;
+    ok = remove_bitmaps(c, prefix, error);
+    unlock_starts(lock);
+    return ok;
+}
+
+static gboolean add_bitmaps(Capture *c, Id id, GError **error)
 {
     for (guint i = 0; i < c->disks->len; i++) {
         const Disk *disk = c->disks->pdata[i];
@@ -109,4 +145,16 @@ gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
         stop_at("checkpoint.bitmap_added");
     }
     return TRUE;
+}
+
+gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
+{
+    gboolean ok;
+    int lock;
+
+    if (!lock_starts(c, &lock, error))
+        return FALSE;
+    ok = add_bitmaps(c, id, error);
+    unlock_starts(lock);
+    return ok;
 }

@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/start_lock.h"
 
 #include <string.h>
 
@@ -37,8 +38,11 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
                     name, g->scenario, g->scenario);
         return FALSE;
     }
-    if (permit_check(judge->permit_folder, g->vm, g->reign, judge->boot_id, &why))
+    if (permit_check(judge->permit_folder, g->vm, g->reign, judge->boot_id, &why)) {
+        /* Should it last, the start is its user's to decide: QEMU itself looks at the images' locks. */
+        start_lock_wait(judge->permit_folder, g->vm, START_LOCK_MS);
         return TRUE;
+    }
     g_set_error(
         error, US_ERROR, US_ERROR_REFUSED,
         "Understudy does not let '%s' start: its engine has not yet seen, since this host booted, that '%s' "

@@ -117,6 +117,7 @@ static gboolean open_capture(Active *a, GError **error)
         .run_dir = a->paths.run_dir,
         .nbd_dir = a->paths.nbd_dir,
         .scratch_dir = a->paths.scratch_dir,
+        .permit_dir = a->paths.permit_dir,
         .scratch_bytes = a->role->settings.scratch_bytes,
         .job_ms = JOB_RESCUE_MS,
         .rescuer = a->rescuer,

@@ -181,6 +181,7 @@ static gboolean make_first_checkpoint(const Promotion *p, GError **error)
     CaptureSettings settings = {.run_dir = paths->run_dir,
                                 .nbd_dir = paths->nbd_dir,
                                 .scratch_dir = paths->scratch_dir,
+                                .permit_dir = paths->permit_dir,
                                 .cancel_fd = -1};
     g_autoptr(Capture) capture = capture_new(p->conn, p->site->vm, &settings, error);
     g_autoptr(GError) why = NULL;

@@ -4,6 +4,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
+#include "vmconnect/hypervisor/start_lock.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -217,6 +218,28 @@ static void test_oddities(Place *p, gconstpointer data)
     refuses(p, US_ERROR_IO, "cannot be read");
 }
 
+static void test_start_lock(Place *p, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    int lock;
+
+    (void)data;
+    /* No engine has been here since the boot. */
+    g_assert_true(start_lock_wait(p->permit_folder, p->guard.vm, 0));
+    g_assert_cmpint(start_lock_hold(p->permit_folder, p->guard.vm, &error), ==, -1);
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+    g_assert_true(durable_mkdir(p->permit_folder, 0700, NULL));
+    lock = start_lock_hold(p->permit_folder, p->guard.vm, &error);
+    g_assert_no_error(error);
+    g_assert_false(start_lock_wait(p->permit_folder, p->guard.vm, 20));
+    g_assert_true(start_lock_wait(p->permit_folder, id_random(), 0));
+    g_assert_cmpint(start_lock_hold(p->permit_folder, p->guard.vm, &error), ==, -1);
+    g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+    close(lock);
+    g_assert_true(start_lock_wait(p->permit_folder, p->guard.vm, 0));
+}
+
 static void test_operations(void)
 {
     static const char *const ASKED[] = {"prepare", "start", "migrate", "restore"};
@@ -237,6 +260,7 @@ int main(int argc, char **argv)
     g_test_add("/guard/damage", Place, NULL, place_open, test_damage, place_close);
     g_test_add("/guard/permit-damage", Place, NULL, place_open, test_permit_damage, place_close);
     g_test_add("/guard/oddities", Place, NULL, place_open, test_oddities, place_close);
+    g_test_add("/guard/start-lock", Place, NULL, place_open, test_start_lock, place_close);
     g_test_add_func("/guard/operations", test_operations);
     return g_test_run();
 }
