@@ -96,9 +96,9 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
     json_t *tip, *successor, *reign, *reign_next;
-    int was_running, autostart, format;
+    int was_running, autostart = FALSE, format;
 
-    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}",
+    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s?b, s:o, s:o, s:o, s:o}",
                            "format", &format, "vm", &vm, "plan", &plan, "done", &state, "was_running",
                            &was_running, "autostart", &autostart, "tip", &tip, "successor", &successor,
                            "reign", &reign, "reign_next", &reign_next))

@@ -339,8 +339,10 @@ void store_start_writing(Store *store)
 {
     for (guint i = 0; store->begun && i < store->begun->disks->len; i++) {
         const GenerationDisk *disk = store->begun->disks->pdata[i];
+        const Chain *chain = store_chain(store, disk->target);
 
-        chain_start_top(store_chain(store, disk->target));
+        if (chain && !id_is_nil(chain_top(chain)))
+            chain_start_top(chain);
     }
 }
 
