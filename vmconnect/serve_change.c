@@ -9,6 +9,7 @@
 
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
 
 #include <string.h>
 
@@ -190,6 +191,25 @@ static gboolean is_guard_of(const Guard *known, const StandbyRole *role)
     return known && role && known->role == GUARD_STANDBY && known->reign.number <= role->reign.number;
 }
 
+static void on_autostart(void *user, gpointer result, const GError *error)
+{
+    (void)user;
+    (void)result;
+    if (error)
+        log_warning("autostart was not set as its user had it: %s", error->message);
+}
+
+/* A VM that was promoted here has no worker that would lift its guard: it is its user's again, who may
+ * start it, and whose autostart works. */
+static void lift_guard(ServeChange *c)
+{
+    if (!c->known || c->known->role != GUARD_ACTIVE || c->known->journal_open)
+        return;
+    c->no_guard = TRUE;
+    if (c->known->autostart)
+        hands_set_autostart(c->engine->hands, c->vm, TRUE, on_autostart, NULL);
+}
+
 static gboolean forget(ServeChange *c, GError **error)
 {
     const Ending *ending = c->data;
@@ -197,6 +217,8 @@ static gboolean forget(ServeChange *c, GError **error)
     (void)error;
     if (serial_now(ending) != ending->serial)
         return TRUE;
+    if (ending->verb == COMMAND_STOP)
+        lift_guard(c);
     if (ends_active(ending))
         policy_forget_active(c->engine->policy, c->vm);
     else {

@@ -281,13 +281,19 @@ static gboolean autostart(const PromotionSite *site, gboolean *due, GError **err
 
 gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError **error)
 {
+    g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = NULL;
 
     if (id_is_nil(store_promoted(site->store)))
         return TRUE;
-    guard = guard_read(site->paths->guard_dir, site->vm, error);
-    if (!guard)
+    guard = guard_read(site->paths->guard_dir, site->vm, &why);
+    /* Its protection has ended: it is its user's. */
+    if (!guard && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    if (!guard) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
+    }
     if (guard->role != GUARD_ACTIVE || guard->journal_open)
         return TRUE;
     if (!is_permitted(site, guard->reign)) {
