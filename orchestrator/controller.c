@@ -105,14 +105,6 @@ static void on_signal(uv_signal_t *signal, int signum)
 
 /* --- start ------------------------------------------------------------- */
 
-/* NULL: every IPv4 address. */
-static const char *listen_address(const Conf *conf)
-{
-    const char *address = conf_get(conf, "listen");
-
-    return *address ? address : NULL;
-}
-
 /* The one address that it listens on; NULL: all. */
 static const char *own_address(const Controller *c)
 {
@@ -153,14 +145,6 @@ static gboolean check_names(const Conf *conf, GError **error)
             return FALSE;
         }
     return TRUE;
-}
-
-static gboolean check_values(const Conf *conf, GError **error)
-{
-    if (http_check_address(listen_address(conf), error))
-        return check_names(conf, error);
-    g_prefix_error(error, "listen: ");
-    return FALSE;
 }
 
 static char **names(const Controller *c)
@@ -226,7 +210,7 @@ static void serve(Controller *c, const Operation *list)
 
 static gboolean open_port(Controller *c, guint16 port, GError **error)
 {
-    HttpConfig config = {.address = listen_address(c->conf),
+    HttpConfig config = {.address = program_address(c->conf),
                          .port = port,
                          .certificate = authority_server_certificate(c->authority),
                          .key = authority_server_key(c->authority)};
@@ -359,7 +343,7 @@ int main(int argc, char **argv)
         .summary = "Decides which host runs which VMs, and tells their engines.\n\nCommands:\n"
                    "  (none)       run, until SIGTERM\n"
                    "  accept-copy  the state is a copy, and what it was copied from is gone for good",
-        .check = check_values};
+        .check = check_names};
     int status;
     g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);
 

@@ -16,7 +16,6 @@
 #include "vmconnect/loop/program.h"
 #include "vmconnect/start_alone.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <linux/magic.h>
@@ -171,12 +170,11 @@ static gboolean open_gate(Engine *e, GError **error)
 {
     ListenerEvents events = {
         .may_enrol = owner_may_enrol, .on_link = gate_on_link, .on_refused = gate_on_refused};
-    const char *address = conf_get(e->conf, "listen");
     guint16 port;
 
     if (!program_port(e->conf, &port, error))
         return FALSE;
-    e->listener = listener_new(&e->loop, *address ? address : NULL, port, e->identity, &events, e, error);
+    e->listener = listener_new(&e->loop, program_address(e->conf), port, e->identity, &events, e, error);
     return e->listener && owner_begin(e, error);
 }
 
@@ -427,18 +425,6 @@ static char *summary(void)
     return g_string_free(text, FALSE);
 }
 
-/* What the listener would only find out when it begins. */
-static gboolean check_values(const Conf *conf, GError **error)
-{
-    const char *address = conf_get(conf, "listen");
-    struct in6_addr any;
-
-    if (!*address || inet_pton(AF_INET, address, &any) == 1 || inet_pton(AF_INET6, address, &any) == 1)
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "listen: '%s' is not a numeric address", address);
-    return FALSE;
-}
-
 int main(int argc, char **argv)
 {
     g_autofree char *text = summary();
@@ -448,8 +434,7 @@ int main(int argc, char **argv)
                               .keys = KEYS,
                               .options = OPTIONS,
                               .arguments = "[COMMAND]",
-                              .summary = text,
-                              .check = check_values};
+                              .summary = text};
     int status;
     g_autoptr(GError) error = NULL;
     g_autoptr(Conf) conf = program_begin(&spec, &argc, &argv, &status);

@@ -5,8 +5,8 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/listen_address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,29 +70,6 @@ static void on_sweep(uv_timer_t *timer)
     http_connections_sweep(timer->data, clock_steady_ms());
 }
 
-/* NULL is every IPv4 address. FALSE with @error USAGE. */
-static gboolean read_address(const char *address, guint16 port, struct sockaddr_storage *ret_addr,
-                             socklen_t *ret_len, GError **error)
-{
-    const char *text = address ? address : "0.0.0.0";
-    struct sockaddr_in *v4 = (struct sockaddr_in *)ret_addr;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_addr;
-
-    *ret_addr = (struct sockaddr_storage){.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET};
-    *ret_len = ret_addr->ss_family == AF_INET6 ? sizeof *v6 : sizeof *v4;
-    v4->sin_port = htons(port); /* both families have it at the same place */
-    if (inet_pton(ret_addr->ss_family, text,
-                  ret_addr->ss_family == AF_INET6 ? (void *)&v6->sin6_addr : (void *)&v4->sin_addr) == 1)
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not a numeric address to listen on", text);
-    return FALSE;
-}
-
-gboolean http_check_address(const char *address, GError **error)
-{
-    return read_address(address, 0, &(struct sockaddr_storage){0}, &(socklen_t){0}, error);
-}
-
 /* The library says only "no" of a taken port: ask the kernel first. */
 static gboolean check_address(const HttpConfig *config, GError **error)
 {
@@ -103,7 +80,7 @@ static gboolean check_address(const HttpConfig *config, GError **error)
     int fd;
     int rc;
 
-    if (!read_address(config->address, config->port, &addr, &len, error))
+    if (!listen_address_parse(text, config->port, &addr, &len, error))
         return FALSE;
     fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)

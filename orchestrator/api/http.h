@@ -50,9 +50,6 @@ typedef struct {
     void *user;
 } HttpConfig;
 
-/* Can this be a config's address? USAGE. NULL can. */
-gboolean http_check_address(const char *address, GError **error);
-
 /* Listen. NULL with @error: USAGE for a certificate or key that is not one,
  * BUSY where the port is taken, IO otherwise. @config is copied. */
 HttpServer *http_server_new(uv_loop_t *loop, const HttpConfig *config, GError **error);

@@ -2,9 +2,9 @@
 #include "vmconnect/link/listener.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/listen_address.h"
 #include "vmconnect/link/link_loop.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -113,30 +113,6 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* The address to bind: for NULL all of both families. */
-static gboolean parse_bind(const char *address, guint16 port, struct sockaddr_storage *ret_address,
-                           socklen_t *ret_len, GError **error)
-{
-    struct sockaddr_in *in = (struct sockaddr_in *)ret_address;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret_address;
-
-    memset(ret_address, 0, sizeof(*ret_address));
-    if (address && inet_pton(AF_INET, address, &in->sin_addr) == 1) {
-        in->sin_family = AF_INET;
-        in->sin_port = htons(port);
-        *ret_len = sizeof(*in);
-        return TRUE;
-    }
-    if (!address || inet_pton(AF_INET6, address, &in6->sin6_addr) == 1) {
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons(port);
-        *ret_len = sizeof(*in6);
-        return TRUE;
-    }
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not a numeric address to listen on", address);
-    return FALSE;
-}
-
 static int open_socket(const struct sockaddr_storage *address, socklen_t len, gboolean both, GError **error)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -167,7 +143,7 @@ static int listen_on(const char *address, guint16 port, GError **error)
     socklen_t len;
     int fd;
 
-    if (!parse_bind(address, port, &bind_to, &len, error))
+    if (!listen_address_parse(address ? address : "::", port, &bind_to, &len, error))
         return -1;
     fd = open_socket(&bind_to, len, address == NULL, &no_v6);
     if (fd >= 0)

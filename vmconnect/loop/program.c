@@ -2,6 +2,7 @@
 #include "vmconnect/loop/program.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/listen_address.h"
 #include "vmconnect/base/log.h"
 
 #include <signal.h>
@@ -27,6 +28,24 @@ gboolean program_port(const Conf *conf, guint16 *ret_port, GError **error)
     return TRUE;
 }
 
+const char *program_address(const Conf *conf)
+{
+    const char *text = conf_get(conf, "listen");
+
+    return *text ? text : NULL;
+}
+
+/* What the listener would only find out when it begins. */
+static gboolean check_address(const Conf *conf, GError **error)
+{
+    const char *address = program_address(conf);
+
+    if (!address || listen_address_check(address, error))
+        return TRUE;
+    g_prefix_error(error, "listen: ");
+    return FALSE;
+}
+
 static Conf *load(const ProgramSpec *spec, const char *path, GError **error)
 {
     g_autoptr(Conf) conf = conf_load(path ? path : spec->path, spec->group, spec->keys, error);
@@ -34,7 +53,8 @@ static Conf *load(const ProgramSpec *spec, const char *path, GError **error)
     LogLevel level;
 
     if (!conf || !program_port(conf, &port, error) ||
-        !log_level_parse(conf_get(conf, "log"), &level, error) || (spec->check && !spec->check(conf, error)))
+        !log_level_parse(conf_get(conf, "log"), &level, error) || !check_address(conf, error) ||
+        (spec->check && !spec->check(conf, error)))
         return NULL;
     log_set_level(level);
     return g_steal_pointer(&conf);

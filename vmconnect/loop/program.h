@@ -17,11 +17,11 @@ typedef struct {
     const char *name;            /* "understudy-engine" */
     const char *path;            /* of the configuration, unless --config says otherwise */
     const char *group;           /* in it */
-    const ConfKey *keys;         /* "port" and "log" among them */
+    const ConfKey *keys;         /* "listen", "port" and "log" among them */
     const GOptionEntry *options; /* beside --config, --check, --version; NULL: none */
     const char *arguments;       /* as --help shows them; NULL: it takes none */
     const char *summary;
-    /* What is to be said about values beside port and log; NULL: nothing. */
+    /* What is to be said about values beside these; NULL: nothing. */
     gboolean (*check)(const Conf *conf, GError **error);
 } ProgramSpec;
 
@@ -34,6 +34,8 @@ int program_fail(const char *name, const GError *error);
 
 /* `port`. Not USAGE after program_begin(). */
 gboolean program_port(const Conf *conf, guint16 *ret_port, GError **error);
+/* `listen`, a numeric address after program_begin(); NULL: all. Lives as long as @conf. */
+const char *program_address(const Conf *conf);
 
 /* SIGTERM and SIGINT call @on_signal with a handle whose data is @user, until they are left. */
 void program_watch_signals(uv_loop_t *loop, uv_signal_t signals[static PROGRAM_SIGNALS],

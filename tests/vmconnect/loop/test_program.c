@@ -8,10 +8,7 @@
 #include <string.h>
 
 static const ConfKey KEYS[] = {
-    {"port", "25000", ""},
-    {"log", "info", ""},
-    {"colour", "blue", ""},
-    {NULL},
+    {"listen", "", ""}, {"port", "25000", ""}, {"log", "info", ""}, {"colour", "blue", ""}, {NULL},
 };
 
 static gboolean check_colour(const Conf *conf, GError **error)
@@ -79,6 +76,7 @@ static void test_check(void)
     expect("[program]\nport = many\n", "--check", NULL, 2, FALSE);
     expect("[program]\nlog = loud\n", "--check", NULL, 2, FALSE);
     expect("[program]\nsize = 1\n", "--check", NULL, 2, FALSE);
+    expect("[program]\nlisten = localhost\n", "--check", NULL, 2, FALSE);
     expect("[program]\ncolour = mauve\n", "--check", NULL, 4, FALSE);
 }
 
