@@ -63,10 +63,19 @@ gboolean capture_check_bitmaps(Capture *c, Id id, const char *const *targets, gu
     return TRUE;
 }
 
-/* Nobody starts the VM while its images are written to. *@ret_lock: to be closed; -1: starts are not locked here. */
-static gboolean lock_starts(Capture *c, int *ret_lock, GError **error)
+/* A descriptor that has the lock; -1: starts are not locked out. */
+typedef int StartLock;
+
+static void unlock_starts(StartLock lock)
 {
-    *ret_lock = -1;
+    close(lock);
+}
+
+G_DEFINE_AUTO_CLEANUP_FREE_FUNC(StartLock, unlock_starts, -1)
+
+/* Nobody starts the VM while its images are written to. */
+static gboolean lock_starts(const Capture *c, StartLock *ret_lock, GError **error)
+{
     if (!c->settings.permit_dir)
         return TRUE;
     *ret_lock = start_lock_hold(c->settings.permit_dir, c->vm, error);
@@ -74,15 +83,8 @@ static gboolean lock_starts(Capture *c, int *ret_lock, GError **error)
         return FALSE;
     if (virDomainIsActive(c->domain) == 0)
         return TRUE;
-    close(*ret_lock);
     g_set_error(error, US_ERROR, US_ERROR_BUSY, "not cutting: '%s' is just being started", capture_name(c));
     return FALSE;
-}
-
-static void unlock_starts(int lock)
-{
-    if (lock >= 0)
-        close(lock);
 }
 
 /* Take bitmaps whose names begin with @prefix out of every image of one disk. */
@@ -106,8 +108,12 @@ static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const cha
     return TRUE;
 }
 
-static gboolean remove_bitmaps(Capture *c, const char *prefix, GError **error)
+gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
 {
+    g_auto(StartLock) lock = -1;
+
+    if (!lock_starts(c, &lock, error))
+        return FALSE;
     for (guint i = 0; i < c->disks->len; i++) {
         const Disk *disk = c->disks->pdata[i];
         g_autoptr(GPtrArray) layers = layers_of(c, disk->target, error);
@@ -121,20 +127,12 @@ static gboolean remove_bitmaps(Capture *c, const char *prefix, GError **error)
     return TRUE;
 }
 
-gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
+gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
 {
-    gboolean ok;
-    int lock;
+    g_auto(StartLock) lock = -1;
 
     if (!lock_starts(c, &lock, error))
         return FALSE;
-    ok = remove_bitmaps(c, prefix, error);
-    unlock_starts(lock);
-    return ok;
-}
-
-static gboolean add_bitmaps(Capture *c, Id id, GError **error)
-{
     for (guint i = 0; i < c->disks->len; i++) {
         const Disk *disk = c->disks->pdata[i];
 
@@ -145,16 +143,4 @@ static gboolean add_bitmaps(Capture *c, Id id, GError **error)
         stop_at("checkpoint.bitmap_added");
     }
     return TRUE;
-}
-
-gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
-{
-    gboolean ok;
-    int lock;
-
-    if (!lock_starts(c, &lock, error))
-        return FALSE;
-    ok = add_bitmaps(c, id, error);
-    unlock_starts(lock);
-    return ok;
 }
