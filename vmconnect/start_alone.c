@@ -151,13 +151,11 @@ static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm
                       const char **ret_what, GError **error)
 {
     VmState state;
-    Id boot_id;
 
     if (!vm_state_read(dom, &state, NULL, error))
         return FALSE;
     *ret_what = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : vm_state_name(state);
-    return guard_boot_id(&boot_id, error) &&
-           permit_write(place->permit_dir, vm->vm, vm->guard->reign, boot_id, error) &&
+    return permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error) &&
            (!g_str_equal(*ret_what, "started") || lifecycle_start(conn, vm->vm, error));
 }
 

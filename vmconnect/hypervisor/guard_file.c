@@ -286,3 +286,10 @@ gboolean guard_boot_id(Id *ret_id, GError **error)
 
     return text && id_parse(g_strchomp(text), ret_id, error);
 }
+
+gboolean permit_grant(const char *folder, Id vm, Reign reign, GError **error)
+{
+    Id boot_id;
+
+    return guard_boot_id(&boot_id, error) && permit_write(folder, vm, reign, boot_id, error);
+}

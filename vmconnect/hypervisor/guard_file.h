@@ -53,6 +53,8 @@ gboolean guard_any(const char *folder);
 
 /* @folder: PERMIT_FOLDER outside tests; @boot_id of guard_boot_id(). */
 gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
+/* The same, of the boot that this is. */
+gboolean permit_grant(const char *folder, Id vm, Reign reign, GError **error);
 gboolean permit_remove(const char *folder, Id vm, GError **error);
 /* TRUE: there is one, of this VM, reign and boot. FALSE with @error; NOT_FOUND: none. */
 gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);

@@ -413,10 +413,7 @@ gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **
 /* The hook asks for a permit of this boot: the host may have booted in the middle of the plan. */
 static gboolean permit(Active *a, GError **error)
 {
-    Id boot_id;
-
-    return guard_boot_id(&boot_id, error) &&
-           permit_write(a->paths.permit_dir, a->vm, a->role->reign, boot_id, error);
+    return permit_grant(a->paths.permit_dir, a->vm, a->role->reign, error);
 }
 
 static gboolean start_again(const Handover *h, Active *a, GError **error)

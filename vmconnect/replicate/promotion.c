@@ -103,14 +103,6 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
     return guard_write(p->site->paths->guard_dir, &guard, error);
 }
 
-static gboolean write_permit(const PromotionSite *site, Reign reign, GError **error)
-{
-    Id boot_id;
-
-    return guard_boot_id(&boot_id, error) &&
-           permit_write(site->paths->permit_dir, site->vm, reign, boot_id, error);
-}
-
 /* --- the domain -------------------------------------------------------- */
 
 static char *translate(const Promotion *p, const char *definition, const GPtrArray *files, GError **error)
@@ -230,7 +222,8 @@ static gboolean run(Promotion *p, GError **error)
     if (!is_defined(p) && (!write_guard(p, TRUE, error) || !define(p, error)))
         return FALSE;
     stop_at("promotion.defined");
-    return write_guard(p, FALSE, error) && write_permit(p->site, p->reign, error) && start(p, error);
+    return write_guard(p, FALSE, error) &&
+           permit_grant(p->site->paths->permit_dir, p->site->vm, p->reign, error) && start(p, error);
 }
 
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error)
@@ -297,7 +290,7 @@ gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError
     if (guard->role != GUARD_ACTIVE || guard->journal_open)
         return TRUE;
     if (!is_permitted(site, guard->reign)) {
-        if (!write_permit(site, guard->reign, error))
+        if (!permit_grant(site->paths->permit_dir, site->vm, guard->reign, error))
             return FALSE;
         *start_due = guard->autostart;
     }

@@ -194,7 +194,6 @@ static gboolean set_guard(Worker *w, GError **error)
     g_autoptr(Guard) before = guard_read(a->paths.guard_dir, a->vm, &why);
     Guard guard = {.vm = a->vm, .scenario = a->role->scenario, .reign = a->role->reign, .role = GUARD_ACTIVE};
     virConnectPtr conn;
-    Id boot_id;
 
     if (!before && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
@@ -210,8 +209,8 @@ static gboolean set_guard(Worker *w, GError **error)
     conn = active_connection(a, error);
     return conn && autostart_of(w, conn, before, &guard.autostart, error) &&
            guard_write(a->paths.guard_dir, &guard, error) &&
-           lifecycle_set_autostart(conn, a->vm, FALSE, error) && guard_boot_id(&boot_id, error) &&
-           permit_write(a->paths.permit_dir, a->vm, a->role->reign, boot_id, error);
+           lifecycle_set_autostart(conn, a->vm, FALSE, error) &&
+           permit_grant(a->paths.permit_dir, a->vm, a->role->reign, error);
 }
 
 /* After a boot the engine does what libvirt's autostart would have done. */
