@@ -511,16 +511,23 @@ static void test_not_there(void)
     understudy(2, "status");
 }
 
-static void test_wrong_token(void)
+/* As `login` leaves it, whether it works or not. */
+static void log_in(const char *url, const char *ca, const char *token)
 {
-    g_autofree char *url = url_of_stage();
     g_autoptr(Session) s = g_new0(Session, 1);
     g_autofree char *conf = in_home("understudy/cli.conf");
 
     s->url = g_strdup(url);
-    s->ca = g_strdup(stage_keys()->ca);
-    s->token = g_strdup("wrong");
+    s->ca = g_strdup(ca);
+    s->token = g_strdup(token);
     g_assert_true(session_save(s, conf, NULL));
+}
+
+static void test_wrong_token(void)
+{
+    g_autofree char *url = url_of_stage();
+
+    log_in(url, stage_keys()->ca, "wrong");
     understudy(6, "status");
     assert_says(err, "this token is not known here");
 }
@@ -528,13 +535,8 @@ static void test_wrong_token(void)
 static void test_wrong_authority(void)
 {
     g_autofree char *url = url_of_stage();
-    g_autoptr(Session) s = g_new0(Session, 1);
-    g_autofree char *conf = in_home("understudy/cli.conf");
 
-    s->url = g_strdup(url);
-    s->ca = g_strdup(stage_keys()->stranger_certificate);
-    s->token = g_strdup(TOKEN);
-    g_assert_true(session_save(s, conf, NULL));
+    log_in(url, stage_keys()->stranger_certificate, TOKEN);
     understudy(6, "status");
     assert_says(err, "is not the controller that was logged in to");
     g_assert_cmpstr(fake.asked->str, ==, "");
@@ -544,13 +546,8 @@ static void test_wrong_authority(void)
 static void test_other_address(void)
 {
     g_autofree char *url = g_strdup_printf("https://0.0.0.0:%u", stage_port(stage));
-    g_autoptr(Session) s = g_new0(Session, 1);
-    g_autofree char *conf = in_home("understudy/cli.conf");
 
-    s->url = g_strdup(url);
-    s->ca = g_strdup(stage_keys()->ca);
-    s->token = g_strdup(TOKEN);
-    g_assert_true(session_save(s, conf, NULL));
+    log_in(url, stage_keys()->ca, TOKEN);
     understudy(6, "status");
     assert_says(err, "does not cover that name or address");
     assert_says(err, "names= in the controller's configuration");
