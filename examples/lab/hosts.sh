@@ -47,12 +47,21 @@ host_make() {
   folder=$(host_dir "$host")
   mkdir -p "$folder"/{run,home,acks,cache,understudy} "$folder"/etc/{libvirt/hooks/qemu.d,understudy} \
     "$folder"/log/libvirt/qemu
+  # In memory as on every host: libvirt writes a running guest's state there, durably, several
+  # times a backup job.
+  mount -t tmpfs -o mode=0755,size=64m tmpfs "$folder/run" || die "cannot mount $folder/run"
   chmod 0711 "$folder"/etc "$folder"/log
   chmod 0755 "$folder"/understudy
   echo "10.77.0.$((10 + number))" >"$folder/address"
   echo "$host" >"$folder/etc/hostname"
   host_uuid "$host" | tr -d - >"$folder/etc/machine-id"
   libvirt_configure "$host" "$stock"
+}
+
+# What host_make left outside the folder's own file system. A lab that was ended
+# half way has no mounts, or none yet.
+host_unmake() {
+  ! mountpoint -q "$(host_dir "$1")/run" || umount "$(host_dir "$1")/run"
 }
 
 # /etc/hosts is the same everywhere.
