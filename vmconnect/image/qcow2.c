@@ -11,6 +11,7 @@
 
 #define MAX_INFO (8 * 1024 * 1024) /* thousands of snapshots and bitmaps */
 #define GRANULARITY "65536"
+#define NEW_IMAGE "compat=1.1,cluster_size=64k,lazy_refcounts=off"
 
 static void bitmap_free(gpointer data)
 {
@@ -168,6 +169,18 @@ Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int
     if (!image || !qemu_img(argv, path, timeout_ms, cancel_fd, &output, error))
         return NULL;
     return qcow2_facts_from_json(output, strlen(output), error);
+}
+
+gboolean qcow2_create(const char *path, guint64 size_bytes, const char *backing_name, int timeout_ms,
+                      int cancel_fd, GError **error)
+{
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, size_bytes);
+    const char *over[] = {"qemu-img", "create", "-q", "-u",         "-f", "qcow2", "-o", NEW_IMAGE,
+                          "-F",       "qcow2",  "-b", backing_name, path, size,    NULL};
+    const char *alone[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-o", NEW_IMAGE, path, size, NULL};
+
+    g_assert(g_path_is_absolute(path));
+    return qemu_img(backing_name ? over : alone, path, timeout_ms, cancel_fd, NULL, error);
 }
 
 gboolean qcow2_set_backing(const char *path, const char *backing_name, int timeout_ms, GError **error)

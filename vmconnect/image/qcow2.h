@@ -45,6 +45,11 @@ Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int
 /* From the output of `qemu-img info --output=json`; split off so that it can be tested. */
 Qcow2Facts *qcow2_facts_from_json(const char *text, gsize len, GError **error);
 
+/* A new empty image of 64 KiB clusters, readable by us alone, over @backing_name (NULL: none), whose
+ * format is qcow2 and which is not opened. Not durable yet. NO_SPACE, TIMEOUT, CANCELLED, FAILED. */
+gboolean qcow2_create(const char *path, guint64 size_bytes, const char *backing_name, int timeout_ms,
+                      int cancel_fd, GError **error);
+
 /* Write @backing_name (NULL: none) with format qcow2 into the header; data is not touched and
  * the name is not opened. Durable when it returns. */
 gboolean qcow2_set_backing(const char *path, const char *backing_name, int timeout_ms, GError **error);

@@ -10,7 +10,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/stop.h"
-#include "vmconnect/image/process.h"
+#include "vmconnect/image/qcow2.h"
 #include "vmconnect/store/blob.h"
 #include "vmconnect/store/layer_file.h"
 
@@ -42,20 +42,9 @@ static gboolean create_overlay(const Store *store, const LedgerLayer *layer, GEr
 {
     g_autofree char *path = layer_file_path(store->dir, layer->id, layer->target);
     g_autofree char *below = layer_file_name(layer->below, layer->target);
-    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, layer->size_bytes);
-    /* -u: the backing file is not opened; the size is known. */
-    const char *const argv[] = {"qemu-img", "create", "-q", "-u",
-                                "-f",       "qcow2",  "-o", "compat=1.1,cluster_size=64k,lazy_refcounts=off",
-                                "-F",       "qcow2",  "-b", below,
-                                path,       size,     NULL};
 
-    if (!process_run(argv, CREATE_MS, -1, 65536, NULL, error)) {
-        g_prefix_error(error, "creating image %s: ", path);
-        return FALSE;
-    }
-    if (g_chmod(path, 0600) != 0)
-        return us_error_errno(error, errno, "cannot restrict %s", path);
-    return durable_sync_file(path, error);
+    return qcow2_create(path, layer->size_bytes, below, CREATE_MS, -1, error) &&
+           durable_sync_file(path, error);
 }
 
 /* An overlay on each disk of @point, durable. */
