@@ -22,7 +22,7 @@ gboolean checkpoint_name_parse(const char *name, Id *ret_id);
 
 typedef struct {
     const char *target;
-    const char *scratch; /* absolute path that does not exist yet: libvirt creates and owns it */
+    const char *scratch; /* absolute path of an empty qcow2 image */
     Id since;            /* nil: the whole disk */
 } BackupXmlDisk;
 

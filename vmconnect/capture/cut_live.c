@@ -12,6 +12,7 @@
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/backup_xml.h"
 #include "vmconnect/capture/cut_internal.h"
+#include "vmconnect/capture/scratch.h"
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/hypervisor/shutdown.h"
@@ -162,6 +163,23 @@ static gboolean explain(const Cut *cut, GError **error)
     return FALSE;
 }
 
+static gboolean make_scratch(const Cut *cut, GError **error)
+{
+    const Capture *c = cut->capture;
+
+    for (guint i = 0; i < cut->sources->len; i++) {
+        const CutSource *source = cut->sources->pdata[i];
+        const Disk *disk = capture_find_disk(c, source->told.target);
+
+        if (scratch_make(source->scratch, disk->size_bytes, c->settings.run_dir, c->settings.cancel_fd,
+                         error))
+            continue;
+        g_prefix_error(error, "not cutting '%s': ", capture_name(c));
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
 {
     Capture *c = cut->capture;
@@ -177,7 +195,7 @@ static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
     cut->asked_at_ms = clock_steady_ms();
     frozen = freeze(c);
     stop_at("cut.before_begin");
-    rc = virDomainBackupBegin(c->domain, backup, with, 0);
+    rc = virDomainBackupBegin(c->domain, backup, with, VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL);
     stop_at("cut.after_begin");
     /* Later than that the rescuer may have thawed before the instant. */
     cut->frozen = frozen && clock_steady_ms() - cut->asked_at_ms < AGENT_FREEZE_MAX_MS;
@@ -206,7 +224,7 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
     capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
-    if (!begin_job(cut, checkpoint, error))
+    if (!make_scratch(cut, error) || !begin_job(cut, checkpoint, error))
         return FALSE;
     ask_for_threshold(cut);
     return TRUE;
@@ -241,7 +259,7 @@ gboolean cut_live_end(Cut *cut, GError **error)
     if (!end_job(cut, error))
         return FALSE; /* the rescuer's watch stays: it ends what we could not */
     unwatch(cut);
-    /* libvirt removes both; after a death of libvirtd nobody does. */
+    /* libvirt removes the socket; after a death of libvirtd nobody does. */
     g_unlink(cut->socket);
     for (guint i = 0; i < cut->sources->len; i++)
         g_unlink(((CutSource *)cut->sources->pdata[i])->scratch);
