@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define JOB_XML_MAX_BYTES (4 << 20)
-/* A look is a fifth of the time late at most: the guest waits for it. */
-#define LOOK_AGAIN_MIN_MS 2
+/* A look is a tenth of the time late at most: the guest waits for it. */
+#define LOOK_AGAIN_MIN_MS 1
 #define LOOK_AGAIN_MAX_MS 100
 #define ABORT_AGAIN_MS 1000
 #define LOST_AFTER_MS 60000
@@ -215,7 +215,7 @@ gboolean job_end(virDomainPtr dom, const char *run_folder, gint64 timeout_ms, gb
         passed_ms = clock_steady_ms() - begun_ms;
         if (passed_ms >= timeout_ms)
             return kind == JOB_STUCK ? fail_stuck(dom, error) : fail_still_there(dom, error);
-        poll(NULL, 0, (int)CLAMP(passed_ms / 5, LOOK_AGAIN_MIN_MS, LOOK_AGAIN_MAX_MS));
+        poll(NULL, 0, (int)CLAMP(passed_ms / 10, LOOK_AGAIN_MIN_MS, LOOK_AGAIN_MAX_MS));
     }
     return FALSE;
 }
