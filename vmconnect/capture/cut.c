@@ -112,9 +112,17 @@ static gboolean check_state(const Capture *c, GError **error)
     return FALSE;
 }
 
+gboolean cut_fail_ended(const Cut *cut, GError **error)
+{
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the backup job of '%s' was ended under the cut",
+                capture_name(cut->capture));
+    return FALSE;
+}
+
 static NbdDisk *open_export(const Cut *cut, const CutSource *source, const char *export_name,
                             const char *context, GError **error)
 {
+    Rescuer *rescuer = cut->job ? cut->capture->settings.rescuer : NULL;
     const NbdSpec spec = {.socket_path = cut->socket,
                           .export_name = export_name,
                           .disk = source->told.target,
@@ -122,7 +130,17 @@ static NbdDisk *open_export(const Cut *cut, const CutSource *source, const char 
                           .timeout_ms = CUT_CONNECT_MS,
                           .cancel_fd = cut->capture->settings.cancel_fd};
 
-    return nbd_disk_open(&spec, error);
+    NbdDisk *disk;
+
+    /* During the handshake nobody may end the job. */
+    if (rescuer && !rescuer_enter(rescuer, cut->capture->vm)) {
+        cut_fail_ended(cut, error);
+        return NULL;
+    }
+    disk = nbd_disk_open(&spec, error);
+    if (rescuer)
+        rescuer_leave(rescuer, cut->capture->vm);
+    return disk;
 }
 
 static gboolean open_readers(Cut *cut, GError **error)

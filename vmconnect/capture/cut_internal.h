@@ -51,6 +51,9 @@ struct Cut {
 
 void cut_add_bitmap(CutSource *source, const char *export_name, const char *bitmap);
 
+/* Say that somebody has ended the job. Always FALSE. */
+gboolean cut_fail_ended(const Cut *cut, GError **error);
+
 gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error);
 gboolean cut_live_end(Cut *cut, GError **error);
 gboolean cut_live_still_valid(Cut *cut, GError **error);

@@ -274,7 +274,5 @@ gboolean cut_live_still_valid(Cut *cut, GError **error)
         return FALSE;
     if (job->kind == JOB_OURS && g_strcmp0(job->socket, cut->socket) == 0)
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the backup job of '%s' was ended under the cut",
-                capture_name(cut->capture));
-    return FALSE;
+    return cut_fail_ended(cut, error);
 }

@@ -18,6 +18,7 @@
 typedef struct {
     char *uri;
     char *run_folder;
+    JobGate *gate;
     Id vm;
     RescueFlags flags;
     void (*on_done)(void *user, RescueOutcome *outcome);
@@ -68,7 +69,7 @@ static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFl
     return TRUE;
 }
 
-RescueOutcome *rescue_vm(const char *uri, const char *run_folder, Id vm, RescueFlags flags)
+RescueOutcome *rescue_vm(const char *uri, const char *run_folder, JobGate *gate, Id vm, RescueFlags flags)
 {
     RescueOutcome *o = g_new0(RescueOutcome, 1);
     g_autoptr(Connection) c = connection_new(uri, NULL, NULL);
@@ -79,6 +80,8 @@ RescueOutcome *rescue_vm(const char *uri, const char *run_folder, Id vm, RescueF
     o->flags = flags;
     if (dom) {
         o->name = g_strdup(virDomainGetName(dom));
+        if (gate && flags & RESCUE_END)
+            job_gate_close(gate, vm);
         rescue_domain(dom, run_folder, flags, o);
     }
     return o;
@@ -88,14 +91,16 @@ static void *rescue_run(void *data)
 {
     Order *order = data;
 
-    order->on_done(order->user, rescue_vm(order->uri, order->run_folder, order->vm, order->flags));
+    order->on_done(order->user,
+                   rescue_vm(order->uri, order->run_folder, order->gate, order->vm, order->flags));
+    g_clear_pointer(&order->gate, job_gate_unref);
     g_free(order->uri);
     g_free(order->run_folder);
     g_free(order);
     return NULL;
 }
 
-void rescue_start(const char *uri, const char *run_folder, Id vm, RescueFlags flags,
+void rescue_start(const char *uri, const char *run_folder, JobGate *gate, Id vm, RescueFlags flags,
                   void (*on_done)(void *user, RescueOutcome *outcome), void *user)
 {
     Order *order = g_new0(Order, 1);
@@ -105,6 +110,7 @@ void rescue_start(const char *uri, const char *run_folder, Id vm, RescueFlags fl
 
     order->uri = g_strdup(uri);
     order->run_folder = g_strdup(run_folder);
+    order->gate = gate ? job_gate_ref(gate) : NULL;
     order->vm = vm;
     order->flags = flags;
     order->on_done = on_done;
@@ -150,7 +156,7 @@ static gboolean start_all(const char *uri, const char *run_folder, gint64 timeou
 
         virDomainGetUUID(*d, vm.bytes);
         if (needs_rescue(*d, run_folder)) {
-            rescue_start(uri, run_folder, vm, RESCUE_END | RESCUE_THAW, post, box);
+            rescue_start(uri, run_folder, NULL, vm, RESCUE_END | RESCUE_THAW, post, box);
             ++*ret_started;
         }
         virDomainFree(*d);

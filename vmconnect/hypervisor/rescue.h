@@ -7,6 +7,7 @@
 #pragma once
 
 #include "vmconnect/base/id.h"
+#include "vmconnect/hypervisor/job_gate.h"
 #include "vmconnect/hypervisor/virt_error.h"
 
 #include <glib.h>
@@ -31,13 +32,14 @@ typedef struct {
 void rescue_outcome_free(RescueOutcome *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RescueOutcome, rescue_outcome_free)
 
-/* Do it now, on this thread; blocks as long as QEMU does. Never NULL. */
-RescueOutcome *rescue_vm(const char *uri, const char *run_folder, Id vm, RescueFlags flags);
+/* Do it now, on this thread; blocks as long as QEMU does. @gate is closed before a job is ended;
+ * NULL: whoever could be connecting to it is dead. Never NULL. */
+RescueOutcome *rescue_vm(const char *uri, const char *run_folder, JobGate *gate, Id vm, RescueFlags flags);
 
 /* The same on a thread of its own. @on_done is called there, with the outcome
  * given away; it may only post a letter, and must stay callable: a rescue of a
  * hung QEMU cannot be taken back. */
-void rescue_start(const char *uri, const char *run_folder, Id vm, RescueFlags flags,
+void rescue_start(const char *uri, const char *run_folder, JobGate *gate, Id vm, RescueFlags flags,
                   void (*on_done)(void *user, RescueOutcome *outcome), void *user);
 
 /* For the unit's stop hook, in a process of its own: every guest of this host

@@ -9,6 +9,7 @@
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/job_gate.h"
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/loop/mailbox.h"
 
@@ -58,6 +59,7 @@ struct Rescuer {
     Mailbox *to_thread;
     Mailbox *to_loop;
     Harbour *harbour;
+    JobGate *gate;
     Connection *connection;                               /* the thread's, as the next two */
     GHashTable *watches;                                  /* Id * -> Watched */
     GHashTable *out;                                      /* Id * of VMs with a rescue under way */
@@ -148,7 +150,7 @@ static void send_out(Rescuer *r, Id vm, RescueFlags flags)
         return;
     g_hash_table_add(r->out, g_memdup2(&vm, sizeof(vm)));
     atomic_fetch_add(&r->harbour->refs, 1);
-    rescue_start(r->uri, r->run_folder, vm, flags, on_back, r->harbour);
+    rescue_start(r->uri, r->run_folder, r->gate, vm, flags, on_back, r->harbour);
 }
 
 static guint64 allocated(const char *const *paths)
@@ -231,7 +233,7 @@ static void report(Rescuer *r, const RescueOutcome *o, gint64 paused_ms)
         say(r, RESCUER_RESUMED, o->vm, paused_ms,
             g_strdup_printf(
                 "'%s' had stopped for an I/O error during a cut and was resumed after %" G_GINT64_FORMAT
-                " ms; give the scratch space more room",
+                " ms; give the scratch folder more room, if its disk is healthy",
                 name, paused_ms));
     if (o->thawed)
         say(r, RESCUER_THAWED, o->vm, 0,
@@ -352,6 +354,7 @@ static void finish(Rescuer *r)
     r->harbour->box = NULL;
     uv_mutex_unlock(&r->harbour->lock);
     harbour_unref(r->harbour);
+    job_gate_unref(r->gate);
     mailbox_close(r->to_thread);
     mailbox_close(r->to_loop);
     g_hash_table_unref(r->watches);
@@ -391,6 +394,7 @@ Rescuer *rescuer_new(uv_loop_t *loop, const char *uri, const char *run_folder,
     r->out = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     r->to_thread = mailbox_new_thread(letter_free);
     r->to_loop = mailbox_new_loop(loop, on_word, r, word_free);
+    r->gate = job_gate_new();
     r->harbour = g_new0(Harbour, 1);
     r->harbour->refs = 1;
     r->harbour->box = r->to_thread;
@@ -414,6 +418,7 @@ void rescuer_watch(Rescuer *r, const RescuerWatch *watch)
 {
     Letter *l = letter_new(WATCH, watch->vm);
 
+    job_gate_open(r->gate, watch->vm);
     l->watch = *watch;
     l->watch.scratch = (const char *const *)g_strdupv((char **)watch->scratch);
     mailbox_send(r->to_thread, l);
@@ -422,6 +427,16 @@ void rescuer_watch(Rescuer *r, const RescuerWatch *watch)
 void rescuer_unwatch(Rescuer *r, Id vm)
 {
     mailbox_send(r->to_thread, letter_new(UNWATCH, vm));
+}
+
+gboolean rescuer_enter(Rescuer *r, Id vm)
+{
+    return job_gate_enter(r->gate, vm);
+}
+
+void rescuer_leave(Rescuer *r, Id vm)
+{
+    job_gate_leave(r->gate, vm);
 }
 
 void rescuer_end(Rescuer *r, Id vm)

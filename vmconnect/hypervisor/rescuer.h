@@ -57,6 +57,11 @@ void rescuer_close(Rescuer *r, void (*on_closed)(void *user), void *user);
 void rescuer_watch(Rescuer *r, const RescuerWatch *watch);
 void rescuer_unwatch(Rescuer *r, Id vm);
 
+/* Around each handshake with the NBD server of a watched job (job_gate.h says why). FALSE: the
+ * rescuer ends that job. */
+gboolean rescuer_enter(Rescuer *r, Id vm);
+void rescuer_leave(Rescuer *r, Id vm);
+
 /* From any thread: end our job on @vm and thaw it now, watched or not. */
 void rescuer_end(Rescuer *r, Id vm);
 
