@@ -499,6 +499,8 @@ static void run(void *arg)
 
     priority_behind_guests();
     load_plan(w);
+    /* Whoever asks hears of this VM, also while its first cycle hangs in libvirt. */
+    tell(w, NULL);
     while (!w->quit) {
         Command *c = mailbox_wait(w->box, wait_ms(w));
 
