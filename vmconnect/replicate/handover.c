@@ -16,6 +16,8 @@
 #define FORMAT 1
 #define MAX_BYTES 65536
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
+#define FINAL_AGAIN_MS 250
+#define FINAL_PATIENCE_MS 10000 /* with a standby that is not there: production is down meanwhile */
 
 static const char *const NAMES[] = {
 #define X(state, name) [HANDOVER_##state] = name,
@@ -306,10 +308,23 @@ static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
     return FALSE;
 }
 
+/* A line that broke off is there again in a moment. FALSE: it is not, or another command waits. */
+static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    return (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+            g_error_matches(why, US_ERROR, US_ERROR_BUSY)) &&
+           clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
+}
+
 /* Seal until the standby holds what the images hold; the guest is off, so this ends. */
 static gboolean seal_last(Handover *h, Active *a, GError **error)
 {
+    gint64 until_ms = MIN(clock_steady_ms() + FINAL_PATIENCE_MS, h->deadline_ms);
+
     for (int i = 0; i < FINAL_CYCLES; i++) {
+        g_autoptr(GError) why = NULL;
         ActiveOutcome outcome;
         CaptureState state;
 
@@ -320,8 +335,12 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
                         "the guest is not off: somebody started it; the switchover is rolled back");
             return FALSE;
         }
-        if (!active_cycle(a, &outcome, error))
+        if (!active_cycle(a, &outcome, &why)) {
+            if (wait_for_better(a, why, until_ms))
+                continue;
+            g_propagate_error(error, g_steal_pointer(&why));
             return FALSE;
+        }
         if (outcome != ACTIVE_UNFINISHED) {
             h->tip = sender_position(a->sender)->tip->id;
             return TRUE;
