@@ -77,13 +77,14 @@ check_tip() {
   ok "the newest sealed generation is a prefix, $4" read_tip "$1" "$2" "$3"
 }
 
-# A merge keeps everybody from reading what it is about to change: an outsider waits for its end.
+# A merge keeps everybody from reading what it is about to change, and removes what nothing names any
+# more: an outsider, who has no lease, waits for its end.
 read_tip() {
   local images said status end=$((SECONDS + 30))
   while mapfile -t images < <(tip_images "$1" "$2"); do
     status=0
     said=$(lab check "$1" "$3" "${images[@]}" 2>&1) || status=$?
-    ((status == 3 && SECONDS < end)) && grep -q 'Failed to get .* lock' <<<"$said" || break
+    ((status == 3 && SECONDS < end)) && grep -qE 'Failed to get .* lock|No such file' <<<"$said" || break
     sleep 0.2
   done
   echo "$said"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# walk - what tests share that stop an engine at its points, one after the other:
+# a guest web1 of alpha with a copy on beta, and what makes an engine pass a point.
+# $point and $host say where it is, $before is the guest's last record at that time.
+# shellcheck disable=SC2154
+RETAIN=3 # old points are merged all the time
+NEXT='{"number":2,"id":"22222222-2222-4333-8444-555555555555"}'
+
+# chosen SAMPLE N: the numbers below N of those to be walked; all of them with --long.
+chosen() {
+  local sample=$1 n=$2 start i
+  start=$(($(cksum <<<"${UNDERSTUDY_SAMPLE:-$(git -C "$TEST_ROOT" rev-parse HEAD)}" | cut -d' ' -f1) % n))
+  if ((${UNDERSTUDY_LONG:-0})); then
+    seq 0 $((n - 1))
+  else
+    for ((i = 0; i < sample; i++)); do echo $(((start + i * n / sample) % n)); done | sort -n
+  fi
+}
+
+replicated_guest() {
+  ok "two hosts" lab up --hosts alpha,beta --controller none
+  ok "a guest of two disks" lab guest alpha web1 --size 256M --rate 50
+  ok "alpha is enrolled" enrol alpha
+  ok "beta is enrolled" enrol beta
+  vm=$(uuid_of alpha web1)
+  ok "beta keeps a copy" admit beta alpha "$vm" web1
+  ok "alpha replicates" protect alpha beta "$vm"
+  eventually 90 "generations flow" sealed_at_least beta "$vm" 5
+}
+
+# --- what is looked at
+
+is_running() {
+  [[ $(lab exec "$1" virsh domstate web1 | head -1) == running ]]
+}
+
+# The tip has grown by two since this was first asked; the keeper may just have started.
+grows() {
+  local now first=$TEST_TMP/first
+  now=$(tip_sequence beta "$vm") && ((now > 0)) || return 1
+  [[ -s $first ]] || echo "$now" >"$first"
+  ((now >= $(<"$first") + 2))
+}
+
+goes_on() {
+  rm -f "$TEST_TMP/first"
+  eventually 90 "replication goes on after $1" grows
+}
+
+writes() {
+  ok "the guest writes $2" lab stamp "$1" web1 --wait $(($(sequence "$1" web1) + 5)) --timeout 60
+}
+
+# --- stopping
+
+# The engine of HOST is started so that it will stop at POINT.
+arm() {
+  rm -f "$TEST_TMP/stopped"
+  lab kill "$1" engine 2>/dev/null
+  UNDERSTUDY_STOP_AT=$2 UNDERSTUDY_STOP_FILE=$TEST_TMP/stopped lab boot "$1" >/dev/null
+}
+
+stopped() {
+  [[ -s $TEST_TMP/stopped ]]
+}
+
+# In the background: the engine that is asked stops before it answers.
+ask() {
+  eventually 30 "the engine of $1 listens" call "$1" status
+  call "$@" >/dev/null 2>&1 &
+}
+
+plan_step() {
+  echo "{\"plan\":\"$plan\",\"vm\":\"$vm\"${1:+,$1}}"
+}
+
+step() {
+  ok "plan: $1" call alpha "plan.$1" "$(plan_step "${2:-}")"
+}
+
+new_plan() {
+  plan=$(cat /proc/sys/kernel/random/uuid)
+}
+
+lock='"deadline_ms":120000'
+shutdown='"timeout_ms":60000,"power_off":false'
+
+# --- the walks, each after arm
+
+run_walk() { :; }
+
+# Everything is sent again, in many slices: a new order breaks off the present one.
+resync_walk() {
+  ok "QEMU is killed" lab kill alpha qemu:web1
+  eventually 90 "the guest starts again" lab exec alpha virsh start web1
+  eventually 90 "it writes" lab stamp alpha web1 --wait $((before + 5))
+  eventually 90 "a slice comes to its point" slice_ends
+  protect alpha beta "$vm" >/dev/null
+}
+
+slice_ends() {
+  stopped || { protect alpha beta "$vm" "${POLICY/\"bandwidth_bps\":0/\"bandwidth_bps\":2000000}" && sleep 1 && false; }
+}
+
+# A stopped guest's generation: its engine has just started and must look.
+off_walk() {
+  lab kill alpha engine
+  ok "the guest is shut down" lab exec alpha virsh shutdown web1
+  eventually 60 "it is off" lab exec alpha sh -c 'virsh domstate web1 | grep -q "shut off"'
+  arm alpha "$point"
+}
+
+lock_walk() { new_plan && ask alpha plan.lock "$(plan_step "$lock")"; }
+until_shut() { lock_walk && wait && step shutdown "$shutdown"; }
+shutdown_walk() { lock_walk && wait && ask alpha plan.shutdown "$(plan_step "$shutdown")"; }
+final_walk() { until_shut && ask alpha plan.final "$(plan_step)"; }
+rollback_walk() { until_shut && ask alpha plan.rollback "$(plan_step)"; }
+
+# Once: after it the plan goes on where it was.
+hand_over() {
+  [[ -z ${released:-} ]] || return 0
+  released=yes
+  until_shut
+  last=$(sequence alpha web1)
+  step final
+  order="\"successor\":{\"id\":\"$(cat "$TEST_TMP/beta.id")\"},\"reign_next\":$NEXT"
+}
+
+release_walk() {
+  hand_over
+  ask alpha plan.release "$(plan_step "$order")"
+}
+
+promotion() {
+  local state
+  state=$(call alpha plan.state "$(plan_step)")
+  plan_step "\"tip\":$(jq .tip <<<"$state"),\"reign_next\":$NEXT,\"certificate\":$(jq .certificate <<<"$state")"
+}
+
+promote_walk() {
+  [[ -n ${released:-} ]] || { hand_over && step release "$order"; }
+  ask beta plan.promote "$(promotion)"
+}
