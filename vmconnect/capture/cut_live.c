@@ -88,6 +88,16 @@ static guint64 scratch_share(const Capture *c)
     return MIN(wanted, MAX(scratch_free(c), SCRATCH_LEAST_BYTES));
 }
 
+/* A guest would stop at the first write that finds no room. */
+static gboolean check_room(const Capture *c, GError **error)
+{
+    if (scratch_free(c) >= SCRATCH_LEAST_BYTES)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NO_SPACE, "not cutting '%s': %s is full; free some space there",
+                capture_name(c), c->settings.scratch_dir);
+    return FALSE;
+}
+
 static void watch(const Cut *cut)
 {
     const Capture *c = cut->capture;
@@ -154,10 +164,6 @@ static gboolean explain(const Cut *cut, GError **error)
             "not cutting '%s': a block job (commit, copy or pull) of its user runs on disk %s; replication "
             "goes on when it has ended",
             capture_name(cut->capture), disk);
-    else if (scratch_free(cut->capture) < SCRATCH_LEAST_BYTES)
-        g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
-                    "not cutting '%s': %s is full; free some space there (%s)", capture_name(cut->capture),
-                    cut->capture->settings.scratch_dir, said->message);
     else
         g_propagate_error(error, g_steal_pointer(&said));
     return FALSE;
@@ -224,7 +230,7 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
     capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
-    if (!make_scratch(cut, error) || !begin_job(cut, checkpoint, error))
+    if (!check_room(cut->capture, error) || !make_scratch(cut, error) || !begin_job(cut, checkpoint, error))
         return FALSE;
     ask_for_threshold(cut);
     return TRUE;
