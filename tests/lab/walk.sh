@@ -52,6 +52,15 @@ writes() {
   ok "the guest writes $2" lab stamp "$1" web1 --wait $(($(sequence "$1" web1) + 5)) --timeout 60
 }
 
+# went_on HERE THERE: the guest counts on from what it finds on its disks, so the first record
+# that was heard HERE comes after the last one heard THERE, if none of those is missing.
+went_on() {
+  local records first
+  records=$(cat "/var/lib/understudy-lab/$TEST_LAB/guests/web1/uuid")
+  read -r first _ <"$(host_file "$1" "acks/$records")"
+  holds "no record that was acknowledged is missing" "10#$first > $(sequence "$2" web1)"
+}
+
 # --- stopping
 
 # The engine of HOST is started so that it will stop at POINT.
