@@ -6,6 +6,7 @@
 
 typedef struct {
     guint inside;
+    guint enders; /* at work since they closed it */
     gboolean closed;
 } Passage;
 
@@ -72,7 +73,7 @@ gboolean job_gate_enter(JobGate *gate, Id vm)
 
     uv_mutex_lock(&gate->lock);
     p = passage_of(gate, vm);
-    may = !p->closed;
+    may = !p->closed && p->enders == 0;
     p->inside += may ? 1 : 0;
     uv_mutex_unlock(&gate->lock);
     return may;
@@ -97,7 +98,19 @@ void job_gate_close(JobGate *gate, Id vm)
     uv_mutex_lock(&gate->lock);
     p = passage_of(gate, vm);
     p->closed = TRUE;
+    p->enders++;
     while (p->inside > 0)
         uv_cond_wait(&gate->left, &gate->lock);
+    uv_mutex_unlock(&gate->lock);
+}
+
+void job_gate_ended(JobGate *gate, Id vm)
+{
+    Passage *p;
+
+    uv_mutex_lock(&gate->lock);
+    p = passage_of(gate, vm);
+    g_assert(p->enders > 0);
+    p->enders--;
     uv_mutex_unlock(&gate->lock);
 }

@@ -28,5 +28,8 @@ void job_gate_open(JobGate *gate, Id vm);
 gboolean job_gate_enter(JobGate *gate, Id vm);
 void job_gate_leave(JobGate *gate, Id vm);
 
-/* Nobody enters any more until the gate is opened for another job. Waits for who is inside. */
+/* Before a job is ended: nobody enters any more until the gate is opened for another job, and not before
+ * job_gate_ended() either, since it may be that other job which is met and ended. Waits for who
+ * is inside: no longer than a handshake may take. */
 void job_gate_close(JobGate *gate, Id vm);
+void job_gate_ended(JobGate *gate, Id vm);

@@ -69,6 +69,18 @@ static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFl
     return TRUE;
 }
 
+/* Nobody connects to the job meanwhile. */
+static void rescue_behind_gate(virDomainPtr dom, const char *run_folder, JobGate *gate, RescueOutcome *o)
+{
+    gboolean ends = gate && o->flags & RESCUE_END;
+
+    if (ends)
+        job_gate_close(gate, o->vm);
+    rescue_domain(dom, run_folder, o->flags, o);
+    if (ends)
+        job_gate_ended(gate, o->vm);
+}
+
 RescueOutcome *rescue_vm(const char *uri, const char *run_folder, JobGate *gate, Id vm, RescueFlags flags)
 {
     RescueOutcome *o = g_new0(RescueOutcome, 1);
@@ -80,9 +92,7 @@ RescueOutcome *rescue_vm(const char *uri, const char *run_folder, JobGate *gate,
     o->flags = flags;
     if (dom) {
         o->name = g_strdup(virDomainGetName(dom));
-        if (gate && flags & RESCUE_END)
-            job_gate_close(gate, vm);
-        rescue_domain(dom, run_folder, flags, o);
+        rescue_behind_gate(dom, run_folder, gate, o);
     }
     return o;
 }

@@ -53,7 +53,7 @@ void rescuer_close(Rescuer *r, void (*on_closed)(void *user), void *user);
 /* From any thread, never blocks. Watch before virDomainBackupBegin() or a
  * freeze; unwatch when the job is gone and the guest thawed: a guest that stands
  * still for an I/O error then is resumed once. @watch is copied and replaces
- * the one its VM has. */
+ * the one its VM has: there is no job of ours on the VM now, and from now on rescuer_enter() lets in. */
 void rescuer_watch(Rescuer *r, const RescuerWatch *watch);
 void rescuer_unwatch(Rescuer *r, Id vm);
 

@@ -7,6 +7,8 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/capture/backup_xml.h"
 #include "vmconnect/capture/cut.h"
+#include "vmconnect/hypervisor/job.h"
+#include "vmconnect/hypervisor/rescue.h"
 
 #include <glib/gstdio.h>
 #include <poll.h>
@@ -541,6 +543,120 @@ static void test_qemu_killed_in_cut(void)
 }
 
 /* A guest shuts down under an open job; libvirt would say so 30 s late. */
+/* A cut of vda since the newest one, with @rescuer (NULL: none) watching. */
+static Cut *open_cut(World *w, Rescuer *rescuer)
+{
+    g_autofree char *scratch = g_build_filename(host_folder(), "scratch", NULL);
+    const CaptureSettings settings = {.run_dir = HOST_RUN,
+                                      .nbd_dir = HOST_NBD,
+                                      .scratch_dir = scratch,
+                                      .rescuer = rescuer,
+                                      .cancel_fd = -1};
+    const CutWish wish = {.target = "vda", .since = w->newest, .since_size_bytes = 64 * MIB};
+    g_autoptr(GError) error = NULL;
+    Cut *cut = NULL;
+
+    capture_free(w->capture);
+    w->capture = capture_new(w->conn, w->id, &settings, &error);
+    g_assert_no_error(error);
+    look(w);
+    cut_begin(w->capture, &wish, 1, id_random(), &cut, &error);
+    g_assert_no_error(error);
+    return cut;
+}
+
+static JobKind job_of(const World *w)
+{
+    g_autoptr(virDomain) dom = host_domain(w->conn, w->name);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Job) job = job_probe(dom, HOST_RUN, &error);
+
+    g_assert_no_error(error);
+    return job->kind;
+}
+
+typedef struct {
+    JobGate *gate;
+    Id vm;
+    RescueOutcome *outcome;
+} Rescue;
+
+static void rescue_run(void *user)
+{
+    Rescue *r = user;
+
+    r->outcome = rescue_vm("qemu:///system", HOST_RUN, r->gate, r->vm, RESCUE_END);
+}
+
+/* QEMU stands still for ever if its job is ended while somebody connects to it. */
+static void test_rescue_waits_for_handshake(void)
+{
+    Rescue rescue = {.gate = job_gate_new()};
+    uv_thread_t thread;
+    World w;
+    Cut *cut;
+
+    world_up(&w, "handshake");
+    host_start(w.conn, w.name);
+    take(&w);
+    cut = open_cut(&w, NULL);
+    rescue.vm = w.id;
+    job_gate_open(rescue.gate, w.id);
+    g_assert_true(job_gate_enter(rescue.gate, w.id));
+    g_assert_cmpint(uv_thread_create(&thread, rescue_run, &rescue), ==, 0);
+    while (job_gate_enter(rescue.gate, w.id))
+        job_gate_leave(rescue.gate, w.id);
+    g_assert_cmpint(job_of(&w), ==, JOB_OURS);
+    job_gate_leave(rescue.gate, w.id);
+    uv_thread_join(&thread);
+    g_assert_no_error(rescue.outcome->error);
+    g_assert_true(rescue.outcome->job_ended);
+    g_assert_cmpint(job_of(&w), ==, JOB_NONE);
+    cut_free(cut);
+    rescue_outcome_free(rescue.outcome);
+    job_gate_unref(rescue.gate);
+    world_down(&w);
+}
+
+static void ignore_news(void *user, const RescuerNews *news)
+{
+    (void)user;
+    (void)news;
+}
+
+static void ignore_close(void *user)
+{
+    (void)user;
+}
+
+static void test_nobody_connects_to_a_job_that_ends(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Extents) dirty = NULL;
+    Rescuer *rescuer;
+    uv_loop_t loop;
+    World w;
+    Cut *cut;
+
+    world_up(&w, "ends");
+    host_start(w.conn, w.name);
+    take(&w);
+    g_assert_cmpint(uv_loop_init(&loop), ==, 0);
+    rescuer = rescuer_new(&loop, "qemu:///system", HOST_RUN, ignore_news, NULL);
+    cut = open_cut(&w, rescuer);
+    rescuer_end(rescuer, w.id);
+    while (job_of(&w) != JOB_NONE)
+        ;
+    dirty = cut_dirty(cut, 0, &error);
+    g_assert_null(dirty);
+    g_assert_error(error, US_ERROR, US_ERROR_CANCELLED);
+    cut_free(cut);
+    rescuer_close(rescuer, ignore_close, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    g_assert_cmpint(uv_loop_close(&loop), ==, 0);
+    world_down(&w);
+}
+
 static void test_shut_down_in_cut(void)
 {
     g_autoptr(GError) error = NULL;
@@ -899,6 +1015,8 @@ static int body(void)
     g_test_add_func("/cut/external-snapshot", test_external_snapshot);
     g_test_add_func("/cut/qemu-killed", test_qemu_killed);
     g_test_add_func("/cut/qemu-killed-in-cut", test_qemu_killed_in_cut);
+    g_test_add_func("/cut/rescue-waits-for-handshake", test_rescue_waits_for_handshake);
+    g_test_add_func("/cut/nobody-connects-to-a-job-that-ends", test_nobody_connects_to_a_job_that_ends);
     g_test_add_func("/cut/shut-down-in-cut", test_shut_down_in_cut);
     for (guint i = 0; i < G_N_ELEMENTS(STOPS); i++) {
         g_autofree char *path = g_strconcat("/cut/worker-killed/", STOPS[i], NULL);

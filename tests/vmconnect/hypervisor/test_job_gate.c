@@ -29,7 +29,23 @@ static void test_open_and_closed(void)
     g_assert_false(job_gate_enter(gate, VM));
     g_assert_true(job_gate_enter(gate, OTHER));
     job_gate_leave(gate, OTHER);
+    job_gate_ended(gate, VM);
+    g_assert_false(job_gate_enter(gate, VM));
     job_gate_open(gate, VM);
+    g_assert_true(job_gate_enter(gate, VM));
+    job_gate_leave(gate, VM);
+}
+
+/* Who ends a job slowly may meet the next one, and would end that. */
+static void test_next_job_meets_the_ender_of_the_last(void)
+{
+    g_autoptr(JobGate) gate = job_gate_new();
+
+    job_gate_open(gate, VM);
+    job_gate_close(gate, VM);
+    job_gate_open(gate, VM);
+    g_assert_false(job_gate_enter(gate, VM));
+    job_gate_ended(gate, VM);
     g_assert_true(job_gate_enter(gate, VM));
     job_gate_leave(gate, VM);
 }
@@ -41,6 +57,7 @@ static void close_it(void *user)
     uv_sem_post(&s->about_to_close);
     job_gate_close(s->gate, VM);
     atomic_store(&s->closed, TRUE);
+    job_gate_ended(s->gate, VM);
 }
 
 static void test_close_waits(void)
@@ -70,8 +87,9 @@ static void end_jobs(void *user)
 
     for (guint i = 0; i < ROUNDS; i++) {
         job_gate_close(s->gate, VM);
-        g_assert_false(atomic_load(&s->connecting));
         job_gate_open(s->gate, VM);
+        g_assert_false(atomic_load(&s->connecting));
+        job_gate_ended(s->gate, VM);
     }
     atomic_store(&s->closed, TRUE);
 }
@@ -93,6 +111,8 @@ static void test_never_both(void)
     }
     uv_thread_join(&thread);
     g_test_message("entered %u times", entered);
+    g_assert_true(job_gate_enter(s.gate, VM));
+    job_gate_leave(s.gate, VM);
     job_gate_unref(s.gate);
 }
 
@@ -100,6 +120,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/job_gate/open and closed, each VM for itself", test_open_and_closed);
+    g_test_add_func("/job_gate/a new job waits for who ends the one before",
+                    test_next_job_meets_the_ender_of_the_last);
     g_test_add_func("/job_gate/closing waits for who is inside, and lets nobody else in", test_close_waits);
     g_test_add_func("/job_gate/no job ends while somebody connects to it", test_never_both);
     return g_test_run();
