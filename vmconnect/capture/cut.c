@@ -129,7 +129,6 @@ static NbdDisk *open_export(const Cut *cut, const CutSource *source, const char 
                           .context = context,
                           .timeout_ms = CUT_CONNECT_MS,
                           .cancel_fd = cut->capture->settings.cancel_fd};
-
     NbdDisk *disk;
 
     /* During the handshake nobody may end the job. */
@@ -184,6 +183,8 @@ gboolean cut_end(Cut *cut, GError **error)
     g_ptr_array_foreach(cut->sources, hang_up, NULL);
     if (cut->job)
         ok = cut_live_end(cut, error);
+    else
+        cut_live_remove_scratch(cut);
     cut_offline_end(cut);
     g_ptr_array_unref(cut->sources);
     g_ptr_array_unref(cut->images);

@@ -37,7 +37,8 @@ typedef struct Cut Cut;
 /* Cut now, by the newest capture_look(). @checkpoint (nil: none) is created over
  * all replicated disks in the same instant. REFUSED: the VM is in no state for
  * it; BUSY, with who does what: somebody else's job; NOT_FOUND: no such disk or
- * `since` (redefine it); TRACKING_LOST; STUCK; NO_SPACE. On failure no job is
+ * `since` (redefine it); TRACKING_LOST; STUCK; NO_SPACE; CANCELLED: the rescuer ended its job; as
+ * scratch_make(). On failure no job is
  * left, and @checkpoint is there or not (ask; it does no harm). */
 gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cut **ret_cut, GError **error);
 

@@ -56,6 +56,8 @@ gboolean cut_fail_ended(const Cut *cut, GError **error);
 
 gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error);
 gboolean cut_live_end(Cut *cut, GError **error);
+/* Nobody may have them open: no job was begun, or it has ended. */
+void cut_live_remove_scratch(const Cut *cut);
 gboolean cut_live_still_valid(Cut *cut, GError **error);
 
 gboolean cut_offline_begin(Cut *cut, Id checkpoint, GError **error);

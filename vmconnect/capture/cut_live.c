@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cut of a running VM: look that nobody's job is there (BackupBegin would
- * wait 30 s for it), tell the rescuer, freeze if asked to, begin, thaw.
+/* A cut of a running VM: look that nobody's job is there (BackupBegin would wait 30 s for it) and that
+ * there is room, make scratch files, tell the rescuer, freeze if asked to, begin, thaw.
  *
  * Begin can fail at three places: refused by libvirt (nothing began); the
  * connection died (a job may be there: the next capture_recover() or the
@@ -17,6 +17,7 @@
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/hypervisor/shutdown.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -91,6 +92,11 @@ static guint64 scratch_share(const Capture *c)
 /* A guest would stop at the first write that finds no room. */
 static gboolean check_room(const Capture *c, GError **error)
 {
+    struct statvfs fs;
+
+    if (statvfs(c->settings.scratch_dir, &fs) != 0)
+        return us_error_errno(error, errno, "not cutting '%s': scratch folder %s", capture_name(c),
+                              c->settings.scratch_dir);
     if (scratch_free(c) >= SCRATCH_LEAST_BYTES)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_NO_SPACE, "not cutting '%s': %s is full; free some space there",
@@ -177,6 +183,12 @@ static gboolean make_scratch(const Cut *cut, GError **error)
         const CutSource *source = cut->sources->pdata[i];
         const Disk *disk = capture_find_disk(c, source->told.target);
 
+        if (disk->size_bytes == 0) {
+            g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                        "not cutting '%s': libvirt cannot say how large disk %s is", capture_name(c),
+                        disk->target);
+            return FALSE;
+        }
         if (scratch_make(source->scratch, disk->size_bytes, c->settings.run_dir, c->settings.cancel_fd,
                          error))
             continue;
@@ -267,9 +279,18 @@ gboolean cut_live_end(Cut *cut, GError **error)
     unwatch(cut);
     /* libvirt removes the socket; after a death of libvirtd nobody does. */
     g_unlink(cut->socket);
-    for (guint i = 0; i < cut->sources->len; i++)
-        g_unlink(((CutSource *)cut->sources->pdata[i])->scratch);
+    cut_live_remove_scratch(cut);
     return TRUE;
+}
+
+void cut_live_remove_scratch(const Cut *cut)
+{
+    for (guint i = 0; i < cut->sources->len; i++) {
+        const CutSource *source = cut->sources->pdata[i];
+
+        if (source->scratch)
+            g_unlink(source->scratch);
+    }
 }
 
 gboolean cut_live_still_valid(Cut *cut, GError **error)

@@ -368,7 +368,9 @@ gboolean active_remove_traces(Active *a, GError **error)
     CaptureState state;
 
     active_detach(a);
-    return active_look(a, &state, error) && capture_delete_all(a->capture, error);
+    /* Recovering also removes files that a job of ours may have left. */
+    return active_look(a, &state, error) && capture_recover(a->capture, error) &&
+           capture_delete_all(a->capture, error);
 }
 
 gboolean active_measure(Active *a, GError **error)
