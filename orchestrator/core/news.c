@@ -217,6 +217,15 @@ GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const vo
     return g_steal_pointer(&list);
 }
 
+void news_take_tip(NewsCopy *copy, const NewsCopy *from)
+{
+    g_free(copy->tip.cut_at);
+    g_free(copy->tip.sealed_at);
+    copy->tip = from->tip;
+    copy->tip.cut_at = g_strdup(from->tip.cut_at);
+    copy->tip.sealed_at = g_strdup(from->tip.sealed_at);
+}
+
 const NewsCopy *news_find(const News *n, const char *host)
 {
     for (guint i = 0; i < n->copies->len; i++) {

@@ -56,4 +56,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(News, news_free)
 GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                const void *ctx, GError **error);
 
+/* @copy has the same tip as @from. */
+void news_take_tip(NewsCopy *copy, const NewsCopy *from);
+
 const NewsCopy *news_find(const News *n, const char *host);

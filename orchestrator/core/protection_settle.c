@@ -19,6 +19,9 @@ static CopyState state_by_news(const Protection *p, const ProtectionVm *vm, cons
         return c->state == COPY_STOPPED ? (c->complete ? COPY_LAGGING : COPY_UNPROTECTED) : c->state;
     if (last->state == COPY_STOPPED)
         return COPY_UNPROTECTED;
+    /* Its age alone is not known, to an engine and a controller that have both just started. */
+    if (last->state == COPY_UNPROTECTED && c->complete)
+        return COPY_LAGGING;
     if (last->state != COPY_PROTECTED && last->state != COPY_LAGGING)
         return last->state;
     if (lag_ms < 0)

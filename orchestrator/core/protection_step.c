@@ -224,6 +224,22 @@ static void tell_what_happened(const Protection *p, const ProtectionVm *vm, cons
                            word->rescue_why ? word->rescue_why : "", out);
 }
 
+/* An engine that has just started knows of no sealed instant yet: what it said before still holds, and
+ * grows older. Of a copy that is really gone it says that a new one is made. */
+static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_ms)
+{
+    for (guint i = 0; i < word->copies->len; i++) {
+        NewsCopy *copy = word->copies->pdata[i];
+        const NewsCopy *before = vm->last ? news_find(vm->last, copy->host) : NULL;
+
+        if (copy->state != COPY_UNPROTECTED || copy->lag_ms >= 0 || !before || before->lag_ms < 0)
+            continue;
+        copy->state = before->state;
+        copy->lag_ms = before->lag_ms + MAX(0, now_ms - vm->heard_at_ms);
+        news_take_tip(copy, before);
+    }
+}
+
 /* Only the active's own word counts, and only of the reign we know. */
 static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms, ActionList *out)
 {
@@ -233,6 +249,7 @@ static void take_word(Protection *p, const char *host, News *steal_word, gint64 
     if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
         return;
     tell_what_happened(p, vm, word, out);
+    keep_what_was_known(vm, word, now_ms);
     news_free(vm->last);
     vm->last = g_steal_pointer(&word);
     vm->heard_at_ms = now_ms;

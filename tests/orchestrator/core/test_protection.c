@@ -117,6 +117,31 @@ static void test_link_to_standby_lost(void)
                     "        -> web running: every VM is protected\n");
 }
 
+/* An engine that has just started says nothing of a copy: it is as old as it was, and grows older. */
+static void test_engine_restarts(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    w->now_ms = 2000;
+    world_link(w, "alpha", FALSE);
+    world_link(w, "alpha", TRUE);
+    world_news(w, 1, "unprotected", -1, NULL);
+    w->now_ms = 25000;
+    world_news(w, 1, "unprotected", -1, "libvirtd does not answer");
+    w->now_ms = 26000;
+    world_news(w, 1, "protected", 900, NULL);
+    world_expect(w, "[   2] link to alpha is lost -> nothing\n"
+                    "[   2] link to alpha is back -> active.protect to alpha for web1\n"
+                    "[   2] news from alpha -> nothing\n"
+                    "[  25] news from alpha -> event LAG_HIGH\n"
+                    "        -> web1 on beta lagging: the newest sealed instant is older than allowed\n"
+                    "        -> web degraded: a VM is unprotected or lagging\n"
+                    "[  26] news from alpha -> event LAG_OVER\n"
+                    "        -> web1 on beta protected: the standby caught up\n"
+                    "        -> web running: every VM is protected\n");
+}
+
 /* What an engine counts and what holds it up is told once, when it changes. */
 static void test_what_happened_to_cuts(void)
 {
@@ -706,6 +731,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/stop-while-verifying", test_stop_while_verifying);
     g_test_add_func("/protection/link-to-active-lost", test_link_to_active_lost);
     g_test_add_func("/protection/link-to-standby-lost", test_link_to_standby_lost);
+    g_test_add_func("/protection/engine-restarts", test_engine_restarts);
     g_test_add_func("/protection/what-happened-to-cuts", test_what_happened_to_cuts);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
