@@ -17,7 +17,7 @@
 #define MAX_BYTES 65536
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
 #define FINAL_AGAIN_MS 250
-#define FINAL_PATIENCE_MS 10000 /* with a standby that is not there: production is down meanwhile */
+#define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
 
 static const char *const NAMES[] = {
 #define X(state, name) [HANDOVER_##state] = name,
@@ -308,7 +308,8 @@ static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
     return FALSE;
 }
 
-/* A line that broke off is there again in a moment. FALSE: it is not, or another command waits. */
+/* What may be over in a moment: a line that broke off, a libvirtd that restarts, an image that its QEMU is
+ * still closing. FALSE: it is not, or another command waits. */
 static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
 {
     struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
@@ -318,29 +319,37 @@ static gboolean wait_for_better(const Active *a, const GError *why, gint64 until
            clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
 }
 
+static gboolean cycle_off(Active *a, ActiveOutcome *ret_outcome, GError **error)
+{
+    CaptureState state;
+
+    if (!active_look(a, &state, error))
+        return FALSE;
+    if (state == CAPTURE_OFF)
+        return active_cycle(a, ret_outcome, error);
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "the guest is not off: somebody started it; the switchover is rolled back");
+    return FALSE;
+}
+
 /* Seal until the standby holds what the images hold; the guest is off, so this ends. */
 static gboolean seal_last(Handover *h, Active *a, GError **error)
 {
-    gint64 until_ms = MIN(clock_steady_ms() + FINAL_PATIENCE_MS, h->deadline_ms);
+    gint64 until_ms = 0; /* how long a trouble that is there is borne */
 
     for (int i = 0; i < FINAL_CYCLES; i++) {
         g_autoptr(GError) why = NULL;
         ActiveOutcome outcome;
-        CaptureState state;
 
-        if (!active_look(a, &state, error))
-            return FALSE;
-        if (state != CAPTURE_OFF) {
-            g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                        "the guest is not off: somebody started it; the switchover is rolled back");
-            return FALSE;
-        }
-        if (!active_cycle(a, &outcome, &why)) {
+        if (!cycle_off(a, &outcome, &why)) {
+            if (!until_ms)
+                until_ms = MIN(clock_steady_ms() + FINAL_PATIENCE_MS, h->deadline_ms);
             if (wait_for_better(a, why, until_ms))
                 continue;
             g_propagate_error(error, g_steal_pointer(&why));
             return FALSE;
         }
+        until_ms = 0;
         if (outcome != ACTIVE_UNFINISHED) {
             h->tip = sender_position(a->sender)->tip->id;
             return TRUE;
