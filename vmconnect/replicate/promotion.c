@@ -167,15 +167,6 @@ static gboolean define(const Promotion *p, GError **error)
     return xml && lifecycle_define(p->conn, xml, error);
 }
 
-/* Of an attempt before this one, whose QEMU may have died since: libvirt still knows the checkpoint
- * then, and nothing is recorded. Of a VM that is off the images tell, and its next start. */
-static gboolean is_recording(const Promotion *p, Capture *capture)
-{
-    g_autofree guint64 *bytes = g_new(guint64, MAX(capture_disks(capture)->len, 1));
-
-    return capture_state(capture) == CAPTURE_OFF || capture_spool(capture, p->point, bytes, NULL);
-}
-
 static gboolean make_first_checkpoint(const Promotion *p, GError **error)
 {
     const HostPaths *paths = p->site->paths;
@@ -189,11 +180,10 @@ static gboolean make_first_checkpoint(const Promotion *p, GError **error)
 
     if (!capture || !capture_look(capture, error))
         return FALSE;
-    if (capture_create_checkpoint(capture, p->point, &why))
+    /* One that is there is never made anew: the guest may have run since, and if its QEMU died, a broken
+     * record says so where a fresh one would hide what was written. */
+    if (capture_create_checkpoint(capture, p->point, &why) || g_error_matches(why, US_ERROR, US_ERROR_EXISTS))
         return TRUE;
-    if (g_error_matches(why, US_ERROR, US_ERROR_EXISTS))
-        return is_recording(p, capture) || (capture_delete_checkpoint(capture, p->point, error) &&
-                                            capture_create_checkpoint(capture, p->point, error));
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
 }
