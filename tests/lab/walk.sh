@@ -21,6 +21,8 @@ chosen() {
 replicated_guest() {
   ok "two hosts" lab up --hosts alpha,beta --controller none
   ok "a guest of two disks" lab guest alpha web1 --size 256M --rate 50
+  # An agent that connects while a job is open holds up libvirt, and who waits for it, for 30 s.
+  ok "its agent is there" lab agent alpha web1 true
   ok "alpha is enrolled" enrol alpha
   ok "beta is enrolled" enrol beta
   vm=$(uuid_of alpha web1)
