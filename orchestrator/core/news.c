@@ -217,7 +217,7 @@ GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const vo
     return g_steal_pointer(&list);
 }
 
-void news_take_tip(NewsCopy *copy, const NewsCopy *from)
+void news_copy_tip(NewsCopy *copy, const NewsCopy *from)
 {
     g_free(copy->tip.cut_at);
     g_free(copy->tip.sealed_at);

@@ -57,6 +57,6 @@ GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const vo
                                const void *ctx, GError **error);
 
 /* @copy has the same tip as @from. */
-void news_take_tip(NewsCopy *copy, const NewsCopy *from);
+void news_copy_tip(NewsCopy *copy, const NewsCopy *from);
 
 const NewsCopy *news_find(const News *n, const char *host);

@@ -235,8 +235,8 @@ static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_m
         if (copy->state != COPY_UNPROTECTED || copy->lag_ms >= 0 || !before || before->lag_ms < 0)
             continue;
         copy->state = before->state;
-        copy->lag_ms = before->lag_ms + MAX(0, now_ms - vm->heard_at_ms);
-        news_take_tip(copy, before);
+        copy->lag_ms = protection_lag_ms(vm, copy->host, now_ms);
+        news_copy_tip(copy, before);
     }
 }
 

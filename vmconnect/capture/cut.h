@@ -38,8 +38,7 @@ typedef struct Cut Cut;
  * all replicated disks in the same instant. REFUSED: the VM is in no state for
  * it; BUSY, with who does what: somebody else's job; NOT_FOUND: no such disk or
  * `since` (redefine it); TRACKING_LOST; STUCK; NO_SPACE; CANCELLED: the rescuer ended its job; as
- * scratch_make(). On failure no job is
- * left, and @checkpoint is there or not (ask; it does no harm). */
+ * scratch_make(). On failure no job is left, and @checkpoint is there or not (ask; it does no harm). */
 gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cut **ret_cut, GError **error);
 
 /* End at once; returns when libvirt would take the next job. An error says

@@ -75,32 +75,22 @@ static void expect_bitmaps(Cut *cut)
     }
 }
 
-static guint64 scratch_free(const Capture *c)
+/* How much of the scratch folder the job may use. A guest would stop at the first write that finds no room. */
+static gboolean take_room(Cut *cut, GError **error)
 {
+    const Capture *c = cut->capture;
+    const char *dir = c->settings.scratch_dir;
     struct statvfs fs;
+    guint64 free_bytes;
 
-    return statvfs(c->settings.scratch_dir, &fs) == 0 ? (guint64)fs.f_bavail * fs.f_frsize : 0;
-}
-
-static guint64 scratch_share(const Capture *c)
-{
-    guint64 wanted = c->settings.scratch_bytes ? c->settings.scratch_bytes : G_MAXUINT64;
-
-    return MIN(wanted, MAX(scratch_free(c), SCRATCH_LEAST_BYTES));
-}
-
-/* A guest would stop at the first write that finds no room. */
-static gboolean check_room(const Capture *c, GError **error)
-{
-    struct statvfs fs;
-
-    if (statvfs(c->settings.scratch_dir, &fs) != 0)
-        return us_error_errno(error, errno, "not cutting '%s': scratch folder %s", capture_name(c),
-                              c->settings.scratch_dir);
-    if (scratch_free(c) >= SCRATCH_LEAST_BYTES)
+    if (statvfs(dir, &fs) != 0)
+        return us_error_errno(error, errno, "not cutting '%s': scratch folder %s", capture_name(c), dir);
+    free_bytes = (guint64)fs.f_bavail * fs.f_frsize;
+    cut->scratch_bytes = c->settings.scratch_bytes ? MIN(c->settings.scratch_bytes, free_bytes) : free_bytes;
+    if (free_bytes >= SCRATCH_LEAST_BYTES)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_NO_SPACE, "not cutting '%s': %s is full; free some space there",
-                capture_name(c), c->settings.scratch_dir);
+                capture_name(c), dir);
     return FALSE;
 }
 
@@ -206,7 +196,6 @@ static gboolean begin_job(Cut *cut, Id checkpoint, GError **error)
     gboolean frozen;
     int rc;
 
-    cut->scratch_bytes = scratch_share(c);
     watch(cut);
     cut->job = TRUE;
     cut->asked_at_wall_ms = clock_wall_ms();
@@ -242,7 +231,7 @@ gboolean cut_live_begin(Cut *cut, Id checkpoint, GError **error)
     capture_remove_leftovers(cut->capture);
     name_files(cut);
     expect_bitmaps(cut);
-    if (!check_room(cut->capture, error) || !make_scratch(cut, error) || !begin_job(cut, checkpoint, error))
+    if (!take_room(cut, error) || !make_scratch(cut, error) || !begin_job(cut, checkpoint, error))
         return FALSE;
     ask_for_threshold(cut);
     return TRUE;

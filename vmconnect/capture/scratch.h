@@ -10,6 +10,7 @@
 
 /* A new empty image for a disk of @size_bytes, given to the owner of its folder, who is the user of
  * QEMU. The blank one is kept in @blank_dir. NO_SPACE, DENIED, NOT_FOUND (no such folder, no
- * qemu-img), IO (also: there is such a file); nothing is left of it then. @cancel_fd readable ends the wait for qemu-img with CANCELLED; -1: none. */
+ * qemu-img), IO (also: there is such a file); nothing is left of it then. @cancel_fd readable
+ * ends the wait for qemu-img with CANCELLED; -1: none. */
 gboolean scratch_make(const char *path, guint64 size_bytes, const char *blank_dir, int cancel_fd,
                       GError **error);

@@ -47,11 +47,13 @@ void job_gate_unref(JobGate *gate)
     g_free(gate);
 }
 
-/* Under the lock. */
-static Passage *passage_of(JobGate *gate, Id vm)
+/* Takes the lock, under which the passage stays @vm's own. */
+static Passage *lock_passage(JobGate *gate, Id vm)
 {
-    Passage *p = g_hash_table_lookup(gate->passages, &vm);
+    Passage *p;
 
+    uv_mutex_lock(&gate->lock);
+    p = g_hash_table_lookup(gate->passages, &vm);
     if (!p) {
         p = g_new0(Passage, 1);
         g_hash_table_insert(gate->passages, g_memdup2(&vm, sizeof(vm)), p);
@@ -61,19 +63,15 @@ static Passage *passage_of(JobGate *gate, Id vm)
 
 void job_gate_open(JobGate *gate, Id vm)
 {
-    uv_mutex_lock(&gate->lock);
-    passage_of(gate, vm)->closed = FALSE;
+    lock_passage(gate, vm)->closed = FALSE;
     uv_mutex_unlock(&gate->lock);
 }
 
 gboolean job_gate_enter(JobGate *gate, Id vm)
 {
-    Passage *p;
-    gboolean may;
+    Passage *p = lock_passage(gate, vm);
+    gboolean may = !p->closed && p->enders == 0;
 
-    uv_mutex_lock(&gate->lock);
-    p = passage_of(gate, vm);
-    may = !p->closed && p->enders == 0;
     p->inside += may ? 1 : 0;
     uv_mutex_unlock(&gate->lock);
     return may;
@@ -81,10 +79,8 @@ gboolean job_gate_enter(JobGate *gate, Id vm)
 
 void job_gate_leave(JobGate *gate, Id vm)
 {
-    Passage *p;
+    Passage *p = lock_passage(gate, vm);
 
-    uv_mutex_lock(&gate->lock);
-    p = passage_of(gate, vm);
     g_assert(p->inside > 0);
     p->inside--;
     uv_cond_broadcast(&gate->left);
@@ -93,10 +89,8 @@ void job_gate_leave(JobGate *gate, Id vm)
 
 void job_gate_close(JobGate *gate, Id vm)
 {
-    Passage *p;
+    Passage *p = lock_passage(gate, vm);
 
-    uv_mutex_lock(&gate->lock);
-    p = passage_of(gate, vm);
     p->closed = TRUE;
     p->enders++;
     while (p->inside > 0)
@@ -106,10 +100,8 @@ void job_gate_close(JobGate *gate, Id vm)
 
 void job_gate_ended(JobGate *gate, Id vm)
 {
-    Passage *p;
+    Passage *p = lock_passage(gate, vm);
 
-    uv_mutex_lock(&gate->lock);
-    p = passage_of(gate, vm);
     g_assert(p->enders > 0);
     p->enders--;
     uv_mutex_unlock(&gate->lock);
