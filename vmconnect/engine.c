@@ -199,11 +199,11 @@ static gboolean start(Engine *e, GError **error)
     RolesPaths paths;
     g_autofree char *policy = under(e->paths.state, "policy.json");
 
-    if (!make_folders(e, error))
+    /* A second engine on this host, or one beside a rescue, ends here, with nothing to undo. */
+    if (!make_folders(e, error) || !program_claim(e->paths.run, error))
         return FALSE;
     e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
-    /* The port before the threads: a second engine on this host ends here, with nothing to undo. */
     if (!e->policy || !open_gate(e, error))
         return FALSE;
     event_uv_start(&e->loop);
@@ -365,6 +365,16 @@ static gboolean disown(const Conf *conf, GError **error)
 
 static gboolean rescue(const Conf *conf, GError **error)
 {
+    /* A living engine's workers connect to jobs, and a job that is ended in that instant stops its guest
+     * for ever; the engine rescues by itself. */
+    if (!durable_mkdir(RUN_FOLDER, 0711, error))
+        return FALSE;
+    if (!program_claim(RUN_FOLDER, error)) {
+        g_prefix_error(error,
+                       "nothing was rescued: an engine on this host does that itself; if it hangs, end "
+                       "it first: ");
+        return FALSE;
+    }
     return rescue_all(conf_get(conf, "libvirt"), RUN_FOLDER, RESCUE_MS, NULL, error);
 }
 

@@ -5,7 +5,11 @@
 #include "vmconnect/base/listen_address.h"
 #include "vmconnect/base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 int program_fail(const char *name, const GError *error)
 {
@@ -106,6 +110,22 @@ Conf *program_begin(const ProgramSpec *spec, int *argc, char ***argv, int *ret_s
     if (!conf)
         *ret_status = program_fail(spec->name, error);
     return check ? NULL : g_steal_pointer(&conf);
+}
+
+/* --- alone --------------------------------------------------------------- */
+
+gboolean program_claim(const char *dir, GError **error)
+{
+    /* Stays open: it is the process that lets go of it. */
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return us_error_errno(error, errno, "folder %s", dir);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return TRUE;
+    close(fd);
+    g_set_error(error, US_ERROR, US_ERROR_BUSY, "%s is in use by another process of ours that lives", dir);
+    return FALSE;
 }
 
 /* --- loop ---------------------------------------------------------------- */

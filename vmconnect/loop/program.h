@@ -42,5 +42,9 @@ void program_watch_signals(uv_loop_t *loop, uv_signal_t signals[static PROGRAM_S
                            uv_signal_cb on_signal, void *user);
 void program_leave_signals(uv_signal_t signals[static PROGRAM_SIGNALS]);
 
+/* Only one process at a time has folder @dir: it is ours from now on, until this process ends, however
+ * it does. BUSY: another one that lives has it. */
+gboolean program_claim(const char *dir, GError **error);
+
 /* Everything was told to close: turn @loop until it is, and close it. */
 void program_run_dry(uv_loop_t *loop);

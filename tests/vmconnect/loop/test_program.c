@@ -105,11 +105,29 @@ static void test_signals(void)
     g_assert_cmpint(s.signum, ==, SIGTERM);
 }
 
+/* Until the process ends: nothing gives it back. */
+static void test_claim(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("us-claim-XXXXXX", NULL);
+    g_autofree char *none = g_build_filename(dir, "none", NULL);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(program_claim(none, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+    g_assert_true(program_claim(dir, &error));
+    g_assert_no_error(error);
+    g_assert_false(program_claim(dir, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+    rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/loop/program/begin", test_begin);
     g_test_add_func("/loop/program/check", test_check);
     g_test_add_func("/loop/program/signals", test_signals);
+    g_test_add_func("/loop/program/claim", test_claim);
     return g_test_run();
 }
