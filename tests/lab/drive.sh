@@ -54,6 +54,20 @@ sealed_at_least() {
   (($(tip_sequence "$1" "$2") >= $3))
 }
 
+# The tip of $vm on beta has grown by two since this was first asked; beta's keeper may just have
+# started, and know none.
+grows() {
+  local now first=$TEST_TMP/first
+  now=$(tip_sequence beta "$vm") && ((now > 0)) || return 1
+  [[ -s $first ]] || echo "$now" >"$first"
+  ((now >= $(<"$first") + 2))
+}
+
+goes_on() {
+  rm -f "$TEST_TMP/first"
+  eventually 90 "replication goes on $1" grows
+}
+
 lag_below() {
   active_status "$1" "$2" | jq -e ".standbys[0].lag_ms != null and .standbys[0].lag_ms < $3"
 }

@@ -37,19 +37,6 @@ is_running() {
   [[ $(lab exec "$1" virsh domstate web1 | head -1) == running ]]
 }
 
-# The tip has grown by two since this was first asked; the keeper may just have started.
-grows() {
-  local now first=$TEST_TMP/first
-  now=$(tip_sequence beta "$vm") && ((now > 0)) || return 1
-  [[ -s $first ]] || echo "$now" >"$first"
-  ((now >= $(<"$first") + 2))
-}
-
-goes_on() {
-  rm -f "$TEST_TMP/first"
-  eventually 90 "replication goes on after $1" grows
-}
-
 writes() {
   ok "the guest writes $2" lab stamp "$1" web1 --wait $(($(sequence "$1" web1) + 5)) --timeout 60
 }
