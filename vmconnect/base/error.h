@@ -29,7 +29,7 @@
     X(NO_SPACE, "no-space", 1, 507)       /* a file system is full */                         \
     X(TRACKING_LOST, "tracking-lost", 1,                                                      \
       500)                    /* what changed is not known any more: send everything again */ \
-    X(STUCK, "stuck", 1, 500) /* libvirt lost a job and holds the VM locked */
+    X(STUCK, "stuck", 1, 500) /* libvirt lost a job or a VM */
 
 typedef enum {
 #define X(code, wire, exit, http) US_ERROR_##code,

@@ -7,6 +7,7 @@
 #include "vmconnect/capture/capture_internal.h"
 #include "vmconnect/capture/eligible.h"
 #include "vmconnect/hypervisor/job.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -95,6 +96,7 @@ static CaptureState state_of(int state, int reason, gboolean active)
 
 gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_executing, GError **error)
 {
+    CaptureState now;
     int state, reason;
     int active;
 
@@ -103,7 +105,10 @@ gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_ex
     active = virDomainIsActive(c->domain);
     if (active < 0)
         return capture_error(error, "cannot ask whether the VM runs");
-    *ret_state = state_of(state, reason, active);
+    now = state_of(state, reason, active);
+    if (now == CAPTURE_OFF && !qemu_process_expect_none(c->vm, capture_name(c), error))
+        return FALSE;
+    *ret_state = now;
     if (ret_executing)
         *ret_executing = state == VIR_DOMAIN_RUNNING;
     return TRUE;

@@ -11,7 +11,7 @@
  *
  * Besides the usual codes: TRACKING_LOST means that a checkpoint cannot tell
  * any more what changed since (send everything again), STUCK that libvirtd
- * lost a job and holds the VM locked (JOB_STUCK), BUSY that somebody else works on
+ * lost a job and holds the VM locked (JOB_STUCK), or lost the VM itself, BUSY that somebody else works on
  * it, NOT_FOUND that the VM or checkpoint is gone, UNREACHABLE that the
  * connection is dead: make a new Capture on a new one and capture_recover(). */
 #pragma once

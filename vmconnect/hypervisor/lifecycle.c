@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 
 static gboolean with_domain(virConnectPtr conn, Id vm, int (*call)(virDomainPtr dom), const char *doing,
                             GError **error)
@@ -16,19 +17,25 @@ static gboolean with_domain(virConnectPtr conn, Id vm, int (*call)(virDomainPtr 
     return TRUE;
 }
 
-static int create_paused(virDomainPtr dom)
+static gboolean start(virConnectPtr conn, Id vm, guint flags, GError **error)
 {
-    return virDomainCreateWithFlags(dom, VIR_DOMAIN_START_PAUSED);
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+
+    if (!dom || (virDomainIsActive(dom) == 0 && !qemu_process_expect_none(vm, virDomainGetName(dom), error)))
+        return FALSE;
+    if (virDomainCreateWithFlags(dom, flags) < 0)
+        return virt_error(error, "cannot start '%s'", virDomainGetName(dom));
+    return TRUE;
 }
 
 gboolean lifecycle_start_paused(virConnectPtr conn, Id vm, GError **error)
 {
-    return with_domain(conn, vm, create_paused, "cannot start", error);
+    return start(conn, vm, VIR_DOMAIN_START_PAUSED, error);
 }
 
 gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error)
 {
-    return with_domain(conn, vm, virDomainCreate, "cannot start", error);
+    return start(conn, vm, 0, error);
 }
 
 gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error)
@@ -64,6 +71,8 @@ gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error)
                     virDomainGetName(dom), vm_state_name(state));
         return FALSE;
     }
+    if (!qemu_process_expect_none(vm, virDomainGetName(dom), error))
+        return FALSE;
     if (virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                                         VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
                                         VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_TPM) != 0)

@@ -9,7 +9,8 @@
 
 #include <glib.h>
 
-/* Start it, paused or not; what the start hook refuses comes as REFUSED with its sentence.
+/* Start it, paused or not; what the start hook refuses comes as REFUSED with its sentence. STUCK: it runs,
+ * and libvirt does not know.
  *
  * Paused is for a VM that runs on this host for the first time in its reign: it must not write before its
  * first checkpoint stands. One that has run here in this reign already (autostart after a boot, a
@@ -27,7 +28,7 @@ gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error);
 
 /* Remove the definition and the metadata of checkpoints and snapshots; NVRAM and
  * TPM state stay. REFUSED while it runs (libvirt would let it go on, transient)
- * or has a saved memory image; an unknown VM is no error. */
+ * or has a saved memory image, STUCK as above; an unknown VM is no error. */
 gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error);
 
 /* Does a saved memory image wait for the next start? Then its disks alone are not the VM. */

@@ -14,22 +14,52 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* `-uuid` is an argument of its own on every QEMU that libvirt starts. */
+/* `-name guest=NAME,…` and `-uuid ID` are arguments of every QEMU that libvirt starts. */
 static gboolean runs_vm(pid_t pid, Id vm)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)pid);
     g_autofree char *args = NULL;
     gsize len = 0;
-    gboolean after_flag = FALSE;
+    const char *flag = "";
+    gboolean guest = FALSE;
 
     if (!g_file_get_contents(path, &args, &len, NULL))
         return FALSE;
     for (const char *a = args; a < args + len; a += strlen(a) + 1) {
-        if (after_flag)
-            return g_ascii_strcasecmp(a, ID_TEXT(vm)) == 0;
-        after_flag = strcmp(a, "-uuid") == 0;
+        guest = guest || (strcmp(flag, "-name") == 0 && g_str_has_prefix(a, "guest="));
+        if (strcmp(flag, "-uuid") == 0)
+            return guest && g_ascii_strcasecmp(a, ID_TEXT(vm)) == 0;
+        flag = a;
     }
     return FALSE;
+}
+
+/* -1: there is no such process, or it is not @vm's; errno is ESRCH then. */
+static int open_if_runs(pid_t pid, Id vm)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+    /* Looked at while the pidfd is held: now the number cannot change its owner. */
+    if (fd < 0 || runs_vm(pid, vm))
+        return fd;
+    close(fd);
+    errno = ESRCH;
+    return -1;
+}
+
+/* Among all that run here. 0: none is @vm's. */
+static pid_t find(Id vm)
+{
+    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        guint64 pid;
+
+        if (g_ascii_string_to_unsigned(name, 10, 2, G_MAXINT, &pid, NULL) && runs_vm((pid_t)pid, vm))
+            return (pid_t)pid;
+    }
+    return 0;
 }
 
 /* The pid that <domstatus> has, 0 if it is not one; only the first tag is read. */
@@ -75,27 +105,58 @@ static gboolean read_record(const char *folder, const char *name, pid_t *ret_pid
     return TRUE;
 }
 
-int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error)
+static int open_recorded(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error)
 {
     pid_t pid = 0;
     int fd;
 
-    *ret_gone = FALSE;
     if (!read_record(folder, name, &pid, error))
         return -1;
-    fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0 && errno != ESRCH) {
+    fd = open_if_runs(pid, vm);
+    if (fd >= 0)
+        return fd;
+    if (errno != ESRCH) {
         us_error_errno(error, errno, "cannot watch the QEMU process of '%s'", name);
         return -1;
     }
-    /* Looked at while the pidfd is held: now the number cannot change its owner. */
-    if (fd >= 0 && runs_vm(pid, vm))
-        return fd;
-    if (fd >= 0)
-        close(fd);
     *ret_gone = TRUE;
     g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "the QEMU process of '%s' has exited", name);
     return -1;
+}
+
+int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    pid_t lost;
+    int fd;
+
+    *ret_gone = FALSE;
+    fd = open_recorded(folder, name, vm, ret_gone, &why);
+    if (fd >= 0)
+        return fd;
+    lost = find(vm);
+    fd = lost ? open_if_runs(lost, vm) : -1;
+    if (fd < 0)
+        g_propagate_error(error, g_steal_pointer(&why));
+    else
+        *ret_gone = FALSE;
+    return fd;
+}
+
+gboolean qemu_process_expect_none(Id vm, const char *name, GError **error)
+{
+    pid_t lost = find(vm);
+
+    if (!lost)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_STUCK,
+        "libvirt says that '%s' is off, but its QEMU runs as process %d: libvirt has lost sight of it, as "
+        "it does when it is killed while it begins a backup job. The guest runs on, its newest state is "
+        "not replicated, and it must not be started a second time: shut it down from within, then end "
+        "the process with `kill %d` (never -9: so it keeps its record of changes) and start the VM",
+        name, (int)lost, (int)lost);
+    return FALSE;
 }
 
 gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error)

@@ -13,11 +13,16 @@
  * there too, under a name that libvirt escapes as if it were XML.) */
 #define QEMU_PROCESS_FOLDER "/run/libvirt/qemu"
 
-/* A pidfd of the process that libvirt's record in @folder names for @name,
- * proved to be @vm's by its command line; the caller closes it. -1 with IO, or
+/* A pidfd of the process that runs @vm, proved by its command line: the one that libvirt's record in
+ * @folder names for @name, or one that libvirt has lost; the caller closes it. -1 with IO, or
  * with NOT_FOUND: then *ret_gone says whether there is a record whose process
  * has exited. No record proves nothing. */
 int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error);
+
+/* libvirt says that @vm, called @name, is off. FALSE with STUCK and the remedy: its QEMU runs all the same.
+ * libvirt 9.0, killed while it begins a backup job, can leave a record that it does not take back;
+ * it knows nothing of the VM from then on, and would start a second one. */
+gboolean qemu_process_expect_none(Id vm, const char *name, GError **error);
 
 /* Wait until it has exited. FALSE with TIMEOUT, or with CANCELLED as soon as
  * @cancel_fd (-1: none) is readable. */

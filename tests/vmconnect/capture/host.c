@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 60000
+#define TOLD_BYTES 4000
 
 static char folder[] = "/var/tmp/understudy-host-XXXXXX";
 static pid_t libvirtd;
@@ -224,6 +225,31 @@ void host_run(const char *const *argv)
     g_assert_no_error(error);
     if (!g_spawn_check_wait_status(status, &error))
         g_error("%s: %s%s%s", argv[0], error->message, out, err);
+}
+
+static void tell_end_of(const char *path)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(path, &text, &len, NULL))
+        return;
+    g_printerr("# the end of %s:\n%s\n", path, text + (len > TOLD_BYTES ? len - TOLD_BYTES : 0));
+}
+
+void host_tell(virConnectPtr conn, const char *name)
+{
+    g_autofree char *log = g_strdup_printf("/var/log/libvirt/qemu/%s.log", name);
+    virDomainPtr dom = virDomainLookupByName(conn, name);
+    int state = -1, reason = -1;
+
+    if (dom) {
+        virDomainGetState(dom, &state, &reason, 0);
+        virDomainFree(dom);
+    }
+    g_printerr("# '%s' is in state %d for reason %d\n", name, state, reason);
+    tell_end_of(log);
+    tell_end_of("/var/log/libvirt/libvirtd.log");
 }
 
 char *host_image(const char *name, const char *target)

@@ -43,6 +43,8 @@ void host_shut_down(virConnectPtr conn, const char *name);
 void host_quit(virConnectPtr conn, const char *name);
 /* kill -9 of its QEMU, libvirt has noticed on return. */
 void host_kill_qemu(virConnectPtr conn, const char *name);
+/* Before a test fails: what the host knows about this VM, its state and the ends of the logs. */
+void host_tell(virConnectPtr conn, const char *name);
 void host_wait_state(virConnectPtr conn, const char *name, int state);
 
 /* Run a program to its end; fails the test unless it exits with 0. */

@@ -37,7 +37,7 @@ static void fake_open(Fake *f, gconstpointer data)
     f->pid = fork();
     if (f->pid == 0) {
         dup2(hold[0], 0);
-        execlp("sh", "sh", "-c", "read x", "-uuid", ID_TEXT(f->vm), NULL);
+        execlp("sh", "sh", "-c", "read x", "-name", "guest=" NAME, "-uuid", ID_TEXT(f->vm), NULL);
         _exit(127);
     }
     number = g_strdup_printf(RECORD, (int)f->pid);
@@ -113,13 +113,41 @@ static void test_not_it(Fake *f, gconstpointer data)
     g_assert_cmpint(qemu_process_open(f->folder, NAME, id_random(), &gone, &other), ==, -1);
     g_assert_true(gone);
     g_assert_error(other, US_ERROR, US_ERROR_NOT_FOUND);
+    fake_kill(f);
     g_assert_cmpint(qemu_process_open(f->folder, "w", f->vm, &gone, &name), ==, -1);
     g_assert_false(gone); /* no record: no proof */
     g_assert_error(name, US_ERROR, US_ERROR_NOT_FOUND);
-    fake_kill(f);
     g_assert_cmpint(qemu_process_open(f->folder, NAME, f->vm, &gone, &dead), ==, -1);
     g_assert_true(gone);
     g_assert_error(dead, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
+/* libvirt's record is gone, or is of another process: the one that runs is found all the same. */
+static void test_lost(Fake *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *pid = g_strdup_printf("`kill %d`", (int)f->pid);
+    g_autofree char *other = g_strdup_printf(RECORD, (int)getpid());
+    gboolean gone;
+    int fd;
+
+    (void)data;
+    close(open_soon(f));
+    g_assert_true(g_file_set_contents(f->path, other, -1, NULL));
+    close(open_soon(f));
+    g_assert_cmpint(g_unlink(f->path), ==, 0);
+    fd = qemu_process_open(f->folder, NAME, f->vm, &gone, &error);
+    g_assert_no_error(error);
+    g_assert_false(gone);
+    g_assert_false(qemu_process_wait(fd, -1, 0, NULL));
+    g_assert_true(qemu_process_expect_none(id_random(), NAME, NULL));
+    g_assert_false(qemu_process_expect_none(f->vm, NAME, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_STUCK);
+    g_assert_nonnull(strstr(error->message, pid));
+    fake_kill(f);
+    g_assert_true(qemu_process_wait(fd, -1, 10000, NULL));
+    g_assert_true(qemu_process_expect_none(f->vm, NAME, NULL));
+    close(fd);
 }
 
 static void test_odd_file(Fake *f, gconstpointer data)
@@ -134,6 +162,7 @@ static void test_odd_file(Fake *f, gconstpointer data)
                                       "<!DOCTYPE domstatus [<!ENTITY a '7'>]><domstatus pid='&a;&a;'"};
 
     (void)data;
+    fake_kill(f);
     for (guint i = 0; i < G_N_ELEMENTS(ODD); i++) {
         g_autoptr(GError) error = NULL;
         gboolean gone;
@@ -150,6 +179,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/qemu_process/wait", Fake, NULL, fake_open, test_wait, fake_close);
     g_test_add("/qemu_process/not-it", Fake, NULL, fake_open, test_not_it, fake_close);
+    g_test_add("/qemu_process/lost", Fake, NULL, fake_open, test_lost, fake_close);
     g_test_add("/qemu_process/odd-file", Fake, NULL, fake_open, test_odd_file, fake_close);
     return g_test_run();
 }
