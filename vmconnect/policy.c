@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/policy.h"
 
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -291,10 +292,10 @@ Policy *policy_load(const char *path, GError **error)
     g_autofree char *text = NULL;
     gsize len;
 
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+    if (!durable_read(path, &text, &len, &why)) {
+        if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
             return policy_new(path);
-        g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+        g_propagate_error(error, g_steal_pointer(&why));
         return NULL;
     }
     policy = policy_parse(path, text, len, &why);

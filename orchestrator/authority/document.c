@@ -48,7 +48,6 @@ static gboolean check_format(const char *path, const json_t *doc, GError **error
 json_t *document_load(const char *path, GError **error)
 {
     g_autofree char *text = NULL;
-    g_autoptr(GError) why = NULL;
     json_auto_t *doc = NULL;
     gsize len;
 
@@ -56,12 +55,8 @@ json_t *document_load(const char *path, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "there is no %s", path);
         return NULL;
     }
-    if (!document_check_mode(path, error))
+    if (!document_check_mode(path, error) || !durable_read(path, &text, &len, error))
         return NULL;
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
-        return NULL;
-    }
     doc = json_parse(text, len, MAX_BYTES, error);
     if (!doc) {
         g_prefix_error(error, "%s: ", path);

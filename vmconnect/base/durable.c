@@ -78,6 +78,18 @@ static gboolean sync_parent(const char *path, GError **error)
     return durable_sync_dir(dir, error);
 }
 
+gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    gboolean none;
+
+    if (g_file_get_contents(path, ret_data, ret_len, &why))
+        return TRUE;
+    none = g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT);
+    g_set_error(error, US_ERROR, none ? US_ERROR_NOT_FOUND : US_ERROR_IO, "%s", why->message);
+    return FALSE;
+}
+
 gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error)
 {
     g_autofree char *fresh = g_strconcat(path, ".new", NULL);

@@ -32,6 +32,9 @@ gboolean durable_sync_file(const char *path, GError **error);
  * fsync finds less to do. Promises nothing, and a failure shows there. */
 void durable_start(const char *path);
 
+/* The whole of a small file. NOT_FOUND: there is none; IO. */
+gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError **error);
+
 /* Remove @path and make that durable; a file that is not there is no error. */
 gboolean durable_remove(const char *path, GError **error);
 

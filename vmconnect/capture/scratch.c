@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/capture/scratch.h"
 
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
 #include "vmconnect/image/qcow2.h"
@@ -71,13 +72,9 @@ gboolean scratch_make(const char *path, guint64 size_bytes, const char *blank_di
 {
     g_autofree char *blank = g_strdup_printf("%s/blank-%" G_GUINT64_FORMAT ".qcow2", blank_dir, size_bytes);
     g_autofree char *data = NULL;
-    g_autoptr(GError) why = NULL;
     gsize len;
 
     if (!g_file_test(blank, G_FILE_TEST_EXISTS) && !make_blank(blank, size_bytes, cancel_fd, error))
         return FALSE;
-    if (g_file_get_contents(blank, &data, &len, &why))
-        return copy(data, len, path, error);
-    g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
-    return FALSE;
+    return durable_read(blank, &data, &len, error) && copy(data, len, path, error);
 }

@@ -106,7 +106,6 @@ static gboolean read_parts(BIO *bio, EVP_PKEY **key, X509 **first, X509 **second
 gboolean pem_load(const char *path, const char *kind, EVP_PKEY **ret_key, X509 **ret_first, X509 **ret_second,
                   GError **error)
 {
-    g_autoptr(GError) why = NULL;
     g_autoptr(EVP_PKEY) key = NULL;
     g_autoptr(X509) first = NULL;
     g_autoptr(X509) second = NULL;
@@ -116,12 +115,8 @@ gboolean pem_load(const char *path, const char *kind, EVP_PKEY **ret_key, X509 *
     gboolean ok;
     gsize len;
 
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        gboolean none = g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT);
-
-        g_set_error(error, US_ERROR, none ? US_ERROR_NOT_FOUND : US_ERROR_IO, "%s", why->message);
+    if (!durable_read(path, &text, &len, error))
         return FALSE;
-    }
     pem = after_format(text, path, kind, error);
     if (!pem)
         return FALSE;

@@ -148,12 +148,8 @@ gboolean token_state_load(const char *path, TokenState *ret_state, GError **erro
     json_auto_t *doc = NULL;
     gsize len;
 
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        gboolean none = g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT);
-
-        g_set_error(error, US_ERROR, none ? US_ERROR_NOT_FOUND : US_ERROR_IO, "%s", why->message);
+    if (!durable_read(path, &text, &len, error))
         return FALSE;
-    }
     doc = json_parse(text, len, FILE_MAX, &why);
     OPENSSL_cleanse(text, len);
     if (doc && read_state(doc, ret_state, &why))

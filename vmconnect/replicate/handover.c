@@ -132,9 +132,9 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error)
     g_autoptr(GError) why = NULL;
     gsize len;
 
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        if (!g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+    if (!durable_read(path, &text, &len, &why)) {
+        if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+            g_propagate_error(error, g_steal_pointer(&why));
         return NULL;
     }
     h = handover_parse(text, len, &why);

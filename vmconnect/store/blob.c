@@ -75,10 +75,10 @@ GBytes *blob_get(const char *dir, BlobKind kind, const char *digest, GError **er
     char *data;
     gsize len;
 
-    if (!g_file_get_contents(path, &data, &len, &why)) {
-        gboolean missing = g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT);
-
-        g_set_error(error, US_ERROR, missing ? US_ERROR_CORRUPT : US_ERROR_IO, "%s", why->message);
+    if (!durable_read(path, &data, &len, &why)) {
+        if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+            why->code = US_ERROR_CORRUPT;
+        g_propagate_error(error, g_steal_pointer(&why));
         return NULL;
     }
     found = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)data, len);

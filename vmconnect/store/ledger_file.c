@@ -89,25 +89,13 @@ static gboolean keep_tail(const char *path, const char *text, gsize good, gsize 
     return good == len || durable_replace(torn, text + good, len - good, 0600, error);
 }
 
-static gboolean read_all(const char *path, char **ret_text, gsize *ret_len, GError **error)
-{
-    g_autoptr(GError) why = NULL;
-
-    if (g_file_get_contents(path, ret_text, ret_len, &why))
-        return TRUE;
-    g_set_error(error, US_ERROR,
-                g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT) ? US_ERROR_NOT_FOUND : US_ERROR_IO,
-                "%s", why->message);
-    return FALSE;
-}
-
 static Ledger *replay_file(const char *path, Id vm, GError **error)
 {
     g_autoptr(Ledger) ledger = ledger_new(ID_NIL);
     g_autofree char *text = NULL;
     gsize len, good;
 
-    if (!read_all(path, &text, &len, error))
+    if (!durable_read(path, &text, &len, error))
         return NULL;
     if (!ledger_text_replay(ledger, text, len, &good, error)) {
         g_prefix_error(error, "ledger %s: ", path);

@@ -2,6 +2,7 @@
 #include "orchestrator/authority/authority.h"
 
 #include "orchestrator/authority/people.h"
+#include "tests/tree.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -38,19 +39,6 @@ static void spill(const char *name, const char *text)
     g_autofree char *path = path_of(name);
 
     g_assert_true(durable_replace(path, text, strlen(text), 0600, NULL));
-}
-
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        remove_tree(child);
-    }
-    g_remove(path);
 }
 
 static Authority *open_it(const char *const *names)
@@ -369,7 +357,7 @@ static void in_a_folder(gconstpointer test)
 {
     folder = g_dir_make_tmp("understudy-authority-XXXXXX", NULL);
     ((void (*)(void))test)();
-    remove_tree(folder);
+    tree_remove(folder);
     g_clear_pointer(&folder, g_free);
 }
 

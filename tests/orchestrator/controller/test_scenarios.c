@@ -2,10 +2,9 @@
 /* Scenarios that live beside a real database and two hosts that nobody is at: what
  * is durable, who is told, and that the end answers everybody. */
 #include "orchestrator/scenarios.h"
+#include "tests/tree.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
-
-#include <glib/gstdio.h>
 
 #define DEADLINE_MS 20000
 
@@ -328,24 +327,11 @@ static void test_events(void)
     g_assert_cmpuint(ear.late, ==, 2);
 }
 
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        remove_tree(child);
-    }
-    g_remove(path);
-}
-
 static void in_a_folder(gconstpointer test)
 {
     folder = g_dir_make_tmp("understudy-scenarios-XXXXXX", NULL);
     ((void (*)(void))test)();
-    remove_tree(folder);
+    tree_remove(folder);
     g_clear_pointer(&folder, g_free);
 }
 

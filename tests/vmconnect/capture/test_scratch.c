@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vmconnect/base/error.h"
 #include "vmconnect/capture/scratch.h"
+
+#include "tests/tree.h"
+#include "vmconnect/base/error.h"
 #include "vmconnect/image/qcow2.h"
 
 #include <glib/gstdio.h>
@@ -28,24 +30,10 @@ static void set_up(Fixture *f, gconstpointer data)
     g_assert_cmpint(g_mkdir(f->blanks, 0700), ==, 0);
 }
 
-static int remove_tree(const char *dir)
-{
-    g_autoptr(GDir) entries = g_dir_open(dir, 0, NULL);
-    const char *name;
-
-    while (entries && (name = g_dir_read_name(entries))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-
-        if (g_remove(path) != 0)
-            remove_tree(path);
-    }
-    return g_rmdir(dir);
-}
-
 static void tear_down(Fixture *f, gconstpointer data)
 {
     (void)data;
-    g_assert_cmpint(remove_tree(f->dir), ==, 0);
+    tree_remove(f->dir);
     g_free(f->dir);
     g_free(f->blanks);
     g_free(f->path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include "tests/tree.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/image/nbd.h"
 #include "vmconnect/image/process.h"
@@ -55,20 +56,13 @@ Rig *rig_new(guint n_disks)
     return rig;
 }
 
-static void remove_tree(const char *path)
-{
-    const char *const argv[] = {"rm", "-rf", "--", path, NULL};
-
-    process_run(argv, 30000, -1, 4096, NULL, NULL);
-}
-
 void rig_free(Rig *rig)
 {
     if (!rig)
         return;
     rig_close(rig);
     umount2(rig->dir, MNT_DETACH);
-    remove_tree(rig->root);
+    tree_remove(rig->root);
     g_ptr_array_unref(rig->disks);
     g_ptr_array_unref(rig->points);
     g_rand_free(rig->rand);
