@@ -9,9 +9,18 @@
 #include "vmconnect/hypervisor/domain_uuid.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 
 #include <stdio.h>
 #include <unistd.h>
+
+/* libvirt would notice only by the lock on its image, and throw its record of the first one away. */
+static gboolean expect_first(Id vm, const char *name, GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(GUARD_FOLDER, vm, NULL);
+
+    return !guard || qemu_process_expect_none(vm, name, error);
+}
 
 static gboolean decide(const char *name, GError **error)
 {
@@ -26,7 +35,7 @@ static gboolean decide(const char *name, GError **error)
             "Understudy does not let '%s' start, because it cannot tell whether it is protected: ", name);
         return FALSE;
     }
-    return guard_judge(&judge, vm, name, error);
+    return guard_judge(&judge, vm, name, error) && expect_first(vm, name, error);
 }
 
 int main(int argc, char **argv)
