@@ -149,9 +149,9 @@ static void on_ears(void *user, const EarEvent *event)
     rescuer_hear(e->rescuer, event);
 }
 
-static void on_status(void *user)
+static void on_status(void *user, gboolean urgent)
 {
-    serve_news(user);
+    (urgent ? serve_news_now : serve_news)(user);
 }
 
 static void on_role_ended(void *user, Id vm, gboolean standby)

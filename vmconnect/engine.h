@@ -95,4 +95,5 @@ void serve_play_again(Engine *engine, Id vm, gboolean standby);
 
 /* Push the status to our controllers soon, at most four times a second. */
 void serve_news(Engine *engine);
-void serve_on_news_timer(uv_timer_t *timer);
+/* Before an answer that says what the status will say, too. */
+void serve_news_now(Engine *engine);

@@ -116,15 +116,17 @@ static void on_report(void *user, void *letter)
         json_decref(p->status);
         p->status = g_steal_pointer(&report->status);
     }
-    if (report->done)
+    if (report->done) {
+        roles->events.on_status(roles->user, TRUE);
         answer(p, report->done->user, report->done->result, report->done->error);
+    }
     if (report->ended) {
         g_hash_table_remove(side, &report->vm);
         player_free(p);
         if (!roles->quitting)
             roles->events.on_ended(roles->user, report->vm, report->standby);
     }
-    roles->events.on_status(roles->user);
+    roles->events.on_status(roles->user, FALSE);
     /* Last: whoever hears that all is quiet frees us. */
     check_quiet(roles);
 }
@@ -325,7 +327,7 @@ void roles_rescued(Roles *roles, Id vm, const char *why)
     p->rescues++;
     g_free(p->rescue_why);
     p->rescue_why = g_strdup(why);
-    roles->events.on_status(roles->user);
+    roles->events.on_status(roles->user, FALSE);
 }
 
 /* --- plans ------------------------------------------------------------- */

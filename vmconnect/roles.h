@@ -18,8 +18,8 @@ typedef struct {
 } RolesPaths;
 
 typedef struct {
-    /* A thread said something new about itself. */
-    void (*on_status)(void *user);
+    /* A thread said something new about itself. @urgent: an answer follows, and must not be there first. */
+    void (*on_status)(void *user, gboolean urgent);
     /* The thread of @vm's active or standby side has ended by itself, not by roles_quit(). It may
      * have been given a role meanwhile: play it again if there is one. */
     void (*on_ended)(void *user, Id vm, gboolean standby);

@@ -18,15 +18,23 @@ static void status(void *user, RpcReply *reply, const json_t *params)
     rpc_reply(reply, roles_status(((Visit *)user)->engine->roles));
 }
 
-void serve_on_news_timer(uv_timer_t *timer)
+void serve_news_now(Engine *engine)
 {
-    Engine *engine = timer->data;
-    json_auto_t *doc = roles_status(engine->roles);
+    json_auto_t *doc = NULL;
 
+    if (engine->visits->len == 0 || engine->ending)
+        return;
+    uv_timer_stop(&engine->news_timer);
+    doc = roles_status(engine->roles);
     json_object_set_new(doc, "event", json_string("status"));
     engine->news_at_ms = clock_steady_ms();
     for (guint i = 0; i < engine->visits->len; i++)
         rpc_news(((Visit *)engine->visits->pdata[i])->rpc, doc);
+}
+
+static void on_news_timer(uv_timer_t *timer)
+{
+    serve_news_now(timer->data);
 }
 
 void serve_news(Engine *engine)
@@ -34,7 +42,7 @@ void serve_news(Engine *engine)
     gint64 wait_ms = engine->news_at_ms + NEWS_EACH_MS - clock_steady_ms();
 
     if (engine->visits->len > 0 && !engine->ending && !uv_is_active((uv_handle_t *)&engine->news_timer))
-        uv_timer_start(&engine->news_timer, serve_on_news_timer, (guint64)MAX(wait_ms, 0), 0);
+        uv_timer_start(&engine->news_timer, on_news_timer, (guint64)MAX(wait_ms, 0), 0);
 }
 
 const RpcMethod SERVE_METHODS[] = {

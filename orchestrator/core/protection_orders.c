@@ -134,6 +134,13 @@ static void pay(ProtectionVm *vm, guint owed, ActionList *out)
     action_persist(out, NULL);
 }
 
+static gboolean says_paused(const ProtectionVm *vm)
+{
+    const NewsCopy *first = vm->last && vm->last->copies->len > 0 ? vm->last->copies->pdata[0] : NULL;
+
+    return first && first->state == COPY_PAUSED;
+}
+
 static void done(ProtectionVm *vm, const char *host, const char *method, ActionList *out)
 {
     ProtectionCopy *c = protection_copy_on(vm, host);
@@ -150,8 +157,8 @@ static void done(ProtectionVm *vm, const char *host, const char *method, ActionL
         pay(vm, OWES_DISMISS, out);
     else if (g_str_equal(method, "plan.unlock"))
         pay(vm, OWES_UNLOCK, out);
-    else if (g_str_equal(method, "active.continue"))
-        g_clear_pointer(&vm->last, news_free); /* it said "paused": no longer true, the next word counts */
+    else if (g_str_equal(method, "active.continue") && says_paused(vm))
+        g_clear_pointer(&vm->last, news_free); /* no longer true, the next word counts */
     g_clear_pointer(&vm->trouble, g_free);
 }
 

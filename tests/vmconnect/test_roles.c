@@ -11,14 +11,16 @@ typedef struct {
     Roles *roles;
     Id vm;
     guint statuses;
+    guint urgent; /* of these */
     guint ended;
     gboolean quiet;
 } Stage;
 
-static void on_status(void *user)
+static void on_status(void *user, gboolean urgent)
 {
     Stage *s = user;
 
+    s->urgent += urgent;
     /* Nobody is there any more who could be asked for a status. */
     g_assert_false(s->quiet);
     s->statuses++;
@@ -81,7 +83,9 @@ static void test_the_end_is_the_last_word(void)
     fake_player_end(fake_player(s.vm, TRUE));
     while (!s.quiet)
         run_once(&s);
-    g_assert_cmpuint(s.statuses, ==, 2);
+    /* The answer to QUIT, before and after it was given, and the end. */
+    g_assert_cmpuint(s.statuses, ==, 3);
+    g_assert_cmpuint(s.urgent, ==, 1);
     g_assert_cmpuint(s.ended, ==, 0);
     stage_end(&s);
 }

@@ -61,9 +61,10 @@ typedef struct {
     gboolean quiet;
 } Stage;
 
-static void on_status(void *user)
+static void on_status(void *user, gboolean urgent)
 {
     (void)user;
+    (void)urgent;
 }
 
 static void on_ended(void *user, Id vm, gboolean standby)

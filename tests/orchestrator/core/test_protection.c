@@ -207,6 +207,36 @@ static void test_pause_and_continue(void)
                     "        -> web running: every VM is protected\n");
 }
 
+/* The active's word comes before its answer, and is not forgotten by it. */
+static void test_word_before_answer(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_do(w, INPUT_PAUSE);
+    world_news(w, 1, "paused", 700, NULL);
+    world_answer(w, "alpha", "active.pause", 1, -1, NULL);
+    w->now_ms = 1000;
+    world_do(w, INPUT_CONTINUE);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 1700, NULL);
+    world_answer(w, "alpha", "active.continue", 1, -1, NULL);
+    world_expect(w, "[   0] pause asked for -> keep durably\n"
+                    "        -> event SCENARIO_PAUSED\n"
+                    "        -> active.pause to alpha for web1\n"
+                    "[   0] news from alpha -> web1 on beta paused: pause confirmed\n"
+                    "        -> web paused: pause confirmed for every VM\n"
+                    "[   0] alpha did active.pause for web1 -> nothing\n"
+                    "[   1] continue asked for -> keep durably\n"
+                    "        -> event SCENARIO_CONTINUED\n"
+                    "        -> active.protect to alpha for web1\n"
+                    "[   1] alpha did active.protect for web1 -> active.continue to alpha for web1\n"
+                    "[   1] news from alpha -> web1 on beta protected: continue confirmed, what changed "
+                    "meanwhile is sealed\n"
+                    "        -> web running: continue confirmed, every VM is protected\n"
+                    "[   1] alpha did active.continue for web1 -> nothing\n");
+}
+
 /* A pause that the active has not heard is not shown as one. */
 static void test_pause_while_active_is_silent(void)
 {
@@ -734,6 +764,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/engine-restarts", test_engine_restarts);
     g_test_add_func("/protection/what-happened-to-cuts", test_what_happened_to_cuts);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
+    g_test_add_func("/protection/word-before-answer", test_word_before_answer);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
     g_test_add_func("/protection/stop", test_stop);
     g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
