@@ -151,10 +151,11 @@ gboolean qemu_process_expect_none(Id vm, const char *name, GError **error)
         return TRUE;
     g_set_error(
         error, US_ERROR, US_ERROR_STUCK,
-        "libvirt says that '%s' is off, but its QEMU runs as process %d: libvirt has lost sight of it, as "
-        "it does when it is killed while it begins a backup job. The guest runs on, its newest state is "
-        "not replicated, and it must not be started a second time: shut it down from within, then end "
-        "the process with `kill %d` (never -9: so it keeps its record of changes) and start the VM",
+        "libvirt says that '%s' is off, but its QEMU runs as process %d: libvirt has lost sight of it, as it "
+        "does when it is killed while it begins a backup job. The guest runs on, but it is not "
+        "replicated, that job may still be open in it and fill the scratch folder, and it must not be "
+        "started a second time: soon shut it down from within, end the process with `kill %d` (never "
+        "-9: so it keeps its record of changes), and start the VM",
         name, (int)lost, (int)lost);
     return FALSE;
 }
