@@ -109,7 +109,7 @@ gboolean pid_file_end(const char *path, const char *program, const char *argumen
 {
     gboolean ended = FALSE;
     guint64 start;
-    pid_t pid;
+    pid_t pid = 0;
 
     if (pid_file_read(path, &pid, &start)) {
         int pidfd = pidfd_open(pid, 0);
