@@ -126,7 +126,9 @@ static void on_report(void *user, void *letter)
         if (!roles->quitting)
             roles->events.on_ended(roles->user, report->vm, report->standby);
     }
-    roles->events.on_status(roles->user, FALSE);
+    /* Once for each report: before an answer, or when nothing waits for it. */
+    if (!report->done || report->ended)
+        roles->events.on_status(roles->user, FALSE);
     /* Last: whoever hears that all is quiet frees us. */
     check_quiet(roles);
 }
