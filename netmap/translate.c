@@ -1,224 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netmap/translate.h"
 
-#include <libxml/parser.h>
-#include <libxml/tree.h>
+#include "netmap/translate_parts.h"
+
 #include <string.h>
 
-G_DEFINE_QUARK(netmap - error - quark, netmap_error)
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-
-/* --- small XML --------------------------------------------------------- */
-
-static gboolean is(const xmlNode *node, const char *name)
+static xmlDoc *read_domain(const char *definition, GError **error)
 {
-    return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
-}
+    g_autoptr(xmlDoc) doc = xml_read(definition, strlen(definition), "domain", error);
 
-static xmlNode *child(const xmlNode *parent, const char *name)
-{
-    for (xmlNode *n = parent ? parent->children : NULL; n; n = n->next)
-        if (is(n, name))
-            return n;
-    return NULL;
-}
-
-static char *attribute(xmlNode *node, const char *name)
-{
-    xmlChar *value = node ? xmlGetNoNsProp(node, (const xmlChar *)name) : NULL;
-    char *copy = g_strdup((const char *)value);
-
-    xmlFree(value);
-    return copy;
-}
-
-static void set(xmlNode *node, const char *name, const char *value)
-{
-    xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value);
-}
-
-/* All of that name: of an element that stands there twice it is libvirt's choice which one counts. */
-static void drop(xmlNode *parent, const char *name)
-{
-    xmlNode *node;
-
-    while ((node = child(parent, name))) {
-        xmlUnlinkNode(node);
-        xmlFreeNode(node);
+    if (doc && !xml_child(xmlDocGetRootElement(doc), "devices")) {
+        g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "line 1: a domain without <devices>");
+        return NULL;
     }
+    return g_steal_pointer(&doc);
 }
 
-static xmlNode *add(xmlNode *parent, const char *name)
+static void translate(Translation *t)
 {
-    return xmlNewChild(parent, NULL, (const xmlChar *)name, NULL);
+    home_open(&t->home, t->root, t->in->from, t->in->to->id);
+    xml_set(t->root, "id", NULL);
+    translate_machine(t);
+    translate_disks(t);
+    translate_interfaces(t);
+    translate_devices(t);
+    home_close(&t->home);
 }
 
-/* --- disks ------------------------------------------------------------- */
-
-static void add_backing(xmlNode *parent, const char *const *files)
+char *translate_definition(const char *definition, const TranslateInput *in, GPtrArray **ret_remarks,
+                           GError **error)
 {
-    xmlNode *backing = add(parent, "backingStore");
+    g_autoptr(xmlDoc) doc = read_domain(definition, error);
+    Translation t = {.in = in, .remarks = remarks_new()};
 
-    if (!*files)
-        return; /* an empty element: the chain ends here, libvirt does not look */
-    set(backing, "type", "file");
-    set(add(backing, "format"), "type", "qcow2");
-    set(add(backing, "source"), "file", *files);
-    add_backing(backing, files + 1);
-}
-
-static void point_to_chain(xmlNode *disk, const char *const *files)
-{
-    xmlNode *driver = child(disk, "driver");
-    xmlNode *source;
-
-    set(disk, "type", "file");
-    if (!driver)
-        driver = add(disk, "driver");
-    set(driver, "name", "qemu");
-    set(driver, "type", "qcow2");
-    drop(disk, "source");
-    drop(disk, "backingStore");
-    drop(disk, "mirror");
-    source = add(disk, "source");
-    set(source, "file", files[0]);
-    add_backing(disk, files + 1);
-}
-
-static const TranslateDisk *find(const TranslateDisk *disks, guint n, const char *target)
-{
-    for (guint i = 0; i < n; i++)
-        if (g_strcmp0(disks[i].target, target) == 0)
-            return &disks[i];
-    return NULL;
-}
-
-static void eject(xmlNode *disk)
-{
-    g_autofree char *device = attribute(disk, "device");
-
-    if (g_strcmp0(device, "cdrom") == 0 || g_strcmp0(device, "floppy") == 0) {
-        drop(disk, "source");
-        drop(disk, "backingStore");
-    }
-}
-
-static void translate_disks(xmlNode *devices, const TranslateDisk *disks, guint n, GPtrArray *reasons)
-{
-    g_autofree gboolean *seen = g_new0(gboolean, MAX(n, 1));
-
-    for (xmlNode *node = devices->children; node; node = node->next) {
-        g_autofree char *target = is(node, "disk") ? attribute(child(node, "target"), "dev") : NULL;
-        const TranslateDisk *disk = target ? find(disks, n, target) : NULL;
-
-        if (disk) {
-            point_to_chain(node, disk->files);
-            seen[disk - disks] = TRUE;
-        } else if (is(node, "disk")) {
-            eject(node);
-        }
-    }
-    for (guint i = 0; i < n; i++)
-        if (!seen[i])
-            g_ptr_array_add(reasons, g_strdup_printf("disk %s is replicated, but not in the definition",
-                                                     disks[i].target));
-}
-
-/* --- interfaces -------------------------------------------------------- */
-
-static void translate_interface(xmlNode *interface, GHashTable *networks, GPtrArray *reasons)
-{
-    g_autofree char *type = attribute(interface, "type");
-    xmlNode *source = child(interface, "source");
-    g_autofree char *network = attribute(source, "network");
-    g_autofree char *mac = attribute(child(interface, "mac"), "address");
-    const char *to = network ? g_hash_table_lookup(networks, network) : NULL;
-
-    if (g_strcmp0(type, "network") != 0)
-        return;
-    if (!to) {
-        g_ptr_array_add(
-            reasons, g_strdup_printf("interface %s is on network '%s', which is mapped to none of this host",
-                                     mac ? mac : "without MAC address", network ? network : ""));
-        return;
-    }
-    set(source, "network", to);
-    /* What libvirt resolved on the other host means nothing here. */
-    xmlUnsetProp(source, (const xmlChar *)"bridge");
-    xmlUnsetProp(source, (const xmlChar *)"portid");
-    drop(interface, "target");
-}
-
-static void translate_interfaces(xmlNode *devices, GHashTable *networks, GPtrArray *reasons)
-{
-    for (xmlNode *node = devices->children; node; node = node->next)
-        if (is(node, "interface"))
-            translate_interface(node, networks, reasons);
-}
-
-/* --- the whole --------------------------------------------------------- */
-
-static xmlDoc *parse(const char *definition, GError **error)
-{
-    gsize len = strlen(definition);
-    xmlDoc *doc = NULL;
-
-    if (len <= NETMAP_DEFINITION_MAX)
-        doc = xmlReadMemory(definition, (int)len, NULL, NULL,
-                            XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_HUGE);
-    /* A document type could bring entities; libvirt writes none. */
-    if (doc && !doc->intSubset && xmlDocGetRootElement(doc) && is(xmlDocGetRootElement(doc), "domain") &&
-        child(xmlDocGetRootElement(doc), "devices"))
-        return doc;
-    g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "this is not a domain's definition");
-    xmlFreeDoc(doc);
-    return NULL;
-}
-
-static gboolean no_reasons(const GPtrArray *reasons, int code, GError **error)
-{
-    g_autofree char *text = NULL;
-
-    if (reasons->len == 1) /* the terminator */
-        return TRUE;
-    text = g_strjoinv("; ", (char **)reasons->pdata);
-    g_set_error(error, NETMAP_ERROR, code, "%s", text);
-    return FALSE;
-}
-
-static char *text_of(xmlDoc *doc)
-{
-    xmlChar *text = NULL;
-    int len;
-    char *copy;
-
-    xmlDocDumpMemoryEnc(doc, &text, &len, "UTF-8");
-    copy = g_strndup((const char *)text, (gsize)len);
-    xmlFree(text);
-    return copy;
-}
-
-char *translate_definition(const char *definition, const TranslateDisk *disks, guint n_disks,
-                           GHashTable *networks, GError **error)
-{
-    g_autoptr(xmlDoc) doc = parse(definition, error);
-    g_autoptr(GPtrArray) bad_disks = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) bad_interfaces = g_ptr_array_new_with_free_func(g_free);
-    xmlNode *root, *devices;
-
+    *ret_remarks = t.remarks;
     if (!doc)
         return NULL;
+    t.root = xmlDocGetRootElement(doc);
+    t.devices = xml_child(t.root, "devices");
+    t.vm = xml_text(xml_child(t.root, "uuid"));
+    if (!t.vm)
+        t.vm = g_strdup("");
+    translate(&t);
+    g_free(t.vm);
+    return remarks_errors(t.remarks) ? NULL : xml_write(doc);
+}
+
+/* --- the processor ----------------------------------------------------- */
+
+void cpu_question_clear(CpuQuestion *q)
+{
+    g_free(q->type);
+    g_free(q->arch);
+    g_free(q->machine);
+    g_free(q->emulator);
+    g_free(q->cpu);
+    *q = (CpuQuestion){0};
+}
+
+static char *element_text(xmlDoc *doc, xmlNode *node)
+{
+    xmlBuffer *buffer = xmlBufferCreate();
+    char *text;
+
+    xmlNodeDump(buffer, doc, node, 0, 0);
+    text = g_strdup((const char *)xmlBufferContent(buffer));
+    xmlBufferFree(buffer);
+    return text;
+}
+
+/* Only a named model can fit or not; how far libvirt shall look is said by check='none'. */
+static gboolean is_worth_asking(const xmlNode *cpu)
+{
+    return cpu && xml_child(cpu, "model") && !xml_attr_is(cpu, "check", "none") &&
+           (xml_attr_is(cpu, "mode", "custom") || xml_attr_is(cpu, "mode", NULL));
+}
+
+gboolean translate_cpu_question(const char *definition, CpuQuestion *ret_question, GError **error)
+{
+    g_autoptr(xmlDoc) doc = read_domain(definition, error);
+    const xmlNode *type;
+    xmlNode *root, *cpu;
+
+    if (!doc)
+        return FALSE;
     root = xmlDocGetRootElement(doc);
-    devices = child(root, "devices");
-    xmlUnsetProp(root, (const xmlChar *)"id");
-    drop(devices, "emulator");
-    translate_disks(devices, disks, n_disks, bad_disks);
-    translate_interfaces(devices, networks, bad_interfaces);
-    g_ptr_array_add(bad_disks, NULL);
-    g_ptr_array_add(bad_interfaces, NULL);
-    if (!no_reasons(bad_disks, NETMAP_ERROR_DISK, error) ||
-        !no_reasons(bad_interfaces, NETMAP_ERROR_UNMAPPED, error))
-        return NULL;
-    return text_of(doc);
+    type = xml_child(xml_child(root, "os"), "type");
+    cpu = xml_child(root, "cpu");
+    *ret_question = (CpuQuestion){.type = xml_attr(root, "type"),
+                                  .arch = xml_attr(type, "arch"),
+                                  .machine = xml_attr(type, "machine"),
+                                  .cpu = is_worth_asking(cpu) ? element_text(doc, cpu) : NULL};
+    return TRUE;
 }

@@ -10,7 +10,7 @@ typedef struct {
     Hosts *hosts;
     char *name;
     EngineLink *link;
-} Host;
+} HostEntry;
 
 struct Hosts {
     uv_loop_t *loop;
@@ -18,7 +18,7 @@ struct Hosts {
     HostsEvents events;
     void *user;
     Roster *roster;
-    GHashTable *by_name; /* char * (the host's own) -> Host * */
+    GHashTable *by_name; /* char * (the host's own) -> HostEntry * */
     uv_timer_t soon;     /* answers calls to hosts that are not there */
     GQueue *lost;        /* Lost * */
     gboolean closed;
@@ -26,28 +26,28 @@ struct Hosts {
 
 static void on_up(void *user)
 {
-    Host *host = user;
+    HostEntry *host = user;
 
     host->hosts->events.on_up(host->hosts->user, host->name);
 }
 
 static void on_down(void *user, const GError *why)
 {
-    Host *host = user;
+    HostEntry *host = user;
 
     host->hosts->events.on_down(host->hosts->user, host->name, why);
 }
 
 static void on_news(void *user, const json_t *status)
 {
-    Host *host = user;
+    HostEntry *host = user;
 
     host->hosts->events.on_news(host->hosts->user, host->name, status);
 }
 
-static void host_free(gpointer data)
+static void entry_free(gpointer data)
 {
-    Host *host = data;
+    HostEntry *host = data;
 
     engine_link_close(host->link);
     g_free(host->name);
@@ -94,7 +94,7 @@ static void call_nobody(Hosts *hosts, const char *name, RpcAnswerFunc on_answer,
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user)
 {
-    Host *host = g_hash_table_lookup(hosts->by_name, name);
+    HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
 
     if (host)
         engine_link_call(host->link, method, params, limit_ms, on_answer, user);
@@ -113,7 +113,7 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events,
     hosts->events = *events;
     hosts->user = user;
     hosts->roster = roster_new();
-    hosts->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, host_free);
+    hosts->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     hosts->lost = g_queue_new();
     uv_timer_init(loop, &hosts->soon);
     hosts->soon.data = hosts;
@@ -123,7 +123,7 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events,
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses)
 {
     EngineLinkEvents events = {on_up, on_down, on_news};
-    Host *host = g_new0(Host, 1);
+    HostEntry *host = g_new0(HostEntry, 1);
 
     g_assert(!roster_find(hosts->roster, name));
     roster_set(hosts->roster, name, id, addresses);
@@ -164,7 +164,7 @@ GPtrArray *hosts_names(const Hosts *hosts)
 
 gboolean hosts_is_up(const Hosts *hosts, const char *name)
 {
-    const Host *host = g_hash_table_lookup(hosts->by_name, name);
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
 
     return host && engine_link_is_up(host->link);
 }
@@ -225,7 +225,7 @@ gboolean hosts_load(Hosts *hosts, const json_t *documents, GError **error)
 
 json_t *hosts_describe(const Hosts *hosts, const char *name)
 {
-    const Host *host = g_hash_table_lookup(hosts->by_name, name);
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
     gboolean up = engine_link_is_up(host->link);
     const json_t *info = engine_link_info(host->link);
     json_t *doc = json_object();
@@ -249,7 +249,7 @@ void hosts_tick(Hosts *hosts)
     g_autoptr(GPtrArray) names = hosts_names(hosts);
 
     for (guint i = 0; i < names->len; i++)
-        engine_link_tick(((Host *)g_hash_table_lookup(hosts->by_name, names->pdata[i]))->link);
+        engine_link_tick(((HostEntry *)g_hash_table_lookup(hosts->by_name, names->pdata[i]))->link);
 }
 
 static void on_soon_closed(uv_handle_t *timer)
@@ -262,7 +262,7 @@ void hosts_close(Hosts *hosts)
     g_autoptr(GPtrArray) names = hosts_names(hosts);
 
     for (guint i = 0; i < names->len; i++) {
-        Host *host = g_hash_table_lookup(hosts->by_name, names->pdata[i]);
+        HostEntry *host = g_hash_table_lookup(hosts->by_name, names->pdata[i]);
 
         /* The names stay for who still has them. */
         engine_link_close(g_steal_pointer(&host->link));

@@ -7,7 +7,9 @@
 #define LIMIT_MS 30000
 
 typedef struct {
+    Hosts *hosts;
     VerifyFacts *facts;
+    guint asked; /* calls */
     VerificationDone done;
     void *user;
 } Verification;
@@ -17,12 +19,15 @@ typedef struct {
     guint index;
 } Question;
 
+static void ask_all(Verification *v);
+
 static void on_answer(void *user, const json_t *result, const GError *error)
 {
     g_autofree Question *q = user;
     Verification *v = q->verification;
 
     verify_facts_add(v->facts, q->index, result, error);
+    ask_all(v);
     if (!verify_facts_complete(v->facts))
         return;
     v->done(v->user, v->facts);
@@ -30,23 +35,26 @@ static void on_answer(void *user, const json_t *result, const GError *error)
     g_free(v);
 }
 
-static void ask(Hosts *hosts, Verification *v, guint index)
+static void ask(Verification *v, guint index)
 {
     VerifyCall call = verify_call(v->facts, index);
-    json_auto_t *params = id_is_nil(call.vm) ? NULL : json_pack("{s:s}", "vm", ID_TEXT(call.vm));
     Question *q = g_new0(Question, 1);
 
     *q = (Question){v, index};
-    hosts_call(hosts, call.host, call.method, params, LIMIT_MS, on_answer, q);
+    hosts_call(v->hosts, call.host, call.method, call.params, LIMIT_MS, on_answer, q);
+}
+
+/* Answers may bring more questions. */
+static void ask_all(Verification *v)
+{
+    while (v->asked < verify_call_count(v->facts))
+        ask(v, v->asked++);
 }
 
 void verification_start(Hosts *hosts, const Scenario *scenario, VerificationDone done, void *user)
 {
     Verification *v = g_new0(Verification, 1);
-    guint n;
 
-    *v = (Verification){verify_facts_new(scenario), done, user};
-    n = verify_call_count(v->facts);
-    for (guint i = 0; i < n; i++)
-        ask(hosts, v, i);
+    *v = (Verification){hosts, verify_facts_new(scenario), 0, done, user};
+    ask_all(v);
 }

@@ -294,6 +294,7 @@ static void engine_clear(Engine *e)
         g_clear_pointer(all[i], g_free);
     g_clear_pointer(&e->visits, g_ptr_array_unref);
     g_clear_pointer(&e->arriving, g_ptr_array_unref);
+    g_clear_pointer(&e->facts.host, host_free);
     g_clear_pointer(&e->policy, policy_free);
     g_clear_pointer(&e->identity, identity_unref);
 }

@@ -5,6 +5,7 @@
  * in, owner.c knows whose it is. Only the loop's thread touches it. */
 #pragma once
 
+#include "netmap/host.h"
 #include "vmconnect/base/conf.h"
 #include "vmconnect/hypervisor/ears.h"
 #include "vmconnect/hypervisor/hands.h"
@@ -34,6 +35,12 @@ typedef struct {
     char *token_print; /* in run, for root to read */
 } EnginePaths;
 
+/* What this host is like, read a moment ago; of the hands' thread alone (serve_check.c). */
+typedef struct {
+    Host *host; /* NULL: not read */
+    gint64 until_ms;
+} EngineFacts;
+
 typedef struct Engine {
     uv_loop_t loop;
     Conf *conf;
@@ -42,6 +49,7 @@ typedef struct Engine {
     Policy *policy;
     Clerk *clerk;
     Hands *hands;
+    EngineFacts facts;
     Ears *ears;
     Rescuer *rescuer;
     Roles *roles;

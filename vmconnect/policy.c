@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/policy.h"
 
+#include "netmap/mapping_json.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -154,20 +155,10 @@ void active_role_free(ActiveRole *role)
     g_free(role);
 }
 
-static gboolean all_string_values(json_t *map)
-{
-    const char *key;
-    json_t *value;
-
-    if (!json_is_object(map))
-        return FALSE;
-    json_object_foreach(map, key, value) if (!json_is_string(value)) return FALSE;
-    return TRUE;
-}
-
 StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(StandbyRole) role = g_new0(StandbyRole, 1);
+    g_autoptr(Mapping) map = NULL;
     const char *vm, *scenario, *name, *active;
     json_t *reign, *networks;
     int newest, hourly;
@@ -178,9 +169,11 @@ StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
         !id_parse(vm, &role->vm, error) || !id_parse(active, &role->active, error) ||
         !reign_from_json(reign, &role->reign, error))
         return NULL;
-    if (!*scenario || !*name || !all_string_values(networks) || newest < 1 || hourly < 0) {
-        refuse(error, "standby role",
-               "a name is empty, networks is not a map of names, or retain is below 1");
+    map = mapping_from_json(networks, error);
+    if (!map)
+        return NULL;
+    if (!*scenario || !*name || newest < 1 || hourly < 0) {
+        refuse(error, "standby role", "a name is empty, or retain is below 1");
         return NULL;
     }
     role->scenario = g_strdup(scenario);

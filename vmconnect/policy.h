@@ -39,7 +39,7 @@ typedef struct {
     char *name; /* the VM's, for people */
     Reign reign;
     Id active;         /* the only engine whose data is taken */
-    json_t *networks;  /* {"network of the active": "network here"} */
+    json_t *networks;  /* {"place of the active": "place here"}, a mapping (mapping_json.h) */
     guint keep_newest; /* recovery points kept: the newest … */
     guint keep_hourly; /* … then one an hour for so many hours */
     guint64 serial;    /* of this gift of the role; not stored */

@@ -68,15 +68,17 @@ static void free_json(gpointer doc)
     json_decref(doc);
 }
 
-/* What peers refuse after that instant; nothing renews it by itself. */
+/* Who it is, and until when peers believe it: nothing renews that by itself. */
 static void on_host(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
     char at[CLOCK_TEXT_LEN + 1];
 
-    if (result)
+    if (result) {
         json_object_set_new(result, "certificate_expires_at",
                             json_string(clock_format(identity_expires_at_ms(asked->engine->identity), at)));
+        json_object_set_new(result, "id", json_string(ID_TEXT(identity_peer(asked->engine->identity).id)));
+    }
     on_json(asked->reply, result, error);
 }
 
@@ -203,11 +205,14 @@ static gint64 data_bytes(const char *xml, const Disk *disk)
     return sum;
 }
 
-/* From files and libvirt's own record: a hung QEMU holds nobody up. */
+/* From files and libvirt's own record: a hung QEMU holds nobody up. The definition is the one that a generation
+ * carries, but for its secrets: the replica is asked whether it could run that. */
 static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
-    g_autofree char *xml = vm_definition(conn, *(const Id *)request, TRUE, error);
-    g_autoptr(Definition) d = xml ? definition_parse(xml, strlen(xml), error) : NULL;
+    g_autofree char *xml = vm_definition(conn, *(const Id *)request, VM_DEFINITION_LIVE, error);
+    g_autofree char *inactive =
+        xml ? vm_definition(conn, *(const Id *)request, VM_DEFINITION_SHOWN, error) : NULL;
+    g_autoptr(Definition) d = inactive ? definition_parse(xml, strlen(xml), error) : NULL;
     g_autoptr(GPtrArray) problems = NULL;
     g_autoptr(GPtrArray) remarks = NULL;
     gint64 sum = 0;
@@ -219,8 +224,8 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);
-    *ret_result = json_pack("{s:o, s:o, s:I}", "problems", texts(problems), "remarks", texts(remarks),
-                            "data_bytes", (json_int_t)sum);
+    *ret_result = json_pack("{s:o, s:o, s:I, s:s}", "problems", texts(problems), "remarks", texts(remarks),
+                            "data_bytes", (json_int_t)sum, "definition", inactive);
     return TRUE;
 }
 

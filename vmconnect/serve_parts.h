@@ -2,7 +2,7 @@
 /* serve_parts - what the files that answer the controller share.
  *
  * serve.c has the table and the news; serve_change.c what must be durable before an
- * answer; serve_host.c the host and its VMs, serve_roles.c who is active and standby,
+ * answer; serve_host.c the host and its VMs, serve_check.c what it could run, serve_roles.c who is active and standby,
  * serve_plans.c the steps of plans. All on the loop. */
 #pragma once
 
@@ -65,6 +65,7 @@ void serve_active_protect(void *user, RpcReply *reply, const json_t *params);
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params);
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params);
 void serve_active_stop(void *user, RpcReply *reply, const json_t *params);
+void serve_standby_check(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_admit(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_points(void *user, RpcReply *reply, const json_t *params);

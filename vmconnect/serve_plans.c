@@ -129,8 +129,10 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
         rpc_reply_error(reply, error);
         return;
     }
-    /* What the keeper must know beside the request: where the interfaces go. */
+    /* What the keeper must know beside the request: who we are, and where the interfaces go. */
     order = json_deep_copy(params);
+    json_object_set_new(order, "here", json_string(ID_TEXT(identity_peer(engine->identity).id)));
+    json_object_set_new(order, "from", json_string(ID_TEXT(role->active)));
     json_object_set_new(order, "scenario", json_string(role->scenario));
     json_object_set(order, "networks", role->networks);
     roles_tell_standby(engine->roles, vm, COMMAND_PROMOTE, g_steal_pointer(&order), serve_done, reply);

@@ -2,6 +2,7 @@
 /* Scenarios as documents. `create` builds the same document that `import` reads:
  * it asks the master for its VMs, takes all of them but those excepted, and has
  * the result checked here before it is sent. */
+#include "netmap/mapping_json.h"
 #include "orchestrator/cli/commands.h"
 #include "orchestrator/cli/page.h"
 #include "orchestrator/core/scenario.h"
@@ -57,28 +58,30 @@ static gboolean set_policy(Cli *cli, Scenario *s, GError **error)
     return TRUE;
 }
 
-/* The two networks of a --map; of the second there may be nothing if @may_end. NULL with @error. */
-static char **mapping(const char *text, gboolean may_end, GError **error)
+/* {from: to} of each --map, or null for a TO that is empty. */
+static json_t *mappings(const Cli *cli, GError **error)
 {
-    g_auto(GStrv) pair = g_strsplit(text, "=", 2);
+    json_auto_t *map = json_object();
 
-    if (g_strv_length(pair) == 2 && pair[0][0] && (pair[1][0] || may_end))
-        return g_steal_pointer(&pair);
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "--map %s: it must be NETWORK=NETWORK, the master's first",
-                text);
-    return NULL;
+    for (const char *const *one = cli_options(cli, "map"); *one; one++) {
+        g_autofree char *from = NULL;
+        g_autofree char *to = NULL;
+        g_autoptr(GError) why = NULL;
+
+        if (!mapping_split(*one, &from, &to, &why)) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "--map: %s", why->message);
+            return NULL;
+        }
+        json_object_set_new(map, from, *to ? json_string(to) : json_null());
+    }
+    return g_steal_pointer(&map);
 }
 
 static gboolean add_mappings(const Cli *cli, Scenario *s, GError **error)
 {
-    for (const char *const *map = cli_options(cli, "map"); *map; map++) {
-        g_auto(GStrv) pair = mapping(*map, FALSE, error);
+    json_auto_t *map = mappings(cli, error);
 
-        if (!pair)
-            return FALSE;
-        scenario_add_mapping(s, pair[0], pair[1]);
-    }
-    return TRUE;
+    return map && mapping_merge_json(s->map, map, FALSE, error);
 }
 
 /* UUIDs of the VMs meant by --@option; NULL with @error if one is not there. */
@@ -259,25 +262,10 @@ static json_t *changed_policy(const Cli *cli, GError **error)
     return g_steal_pointer(&policy);
 }
 
-/* {from: to}, or null for to. */
-static json_t *changed_map(const Cli *cli, GError **error)
-{
-    json_auto_t *map = json_object();
-
-    for (const char *const *one = cli_options(cli, "map"); *one; one++) {
-        g_auto(GStrv) pair = mapping(*one, TRUE, error);
-
-        if (!pair)
-            return NULL;
-        json_object_set_new(map, pair[0], pair[1][0] ? json_string(pair[1]) : json_null());
-    }
-    return g_steal_pointer(&map);
-}
-
 static json_t *changes(const Cli *cli, GError **error)
 {
     json_auto_t *policy = changed_policy(cli, error);
-    json_auto_t *map = policy ? changed_map(cli, error) : NULL;
+    json_auto_t *map = policy ? mappings(cli, error) : NULL;
     json_auto_t *body = json_object();
 
     if (!map)
@@ -289,7 +277,7 @@ static json_t *changes(const Cli *cli, GError **error)
     if (json_object_size(body) > 0)
         return g_steal_pointer(&body);
     g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                "scenario set needs KEY=VALUE, or --map NETWORK=NETWORK: --help lists the keys");
+                "scenario set needs KEY=VALUE, or --map FROM=TO: --help lists the keys");
     return NULL;
 }
 

@@ -24,10 +24,11 @@ OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"replica", "HOST[,HOST…]", "where their copies go, by priority"},
         {"vm", "VM", "by name or UUID; may be repeated; without it: all of the master", TRUE},
         {"except", "VM", "not this one; may be repeated", TRUE},
-        {"map", "NETWORK=NETWORK", "network of the master = of the replica; may be repeated", TRUE},
+        {"map", "FROM=TO",
+         "network of the master = of the replica; may be repeated (understudy(1), NETWORKS)", TRUE},
         {"file", "FILE", "a scenario document to start from"});
-OPTIONS(SET, {"map", "NETWORK=NETWORK",
-              "while stopped: network of the master = of the replica (NETWORK= takes it out)", TRUE});
+OPTIONS(SET, {"map", "FROM=TO", "while stopped: network of the master = of the replica (FROM= takes it out)",
+              TRUE});
 OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
 OPTIONS(VERIFY, {"fix", NULL, "what can be put right by itself"});
 OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/scenario.h"
 
+#include "netmap/mapping_json.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -8,8 +9,6 @@
 
 /* libvirt's own limit for a name is the file system's; ours is for messages and rows. */
 #define MAX_VM_NAME 1024
-#define MAX_NETWORK_NAME 255
-#define MAX_MAPPINGS 256
 
 static void vm_free(gpointer p)
 {
@@ -17,15 +16,6 @@ static void vm_free(gpointer p)
 
     g_free(vm->name);
     g_free(vm);
-}
-
-static void mapping_free(gpointer p)
-{
-    ScenarioMapping *m = p;
-
-    g_free(m->from);
-    g_free(m->to);
-    g_free(m);
 }
 
 Scenario *scenario_new(const char *name, const char *master)
@@ -36,7 +26,7 @@ Scenario *scenario_new(const char *name, const char *master)
     s->master = g_strdup(master);
     s->replicas = g_ptr_array_new_with_free_func(g_free);
     s->vms = g_ptr_array_new_with_free_func(vm_free);
-    s->map = g_ptr_array_new_with_free_func(mapping_free);
+    s->map = mapping_new();
     policy_init(&s->policy);
     return s;
 }
@@ -63,7 +53,7 @@ void scenario_free(Scenario *s)
         return;
     g_ptr_array_free(s->replicas, TRUE);
     g_ptr_array_free(s->vms, TRUE);
-    g_ptr_array_free(s->map, TRUE);
+    mapping_free(s->map);
     g_free(s->name);
     g_free(s->master);
     g_free(s);
@@ -83,38 +73,10 @@ void scenario_add_vm(Scenario *s, Id uuid, const char *name)
     g_ptr_array_add(s->vms, vm);
 }
 
-static ScenarioMapping *find_mapping(const Scenario *s, const char *from)
-{
-    for (guint i = 0; i < s->map->len; i++) {
-        ScenarioMapping *m = s->map->pdata[i];
-
-        if (g_str_equal(m->from, from))
-            return m;
-    }
-    return NULL;
-}
-
-void scenario_add_mapping(Scenario *s, const char *from, const char *to)
-{
-    ScenarioMapping *m = find_mapping(s, from);
-
-    if (!m) {
-        m = g_new0(ScenarioMapping, 1);
-        m->from = g_strdup(from);
-        g_ptr_array_add(s->map, m);
-    }
-    g_free(m->to);
-    m->to = g_strdup(to);
-}
-
 void scenario_set_map(Scenario *s, const Scenario *from)
 {
-    g_ptr_array_set_size(s->map, 0);
-    for (guint i = 0; i < from->map->len; i++) {
-        const ScenarioMapping *m = from->map->pdata[i];
-
-        scenario_add_mapping(s, m->from, m->to);
-    }
+    mapping_free(s->map);
+    s->map = mapping_copy(from->map);
 }
 
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid)
@@ -136,13 +98,6 @@ static gboolean has_replica(const Scenario *s, const char *host)
 gboolean scenario_has_host(const Scenario *s, const char *host)
 {
     return g_str_equal(s->master, host) || has_replica(s, host);
-}
-
-const char *scenario_map(const Scenario *s, const char *network)
-{
-    const ScenarioMapping *m = find_mapping(s, network);
-
-    return m ? m->to : NULL;
 }
 
 gboolean scenario_name_check(const char *what, const char *name, GError **error)
@@ -221,19 +176,10 @@ static gboolean check_vms(const Scenario *s, GError **error)
 
 static gboolean check_map(const Scenario *s, GError **error)
 {
-    if (s->map->len > MAX_MAPPINGS)
-        return refuse(error, US_ERROR_USAGE, "scenario '%s' maps %u networks, more than the %d allowed",
-                      s->name, s->map->len, MAX_MAPPINGS);
-    for (guint i = 0; i < s->map->len; i++) {
-        const ScenarioMapping *m = s->map->pdata[i];
+    g_autoptr(GError) why = NULL;
 
-        if (m->from[0] == '\0' || m->to[0] == '\0' || strlen(m->from) > MAX_NETWORK_NAME ||
-            strlen(m->to) > MAX_NETWORK_NAME || !g_utf8_validate(m->from, -1, NULL) ||
-            !g_utf8_validate(m->to, -1, NULL))
-            return refuse(error, US_ERROR_USAGE, "mapping %u of scenario '%s' does not name two networks",
-                          i + 1, s->name);
-    }
-    return TRUE;
+    return mapping_check(s->map, &why) ||
+           refuse(error, US_ERROR_USAGE, "map of scenario '%s': %s", s->name, why->message);
 }
 
 gboolean scenario_check(const Scenario *s, GError **error)
@@ -317,26 +263,6 @@ static gboolean patch_policy(Scenario *s, json_t *policy, GError **error)
     return TRUE;
 }
 
-static gboolean patch_map(Scenario *s, json_t *map, GError **error)
-{
-    const char *from;
-    json_t *to;
-
-    if (map && !json_is_object(map))
-        return refuse(error, US_ERROR_USAGE, "\"map\" must be an object of network names");
-    json_object_foreach(map, from, to)
-    {
-        if (json_is_string(to))
-            scenario_add_mapping(s, from, json_string_value(to));
-        else if (!json_is_null(to))
-            return refuse(error, US_ERROR_USAGE, "map: network '%.64s' is not mapped to a name or null",
-                          from);
-        else if (find_mapping(s, from))
-            g_ptr_array_remove(s->map, find_mapping(s, from));
-    }
-    return TRUE;
-}
-
 gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
 {
     json_t *policy = NULL, *map = NULL;
@@ -345,14 +271,14 @@ gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
         return FALSE;
     if (!policy && !map)
         return refuse(error, US_ERROR_USAGE, "there is nothing to change: neither \"policy\" nor \"map\"");
-    return patch_policy(s, policy, error) && patch_map(s, map, error) && scenario_check(s, error);
+    return patch_policy(s, policy, error) && (!map || mapping_merge_json(s->map, map, TRUE, error)) &&
+           scenario_check(s, error);
 }
 
 json_t *scenario_to_json(const Scenario *s)
 {
     json_t *replicas = json_array();
     json_t *vms = json_array();
-    json_t *map = json_object();
 
     for (guint i = 0; i < s->replicas->len; i++)
         json_array_append_new(replicas, json_string(s->replicas->pdata[i]));
@@ -361,14 +287,9 @@ json_t *scenario_to_json(const Scenario *s)
 
         json_array_append_new(vms, json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name));
     }
-    for (guint i = 0; i < s->map->len; i++) {
-        const ScenarioMapping *m = s->map->pdata[i];
-
-        json_object_set_new(map, m->from, json_string(m->to));
-    }
     return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "format", SCENARIO_FORMAT, "name", s->name,
-                     "master", s->master, "replicas", replicas, "vms", vms, "map", map, "policy",
-                     policy_to_json(&s->policy));
+                     "master", s->master, "replicas", replicas, "vms", vms, "map", mapping_to_json(s->map),
+                     "policy", policy_to_json(&s->policy));
 }
 
 static gboolean read_replicas(Scenario *s, const json_t *list, GError **error)
@@ -402,19 +323,14 @@ static gboolean read_vms(Scenario *s, const json_t *list, GError **error)
     return TRUE;
 }
 
-static gboolean read_map(Scenario *s, json_t *map, GError **error)
+static gboolean read_map(Scenario *s, json_t *doc, GError **error)
 {
-    const char *from;
-    json_t *to;
+    Mapping *map = mapping_from_json(doc, error);
 
-    if (map && !json_is_object(map))
-        return refuse(error, US_ERROR_USAGE, "scenario: \"map\" is an object of network names");
-    json_object_foreach(map, from, to)
-    {
-        if (!json_is_string(to))
-            return refuse(error, US_ERROR_USAGE, "scenario: network '%.64s' is not mapped to a name", from);
-        scenario_add_mapping(s, from, json_string_value(to));
-    }
+    if (!map)
+        return FALSE;
+    mapping_free(s->map);
+    s->map = map;
     return TRUE;
 }
 

@@ -7,11 +7,12 @@
  *
  *   {"format": 1, "name": "web", "master": "alpha", "replicas": ["beta"],
  *    "vms": [{"uuid": "…", "name": "web1"}],
- *    "map": {"default": "office"}, "policy": {"interval": "5s", …}}
+ *    "map": {"default": "office,test=lab"}, "policy": {"interval": "5s", …}}
  *
- * "map" and "policy" may be left out; unknown keys are refused everywhere. */
+ * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out; unknown keys are refused everywhere. */
 #pragma once
 
+#include "netmap/mapping.h"
 #include "orchestrator/core/policy.h"
 #include "vmconnect/base/id.h"
 
@@ -29,16 +30,11 @@ typedef struct {
 } ScenarioVm;
 
 typedef struct {
-    char *from; /* network of the master */
-    char *to;   /* network of the replica */
-} ScenarioMapping;
-
-typedef struct {
     char *name;
     char *master;
     GPtrArray *replicas; /* char *, in the order of priority */
     GPtrArray *vms;      /* ScenarioVm * */
-    GPtrArray *map;      /* ScenarioMapping * */
+    Mapping *map;        /* which network stands for which */
     Policy policy;
 } Scenario;
 
@@ -50,15 +46,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
 
 void scenario_add_replica(Scenario *s, const char *host);
 void scenario_add_vm(Scenario *s, Id uuid, const char *name);
-/* A second mapping of the same network replaces the first. */
-void scenario_add_mapping(Scenario *s, const char *from, const char *to);
 /* All of @from's, instead of those there are. */
 void scenario_set_map(Scenario *s, const Scenario *from);
 
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid);
 gboolean scenario_has_host(const Scenario *s, const char *host);
-/* The replica's name for a network of the master, or NULL if it is not mapped. */
-const char *scenario_map(const Scenario *s, const char *network);
 
 /* Scenario and host names: a letter or digit, then letters, digits, '.', '_', '-';
  * at most SCENARIO_MAX_NAME characters. @what ("scenario", "host") is for the message. USAGE. */

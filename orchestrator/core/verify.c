@@ -3,6 +3,8 @@
  * silent host would have said is not reported on top of its silence. */
 #include "orchestrator/core/verify.h"
 
+#include "netmap/mapping_json.h"
+#include "netmap/remark.h"
 #include "orchestrator/core/verify_facts.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/units.h"
@@ -215,7 +217,7 @@ gboolean verify_vm_bytes(const VerifyFacts *f, Id vm, gint64 *ret_size_bytes, gi
     for (guint v = 0; v < f->checks->len; v++) {
         const Fact *check = f->checks->pdata[v];
 
-        if (!id_equal(check->call.vm, vm) || !check->said || !facts_find_vm(master_of(f), vm))
+        if (!id_equal(check->vm, vm) || !check->said || !facts_find_vm(master_of(f), vm))
             continue;
         *ret_size_bytes = size_of(f, vm);
         *ret_data_bytes = json_integer_value(json_object_get(check->said, "data_bytes"));
@@ -282,87 +284,135 @@ static void name_free(Report *r)
                 found(r, h->host, vm->name, "%s has another VM that is called '%s'", h->host, vm->name);
 }
 
-/* The replica's network for one of the master's, or NULL. */
-static const char *mapped(const VerifyFacts *f, const HostFacts *replica, const char *network)
-{
-    const char *to = scenario_map(f->scenario, network);
-    const json_t *ours = facts_networks(master_of(f)), *theirs = facts_networks(replica);
+/* --- networks ------------------------------------------------------------ */
 
-    if (to || json_array_size(ours) != 1 || json_array_size(theirs) != 1)
-        return to;
-    return fact_text(json_array_get(theirs, 0), "name");
+static gboolean has_place(const Host *host, const Place *place)
+{
+    if (place->kind == PLACE_NETWORK) {
+        const HostNetwork *network = host_find_network(host, place->name);
+
+        return network && network->active;
+    }
+    return place->kind != PLACE_BRIDGE || host_find_bridge(host, place->name);
 }
 
-typedef void (*LookAtInterface)(Report *r, const HostFacts *replica, const ScenarioVm *vm,
-                                const json_t *interface);
-
-static void each_interface(Report *r, const HostFacts *replica, LookAtInterface look)
+/* Somebody who says a=b and b=a wanted both directions, which one rule has. */
+static gboolean is_turned(const Mapping *m, const MapRule *rule)
 {
-    if (!replica->info->said || !master_of(r->facts)->info->said)
+    for (guint i = 0; i < m->rules->len; i++) {
+        const MapRule *other = m->rules->pdata[i];
+
+        if (other != rule && place_equal(&other->places[MAP_MASTER], &rule->places[MAP_REPLICA]) &&
+            place_equal(&other->places[MAP_REPLICA], &rule->places[MAP_MASTER]))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void look_at_rule(Report *r, const Host *master, const Host *replica, const MapRule *rule)
+{
+    g_autofree char *from = mapping_from_text(rule);
+    g_autofree char *to = place_format(&rule->places[MAP_REPLICA]);
+    g_autofree char *test = place_format(&rule->places[MAP_TEST]);
+
+    if (!has_place(master, &rule->places[MAP_MASTER]))
+        found(r, master->name, NULL, "'%s' is mapped, which %s does not have%s", from, master->name,
+              is_turned(r->facts->mapping, rule) ? "; the rule for the way there is the rule for the way back"
+                                                 : "");
+    if (!has_place(replica, &rule->places[MAP_REPLICA]))
+        found(r, replica->name, NULL, "'%s' is mapped to '%s', which %s does not have, or has not started",
+              from, to, replica->name);
+    if (!has_place(replica, &rule->places[MAP_TEST]))
+        found(r, replica->name, NULL,
+              "tests of what is on '%s' are mapped to '%s', which %s does not have, or has not "
+              "started",
+              from, test, replica->name);
+}
+
+static void rules_lead_somewhere(Report *r)
+{
+    g_autoptr(Host) master = facts_places(master_of(r->facts));
+
+    EACH_HOST (r, h, 1) {
+        g_autoptr(Host) replica = facts_places(h);
+
+        for (guint i = 0;
+             master_of(r->facts)->info->said && h->info->said && i < r->facts->mapping->rules->len; i++)
+            look_at_rule(r, master, replica, r->facts->mapping->rules->pdata[i]);
+    }
+}
+
+/* Names of host and VM live in the scenario, as long as the facts. */
+static void look_at_twin(Report *r, GHashTable *seen, const ScenarioVm *vm, const json_t *nic)
+{
+    g_autofree char *key = g_strdup_printf("%s on '%s'", fact_text(nic, "mac"), fact_text(nic, "place"));
+    const ScenarioVm *other = g_hash_table_lookup(seen, key);
+
+    if (!*fact_text(nic, "mac") || !*fact_text(nic, "place"))
         return;
+    if (other && other != vm)
+        found(r, master_of(r->facts)->host, vm->name, "'%s' and '%s' both have the MAC address %s",
+              other->name, vm->name, key);
+    else
+        g_hash_table_insert(seen, g_steal_pointer(&key), (gpointer)vm);
+}
+
+static void macs_once(Report *r)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
     EACH_VM (r, vm) {
         const json_t *list = json_object_get(facts_find_vm(master_of(r->facts), vm->uuid), "interfaces");
 
         for (gsize i = 0; i < json_array_size(list); i++)
-            look(r, replica, vm, json_array_get(list, i));
+            look_at_twin(r, seen, vm, json_array_get(list, i));
     }
 }
 
-static gboolean is_on_network(const json_t *interface)
+/* --- what the replica makes of each VM ------------------------------------ */
+
+static void replica_looked(Report *r)
 {
-    return g_str_equal(fact_text(interface, "type"), "network");
+    for (guint i = 0; i < r->facts->fits->len; i++) {
+        const Fact *fit = r->facts->fits->pdata[i];
+        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, fit->vm);
+
+        if (fit->failure)
+            found(r, fit->call.host, vm->name, "%s cannot say whether it could run '%s': %s", fit->call.host,
+                  vm->name, fit->failure->message);
+    }
 }
 
-static void look_if_mapped(Report *r, const HostFacts *replica, const ScenarioVm *vm, const json_t *interface)
+/* A row of netmap's table, instead of one of ours. NULL: it is of a newer engine. */
+static void found_remark(Report *r, const Fact *fit, const json_t *remark)
 {
-    const char *network = fact_text(interface, "source");
+    const RemarkRow *row = remark_find(fact_text(remark, "id"));
+    const Check *unknown = r->check;
+    Check check = *unknown;
 
-    if (is_on_network(interface) && !mapped(r->facts, replica, network))
-        found(r, replica->host, vm->name,
-              "interface %s of '%s' is on network '%s', which is mapped to none of %s",
-              fact_text(interface, "mac"), vm->name, network, replica->host);
+    if (row)
+        check = (Check){row->id, row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING, NULL,
+                        row->consequence, row->remedy};
+    r->check = &check;
+    {
+        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, fit->vm);
+
+        found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
+    }
+    r->check = unknown;
 }
 
-static void look_if_target_is_there(Report *r, const HostFacts *replica, const ScenarioVm *vm,
-                                    const json_t *interface)
+static void replica_remarks(Report *r)
 {
-    const char *to = mapped(r->facts, replica, fact_text(interface, "source"));
-    const json_t *there = to ? facts_find_network(replica, to) : NULL;
+    for (guint i = 0; i < r->facts->fits->len; i++) {
+        const Fact *fit = r->facts->fits->pdata[i];
+        const json_t *list = json_object_get(fit->said, "remarks");
 
-    if (!is_on_network(interface) || !to || json_is_true(json_object_get(there, "active")))
-        return;
-    found(r, replica->host, vm->name, "interface %s of '%s' would be on network '%s', which %s %s",
-          fact_text(interface, "mac"), vm->name, to, replica->host,
-          there ? "has not started" : "does not have");
+        for (gsize k = 0; k < json_array_size(list); k++)
+            found_remark(r, fit, json_array_get(list, k));
+    }
 }
 
-static void look_if_as_is(Report *r, const HostFacts *replica, const ScenarioVm *vm, const json_t *interface)
-{
-    if (!is_on_network(interface))
-        found(r, replica->host, vm->name, "interface %s of '%s' is of type %s (%s)",
-              fact_text(interface, "mac"), vm->name, fact_text(interface, "type"),
-              fact_text(interface, "source"));
-}
-
-static void networks_mapped(Report *r)
-{
-    EACH_HOST (r, h, 1)
-        each_interface(r, h, look_if_mapped);
-}
-
-static void networks_there(Report *r)
-{
-    EACH_HOST (r, h, 1)
-        each_interface(r, h, look_if_target_is_there);
-}
-
-static void interfaces_as_is(Report *r)
-{
-    EACH_HOST (r, h, 1)
-        each_interface(r, h, look_if_as_is);
-}
-
-/* Errors first: that is the order in which they are reported. */
 static const Check CHECKS[] = {
     {"engine-answers", FINDING_ERROR, engine_answers, "nothing can be replicated",
      "look at the host, its network and the understudy-engine service"},
@@ -385,13 +435,16 @@ static const Check CHECKS[] = {
      "undefine it there; its disks are not touched by that"},
     {"replica-name", FINDING_ERROR, name_free, "the replica could not define the VM",
      "rename one of the two"},
-    {"network-mapped", FINDING_ERROR, networks_mapped, "the VM would come up without its network",
-     "map it: understudy scenario set SCENARIO --map FROM=TO"},
-    {"network-there", FINDING_ERROR, networks_there, "the VM could not be started on the replica",
-     "define and start the network there, with autostart, or map another"},
-    {"interface-as-is", FINDING_WARNING, interfaces_as_is,
-     "it is taken over as it is, and must exist on the replica, too",
-     "make sure that the replica has the same bridge or device"},
+    {"map-leads", FINDING_ERROR, rules_lead_somewhere, "what the rule is about would land nowhere",
+     "define and start the network, with autostart; or take the rule out: understudy scenario set SCENARIO "
+     "--map "
+     "FROM="},
+    {"mac-once", FINDING_ERROR, macs_once, "they disturb each other, wherever they run",
+     "give one of the two another address"},
+    {"replica-looked", FINDING_ERROR, replica_looked, "whether it could take over is not known",
+     "remove the cause and verify again"},
+    {"replica-fits", FINDING_WARNING, replica_remarks, "the replica's engine is newer and knows more",
+     "bring the controller to its release"},
     {"vm-remark", FINDING_WARNING, remarks, "it can be protected all the same",
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
@@ -407,6 +460,12 @@ static void finding_free(gpointer data)
     g_free(one);
 }
 
+/* Stable: within a severity, in the order of the table. */
+static int by_severity(gconstpointer a, gconstpointer b)
+{
+    return (int)(*(const Finding *const *)b)->severity - (int)(*(const Finding *const *)a)->severity;
+}
+
 GPtrArray *verify_check(const VerifyFacts *f)
 {
     Report r = {f, NULL, g_ptr_array_new_with_free_func(finding_free)};
@@ -416,6 +475,7 @@ GPtrArray *verify_check(const VerifyFacts *f)
         r.check = &CHECKS[i];
         CHECKS[i].look(&r);
     }
+    g_ptr_array_sort(r.findings, by_severity);
     return r.findings;
 }
 
@@ -430,22 +490,7 @@ guint verify_errors(const GPtrArray *findings)
 
 json_t *verify_networks(const VerifyFacts *f)
 {
-    json_t *map = json_object();
-    const HostFacts *replica = f->hosts->pdata[1];
-
-    for (guint v = 0; v < f->scenario->vms->len; v++) {
-        const ScenarioVm *vm = f->scenario->vms->pdata[v];
-        const json_t *list = json_object_get(facts_find_vm(master_of(f), vm->uuid), "interfaces");
-
-        for (gsize i = 0; i < json_array_size(list); i++) {
-            const char *from = fact_text(json_array_get(list, i), "source");
-            const char *to = is_on_network(json_array_get(list, i)) ? mapped(f, replica, from) : NULL;
-
-            if (to)
-                json_object_set_new(map, from, json_string(to));
-        }
-    }
-    return map;
+    return mapping_to_json(f->mapping);
 }
 
 GError *verify_failure(const GPtrArray *findings)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verify - can this scenario be run? Facts in, findings out.
  *
- * Facts are the answers of both engines to host.info and vm.list, and of the
- * master's to vm.check of each VM; the checks are a table, each with its severity,
- * cause, consequence and remedy. Errors block a run, warnings do not. */
+ * Facts are the answers of both engines to host.info and vm.list, of the master's to vm.check of each VM, and
+ * then, with the definitions that those brought, of the replica's to standby.check. The checks are a
+ * table, each with its severity, cause, consequence and remedy; those about what a definition becomes on the
+ * replica are netmap/remark.h's. Errors block a run, warnings do not. */
 #pragma once
 
 #include "orchestrator/core/scenario.h"
@@ -32,16 +33,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyFacts, verify_facts_free)
 
 /* One call that gathers facts. */
 typedef struct {
-    const char *host;   /* borrowed from the facts */
-    const char *method; /* static */
-    Id vm;              /* its parameter; nil: none */
+    const char *host;     /* borrowed from the facts */
+    const char *method;   /* static */
+    const json_t *params; /* borrowed; NULL: none */
 } VerifyCall;
 
 guint verify_call_count(const VerifyFacts *f);
 VerifyCall verify_call(const VerifyFacts *f, guint index);
 
 /* Call @index was answered: @result, or @failure if it has none. Both stay the caller's.
- * A result that is not of its shape becomes a finding. */
+ * A result that is not of its shape becomes a finding. More calls may follow from it: see how many there are now. */
 void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const GError *failure);
 /* Has every call been answered? */
 gboolean verify_facts_complete(const VerifyFacts *f);
@@ -57,8 +58,8 @@ guint verify_errors(const GPtrArray *findings);
 /* Why @host has not answered, NULL if it has. */
 GError *verify_silence(const VerifyFacts *f, const char *host);
 
-/* {"from": "to"} for every network that a VM of the scenario uses: the map, or the
- * only network of the replica where each side has one. Sound if there are no errors. */
+/* The scenario's map, completed where each side has one network, or one bridge (mapping_json.h). Sound if there
+ * are no errors. */
 json_t *verify_networks(const VerifyFacts *f);
 
 /* NULL if there are no errors, else VERIFY with the first cause and how many more. */

@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/verify_facts.h"
 
+#include "netmap/host_json.h"
+#include "netmap/mapping_json.h"
 #include "vmconnect/base/error.h"
 
-static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check";
+static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", FITS[] = "standby.check";
 
 static void fact_free(gpointer data)
 {
     Fact *fact = data;
 
     json_decref(fact->said);
+    json_decref(fact->params);
     g_clear_error(&fact->failure);
     g_free(fact);
 }
 
-static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm)
+/* Takes @params. */
+static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm, json_t *params)
 {
     Fact *fact = g_new0(Fact, 1);
 
-    fact->call = (VerifyCall){host, method, vm};
+    fact->call = (VerifyCall){host, method, params};
+    fact->vm = vm;
+    fact->params = params;
     g_ptr_array_add(f->all, fact);
     return fact;
 }
@@ -28,8 +34,8 @@ static void add_host(VerifyFacts *f, const char *host)
     HostFacts *h = g_new0(HostFacts, 1);
 
     h->host = host;
-    h->info = ask(f, host, INFO, ID_NIL);
-    h->vms = ask(f, host, VMS, ID_NIL);
+    h->info = ask(f, host, INFO, ID_NIL, NULL);
+    h->vms = ask(f, host, VMS, ID_NIL, NULL);
     g_ptr_array_add(f->hosts, h);
 }
 
@@ -41,12 +47,16 @@ VerifyFacts *verify_facts_new(const Scenario *scenario)
     f->all = g_ptr_array_new_with_free_func(fact_free);
     f->hosts = g_ptr_array_new_with_free_func(g_free);
     f->checks = g_ptr_array_new();
+    f->fits = g_ptr_array_new();
     add_host(f, f->scenario->master);
     for (guint i = 0; i < f->scenario->replicas->len; i++)
         add_host(f, f->scenario->replicas->pdata[i]);
-    for (guint i = 0; i < f->scenario->vms->len; i++)
-        g_ptr_array_add(f->checks, ask(f, f->scenario->master, CHECK,
-                                       ((const ScenarioVm *)f->scenario->vms->pdata[i])->uuid));
+    for (guint i = 0; i < f->scenario->vms->len; i++) {
+        Id vm = ((const ScenarioVm *)f->scenario->vms->pdata[i])->uuid;
+
+        g_ptr_array_add(f->checks,
+                        ask(f, f->scenario->master, CHECK, vm, json_pack("{s:s}", "vm", ID_TEXT(vm))));
+    }
     return f;
 }
 
@@ -56,6 +66,8 @@ void verify_facts_free(VerifyFacts *f)
         return;
     g_ptr_array_free(f->hosts, TRUE);
     g_ptr_array_free(f->checks, TRUE);
+    g_ptr_array_free(f->fits, TRUE);
+    mapping_free(f->mapping);
     g_ptr_array_free(f->all, TRUE);
     scenario_free(f->scenario);
     g_free(f);
@@ -80,15 +92,14 @@ const char *fact_text(const json_t *object, const char *key)
 
 static gboolean is_info(const json_t *doc)
 {
-    const char *version;
-    json_t *networks;
+    g_autoptr(Host) places = host_new(NULL, NULL);
+    const char *version, *id;
     json_int_t free_bytes, total_bytes;
     int hook;
 
-    return json_unpack((json_t *)doc, "{s:s, s:{s:I, s:I}, s:o, s:b}", "version", &version, "store",
-                       "free_bytes", &free_bytes, "total_bytes", &total_bytes, "networks", &networks, "hook",
-                       &hook) == 0 &&
-           json_is_array(networks) && free_bytes >= 0 && total_bytes >= 0;
+    return json_unpack((json_t *)doc, "{s:s, s:s, s:{s:I, s:I}, s:b}", "version", &version, "id", &id,
+                       "store", "free_bytes", &free_bytes, "total_bytes", &total_bytes, "hook", &hook) == 0 &&
+           host_places_from_json(doc, places) && free_bytes >= 0 && total_bytes >= 0;
 }
 
 static gboolean is_vm(const json_t *vm)
@@ -120,12 +131,64 @@ static gboolean are_texts(const json_t *list)
 static gboolean is_check(const json_t *doc)
 {
     return are_texts(json_object_get(doc, "problems")) && are_texts(json_object_get(doc, "remarks")) &&
-           json_integer_value(json_object_get(doc, "data_bytes")) >= 0;
+           json_integer_value(json_object_get(doc, "data_bytes")) >= 0 && *fact_text(doc, "definition");
+}
+
+static gboolean is_fit(const json_t *doc)
+{
+    const json_t *remarks = json_object_get(doc, "remarks");
+
+    for (gsize i = 0; i < json_array_size(remarks); i++)
+        if (!*fact_text(json_array_get(remarks, i), "id") || !*fact_text(json_array_get(remarks, i), "cause"))
+            return FALSE;
+    return json_is_array(remarks);
 }
 
 static gboolean is_sound(const char *method, const json_t *doc)
 {
-    return method == INFO ? is_info(doc) : method == VMS ? is_vms(doc) : is_check(doc);
+    return method == INFO   ? is_info(doc)
+           : method == VMS  ? is_vms(doc)
+           : method == FITS ? is_fit(doc)
+                            : is_check(doc);
+}
+
+gboolean verify_facts_complete(const VerifyFacts *f)
+{
+    for (guint i = 0; i < f->all->len; i++)
+        if (!((const Fact *)f->all->pdata[i])->answered)
+            return FALSE;
+    return TRUE;
+}
+
+/* What a replica must be asked of a VM; NULL while the master has not said what it is. */
+static json_t *fit_params(const VerifyFacts *f, const HostFacts *replica, const Fact *check)
+{
+    const HostFacts *master = f->hosts->pdata[0];
+
+    if (!check->said || !master->info->said || !replica->info->said || !facts_find_vm(master, check->vm))
+        return NULL;
+    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", ID_TEXT(check->vm), "definition",
+                     fact_text(check->said, "definition"), "host", replica->host, "from",
+                     fact_text(master->info->said, "id"), "networks", mapping_to_json(f->mapping));
+}
+
+/* Each host has spoken: the map can be completed, and the replicas asked what they could run. */
+static void ask_replicas(VerifyFacts *f)
+{
+    g_autoptr(Host) master = facts_places(f->hosts->pdata[0]);
+    g_autoptr(Host) first = facts_places(f->hosts->pdata[1]);
+
+    f->mapping = mapping_copy(f->scenario->map);
+    mapping_complete(f->mapping, master, first);
+    for (guint h = 1; h < f->hosts->len; h++)
+        for (guint v = 0; v < f->checks->len; v++) {
+            const HostFacts *replica = f->hosts->pdata[h];
+            const Fact *check = f->checks->pdata[v];
+            json_t *params = fit_params(f, replica, check);
+
+            if (params)
+                g_ptr_array_add(f->fits, ask(f, replica->host, FITS, check->vm, params));
+        }
 }
 
 void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const GError *failure)
@@ -141,19 +204,17 @@ void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const G
     else
         fact->failure =
             g_error_new(US_ERROR, US_ERROR_PROTOCOL, "its answer to %s is not one", fact->call.method);
+    if (!f->mapping && verify_facts_complete(f))
+        ask_replicas(f);
 }
 
-gboolean verify_facts_complete(const VerifyFacts *f)
+Host *facts_places(const HostFacts *h)
 {
-    for (guint i = 0; i < f->all->len; i++)
-        if (!((const Fact *)f->all->pdata[i])->answered)
-            return FALSE;
-    return TRUE;
-}
+    Host *places = host_new(NULL, h->host);
 
-const json_t *facts_networks(const HostFacts *h)
-{
-    return json_object_get(h->info->said, "networks");
+    if (h->info->said)
+        host_places_from_json(h->info->said, places);
+    return places;
 }
 
 const json_t *facts_vms(const HostFacts *h)
@@ -175,20 +236,12 @@ const json_t *facts_find_vm(const HostFacts *h, Id uuid)
     return NULL;
 }
 
-static const json_t *find_named(const json_t *list, const char *name)
-{
-    for (gsize i = 0; i < json_array_size(list); i++)
-        if (g_str_equal(fact_text(json_array_get(list, i), "name"), name))
-            return json_array_get(list, i);
-    return NULL;
-}
-
 const json_t *facts_find_vm_named(const HostFacts *h, const char *name)
 {
-    return find_named(facts_vms(h), name);
-}
+    const json_t *vms = facts_vms(h);
 
-const json_t *facts_find_network(const HostFacts *h, const char *name)
-{
-    return find_named(facts_networks(h), name);
+    for (gsize i = 0; i < json_array_size(vms); i++)
+        if (g_str_equal(fact_text(json_array_get(vms, i), "name"), name))
+            return json_array_get(vms, i);
+    return NULL;
 }

@@ -7,6 +7,8 @@
 /* What was asked, and what came of it. */
 typedef struct {
     VerifyCall call;
+    Id vm;          /* that it was about; nil: none */
+    json_t *params; /* the call's */
     gboolean answered;
     json_t *said;    /* NULL: nothing of use */
     GError *failure; /* why not */
@@ -21,17 +23,19 @@ typedef struct {
 struct VerifyFacts {
     Scenario *scenario;
     GPtrArray *hosts;  /* HostFacts *, the master first; their facts are those of … */
-    GPtrArray *checks; /* … Fact *, one a VM of the scenario, and of … */
+    GPtrArray *checks; /* … Fact *, one a VM of the scenario, of … */
+    GPtrArray *fits;   /* … Fact *, one a VM and replica, once they can be asked, and of … */
     GPtrArray *all;    /* … Fact *, in the order of the calls */
+    Mapping *mapping;  /* the scenario's, completed; NULL: not all of the first answers are there */
 };
 
-/* Lists that are there and sound wherever the host has said something; else empty. */
-const json_t *facts_networks(const HostFacts *h);
+/* A list that is there and sound wherever the host has said something; else empty. */
 const json_t *facts_vms(const HostFacts *h);
+/* Its networks and bridges, none if it has said nothing. The caller frees. */
+Host *facts_places(const HostFacts *h);
 
 const json_t *facts_find_vm(const HostFacts *h, Id uuid);
 const json_t *facts_find_vm_named(const HostFacts *h, const char *name);
-const json_t *facts_find_network(const HostFacts *h, const char *name);
 
 /* A text member, "" if there is none. */
 const char *fact_text(const json_t *object, const char *key);

@@ -64,9 +64,9 @@ typedef struct {
     char *dir;
     char *guard_dir;
     char *plan_dir;
-} Place;
+} Spot;
 
-static void place_open(Place *p, gconstpointer data)
+static void place_open(Spot *p, gconstpointer data)
 {
     (void)data;
     p->dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
@@ -75,7 +75,7 @@ static void place_open(Place *p, gconstpointer data)
     g_assert_true(durable_mkdir(p->guard_dir, 0700, NULL) && durable_mkdir(p->plan_dir, 0700, NULL));
 }
 
-static void place_close(Place *p, gconstpointer data)
+static void place_close(Spot *p, gconstpointer data)
 {
     g_autofree char *remove = g_strdup_printf("rm -rf '%s'", p->dir);
 
@@ -86,7 +86,7 @@ static void place_close(Place *p, gconstpointer data)
     g_free(p->plan_dir);
 }
 
-static Id add_guard(const Place *p, const char *scenario)
+static Id add_guard(const Spot *p, const char *scenario)
 {
     Guard guard = guard_of(GUARD_ACTIVE, FALSE);
 
@@ -111,7 +111,7 @@ static const AloneVm *find(const GPtrArray *list, Id vm)
     return NULL;
 }
 
-static void test_unreadable(Place *p, gconstpointer data)
+static void test_unreadable(Spot *p, gconstpointer data)
 {
     Id good = add_guard(p, "web");
     Id bad_guard = add_guard(p, "web");
@@ -135,7 +135,7 @@ static void test_unreadable(Place *p, gconstpointer data)
     }
 }
 
-static void test_select(Place *p, gconstpointer data)
+static void test_select(Spot *p, gconstpointer data)
 {
     Id web = add_guard(p, "web");
     Id mail = add_guard(p, "mail");
@@ -155,7 +155,7 @@ static void test_select(Place *p, gconstpointer data)
     g_assert_nonnull(strstr(error->message, "there are 'mail', 'web'; some guard files"));
 }
 
-static void test_none(Place *p, gconstpointer data)
+static void test_none(Spot *p, gconstpointer data)
 {
     AlonePlace place = {"nonsense:///", p->guard_dir, p->plan_dir, p->dir};
     g_autoptr(GError) error = NULL;
@@ -171,8 +171,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/alone/active", test_active);
     g_test_add_func("/alone/standby", test_standby);
-    g_test_add("/alone/unreadable", Place, NULL, place_open, test_unreadable, place_close);
-    g_test_add("/alone/select", Place, NULL, place_open, test_select, place_close);
-    g_test_add("/alone/none", Place, NULL, place_open, test_none, place_close);
+    g_test_add("/alone/unreadable", Spot, NULL, place_open, test_unreadable, place_close);
+    g_test_add("/alone/select", Spot, NULL, place_open, test_select, place_close);
+    g_test_add("/alone/none", Spot, NULL, place_open, test_none, place_close);
     return g_test_run();
 }

@@ -188,7 +188,7 @@ static CheckpointDisk *read_checkpoint_disk(const xmlNode *node)
 
 static xmlDoc *read_checkpoint(const char *xml, GError **error)
 {
-    return xml_parse(xml, strlen(xml), DEFINITION_MAX_BYTES, "domaincheckpoint", "checkpoint", error);
+    return xml_parse(xml, strlen(xml), "domaincheckpoint", "checkpoint", error);
 }
 
 GPtrArray *checkpoint_xml_disks(const char *xml, GError **error)

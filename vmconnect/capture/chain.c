@@ -97,7 +97,7 @@ GPtrArray *chain_in_definition(const char *domain_xml, const char *target, gbool
 {
     g_autoptr(GPtrArray) layers = g_ptr_array_new_with_free_func(layer_free);
     g_autoptr(xmlDoc) doc =
-        xml_parse(domain_xml, strlen(domain_xml), DEFINITION_MAX_BYTES, "domain", "definition", error);
+        xml_parse(domain_xml, strlen(domain_xml), "domain", "definition", error);
     const xmlNode *disk;
 
     if (!doc)

@@ -31,7 +31,7 @@ static void interface_free(void *data)
 
     g_free(i->mac);
     g_free(i->type);
-    g_free(i->source);
+    place_clear(&i->place);
     g_free(i->model);
     g_free(i);
 }
@@ -117,15 +117,12 @@ static Disk *disk_parse(const xmlNode *node)
 
 static Interface *interface_parse(const xmlNode *node)
 {
-    static const char *const SOURCES[] = {"network", "bridge", "dev"};
     Interface *i = g_new0(Interface, 1);
-    const xmlNode *source = xml_child(node, "source");
 
     i->type = xml_attr(node, "type");
     i->mac = xml_attr(xml_child(node, "mac"), "address");
     i->model = xml_attr(xml_child(node, "model"), "type");
-    for (guint s = 0; s < G_N_ELEMENTS(SOURCES) && !i->source; s++)
-        i->source = xml_attr(source, SOURCES[s]);
+    i->place = place_of_interface(node);
     return i;
 }
 
@@ -173,7 +170,7 @@ Definition *definition_bare(Id uuid, const char *name)
 Definition *definition_parse(const char *xml, gsize len, GError **error)
 {
     g_autoptr(Definition) d = NULL;
-    g_autoptr(xmlDoc) doc = xml_parse(xml, len, DEFINITION_MAX_BYTES, "domain", "domain definition", error);
+    g_autoptr(xmlDoc) doc = xml_parse(xml, len, "domain", "domain definition", error);
     const xmlNode *root;
     const xmlNode *devices;
 

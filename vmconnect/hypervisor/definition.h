@@ -6,12 +6,10 @@
  * problem, not an error of the whole. */
 #pragma once
 
+#include "netmap/place.h"
 #include "vmconnect/base/id.h"
 
 #include <glib.h>
-
-/* libvirt itself refuses strings over 4 MiB; a definition in our files may have grown a little. */
-#define DEFINITION_MAX_BYTES (8 << 20)
 
 typedef enum {
     DISK_DEVICE_DISK,
@@ -41,8 +39,8 @@ typedef struct {
 
 typedef struct {
     char *mac;
-    char *type;   /* network, bridge, direct, … */
-    char *source; /* network's or bridge's name; NULL: none */
+    char *type;  /* network, bridge, direct, user, … */
+    Place place; /* what it is plugged into */
     char *model;
 } Interface;
 
@@ -59,7 +57,7 @@ typedef struct {
 } Definition;
 
 /* From definition XML (root <domain>). NULL with @error USAGE: not a domain,
- * over DEFINITION_MAX_BYTES, a document type or entity in it, no valid UUID. */
+ * over XML_BYTES_MAX, a document type or entity in it, no valid UUID. */
 Definition *definition_parse(const char *xml, gsize len, GError **error);
 /* One of which nothing is known but who it is: no disks, no interfaces. */
 Definition *definition_bare(Id uuid, const char *name);

@@ -211,7 +211,7 @@ static gboolean work_definition(virConnectPtr conn, gpointer request, gpointer *
 {
     const Id *vm = request;
 
-    return (*ret_result = vm_definition(conn, *vm, FALSE, error)) != NULL;
+    return (*ret_result = vm_definition(conn, *vm, VM_DEFINITION_WHOLE, error)) != NULL;
 }
 
 static gboolean work_host(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/hypervisor/host.h"
 
+#include "netmap/host_json.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/host_facts.h"
 
 #include <stdlib.h>
 
@@ -9,34 +11,6 @@
 static char *version_text(unsigned long v)
 {
     return g_strdup_printf("%lu.%lu.%lu", v / 1000000, v / 1000 % 1000, v % 1000);
-}
-
-static json_t *network_to_json(virNetworkPtr net)
-{
-    char *bridge = virNetworkGetBridgeName(net); /* NULL: has none */
-    json_t *doc = json_pack("{s:s, s:s?, s:b}", "name", virNetworkGetName(net), "bridge", bridge, "active",
-                            virNetworkIsActive(net) == 1);
-
-    free(bridge);
-    return doc;
-}
-
-static json_t *networks_read(virConnectPtr conn, GError **error)
-{
-    json_t *list = json_array();
-    virNetworkPtr *nets = NULL;
-
-    if (virConnectListAllNetworks(conn, &nets, 0) < 0) {
-        virt_error(error, "cannot list the networks of this host");
-        json_decref(list);
-        return NULL;
-    }
-    for (virNetworkPtr *n = nets; *n; n++) {
-        json_array_append_new(list, network_to_json(*n));
-        virNetworkFree(*n);
-    }
-    free(nets);
-    return list;
 }
 
 /* A one-line file without its newline; "" if it is not there. */
@@ -55,18 +29,22 @@ json_t *host_read(virConnectPtr conn, GError **error)
     g_autofree char *qemu = NULL;
     unsigned long libvirt_version = 0;
     unsigned long qemu_version = 0;
-    json_t *networks;
+    g_autoptr(Host) places = host_new(NULL, NULL);
+    json_t *doc;
 
     if (virConnectGetLibVersion(conn, &libvirt_version) != 0 ||
         virConnectGetVersion(conn, &qemu_version) != 0) {
         virt_error(error, "cannot read the versions of libvirt and QEMU");
         return NULL;
     }
-    networks = networks_read(conn, error);
-    if (!networks)
+    if (!host_facts_places(conn, places, error))
         return NULL;
     libvirt = version_text(libvirt_version);
     qemu = version_text(qemu_version);
-    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "boot_id", boot_id, "machine_id", machine_id, "libvirt",
-                     libvirt, "qemu", qemu, "networks", networks);
+    doc = host_places_to_json(places);
+    json_object_set_new(doc, "boot_id", json_string(boot_id));
+    json_object_set_new(doc, "machine_id", json_string(machine_id));
+    json_object_set_new(doc, "libvirt", json_string(libvirt));
+    json_object_set_new(doc, "qemu", json_string(qemu));
+    return doc;
 }

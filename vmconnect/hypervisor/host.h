@@ -8,6 +8,6 @@
 #include <jansson.h>
 
 /* Their part of `host.info`: {"boot_id", "machine_id", "libvirt", "qemu",
- * "networks": [{"name", "bridge", "active"}]}. New reference; NULL with @error.
+ * and the places of host_json.h}. New reference; NULL with @error.
  * Blocks: never on the loop. */
 json_t *host_read(virConnectPtr conn, GError **error);

@@ -233,12 +233,15 @@ gboolean vm_find(virConnectPtr conn, Id uuid, virDomainPtr *ret_dom, GError **er
     return FALSE;
 }
 
-char *vm_definition(virConnectPtr conn, Id uuid, gboolean live, GError **error)
+char *vm_definition(virConnectPtr conn, Id uuid, VmDefinition which, GError **error)
 {
+    static const unsigned int FLAGS[] = {[VM_DEFINITION_WHOLE] =
+                                             VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE,
+                                         [VM_DEFINITION_SHOWN] = VIR_DOMAIN_XML_INACTIVE,
+                                         [VM_DEFINITION_LIVE] = 0};
     g_autoptr(virDomain) dom = vm_lookup(conn, uuid, error);
 
-    return dom ? definition_text(dom, live ? 0 : VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error)
-               : NULL;
+    return dom ? definition_text(dom, FLAGS[which], error) : NULL;
 }
 
 const Vm *inventory_find(const Inventory *inv, Id uuid)
@@ -311,9 +314,10 @@ static json_t *interfaces_to_json(const Vm *vm)
 
     for (guint n = 0; n < vm->definition->interfaces->len; n++) {
         const Interface *i = vm->definition->interfaces->pdata[n];
+        g_autofree char *place = place_format(&i->place);
 
-        json_array_append_new(
-            list, json_pack("{s:s?, s:s?, s:s?}", "mac", i->mac, "type", i->type, "source", i->source));
+        json_array_append_new(list,
+                              json_pack("{s:s?, s:s?, s:s}", "mac", i->mac, "type", i->type, "place", place));
     }
     return list;
 }

@@ -56,9 +56,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vm, vm_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Inventory, inventory_free)
 const Vm *inventory_find(const Inventory *inv, Id uuid);
 
-/* The inactive definition with its secrets, as a generation carries it, or the
- * live one without. The caller g_free()s. */
-char *vm_definition(virConnectPtr conn, Id uuid, gboolean live, GError **error);
+typedef enum {
+    VM_DEFINITION_WHOLE, /* the inactive one with its secrets, as a generation carries it */
+    VM_DEFINITION_SHOWN, /* the inactive one without them */
+    VM_DEFINITION_LIVE,  /* as it runs, without them */
+} VmDefinition;
+
+/* The caller g_free()s. */
+char *vm_definition(virConnectPtr conn, Id uuid, VmDefinition which, GError **error);
 
 /* Another VM of @inv that has the image of @vm's @disk as a data disk too, or
  * NULL. Two writers on one image are never protected. */
@@ -66,6 +71,6 @@ const Vm *inventory_find_sharer(const Inventory *inv, const Vm *vm, const Disk *
 
 /* One entry of `vm.list`: {"uuid", "name", "state", "disks": [{"target",
  * "source", "format", "size_bytes", "problem"}], "interfaces": [{"mac", "type",
- * "source"}]}, of data disks only; the engine adds "scenario". @inv (may be NULL)
+ * "place"}]}, of data disks only; the engine adds "scenario". @inv (may be NULL)
  * is looked through for sharers. New reference. */
 json_t *vm_to_json(const Vm *vm, const Inventory *inv);

@@ -72,7 +72,7 @@ static void add_scratch(Job *job, const xmlNode *disk)
 
 Job *job_parse(const char *xml, gsize len, const char *run_folder, GError **error)
 {
-    g_autoptr(xmlDoc) doc = xml_parse(xml, len, JOB_XML_MAX_BYTES, "domainbackup", "backup job", error);
+    g_autoptr(xmlDoc) doc = xml_parse(xml, len, "domainbackup", "backup job", error);
     g_autoptr(Job) job = NULL;
     const xmlNode *root;
 

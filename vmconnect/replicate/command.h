@@ -28,7 +28,7 @@
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
     X(RETAIN)   /* keeper: {newest, hourly} */                                                          \
     X(POINTS)   /* keeper: the recovery points */                                                       \
-    X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, networks} */               \
+    X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */   \
     X(PURGE)    /* keeper: remove the copy; then end */
 
 typedef enum {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/replicate/promotion.h"
 
-#include "netmap/translate.h"
+#include "netmap/mapping_json.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -10,7 +10,9 @@
 #include "vmconnect/capture/capture.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/takeover.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -23,7 +25,9 @@ typedef struct {
     Id point;
     Reign reign;
     char *scenario;
-    GHashTable *networks;
+    Mapping *networks;
+    char *here; /* this host's id, and … */
+    char *from; /* … that of the one it comes from */
     gboolean autostart;
     gboolean stays_off; /* as it was */
     virConnectPtr conn;
@@ -31,21 +35,12 @@ typedef struct {
 
 /* --- parameters -------------------------------------------------------- */
 
-static GHashTable *map_of(const json_t *networks)
-{
-    GHashTable *map = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    const char *from;
-    json_t *to;
-
-    json_object_foreach((json_t *)networks, from, to)
-        g_hash_table_insert(map, g_strdup(from), g_strdup(json_string_value(to)));
-    return map;
-}
-
 static void promotion_clear(Promotion *p)
 {
     g_free(p->scenario);
-    g_clear_pointer(&p->networks, g_hash_table_unref);
+    mapping_free(p->networks);
+    g_free(p->here);
+    g_free(p->from);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
 
@@ -53,12 +48,18 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
 {
     const Generation *tip = store_tip(p->site->store);
     json_t *point, *reign, *networks;
-    const char *scenario;
+    const char *scenario, *here, *from;
 
-    if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:o*}", "scenario", &scenario, "tip",
-                   &point, "reign_next", &reign, "networks", &networks) ||
+    if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:s, s:s, s:o*}", "scenario", &scenario,
+                   "tip", &point, "reign_next", &reign, "here", &here, "from", &from, "networks",
+                   &networks) ||
         !reign_from_json(reign, &p->reign, error))
         return FALSE;
+    p->networks = mapping_from_json(networks, error);
+    if (!p->networks)
+        return FALSE;
+    p->here = g_strdup(here);
+    p->from = g_strdup(from);
     if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))
         return FALSE;
     if (id_is_nil(p->point) && tip)
@@ -69,7 +70,6 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
         return FALSE;
     }
     p->scenario = g_strdup(scenario);
-    p->networks = map_of(networks);
     p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
     p->stays_off = json_is_false(json_object_get(json_object_get(params, "certificate"), "running"));
     return TRUE;
@@ -109,7 +109,14 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
 {
     g_autofree TranslateDisk *disks = g_new0(TranslateDisk, MAX(files->len, 1));
     g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
-    g_autoptr(GError) why = NULL;
+    g_autoptr(Host) here = host_facts_read(p->conn, p->here, "this host", p->site->dir, error);
+    g_autoptr(GPtrArray) remarks = NULL;
+    Takeover takeover = {.vm = p->site->vm,
+                         .here = here,
+                         .from = p->from,
+                         .mapping = p->networks,
+                         .disks = disks,
+                         .n_disks = files->len};
     char *xml;
 
     for (guint i = 0; i < files->len; i++) {
@@ -122,9 +129,16 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
         g_ptr_array_add(lists, list);
         disks[i] = (TranslateDisk){disk->target, (const char *const *)list->pdata};
     }
-    xml = translate_definition(definition, disks, files->len, p->networks, &why);
-    if (!xml)
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "the VM cannot be defined here: %s", why->message);
+    if (!here)
+        return NULL;
+    xml = takeover_definition(p->conn, &takeover, definition, &remarks, error);
+    if (!xml && remarks && remarks->len) {
+        g_autofree char *reasons = remarks_text(remarks);
+
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "the VM cannot be defined here: %s", reasons);
+    }
+    for (guint i = 0; xml && i < remarks->len; i++)
+        log_warning("vm %s: %s", ID_TEXT(p->site->vm), ((const Remark *)remarks->pdata[i])->cause);
     return xml;
 }
 

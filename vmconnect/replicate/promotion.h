@@ -28,7 +28,8 @@ typedef struct {
     const HostPaths *paths;
 } PromotionSite;
 
-/* @params: {"scenario", "tip": id | null, "reign_next": {…}, "networks": {from: to}, "certificate": as
+/* @params: {"scenario", "tip": id | null, "reign_next": {…}, "here": id, "from": id,
+ * "networks": {from: to}, "certificate": as
  * handover.h, …}. *@ret_result:
  * {"running": true, "point": id}. REFUSED if a guard here knows a higher reign,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */

@@ -9,20 +9,25 @@
 #define UUID2 "22222222-2222-2222-2222-222222222222"
 
 #define STORE(free) "\"store\":{\"path\":\"/s\",\"free_bytes\":" free ",\"total_bytes\":100000000000}"
-#define DEFAULT "\"networks\":[{\"name\":\"default\",\"bridge\":\"virbr0\",\"active\":true}]"
+#define NETWORK(name, active) \
+    "{\"name\":\"" name "\",\"bridge\":null,\"active\":" active ",\"portgroups\":[]}"
+#define NETWORKS(list) "\"networks\":[" list "],\"bridges\":[]"
+#define DEFAULT NETWORKS(NETWORK("default", "true"))
 #define INFO(version, store, networks, hook) \
-    "{\"version\":\"" version "\"," store "," networks ",\"hook\":" hook "}"
+    "{\"version\":\"" version "\",\"id\":\"" UUID2 "\"," store "," networks ",\"hook\":" hook "}"
 #define GOOD_INFO INFO("0.1.0", STORE("50000000000"), DEFAULT, "true")
 #define DISK \
     "{\"target\":\"vda\",\"source\":\"/d\",\"format\":\"qcow2\",\"size_bytes\":1073741824,\"problem\":null}"
-#define NIC "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"network\",\"source\":\"default\"}"
+#define NIC "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"network\",\"place\":\"default\"}"
 #define VM(uuid, name, disks, nics, scenario)                                              \
     "{\"uuid\":\"" uuid "\",\"name\":\"" name "\",\"state\":\"running\",\"disks\":[" disks \
     "],\"interfaces\":[" nics "],\"scenario\":" scenario "}"
 #define VMS(list) "{\"vms\":[" list "]}"
-#define CHECK(problems, remarks) \
-    "{\"problems\":[" problems "],\"remarks\":[" remarks "],\"data_bytes\":1000000}"
+#define CHECK(problems, remarks)                         \
+    "{\"problems\":[" problems "],\"remarks\":[" remarks \
+    "],\"data_bytes\":1000000,\"definition\":\"<domain/>\"}"
 #define GOOD_CHECK CHECK("", "")
+#define FIT(id, cause) "{\"remarks\":[{\"id\":\"" id "\",\"cause\":\"" cause "\"}]}"
 #define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
 
 static Scenario *web(void)
@@ -59,6 +64,7 @@ typedef struct {
     FindingSeverity severity;
     const char *cause;
     const char *check; /* alpha's to vm.check; NULL: all is well */
+    const char *fit;   /* beta's to standby.check; NULL: all is well */
 } Case;
 
 static const Case CASES[] = {
@@ -106,32 +112,32 @@ static const Case CASES[] = {
      "beta has a VM with the UUID of 'web1' (it is running)"},
     {"same name there", NULL, NULL, NULL, VMS(VM(UUID2, "web1", DISK, NIC, "null")), "replica-name",
      FINDING_ERROR, "beta has another VM that is called 'web1'"},
-    {"two networks and no map", NULL, NULL,
-     INFO("0.1.0", STORE("50000000000"),
-          "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\",\"active\":true}]", "true"),
-     NULL, "network-mapped", FINDING_ERROR,
-     "interface 52:54:00:00:00:01 of 'web1' is on network 'default', which is mapped to none of beta"},
-    {"network not started", NULL, NULL,
-     INFO("0.1.0", STORE("50000000000"), "\"networks\":[{\"name\":\"lan\",\"active\":false}]", "true"), NULL,
-     "network-there", FINDING_ERROR,
-     "interface 52:54:00:00:00:01 of 'web1' would be on network 'lan', which beta has not started"},
-    {"bridge", NULL,
-     VMS(VM(UUID1, "web1", DISK, "{\"mac\":\"52:54:00:00:00:02\",\"type\":\"bridge\",\"source\":\"br0\"}",
-            "null")),
-     NULL, NULL, "interface-as-is", FINDING_WARNING,
-     "interface 52:54:00:00:00:02 of 'web1' is of type bridge (br0)"},
+    {"what the replica finds", NULL, NULL, NULL, NULL, "network-mapped", FINDING_ERROR,
+     "'web1': it is on nothing", NULL, FIT("network-mapped", "it is on nothing")},
+    {"what does not go along", NULL, NULL, NULL, NULL, "media-there", FINDING_WARNING, "'web1': drive sda",
+     NULL, FIT("media-there", "drive sda")},
+    {"what only a newer replica knows", NULL, NULL, NULL, NULL, "replica-fits", FINDING_WARNING,
+     "'web1': it is odd", NULL, FIT("odd", "it is odd")},
+    {"an answer of another shape", NULL, NULL, NULL, NULL, "replica-looked", FINDING_ERROR,
+     "beta cannot say whether it could run 'web1': its answer to standby.check is not one", NULL, "{}"},
+    {"two interfaces with one address", NULL, VMS(VM(UUID1, "web1", DISK, NIC "," NIC, "null")), NULL, NULL,
+     NULL},
 };
 
 static VerifyFacts *facts_of(const Scenario *s, const Case *c)
 {
     VerifyFacts *f = verify_facts_new(s);
+    guint n = verify_call_count(f);
 
     add(f, "alpha", "host.info", c->alpha_info ? c->alpha_info : GOOD_INFO);
     add(f, "alpha", "vm.list", c->alpha_vms ? c->alpha_vms : GOOD_VMS);
     add(f, "beta", "host.info", c->beta_info ? c->beta_info : GOOD_INFO);
     add(f, "alpha", "vm.check", c->check ? c->check : GOOD_CHECK);
-    g_assert_false(verify_facts_complete(f));
+    g_assert_cmpuint(verify_call_count(f), ==, n);
     add(f, "beta", "vm.list", c->beta_vms ? c->beta_vms : VMS(""));
+    /* What the master said is now asked of the replica. */
+    if (verify_call_count(f) > n)
+        add(f, "beta", "standby.check", c->fit ? c->fit : "{\"remarks\":[]}");
     g_assert_true(verify_facts_complete(f));
     return f;
 }
@@ -159,40 +165,108 @@ static void test_checks(void)
     }
 }
 
+static const json_t *asked_networks(const VerifyFacts *f)
+{
+    return json_object_get(verify_call(f, call_index(f, "beta", "standby.check")).params, "networks");
+}
+
+/* One network on each side maps by itself, and the replica is asked with that. */
 static void test_map(void)
 {
-    static const Case TWO = {
-        .beta_info = INFO("0.1.0", STORE("50000000000"),
-                          "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\","
-                          "\"active\":true}]",
-                          "true")};
-    static const Case ONE = {.beta_info = INFO("0.1.0", STORE("50000000000"),
-                                               "\"networks\":[{\"name\":\"lan\",\"active\":true}]", "true")};
+    static const Case ONE = {
+        .beta_info = INFO("0.1.0", STORE("50000000000"), NETWORKS(NETWORK("lan", "true")), "true")};
+    static const Case TWO = {.beta_info =
+                                 INFO("0.1.0", STORE("50000000000"),
+                                      NETWORKS(NETWORK("lan", "true") "," NETWORK("dmz", "true")), "true")};
     g_autoptr(Scenario) s = web();
     g_autoptr(VerifyFacts) alone = facts_of(s, &ONE);
+    g_autoptr(VerifyFacts) two = facts_of(s, &TWO);
     json_auto_t *by_itself = verify_networks(alone);
-    json_auto_t *lan = json_pack("{s:s}", "default", "lan"), *dmz = json_pack("{s:s}", "default", "dmz");
+    json_auto_t *lan = json_pack("{s:s}", "default", "lan");
 
     g_assert_true(json_equal(by_itself, lan));
-    scenario_add_mapping(s, "default", "dmz");
-    {
-        g_autoptr(VerifyFacts) f = facts_of(s, &TWO);
-        g_autoptr(GPtrArray) findings = verify_check(f);
-        json_auto_t *map = verify_networks(f);
+    g_assert_true(json_equal(asked_networks(alone), lan));
+    g_assert_cmpuint(json_object_size(asked_networks(two)), ==, 0);
+}
 
-        g_assert_cmpuint(findings->len, ==, 0);
-        g_assert_true(json_equal(map, dmz));
-    }
-    scenario_add_mapping(s, "default", "nowhere");
-    {
-        g_autoptr(VerifyFacts) f = facts_of(s, &TWO);
-        g_autoptr(GPtrArray) findings = verify_check(f);
+static void expect_rule_found(const char *from, const char *to, const char *back, const char *cause)
+{
+    static const Case CASE = {
+        .beta_info = INFO("0.1.0", STORE("50000000000"),
+                          NETWORKS(NETWORK("lan", "true") "," NETWORK("asleep", "false")), "true")};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = NULL;
+    g_autoptr(GPtrArray) findings = NULL;
 
-        g_assert_cmpuint(verify_errors(findings), ==, 1);
-        g_assert_cmpstr(
-            ((Finding *)findings->pdata[0])->cause, ==,
-            "interface 52:54:00:00:00:01 of 'web1' would be on network 'nowhere', which beta does not have");
+    g_assert_true(mapping_set(s->map, from, to, NULL));
+    if (back)
+        g_assert_true(mapping_set(s->map, to, back, NULL));
+    f = facts_of(s, &CASE);
+    findings = verify_check(f);
+    g_assert_cmpuint(findings->len, ==, 1);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->id, ==, "map-leads");
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==, cause);
+}
+
+static void test_rules(void)
+{
+    expect_rule_found("gone", "lan", NULL, "'gone' is mapped, which alpha does not have");
+    expect_rule_found("default", "gone", NULL,
+                      "'default' is mapped to 'gone', which beta does not have, or has not started");
+    expect_rule_found("default", "asleep", NULL,
+                      "'default' is mapped to 'asleep', which beta does not have, or has not started");
+    expect_rule_found(
+        "default", "lan,test=gone", NULL,
+        "tests of what is on 'default' are mapped to 'gone', which beta does not have, or has not started");
+}
+
+/* A loop: the way back is in the rule already. */
+static void test_turned_rule(void)
+{
+    static const Case CASE = {
+        .beta_info = INFO("0.1.0", STORE("50000000000"), NETWORKS(NETWORK("lan", "true")), "true")};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = NULL;
+    g_autoptr(GPtrArray) findings = NULL;
+
+    g_assert_true(mapping_set(s->map, "default", "lan", NULL));
+    g_assert_true(mapping_set(s->map, "lan", "default", NULL));
+    f = facts_of(s, &CASE);
+    findings = verify_check(f);
+    g_assert_cmpuint(findings->len, ==, 2);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==,
+                    "'lan' is mapped, which alpha does not have; the rule for the way there is the rule for "
+                    "the way back");
+}
+
+/* Two VMs of one scenario with one MAC address on one network. */
+static void test_macs(void)
+{
+    static const Case CASE = {
+        .alpha_vms = VMS(VM(UUID1, "web1", DISK, NIC, "null") "," VM(UUID2, "web2", DISK, NIC, "null"))};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = NULL;
+    g_autoptr(GPtrArray) findings = NULL;
+    Id second;
+
+    g_assert_true(id_parse(UUID2, &second, NULL));
+    scenario_add_vm(s, second, "web2");
+    f = verify_facts_new(s);
+    add(f, "alpha", "host.info", GOOD_INFO);
+    add(f, "alpha", "vm.list", CASE.alpha_vms);
+    add(f, "beta", "host.info", GOOD_INFO);
+    add(f, "beta", "vm.list", VMS(""));
+    for (guint i = 0; !verify_facts_complete(f); i++) {
+        json_auto_t *doc = json_loads(
+            g_str_equal(verify_call(f, 4 + i).method, "vm.check") ? GOOD_CHECK : FIT("media-there", "x"), 0,
+            NULL);
+
+        verify_facts_add(f, 4 + i, doc, NULL);
     }
+    findings = verify_check(f);
+    g_assert_cmpuint(findings->len, ==, 3);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==,
+                    "'web1' and 'web2' both have the MAC address 52:54:00:00:00:01 on 'default'");
 }
 
 /* A silent engine is one finding, not ten. */
@@ -259,6 +333,9 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/verify/checks", test_checks);
     g_test_add_func("/verify/map", test_map);
+    g_test_add_func("/verify/rules", test_rules);
+    g_test_add_func("/verify/turned-rule", test_turned_rule);
+    g_test_add_func("/verify/macs", test_macs);
     g_test_add_func("/verify/silent-engine", test_silent_engine);
     g_test_add_func("/verify/bytes", test_bytes);
     g_test_add_func("/verify/no-failure", test_no_failure);

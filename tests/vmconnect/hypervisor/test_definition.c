@@ -77,9 +77,9 @@ static void test_rich(void)
     g_assert_null(definition_find_disk(d, "vdz"));
     g_assert_cmpuint(d->interfaces->len, ==, 4);
     g_assert_cmpstr(((Interface *)d->interfaces->pdata[0])->mac, ==, "52:54:00:00:00:01");
-    g_assert_cmpstr(((Interface *)d->interfaces->pdata[1])->source, ==, "br0");
-    g_assert_cmpstr(((Interface *)d->interfaces->pdata[2])->source, ==, "eth0");
-    g_assert_null(((Interface *)d->interfaces->pdata[3])->source);
+    g_assert_cmpstr(((Interface *)d->interfaces->pdata[1])->place.name, ==, "br0");
+    g_assert_cmpstr(((Interface *)d->interfaces->pdata[2])->place.name, ==, "eth0");
+    g_assert_null(((Interface *)d->interfaces->pdata[3])->place.name);
     g_assert_cmpstr(d->nvram, ==, "/var/lib/libvirt/qemu/nvram/w.fd");
     g_assert_true(d->has_tpm && d->has_agent && d->agent_connected);
 }
@@ -226,7 +226,7 @@ static GString *big_definition(gsize bytes)
 static void test_big(void)
 {
     GString *fits = big_definition(5 << 20);
-    GString *huge = big_definition(DEFINITION_MAX_BYTES);
+    GString *huge = big_definition(XML_BYTES_MAX);
     g_autoptr(GError) error = NULL;
     g_autoptr(Definition) d = definition_parse(fits->str, fits->len, NULL);
 
