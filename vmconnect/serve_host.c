@@ -37,10 +37,13 @@ static json_int_t bytes_of(fsblkcnt_t blocks, gulong block_bytes)
 
 static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
-    const char *store = request;
+    Engine *engine = request;
+    const char *store = engine->paths.store;
     json_t *doc = host_read(conn, error);
     struct statvfs fs = {0};
 
+    /* Who asks begins to look: what was read for others is old. */
+    engine->facts.until_ms = 0;
     if (!doc)
         return FALSE;
     statvfs(store, &fs);
@@ -87,8 +90,7 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
     Engine *engine = ((Visit *)user)->engine;
     HandsJob job = {.what = "reading the host",
                     .work = read_host,
-                    .request = g_strdup(engine->paths.store),
-                    .free_request = g_free,
+                    .request = engine,
                     .free_result = free_json};
 
     (void)params;

@@ -309,24 +309,25 @@ static gboolean is_turned(const Mapping *m, const MapRule *rule)
     return FALSE;
 }
 
-static void look_at_rule(Report *r, const Host *master, const Host *replica, const MapRule *rule)
+static void look_at_rule(Report *r, const HostFacts *h, const Host *master, const Host *replica,
+                         const MapRule *rule)
 {
+    const char *home = master_of(r->facts)->host;
     g_autofree char *from = mapping_from_text(rule);
     g_autofree char *to = place_format(&rule->places[MAP_REPLICA]);
     g_autofree char *test = place_format(&rule->places[MAP_TEST]);
 
     if (!has_place(master, &rule->places[MAP_MASTER]))
-        found(r, master->name, NULL, "'%s' is mapped, which %s does not have%s", from, master->name,
+        found(r, home, NULL, "'%s' is mapped, which %s does not have%s", from, home,
               is_turned(r->facts->mapping, rule) ? "; the rule for the way there is the rule for the way back"
                                                  : "");
     if (!has_place(replica, &rule->places[MAP_REPLICA]))
-        found(r, replica->name, NULL, "'%s' is mapped to '%s', which %s does not have, or has not started",
-              from, to, replica->name);
+        found(r, h->host, NULL, "'%s' is mapped to '%s', which %s does not have, or has not started", from,
+              to, h->host);
     if (!has_place(replica, &rule->places[MAP_TEST]))
-        found(r, replica->name, NULL,
-              "tests of what is on '%s' are mapped to '%s', which %s does not have, or has not "
-              "started",
-              from, test, replica->name);
+        found(r, h->host, NULL,
+              "tests of what is on '%s' are mapped to '%s', which %s does not have, or has not started", from,
+              test, h->host);
 }
 
 static void rules_lead_somewhere(Report *r)
@@ -338,11 +339,10 @@ static void rules_lead_somewhere(Report *r)
 
         for (guint i = 0;
              master_of(r->facts)->info->said && h->info->said && i < r->facts->mapping->rules->len; i++)
-            look_at_rule(r, master, replica, r->facts->mapping->rules->pdata[i]);
+            look_at_rule(r, h, master, replica, r->facts->mapping->rules->pdata[i]);
     }
 }
 
-/* Names of host and VM live in the scenario, as long as the facts. */
 static void look_at_twin(Report *r, GHashTable *seen, const ScenarioVm *vm, const json_t *nic)
 {
     g_autofree char *key = g_strdup_printf("%s on '%s'", fact_text(nic, "mac"), fact_text(nic, "place"));

@@ -206,6 +206,11 @@ static void expect_rule_found(const char *from, const char *to, const char *back
     g_assert_cmpuint(findings->len, ==, 1);
     g_assert_cmpstr(((const Finding *)findings->pdata[0])->id, ==, "map-leads");
     g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==, cause);
+    {
+        json_auto_t *doc = verify_to_json(findings);
+
+        g_assert_cmpuint(json_array_size(json_object_get(doc, "findings")), ==, 1);
+    }
 }
 
 static void test_rules(void)
