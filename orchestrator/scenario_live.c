@@ -63,6 +63,7 @@ Live *live_new(Scenarios *owner, Id id, Protection *steal_protection)
     live->id = id;
     live->p = steal_protection;
     live->todo = g_queue_new();
+    live->look_at_ms = clock_steady_ms() + steal_protection->scenario->policy.verify_interval_ms;
     return live;
 }
 
@@ -90,6 +91,7 @@ void live_free(gpointer data)
         todo_free(todo);
     }
     g_queue_free(live->todo);
+    verify_memory_free(live->known);
     protection_free(live->p);
     g_free(live);
 }
@@ -190,6 +192,13 @@ static void do_call(Live *live, const Action *a)
     hosts_call(s->hosts, a->host, a->method, params, a->limit_ms, on_answer, t);
 }
 
+static void remember(Live *live, const GPtrArray *findings)
+{
+    verify_memory_free(live->known);
+    live->known = verify_memory_new(findings);
+    live->look_at_ms = clock_steady_ms() + live->p->scenario->policy.verify_interval_ms;
+}
+
 static void on_verified(void *user, const VerifyFacts *facts)
 {
     g_autoptr(Ticket) t = user;
@@ -202,6 +211,7 @@ static void on_verified(void *user, const VerifyFacts *facts)
 
     if (!live)
         return;
+    remember(live, findings);
     if (failure) {
         live_step(live, in, NULL, NULL, NULL);
         tell(&live->runner, failure);
@@ -246,6 +256,50 @@ static gboolean all_are_up(const Protection *p)
 {
     return protection_is_up(p, p->scenario->master) && protection_is_up(p, p->scenario->replicas->pdata[0]);
 }
+
+/* --- looking by itself --------------------------------------------------- */
+
+/* What is verified is the way from the master to its replica. A host that is away is an event of its own. */
+static gboolean is_at_home(const Protection *p)
+{
+    for (guint i = 0; i < p->vms->len; i++)
+        if (g_strcmp0(((const ProtectionVm *)p->vms->pdata[i])->active, p->scenario->master) != 0)
+            return FALSE;
+    return id_is_nil(p->plan) && !p->verifying && all_are_up(p);
+}
+
+static void on_looked(void *user, const VerifyFacts *facts)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    g_autoptr(Event) news = NULL;
+
+    if (!live)
+        return;
+    live->looking = FALSE;
+    /* It was begun before things moved: what it found says nothing of how they are. */
+    if (!is_at_home(live->p))
+        return;
+    news = verify_memory_news(live->known, findings, live->p->scenario->name);
+    if (news)
+        events_publish(live->owner->events, news);
+    remember(live, findings);
+}
+
+void live_look(Live *live)
+{
+    gint64 latest_ms = clock_steady_ms() + live->p->scenario->policy.verify_interval_ms;
+
+    /* The interval may have become shorter. */
+    live->look_at_ms = MIN(live->look_at_ms, latest_ms);
+    if (live->looking || live->leaving || clock_steady_ms() < live->look_at_ms || !is_at_home(live->p))
+        return;
+    live->looking = TRUE;
+    verification_start(live->owner->hosts, live->p->scenario, on_looked, ticket_new(live));
+}
+
+/* --- the pump ------------------------------------------------------------ */
 
 static void tell_stopper(Live *live)
 {

@@ -3,6 +3,7 @@
  * Private to the scenarios files. */
 #pragma once
 
+#include "orchestrator/core/verify_memory.h"
 #include "orchestrator/reigns.h"
 #include "orchestrator/scenarios.h"
 
@@ -24,6 +25,9 @@ typedef struct {
     Waiter runner;    /* who asked for the run that is being verified */
     Waiter stopper;   /* who asked for the stop that engines are still told about */
     gint64 stop_until_ms;
+    gboolean looking;    /* a verification that nobody asked for is under way */
+    gint64 look_at_ms;   /* when the next one is due */
+    VerifyMemory *known; /* what the last verification found; NULL: none was made */
 } Live;
 
 struct Scenarios {
@@ -48,6 +52,9 @@ void live_wait_verified(Live *live, ScenariosDone done, void *user);
 
 /* @done when the stop that was just asked for is durable, and done by the engines that are there. */
 void live_wait_stopped(Live *live, ScenariosDone done, void *user);
+
+/* About once a second: if it is time, verify it, and say so if the answer is another. */
+void live_look(Live *live);
 
 /* Its row is made. If that fails the scenario is not there any more. */
 void live_persist_first(Live *live, ScenariosDone done, void *user);

@@ -164,6 +164,8 @@ void scenarios_tick(Scenarios *s)
 
     for (guint i = 0; i < s->list->len; i++)
         live_persist_again(s->list->pdata[i]);
+    for (guint i = 0; i < s->list->len; i++)
+        live_look(s->list->pdata[i]);
     for (guint i = 0; i < list->len; i++)
         scenarios_step(s, ((Protection *)list->pdata[i])->scenario->name, (Input){.kind = INPUT_TICK}, NULL,
                        NULL, NULL);

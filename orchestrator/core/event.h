@@ -26,6 +26,14 @@
     X(VERIFY_FAILED,      ERROR,                                                                             \
       "scenario '{scenario}' was not started: {why}",                                                        \
       "understudy verify {scenario} lists every finding with its remedy")                                    \
+    X(VERIFY_TROUBLE,     ERROR,                                                                             \
+      "scenario '{scenario}' could not be started, or switched over, as things are now: {why}",              \
+      "understudy verify {scenario} lists every finding with its remedy")                                    \
+    X(VERIFY_REMARK,      WARNING,                                                                           \
+      "something about scenario '{scenario}' has changed: {why}",                                            \
+      "understudy verify {scenario} lists every finding with its remedy")                                    \
+    X(VERIFY_CLEAR,       SIGNIFICANT,                                                                       \
+      "nothing stands in the way of scenario '{scenario}' any more", NULL)                                   \
     X(SYNC_STARTED,       INFO,                                                                              \
       "the first copy of '{vm}' on {host} is being made; until it is there {host} cannot take over", NULL)   \
     X(SYNC_DONE,          SIGNIFICANT,                                                                       \

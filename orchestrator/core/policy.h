@@ -26,6 +26,7 @@ typedef struct {
     gint64 countdown_ms;
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
+    gint64 verify_interval_ms;
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;

@@ -15,10 +15,10 @@ static void expect_text(const Policy *p, const char *key, const char *text)
 static void test_defaults(void)
 {
     static const char *const PROMISED[][2] = {
-        {"interval", "5s"},       {"countdown", "5m"},  {"switchover", "manual"},   {"reverse", "manual"},
-        {"switchback", "manual"}, {"retain", "24+24h"}, {"bandwidth", "0"},         {"compress", "auto"},
-        {"freeze", "never"},      {"scratch", "1GiB"},  {"shutdown_timeout", "3m"}, {"start_timeout", "5m"},
-        {"tracking", "auto"},
+        {"interval", "5s"},        {"countdown", "5m"},  {"switchover", "manual"},   {"reverse", "manual"},
+        {"switchback", "manual"},  {"retain", "24+24h"}, {"bandwidth", "0"},         {"compress", "auto"},
+        {"freeze", "never"},       {"scratch", "1GiB"},  {"shutdown_timeout", "3m"}, {"start_timeout", "5m"},
+        {"verify_interval", "1h"}, {"tracking", "auto"},
     };
     Policy p;
 

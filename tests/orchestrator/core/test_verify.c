@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "orchestrator/core/verify.h"
+#include "orchestrator/core/verify_memory.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -333,6 +333,39 @@ static void test_no_failure(void)
     g_assert_null(verify_failure(findings));
 }
 
+/* Only a change of the answer is news, the worst of it first; what is measured does not count. */
+static void test_memory(void)
+{
+    static const Case SMALL = {.beta_info = INFO("0.1.0", STORE("1000000"), DEFAULT, "true")};
+    static const Case SMALLER = {.beta_info = INFO("0.1.0", STORE("900000"), DEFAULT, "true")};
+    static const Case REMARK = {.check = CHECK("", "\"it is slow\"")};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) as_it_was = facts_of(s, &CASES[0]);
+    g_autoptr(VerifyFacts) with_little = facts_of(s, &SMALL);
+    g_autoptr(VerifyFacts) with_less = facts_of(s, &SMALLER);
+    g_autoptr(VerifyFacts) with_a_remark = facts_of(s, &REMARK);
+    g_autoptr(GPtrArray) well = verify_check(as_it_was);
+    g_autoptr(GPtrArray) small = verify_check(with_little);
+    g_autoptr(GPtrArray) smaller = verify_check(with_less);
+    g_autoptr(GPtrArray) slow = verify_check(with_a_remark);
+    g_autoptr(VerifyMemory) knows_well = verify_memory_new(well);
+    g_autoptr(VerifyMemory) knows_small = verify_memory_new(small);
+    g_autoptr(Event) trouble = verify_memory_news(knows_well, small, "web");
+    g_autoptr(Event) first = verify_memory_news(NULL, small, "web");
+    g_autoptr(Event) clear = verify_memory_news(knows_small, slow, "web");
+    g_autoptr(Event) remark = verify_memory_news(knows_well, slow, "web");
+
+    g_assert_cmpint(trouble->code, ==, EVENT_VERIFY_TROUBLE);
+    g_assert_cmpstr(trouble->host, ==, "beta");
+    g_assert_nonnull(strstr(trouble->text, "the store of beta has 977 KiB left"));
+    g_assert_cmpint(first->code, ==, EVENT_VERIFY_TROUBLE);
+    g_assert_cmpint(clear->code, ==, EVENT_VERIFY_CLEAR);
+    g_assert_cmpint(remark->code, ==, EVENT_VERIFY_REMARK);
+    g_assert_null(verify_memory_news(knows_small, smaller, "web"));
+    g_assert_null(verify_memory_news(knows_well, well, "web"));
+    g_assert_null(verify_memory_news(NULL, slow, "web"));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -342,6 +375,7 @@ int main(int argc, char **argv)
     g_test_add_func("/verify/turned-rule", test_turned_rule);
     g_test_add_func("/verify/macs", test_macs);
     g_test_add_func("/verify/silent-engine", test_silent_engine);
+    g_test_add_func("/verify/memory", test_memory);
     g_test_add_func("/verify/bytes", test_bytes);
     g_test_add_func("/verify/no-failure", test_no_failure);
     return g_test_run();
