@@ -50,6 +50,7 @@ Generation *generation_new(void)
     Generation *g = g_new0(Generation, 1);
 
     g->disks = g_ptr_array_new_with_free_func(disk_free);
+    g->belongings = belongings_new();
     return g;
 }
 
@@ -58,18 +59,21 @@ void generation_free(Generation *g)
     if (!g)
         return;
     g_ptr_array_free(g->disks, TRUE);
+    g_ptr_array_unref(g->belongings);
     g_free(g->definition);
+    g_free(g->incomplete);
     g_free(g);
 }
 
 Generation *generation_copy(const Generation *g)
 {
-    Generation *copy = generation_new();
-    GPtrArray *disks = copy->disks;
+    Generation *copy = g_new0(Generation, 1);
 
     *copy = *g;
-    copy->disks = disks;
+    copy->disks = g_ptr_array_new_with_free_func(disk_free);
+    copy->belongings = belongings_copy(g->belongings);
     copy->definition = g_strdup(g->definition);
+    copy->incomplete = g_strdup(g->incomplete);
     for (guint i = 0; i < g->disks->len; i++) {
         const GenerationDisk *disk = g->disks->pdata[i];
 
@@ -103,7 +107,8 @@ static json_t *time_or_null(gint64 ms)
     return ms ? json_string(clock_format(ms, (char[CLOCK_TEXT_LEN + 1]){0})) : json_null();
 }
 
-json_t *generation_to_json(const Generation *g)
+/* All but belongings and what is said of them. */
+static json_t *plain_json(const Generation *g)
 {
     json_t *disks = json_array();
 
@@ -119,6 +124,44 @@ json_t *generation_to_json(const Generation *g)
                      (json_int_t)g->sequence, "cut_at", time_or_null(g->cut_at_ms), "sealed_at",
                      time_or_null(g->sealed_at_ms), "frozen", g->frozen, "disks", disks, "definition",
                      g->definition);
+}
+
+/* Both keys are new in format 2 of ledgers and version 2 of the protocol: without need they are not there. */
+static json_t *with_belongings(const Generation *g, json_t *belongings)
+{
+    json_t *doc = plain_json(g);
+
+    if (g->belongings->len > 0)
+        json_object_set(doc, "belongings", belongings);
+    if (g->incomplete)
+        json_object_set_new(doc, "incomplete", json_string(g->incomplete));
+    json_decref(belongings);
+    return doc;
+}
+
+json_t *generation_to_json(const Generation *g)
+{
+    return with_belongings(g, belongings_to_json(g->belongings));
+}
+
+json_t *generation_to_json_packed(const Generation *g, const GPtrArray *known)
+{
+    return with_belongings(g, belongings_to_json_packed(g->belongings, known));
+}
+
+void generation_json_strip(json_t *doc)
+{
+    json_object_del(doc, "belongings");
+    json_object_del(doc, "incomplete");
+}
+
+json_t *generation_describe(const Generation *g)
+{
+    json_t *doc = plain_json(g);
+
+    json_object_del(doc, "definition");
+    json_object_set_new(doc, "incomplete", g->incomplete ? json_string(g->incomplete) : json_null());
+    return doc;
 }
 
 static gboolean read_time(const json_t *doc, gint64 *ret_ms, GError **error)
@@ -158,18 +201,39 @@ static gboolean read_disks(Generation *g, const json_t *disks, GError **error)
     return TRUE;
 }
 
+static gboolean read_belongings(Generation *g, const json_t *belongings, const json_t *incomplete,
+                                GError **error)
+{
+    GPtrArray *set = belongings ? belongings_from_json(belongings, error) : belongings_new();
+
+    if (!set)
+        return FALSE;
+    g_ptr_array_unref(g->belongings);
+    g->belongings = set;
+    if (incomplete &&
+        (!json_is_string(incomplete) || json_string_length(incomplete) > GENERATION_INCOMPLETE_MAX)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "generation: incomplete is a short text");
+        return FALSE;
+    }
+    g->incomplete = g_strdup(json_string_value(incomplete));
+    return TRUE;
+}
+
 Generation *generation_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(Generation) g = generation_new();
     const char *id, *reign_id;
     json_t *parent, *since, *cut_at, *sealed_at, *disks, *definition;
+    json_t *belongings = NULL;
+    json_t *incomplete = NULL;
     json_int_t term, sequence;
     int frozen;
 
-    if (!json_read(doc, "generation", error, "{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:o}", "id",
-                   &id, "parent", &parent, "since", &since, "term", &term, "reign", &reign_id, "sequence",
-                   &sequence, "cut_at", &cut_at, "sealed_at", &sealed_at, "frozen", &frozen, "disks", &disks,
-                   "definition", &definition))
+    if (!json_read(doc, "generation", error,
+                   "{s:s, s:o, s:o, s:I, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s?o, s?o}", "id", &id, "parent",
+                   &parent, "since", &since, "term", &term, "reign", &reign_id, "sequence", &sequence,
+                   "cut_at", &cut_at, "sealed_at", &sealed_at, "frozen", &frozen, "disks", &disks,
+                   "definition", &definition, "belongings", &belongings, "incomplete", &incomplete))
         return NULL;
     if (term < 1 || sequence < 1 || !json_is_array(disks) ||
         !(json_is_null(definition) || json_is_string(definition))) {
@@ -180,7 +244,7 @@ Generation *generation_from_json(const json_t *doc, GError **error)
     if (!id_parse(id, &g->id, error) || !json_to_id(parent, &g->parent, error) ||
         !json_to_id(since, &g->since, error) || !id_parse(reign_id, &g->reign.id, error) ||
         !read_time(cut_at, &g->cut_at_ms, error) || !read_time(sealed_at, &g->sealed_at_ms, error) ||
-        !read_disks(g, disks, error))
+        !read_disks(g, disks, error) || !read_belongings(g, belongings, incomplete, error))
         return NULL;
     g->reign.number = (guint64)term;
     g->sequence = (guint64)sequence;

@@ -5,6 +5,7 @@
  * from. It travels in BEGIN and SEAL, stands in the ledger and in `points`. */
 #pragma once
 
+#include "vmconnect/base/belongings.h"
 #include "vmconnect/base/id.h"
 
 #include <glib.h>
@@ -31,12 +32,14 @@ typedef struct {
     Id parent; /* the standby's tip it lands on; nil: the first of a chain */
     Id since;  /* the checkpoint it was read from; nil: everything was read */
     Reign reign;
-    guint64 sequence;    /* 1, 2, … within the reign */
-    gint64 cut_at_ms;    /* wall clock of the active, for people */
-    gint64 sealed_at_ms; /* wall clock of the standby, 0 until sealed */
-    gboolean frozen;     /* file systems were frozen at the cut */
-    GPtrArray *disks;    /* of GenerationDisk *, in the order of the definition */
-    char *definition;    /* inactive domain XML; NULL where it is kept beside (ledger) */
+    guint64 sequence;      /* 1, 2, … within the reign */
+    gint64 cut_at_ms;      /* wall clock of the active, for people */
+    gint64 sealed_at_ms;   /* wall clock of the standby, 0 until sealed */
+    gboolean frozen;       /* file systems were frozen at the cut */
+    GPtrArray *disks;      /* of GenerationDisk *, in the order of the definition */
+    char *definition;      /* inactive domain XML; NULL where it is kept beside (ledger) */
+    GPtrArray *belongings; /* of Belonging *: firmware variables and TPM state, at the cut */
+    char *incomplete; /* why `belongings` are not those of the disks' instant, one sentence; NULL: they are */
 } Generation;
 
 Generation *generation_new(void);
@@ -44,12 +47,21 @@ Generation *generation_copy(const Generation *g);
 void generation_free(Generation *g);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Generation, generation_free)
 
+#define GENERATION_INCOMPLETE_MAX 8192 /* bytes of that sentence: it may name a path */
+
 void generation_add_disk(Generation *g, const char *target, guint64 size_bytes);
 const GenerationDisk *generation_find_disk(const Generation *g, const char *target);
 
 /* {"id", "parent", "since" (null for nil), "term", "reign", "sequence", "cut_at",
- *  "sealed_at" (null), "frozen", "disks": [{"target", "size_bytes"}], "definition" (null)}.
+ *  "sealed_at" (null), "frozen", "disks": [{"target", "size_bytes"}], "definition" (null),
+ *  "belongings" (as belongings.h; absent: none), "incomplete" (absent: no)}.
  * Reading refuses (USAGE) what is not exactly that, disks that repeat a target,
  * and targets that are not [A-Za-z0-9_-]{1,32} (they become file names). */
 json_t *generation_to_json(const Generation *g);
+/* The same with the bytes of those belongings that are not in @known (NULL: nothing is): SEAL. */
+json_t *generation_to_json_packed(const Generation *g, const GPtrArray *known);
+/* As version 1 of the protocol has it: without the two last keys. */
+void generation_json_strip(json_t *doc);
+/* For people: without definition and belongings; "incomplete" always (null). */
+json_t *generation_describe(const Generation *g);
 Generation *generation_from_json(const json_t *doc, GError **error);

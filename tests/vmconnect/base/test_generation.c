@@ -16,6 +16,8 @@ static Generation *sample(void)
     g->definition = g_strdup("<domain/>");
     generation_add_disk(g, "vda", 1 << 30);
     generation_add_disk(g, "vdb", 0);
+    g_ptr_array_add(g->belongings, belonging_new("nvram", "variables", 9));
+    g->incomplete = g_strdup("they changed meanwhile");
     return g;
 }
 
@@ -34,6 +36,39 @@ static void test_round_trip(void)
     g_assert_true(id_equal(back->since, g->since));
     g_assert_cmpuint(generation_find_disk(back, "vda")->size_bytes, ==, 1 << 30);
     g_assert_null(generation_find_disk(back, "vdc"));
+}
+
+/* Bytes go only where they are asked for, and nothing but the remark is for people's eyes. */
+static void test_belongings(void)
+{
+    g_autoptr(Generation) g = sample();
+    json_auto_t *plain = generation_to_json(g);
+    json_auto_t *packed = generation_to_json_packed(g, NULL);
+    json_auto_t *known = generation_to_json_packed(g, g->belongings);
+    json_auto_t *shown = generation_describe(g);
+    g_autoptr(Generation) back = generation_from_json(packed, NULL);
+
+    g_assert_true(json_equal(plain, known));
+    g_assert_nonnull(((Belonging *)back->belongings->pdata[0])->packed);
+    g_assert_cmpstr(back->incomplete, ==, g->incomplete);
+    g_assert_null(json_object_get(shown, "belongings"));
+    g_assert_null(json_object_get(shown, "definition"));
+    g_assert_cmpstr(json_string_value(json_object_get(shown, "incomplete")), ==, g->incomplete);
+}
+
+/* Who has none writes what every version reads. */
+static void test_none_are_not_named(void)
+{
+    g_autoptr(Generation) g = sample();
+    json_auto_t *doc = generation_to_json(g);
+    json_auto_t *bare = NULL;
+
+    generation_json_strip(doc);
+    g_ptr_array_set_size(g->belongings, 0);
+    g_clear_pointer(&g->incomplete, g_free);
+    bare = generation_to_json(g);
+    g_assert_true(json_equal(bare, doc));
+    g_assert_null(json_object_get(bare, "belongings"));
 }
 
 static void test_copy(void)
@@ -60,6 +95,8 @@ static void expect_refused(const char *key, json_t *value)
 
 static void test_refuses(void)
 {
+    g_autofree char *too_long = g_strnfill(GENERATION_INCOMPLETE_MAX + 1, 'x');
+
     expect_refused("id", json_string("x"));
     expect_refused("parent", json_integer(1));
     expect_refused("term", json_integer(0));
@@ -67,6 +104,9 @@ static void test_refuses(void)
     expect_refused("cut_at", json_string("yesterday"));
     expect_refused("definition", json_true());
     expect_refused("unknown", json_true());
+    expect_refused("belongings", json_object());
+    expect_refused("incomplete", json_true());
+    expect_refused("incomplete", json_string(too_long));
     expect_refused("disks", json_pack("[{s:s, s:i}]", "target", "../etc", "size_bytes", 1));
     expect_refused("disks", json_pack("[{s:s, s:i}]", "target", "", "size_bytes", 1));
     expect_refused("disks", json_pack("[{s:s, s:i}]", "target", "vda", "size_bytes", -1));
@@ -78,6 +118,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/base/generation/round-trip", test_round_trip);
+    g_test_add_func("/base/generation/belongings", test_belongings);
+    g_test_add_func("/base/generation/none-are-not-named", test_none_are_not_named);
     g_test_add_func("/base/generation/copy", test_copy);
     g_test_add_func("/base/generation/refuses", test_refuses);
     return g_test_run();
