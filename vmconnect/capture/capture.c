@@ -46,6 +46,7 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
     c->settings.scratch_dir = g_strdup(settings->scratch_dir);
     c->settings.permit_dir = g_strdup(settings->permit_dir);
     c->disks = g_ptr_array_new();
+    c->gather = gather_new(GATHER_TPM_DIR);
     c->domain = vm_lookup(conn, vm, error);
     if (!c->domain) {
         capture_free(c);
@@ -68,6 +69,7 @@ void capture_free(Capture *c)
         return;
     forget_look(c);
     g_ptr_array_unref(c->disks);
+    gather_free(c->gather);
     if (c->domain)
         virDomainFree(c->domain);
     g_free((char *)c->settings.run_dir);
@@ -202,6 +204,11 @@ const char *capture_live(const Capture *c)
 const GPtrArray *capture_disks(const Capture *c)
 {
     return c->disks;
+}
+
+GPtrArray *capture_belongings(Capture *c, char **ret_why)
+{
+    return gather_look(c->gather, c->parsed, ret_why);
 }
 
 void capture_set_freeze(Capture *c, gboolean freeze)

@@ -16,6 +16,7 @@
  * connection is dead: make a new Capture on a new one and capture_recover(). */
 #pragma once
 
+#include "vmconnect/base/belongings.h"
 #include "vmconnect/base/id.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/rescuer.h"
@@ -59,6 +60,9 @@ const char *capture_name(const Capture *c);
 const char *capture_definition(const Capture *c); /* inactive XML, with its secrets: never to be shown */
 const char *capture_live(const Capture *c);       /* without them, as it runs; off: the definition */
 const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones, sizes known */
+
+/* What the VM of the newest look has beside its disks, at present: as gather_look(). */
+GPtrArray *capture_belongings(Capture *c, char **ret_why);
 
 /* Why the VM cannot be protected, one sentence per reason (of char *), empty
  * when it can; @ret_remarks (may be NULL): what the operator should know

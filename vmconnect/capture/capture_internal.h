@@ -3,6 +3,7 @@
 #pragma once
 
 #include "vmconnect/capture/capture.h"
+#include "vmconnect/capture/gather.h"
 
 /* qemu-img on a file system that hangs is given up after this. */
 #define CAPTURE_IMAGE_MS 10000
@@ -15,6 +16,7 @@ struct Capture {
     Id vm;
     CaptureSettings settings; /* strings are ours */
     gboolean freeze;
+    Gather *gather;
 
     /* Of the newest look. */
     CaptureState state;

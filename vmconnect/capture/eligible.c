@@ -90,21 +90,29 @@ char *eligible_set_problem(const GPtrArray *disks, const char *vm_name)
     return NULL;
 }
 
+static void vm_remark(GPtrArray *remarks, const Definition *d, const char *text)
+{
+    g_ptr_array_add(remarks, g_strdup_printf("'%s' %s", d->name, text));
+}
+
 void eligible_vm_remarks(const Definition *d, GPtrArray *ret_remarks)
 {
-    if (d->nvram)
-        g_ptr_array_add(
-            ret_remarks,
-            g_strdup_printf("'%s' has a store of firmware variables, which this version does not "
-                            "replicate: its copy begins with fresh ones, and may not find its boot "
-                            "loader; try a switchover before you rely on it",
-                            d->name));
-    if (d->has_tpm)
-        g_ptr_array_add(
-            ret_remarks,
-            g_strdup_printf("'%s' has a TPM, whose state this version does not replicate: what it "
-                            "sealed, a disk's key for instance, cannot be opened on the replica",
-                            d->name));
+    if (d->nvram_elsewhere)
+        vm_remark(
+            ret_remarks, d,
+            "keeps its firmware variables elsewhere than in a local file: they are not replicated, and its "
+            "copy is started with the same place; make sure that the replica reaches it");
+    if (d->tpm == DEFINITION_TPM_HOST)
+        vm_remark(
+            ret_remarks, d,
+            "uses a TPM of the host itself, which stays here: what it sealed, a disk's key for instance, "
+            "cannot be opened on the replica; use an emulated one, or keep a recovery key");
+    if (d->tpm_encrypted)
+        vm_remark(
+            ret_remarks, d,
+            "has an emulated TPM that is encrypted with a secret of libvirt's: its copy starts only where "
+            "the same secret is defined; copy it to the replica with `virsh secret-define` and "
+            "`virsh secret-set-value`");
 }
 
 /* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */

@@ -140,6 +140,53 @@ static void read_agent(Definition *d, const xmlNode *devices)
     }
 }
 
+/* libvirt chooses firmware at each start and does not write down in the inactive definition what
+ * it chose: the store is where it always is. */
+static char *chosen_nvram(const Definition *d, const xmlNode *os)
+{
+    g_autofree char *firmware = xml_attr(os, "firmware");
+    g_autofree char *stateless = xml_attr(xml_child(os, "loader"), "stateless");
+
+    if (g_strcmp0(firmware, "efi") != 0 || g_strcmp0(stateless, "yes") == 0)
+        return NULL;
+    return g_strdup_printf("%s/%s_VARS.fd", DEFINITION_NVRAM_DIR, d->name);
+}
+
+/* The path is the element's text, or stands in a <source> with a type of its own. */
+static void read_nvram(Definition *d, const xmlNode *os)
+{
+    const xmlNode *nvram = xml_child(os, "nvram");
+    g_autofree char *type = xml_attr(nvram, "type");
+    char *path;
+
+    if (type && strcmp(type, "file") != 0) {
+        d->nvram_elsewhere = TRUE;
+        return;
+    }
+    path = type ? xml_attr(xml_child(nvram, "source"), "file") : xml_text(nvram);
+    if (path)
+        g_strstrip(path);
+    if (path && *path)
+        d->nvram = g_steal_pointer(&path);
+    else
+        d->nvram = chosen_nvram(d, os);
+    g_free(path);
+}
+
+static void read_tpm(Definition *d, const xmlNode *tpm)
+{
+    const xmlNode *backend = xml_child(tpm, "backend");
+    g_autofree char *type = xml_attr(backend, "type");
+    g_autofree char *version = xml_attr(backend, "version");
+
+    if (!tpm)
+        return;
+    d->tpm = g_strcmp0(type, "emulator") != 0 ? DEFINITION_TPM_HOST
+             : g_strcmp0(version, "1.2") == 0 ? DEFINITION_TPM_1_2
+                                              : DEFINITION_TPM_2;
+    d->tpm_encrypted = d->tpm != DEFINITION_TPM_HOST && xml_child(backend, "encryption");
+}
+
 static gboolean read_identity(Definition *d, const xmlNode *root, GError **error)
 {
     g_autofree char *uuid = xml_text(xml_child(root, "uuid"));
@@ -185,8 +232,8 @@ Definition *definition_parse(const char *xml, gsize len, GError **error)
         g_ptr_array_add(d->disks, disk_parse(n));
     for (const xmlNode *n = xml_child(devices, "interface"); n; n = xml_next(n))
         g_ptr_array_add(d->interfaces, interface_parse(n));
-    d->nvram = xml_text(xml_child(xml_child(root, "os"), "nvram"));
-    d->has_tpm = xml_child(devices, "tpm") != NULL;
+    read_nvram(d, xml_child(root, "os"));
+    read_tpm(d, xml_child(devices, "tpm"));
     read_agent(d, devices);
     return g_steal_pointer(&d);
 }

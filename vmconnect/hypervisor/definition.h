@@ -44,14 +44,26 @@ typedef struct {
     char *model;
 } Interface;
 
+typedef enum {
+    DEFINITION_TPM_NONE,
+    DEFINITION_TPM_1_2, /* emulated, as the next one */
+    DEFINITION_TPM_2,
+    DEFINITION_TPM_HOST, /* the host's own, passed through, or of a kind that is not known */
+} DefinitionTpm;
+
+/* Where libvirt puts the store of a VM whose definition names none, and leaves the choice of firmware to libvirt. */
+#define DEFINITION_NVRAM_DIR "/var/lib/libvirt/qemu/nvram"
+
 /* What one definition says, live or inactive. */
 typedef struct {
     Id uuid;
     char *name;
-    GPtrArray *disks;      /* of Disk *, in the definition's order */
-    GPtrArray *interfaces; /* of Interface * */
-    char *nvram;           /* path of the variable store; NULL: none */
-    gboolean has_tpm;
+    GPtrArray *disks;         /* of Disk *, in the definition's order */
+    GPtrArray *interfaces;    /* of Interface * */
+    char *nvram;              /* path of the store of firmware variables; NULL: none, or not a local file */
+    gboolean nvram_elsewhere; /* there is one, which is not a local file */
+    DefinitionTpm tpm;
+    gboolean tpm_encrypted;   /* an emulated TPM's state is, with a secret of libvirt's */
     gboolean has_agent;       /* a guest agent channel is defined */
     gboolean agent_connected; /* live definitions only */
 } Definition;

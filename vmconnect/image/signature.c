@@ -11,19 +11,34 @@ static gint64 ns(struct timespec t)
     return (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static Signature of_stat(const struct stat *st)
+{
+    return (Signature){
+        .device = st->st_dev,
+        .inode = st->st_ino,
+        .size_bytes = (guint64)st->st_size,
+        .mtime_ns = ns(st->st_mtim),
+        .ctime_ns = ns(st->st_ctim),
+    };
+}
+
 gboolean signature_read(const char *path, Signature *ret_signature, GError **error)
 {
     struct stat st;
 
     if (stat(path, &st) != 0)
         return us_error_errno(error, errno, "cannot look at %s", path);
-    *ret_signature = (Signature){
-        .device = st.st_dev,
-        .inode = st.st_ino,
-        .size_bytes = (guint64)st.st_size,
-        .mtime_ns = ns(st.st_mtim),
-        .ctime_ns = ns(st.st_ctim),
-    };
+    *ret_signature = of_stat(&st);
+    return TRUE;
+}
+
+gboolean signature_read_open(int fd, Signature *ret_signature, GError **error)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return us_error_errno(error, errno, "cannot look at an open file");
+    *ret_signature = of_stat(&st);
     return TRUE;
 }
 

@@ -18,6 +18,8 @@ typedef struct {
 } Signature;
 
 gboolean signature_read(const char *path, Signature *ret_signature, GError **error);
+/* Of an open file. */
+gboolean signature_read_open(int fd, Signature *ret_signature, GError **error);
 gboolean signature_equal(const Signature *a, const Signature *b);
 
 /* {"device", "inode", "size_bytes", "mtime_ns", "ctime_ns"}; reading refuses anything else (USAGE). */

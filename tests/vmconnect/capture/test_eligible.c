@@ -130,20 +130,36 @@ static void test_internal_snapshots(void)
     expect_sentence(remarks->pdata[0], "internal snapshots");
 }
 
-static void test_vm_remarks(void)
+static GPtrArray *vm_remarks(const char *os, const char *devices)
 {
-    static const char XML[] =
-        "<domain type='kvm'><name>web</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"
-        "<os><nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram></os>"
-        "<devices><tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices></domain>";
-    g_autoptr(Definition) d = definition_parse(XML, strlen(XML), NULL);
-    g_autoptr(GPtrArray) remarks = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='kvm'><name>web</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"
+                        "<os>%s</os><devices>%s</devices></domain>",
+                        os, devices);
+    g_autoptr(Definition) d = definition_parse(xml, strlen(xml), NULL);
+    GPtrArray *remarks = g_ptr_array_new_with_free_func(g_free);
 
     g_assert_nonnull(d);
     eligible_vm_remarks(d, remarks);
-    g_assert_cmpuint(remarks->len, ==, 2);
-    g_assert_nonnull(strstr(remarks->pdata[0], "firmware variables"));
-    g_assert_nonnull(strstr(remarks->pdata[1], "TPM"));
+    return remarks;
+}
+
+static void test_vm_remarks(void)
+{
+    g_autoptr(GPtrArray) none = vm_remarks("<nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>",
+                                           "<tpm><backend type='emulator' version='2.0'/></tpm>");
+    g_autoptr(GPtrArray) elsewhere = vm_remarks("<nvram type='network'><source protocol='nbd'/></nvram>", "");
+    g_autoptr(GPtrArray) host = vm_remarks("", "<tpm><backend type='passthrough'/></tpm>");
+    g_autoptr(GPtrArray) encrypted =
+        vm_remarks("", "<tpm><backend type='emulator'><encryption secret='x'/></backend></tpm>");
+
+    g_assert_cmpuint(none->len, ==, 0);
+    g_assert_cmpuint(elsewhere->len, ==, 1);
+    g_assert_nonnull(strstr(elsewhere->pdata[0], "are not replicated"));
+    g_assert_cmpuint(host->len, ==, 1);
+    g_assert_nonnull(strstr(host->pdata[0], "keep a recovery key"));
+    g_assert_cmpuint(encrypted->len, ==, 1);
+    g_assert_nonnull(strstr(encrypted->pdata[0], "virsh secret-define"));
 }
 
 static void test_set(void)

@@ -57,6 +57,51 @@ static Definition *parse(const char *xml)
     return d;
 }
 
+static void expect_nvram(const char *os, const char *wanted)
+{
+    g_autofree char *xml =
+        g_strdup_printf("<domain><name>a</name><uuid>" UUID "</uuid><os%s</os><devices/></domain>", os);
+    g_autoptr(Definition) d = parse(xml);
+
+    g_assert_cmpstr(d->nvram, ==, wanted);
+    g_assert_false(d->nvram_elsewhere);
+}
+
+static void test_nvram(void)
+{
+    static const char NETWORK[] = "<domain><name>a</name><uuid>" UUID "</uuid><os firmware='efi'>"
+                                  "<nvram type='network'><source name='x'/></nvram></os></domain>";
+    g_autoptr(Definition) d = parse(NETWORK);
+
+    g_assert_true(d->nvram_elsewhere && !d->nvram);
+    expect_nvram(">", NULL);
+    expect_nvram("><nvram> /n/a.fd\n</nvram>", "/n/a.fd");
+    expect_nvram("><nvram type='file'><source file='/n/b.fd'/></nvram>", "/n/b.fd");
+    expect_nvram(" firmware='efi'><nvram>/n/a.fd</nvram>", "/n/a.fd");
+    expect_nvram(" firmware='efi'><nvram template='/t'/>", "/var/lib/libvirt/qemu/nvram/a_VARS.fd");
+    expect_nvram(" firmware='efi'>", "/var/lib/libvirt/qemu/nvram/a_VARS.fd");
+    expect_nvram(" firmware='efi'><loader stateless='yes'/>", NULL);
+    expect_nvram(" firmware='bios'>", NULL);
+}
+
+static DefinitionTpm tpm_of(const char *tpm)
+{
+    g_autofree char *xml =
+        g_strdup_printf("<domain><name>a</name><uuid>" UUID "</uuid><devices>%s</devices></domain>", tpm);
+    g_autoptr(Definition) d = parse(xml);
+
+    return d->tpm;
+}
+
+static void test_tpm(void)
+{
+    g_assert_cmpint(tpm_of(""), ==, DEFINITION_TPM_NONE);
+    g_assert_cmpint(tpm_of("<tpm/>"), ==, DEFINITION_TPM_HOST);
+    g_assert_cmpint(tpm_of("<tpm><backend type='passthrough'/></tpm>"), ==, DEFINITION_TPM_HOST);
+    g_assert_cmpint(tpm_of("<tpm><backend type='emulator'/></tpm>"), ==, DEFINITION_TPM_2);
+    g_assert_cmpint(tpm_of("<tpm><backend type='emulator' version='1.2'/></tpm>"), ==, DEFINITION_TPM_1_2);
+}
+
 static void test_rich(void)
 {
     g_autoptr(Definition) d = parse(RICH);
@@ -81,7 +126,7 @@ static void test_rich(void)
     g_assert_cmpstr(((Interface *)d->interfaces->pdata[2])->place.name, ==, "eth0");
     g_assert_null(((Interface *)d->interfaces->pdata[3])->place.name);
     g_assert_cmpstr(d->nvram, ==, "/var/lib/libvirt/qemu/nvram/w.fd");
-    g_assert_true(d->has_tpm && d->has_agent && d->agent_connected);
+    g_assert_true(d->has_agent && d->agent_connected);
 }
 
 /* Each disk that cannot be protected has a sentence of its own. */
@@ -295,5 +340,7 @@ int main(int argc, char **argv)
     g_test_add_func("/definition/big", test_big);
     g_test_add_func("/domain_uuid/stream", test_uuid_from_stream);
     g_test_add_func("/job/whose", test_jobs);
+    g_test_add_func("/definition/nvram", test_nvram);
+    g_test_add_func("/definition/tpm", test_tpm);
     return g_test_run();
 }
