@@ -12,7 +12,8 @@
 
 #define DIGEST_LEN 64
 
-static const char *const SUFFIXES[] = {[BLOB_EXTENTS] = ".extents", [BLOB_DEFINITION] = ".xml"};
+static const char *const SUFFIXES[] = {
+    [BLOB_EXTENTS] = ".extents", [BLOB_DEFINITION] = ".xml", [BLOB_SECRET] = ".secret"};
 
 char *blob_file_name(BlobKind kind, const char *digest)
 {

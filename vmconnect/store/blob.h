@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blob - small files named by what is in them: extent lists and definitions.
+/* blob - small files named by what is in them: extent lists, definitions, belongings.
  *
  * Written once and never changed, so a record that names one by its digest (SHA-256:
  * guests choose which blocks they write) is all the ledger needs. What no record
- * names is a leftover; the store removes it. Files are 0600: definitions hold secrets. */
+ * names is a leftover; the store removes it. Files are 0600: definitions hold secrets,
+ * belongings are. */
 #pragma once
 
 #include "vmconnect/base/extents.h"
@@ -13,6 +14,7 @@
 typedef enum {
     BLOB_EXTENTS,    /* <digest>.extents */
     BLOB_DEFINITION, /* <digest>.xml */
+    BLOB_SECRET,     /* <digest>.secret: firmware variables, TPM state */
 } BlobKind;
 
 /* Write @data into @dir if it is not there yet, fsynced; the directory's entry is the caller's to

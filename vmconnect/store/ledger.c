@@ -40,6 +40,7 @@ Ledger *ledger_new(Id vm)
     Ledger *ledger = g_new0(Ledger, 1);
 
     ledger->vm = vm;
+    ledger->format = LEDGER_FORMAT;
     ledger->points = g_ptr_array_new_with_free_func((GDestroyNotify)ledger_point_free);
     ledger->layers = ledger_layers_new();
     ledger->past = g_array_new(FALSE, FALSE, sizeof(Id));
@@ -268,6 +269,7 @@ static Ledger *read_whole(const json_t *record, GError **error)
                  (GDestroyNotify)g_ptr_array_unref) ||
         !replace((gpointer *)&ledger->past, ledger_ids_from_json(past, error), (GDestroyNotify)g_array_unref))
         return NULL;
+    ledger->format = format;
     ledger->session = (guint64)session;
     ledger->confirmed_at_ms = confirmed;
     if (session < 0 || id_is_nil(ledger->vm)) {

@@ -19,7 +19,8 @@
 #include <glib.h>
 #include <jansson.h>
 
-#define LEDGER_FORMAT 1
+#define LEDGER_FORMAT 2
+/*  2: a point's generation names its belongings, and says if it is incomplete */
 
 /*    kind       name        what has become durable */
 #define LEDGER_RECORDS(X)                                                                     \
@@ -98,6 +99,7 @@ typedef struct {
     Id vm;       /* nil until the first record */
     Reign reign; /* of the newest session; number 0: none yet */
     guint64 session;
+    int format;             /* that it was read in, at most LEDGER_FORMAT, which is what is written */
     gint64 confirmed_at_ms; /* the tip is known to be the truth up to then; 0: its own cut */
     GPtrArray *points;      /* of LedgerPoint *, oldest first; the last one is the tip */
     GPtrArray *layers;      /* of LedgerLayer *, those of `partial` and `promoted` included */

@@ -109,6 +109,17 @@ static Ledger *replay_file(const char *path, Id vm, GError **error)
     return keep_tail(path, text, good, len, error) ? g_steal_pointer(&ledger) : NULL;
 }
 
+/* The file as an older program wrote it, for who goes back to that one; it knows nothing of what came since. */
+static gboolean keep_former(const LedgerFile *file, GError **error)
+{
+    g_autofree char *copy = g_strdup_printf("%s.format%d", file->path, file->model->format);
+    g_autofree char *text = NULL;
+    gsize len;
+
+    return file->model->format == LEDGER_FORMAT ||
+           (durable_read(file->path, &text, &len, error) && durable_replace(copy, text, len, 0600, error));
+}
+
 LedgerFile *ledger_file_open(const char *path, Id vm, gboolean may_create, GError **error)
 {
     g_autoptr(LedgerFile) file = g_new0(LedgerFile, 1);
@@ -125,7 +136,7 @@ LedgerFile *ledger_file_open(const char *path, Id vm, gboolean may_create, GErro
         g_propagate_error(error, why);
         return NULL;
     }
-    return compact(file, error) ? g_steal_pointer(&file) : NULL;
+    return keep_former(file, error) && compact(file, error) ? g_steal_pointer(&file) : NULL;
 }
 
 /* Cut off what a failed append may have left. */

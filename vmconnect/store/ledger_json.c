@@ -286,7 +286,7 @@ json_t *ledger_point_to_json(const LedgerPoint *point)
                      point->pinned);
 }
 
-/* A generation without the definition itself, which never stands in a ledger. */
+/* What is in its definition and belongings never stands in a ledger. */
 static Generation *read_generation(const json_t *doc, GError **error)
 {
     g_autoptr(Generation) g = generation_from_json(doc, error);
@@ -296,6 +296,12 @@ static Generation *read_generation(const json_t *doc, GError **error)
     if (g->definition || id_is_nil(g->id)) {
         bad(error, "a generation has no id, or carries its definition");
         return NULL;
+    }
+    for (guint i = 0; i < g->belongings->len; i++) {
+        if (((const Belonging *)g->belongings->pdata[i])->packed) {
+            bad(error, "a generation carries its belongings");
+            return NULL;
+        }
     }
     return g_steal_pointer(&g);
 }

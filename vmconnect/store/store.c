@@ -238,6 +238,12 @@ static void name_lists(GHashTable *names, const GPtrArray *disks)
     }
 }
 
+static void name_belongings(GHashTable *names, const GPtrArray *belongings)
+{
+    for (guint i = 0; i < belongings->len; i++)
+        name_blob(names, BLOB_SECRET, ((const Belonging *)belongings->pdata[i])->digest);
+}
+
 /* Every file that must stay. */
 static GHashTable *names_to_keep(const Store *store)
 {
@@ -254,9 +260,12 @@ static GHashTable *names_to_keep(const Store *store)
 
         name_blob(names, BLOB_DEFINITION, point->definition);
         name_lists(names, point->disks);
+        name_belongings(names, point->generation->belongings);
     }
     if (ledger->partial)
         name_lists(names, ledger->partial->disks);
+    if (!id_is_nil(ledger->promoted))
+        g_hash_table_add(names, store_nvram_name(ledger->promoted));
     for (guint i = 0; i < store->chains->len; i++)
         name_layer(names, chain_top(store->chains->pdata[i]), chain_target(store->chains->pdata[i]));
     return names;
@@ -264,7 +273,7 @@ static GHashTable *names_to_keep(const Store *store)
 
 static gboolean is_ours(const char *name)
 {
-    return layer_file_is_name(name) || blob_is_name(name);
+    return layer_file_is_name(name) || blob_is_name(name) || store_is_nvram_name(name);
 }
 
 gboolean store_sweep(Store *store, GError **error)

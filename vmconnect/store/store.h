@@ -120,8 +120,8 @@ gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreP
                      GError **error);
 
 /* Make @g the tip: flush, fsync, ledger. Parent, reign and disks are what was begun; id,
- * since, sequence, cut_at and definition may only be known now (the id of a beginning
- * names a partial, that of a seal the point). @changed lists per disk what differs from
+ * since, sequence, cut_at, definition and belongings may only be known now (the id of a beginning
+ * names a partial, that of a seal the point). Belongings bring their bytes, unless the former tip has them (REFUSED). @changed lists per disk what differs from
  * the parent (a superset is right). On success `sealed_at_ms` is in store_tip(). A
  * failed flush or fsync is never tried again: the generation is gone, the
  * storage daemon starts anew, the error names the file system. */
@@ -191,6 +191,11 @@ GPtrArray *store_points(const Store *store);
 /* The domain definition of a point, or NULL with @error. The caller frees. */
 char *store_definition(Store *store, Id generation, GError **error);
 
+/* What the VM of a point had beside its disks (of Belonging *, described); borrowed as store_tip(). NULL with @error NOT_FOUND. */
+const GPtrArray *store_belongings(const Store *store, Id generation, GError **error);
+/* One of those. NULL with @error CORRUPT (lost, or not what was received) or IO. The caller unrefs. */
+GBytes *store_belonging(const Store *store, const Belonging *b, GError **error);
+
 /* What changed on @target in all points after @generation up to the tip. */
 Extents *store_changed_since(Store *store, Id generation, const char *target, GError **error);
 
@@ -211,7 +216,11 @@ gboolean store_usage(const Store *store, StoreUsage *ret_usage, GError **error);
 gboolean store_promote(Store *store, Id generation, gint64 deadline_ms, GPtrArray **ret_files,
                        GError **error);
 
-/* Take a promotion back whose VM has never run: its overlays are removed, the store
+/* The promoted VM's variable store, a file beside its overlays, which is never a point's own; to be written
+ * before the VM is defined. The caller frees. */
+char *store_nvram_path(const Store *store);
+
+/* Take a promotion back whose VM has never run: its overlays and its variable store are removed, the store
  * receives again after store_attach. That it never ran is the caller's word. */
 gboolean store_demote(Store *store, GError **error);
 

@@ -83,6 +83,10 @@ gboolean store_merge_recover(Store *store, GError **error);
 /* How many points retention would give up. */
 guint store_merge_backlog(const Store *store);
 
+/* store_promote.c: "<point>.nvram.fd"; the caller frees. What durable_replace() left half done counts, too. */
+char *store_nvram_name(Id point);
+gboolean store_is_nvram_name(const char *name);
+
 /* store_read.c */
 void store_lease_free(gpointer lease);
 /* The index of the highest point that a reader holds, -1 if none. */

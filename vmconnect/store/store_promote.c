@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 #define CREATE_MS 10000
+#define NVRAM_SUFFIX ".nvram.fd"
 
 static int left_ms(gint64 deadline_ms)
 {
@@ -110,6 +111,27 @@ gboolean store_promote(Store *store, Id generation, gint64 deadline_ms, GPtrArra
     return TRUE;
 }
 
+char *store_nvram_name(Id point)
+{
+    return g_strconcat(ID_TEXT(point), NVRAM_SUFFIX, NULL);
+}
+
+gboolean store_is_nvram_name(const char *name)
+{
+    g_autofree char *id = g_strndup(name, ID_TEXT_LEN);
+    Id point;
+
+    return id_parse(id, &point, NULL) && (g_str_equal(name + ID_TEXT_LEN, NVRAM_SUFFIX) ||
+                                          g_str_equal(name + ID_TEXT_LEN, NVRAM_SUFFIX ".new"));
+}
+
+char *store_nvram_path(const Store *store)
+{
+    g_autofree char *name = store_nvram_name(store_promoted(store));
+
+    return g_build_filename(store->dir, name, NULL);
+}
+
 Id store_promoted(const Store *store)
 {
     return store_ledger(store)->promoted;
@@ -146,7 +168,7 @@ static gboolean check_purge(const Store *store, GError **error)
  * images that nobody can tell apart. */
 static gboolean purge(Store *store, GError **error)
 {
-    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger"};
+    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger.format1", "ledger"};
     release_images(store, clock_steady_ms() + CREATE_MS);
     if (!ledger_file_reset(store->file, error) || !store_sweep(store, error))
         return FALSE;

@@ -170,6 +170,20 @@ char *store_definition(Store *store, Id generation, GError **error)
     return g_strndup(text, len);
 }
 
+const GPtrArray *store_belongings(const Store *store, Id generation, GError **error)
+{
+    const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
+
+    if (!point)
+        not_kept(generation, error);
+    return point ? point->generation->belongings : NULL;
+}
+
+GBytes *store_belonging(const Store *store, const Belonging *b, GError **error)
+{
+    return blob_get(store->dir, BLOB_SECRET, b->digest, error);
+}
+
 Extents *store_changed_since(Store *store, Id generation, const char *target, GError **error)
 {
     const Ledger *ledger = store_ledger(store);

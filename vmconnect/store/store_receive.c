@@ -475,6 +475,20 @@ gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreP
 
 /* ---- sealing ---- */
 
+/* Those that the former tip has are only named. */
+static gboolean check_belongings(const Store *store, const Generation *g, GError **error)
+{
+    const Generation *tip = store_tip(store);
+
+    for (guint i = 0; i < g->belongings->len; i++) {
+        const Belonging *b = g->belongings->pdata[i];
+
+        if (!b->packed && !(tip && belongings_has_digest(tip->belongings, b->digest)))
+            return refuse(error, "generation %s names %s, and does not bring it", ID_TEXT(g->id), b->name);
+    }
+    return TRUE;
+}
+
 static gboolean check_seal(const Store *store, guint64 session, const Generation *g,
                            const StoreExtents *changed, guint n, GError **error)
 {
@@ -490,6 +504,27 @@ static gboolean check_seal(const Store *store, guint64 session, const Generation
         if (!find_list(changed, n, disk->target))
             return refuse(error, "generation %s does not say what changed on disk %s", ID_TEXT(g->id),
                           disk->target);
+    }
+    return check_belongings(store, g, error);
+}
+
+static gboolean keep_belongings(const Store *store, const Generation *g, GError **error)
+{
+    for (guint i = 0; i < g->belongings->len; i++) {
+        const Belonging *b = g->belongings->pdata[i];
+        g_autoptr(GBytes) file = b->packed ? belonging_unpack(b, error) : NULL;
+        g_autofree char *digest = NULL;
+        const void *data;
+        gsize len;
+
+        if (!b->packed)
+            continue;
+        if (!file)
+            return FALSE;
+        data = g_bytes_get_data(file, &len);
+        digest = blob_put(store->dir, BLOB_SECRET, data, len, error);
+        if (!digest)
+            return FALSE;
     }
     return TRUE;
 }
@@ -538,7 +573,7 @@ static gboolean make_point(Store *store, LedgerPoint *point, const Generation *g
             return FALSE;
     }
     g_clear_pointer(&point->generation->definition, g_free);
-    return TRUE;
+    return keep_belongings(store, g, error);
 }
 
 static gboolean record_seal(Store *store, const Generation *g, const GPtrArray *layers,

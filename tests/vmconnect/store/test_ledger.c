@@ -256,14 +256,15 @@ static void test_one_record_is_the_whole(void)
 static void test_a_newer_format_is_left_alone(void)
 {
     g_autoptr(Ledger) ledger = ledger_new(ID_NIL);
-    json_auto_t *record = json_pack("{s:s, s:i, s:s}", "record", "chain", "format", 2, "later", "thing");
+    json_auto_t *record =
+        json_pack("{s:s, s:i, s:s}", "record", "chain", "format", LEDGER_FORMAT + 1, "later", "thing");
     g_autoptr(GError) error = NULL;
 
     g_assert_false(ledger_apply(ledger, record, &error));
     g_assert_error(error, US_ERROR, US_ERROR_UNSUPPORTED);
     g_assert_cmpstr(
         error->message, ==,
-        "record 'chain': format 2 is newer than this program's (1), nothing was touched; install the "
+        "record 'chain': format 3 is newer than this program's (2), nothing was touched; install the "
         "newer version");
 }
 

@@ -23,7 +23,7 @@ static void place_make(Place *place, gconstpointer unused)
 
 static void place_remove(Place *place, gconstpointer unused)
 {
-    static const char *const NAMES[] = {"ledger", "ledger.new", "ledger.torn"};
+    static const char *const NAMES[] = {"ledger", "ledger.new", "ledger.torn", "ledger.format1"};
 
     (void)unused;
     for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
@@ -107,6 +107,35 @@ static void test_reopened(Place *place, gconstpointer unused)
     ledger_file_close(file);
 }
 
+/* A ledger of the release before is taken over, and left as it was beside the new one. */
+static void test_an_older_format_is_upgraded(Place *place, gconstpointer unused)
+{
+    g_autofree char *kept = g_strconcat(place->path, ".format1", NULL);
+    LedgerFile *file = file_with(place, 3);
+    json_auto_t *whole = ledger_to_json(ledger_file_model(file));
+    g_autofree char *older = NULL;
+    g_autofree char *copy = NULL;
+    g_autofree char *now = NULL;
+
+    (void)unused;
+    ledger_file_close(file);
+    json_object_set_new(whole, "format", json_integer(1));
+    older = ledger_text_line(whole);
+    g_assert_true(g_file_set_contents(place->path, older, -1, NULL));
+    file = open_file(place);
+    g_assert_cmpuint(tip_of(ledger_file_model(file)), ==, 3);
+    seal(file, 4);
+    ledger_file_close(file);
+    g_assert_true(g_file_get_contents(kept, &copy, NULL, NULL));
+    g_assert_cmpstr(copy, ==, older);
+    g_assert_true(g_file_get_contents(place->path, &now, NULL, NULL));
+    g_assert_nonnull(strstr(now, "\"format\":2"));
+    /* Once. */
+    g_unlink(kept);
+    ledger_file_close(open_file(place));
+    g_assert_false(g_file_test(kept, G_FILE_TEST_EXISTS));
+}
+
 /* Cut a ledger at every length: it is refused, or its tip is one that had been sealed, the newest
  * whose line is whole. */
 static void test_cut_at_every_length(Place *place, gconstpointer unused)
@@ -184,13 +213,13 @@ static void test_damage_is_refused(Place *place, gconstpointer unused)
 
 static void test_newer_and_foreign(Place *place, gconstpointer unused)
 {
-    json_auto_t *newer = json_pack("{s:s, s:i}", "record", "chain", "format", 2);
+    json_auto_t *newer = json_pack("{s:s, s:i}", "record", "chain", "format", LEDGER_FORMAT + 1);
     g_autofree char *line = ledger_text_line(newer);
     g_autoptr(GError) error = NULL;
 
     (void)unused;
     g_assert_true(g_file_set_contents(place->path, line, -1, NULL));
-    assert_refused(place, US_ERROR_UNSUPPORTED, "ledger *: line 1: record 'chain': format 2 is newer *");
+    assert_refused(place, US_ERROR_UNSUPPORTED, "ledger *: line 1: record 'chain': format 3 is newer *");
     g_unlink(place->path);
     ledger_file_close(open_file(place));
     g_assert_null(ledger_file_open(place->path, story_id(8), TRUE, &error));
@@ -286,6 +315,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("reopened", test_reopened, NULL);
+    ADD("an-older-format-is-upgraded", test_an_older_format_is_upgraded, NULL);
     ADD("cut-at-every-length", test_cut_at_every_length, NULL);
     ADD("tail-is-kept-aside", test_tail_is_kept_aside, NULL);
     ADD("damage-is-refused", test_damage_is_refused, NULL);

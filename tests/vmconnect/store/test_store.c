@@ -5,6 +5,9 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/store/store_internal.h"
 
+#include <string.h>
+#include <sys/stat.h>
+
 static void test_generations_read_as_sealed(void)
 {
     g_autoptr(Rig) rig = rig_new(2);
@@ -542,6 +545,148 @@ static void test_lists_and_definitions(void)
     g_assert_cmpuint(usage.bytes, >, 100000);
 }
 
+/* Seal a generation whose variable store is @text; @bare: without its bytes. */
+static gboolean seal_with(Rig *rig, const char *text, gboolean bare, GError **error)
+{
+    g_autoptr(Generation) g = rig_generation(rig);
+    Belonging *b = belonging_new(BELONGINGS_NVRAM, text, strlen(text));
+
+    if (bare)
+        g_clear_pointer(&b->packed, g_bytes_unref);
+    g_ptr_array_add(g->belongings, b);
+    rig_scribble(rig, 0, 2);
+    return rig_begin(rig, g, error) && rig_write(rig, error) && rig_seal(rig, g, error);
+}
+
+static void must_seal_with(Rig *rig, const char *text, gboolean bare)
+{
+    GError *error = NULL;
+
+    seal_with(rig, text, bare, &error);
+    g_assert_no_error(error);
+}
+
+static void expect_nvram(const Rig *rig, const Generation *of, const char *wanted)
+{
+    g_autoptr(GError) error = NULL;
+    const GPtrArray *set = store_belongings(rig->store, of->id, &error);
+    g_autoptr(GBytes) file = set ? store_belonging(rig->store, set->pdata[0], &error) : NULL;
+    gsize len;
+    const char *data;
+
+    g_assert_no_error(error);
+    data = g_bytes_get_data(file, &len);
+    g_assert_cmpmem(data, len, wanted, strlen(wanted));
+}
+
+static void expect_private(const Rig *rig, const char *suffix)
+{
+    g_autoptr(GDir) dir = g_dir_open(rig->dir, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(rig->dir, name, NULL);
+        struct stat st;
+
+        if (!g_str_has_suffix(name, suffix))
+            continue;
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+    }
+}
+
+/* Each point has those of its own; what no point names any more goes. */
+static void test_belongings_live_as_long_as_their_points(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+
+    rig_open(rig);
+    must_seal_with(rig, "first", FALSE);
+    must_seal_with(rig, "first", TRUE);
+    must_seal_with(rig, "second", FALSE);
+    must_seal_with(rig, "third", FALSE);
+    g_assert_cmpuint(rig_count_files(rig, ".secret"), ==, 3);
+    expect_private(rig, ".secret");
+    for (guint i = 0; i < 4; i++) {
+        static const char *const TEXTS[] = {"first", "first", "second", "third"};
+
+        expect_nvram(rig, ((RigPoint *)rig->points->pdata[i])->generation, TEXTS[i]);
+    }
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 2});
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(rig_count_files(rig, ".secret"), ==, 2);
+    rig_close(rig);
+    rig_open(rig);
+    g_assert_cmpuint(rig_count_files(rig, ".secret"), ==, 2);
+    expect_nvram(rig, store_tip(rig->store), "third");
+    rig_check_points(rig);
+}
+
+static void test_belongings_that_do_not_come_are_refused(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+    Belonging *b;
+
+    rig_open(rig);
+    must_seal_with(rig, "first", FALSE);
+    g_assert_false(seal_with(rig, "second", TRUE, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_REFUSED,
+                   "generation * names nvram, and does not bring it");
+    store_discard(rig->store, NULL);
+    /* Bytes that are not what they are called are nobody's, and neither is their generation. */
+    g = rig_generation(rig);
+    b = belonging_new(BELONGINGS_NVRAM, "second", 6);
+    b->digest[0] = b->digest[0] == '0' ? '1' : '0';
+    g_ptr_array_add(g->belongings, b);
+    rig_begin(rig, g, &error);
+    g_assert_no_error(error);
+    rig_write(rig, &error);
+    g_assert_no_error(error);
+    g_assert_false(rig_seal(rig, g, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    g_clear_error(&error);
+    store_discard(rig->store, NULL);
+    expect_nvram(rig, store_tip(rig->store), "first");
+    must_seal_with(rig, "second", FALSE);
+    expect_nvram(rig, store_tip(rig->store), "second");
+}
+
+/* The promoted VM's variable store is a file of its own, which a promotion taken back takes along. */
+static void test_a_variable_store_ends_with_its_promotion(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    GError *error = NULL;
+
+    rig_open(rig);
+    must_seal_with(rig, "first", FALSE);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(GPtrArray) files = NULL;
+        g_autofree char *path = NULL;
+        g_autofree char *half = NULL;
+
+        store_promote(rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
+        g_assert_no_error(error);
+        path = store_nvram_path(rig->store);
+        half = g_strconcat(path, ".new", NULL);
+        g_assert_true(g_str_has_prefix(path, rig->dir));
+        g_assert_true(g_file_set_contents(path, "used", -1, NULL));
+        g_assert_true(g_file_set_contents(half, "us", -1, NULL));
+        rig_close(rig);
+        rig->store = store_open(&rig->options, &error);
+        g_assert_no_error(error);
+        g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+        store_demote(rig->store, &error);
+        g_assert_no_error(error);
+        g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS) || g_file_test(half, G_FILE_TEST_EXISTS));
+        expect_nvram(rig, store_tip(rig->store), "first");
+    }
+    store_purge(g_steal_pointer(&rig->store), &error);
+    g_assert_no_error(error);
+    g_assert_false(g_file_test(rig->dir, G_FILE_TEST_EXISTS));
+}
+
 static void test_purge(void)
 {
     g_autoptr(Rig) rig = rig_new(2);
@@ -586,6 +731,9 @@ int main(int argc, char **argv)
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
     ADD("promotion-over-a-slice", test_promotion_over_a_slice);
     ADD("lists-and-definitions", test_lists_and_definitions);
+    ADD("belongings-live-as-long-as-their-points", test_belongings_live_as_long_as_their_points);
+    ADD("belongings-that-do-not-come-are-refused", test_belongings_that_do_not_come_are_refused);
+    ADD("a-variable-store-ends-with-its-promotion", test_a_variable_store_ends_with_its_promotion);
     ADD("purge", test_purge);
     ADD("two-processes", test_two_processes);
     return g_test_run();
