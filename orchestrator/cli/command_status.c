@@ -122,8 +122,8 @@ gboolean command_status(Cli *cli, GError **error)
 
 gboolean command_points(Cli *cli, GError **error)
 {
-    static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT", "SEALED AT",
-                                         ">TERM", ">NUMBER", "FROZEN", NULL};
+    static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT",     "SEALED AT",
+                                         ">TERM", ">NUMBER", "FROZEN", "INCOMPLETE", NULL};
     json_auto_t *vms = cli_vms(cli, error);
     json_auto_t *query = json_array_size(vms) > 0 ? json_pack("{s:O}", "vm", json_array_get(vms, 0)) : NULL;
     json_auto_t *doc =
@@ -136,8 +136,8 @@ gboolean command_points(Cli *cli, GError **error)
         return FALSE;
     json_array_foreach(json_object_get(doc, "points"), i, point)
     {
-        static const char *const KEYS[] = {"vm",        "host", "id",       "cut_at",
-                                           "sealed_at", "term", "sequence", "frozen"};
+        static const char *const KEYS[] = {"vm",   "host",     "id",     "cut_at",    "sealed_at",
+                                           "term", "sequence", "frozen", "incomplete"};
 
         for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
             page_value(page, point, KEYS[k]);

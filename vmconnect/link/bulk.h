@@ -55,7 +55,7 @@ gboolean stamp_from_json(const json_t *doc, Stamp *ret_stamp, GError **error);
 json_t *slow_to_json(const char *why);
 gboolean slow_from_json(const json_t *doc, char **ret_why, GError **error);
 
-/* BEGIN and SEAL carry generation_to_json(); SLICE, SLICE_KEPT, DISCARD and
+/* BEGIN carries generation_to_json(), SEAL generation_to_json_packed(); SLICE, SLICE_KEPT, DISCARD and
  * DISCARDED an object whose keys belong to replicate. */
 
 /* DATA: bytes of one disk.

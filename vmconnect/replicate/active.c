@@ -241,11 +241,36 @@ static gboolean sum_spool(Active *a, GError **error)
     return TRUE;
 }
 
-/* Sizes and set of disks as the tip has them, and the definition as it was sealed. */
+GPtrArray *active_belongings(Active *a, char **ret_why)
+{
+    GPtrArray *set = capture_belongings(a->capture, ret_why);
+
+    if (set->len == 0 || sender_takes_belongings(a->sender))
+        return set;
+    g_ptr_array_set_size(set, 0);
+    g_free(*ret_why);
+    *ret_why = g_strdup("firmware variables and TPM state are not replicated: the standby's program is of an "
+                        "older version, which does not take them; upgrade it");
+    return set;
+}
+
+/* What the tip says of them is what would be said now; one whose instant was missed gets a successor. */
+static gboolean same_belongings(Active *a, const Generation *tip)
+{
+    g_autofree char *why = NULL;
+    g_autoptr(GPtrArray) now = active_belongings(a, &why);
+
+    return belongings_equal(now, tip->belongings) && g_strcmp0(why, tip->incomplete) == 0;
+}
+
+/* All but the disks' data: sizes and set of disks as the tip has them, the definition as it was
+ * sealed, firmware variables and TPM state. */
 static gboolean same_shape(Active *a)
 {
-    return active_same_disks(a, sender_position(a->sender)->tip) &&
-           g_strcmp0(a->definition, capture_definition(a->capture)) == 0;
+    const Generation *tip = sender_position(a->sender)->tip;
+
+    return active_same_disks(a, tip) && g_strcmp0(a->definition, capture_definition(a->capture)) == 0 &&
+           same_belongings(a, tip);
 }
 
 static gboolean is_unchanged(Active *a, gboolean *ret_unchanged, GError **error)

@@ -77,17 +77,42 @@ typedef struct {
     gint64 asked_at_ms;
     gint64 asked_at_wall_ms;
     gboolean frozen;
-    gboolean all;       /* nothing is left of this pass */
-    GArray *signatures; /* of the images of a VM that is off, while it was cut */
-    Cut *cut;           /* open until the standby has been told what to do with what came */
+    gboolean all;          /* nothing is left of this pass */
+    GArray *signatures;    /* of the images of a VM that is off, while it was cut */
+    GPtrArray *belongings; /* NULL: this job cannot seal */
+    char *incomplete;
+    Cut *cut; /* open until the standby has been told what to do with what came */
 } Job;
 
 static void job_clear(Job *job)
 {
     g_clear_pointer(&job->cut, cut_free);
     g_clear_pointer(&job->signatures, g_array_unref);
+    g_clear_pointer(&job->belongings, g_ptr_array_unref);
+    g_clear_pointer(&job->incomplete, g_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Job, job_clear)
+
+/* They have no part in the job, whose instant lies between these two looks. What was written meanwhile
+ * is sealed as it was found after it, says so, and is soon followed by a generation that is whole. */
+static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **error)
+{
+    g_autoptr(GPtrArray) before = NULL;
+    g_autofree char *why = NULL;
+
+    if (!id_is_nil(job->checkpoint))
+        before = active_belongings(a, &why);
+    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error))
+        return FALSE;
+    if (!before)
+        return TRUE;
+    job->belongings = active_belongings(a, &job->incomplete);
+    if (!job->incomplete && (why || !belongings_equal(before, job->belongings)))
+        job->incomplete =
+            g_strdup("firmware variables or TPM state were written at the moment of the cut: they may "
+                     "be some milliseconds newer than the disks");
+    return TRUE;
+}
 
 /* One job: cut, stream. It was open to the last read. */
 static gboolean run_job(Active *a, Job *job, GError **error)
@@ -99,7 +124,7 @@ static gboolean run_job(Active *a, Job *job, GError **error)
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
-    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error))
+    if (!begin_cut(a, job, wishes, error))
         return FALSE;
     if (offline)
         job->signatures = active_read_signatures(a);
@@ -144,6 +169,9 @@ static gboolean seal(Active *a, Job *job, GError **error)
     g->cut_at_ms = job->asked_at_wall_ms;
     g->frozen = job->frozen;
     g->definition = g_strdup(capture_definition(a->capture));
+    g_ptr_array_unref(g->belongings);
+    g->belongings = g_steal_pointer(&job->belongings);
+    g->incomplete = g_steal_pointer(&job->incomplete);
     if (!sender_seal(a->sender, g, error) || !end_job(job, error) || !sender_sealed(a->sender, g, error))
         return FALSE;
     active_forget_begun(a);

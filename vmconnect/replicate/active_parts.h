@@ -16,6 +16,9 @@ GArray *active_read_signatures(Active *a);
 /* Are they now what @before says? FALSE if one of both is NULL. */
 gboolean active_same_signatures(Active *a, const GArray *before);
 
+/* Firmware variables and TPM state as they are now, for this standby: as capture_belongings(). */
+GPtrArray *active_belongings(Active *a, char **ret_why);
+
 /* Choose the checkpoint to read since, go on with what the standby has of an
  * unsealed generation if that is possible, and delete checkpoints that no way
  * leads from. After each attach, once the standby has named its tip. */

@@ -59,7 +59,7 @@ static json_t *status_of(const Keeper *k)
     const char *why = slow ? slow : k->start_why ? k->start_why : k->why;
 
     return json_pack("{s:s, s:s, s:s?, s:o, s:i}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why", why,
-                     "tip", tip ? generation_to_json(tip) : json_null(), "points",
+                     "tip", tip ? generation_describe(tip) : json_null(), "points",
                      points ? (int)points->len : 0);
 }
 
@@ -199,9 +199,8 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
     list = json_array();
     for (guint i = 0; i < points->len; i++) {
         const StorePoint *point = points->pdata[i];
-        json_t *doc = generation_to_json(point->generation);
+        json_t *doc = generation_describe(point->generation);
 
-        json_object_del(doc, "definition");
         json_object_set_new(doc, "pinned", json_boolean(point->pinned));
         json_object_set_new(doc, "changed_bytes", json_integer((json_int_t)point->changed_bytes));
         json_array_append_new(list, doc);

@@ -56,6 +56,17 @@ static Pass *pass_of_partial(const StorePartial *partial)
     return pass;
 }
 
+/* What was lost or damaged here is not claimed: the active sends it again. */
+static void drop_damaged(Store *store, GPtrArray *belongings)
+{
+    for (guint i = belongings->len; i-- > 0;) {
+        g_autoptr(GBytes) file = store_belonging(store, belongings->pdata[i], NULL);
+
+        if (!file)
+            g_ptr_array_remove_index(belongings, i);
+    }
+}
+
 static Position *position_of_store(Store *store)
 {
     Position *position = position_new();
@@ -64,6 +75,8 @@ static Position *position_of_store(Store *store)
     g_autoptr(GArray) ancestors = store_ancestors(store, POSITION_ANCESTORS_MAX);
 
     position->tip = tip ? generation_copy(tip) : NULL;
+    if (tip)
+        drop_damaged(store, position->tip->belongings);
     g_array_append_vals(position->ancestors, ancestors->data, ancestors->len);
     if (partial)
         position_set_partial(position, generation_copy(partial->generation), pass_of_partial(partial));
@@ -83,6 +96,8 @@ static gboolean say_attached(Receiver *r, GError **error)
     json_auto_t *doc = position_to_json(position);
     Attached attached = {.session = r->session, .credit_bytes = RECEIVER_CREDIT, .position = doc};
 
+    if (link_hello(r->link)->version_max < HELLO_VERSION_BELONGINGS)
+        generation_json_strip(json_object_get(doc, "tip"));
     return say(r, MESSAGE_ATTACHED, attached_to_json(&attached), error);
 }
 

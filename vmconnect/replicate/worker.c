@@ -93,19 +93,24 @@ static json_t *tip_of(const Worker *w)
 {
     const Position *position = position_of(w);
 
-    return position && position->tip ? generation_to_json(position->tip) : json_null();
+    return position && position->tip ? generation_describe(position->tip) : json_null();
 }
 
 static json_t *standby_of(const Worker *w)
 {
     const Active *a = w->active;
+    const Position *position = position_of(w);
     const char *slow = a->sender ? sender_slow(a->sender) : NULL;
+    const char *incomplete = position && position->tip ? position->tip->incomplete : NULL;
 
-    return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id",
-                     ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
-                     (json_int_t)a->truth_ms, "why", w->why ? w->why : slow, "sync", sync_of(&a->sync),
-                     "resync", "reason", a->sync.resync_reason, "compared_bytes", (json_int_t)0, "sent_bytes",
-                     (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id", ID_TEXT(a->role->standby), "host",
+        a->role->host, "state", state_of(w), "truth_ms", (json_int_t)a->truth_ms, "why",
+        w->why ? w->why
+        : slow ? slow
+               : incomplete,
+        "sync", sync_of(&a->sync), "resync", "reason", a->sync.resync_reason, "compared_bytes", (json_int_t)0,
+        "sent_bytes", (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
 }
 
 static json_t *plan_status(const Worker *w)

@@ -348,8 +348,10 @@ static void test_another_host_answers(void)
 
 static void test_no_common_version(void)
 {
-    LinkSettings d = {
-        .identity = house.controller, .purpose = PURPOSE_CONTROL, .version_min = 2, .version_max = 3};
+    LinkSettings d = {.identity = house.controller,
+                      .purpose = PURPOSE_CONTROL,
+                      .version_min = HELLO_VERSION_MAX + 1,
+                      .version_max = HELLO_VERSION_MAX + 2};
     LinkSettings l = {.identity = house.standby};
     g_auto(Pair) pair = pair_new(&d, &l);
 
