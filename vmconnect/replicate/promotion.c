@@ -3,19 +3,23 @@
 
 #include "netmap/mapping_json.h"
 #include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/capture.h"
+#include "vmconnect/capture/gather.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/takeover.h"
+#include "vmconnect/replicate/tpm_state.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <string.h>
 
 #define CONNECT_MS 10000
 #define MERGE_MS 1000 /* a merge in the way is waited for so long, then killed */
@@ -105,7 +109,8 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
 
 /* --- the domain -------------------------------------------------------- */
 
-static char *translate(const Promotion *p, const char *definition, const GPtrArray *files, GError **error)
+static char *translate(const Promotion *p, const char *definition, const GPtrArray *files, const char *nvram,
+                       GError **error)
 {
     g_autofree TranslateDisk *disks = g_new0(TranslateDisk, MAX(files->len, 1));
     g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
@@ -115,6 +120,7 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
                          .here = here,
                          .from = p->from,
                          .mapping = p->networks,
+                         .nvram = nvram,
                          .disks = disks,
                          .n_disks = files->len};
     char *xml;
@@ -140,6 +146,54 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
     for (guint i = 0; xml && i < remarks->len; i++)
         log_warning("vm %s: %s", ID_TEXT(p->site->vm), ((const Remark *)remarks->pdata[i])->cause);
     return xml;
+}
+
+/* --- firmware variables and TPM state ----------------------------------- */
+
+static GBytes *read_belonging(const void *store, const Belonging *b, GError **error)
+{
+    return store_belonging(store, b, error);
+}
+
+static gboolean write_nvram(const Promotion *p, const char *path, GError **error)
+{
+    const GPtrArray *belongings = store_belongings(p->site->store, p->point, error);
+    const Belonging *b = belongings ? belongings_find(belongings, BELONGINGS_NVRAM) : NULL;
+    g_autoptr(GBytes) file = b ? store_belonging(p->site->store, b, error) : NULL;
+    const void *data;
+    gsize len;
+
+    /* What the point has not, the first start makes of the firmware's template: there, and not in a file
+     * of this host's that happens to bear the name. */
+    if (belongings && !b)
+        return durable_remove(path, error);
+    if (!file)
+        return FALSE;
+    data = g_bytes_get_data(file, &len);
+    return durable_replace(path, data, len, 0600, error);
+}
+
+/* *@ret_nvram: the variable store that the VM gets here, NULL for none, or none of ours. */
+static gboolean put_belongings(const Promotion *p, const char *definition, char **ret_nvram, GError **error)
+{
+    const PromotionSite *site = p->site;
+    TpmPlace place = {.dir = GATHER_TPM_DIR, .vm = site->vm, .point = p->point};
+    const GPtrArray *belongings = store_belongings(site->store, p->point, error);
+    g_autoptr(Definition) d = definition_parse(definition, strlen(definition), error);
+    g_autofree char *nvram = NULL;
+
+    if (!belongings || !d)
+        return FALSE;
+    if (d->nvram) {
+        nvram = store_nvram_path(site->store);
+        if (!write_nvram(p, nvram, error))
+            return FALSE;
+    }
+    stop_at("promotion.nvram");
+    if (!tpm_state_put(&place, belongings, read_belonging, site->store, error))
+        return FALSE;
+    *ret_nvram = g_steal_pointer(&nvram);
+    return TRUE;
 }
 
 /* A domain of this UUID that runs before the promoted one is defined is somebody else's doing. */
@@ -168,6 +222,7 @@ static gboolean define(const Promotion *p, GError **error)
 {
     g_autoptr(GPtrArray) files = NULL;
     g_autofree char *definition = store_definition(p->site->store, p->point, error);
+    g_autofree char *nvram = NULL;
     g_autofree char *xml = NULL;
 
     if (!definition || !expect_not_running(p, error) ||
@@ -177,7 +232,9 @@ static gboolean define(const Promotion *p, GError **error)
     /* QEMU's own user enters the folder, and cannot list it; files are libvirt's to own. */
     if (g_chmod(p->site->dir, 0711) != 0)
         return us_error_errno(error, errno, "cannot let QEMU into %s", p->site->dir);
-    xml = translate(p, definition, files, error);
+    if (!put_belongings(p, definition, &nvram, error))
+        return FALSE;
+    xml = translate(p, definition, files, nvram, error);
     return xml && lifecycle_define(p->conn, xml, error);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* promotion - a standby's copy becomes the running VM.
  *
- *   guard: active, journal open → chain given away → defined → guard: journal closed, permit
+ *   guard: active, journal open → chain given away → firmware variables, TPM state → defined → guard: journal closed, permit
  *   → started paused → first checkpoint → resumed
  *
  * A VM that was off before the plan gets its checkpoint and stays off.
