@@ -169,6 +169,16 @@ gboolean hosts_is_up(const Hosts *hosts, const char *name)
     return host && engine_link_is_up(host->link);
 }
 
+gboolean hosts_clock_offset(const Hosts *hosts, const char *name, gint64 *ret_ms)
+{
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
+
+    if (!host || !engine_link_info(host->link))
+        return FALSE;
+    *ret_ms = engine_link_clock_offset_ms(host->link);
+    return TRUE;
+}
+
 const char *hosts_name_of(const Hosts *hosts, Id id)
 {
     GHashTableIter iter;

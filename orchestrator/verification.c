@@ -51,10 +51,30 @@ static void ask_all(Verification *v)
         ask(v, v->asked++);
 }
 
+static void tell_clock(const Hosts *hosts, VerifyFacts *facts, const char *host)
+{
+    gint64 offset_ms;
+
+    if (hosts_clock_offset(hosts, host, &offset_ms))
+        verify_facts_set_clock(facts, host, offset_ms);
+}
+
+static void tell_what_we_know(const Hosts *hosts, VerifyFacts *facts, const Scenario *s)
+{
+    g_autofree char *machine = NULL;
+
+    if (g_file_get_contents("/etc/machine-id", &machine, NULL, NULL))
+        verify_facts_set_machine(facts, g_strstrip(machine));
+    tell_clock(hosts, facts, s->master);
+    for (guint i = 0; i < s->replicas->len; i++)
+        tell_clock(hosts, facts, s->replicas->pdata[i]);
+}
+
 void verification_start(Hosts *hosts, const Scenario *scenario, VerificationDone done, void *user)
 {
     Verification *v = g_new0(Verification, 1);
 
     *v = (Verification){hosts, verify_facts_new(scenario), 0, done, user};
+    tell_what_we_know(hosts, v->facts, scenario);
     ask_all(v);
 }

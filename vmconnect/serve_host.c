@@ -9,6 +9,7 @@
 #include "vmconnect/capture/eligible.h"
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/host.h"
+#include "vmconnect/hypervisor/job.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -88,10 +89,8 @@ static void on_host(void *user, gpointer result, const GError *error)
 void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *engine = ((Visit *)user)->engine;
-    HandsJob job = {.what = "reading the host",
-                    .work = read_host,
-                    .request = engine,
-                    .free_result = free_json};
+    HandsJob job = {
+        .what = "reading the host", .work = read_host, .request = engine, .free_result = free_json};
 
     (void)params;
     hands_submit(engine->hands, &job, on_host, asked_new(user, reply));
@@ -207,22 +206,53 @@ static gint64 data_bytes(const char *xml, const Disk *disk)
     return sum;
 }
 
+typedef struct {
+    Id vm;
+    const char *run_dir; /* the engine's */
+} VmCheck;
+
+/* What libvirt knows of it; QEMU is not asked. */
+static gboolean read_job(virConnectPtr conn, const VmCheck *c, gboolean *ret_running, Job **ret_job,
+                         GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, c->vm, error);
+
+    if (!dom)
+        return FALSE;
+    *ret_running = virDomainIsActive(dom) == 1;
+    *ret_job = job_probe(dom, c->run_dir, error);
+    return *ret_job != NULL;
+}
+
+static void job_remark(const Job *job, const char *name, GPtrArray *remarks)
+{
+    if (job->kind == JOB_FOREIGN)
+        g_ptr_array_add(
+            remarks,
+            g_strdup_printf("'%s' is worked on by %s: nothing can be cut until that has ended; see virsh "
+                            "domjobinfo",
+                            name, job->socket ? "another backup tool" : "another job"));
+}
+
 /* From files and libvirt's own record: a hung QEMU holds nobody up. The definition is the one that a generation
  * carries, but for its secrets: the replica is asked whether it could run that. */
 static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
-    g_autofree char *xml = vm_definition(conn, *(const Id *)request, VM_DEFINITION_LIVE, error);
-    g_autofree char *inactive =
-        xml ? vm_definition(conn, *(const Id *)request, VM_DEFINITION_SHOWN, error) : NULL;
+    const VmCheck *c = request;
+    g_autofree char *xml = vm_definition(conn, c->vm, VM_DEFINITION_LIVE, error);
+    g_autofree char *inactive = xml ? vm_definition(conn, c->vm, VM_DEFINITION_SHOWN, error) : NULL;
     g_autoptr(Definition) d = inactive ? definition_parse(xml, strlen(xml), error) : NULL;
+    g_autoptr(Job) job = NULL;
     g_autoptr(GPtrArray) problems = NULL;
     g_autoptr(GPtrArray) remarks = NULL;
+    gboolean running = FALSE;
     gint64 sum = 0;
 
-    if (!d)
+    if (!d || !read_job(conn, c, &running, &job, error))
         return FALSE;
     problems = eligible_problems(d->disks, d->name, HEADER_MS, -1, &remarks);
-    eligible_vm_remarks(d, remarks);
+    eligible_vm_remarks(d, running, remarks);
+    job_remark(job, d->name, remarks);
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);
@@ -233,6 +263,8 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
 
 void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
 {
+    Engine *engine = ((Visit *)user)->engine;
+    VmCheck *check;
     HandsJob job = {
         .what = "looking at a VM", .work = check_vm, .free_request = g_free, .free_result = free_json};
     g_autoptr(GError) error = NULL;
@@ -240,8 +272,10 @@ void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
 
     if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
         return;
-    job.request = g_memdup2(&vm, sizeof(vm));
-    hands_submit(((Visit *)user)->engine->hands, &job, on_json, reply);
+    check = g_new0(VmCheck, 1);
+    *check = (VmCheck){vm, engine->paths.run};
+    job.request = check;
+    hands_submit(engine->hands, &job, on_json, reply);
 }
 
 static void on_definition(void *user, gpointer result, const GError *error)

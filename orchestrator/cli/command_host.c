@@ -110,38 +110,66 @@ gboolean command_host_remove(Cli *cli, GError **error)
     return TRUE;
 }
 
-static void vm_row(Page *page, const json_t *vm)
+/* Each in one word or two, with what stands in the way of the first that has something. */
+static char *disks_of(const json_t *vm, guint64 *ret_bytes, const char **ret_problem)
 {
-    const json_t *disks = json_object_get(vm, "disks");
+    GString *text = g_string_new(NULL);
     json_t *disk;
     gsize i;
+
+    json_array_foreach(json_object_get(vm, "disks"), i, disk)
+    {
+        const char *target = json_string_value(json_object_get(disk, "target"));
+        const char *format = json_string_value(json_object_get(disk, "format"));
+
+        *ret_bytes += (guint64)json_integer_value(json_object_get(disk, "size_bytes"));
+        if (!*ret_problem)
+            *ret_problem = json_string_value(json_object_get(disk, "problem"));
+        g_string_append_printf(text, "%s%s:%s", i ? " " : "", target ? target : "?", format ? format : "?");
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* What each is plugged into; one that is in no place is told by its type. */
+static char *networks_of(const json_t *vm)
+{
+    GString *text = g_string_new(NULL);
+    json_t *nic;
+    gsize i;
+
+    json_array_foreach(json_object_get(vm, "interfaces"), i, nic)
+    {
+        const char *place = json_string_value(json_object_get(nic, "place"));
+        const char *type = json_string_value(json_object_get(nic, "type"));
+
+        g_string_append_printf(text, "%s%s", i ? " " : "", place && *place ? place : type ? type : "?");
+    }
+    return g_string_free(text, FALSE);
+}
+
+static void vm_row(Page *page, const json_t *vm)
+{
     guint64 bytes = 0;
     const char *problem = NULL;
+    g_autofree char *disks = disks_of(vm, &bytes, &problem);
+    g_autofree char *networks = networks_of(vm);
+    json_auto_t *sum = json_pack("{s:I}", "bytes", (json_int_t)bytes);
 
-    json_array_foreach((json_t *)disks, i, disk)
-    {
-        bytes += (guint64)json_integer_value(json_object_get(disk, "size_bytes"));
-        if (!problem)
-            problem = json_string_value(json_object_get(disk, "problem"));
-    }
     page_value(page, vm, "name");
     page_value(page, vm, "uuid");
     page_value(page, vm, "state");
     page_value(page, vm, "guest_name");
-    page_cellf(page, "%zu", json_array_size(disks));
-    {
-        json_auto_t *sum = json_pack("{s:I}", "bytes", (json_int_t)bytes);
-
-        page_bytes(page, sum, "bytes");
-    }
+    page_cell(page, disks);
+    page_bytes(page, sum, "bytes");
+    page_cell(page, networks);
     page_value(page, vm, "scenario");
     page_cell(page, problem);
 }
 
 gboolean command_vm_list(Cli *cli, GError **error)
 {
-    static const char *const TITLES[] = {"NAME",  "UUID",     "STATE",   "GUEST", ">DISKS",
-                                         ">SIZE", "SCENARIO", "PROBLEM", NULL};
+    static const char *const TITLES[] = {"NAME",  "UUID",     "STATE",    "GUEST",   "DISKS",
+                                         ">SIZE", "NETWORKS", "SCENARIO", "PROBLEM", NULL};
     json_auto_t *doc = cli_call(cli, "vm.list", cli_argument(cli, 0), NULL, NULL, error);
     g_autoptr(Page) page = page_new(TITLES);
     json_t *vm;

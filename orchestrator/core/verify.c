@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 /* Below this a store cannot take even the overlays of a running protection. */
+#define CLOCKS_APART_MS 2000
 #define LEAST_FREE_BYTES (1024LL * 1024 * 1024)
 
 typedef struct Check Check;
@@ -105,6 +106,46 @@ static void versions(Report *r)
         if (master->info->said && h->info->said && !versions_fit(ours, theirs))
             found(r, h->host, NULL, "the engine of %s is version %s, that of %s is %s", master->host, ours,
                   h->host, theirs);
+    }
+}
+
+/* A VM's firmware says its UUID where a machine of its own says its board's. */
+static void replica_apart(Report *r)
+{
+    const HostFacts *master = master_of(r->facts);
+
+    EACH_HOST (r, h, 1) {
+        const char *system = fact_text(h->info->said, "system_uuid");
+        const json_t *vm = NULL;
+        Id id;
+
+        if (id_parse(system, &id, NULL))
+            vm = facts_find_vm(master, id);
+        if (vm)
+            found(r, h->host, NULL, "%s is a guest of %s, the VM '%s'", h->host, master->host,
+                  fact_text(vm, "name"));
+    }
+}
+
+static void controller_apart(Report *r)
+{
+    EACH_HOST (r, h, 0)
+        if (r->facts->machine_id && *r->facts->machine_id &&
+            g_str_equal(fact_text(h->info->said, "machine_id"), r->facts->machine_id))
+            found(r, h->host, NULL, "the controller runs on %s, %s of this scenario", h->host,
+                  h_ == 0 ? "the master" : "a replica");
+}
+
+static void clocks_agree(Report *r)
+{
+    const HostFacts *master = master_of(r->facts);
+
+    EACH_HOST (r, h, 1) {
+        gint64 apart_ms = ABS(h->clock_offset_ms - master->clock_offset_ms);
+
+        if (h->has_clock && master->has_clock && apart_ms > CLOCKS_APART_MS)
+            found(r, h->host, NULL, "the clocks of %s and %s are %.1f s apart", master->host, h->host,
+                  (double)apart_ms / 1000);
     }
 }
 
@@ -418,6 +459,8 @@ static const Check CHECKS[] = {
      "look at the host, its network and the understudy-engine service"},
     {"engine-version", FINDING_ERROR, versions, "the engines may not understand each other",
      "bring both hosts to the same release"},
+    {"replica-apart", FINDING_ERROR, replica_apart, "it would be gone together with its master",
+     "name a host that is a machine of its own, or runs elsewhere"},
     {"start-guard", FINDING_ERROR, start_guard, "a guest could be started on both hosts",
      "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd"},
     {"vm-there", FINDING_ERROR, vm_there, "it cannot be protected",
@@ -445,6 +488,12 @@ static const Check CHECKS[] = {
      "remove the cause and verify again"},
     {"replica-fits", FINDING_WARNING, replica_remarks, "the replica's engine is newer and knows more",
      "bring the controller to its release"},
+    {"controller-apart", FINDING_WARNING, controller_apart,
+     "when that host is gone nobody is left who sees the others and can switch over",
+     "run the controller on a third machine"},
+    {"clocks-agree", FINDING_WARNING, clocks_agree,
+     "times of events and points mislead, and certificates may count as expired",
+     "keep the clocks of all hosts together, for instance by chrony"},
     {"vm-remark", FINDING_WARNING, remarks, "it can be protected all the same",
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",

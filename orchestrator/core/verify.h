@@ -38,6 +38,11 @@ typedef struct {
     const json_t *params; /* borrowed; NULL: none */
 } VerifyCall;
 
+/* What the controller knows by itself: the machine it runs on (/etc/machine-id, "" for unknown), and how far a
+ * host's clock is from its own. */
+void verify_facts_set_machine(VerifyFacts *f, const char *machine_id);
+void verify_facts_set_clock(VerifyFacts *f, const char *host, gint64 offset_ms);
+
 guint verify_call_count(const VerifyFacts *f);
 VerifyCall verify_call(const VerifyFacts *f, guint index);
 

@@ -68,9 +68,28 @@ void verify_facts_free(VerifyFacts *f)
     g_ptr_array_free(f->checks, TRUE);
     g_ptr_array_free(f->fits, TRUE);
     mapping_free(f->mapping);
+    g_free(f->machine_id);
     g_ptr_array_free(f->all, TRUE);
     scenario_free(f->scenario);
     g_free(f);
+}
+
+void verify_facts_set_machine(VerifyFacts *f, const char *machine_id)
+{
+    g_free(f->machine_id);
+    f->machine_id = g_strdup(machine_id);
+}
+
+void verify_facts_set_clock(VerifyFacts *f, const char *host, gint64 offset_ms)
+{
+    for (guint i = 0; i < f->hosts->len; i++) {
+        HostFacts *h = f->hosts->pdata[i];
+
+        if (g_str_equal(h->host, host)) {
+            h->has_clock = TRUE;
+            h->clock_offset_ms = offset_ms;
+        }
+    }
 }
 
 guint verify_call_count(const VerifyFacts *f)

@@ -18,6 +18,8 @@ typedef struct {
     const char *host; /* borrowed from the scenario */
     Fact *info;
     Fact *vms;
+    gboolean has_clock;
+    gint64 clock_offset_ms;
 } HostFacts;
 
 struct VerifyFacts {
@@ -26,6 +28,7 @@ struct VerifyFacts {
     GPtrArray *checks; /* … Fact *, one a VM of the scenario, of … */
     GPtrArray *fits;   /* … Fact *, one a VM and replica, once they can be asked, and of … */
     GPtrArray *all;    /* … Fact *, in the order of the calls */
+    char *machine_id;  /* of the controller; NULL: not known */
     Mapping *mapping;  /* the scenario's, completed; NULL: not all of the first answers are there */
 };
 

@@ -95,24 +95,43 @@ static void vm_remark(GPtrArray *remarks, const Definition *d, const char *text)
     g_ptr_array_add(remarks, g_strdup_printf("'%s' %s", d->name, text));
 }
 
-void eligible_vm_remarks(const Definition *d, GPtrArray *ret_remarks)
+/* Whether the agent is there only a running guest shows. */
+static void agent_remarks(const Definition *d, gboolean running, GPtrArray *remarks)
 {
+    if (!d->has_agent)
+        vm_remark(remarks, d,
+                  "has no channel for a guest agent: a switchover asks it to shut down by its power button "
+                  "only, its "
+                  "file systems cannot be frozen, and what it calls itself is not known; add the channel "
+                  "org.qemu.guest_agent.0 and install qemu-guest-agent");
+    else if (running && !d->agent_connected)
+        vm_remark(remarks, d,
+                  "has no guest agent that answers: a switchover asks it to shut down by its power button "
+                  "only; start "
+                  "qemu-guest-agent in the guest");
+}
+
+static void copy_remarks(const Definition *d, GPtrArray *remarks)
+{
+    for (guint i = 0; i < d->disks->len; i++) {
+        const Disk *disk = d->disks->pdata[i];
+
+        if (disk->has_mirror)
+            remark(remarks, disk, d->name,
+                   "a block copy or commit runs on it: nothing can be cut until it has ended; see virsh "
+                   "blockjob");
+    }
+}
+
+void eligible_vm_remarks(const Definition *d, gboolean running, GPtrArray *ret_remarks)
+{
+    agent_remarks(d, running, ret_remarks);
+    copy_remarks(d, ret_remarks);
     if (d->nvram_elsewhere)
         vm_remark(
             ret_remarks, d,
             "keeps its firmware variables elsewhere than in a local file: they are not replicated, and its "
             "copy is started with the same place; make sure that the replica reaches it");
-    if (d->tpm == DEFINITION_TPM_HOST)
-        vm_remark(
-            ret_remarks, d,
-            "uses a TPM of the host itself, which stays here: what it sealed, a disk's key for instance, "
-            "cannot be opened on the replica; use an emulated one, or keep a recovery key");
-    if (d->tpm_encrypted)
-        vm_remark(
-            ret_remarks, d,
-            "has an emulated TPM that is encrypted with a secret of libvirt's: its copy starts only where "
-            "the same secret is defined; copy it to the replica with `virsh secret-define` and "
-            "`virsh secret-set-value`");
 }
 
 /* The header of @disk's own image; NULL with a sentence in @problems when it cannot be read. */

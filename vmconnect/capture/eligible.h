@@ -21,7 +21,7 @@ char *eligible_disk_problem(const Disk *disk, const Qcow2Facts *facts, const cha
 char *eligible_set_problem(const GPtrArray *disks, const char *vm_name);
 
 /* What its operator must know of the VM beside its disks, into @ret_remarks (of char *). */
-void eligible_vm_remarks(const Definition *d, GPtrArray *ret_remarks);
+void eligible_vm_remarks(const Definition *d, gboolean running, GPtrArray *ret_remarks);
 
 /* What the first two say of all @disks (of Disk *): headers are read, at most @timeout_ms each, given up when
  * @cancel_fd is readable (-1: never). One sentence per reason (of char *), empty when the VM can

@@ -184,7 +184,6 @@ static void read_tpm(Definition *d, const xmlNode *tpm)
     d->tpm = g_strcmp0(type, "emulator") != 0 ? DEFINITION_TPM_HOST
              : g_strcmp0(version, "1.2") == 0 ? DEFINITION_TPM_1_2
                                               : DEFINITION_TPM_2;
-    d->tpm_encrypted = d->tpm != DEFINITION_TPM_HOST && xml_child(backend, "encryption");
 }
 
 static gboolean read_identity(Definition *d, const xmlNode *root, GError **error)

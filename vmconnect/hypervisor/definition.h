@@ -63,7 +63,6 @@ typedef struct {
     char *nvram;              /* path of the store of firmware variables; NULL: none, or not a local file */
     gboolean nvram_elsewhere; /* there is one, which is not a local file */
     DefinitionTpm tpm;
-    gboolean tpm_encrypted;   /* an emulated TPM's state is, with a secret of libvirt's */
     gboolean has_agent;       /* a guest agent channel is defined */
     gboolean agent_connected; /* live definitions only */
 } Definition;

@@ -25,6 +25,7 @@ json_t *host_read(virConnectPtr conn, GError **error)
 {
     g_autofree char *boot_id = first_line("/proc/sys/kernel/random/boot_id");
     g_autofree char *machine_id = first_line("/etc/machine-id");
+    g_autofree char *system_uuid = first_line("/sys/class/dmi/id/product_uuid");
     g_autofree char *libvirt = NULL;
     g_autofree char *qemu = NULL;
     unsigned long libvirt_version = 0;
@@ -44,6 +45,7 @@ json_t *host_read(virConnectPtr conn, GError **error)
     doc = host_places_to_json(places);
     json_object_set_new(doc, "boot_id", json_string(boot_id));
     json_object_set_new(doc, "machine_id", json_string(machine_id));
+    json_object_set_new(doc, "system_uuid", json_string(system_uuid));
     json_object_set_new(doc, "libvirt", json_string(libvirt));
     json_object_set_new(doc, "qemu", json_string(qemu));
     return doc;

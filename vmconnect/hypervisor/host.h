@@ -7,7 +7,7 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* Their part of `host.info`: {"boot_id", "machine_id", "libvirt", "qemu",
+/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu",
  * and the places of host_json.h}. New reference; NULL with @error.
  * Blocks: never on the loop. */
 json_t *host_read(virConnectPtr conn, GError **error);

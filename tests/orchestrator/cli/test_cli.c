@@ -269,10 +269,10 @@ static const char HOSTS[] =
 
 static const char VMS[] =
     "{\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\",\"state\":\"running\",\"guest_name\":\"www\","
-    "\"disks\":[{\"target\":\"vda\",\"size_bytes\":1073741824,\"problem\":null},"
+    "\"disks\":[{\"target\":\"vda\",\"format\":\"qcow2\",\"size_bytes\":1073741824,\"problem\":null},"
     "{\"target\":\"vdb\",\"size_bytes\":1073741824,\"problem\":null}],\"scenario\":null},"
     "{\"uuid\":\"" WEB2 "\",\"name\":\"caf\\u00e9 \\u001b[31m\",\"state\":\"off\",\"guest_name\":null,"
-    "\"disks\":[{\"target\":\"vda\",\"size_bytes\":512,\"problem\":\"disk vda is raw\"}],"
+    "\"disks\":[{\"target\":\"vda\",\"format\":\"raw\",\"size_bytes\":512,\"problem\":\"disk vda is raw\"}],"
     "\"scenario\":\"web\"}]}";
 
 #define STANDBY(state, done, total)                                                                         \

@@ -189,6 +189,42 @@ static void test_map(void)
     g_assert_cmpuint(json_object_size(asked_networks(two)), ==, 0);
 }
 
+static void expect_one(const VerifyFacts *f, const char *id, const char *cause)
+{
+    g_autoptr(GPtrArray) findings = verify_check(f);
+
+    g_assert_cmpuint(findings->len, ==, 1);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->id, ==, id);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==, cause);
+}
+
+/* What the controller knows by itself, and whether the three are three. */
+static void test_apart(void)
+{
+    static const Case GUEST = {
+        .beta_info = "{\"version\":\"0.1.0\",\"id\":\"" UUID2 "\",\"system_uuid\":\"" UUID1
+                     "\",\"machine_id\":\"m\"," STORE("50000000000") "," DEFAULT ",\"hook\":true}"};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) well = facts_of(s, &CASES[0]);
+    g_autoptr(VerifyFacts) guest = facts_of(s, &GUEST);
+    g_autoptr(GPtrArray) findings = NULL;
+
+    verify_facts_set_clock(well, "alpha", -500);
+    verify_facts_set_clock(well, "beta", 1400);
+    verify_facts_set_machine(well, "");
+    findings = verify_check(well);
+    g_assert_cmpuint(findings->len, ==, 0);
+    verify_facts_set_clock(well, "beta", 4800);
+    expect_one(well, "clocks-agree", "the clocks of alpha and beta are 5.3 s apart");
+    expect_one(guest, "replica-apart", "beta is a guest of alpha, the VM 'web1'");
+    verify_facts_set_machine(guest, "m");
+    g_ptr_array_unref(findings);
+    findings = verify_check(guest);
+    g_assert_cmpuint(findings->len, ==, 2);
+    g_assert_cmpstr(((const Finding *)findings->pdata[1])->cause, ==,
+                    "the controller runs on beta, a replica of this scenario");
+}
+
 static void expect_rule_found(const char *from, const char *to, const char *back, const char *cause)
 {
     static const Case CASE = {
@@ -371,6 +407,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/verify/checks", test_checks);
     g_test_add_func("/verify/map", test_map);
+    g_test_add_func("/verify/apart", test_apart);
     g_test_add_func("/verify/rules", test_rules);
     g_test_add_func("/verify/turned-rule", test_turned_rule);
     g_test_add_func("/verify/macs", test_macs);

@@ -130,7 +130,10 @@ static void test_internal_snapshots(void)
     expect_sentence(remarks->pdata[0], "internal snapshots");
 }
 
-static GPtrArray *vm_remarks(const char *os, const char *devices)
+#define AGENT(state) \
+    "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='" state "'/></channel>"
+
+static GPtrArray *vm_remarks(const char *os, const char *devices, gboolean running)
 {
     g_autofree char *xml =
         g_strdup_printf("<domain type='kvm'><name>web</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"
@@ -140,26 +143,34 @@ static GPtrArray *vm_remarks(const char *os, const char *devices)
     GPtrArray *remarks = g_ptr_array_new_with_free_func(g_free);
 
     g_assert_nonnull(d);
-    eligible_vm_remarks(d, remarks);
+    eligible_vm_remarks(d, running, remarks);
     return remarks;
+}
+
+static void expect_remark(const char *os, const char *devices, gboolean running, const char *part)
+{
+    g_autoptr(GPtrArray) remarks = vm_remarks(os, devices, running);
+
+    g_assert_cmpuint(remarks->len, ==, part ? 1 : 0);
+    if (part)
+        g_assert_nonnull(strstr(remarks->pdata[0], part));
 }
 
 static void test_vm_remarks(void)
 {
-    g_autoptr(GPtrArray) none = vm_remarks("<nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>",
-                                           "<tpm><backend type='emulator' version='2.0'/></tpm>");
-    g_autoptr(GPtrArray) elsewhere = vm_remarks("<nvram type='network'><source protocol='nbd'/></nvram>", "");
-    g_autoptr(GPtrArray) host = vm_remarks("", "<tpm><backend type='passthrough'/></tpm>");
-    g_autoptr(GPtrArray) encrypted =
-        vm_remarks("", "<tpm><backend type='emulator'><encryption secret='x'/></backend></tpm>");
-
-    g_assert_cmpuint(none->len, ==, 0);
-    g_assert_cmpuint(elsewhere->len, ==, 1);
-    g_assert_nonnull(strstr(elsewhere->pdata[0], "are not replicated"));
-    g_assert_cmpuint(host->len, ==, 1);
-    g_assert_nonnull(strstr(host->pdata[0], "keep a recovery key"));
-    g_assert_cmpuint(encrypted->len, ==, 1);
-    g_assert_nonnull(strstr(encrypted->pdata[0], "virsh secret-define"));
+    expect_remark("<nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>",
+                  AGENT("connected") "<tpm><backend type='emulator' version='2.0'/></tpm>", TRUE, NULL);
+    expect_remark("", AGENT("disconnected"), FALSE, NULL);
+    expect_remark("", AGENT("disconnected"), TRUE, "no guest agent that answers");
+    expect_remark("", "", FALSE, "no channel for a guest agent");
+    expect_remark("<nvram type='network'><source protocol='nbd'/></nvram>", AGENT("connected"), TRUE,
+                  "are not replicated");
+    expect_remark(
+        "",
+        AGENT("connected") "<disk type='file' device='disk'>" QCOW2
+                           "<source file='/i/a'/><mirror type='file'><source file='/i/b'/></mirror>" ON(
+                               "vda"),
+        TRUE, "a block copy or commit runs on it");
 }
 
 static void test_set(void)
