@@ -221,6 +221,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
     serve(c, OPERATIONS_STATUS);
+    serve(c, OPERATIONS_VERIFY);
     api_serve(c->api, &config);
     c->server = http_server_new(&c->loop, &config, error);
     return c->server != NULL;

@@ -5,40 +5,6 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
-/* --- verify ------------------------------------------------------------ */
-
-static void on_verified(void *user, const VerifyFacts *facts)
-{
-    ApiCall *call = user;
-    g_autoptr(GPtrArray) findings = verify_check(facts);
-
-    api_call_answer(call, verify_to_json(findings));
-}
-
-static gboolean read_verify(const json_t *body, GError **error)
-{
-    int fix = FALSE;
-
-    if (!json_read(body, "request", error, "{s?b}", "fix", &fix))
-        return FALSE;
-    if (fix)
-        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED,
-                    "this version puts nothing right by itself: verify without --fix names the remedies");
-    return !fix;
-}
-
-static void scenario_verify(ApiCall *call, void *user)
-{
-    Controller *c = user;
-    g_autoptr(GError) error = NULL;
-    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), &error);
-
-    if (p && read_verify(api_call_body(call), &error))
-        verification_start(c->hosts, p->scenario, on_verified, call);
-    else
-        api_call_fail(call, error);
-}
-
 /* --- run, stop, pause, continue ---------------------------------------- */
 
 static void scenario_run(ApiCall *call, void *user)
@@ -244,7 +210,6 @@ static void scenario_switchover(ApiCall *call, void *user)
 }
 
 const Operation OPERATIONS_ACTIONS[] = {
-    {"scenario.verify", scenario_verify},
     {"scenario.run", scenario_run},
     {"scenario.stop", scenario_stop},
     {"scenario.pause", scenario_pause},

@@ -112,7 +112,7 @@ static gboolean check_scratch(const char *dir, GError **error)
     return TRUE;
 }
 
-static gboolean make_folders(const Engine *e, GError **error)
+gboolean engine_make_folders(const Engine *e, GError **error)
 {
     const EnginePaths *p = &e->paths;
     const char *const ours[] = {p->state, p->guard, p->plan, p->permit, NULL};
@@ -200,7 +200,7 @@ static gboolean start(Engine *e, GError **error)
     g_autofree char *policy = under(e->paths.state, "policy.json");
 
     /* A second engine on this host, or one beside a rescue, ends here, with nothing to undo. */
-    if (!make_folders(e, error) || !program_claim(e->paths.run, error))
+    if (!engine_make_folders(e, error) || !program_claim(e->paths.run, error))
         return FALSE;
     e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;

@@ -75,6 +75,9 @@ typedef struct {
     gboolean former; /* of an owner that was */
 } Visit;
 
+/* Make our folders, or give back to those there are the owners and modes that they must have. */
+gboolean engine_make_folders(const Engine *engine, GError **error);
+
 /* owner.c: whose this engine is, from the start on; the end is also that of one that did not begin. */
 void owner_init(Engine *engine);
 gboolean owner_begin(Engine *engine, GError **error);

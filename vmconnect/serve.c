@@ -48,6 +48,8 @@ void serve_news(Engine *engine)
 const RpcMethod SERVE_METHODS[] = {
     {"host.info", serve_host_info},
     {"host.disown", serve_host_disown},
+    {"host.prepare", serve_host_prepare},
+    {"network.definition", serve_network_definition},
     {"vm.list", serve_vm_list},
     {"vm.check", serve_vm_check},
     {"vm.definition", serve_vm_definition_of},

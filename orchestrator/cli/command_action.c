@@ -24,10 +24,36 @@ static char *findings_text(const json_t *doc)
     return g_string_free(out, FALSE);
 }
 
+/* Shows what could be put right by itself, and does it after a yes: the document of another look, @doc if there is
+ * nothing to do, NULL with @error. */
+static json_t *fixed(Cli *cli, json_t *doc, GError **error)
+{
+    const json_t *fixes = json_object_get(doc, "fixes");
+    g_autofree char *question = g_strdup_printf("Do that for '%s'?", cli_argument(cli, 0));
+    json_auto_t *body = json_pack("{s:b}", "fix", 1);
+    json_t *fix;
+    gsize i;
+
+    if (json_array_size(fixes) == 0) {
+        fputs("there is nothing that could be put right by itself\n", stderr);
+        return json_incref(doc);
+    }
+    json_array_foreach((json_t *)fixes, i, fix)
+    {
+        g_autofree char *line = page_clean(json_string_value(json_object_get(fix, "what")));
+
+        fprintf(stderr, "  %s\n", line);
+    }
+    return cli_confirm(cli, question, error)
+               ? cli_call(cli, "scenario.verify", cli_argument(cli, 0), NULL, body, error)
+               : NULL;
+}
+
 gboolean command_verify(Cli *cli, GError **error)
 {
-    json_auto_t *body = json_pack("{s:b}", "fix", cli_flag(cli, "fix"));
-    json_auto_t *doc = cli_call(cli, "scenario.verify", cli_argument(cli, 0), NULL, body, error);
+    json_auto_t *body = json_object();
+    json_auto_t *found = cli_call(cli, "scenario.verify", cli_argument(cli, 0), NULL, body, error);
+    json_auto_t *doc = !found ? NULL : cli_flag(cli, "fix") ? fixed(cli, found, error) : json_incref(found);
     gint64 errors;
 
     if (!doc)
@@ -37,8 +63,9 @@ gboolean command_verify(Cli *cli, GError **error)
     if (errors > 0)
         g_set_error(error, US_ERROR, US_ERROR_VERIFY,
                     "verification of '%s' found %" G_GINT64_FORMAT " error%s: it cannot run "
-                    "until what is listed is put right",
-                    cli_argument(cli, 0), errors, errors == 1 ? "" : "s");
+                    "until what is listed is put right%s",
+                    cli_argument(cli, 0), errors, errors == 1 ? "" : "s",
+                    json_array_size(json_object_get(doc, "fixes")) > 0 ? "; --fix can do some of it" : "");
     return errors == 0;
 }
 

@@ -30,7 +30,7 @@ OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
 OPTIONS(SET, {"map", "FROM=TO", "while stopped: network of the master = of the replica (FROM= takes it out)",
               TRUE});
 OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
-OPTIONS(VERIFY, {"fix", NULL, "what can be put right by itself"});
+OPTIONS(VERIFY, {"fix", NULL, "show what can be put right by itself, and do it after a yes"});
 OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
         {"vm", "VM", "only this one; may be repeated", TRUE},
         {"power-off", NULL, "switch a guest off that does not shut down in time"});

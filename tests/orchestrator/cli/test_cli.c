@@ -273,6 +273,7 @@ static const char VMS[] =
     "{\"target\":\"vdb\",\"size_bytes\":1073741824,\"problem\":null}],\"scenario\":null},"
     "{\"uuid\":\"" WEB2 "\",\"name\":\"caf\\u00e9 \\u001b[31m\",\"state\":\"off\",\"guest_name\":null,"
     "\"disks\":[{\"target\":\"vda\",\"format\":\"raw\",\"size_bytes\":512,\"problem\":\"disk vda is raw\"}],"
+    "\"interfaces\":[{\"type\":\"network\",\"place\":\"office/sales\"},{\"type\":\"user\",\"place\":\"\"}],"
     "\"scenario\":\"web\"}]}";
 
 #define STANDBY(state, done, total)                                                                         \
@@ -719,7 +720,22 @@ static void test_verify(void)
     understudy(3, "verify web --json"); /* the first answer is still at the front of the queue */
     json_decref(document());
     understudy(0, "verify web --fix");
-    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {\"fix\":true}\n");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {}\n");
+    assert_says(err, "nothing that could be put right by itself");
+}
+
+/* What would be done is shown, and asked for. */
+static void test_fix(void)
+{
+    say("scenario.verify", "{\"errors\":1,\"warnings\":0,\"findings\":[],\"fixes\":[{\"host\":\"beta\","
+                           "\"what\":\"define network "
+                           "'dmz' \\u001b[31m\"}],\"fixed\":[]}");
+    understudy(2, "verify web --fix");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {}\n");
+    assert_says(err, "  define network 'dmz' ?[31m\n");
+    understudy(3, "verify web --fix --yes");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {}\nscenario.verify {\"fix\":true}\n");
+    assert_says(err, "--fix can do some of it");
 }
 
 static void test_run(void)
@@ -1025,6 +1041,7 @@ int main(int argc, char **argv)
     add("/cli/scenarios", test_scenarios);
     add("/cli/full-output", test_full_output);
     add("/cli/verify", test_verify);
+    add("/cli/fix", test_fix);
     add("/cli/run", test_run);
     add("/cli/run-fails", test_run_fails);
     add("/cli/waiting-has-an-end", test_waiting_has_an_end);

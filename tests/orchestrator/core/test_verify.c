@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/verify_fixes.h"
 #include "orchestrator/core/verify_memory.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -225,6 +226,53 @@ static void test_apart(void)
                     "the controller runs on beta, a replica of this scenario");
 }
 
+#define DEFINITION(network)                                                                          \
+    "{\"problems\":[],\"remarks\":[],\"data_bytes\":1,\"definition\":\"<domain><devices><interface " \
+    "type='network'>"                                                                                \
+    "<source network='" network "'/></interface></devices></domain>\"}"
+
+static void expect_fix(const Case *c, const char *from, const char *to, const char *what)
+{
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = NULL;
+    g_autoptr(GPtrArray) findings = NULL;
+    g_autoptr(GPtrArray) fixes = NULL;
+
+    if (from)
+        g_assert_true(mapping_set(s->map, from, to, NULL));
+    f = facts_of(s, c);
+    findings = verify_check(f);
+    fixes = verify_fixes(f, findings);
+    g_assert_cmpuint(fixes->len, ==, what ? 1 : 0);
+    if (what)
+        g_assert_cmpstr(((const Fix *)fixes->pdata[0])->text, ==, what);
+}
+
+/* What can be put right by itself, in the words that its operator says yes to. */
+static void test_fixes(void)
+{
+    static const char ALPHA[] = INFO("0.1.0", STORE("50000000000"),
+                                     NETWORKS(NETWORK("default", "true") "," NETWORK("dmz", "true")), "true");
+    static const char BETA[] =
+        INFO("0.1.0", STORE("50000000000"),
+             NETWORKS(NETWORK("lan", "true") "," NETWORK("asleep", "false") "," NETWORK("default", "true")),
+             "true");
+    static const Case CASE = {.alpha_info = ALPHA, .beta_info = BETA, .check = DEFINITION("default")};
+    static const Case ON_DMZ = {.alpha_info = ALPHA, .beta_info = BETA, .check = DEFINITION("dmz")};
+    static const Case ON_NOWHERE = {.alpha_info = ALPHA, .beta_info = BETA, .check = DEFINITION("nowhere")};
+
+    expect_fix(&CASES[0], NULL, NULL, NULL);
+    expect_fix(&CASE, "default", "lan", NULL);
+    expect_fix(&CASE, "default", "asleep", "start network 'asleep' on beta, now and whenever beta starts");
+    expect_fix(&CASE, "default", "gone",
+               "define network 'gone' on beta as alpha has 'default', and start it");
+    expect_fix(&CASE, NULL, NULL, "map 'default' of alpha to 'default' of beta");
+    expect_fix(&ON_DMZ, NULL, NULL,
+               "define network 'dmz' on beta as alpha has 'dmz', and start it; map the one to the other");
+    expect_fix(&ON_NOWHERE, NULL, NULL, NULL);
+    expect_fix(&ON_NOWHERE, "bridge:br0", "gone", NULL);
+}
+
 static void expect_rule_found(const char *from, const char *to, const char *back, const char *cause)
 {
     static const Case CASE = {
@@ -408,6 +456,7 @@ int main(int argc, char **argv)
     g_test_add_func("/verify/checks", test_checks);
     g_test_add_func("/verify/map", test_map);
     g_test_add_func("/verify/apart", test_apart);
+    g_test_add_func("/verify/fixes", test_fixes);
     g_test_add_func("/verify/rules", test_rules);
     g_test_add_func("/verify/turned-rule", test_turned_rule);
     g_test_add_func("/verify/macs", test_macs);
