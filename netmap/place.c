@@ -24,6 +24,14 @@ void place_clear(Place *p)
     *p = (Place){0};
 }
 
+static Place steal(Place *p)
+{
+    Place stolen = *p;
+
+    *p = (Place){0};
+    return stolen;
+}
+
 Place place_copy(const Place *p)
 {
     return (Place){p->kind, g_strdup(p->name), g_strdup(p->portgroup), p->vlan};
@@ -127,8 +135,7 @@ gboolean place_parse(const char *text, Place *ret_place, GError **error)
         return wrong(text, "does not name a PCI function such as hostdev:0000:04:10.0", error);
     if (*rest == '@' && !read_vlan(rest + 1, &p.vlan))
         return wrong(text, "has no VLAN tag of 1 to 4094 after the '@'", error);
-    *ret_place = p;
-    p = (Place){0};
+    *ret_place = steal(&p);
     return TRUE;
 }
 

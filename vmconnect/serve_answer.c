@@ -15,6 +15,17 @@ void serve_done(void *user, const json_t *result, const GError *error)
         rpc_reply(reply, result ? json_incref((json_t *)result) : json_object());
 }
 
+void serve_json(void *user, gpointer result, const GError *error)
+{
+    serve_done(user, result, error);
+    json_decref(result);
+}
+
+void serve_free_json(gpointer doc)
+{
+    json_decref(doc);
+}
+
 gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error)
 {
     const char *vm;

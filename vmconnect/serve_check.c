@@ -130,17 +130,6 @@ static gboolean check(virConnectPtr conn, gpointer request, gpointer *ret_result
     return TRUE;
 }
 
-static void on_checked(void *user, gpointer result, const GError *error)
-{
-    serve_done(user, result, error);
-    json_decref(result);
-}
-
-static void free_json(gpointer doc)
-{
-    json_decref(doc);
-}
-
 static Check *read_check(Engine *engine, const json_t *params, GError **error)
 {
     g_autoptr(Check) c = g_new0(Check, 1);
@@ -171,10 +160,10 @@ void serve_standby_check(void *user, RpcReply *reply, const json_t *params)
     HandsJob job = {.what = "looking whether a VM could run here",
                     .work = check,
                     .free_request = check_free,
-                    .free_result = free_json};
+                    .free_result = serve_free_json};
 
     if (!serve_good(reply, c != NULL, error))
         return;
     job.request = g_steal_pointer(&c);
-    hands_submit(engine->hands, &job, on_checked, reply);
+    hands_submit(engine->hands, &job, serve_json, reply);
 }

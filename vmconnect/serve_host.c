@@ -61,17 +61,6 @@ static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_re
     return TRUE;
 }
 
-static void on_json(void *user, gpointer result, const GError *error)
-{
-    serve_done(user, result, error);
-    json_decref(result);
-}
-
-static void free_json(gpointer doc)
-{
-    json_decref(doc);
-}
-
 /* Who it is, and until when peers believe it: nothing renews that by itself. */
 static void on_host(void *user, gpointer result, const GError *error)
 {
@@ -83,14 +72,14 @@ static void on_host(void *user, gpointer result, const GError *error)
                             json_string(clock_format(identity_expires_at_ms(asked->engine->identity), at)));
         json_object_set_new(result, "id", json_string(ID_TEXT(identity_peer(asked->engine->identity).id)));
     }
-    on_json(asked->reply, result, error);
+    serve_json(asked->reply, result, error);
 }
 
 void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *engine = ((Visit *)user)->engine;
     HandsJob job = {
-        .what = "reading the host", .work = read_host, .request = engine, .free_result = free_json};
+        .what = "reading the host", .work = read_host, .request = engine, .free_result = serve_free_json};
 
     (void)params;
     hands_submit(engine->hands, &job, on_host, asked_new(user, reply));
@@ -266,7 +255,7 @@ void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
     Engine *engine = ((Visit *)user)->engine;
     VmCheck *check;
     HandsJob job = {
-        .what = "looking at a VM", .work = check_vm, .free_request = g_free, .free_result = free_json};
+        .what = "looking at a VM", .work = check_vm, .free_request = g_free, .free_result = serve_free_json};
     g_autoptr(GError) error = NULL;
     Id vm;
 
@@ -275,7 +264,7 @@ void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
     check = g_new0(VmCheck, 1);
     *check = (VmCheck){vm, engine->paths.run};
     job.request = check;
-    hands_submit(engine->hands, &job, on_json, reply);
+    hands_submit(engine->hands, &job, serve_json, reply);
 }
 
 static void on_definition(void *user, gpointer result, const GError *error)

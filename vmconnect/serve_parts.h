@@ -15,6 +15,10 @@
 /* A RolesAnswer, and more: answer @user, an RpcReply, with what came. */
 void serve_done(void *user, const json_t *result, const GError *error);
 
+/* The same for a job of the hands whose result is a document, and how a late one is freed. */
+void serve_json(void *user, gpointer result, const GError *error);
+void serve_free_json(gpointer doc);
+
 gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 
 /* TRUE if the request can go on; else it has been answered. */

@@ -10,17 +10,6 @@
 
 #include <stdlib.h>
 
-static void free_json(gpointer doc)
-{
-    json_decref(doc);
-}
-
-static void on_json(void *user, gpointer result, const GError *error)
-{
-    serve_done(user, result, error);
-    json_decref(result);
-}
-
 /* --- how a network is defined -------------------------------------------- */
 
 static gboolean read_network(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
@@ -40,13 +29,15 @@ void serve_network_definition(void *user, RpcReply *reply, const json_t *params)
 {
     g_autoptr(GError) error = NULL;
     const char *name;
-    HandsJob job = {
-        .what = "reading a network", .work = read_network, .free_request = g_free, .free_result = free_json};
+    HandsJob job = {.what = "reading a network",
+                    .work = read_network,
+                    .free_request = g_free,
+                    .free_result = serve_free_json};
 
     if (!serve_good(reply, json_read(params, "network.definition", &error, "{s:s}", "name", &name), error))
         return;
     job.request = g_strdup(name);
-    hands_submit(((Visit *)user)->engine->hands, &job, on_json, reply);
+    hands_submit(((Visit *)user)->engine->hands, &job, serve_json, reply);
 }
 
 /* --- preparing ------------------------------------------------------------ */
@@ -126,7 +117,7 @@ void serve_host_prepare(void *user, RpcReply *reply, const json_t *params)
     HandsJob job = {.what = "preparing this host",
                     .work = prepare,
                     .free_request = preparation_free,
-                    .free_result = free_json};
+                    .free_result = serve_free_json};
 
     if (!serve_good(reply,
                     json_read(params, "host.prepare", &error, "{s?s, s?s, s?b}", "network", &name,
@@ -138,5 +129,5 @@ void serve_host_prepare(void *user, RpcReply *reply, const json_t *params)
     p->definition = g_strdup(definition);
     p->folders = folders;
     job.request = g_steal_pointer(&p);
-    hands_submit(engine->hands, &job, on_json, reply);
+    hands_submit(engine->hands, &job, serve_json, reply);
 }
