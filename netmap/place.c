@@ -235,3 +235,25 @@ Place place_of_interface(const xmlNode *interface)
     p.vlan = vlan_of(interface);
     return p;
 }
+
+void place_plug(xmlNode *interface, const Place *to)
+{
+    g_autofree char *mode = xml_attr(xml_child(interface, "source"), "mode");
+    xmlNode *source;
+
+    g_assert(to->kind != PLACE_NONE);
+    xml_set(interface, "type", KINDS[to->kind].type);
+    xml_drop(interface, "source");
+    source = xml_add(interface, "source");
+    if (to->kind == PLACE_HOSTDEV) {
+        xmlNode *address = xml_add(source, "address");
+
+        xml_set(address, "type", "pci");
+        place_set_pci_address(address, to->name);
+        return;
+    }
+    xml_set(source, KINDS[to->kind].attribute, to->name);
+    xml_set(source, "portgroup", to->portgroup);
+    if (to->kind == PLACE_DIRECT)
+        xml_set(source, "mode", mode ? mode : "bridge");
+}

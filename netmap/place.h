@@ -41,6 +41,9 @@ char *place_format(const Place *p);
 /* Where an <interface> is; kind NONE for what is plugged into nothing of the host (user, vhostuser, …).
  * The tag is said if it is one, and not a trunk. */
 Place place_of_interface(const xmlNode *interface);
+/* Put it there: type and source of the <interface>. How a device is shared (macvtap's mode) stays; tags are not
+ * touched. */
+void place_plug(xmlNode *interface, const Place *to);
 /* "0000:04:10.0" of an <address type='pci'>, or NULL. The caller frees. */
 char *place_pci_address(const xmlNode *address);
 /* The other way round. */

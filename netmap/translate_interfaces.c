@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-static const char *const TYPES[] = {[PLACE_NETWORK] = "network",
-                                    [PLACE_BRIDGE] = "bridge",
-                                    [PLACE_DIRECT] = "direct",
-                                    [PLACE_HOSTDEV] = "hostdev"};
-
 typedef struct {
     xmlNode *node;
     char *mac;  /* NULL: libvirt will choose one */
@@ -34,34 +29,6 @@ static Nic nic_of(xmlNode *node, guint number)
 }
 
 /* --- plugging in ------------------------------------------------------- */
-
-static void set_source(xmlNode *node, const Place *to, const char *mode)
-{
-    xmlNode *source, *address;
-
-    xml_drop(node, "source");
-    source = xml_add(node, "source");
-    switch (to->kind) {
-    case PLACE_NETWORK:
-        xml_set(source, "network", to->name);
-        xml_set(source, "portgroup", to->portgroup);
-        break;
-    case PLACE_BRIDGE:
-        xml_set(source, "bridge", to->name);
-        break;
-    case PLACE_DIRECT:
-        xml_set(source, "dev", to->name);
-        xml_set(source, "mode", mode);
-        break;
-    case PLACE_HOSTDEV:
-        address = xml_add(source, "address");
-        xml_set(address, "type", "pci");
-        place_set_pci_address(address, to->name);
-        break;
-    case PLACE_NONE:
-        g_assert_not_reached();
-    }
-}
 
 /* libvirt takes tags where something can act on them. */
 static gboolean can_tag(const Host *host, const Place *to)
@@ -139,10 +106,7 @@ static void drop_made_up_target(xmlNode *node)
 
 static void plug(Translation *t, const Nic *nic, const Place *to, gboolean keep_tags)
 {
-    g_autofree char *mode = xml_attr(xml_child(nic->node, "source"), "mode");
-
-    xml_set(nic->node, "type", TYPES[to->kind]);
-    set_source(nic->node, to, mode ? mode : "bridge");
+    place_plug(nic->node, to);
     set_card(t, nic, to);
     set_vlan(t, nic, to, keep_tags);
     set_virtualport(t, nic->node, to);
