@@ -191,22 +191,71 @@ static void start(Controller *c, ApiCall *call, Plan *steal_plan)
     g_free(s);
 }
 
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+} Asked;
+
+/* From the call's own body, each time: what it allows may have changed meanwhile. */
+static Plan *wanted_plan(Controller *c, ApiCall *call, Wanted *w, GError **error)
+{
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), error);
+
+    return p && read_wanted(api_call_body(call), w, error) ? plan_switchover(p, &w->options, error) : NULL;
+}
+
+/* Names of the VMs that @w moves, borrowed; NULL: all. */
+static GPtrArray *moved_names(const Protection *p, const Wanted *w)
+{
+    GPtrArray *names = w->options.vms ? g_ptr_array_new() : NULL;
+
+    for (guint i = 0; i < w->options.vm_count; i++)
+        g_ptr_array_add(names, protection_find(p, w->options.vms[i])->name);
+    return names;
+}
+
+/* A guest that could not be started there is not shut down here. */
+static void on_looked_before(void *user, const VerifyFacts *facts)
+{
+    g_autofree Asked *a = user;
+    g_auto(Wanted) w = {0};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = wanted_plan(a->c, a->call, &w, &error);
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    g_autoptr(GPtrArray) names = NULL;
+
+    if (plan) {
+        names =
+            moved_names(scenarios_find(a->c->scenarios, api_call_parameter(a->call, "scenario"), NULL), &w);
+        error = verify_takeover_failure(findings, names);
+    }
+    if (error)
+        api_call_fail(a->call, error);
+    else
+        start(a->c, a->call, g_steal_pointer(&plan));
+}
+
 static void scenario_switchover(ApiCall *call, void *user)
 {
     Controller *c = user;
     g_autoptr(GError) error = NULL;
     g_auto(Wanted) w = {0};
-    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), &error);
-    g_autoptr(Plan) plan = NULL;
+    g_autoptr(Plan) plan = wanted_plan(c, call, &w, &error);
+    Asked *asked;
 
-    if (p && read_wanted(api_call_body(call), &w, &error))
-        plan = plan_switchover(p, &w.options, &error);
-    if (!plan)
+    if (!plan) {
         api_call_fail(call, error);
-    else if (w.preview)
+        return;
+    }
+    if (w.preview) {
         api_call_answer(call, plan_to_json(plan));
-    else
-        start(c, call, g_steal_pointer(&plan));
+        return;
+    }
+    asked = g_new0(Asked, 1);
+    *asked = (Asked){c, call};
+    verification_start(c->hosts,
+                       scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL)->scenario,
+                       on_looked_before, asked);
 }
 
 const Operation OPERATIONS_ACTIONS[] = {

@@ -553,6 +553,23 @@ GError *verify_failure(const GPtrArray *findings)
                  : NULL;
 }
 
+static gboolean is_about(const Finding *f, const GPtrArray *vms)
+{
+    return !vms || (f->vm && g_ptr_array_find_with_equal_func((GPtrArray *)vms, f->vm, g_str_equal, NULL));
+}
+
+GError *verify_takeover_failure(const GPtrArray *findings, const GPtrArray *vms)
+{
+    for (guint i = 0; i < findings->len; i++) {
+        const Finding *f = findings->pdata[i];
+
+        if (f->severity == FINDING_ERROR && remark_find(f->id) && is_about(f, vms))
+            return g_error_new(US_ERROR, US_ERROR_VERIFY, "%s: %s; %s; nothing was shut down", f->cause,
+                               f->consequence, f->remedy);
+    }
+    return NULL;
+}
+
 json_t *verify_to_json(const GPtrArray *findings)
 {
     json_t *list = json_array();

@@ -70,6 +70,10 @@ json_t *verify_networks(const VerifyFacts *f);
 /* NULL if there are no errors, else VERIFY with the first cause and how many more. */
 GError *verify_failure(const GPtrArray *findings);
 
+/* The same of what would keep the replica from starting one of @vms (char *, names; NULL: any): what a switchover
+ * must know before it shuts a guest down. */
+GError *verify_takeover_failure(const GPtrArray *findings, const GPtrArray *vms);
+
 /* {"errors": N, "warnings": N, "findings": [{"id", "severity": "error"|"warning", "host",
  * "vm", "cause", "consequence", "remedy"}]} */
 json_t *verify_to_json(const GPtrArray *findings);
