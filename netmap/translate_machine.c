@@ -231,24 +231,26 @@ static void translate_loader(Translation *t, xmlNode *os)
     }
 }
 
-/* libvirt 8.5 and newer may say <source file='…'/> instead of the path itself. */
+/* libvirt 8.5 and newer may say <source file='…'/> instead of the path itself; and nothing at all where the choice of
+ * firmware is its own. */
 static void translate_nvram(Translation *t, xmlNode *os)
 {
     xmlNode *nvram = xml_child(os, "nvram");
     xmlNode *source = xml_child(nvram, "source");
     g_autofree char *path = source ? xml_attr(source, "file") : xml_text(nvram);
+    const char *to = t->in->nvram;
 
-    if (!nvram || (source && !path) || (t->home.arrived && !t->in->nvram) ||
-        g_strcmp0(path, t->in->nvram ? t->in->nvram : "") == 0)
+    if ((!nvram && !to) || (source && !path) || (t->home.arrived && !to) ||
+        g_strcmp0(path, to ? to : "") == 0)
         return;
     home_keep_child(&t->home, os, "nvram");
-    if (source && t->in->nvram)
-        xml_set(source, "file", t->in->nvram);
-    else if (source)
-        xml_remove(source);
+    if (!nvram)
+        nvram = xml_add(os, "nvram");
+    if (source && to)
+        xml_set(source, "file", to);
     else
-        xml_set_text(nvram, t->in->nvram ? t->in->nvram : "");
-    if (!t->in->nvram)
+        xml_set_text(nvram, to ? to : "");
+    if (!to)
         xml_set(nvram, "type", NULL);
 }
 

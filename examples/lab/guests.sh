@@ -14,6 +14,7 @@ guest_disk_name() {
 # lab guest HOST NAME …
 guest_make() {
   local host=$1 name=$2 disks=2 size=1G memory=192M network=default rate=20 format=qcow2 start=yes
+  local firmware=bios tpm=no
   local options=() uuid i folder
   shift 2
   while (($#)); do
@@ -26,6 +27,8 @@ guest_make() {
       --churn) options+=("churn=$2") && shift 2 ;;
       --format) format=$2 && shift 2 ;;
       --option) options+=("$2") && shift 2 ;;
+      --uefi) firmware=efi && shift ;;
+      --tpm) tpm=yes && shift ;;
       --no-start) start=no && shift ;;
       *) usage_error "lab guest: unknown option '$1'" ;;
     esac
@@ -41,7 +44,7 @@ guest_make() {
   done
   mkdir -p "$LAB_DIR/guests/$name"
   echo "$uuid" >"$LAB_DIR/guests/$name/uuid"
-  guest_definition "$name" "$uuid" "$disks" "$memory" "$network" "$format" >"$LAB_DIR/guests/$name/definition.xml"
+  guest_definition "$name" "$uuid" "$disks" "$memory" "$network" "$format" "$firmware" "$tpm" >"$LAB_DIR/guests/$name/definition.xml"
   in_host "$host" virsh -q define "$LAB_DIR/guests/$name/definition.xml" >&2
   [[ $start == no ]] || in_host "$host" virsh -q start -- "$name" >&2
 }
@@ -66,8 +69,16 @@ xml_text() {
   printf '%s' "$1" | sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e "s/'/\&apos;/g" -e 's/"/\&quot;/g'
 }
 
+# How <os> goes on: which firmware and which variable store is libvirt's choice, as with virt-install.
+guest_firmware() {
+  case $1 in
+    bios) echo ">" ;;
+    efi) echo " firmware='efi'><firmware><feature enabled='no' name='secure-boot'/></firmware>" ;;
+  esac
+}
+
 guest_definition() {
-  local name uuid=$2 disks=$3 memory=$4 network=$5 format=$6 i disk
+  local name uuid=$2 disks=$3 memory=$4 network=$5 format=$6 firmware=$7 tpm=$8 i disk
   name=$(xml_text "$1")
   cat <<EOF
 <domain type='qemu'>
@@ -75,7 +86,7 @@ guest_definition() {
   <uuid>$uuid</uuid>
   <memory unit='MiB'>${memory%[Mm]*}</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>
+  <os$(guest_firmware "$firmware")<type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
@@ -100,6 +111,9 @@ EOF
     <serial type='pty'><log file='/var/log/libvirt/qemu/$name-console.log' append='on'/></serial>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <memballoon model='none'/>
+EOF
+  [[ $tpm == no ]] || echo "    <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
+  cat <<EOF
   </devices>
 </domain>
 EOF

@@ -3,11 +3,11 @@
 # image - the tiny real guest's boot disk, built once and kept in the cache.
 #
 # Debian's own cloud kernel, an initramfs of busybox, the virtio modules, the
-# guest agent and our record programs; MBR, syslinux on FAT, an ext4 partition
-# and a raw one for records (guest/record.h). No mount and no device is needed.
+# guest agent and our record programs; MBR, syslinux and systemd-boot on FAT, for BIOS and UEFI, an
+# ext4 partition and a raw one for records (guest/record.h). No mount and no device is needed.
 
 readonly IMAGE_MODULES="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
-  failover net_failover virtio_net virtio_console button evdev"
+  failover net_failover virtio_net virtio_console button evdev efivarfs"
 readonly IMAGE_BOOT_MIB=31 IMAGE_DATA_MIB=31 IMAGE_RECORDS_MIB=64
 readonly IMAGE_CMDLINE="console=ttyS0 quiet loglevel=4 panic=1 mitigations=off nokaslr tsc=reliable no_timer_check"
 
@@ -93,6 +93,10 @@ image_boot_partition() {
   mcopy -i boot.img kernel/boot/vmlinuz-* ::vmlinuz
   mcopy -i boot.img initrd syslinux.cfg ::
   syslinux --install boot.img
+  printf 'linux /vmlinuz\ninitrd /initrd\noptions %s\n' "$IMAGE_CMDLINE" >linux.conf
+  mmd -i boot.img ::EFI ::EFI/BOOT ::loader ::loader/entries
+  mcopy -i boot.img /usr/lib/systemd/boot/efi/systemd-bootx64.efi ::EFI/BOOT/BOOTX64.EFI
+  mcopy -i boot.img linux.conf ::loader/entries/
 }
 
 image_disk() {

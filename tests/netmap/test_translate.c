@@ -379,6 +379,23 @@ static void test_mac_on_other_segment(Fixture *f, gconstpointer data)
     g_assert_nonnull(out);
 }
 
+/* libvirt chose the firmware, and says nothing of its variables: they are the replica's copy all the same. */
+static void test_nvram_unsaid(Fixture *f, gconstpointer data)
+{
+    static const char CHOSEN[] =
+        "<domain type='kvm'><uuid>" UUID "</uuid><os firmware='efi'><type arch='x86_64' "
+        "machine='pc-q35-7.2'>hvm</type></os><devices>" DISK TAIL;
+    g_autofree char *there = NULL;
+    g_autofree char *home = NULL;
+
+    (void)data;
+    f->in.nvram = "/s/nvram.fd";
+    there = run(f, CHOSEN);
+    expect(there, "<nvram>/s/nvram.fd</nvram>");
+    home = back(f, there);
+    g_assert_null(strstr(home, "nvram"));
+}
+
 /* --- the processor --------------------------------------------------------- */
 
 static void test_cpu_question(void)
@@ -419,6 +436,7 @@ int main(int argc, char **argv)
     TEST("device-gone-meanwhile", test_device_gone_meanwhile);
     TEST("slot-taken-meanwhile", test_slot_taken_meanwhile);
     TEST("new-mac", test_new_mac);
+    TEST("nvram-unsaid", test_nvram_unsaid);
     TEST("mac-on-other-segment", test_mac_on_other_segment);
     g_test_add_func("/netmap/translate/cpu-question", test_cpu_question);
     return g_test_run();

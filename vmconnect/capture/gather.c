@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define TPM_FILES_MAX (BELONGINGS_MAX - 1)
 #define READ_TRIES 3 /* a file that is being written to */
 #define FRESH_NS (G_GINT64_CONSTANT(3) * 1000000000)
 
@@ -31,7 +32,8 @@ struct Gather {
 typedef struct {
     Gather *gather;
     GPtrArray *set;
-    gsize packed; /* bytes in the set */
+    GHashTable *known; /* what was seen in it, to be the gather's for the next one */
+    gsize packed;      /* bytes in the set */
     char *why;
 } Look;
 
@@ -44,12 +46,17 @@ static void known_free(gpointer data)
     g_free(k);
 }
 
+static GHashTable *known_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
+}
+
 Gather *gather_new(const char *tpm_dir)
 {
     Gather *g = g_new0(Gather, 1);
 
     g->tpm_dir = g_strdup(tpm_dir);
-    g->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
+    g->known = known_new();
     return g;
 }
 
@@ -136,15 +143,27 @@ static Known *read_file(int fd, const char *name)
     return k;
 }
 
-static const Known *known_file(Gather *g, int fd, const char *name)
+static Known *steal_known(Gather *g, const char *name)
 {
-    Known *k = g_hash_table_lookup(g->known, name);
+    gpointer key = NULL;
+    gpointer k = NULL;
+
+    g_hash_table_steal_extended(g->known, name, &key, &k);
+    g_free(key);
+    return k;
+}
+
+static const Known *known_file(Look *look, int fd, const char *name)
+{
+    Known *k = steal_known(look->gather, name);
     Signature now;
 
-    if (k && k->settled && signature_read_open(fd, &now, NULL) && signature_equal(&now, &k->signature))
-        return k;
-    k = read_file(fd, name);
-    g_hash_table_insert(g->known, g_strdup(name), k);
+    if (!k || !k->settled || !signature_read_open(fd, &now, NULL) || !signature_equal(&now, &k->signature)) {
+        if (k)
+            known_free(k);
+        k = read_file(fd, name);
+    }
+    g_hash_table_insert(look->known, g_strdup(name), k);
     return k;
 }
 
@@ -168,7 +187,7 @@ static void take(Look *look, const char *name, const char *path, const Known *k)
 
     if (k->why) {
         leave_out(look, name, path, k->why);
-    } else if (look->set->len == BELONGINGS_MAX || len > BELONGINGS_PACKED_MAX - look->packed) {
+    } else if (len > BELONGINGS_PACKED_MAX - look->packed) {
         leave_out(look, name, path, "together with the rest there is more than can be sent");
     } else {
         look->packed += len;
@@ -189,7 +208,7 @@ static void look_at_file(Look *look, const char *name, const char *path)
     else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         leave_out(look, name, path, "it is not a regular file");
     else
-        take(look, name, path, known_file(look->gather, fd, name));
+        take(look, name, path, known_file(look, fd, name));
     if (fd >= 0)
         close(fd);
 }
@@ -227,6 +246,10 @@ static void look_at_tpm(Look *look, const Definition *d)
     g_autofree char *folder = g_build_filename(vm_dir, kind, NULL);
     g_autoptr(GPtrArray) names = list_state(folder, kind);
 
+    if (names->len > TPM_FILES_MAX) {
+        leave_out(look, folder, folder, "it holds more files than can be sent");
+        g_ptr_array_set_size(names, TPM_FILES_MAX);
+    }
     for (guint i = 0; i < names->len; i++) {
         g_autofree char *path = g_build_filename(vm_dir, names->pdata[i], NULL);
 
@@ -236,12 +259,14 @@ static void look_at_tpm(Look *look, const Definition *d)
 
 GPtrArray *gather_look(Gather *g, const Definition *d, char **ret_why)
 {
-    Look look = {.gather = g, .set = belongings_new()};
+    Look look = {.gather = g, .set = belongings_new(), .known = known_new()};
 
     if (d->nvram)
         look_at_file(&look, BELONGINGS_NVRAM, d->nvram);
     if (d->tpm == DEFINITION_TPM_1_2 || d->tpm == DEFINITION_TPM_2)
         look_at_tpm(&look, d);
+    g_hash_table_unref(g->known);
+    g->known = look.known;
     *ret_why = look.why;
     return look.set;
 }

@@ -51,7 +51,7 @@ typedef enum {
     DEFINITION_TPM_HOST, /* the host's own, passed through, or of a kind that is not known */
 } DefinitionTpm;
 
-/* Where libvirt puts the store of a VM whose definition names none, and leaves the choice of firmware to libvirt. */
+/* Where libvirt puts the store of a VM whose definition leaves the choice of firmware to it. */
 #define DEFINITION_NVRAM_DIR "/var/lib/libvirt/qemu/nvram"
 
 /* What one definition says, live or inactive. */

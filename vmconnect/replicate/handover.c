@@ -332,6 +332,14 @@ static gboolean cycle_off(Active *a, ActiveOutcome *ret_outcome, GError **error)
     return FALSE;
 }
 
+/* What could not be read together with the disks is there a moment later; what cannot be had at all is
+ * no change the next time. */
+static gboolean is_last(const Active *a, ActiveOutcome outcome)
+{
+    return outcome == ACTIVE_CONFIRMED ||
+           (outcome == ACTIVE_SEALED && !sender_position(a->sender)->tip->incomplete);
+}
+
 /* Seal until the standby holds what the images hold; the guest is off, so this ends. */
 static gboolean seal_last(Handover *h, Active *a, GError **error)
 {
@@ -350,7 +358,7 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
             return FALSE;
         }
         until_ms = 0;
-        if (outcome != ACTIVE_UNFINISHED) {
+        if (is_last(a, outcome)) {
             h->tip = sender_position(a->sender)->tip->id;
             return TRUE;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* promotion - a standby's copy becomes the running VM.
  *
- *   guard: active, journal open → chain given away → firmware variables, TPM state → defined → guard: journal closed, permit
- *   → started paused → first checkpoint → resumed
+ *   guard: active, journal open → chain given away → firmware variables, TPM state → defined
+ *   → guard: journal closed, permit → started paused → first checkpoint → resumed
  *
  * A VM that was off before the plan gets its checkpoint and stays off.
  *

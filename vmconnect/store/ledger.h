@@ -19,8 +19,8 @@
 #include <glib.h>
 #include <jansson.h>
 
+/* 2: a point's generation names its belongings, and says if it is incomplete. */
 #define LEDGER_FORMAT 2
-/*  2: a point's generation names its belongings, and says if it is incomplete */
 
 /*    kind       name        what has become durable */
 #define LEDGER_RECORDS(X)                                                                     \

@@ -120,8 +120,9 @@ gboolean store_slice(Store *store, guint64 session, StorePass pass, const StoreP
                      GError **error);
 
 /* Make @g the tip: flush, fsync, ledger. Parent, reign and disks are what was begun; id,
- * since, sequence, cut_at, definition and belongings may only be known now (the id of a beginning
- * names a partial, that of a seal the point). Belongings bring their bytes, unless the former tip has them (REFUSED). @changed lists per disk what differs from
+ * since, sequence, cut_at, definition and belongings may only be known now (the id of a
+ * beginning names a partial, that of a seal the point). Belongings bring their bytes, unless the
+ * former tip has them (else REFUSED). @changed lists per disk what differs from
  * the parent (a superset is right). On success `sealed_at_ms` is in store_tip(). A
  * failed flush or fsync is never tried again: the generation is gone, the
  * storage daemon starts anew, the error names the file system. */
@@ -191,7 +192,8 @@ GPtrArray *store_points(const Store *store);
 /* The domain definition of a point, or NULL with @error. The caller frees. */
 char *store_definition(Store *store, Id generation, GError **error);
 
-/* What the VM of a point had beside its disks (of Belonging *, described); borrowed as store_tip(). NULL with @error NOT_FOUND. */
+/* What the VM of a point had beside its disks (of Belonging *, described); borrowed as store_tip().
+ * NULL with @error NOT_FOUND. */
 const GPtrArray *store_belongings(const Store *store, Id generation, GError **error);
 /* One of those. NULL with @error CORRUPT (lost, or not what was received) or IO. The caller unrefs. */
 GBytes *store_belonging(const Store *store, const Belonging *b, GError **error);

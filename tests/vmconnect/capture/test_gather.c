@@ -185,6 +185,21 @@ static void test_what_does_not_shrink_is_left_out(Host *h, gconstpointer unused)
     g_free(look(h, "together with the rest"));
 }
 
+static void test_too_many_are_left_out(Host *h, gconstpointer unused)
+{
+    g_autofree char *found = NULL;
+
+    (void)unused;
+    for (guint i = 0; i < 20; i++) {
+        g_autofree char *name = g_strdup_printf("f%02u", i);
+
+        write_tpm(h, name, "x");
+    }
+    found = look(h, "more files than can be sent");
+    g_assert_nonnull(strstr(found, "tpm2/f15=x"));
+    g_assert_null(strstr(found, "tpm2/f16=x"));
+}
+
 #define ADD(name, function) g_test_add("/capture/gather/" name, Host, NULL, host_make, function, host_remove)
 
 int main(int argc, char **argv)
@@ -196,5 +211,6 @@ int main(int argc, char **argv)
     ADD("what-is-no-file-is-not-read", test_what_is_no_file_is_not_read);
     ADD("what-is-too-long-is-left-out", test_what_is_too_long_is_left_out);
     ADD("what-does-not-shrink-is-left-out", test_what_does_not_shrink_is_left_out);
+    ADD("too-many-are-left-out", test_too_many_are_left_out);
     return g_test_run();
 }

@@ -185,8 +185,8 @@ static void test_without_a_tpm(Host *h, gconstpointer unused)
     g_assert_cmpuint(n_entries(h->place.dir), ==, 1);
 }
 
-/* Whatever step fails, the user's is somewhere as a whole, ours is there as a whole or not at all, and the next try
- * gets through. */
+/* Whatever step fails, the user's is somewhere as a whole, ours is there as a whole or not at all,
+ * and the next try gets through. */
 static void test_every_step_may_fail(Host *h, gconstpointer unused)
 {
     gboolean met = TRUE;
