@@ -132,27 +132,33 @@ static void write_checkpoint_disks(xmlTextWriterPtr w, Id id, const char *const 
     end(w);
 }
 
-char *checkpoint_xml(Id id, const char *const *targets, guint n)
+static void start_checkpoint(xmlTextWriterPtr w, Id id, const char *description)
+{
+    start(w, "domaincheckpoint");
+    element(w, "name", CHECKPOINT_NAME(id));
+    if (description)
+        element(w, "description", description);
+}
+
+char *checkpoint_xml(Id id, const char *description, const char *const *targets, guint n)
 {
     xmlBufferPtr buffer;
     xmlTextWriterPtr w = writer_new(&buffer);
 
-    start(w, "domaincheckpoint");
-    element(w, "name", CHECKPOINT_NAME(id));
+    start_checkpoint(w, id, description);
     write_checkpoint_disks(w, id, targets, n);
     end(w);
     return writer_finish(w, buffer);
 }
 
-char *checkpoint_redefine_xml(Id id, const char *parent, gint64 created_s, const char *const *targets,
-                              guint n, const char *domain_xml)
+char *checkpoint_redefine_xml(Id id, const char *description, const char *parent, gint64 created_s,
+                              const char *const *targets, guint n, const char *domain_xml)
 {
     g_autofree char *created = g_strdup_printf("%" G_GINT64_FORMAT, created_s);
     xmlBufferPtr buffer;
     xmlTextWriterPtr w = writer_new(&buffer);
 
-    start(w, "domaincheckpoint");
-    element(w, "name", CHECKPOINT_NAME(id));
+    start_checkpoint(w, id, description);
     if (parent) {
         start(w, "parent");
         element(w, "name", parent);
@@ -210,4 +216,11 @@ GPtrArray *checkpoint_xml_disks(const char *xml, GError **error)
         }
     }
     return g_steal_pointer(&list);
+}
+
+char *checkpoint_xml_description(const char *xml)
+{
+    g_autoptr(xmlDoc) doc = read_checkpoint(xml, NULL);
+
+    return doc ? xml_text(xml_child(xmlDocGetRootElement(doc), "description")) : NULL;
 }

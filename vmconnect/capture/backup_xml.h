@@ -31,14 +31,14 @@ typedef struct {
 char *backup_xml(const char *socket_path, const BackupXmlDisk *disks, guint n);
 #define BACKUP_BITMAP_PREFIX "backup-"
 
-/* <domaincheckpoint> over @targets. The caller frees. */
-char *checkpoint_xml(Id id, const char *const *targets, guint n);
+/* <domaincheckpoint> over @targets, with @description (one line, NULL: none). The caller frees. */
+char *checkpoint_xml(Id id, const char *description, const char *const *targets, guint n);
 
 /* The same for re-announcing one whose bitmaps are in the images: needs its
  * @parent (libvirt's newest checkpoint, NULL: none), seconds since 1970 of its
  * creation, and the domain's definition as libvirt printed it. */
-char *checkpoint_redefine_xml(Id id, const char *parent, gint64 created_s, const char *const *targets,
-                              guint n, const char *domain_xml);
+char *checkpoint_redefine_xml(Id id, const char *description, const char *parent, gint64 created_s,
+                              const char *const *targets, guint n, const char *domain_xml);
 
 /* What libvirt prints of a checkpoint with its sizes. */
 typedef struct {
@@ -49,3 +49,6 @@ typedef struct {
 
 /* Of CheckpointDisk *. NULL with @error USAGE: not a checkpoint. */
 GPtrArray *checkpoint_xml_disks(const char *xml, GError **error);
+
+/* Its description; NULL: none. The caller frees. */
+char *checkpoint_xml_description(const char *xml);

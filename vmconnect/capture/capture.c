@@ -58,6 +58,7 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
 static void forget_look(Capture *c)
 {
     g_ptr_array_set_size(c->disks, 0);
+    g_clear_pointer(&c->files, g_ptr_array_unref);
     g_clear_pointer(&c->parsed, definition_free);
     g_clear_pointer(&c->definition, g_free);
     g_clear_pointer(&c->live, g_free);
@@ -167,6 +168,26 @@ static gboolean take_disks(Capture *c, GError **error)
     return TRUE;
 }
 
+static GPtrArray *files_in(const Capture *c, const char *xml)
+{
+    g_autofree const char **targets = capture_targets(c);
+
+    return disk_files_read(xml, targets, c->disks->len);
+}
+
+static gboolean take_files(Capture *c)
+{
+    c->files = files_in(c, c->live);
+    return TRUE;
+}
+
+GPtrArray *capture_files_now(Capture *c, GError **error)
+{
+    g_autofree char *xml = take_xml(c, c->state == CAPTURE_OFF ? VIR_DOMAIN_XML_INACTIVE : 0, error);
+
+    return xml ? files_in(c, xml) : NULL;
+}
+
 gboolean capture_look(Capture *c, GError **error)
 {
     /* Anew each time: the VM may have been undefined, or renamed. */
@@ -178,7 +199,7 @@ gboolean capture_look(Capture *c, GError **error)
     c->domain = domain;
     forget_look(c);
     return capture_state_now(c, &c->state, &c->executing, error) && take_definitions(c, error) &&
-           take_disks(c, error);
+           take_disks(c, error) && take_files(c);
 }
 
 CaptureState capture_state(const Capture *c)
@@ -209,6 +230,11 @@ const GPtrArray *capture_disks(const Capture *c)
 GPtrArray *capture_belongings(Capture *c, char **ret_why)
 {
     return gather_look(c->gather, c->parsed, ret_why);
+}
+
+const GPtrArray *capture_files(const Capture *c)
+{
+    return c->files;
 }
 
 void capture_set_freeze(Capture *c, gboolean freeze)

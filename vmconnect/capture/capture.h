@@ -60,6 +60,7 @@ const char *capture_name(const Capture *c);
 const char *capture_definition(const Capture *c); /* inactive XML, with its secrets: never to be shown */
 const char *capture_live(const Capture *c);       /* without them, as it runs; off: the definition */
 const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones, sizes known */
+const GPtrArray *capture_files(const Capture *c); /* of DiskFiles *: of those disks */
 
 /* What the VM of the newest look has beside its disks, at present: as gather_look(). */
 GPtrArray *capture_belongings(Capture *c, char **ret_why);
@@ -101,7 +102,15 @@ gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n
 
 /* Bytes that a cut since checkpoint @since would read now, by libvirt's
  * estimate: no job, nothing is held up. One value per disk of capture_disks(),
- * in @ret_bytes[n]; G_MAXUINT64 for a disk that @since does not cover (added
- * later: it must be read whole). Also the health check: TRACKING_LOST when
- * any bitmap is broken, NOT_FOUND without such a checkpoint, REFUSED unless running. */
+ * in @ret_bytes[n]; G_MAXUINT64 for a disk that @since cannot tell about, so that it
+ * must be read whole: it was added later, or its bitmap is broken or gone. TRACKING_LOST
+ * if that is so of all of them, NOT_FOUND without such a checkpoint, REFUSED unless running. */
 gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error);
+
+/* Of which disks of capture_disks() can @since tell what changed, as far as its bitmaps go: @ret_tells[n].
+ * Off: reads the images' headers. NOT_FOUND without such a checkpoint. */
+gboolean capture_tells(Capture *c, Id since, gboolean *ret_tells, GError **error);
+
+/* The files that the disks consisted of when @id was made (of DiskFiles *); NULL: it does not say, or is not
+ * there. The caller unrefs. */
+GPtrArray *capture_files_at(Capture *c, Id id);

@@ -94,23 +94,20 @@ static GPtrArray *list_sizes(Capture *c, Id id, GError **error)
     return disks;
 }
 
-static gboolean take_spool(const GPtrArray *disks, const Disk *disk, guint64 *ret_bytes, GError **error)
+static gboolean expect_any(guint n_tracked, guint n_whole, GError **error)
 {
-    const CheckpointDisk *tracked = find_tracked(disks, disk->target);
-
-    *ret_bytes = tracked ? tracked->size_bytes : G_MAXUINT64;
-    if (!tracked || tracked->size_bytes != G_MAXUINT64)
+    if (n_whole > 0 || n_tracked == 0)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
-                "disk %s: QEMU has lost the record of changes (it was killed, or the image was exchanged): "
-                "everything is sent again",
-                disk->target);
+                "QEMU has lost the record of changes (it was killed, or the images were exchanged): "
+                "everything is sent again");
     return FALSE;
 }
 
 gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
 {
     g_autoptr(GPtrArray) disks = NULL;
+    guint n_tracked = 0, n_whole = 0;
 
     if (c->state == CAPTURE_OFF || c->state == CAPTURE_ENDING) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
@@ -118,14 +115,63 @@ gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error)
         return FALSE;
     }
     disks = list_sizes(c, since, error);
-    for (guint i = 0; disks && i < c->disks->len; i++)
-        if (!take_spool(disks, c->disks->pdata[i], &ret_bytes[i], error))
-            return FALSE;
-    return disks != NULL;
+    for (guint i = 0; disks && i < c->disks->len; i++) {
+        const CheckpointDisk *tracked = find_tracked(disks, ((const Disk *)c->disks->pdata[i])->target);
+
+        ret_bytes[i] = tracked ? tracked->size_bytes : G_MAXUINT64;
+        n_tracked += tracked != NULL;
+        n_whole += ret_bytes[i] != G_MAXUINT64;
+    }
+    return disks && expect_any(n_tracked, n_whole, error);
+}
+
+static gboolean tells_off(Capture *c, Id since, gboolean *ret_tells, GError **error)
+{
+    for (guint i = 0; i < c->disks->len; i++) {
+        const char *target = ((const Disk *)c->disks->pdata[i])->target;
+        g_autoptr(GError) why = NULL;
+
+        ret_tells[i] = capture_check_bitmaps(c, since, &target, 1, &why);
+        if (ret_tells[i] || g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
+            continue;
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean capture_tells(Capture *c, Id since, gboolean *ret_tells, GError **error)
+{
+    g_autofree guint64 *bytes = g_new(guint64, MAX(c->disks->len, 1));
+    g_autoptr(GError) why = NULL;
+
+    if (c->state == CAPTURE_OFF)
+        return tells_off(c, since, ret_tells, error);
+    for (guint i = 0; i < c->disks->len; i++)
+        bytes[i] = G_MAXUINT64;
+    if (!capture_spool(c, since, bytes, &why) && !g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    for (guint i = 0; i < c->disks->len; i++)
+        ret_tells[i] = bytes[i] != G_MAXUINT64;
+    return TRUE;
+}
+
+GPtrArray *capture_files_at(Capture *c, Id id)
+{
+    g_autoptr(virDomainCheckpoint) checkpoint = look_up(c, id, NULL);
+    char *xml =
+        checkpoint ? virDomainCheckpointGetXMLDesc(checkpoint, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN) : NULL;
+    g_autofree char *text = xml ? checkpoint_xml_description(xml) : NULL;
+
+    free(xml);
+    return text ? disk_files_from_text(text) : NULL;
 }
 
 /* The VM may have been started since the look: libvirt then sees to the bitmaps itself. */
-static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n, GError **error)
+static gboolean redefine(Capture *c, Id id, const char *description, const char *const *targets, guint n,
+                         GError **error)
 {
     g_autoptr(GPtrArray) names = list_names(c, error);
     g_autofree char *xml = NULL;
@@ -139,7 +185,7 @@ static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n,
         flags |= VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE;
     else if (!capture_check_bitmaps(c, id, targets, n, error))
         return FALSE;
-    xml = checkpoint_redefine_xml(id, names->len ? names->pdata[names->len - 1] : NULL,
+    xml = checkpoint_redefine_xml(id, description, names->len ? names->pdata[names->len - 1] : NULL,
                                   g_get_real_time() / G_USEC_PER_SEC, targets, n, c->definition);
     checkpoint = virDomainCheckpointCreateXML(c->domain, xml, flags);
     return checkpoint || capture_error(error, "cannot announce a checkpoint again");
@@ -148,8 +194,9 @@ static gboolean redefine(Capture *c, Id id, const char *const *targets, guint n,
 static gboolean create_off(Capture *c, Id id, GError **error)
 {
     g_autofree const char **targets = capture_targets(c);
+    g_autofree char *files = disk_files_to_text(c->files);
 
-    if (capture_add_bitmaps(c, id, error) && redefine(c, id, targets, c->disks->len, error))
+    if (capture_add_bitmaps(c, id, error) && redefine(c, id, files, targets, c->disks->len, error))
         return TRUE;
     /* Half of it would be a record of changes that nobody reads; a crash here leaves that, too,
      * and capture_delete_checkpoint() of this id or capture_delete_all() takes it away. */
@@ -160,7 +207,8 @@ static gboolean create_off(Capture *c, Id id, GError **error)
 static gboolean create_running(Capture *c, Id id, GError **error)
 {
     g_autofree const char **targets = capture_targets(c);
-    g_autofree char *xml = checkpoint_xml(id, targets, c->disks->len);
+    g_autofree char *files = disk_files_to_text(c->files);
+    g_autofree char *xml = checkpoint_xml(id, files, targets, c->disks->len);
     g_autoptr(virDomainCheckpoint) checkpoint = NULL;
 
     if (!capture_expect_no_job(c, error))
@@ -205,7 +253,7 @@ gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n
         if (capture_find_disk(c, targets[i]))
             g_ptr_array_add(present, (char *)targets[i]);
     if (present->len > 0)
-        return redefine(c, id, (const char *const *)present->pdata, present->len, error);
+        return redefine(c, id, NULL, (const char *const *)present->pdata, present->len, error);
     g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
                 "'%s' has none of the disks of this checkpoint any more", capture_name(c));
     return FALSE;
@@ -242,7 +290,7 @@ static gboolean delete_broken(Capture *c, Id id, virDomainCheckpointPtr checkpoi
         return FALSE;
     if (whole->len == 0)
         return TRUE;
-    if (!redefine(c, id, (const char *const *)whole->pdata, whole->len, error))
+    if (!redefine(c, id, NULL, (const char *const *)whole->pdata, whole->len, error))
         return FALSE;
     rest = look_up(c, id, error);
     return rest &&

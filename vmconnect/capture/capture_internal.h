@@ -3,6 +3,7 @@
 #pragma once
 
 #include "vmconnect/capture/capture.h"
+#include "vmconnect/capture/disk_files.h"
 #include "vmconnect/capture/gather.h"
 
 /* qemu-img on a file system that hangs is given up after this. */
@@ -25,10 +26,14 @@ struct Capture {
     char *live; /* the running VM's XML; the definition when it is off */
     Definition *parsed;
     GPtrArray *disks; /* borrowed from parsed */
+    GPtrArray *files; /* of DiskFiles * */
 };
 
 /* What libvirt says now; does not change what was looked at. @ret_executing may be NULL. */
 gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_executing, GError **error);
+
+/* The files of the disks of the newest look as they are now (of DiskFiles *); the caller unrefs. */
+GPtrArray *capture_files_now(Capture *c, GError **error);
 
 /* No job is on the VM, so that the next call does not wait for one. A leftover
  * of ours is ended; BUSY names another's; STUCK. */

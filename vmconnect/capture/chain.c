@@ -92,17 +92,11 @@ static gboolean add_backing(GPtrArray *layers, const xmlNode *level, gboolean *r
     return TRUE;
 }
 
-GPtrArray *chain_in_definition(const char *domain_xml, const char *target, gboolean *ret_closed,
-                               GError **error)
+GPtrArray *chain_in_document(xmlDoc *doc, const char *target, gboolean *ret_closed, GError **error)
 {
     g_autoptr(GPtrArray) layers = g_ptr_array_new_with_free_func(layer_free);
-    g_autoptr(xmlDoc) doc =
-        xml_parse(domain_xml, strlen(domain_xml), "domain", "definition", error);
-    const xmlNode *disk;
+    const xmlNode *disk = find_disk(doc, target);
 
-    if (!doc)
-        return NULL;
-    disk = find_disk(doc, target);
     if (!disk || !xml_child(disk, "source")) {
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "disk %s: %s", target,
                     disk ? "it has no medium" : "the VM has no such disk");
@@ -113,6 +107,19 @@ GPtrArray *chain_in_definition(const char *domain_xml, const char *target, gbool
         return NULL;
     }
     return g_steal_pointer(&layers);
+}
+
+GPtrArray *chain_in_definition(const char *domain_xml, const char *target, gboolean *ret_closed,
+                               GError **error)
+{
+    g_autoptr(xmlDoc) doc = xml_parse(domain_xml, strlen(domain_xml), "domain", "definition", error);
+
+    return doc ? chain_in_document(doc, target, ret_closed, error) : NULL;
+}
+
+char *chain_mirror_in_document(xmlDoc *doc, const char *target)
+{
+    return source_path(xml_child(find_disk(doc, target), "mirror"));
 }
 
 /* What the header of @layer says is behind it; @ret_end when nothing is. */

@@ -8,6 +8,8 @@
 
 #include <glib.h>
 
+struct _xmlDoc; /* libxml2's */
+
 #define CHAIN_MAX_LAYERS 200 /* libvirt's own limit */
 
 typedef struct {
@@ -26,3 +28,7 @@ GPtrArray *chain_of_disk(const char *domain_xml, const char *target, int timeout
  * chain, not merely the last that is told. Pure. */
 GPtrArray *chain_in_definition(const char *domain_xml, const char *target, gboolean *ret_closed,
                                GError **error);
+GPtrArray *chain_in_document(struct _xmlDoc *doc, const char *target, gboolean *ret_closed, GError **error);
+
+/* The file that a block copy or commit, which runs, will put the disk on; NULL: none. The caller frees. Pure. */
+char *chain_mirror_in_document(struct _xmlDoc *doc, const char *target);

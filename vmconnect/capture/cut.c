@@ -8,6 +8,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/capture/cut_internal.h"
+#include "vmconnect/capture/disk_files.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -57,6 +58,7 @@ static CutSource *source_new(const CutWish *wish)
     source->told.whole = id_is_nil(wish->since);
     source->since = wish->since;
     source->since_size_bytes = wish->since_size_bytes;
+    source->zeros_changed = wish->zeros_changed;
     source->bitmaps = g_ptr_array_new_with_free_func(bitmap_free);
     return source;
 }
@@ -155,6 +157,26 @@ static gboolean open_readers(Cut *cut, GError **error)
     return TRUE;
 }
 
+/* What is read must be the disks that the wishes were made for; while they are open nobody exchanges them. */
+static gboolean expect_same_disks(const Cut *cut, GError **error)
+{
+    g_autoptr(GPtrArray) now = capture_files_now(cut->capture, error);
+
+    for (guint i = 0; now && i < cut->sources->len; i++) {
+        const char *target = cut_disk(cut, i)->target;
+        const DiskFiles *looked_at = disk_files_find(cut->capture->files, target);
+        const DiskFiles *opened = disk_files_find(now, target);
+
+        if (!looked_at || (opened && disk_files_continue(looked_at, opened)))
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
+                    "disk %s of '%s' was exchanged while it was about to be cut", target,
+                    capture_name(cut->capture));
+        return FALSE;
+    }
+    return now != NULL;
+}
+
 gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cut **ret_cut, GError **error)
 {
     g_autoptr(Cut) cut = NULL;
@@ -169,7 +191,7 @@ gboolean cut_begin(Capture *c, const CutWish *wishes, guint n, Id checkpoint, Cu
     if (c->state == CAPTURE_OFF ? !cut_offline_begin(cut, checkpoint, error)
                                 : !cut_live_begin(cut, checkpoint, error))
         return FALSE;
-    if (!open_readers(cut, error))
+    if (!expect_same_disks(cut, error) || !open_readers(cut, error))
         return FALSE;
     *ret_cut = g_steal_pointer(&cut);
     return TRUE;
@@ -254,24 +276,6 @@ static gboolean list_bitmap(const Cut *cut, const CutSource *source, const CutBi
     return nbd_disk_list_dirty(nbd, all, dirty, CUT_STATUS_MS, error);
 }
 
-Extents *cut_dirty(Cut *cut, guint disk, GError **error)
-{
-    CutSource *source = source_at(cut, disk);
-    guint64 size = source->told.size_bytes;
-    g_autoptr(Extents) dirty = extents_new();
-
-    if (source->told.whole)
-        extents_add(dirty, 0, size);
-    for (guint i = 0; i < source->bitmaps->len; i++)
-        if (!list_bitmap(cut, source, source->bitmaps->pdata[i], dirty, error))
-            return NULL;
-    /* A bitmap that was resized calls the new part clean. */
-    if (source->since_size_bytes < size)
-        extents_add(dirty, source->since_size_bytes, size - source->since_size_bytes);
-    extents_clip(dirty, size);
-    return g_steal_pointer(&dirty);
-}
-
 gboolean cut_split(Cut *cut, guint disk, const Extents *ranges, Extents **ret_data, Extents **ret_zero,
                    GError **error)
 {
@@ -290,6 +294,39 @@ gboolean cut_split(Cut *cut, guint disk, const Extents *ranges, Extents **ret_da
     *ret_data = g_steal_pointer(&data);
     *ret_zero = g_steal_pointer(&zero);
     return TRUE;
+}
+
+static gboolean add_zeros(Cut *cut, guint disk, Extents *dirty, GError **error)
+{
+    g_autoptr(Extents) all = extents_new();
+    g_autoptr(Extents) data = NULL;
+    g_autoptr(Extents) zero = NULL;
+
+    extents_add(all, 0, source_at(cut, disk)->told.size_bytes);
+    if (!cut_split(cut, disk, all, &data, &zero, error))
+        return FALSE;
+    extents_add_all(dirty, zero);
+    return TRUE;
+}
+
+Extents *cut_dirty(Cut *cut, guint disk, GError **error)
+{
+    CutSource *source = source_at(cut, disk);
+    guint64 size = source->told.size_bytes;
+    g_autoptr(Extents) dirty = extents_new();
+
+    if (source->told.whole)
+        extents_add(dirty, 0, size);
+    for (guint i = 0; i < source->bitmaps->len; i++)
+        if (!list_bitmap(cut, source, source->bitmaps->pdata[i], dirty, error))
+            return NULL;
+    /* A bitmap that was resized calls the new part clean. */
+    if (source->since_size_bytes < size)
+        extents_add(dirty, source->since_size_bytes, size - source->since_size_bytes);
+    extents_clip(dirty, size);
+    if (source->zeros_changed && !add_zeros(cut, disk, dirty, error))
+        return NULL;
+    return g_steal_pointer(&dirty);
 }
 
 guint64 cut_scratch_used(const Cut *cut)

@@ -24,6 +24,7 @@ typedef struct {
     const char *target;
     Id since;                 /* our checkpoint; nil: the whole disk counts as changed */
     guint64 since_size_bytes; /* its size where this lands: what lies beyond counts as changed */
+    gboolean zeros_changed;   /* and so does whatever reads as zeros */
 } CutWish;
 
 typedef struct {

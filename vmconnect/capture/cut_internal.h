@@ -26,6 +26,7 @@ typedef struct {
     CutDisk told; /* what cut_disk() shows; target is ours */
     Id since;
     guint64 since_size_bytes;
+    gboolean zeros_changed;
     char *scratch;      /* of a job; NULL offline */
     GPtrArray *bitmaps; /* of CutBitmap *; empty for a whole disk */
     NbdDisk *reader;

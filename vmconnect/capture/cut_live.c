@@ -59,9 +59,11 @@ static char *build_backup_xml(const Cut *cut)
 
 static char *build_checkpoint_xml(const Cut *cut, Id checkpoint)
 {
-    g_autofree const char **targets = capture_targets(cut->capture);
+    const Capture *c = cut->capture;
+    g_autofree const char **targets = capture_targets(c);
+    g_autofree char *files = disk_files_to_text(c->files);
 
-    return id_is_nil(checkpoint) ? NULL : checkpoint_xml(checkpoint, targets, cut->capture->disks->len);
+    return id_is_nil(checkpoint) ? NULL : checkpoint_xml(checkpoint, files, targets, c->disks->len);
 }
 
 static void expect_bitmaps(Cut *cut)

@@ -23,6 +23,7 @@ Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity,
     a->identity = identity_ref(identity);
     a->rescuer = rescuer;
     a->patience.wake_fd = wake_fd;
+    a->watched = active_watched_new();
     a->distrusted = g_array_new(FALSE, FALSE, sizeof(Id));
     a->connection = connection_new(paths->libvirt_uri, NULL, NULL);
     return a;
@@ -63,6 +64,7 @@ void active_free(Active *a)
     active_role_free(a->role);
     g_free(a->definition);
     g_free(a->judged);
+    g_ptr_array_unref(a->watched);
     g_array_unref(a->distrusted);
     if (a->signatures)
         g_array_unref(a->signatures);
@@ -224,7 +226,8 @@ gboolean active_same_signatures(Active *a, const GArray *before)
     return TRUE;
 }
 
-static gboolean sum_spool(Active *a, GError **error)
+/* *@ret_told_all: of no disk it is unknown. */
+static gboolean sum_spool(Active *a, gboolean *ret_told_all, GError **error)
 {
     guint n = capture_disks(a->capture)->len;
     g_autofree guint64 *bytes = g_new(guint64, MAX(n, 1));
@@ -232,9 +235,11 @@ static gboolean sum_spool(Active *a, GError **error)
 
     if (!capture_spool(a->capture, a->base, bytes, error))
         return FALSE;
+    *ret_told_all = TRUE;
     for (guint i = 0; i < n; i++) {
         const Disk *disk = capture_disks(a->capture)->pdata[i];
 
+        *ret_told_all &= bytes[i] != G_MAXUINT64;
         sum += bytes[i] == G_MAXUINT64 ? disk->size_bytes : bytes[i];
     }
     a->spool_bytes = sum;
@@ -273,19 +278,31 @@ static gboolean same_shape(Active *a)
            same_belongings(a, tip);
 }
 
+static gboolean is_unchanged_running(Active *a, gboolean *ret_unchanged, GError **error)
+{
+    gboolean told_all, lost;
+
+    if (!sum_spool(a, &told_all, error) || !(told_all || active_judge_disks(a, &lost, error)))
+        return FALSE;
+    *ret_unchanged = a->spool_bytes == 0 && same_shape(a);
+    return TRUE;
+}
+
+static gboolean is_unchanged_off(Active *a, gboolean *ret_unchanged, GError **error)
+{
+    gboolean lost;
+
+    *ret_unchanged = active_same_signatures(a, a->signatures) && same_shape(a);
+    return *ret_unchanged || active_judge_disks(a, &lost, error);
+}
+
 static gboolean is_unchanged(Active *a, gboolean *ret_unchanged, GError **error)
 {
     *ret_unchanged = FALSE;
     if (id_is_nil(a->base))
         return TRUE;
-    if (capture_state(a->capture) == CAPTURE_RUNNING) {
-        if (!sum_spool(a, error))
-            return FALSE;
-        *ret_unchanged = a->spool_bytes == 0 && same_shape(a);
-        return TRUE;
-    }
-    *ret_unchanged = active_same_signatures(a, a->signatures) && same_shape(a);
-    return TRUE;
+    return capture_state(a->capture) == CAPTURE_RUNNING ? is_unchanged_running(a, ret_unchanged, error)
+                                                        : is_unchanged_off(a, ret_unchanged, error);
 }
 
 static gboolean confirm(Active *a, gint64 asked_at_ms, gint64 wall_ms, GError **error)
@@ -294,6 +311,35 @@ static gboolean confirm(Active *a, gint64 asked_at_ms, gint64 wall_ms, GError **
         return FALSE;
     a->truth_ms = asked_at_ms;
     return TRUE;
+}
+
+static void distrust(Active *a, Id checkpoint)
+{
+    if (!id_is_nil(checkpoint) && !active_has_id(a->distrusted, checkpoint))
+        g_array_append_val(a->distrusted, checkpoint);
+}
+
+static void note_state(Active *a, CaptureState state, gint64 now_ms)
+{
+    if (state == CAPTURE_OFF) {
+        a->off_since_ms = a->off_since_ms ? a->off_since_ms : now_ms;
+        return;
+    }
+    a->off_since_ms = 0;
+    /* Its QEMU writes from now on: the images as they were signed are gone. */
+    g_clear_pointer(&a->signatures, g_array_unref);
+}
+
+/* What was sent of an unsealed generation is of the disks as they were. If one came, went or grew, the standby
+ * must hear of another generation; if one is another disk now, its part is worth nothing. */
+static void look_at_disks(Active *a)
+{
+    gboolean exchanged = active_watch_disks(a);
+
+    if (a->begun && exchanged)
+        distrust(a, a->pass->guard);
+    if (a->begun && (exchanged || !active_same_disks(a, a->begun)))
+        drop_sender(a);
 }
 
 static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
@@ -305,19 +351,14 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 
     if (!active_look(a, &state, error))
         return FALSE;
-    if (state != CAPTURE_OFF)
-        a->off_since_ms = 0;
-    else if (!a->off_since_ms)
-        a->off_since_ms = asked_at_ms;
+    note_state(a, state, asked_at_ms);
     if (state == CAPTURE_ENDING || state == CAPTURE_IO_ERROR) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY,
                     state == CAPTURE_ENDING ? "not cutting: the guest is going down"
                                             : "not cutting: the guest stands still after an I/O error");
         return FALSE;
     }
-    /* A disk came, went or grew: the standby must hear of another generation. */
-    if (a->begun && !active_same_disks(a, a->begun))
-        drop_sender(a);
+    look_at_disks(a);
     if (!refuse_problems(a, error) || !attach(a, error))
         return FALSE;
     if (a->begun)
@@ -352,19 +393,18 @@ gboolean active_has_lost_track(Active *a, GError **error)
     return FALSE;
 }
 
-static void distrust(Active *a, Id checkpoint)
-{
-    if (!id_is_nil(checkpoint) && !active_has_id(a->distrusted, checkpoint))
-        g_array_append_val(a->distrusted, checkpoint);
-}
-
-/* Instead of "everything is sent again", which is not sure yet. */
+/* A cut found a broken record of changes: on which disks? Instead of "it is sent again", which is not sure yet,
+ * say that it is looked at again. */
 static void judge_tracking(Active *a, GError **why)
 {
+    Id since = a->pass ? a->pass->since : a->base;
     g_autoptr(GError) doubt = NULL;
+    gboolean lost = FALSE;
 
-    if (active_has_lost_track(a, &doubt)) {
-        distrust(a, a->pass ? a->pass->since : a->base);
+    if ((!id_equal(since, a->base) || active_judge_disks(a, &lost, &doubt)) &&
+        (lost || active_has_lost_track(a, &doubt))) {
+        if (!lost)
+            distrust(a, since);
         return;
     }
     g_clear_error(why);
@@ -401,8 +441,10 @@ gboolean active_remove_traces(Active *a, GError **error)
 gboolean active_measure(Active *a, GError **error)
 {
     CaptureState state;
+    gboolean told_all;
 
     if (!active_look(a, &state, error))
         return FALSE;
-    return state != CAPTURE_RUNNING || id_is_nil(a->base) || sum_spool(a, error);
+    look_at_disks(a);
+    return state != CAPTURE_RUNNING || id_is_nil(a->base) || sum_spool(a, &told_all, error);
 }

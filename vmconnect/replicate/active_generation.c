@@ -33,6 +33,7 @@ static gboolean begin(Active *a, GError **error)
     }
     if (!sender_begin(a->sender, g, error))
         return FALSE;
+    active_forget_shrinking(a);
     a->resumed = FALSE;
     a->begun = g_steal_pointer(&g);
     a->pass = pass_new(a->base, a->begun->disks->len);
@@ -40,24 +41,30 @@ static gboolean begin(Active *a, GError **error)
     return TRUE;
 }
 
-/* A disk that the tip does not have is read whole, whatever the others need. */
-static CutWish *wishes_of(Active *a)
+/* A disk that the tip does not have, or of which the base cannot tell, is read whole, whatever the others need. */
+static CutWish wish_of(Active *a, const GenerationDisk *disk)
 {
     const Generation *tip = sender_position(a->sender)->tip;
+    const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
+    const WatchedDisk *w = active_watched(a, disk->target);
+    CutWish wish = {.target = disk->target, .since = a->pass->since, .since_size_bytes = disk->size_bytes};
+
+    if (!id_equal(a->pass->since, a->base))
+        return wish;
+    if (!before || w->whole)
+        wish.since = ID_NIL;
+    else
+        wish.since_size_bytes = MIN(before->size_bytes, w->least_bytes);
+    wish.zeros_changed = w->holes;
+    return wish;
+}
+
+static CutWish *wishes_of(Active *a)
+{
     CutWish *wishes = g_new0(CutWish, MAX(a->begun->disks->len, 1));
 
-    for (guint i = 0; i < a->begun->disks->len; i++) {
-        const GenerationDisk *disk = a->begun->disks->pdata[i];
-        const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
-        gboolean first_pass = id_equal(a->pass->since, a->base);
-
-        wishes[i] =
-            (CutWish){.target = disk->target, .since = a->pass->since, .since_size_bytes = disk->size_bytes};
-        if (first_pass && before)
-            wishes[i].since_size_bytes = before->size_bytes;
-        else if (first_pass)
-            wishes[i].since = ID_NIL;
-    }
+    for (guint i = 0; i < a->begun->disks->len; i++)
+        wishes[i] = wish_of(a, a->begun->disks->pdata[i]);
     return wishes;
 }
 
@@ -99,13 +106,14 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
 {
     g_autoptr(GPtrArray) before = NULL;
     g_autofree char *why = NULL;
+    gboolean begun;
 
     if (!id_is_nil(job->checkpoint))
         before = active_belongings(a, &why);
-    if (!cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error))
-        return FALSE;
-    if (!before)
-        return TRUE;
+    begun = cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error);
+    active_sign_disks(a);
+    if (!begun || !before)
+        return begun;
     job->belongings = active_belongings(a, &job->incomplete);
     if (!job->incomplete && (why || !belongings_equal(before, job->belongings)))
         job->incomplete =
@@ -176,6 +184,7 @@ static gboolean seal(Active *a, Job *job, GError **error)
         return FALSE;
     active_forget_begun(a);
     a->base = g->id;
+    active_watch_anew(a, g->id);
     a->truth_ms = job->asked_at_ms;
     a->spool_bytes = 0;
     a->sync = (SyncFigures){0};
@@ -185,6 +194,7 @@ static gboolean seal(Active *a, Job *job, GError **error)
      * writes into its images: they are signed anew after it. */
     untouched = active_same_signatures(a, job->signatures);
     drop_older(a, base_before, guard_before);
+    active_sign_disks(a);
     g_clear_pointer(&a->signatures, g_array_unref);
     if (untouched)
         a->signatures = active_read_signatures(a);
@@ -204,6 +214,7 @@ static gboolean slice(Active *a, Job *job, GError **error)
         return FALSE;
     if (job->all && !id_is_nil(since) && !id_equal(since, a->base))
         capture_delete_checkpoint(a->capture, since, NULL);
+    active_sign_disks(a);
     return TRUE;
 }
 

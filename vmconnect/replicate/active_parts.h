@@ -2,8 +2,11 @@
 /* active_parts - what the files of active.h share.
  *
  * active.c holds the VM and decides what a cycle does, active_reconcile.c finds
- * where to go on from, active_generation.c makes one job of a generation. */
+ * where to go on from, active_disks.c of which disks the base can tell what changed,
+ * active_generation.c makes one job of a generation. */
 #pragma once
+
+#include "vmconnect/capture/disk_files.h"
 
 #include "vmconnect/replicate/active.h"
 
@@ -41,3 +44,48 @@ gboolean active_has_lost_track(Active *a, GError **error);
 
 /* Everything is being sent: `status` shows how far it is. */
 void active_show_sync(Active *a);
+
+/* A disk, or one that is gone for the moment, since active_watch_anew(). */
+typedef struct {
+    char *target;
+    DiskFiles *files;    /* when last seen; NULL: that could not be told */
+    Signature image;     /* of a VM that is off, if … */
+    gboolean is_signed;  /* … it was off at the newest look, too */
+    guint64 size_bytes;  /* when last seen; 0: not yet */
+    guint64 least_bytes; /* the smallest size that was seen: what lies beyond was cut off */
+    gboolean shrunk;     /* it became smaller at some time */
+    gboolean whole;      /* the base cannot tell what changed on it */
+    gboolean holes;      /* what reads as zeros may have changed, too */
+} WatchedDisk;
+
+GPtrArray *active_watched_new(void);
+
+/* NULL: no such disk was seen. */
+WatchedDisk *active_watched(const Active *a, const char *target);
+
+/* After each look: compare with the one before. TRUE: a disk is another one now. */
+gboolean active_watch_disks(Active *a);
+
+/* Checkpoint @since was just made over the disks as they were looked at. */
+void active_watch_anew(Active *a, Id since);
+
+/* Go on watching since @since; if that is not what was watched, from what the checkpoint says. */
+void active_watch_since(Active *a, Id since);
+
+/* As far as the checkpoint says: is @target the disk that it was made over? */
+gboolean active_same_files(Active *a, Id checkpoint, const char *target);
+
+/* Can the base tell of any disk of the tip what changed? */
+gboolean active_tells_anything(const Active *a);
+
+/* Find those disks of the tip whose record since the base is lost: they are whole from now on. *@ret_lost: there
+ * were some. FALSE with @error: BUSY as active_has_lost_track(). */
+gboolean active_judge_disks(Active *a, gboolean *ret_lost, GError **error);
+
+/* We wrote into the images of a VM that is off: that was nobody else. */
+void active_sign_disks(Active *a);
+
+/* Did one of its disks become smaller since active_forget_shrinking()? What was sent of its end is not what is
+ * there now, whatever size it has. */
+gboolean active_is_cut_short(const Active *a, const Generation *begun);
+void active_forget_shrinking(Active *a);

@@ -12,26 +12,21 @@ gboolean active_has_id(const GArray *ids, Id id)
     return FALSE;
 }
 
-/* Can this checkpoint still tell what changed? A running VM's are asked; those of
- * one that is off are judged by the cut. */
-static gboolean is_healthy(Active *a, Id checkpoint, gboolean *ret_healthy, GError **error)
+static gboolean take_base(Active *a, Id checkpoint, GError **error)
 {
-    g_autofree guint64 *bytes = g_new(guint64, MAX(capture_disks(a->capture)->len, 1));
-    g_autoptr(GError) why = NULL;
+    gboolean lost;
 
-    *ret_healthy = TRUE;
-    if (capture_state(a->capture) != CAPTURE_RUNNING || capture_spool(a->capture, checkpoint, bytes, &why))
-        return TRUE;
-    *ret_healthy = FALSE;
-    if (g_error_matches(why, US_ERROR, US_ERROR_TRACKING_LOST))
-        return active_has_lost_track(a, error);
-    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&why));
-    return FALSE;
+    a->base = checkpoint;
+    active_watch_since(a, checkpoint);
+    if (!active_judge_disks(a, &lost, error))
+        return FALSE;
+    if (!active_tells_anything(a))
+        a->base = ID_NIL;
+    return TRUE;
 }
 
-/* The newest healthy checkpoint that the standby's tip is or descends from. */
+/* The newest checkpoint that the standby's tip is or descends from. If it has lost track nothing older is taken:
+ * an image in which only that one is left is a copy from before the tip. */
 static gboolean choose_base(Active *a, const GArray *checkpoints, GError **error)
 {
     const Position *position = sender_position(a->sender);
@@ -39,16 +34,9 @@ static gboolean choose_base(Active *a, const GArray *checkpoints, GError **error
     a->base = ID_NIL;
     for (guint i = checkpoints->len; i-- > 0;) {
         Id id = g_array_index(checkpoints, Id, i);
-        gboolean healthy;
 
-        if (!position_descends_from(position, id) || active_has_id(a->distrusted, id))
-            continue;
-        if (!is_healthy(a, id, &healthy, error))
-            return FALSE;
-        if (healthy) {
-            a->base = id;
-            return TRUE;
-        }
+        if (position_descends_from(position, id))
+            return active_has_id(a->distrusted, id) || take_base(a, id, error);
     }
     return TRUE;
 }
@@ -76,24 +64,47 @@ Id active_tip(const Active *a)
     return position->tip ? position->tip->id : ID_NIL;
 }
 
+/* Can it tell of every disk of an unsealed generation? The base was judged already. */
 static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, gboolean *ret_usable,
                           GError **error)
 {
-    *ret_usable = id_is_nil(checkpoint) ||
-                  (active_has_id(checkpoints, checkpoint) && !active_has_id(a->distrusted, checkpoint));
-    if (!*ret_usable || id_is_nil(checkpoint))
+    const GPtrArray *disks = capture_disks(a->capture);
+    g_autofree gboolean *tells = g_new0(gboolean, MAX(disks->len, 1));
+
+    *ret_usable = id_is_nil(checkpoint) || id_equal(checkpoint, a->base);
+    if (*ret_usable || !active_has_id(checkpoints, checkpoint) || active_has_id(a->distrusted, checkpoint))
         return TRUE;
-    return is_healthy(a, checkpoint, ret_usable, error);
+    if (!capture_tells(a->capture, checkpoint, tells, error))
+        return FALSE;
+    *ret_usable = TRUE;
+    for (guint i = 0; i < disks->len; i++)
+        *ret_usable &= tells[i] && active_same_files(a, checkpoint, ((const Disk *)disks->pdata[i])->target);
+    /* It may be the moment. */
+    return *ret_usable || active_has_lost_track(a, error);
+}
+
+static gboolean sends_a_disk_again(const Active *a)
+{
+    for (guint i = 0; i < a->begun->disks->len; i++)
+        if (active_watched(a, ((const GenerationDisk *)a->begun->disks->pdata[i])->target)->whole)
+            return TRUE;
+    return FALSE;
 }
 
 /* A generation that has everything: the first one, or all once more. */
 void active_show_sync(Active *a)
 {
-    if (a->sync.running || !id_is_nil(a->begun->since))
+    gboolean all = id_is_nil(a->begun->since);
+
+    if (a->sync.running || !(all || sends_a_disk_again(a)))
         return;
     a->sync = (SyncFigures){.running = TRUE, .started_ms = clock_steady_ms()};
     a->sent_before = 0;
-    if (!id_is_nil(a->begun->parent))
+    if (!all)
+        a->sync.resync_reason =
+            "a disk is another image than before, or what changed on it is not known (its image was written "
+            "to by another program, or its record of changes was lost): that disk is sent as a whole";
+    else if (!id_is_nil(a->begun->parent))
         a->sync.resync_reason =
             "what changed since the last generation is not known: no checkpoint that the "
             "standby's tip descends from has survived (QEMU was killed, or the checkpoints "
@@ -108,7 +119,8 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
     gboolean since_ok, guard_ok;
 
     if (!partial || !reign_equal(partial->begun->reign, a->role->reign) ||
-        !id_equal(partial->begun->parent, active_tip(a)) || !active_same_disks(a, partial->begun))
+        !id_equal(partial->begun->parent, active_tip(a)) || !active_same_disks(a, partial->begun) ||
+        active_is_cut_short(a, partial->begun))
         return TRUE;
     if (!is_usable(a, partial->pass->since, checkpoints, &since_ok, error) ||
         !is_usable(a, partial->pass->guard, checkpoints, &guard_ok, error))
@@ -170,6 +182,7 @@ static void drop_unneeded(Active *a, const GArray *checkpoints)
         if (!is_needed(a, id))
             capture_delete_checkpoint(a->capture, id, NULL);
     }
+    active_sign_disks(a);
 }
 
 gboolean active_reconcile(Active *a, GError **error)

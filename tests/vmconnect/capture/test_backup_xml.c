@@ -54,7 +54,7 @@ static void test_backup(void)
 static void test_checkpoint(void)
 {
     const char *const targets[] = {"vda", "sdb"};
-    g_autofree char *xml = checkpoint_xml(id(ID_B), targets, 2);
+    g_autofree char *xml = checkpoint_xml(id(ID_B), "1 vda=1:2 & more", targets, 2);
 
     expect_golden("checkpoint.xml", xml);
 }
@@ -63,9 +63,9 @@ static void test_redefine(void)
 {
     const char *const targets[] = {"vda"};
     const char *domain = "<domain type='qemu'>\n  <name>a &amp; b</name>\n</domain>\n";
-    g_autofree char *first = checkpoint_redefine_xml(id(ID_A), NULL, 1700000000, targets, 1, domain);
+    g_autofree char *first = checkpoint_redefine_xml(id(ID_A), NULL, NULL, 1700000000, targets, 1, domain);
     g_autofree char *next =
-        checkpoint_redefine_xml(id(ID_B), "other tool's & own", 1700000001, targets, 1, domain);
+        checkpoint_redefine_xml(id(ID_B), "1 vda=1:2", "other tool's & own", 1700000001, targets, 1, domain);
 
     expect_golden("redefine_first.xml", first);
     expect_golden("redefine_next.xml", next);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* file_id - which file this is, whatever it is called and whatever was written to it.
+ *
+ * Inode and time of birth. Not the device: its number may be another after a
+ * boot. Says nothing about what is in the file: that is signature.h's. */
+#pragma once
+
+#include <glib.h>
+
+#define FILE_ID_TEXT_LEN 33
+
+typedef struct {
+    guint64 inode;
+    gint64 born_ns; /* 0: the file system does not know */
+} FileId;
+
+/* FALSE if there is no regular file: the number of a block device names whatever is attached there. */
+gboolean file_id_read(const char *path, FileId *ret_id);
+gboolean file_id_equal(FileId a, FileId b);
+
+/* "INODE:BORN" in hexadecimal, into @buf, which is returned. */
+char *file_id_format(FileId id, char buf[static FILE_ID_TEXT_LEN + 1]);
+gboolean file_id_parse(const char *text, FileId *ret_id);
