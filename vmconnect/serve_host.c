@@ -223,6 +223,15 @@ static void job_remark(const Job *job, const char *name, GPtrArray *remarks)
                             name, job->socket ? "another backup tool" : "another job"));
 }
 
+/* Of a VM that runs: what of its disks is not so at its next start. */
+static void next_remark(const Definition *live, const Definition *next, GPtrArray *remarks)
+{
+    char *remark = definition_disks_at_stop(live, next);
+
+    if (remark)
+        g_ptr_array_add(remarks, remark);
+}
+
 /* From files and libvirt's own record: a hung QEMU holds nobody up. The definition is the one that a generation
  * carries, but for its secrets: the replica is asked whether it could run that. */
 static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
@@ -231,17 +240,19 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
     g_autofree char *xml = vm_definition(conn, c->vm, VM_DEFINITION_LIVE, error);
     g_autofree char *inactive = xml ? vm_definition(conn, c->vm, VM_DEFINITION_SHOWN, error) : NULL;
     g_autoptr(Definition) d = inactive ? definition_parse(xml, strlen(xml), error) : NULL;
+    g_autoptr(Definition) next = d ? definition_parse(inactive, strlen(inactive), error) : NULL;
     g_autoptr(Job) job = NULL;
     g_autoptr(GPtrArray) problems = NULL;
     g_autoptr(GPtrArray) remarks = NULL;
     gboolean running = FALSE;
     gint64 sum = 0;
 
-    if (!d || !read_job(conn, c, &running, &job, error))
+    if (!next || !read_job(conn, c, &running, &job, error))
         return FALSE;
     problems = eligible_problems(d->disks, d->name, HEADER_MS, -1, &remarks);
     eligible_vm_remarks(d, running, remarks);
     job_remark(job, d->name, remarks);
+    next_remark(d, next, remarks);
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);

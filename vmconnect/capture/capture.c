@@ -59,6 +59,7 @@ static void forget_look(Capture *c)
 {
     g_ptr_array_set_size(c->disks, 0);
     g_clear_pointer(&c->files, g_ptr_array_unref);
+    g_clear_pointer(&c->remark, g_free);
     g_clear_pointer(&c->parsed, definition_free);
     g_clear_pointer(&c->definition, g_free);
     g_clear_pointer(&c->live, g_free);
@@ -181,6 +182,15 @@ static gboolean take_files(Capture *c)
     return TRUE;
 }
 
+static gboolean take_remark(Capture *c, GError **error)
+{
+    g_autoptr(Definition) next = definition_parse(c->definition, strlen(c->definition), error);
+
+    if (next)
+        c->remark = definition_disks_at_stop(c->parsed, next);
+    return next != NULL;
+}
+
 GPtrArray *capture_files_now(Capture *c, GError **error)
 {
     g_autofree char *xml = take_xml(c, c->state == CAPTURE_OFF ? VIR_DOMAIN_XML_INACTIVE : 0, error);
@@ -199,7 +209,7 @@ gboolean capture_look(Capture *c, GError **error)
     c->domain = domain;
     forget_look(c);
     return capture_state_now(c, &c->state, &c->executing, error) && take_definitions(c, error) &&
-           take_disks(c, error) && take_files(c);
+           take_disks(c, error) && take_files(c) && (c->state == CAPTURE_OFF || take_remark(c, error));
 }
 
 CaptureState capture_state(const Capture *c)
@@ -235,6 +245,11 @@ GPtrArray *capture_belongings(Capture *c, char **ret_why)
 const GPtrArray *capture_files(const Capture *c)
 {
     return c->files;
+}
+
+const char *capture_remark(const Capture *c)
+{
+    return c->remark;
 }
 
 void capture_set_freeze(Capture *c, gboolean freeze)

@@ -27,6 +27,7 @@ struct Capture {
     Definition *parsed;
     GPtrArray *disks; /* borrowed from parsed */
     GPtrArray *files; /* of DiskFiles * */
+    char *remark;
 };
 
 /* What libvirt says now; does not change what was looked at. @ret_executing may be NULL. */

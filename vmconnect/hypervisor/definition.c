@@ -253,6 +253,31 @@ gboolean disk_is_data(const Disk *disk)
     return (disk->device == DISK_DEVICE_DISK || disk->device == DISK_DEVICE_LUN) && !disk->readonly;
 }
 
+char *definition_disks_at_stop(const Definition *live, const Definition *next)
+{
+    for (guint i = 0; i < live->disks->len; i++) {
+        const Disk *disk = live->disks->pdata[i];
+        const Disk *then = definition_find_disk(next, disk->target);
+
+        if (!disk_is_data(disk) || (then && g_strcmp0(then->source, disk->source) == 0))
+            continue;
+        return g_strdup_printf(
+            "disk %s of '%s' is %s only until the VM stops, at a switchover, too: the replica then has %s; "
+            "attach it with `virsh attach-disk --live --config`",
+            disk->target, live->name, then ? "this image" : "attached",
+            then ? "the image that the definition names" : "no such disk");
+    }
+    for (guint i = 0; i < next->disks->len; i++) {
+        const Disk *disk = next->disks->pdata[i];
+
+        if (disk_is_data(disk) && !definition_find_disk(live, disk->target))
+            return g_strdup_printf("disk %s of '%s' is there only after the VM's next start: it is sent as a "
+                                   "whole then, or while a switchover waits for it",
+                                   disk->target, live->name);
+    }
+    return NULL;
+}
+
 /* Targets become file names on the standby. */
 static gboolean is_plain_target(const char *target)
 {

@@ -77,6 +77,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Definition, definition_free)
 
 const Disk *definition_find_disk(const Definition *d, const char *target);
 
+/* What of the data disks will be otherwise after the VM's next stop, and hence on its replica: @live is how it
+ * runs, @next its definition. One sentence, NULL: nothing. The caller frees. */
+char *definition_disks_at_stop(const Definition *live, const Definition *next);
+
 /* Why this disk cannot be protected, or NULL: a sentence without a subject
  * ("it is raw: …"), to stand after "disk vda: ". Static. */
 const char *disk_problem(const Disk *disk);

@@ -96,21 +96,28 @@ static json_t *tip_of(const Worker *w)
     return position && position->tip ? generation_describe(position->tip) : json_null();
 }
 
-static json_t *standby_of(const Worker *w)
+/* Why the last cycle failed, why cuts are less often, or what else must be known. */
+static const char *why_of(const Worker *w)
 {
     const Active *a = w->active;
     const Position *position = position_of(w);
     const char *slow = a->sender ? sender_slow(a->sender) : NULL;
     const char *incomplete = position && position->tip ? position->tip->incomplete : NULL;
 
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id", ID_TEXT(a->role->standby), "host",
-        a->role->host, "state", state_of(w), "truth_ms", (json_int_t)a->truth_ms, "why",
-        w->why ? w->why
-        : slow ? slow
-               : incomplete,
-        "sync", sync_of(&a->sync), "resync", "reason", a->sync.resync_reason, "compared_bytes", (json_int_t)0,
-        "sent_bytes", (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
+    if (w->why || slow || incomplete)
+        return w->why ? w->why : slow ? slow : incomplete;
+    return a->capture ? capture_remark(a->capture) : NULL;
+}
+
+static json_t *standby_of(const Worker *w)
+{
+    const Active *a = w->active;
+
+    return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id",
+                     ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
+                     (json_int_t)a->truth_ms, "why", why_of(w), "sync", sync_of(&a->sync), "resync", "reason",
+                     a->sync.resync_reason, "compared_bytes", (json_int_t)0, "sent_bytes",
+                     (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
 }
 
 static json_t *plan_status(const Worker *w)

@@ -299,6 +299,39 @@ static void test_uuid_from_stream(void)
     g_assert_true(domain_uuid_parse(RICH, 200, &id, NULL));
 }
 
+#define DISK(target, source) \
+    "<disk type='file'><driver type='qcow2'/><source file='" source "'/><target dev='" target "'/></disk>"
+
+static char *at_stop(const char *live, const char *next)
+{
+    static const char FORMAT[] = "<domain><name>w</name><uuid>" UUID "</uuid><devices>%s</devices></domain>";
+    g_autofree char *live_xml = g_strdup_printf(FORMAT, live);
+    g_autofree char *next_xml = g_strdup_printf(FORMAT, next);
+    g_autoptr(Definition) l = parse(live_xml);
+    g_autoptr(Definition) n = parse(next_xml);
+
+    return definition_disks_at_stop(l, n);
+}
+
+static void test_disks_at_stop(void)
+{
+    static const struct {
+        const char *live, *next, *says;
+    } CASES[] = {
+        {DISK("vda", "/a"), DISK("vda", "/a"), NULL},
+        {DISK("vda", "/a") DISK("vdb", "/b"), DISK("vda", "/a"), "disk vdb of 'w' is attached only until"},
+        {DISK("vda", "/c"), DISK("vda", "/a"), "disk vda of 'w' is this image only until"},
+        {DISK("vda", "/a"), DISK("vda", "/a") DISK("vdb", "/b"), "disk vdb of 'w' is there only after"},
+        {DISK("vda", "/a") "<disk device='cdrom'><target dev='sda'/></disk>", DISK("vda", "/a"), NULL},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autofree char *said = at_stop(CASES[i].live, CASES[i].next);
+
+        g_assert_true(CASES[i].says ? said && g_str_has_prefix(said, CASES[i].says) : said == NULL);
+    }
+}
+
 static const char *const JOB = "<domainbackup mode='pull'><incremental>understudy-x</incremental>"
                                "<server transport='unix' socket='%s'/><disks>"
                                "<disk name='vda' backup='yes' type='file' index='11'><driver "
@@ -338,6 +371,7 @@ int main(int argc, char **argv)
     g_test_add_func("/definition/sharers-and-json", test_sharers_and_json);
     g_test_add_func("/definition/hostile", test_hostile);
     g_test_add_func("/definition/big", test_big);
+    g_test_add_func("/definition/disks-at-stop", test_disks_at_stop);
     g_test_add_func("/domain_uuid/stream", test_uuid_from_stream);
     g_test_add_func("/job/whose", test_jobs);
     g_test_add_func("/definition/nvram", test_nvram);
