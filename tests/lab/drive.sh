@@ -80,10 +80,11 @@ says_why() {
   active_status "$1" "$2" | jq -e '.standbys[0].why != null'
 }
 
-# The images of the newest sealed generation on HOST, one a disk.
+# tip_images HOST VM [NUMBER | definition]: the images of the newest sealed generation on HOST, or of
+# generation NUMBER, one a disk; or the file of its definition.
 tip_images() {
   local ledger=/var/lib/understudy/images/$2
-  lab exec "$1" "$UNDERSTUDY_LAB_BIN/tests/lab/tip" "$ledger"
+  lab exec "$1" "$UNDERSTUDY_LAB_BIN/tests/lab/tip" "$ledger" "${@:3}"
 }
 
 # check_tip HOST VM NAME WHAT: its newest sealed generation is a prefix of the records.
