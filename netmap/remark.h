@@ -11,8 +11,8 @@
 /*    name             id                  severity consequence
  *    remedy */
 #define NETMAP_REMARKS(X)                                                                                    \
-    X(DISK_UNKNOWN, "disk-defined", ERROR, "its data would be without a VM",                                 \
-      "verify again; if it stays, detach the disk and attach it again")                                      \
+    X(DISK_UNKNOWN, "disk-defined", WARNING, "the VM starts without it there, as it would at home",          \
+      "attach it with --config, too, if it belongs to the VM")                                               \
     X(DISK_ELSEWHERE, "disk-there", ERROR, "the VM could not be started on the replica",                     \
       "put the image there under the same path, or detach the disk")                                         \
     X(DIRECT_IO, "disk-direct-io", ERROR, "the VM could not be started on the replica",                      \

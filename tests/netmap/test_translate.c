@@ -148,7 +148,7 @@ static void test_refuses(Fixture *f, gconstpointer data)
     expect_said(f, HEAD DISK TAIL, REMARK_CPU, "does not offer");
     f->in.cpu = CPU_FITS;
     f->in.disks = &VDB;
-    expect_said(f, HEAD DISK TAIL, REMARK_DISK_UNKNOWN, "disk vdb");
+    expect_said(f, HEAD TAIL, REMARK_DISK_UNKNOWN, "disk vdb");
 }
 
 static void test_host_lacks(Fixture *f, gconstpointer data)
