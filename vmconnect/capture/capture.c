@@ -301,12 +301,17 @@ static void remove_prefixed(const char *folder, const char *prefix)
     }
 }
 
+void capture_remove_files(const char *nbd_dir, const char *scratch_dir, Id vm)
+{
+    g_autofree char *prefix = g_strconcat(ID_TEXT(vm), "-", NULL);
+
+    remove_prefixed(nbd_dir, prefix);
+    remove_prefixed(scratch_dir, prefix);
+}
+
 void capture_remove_leftovers(const Capture *c)
 {
-    g_autofree char *prefix = g_strconcat(ID_TEXT(c->vm), "-", NULL);
-
-    remove_prefixed(c->settings.nbd_dir, prefix);
-    remove_prefixed(c->settings.scratch_dir, prefix);
+    capture_remove_files(c->settings.nbd_dir, c->settings.scratch_dir, c->vm);
 }
 
 static gboolean say_busy(const Capture *c, const char *socket, GError **error)

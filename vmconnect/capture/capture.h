@@ -79,6 +79,9 @@ void capture_set_freeze(Capture *c, gboolean freeze);
  * left, and remove leftovers of our jobs of this VM. STUCK, or UNREACHABLE. */
 gboolean capture_recover(Capture *c, GError **error);
 
+/* Sockets and scratch files of jobs of @vm, of which none may run: also of a VM that is gone. */
+void capture_remove_files(const char *nbd_dir, const char *scratch_dir, Id vm);
+
 /* Our checkpoints, oldest first (GArray of Id). The caller unrefs. */
 GArray *capture_checkpoints(Capture *c, GError **error);
 
