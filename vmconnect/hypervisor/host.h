@@ -7,7 +7,8 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu",
- * and the places of host_json.h}. New reference; NULL with @error.
+/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu", "clock_source",
+ * "security": "apparmor"|"selinux"|"none", and the places of host_json.h}. What QEMU itself must be asked for (KVM)
+ * is not here: libvirt may probe it anew each time. New reference; NULL with @error.
  * Blocks: never on the loop. */
 json_t *host_read(virConnectPtr conn, GError **error);
