@@ -146,6 +146,8 @@ static void on_ears(void *user, const EarEvent *event)
         log_warning("libvirt: %s -> guests are not touched, replication waits", event->why->message);
     if (event->kind == EAR_RESYNC)
         log_info("libvirt: connected, %u VMs", event->inventory->vms->len);
+    if (event->kind == EAR_RESYNC && !e->ending)
+        serve_trial_tidy(e);
     rescuer_hear(e->rescuer, event);
 }
 
@@ -209,6 +211,8 @@ static gboolean start(Engine *e, GError **error)
     event_uv_start(&e->loop);
     e->clerk = clerk_new(&e->loop);
     e->hands = hands_new(&e->loop, uri);
+    e->trials = trials_new(&e->paths);
+    e->trial_hands = hands_new(&e->loop, uri);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
     e->ears = ears_new(&e->loop, uri, on_ears, e);
     paths = (RolesPaths){.host = {.libvirt_uri = uri,
@@ -239,8 +243,9 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open = 3;
+    e->open = 4;
     hands_close(e->hands, on_part_closed, e);
+    hands_close(e->trial_hands, on_part_closed, e);
     ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
     roles_free(g_steal_pointer(&e->roles));
@@ -295,6 +300,7 @@ static void engine_clear(Engine *e)
     g_clear_pointer(&e->visits, g_ptr_array_unref);
     g_clear_pointer(&e->arriving, g_ptr_array_unref);
     g_clear_pointer(&e->facts.host, host_free);
+    g_clear_pointer(&e->trials, trials_free);
     g_clear_pointer(&e->policy, policy_free);
     g_clear_pointer(&e->identity, identity_unref);
 }

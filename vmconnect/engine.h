@@ -41,6 +41,8 @@ typedef struct {
     gint64 until_ms;
 } EngineFacts;
 
+typedef struct Trials Trials;
+
 typedef struct Engine {
     uv_loop_t loop;
     Conf *conf;
@@ -50,6 +52,8 @@ typedef struct Engine {
     Clerk *clerk;
     Hands *hands;
     EngineFacts facts;
+    Hands *trial_hands; /* slow ones */
+    Trials *trials;     /* their memory */
     Ears *ears;
     Rescuer *rescuer;
     Roles *roles;
@@ -100,6 +104,12 @@ void gate_close(Engine *engine);
 
 /* serve.c: the methods of `docs/protocol.md`, for rpc_new(). */
 extern const RpcMethod SERVE_METHODS[];
+
+/* serve_trial.c: what the thread of the trials keeps, on the loop before it begins and after it has ended. */
+Trials *trials_new(const EnginePaths *paths);
+void trials_free(Trials *trials);
+/* What a killed engine's trial has left goes: whenever libvirtd has come. */
+void serve_trial_tidy(Engine *engine);
 
 /* A VM's thread has ended; was its role given anew meanwhile? */
 void serve_play_again(Engine *engine, Id vm, gboolean standby);

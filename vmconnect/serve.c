@@ -47,6 +47,7 @@ void serve_news(Engine *engine)
 
 const RpcMethod SERVE_METHODS[] = {
     {"host.info", serve_host_info},
+    {"host.trial", serve_host_trial},
     {"host.disown", serve_host_disown},
     {"host.prepare", serve_host_prepare},
     {"network.definition", serve_network_definition},

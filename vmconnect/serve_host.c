@@ -10,6 +10,7 @@
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/host.h"
 #include "vmconnect/hypervisor/job.h"
+#include "vmconnect/hypervisor/trial_mark.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -151,8 +152,11 @@ static void on_vms(void *user, gpointer result, const GError *error)
         const Vm *vm = list->inventory->vms->pdata[i];
         const ActiveRole *role = policy_active(asked->engine->policy, vm->definition->uuid);
         const char *name = list->names->pdata[i];
-        json_t *item = vm_to_json(vm, list->inventory);
+        json_t *item;
 
+        if (g_strcmp0(vm->definition->name, TRIAL_NAME) == 0)
+            continue;
+        item = vm_to_json(vm, list->inventory);
         json_object_set_new(item, "guest_name", name ? json_string(name) : json_null());
         json_object_set_new(item, "scenario", role ? json_string(role->scenario) : json_null());
         json_array_append_new(vms, item);

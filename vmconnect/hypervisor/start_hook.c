@@ -10,8 +10,10 @@
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/qemu_process.h"
+#include "vmconnect/hypervisor/trial_mark.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* libvirt would notice only by the lock on its image, and throw its record of the first one away. */
@@ -46,6 +48,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s NAME OPERATION SUB-OPERATION EXTRA < definition\n", argv[0]);
         return 2;
     }
+    if (strcmp(argv[1], TRIAL_NAME) == 0)
+        trial_mark_leave(TRIAL_MARK);
     if (!guard_asks(argv[2]) || decide(argv[1], &error))
         return 0;
     fprintf(stderr, "%s\n", error->message);
