@@ -152,7 +152,8 @@ static void clocks_agree(Report *r)
 static void start_guard(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (h->info->said && !json_is_true(json_object_get(h->info->said, "hook")))
+        if (h->info->said && !json_is_true(json_object_get(h->info->said, "hook")) &&
+            !facts_trial_problem(h, "trial-hook"))
             found(r, h->host, NULL, "libvirt on %s does not ask the engine before it starts a guest",
                   h->host);
 }
@@ -454,6 +455,27 @@ static void replica_remarks(Report *r)
     }
 }
 
+/* --- hosts that were tried out ---------------------------------------------- */
+
+/* Of an engine that answers otherwise. */
+static void hosts_tried(Report *r)
+{
+    EACH_HOST (r, h, 0)
+        if (h->trial->failure && !silence_of(h))
+            found(r, h->host, NULL, "%s cannot be tried out: %s", h->host, h->trial->failure->message);
+}
+
+/* What the trial calls by this check's name. */
+static void trial(Report *r)
+{
+    EACH_HOST (r, h, 0) {
+        const char *text = facts_trial_problem(h, r->check->id);
+
+        if (text)
+            found(r, h->host, NULL, "on %s, %s", h->host, text);
+    }
+}
+
 static const Check CHECKS[] = {
     {"engine-answers", FINDING_ERROR, engine_answers, "nothing can be replicated",
      "look at the host, its network and the understudy-engine service"},
@@ -488,6 +510,18 @@ static const Check CHECKS[] = {
      "remove the cause and verify again"},
     {"replica-fits", FINDING_WARNING, replica_remarks, "the replica's engine is newer and knows more",
      "bring the controller to its release"},
+    {"host-tried", FINDING_ERROR, hosts_tried, "whether VMs can be protected and started there is not known",
+     "remove the cause and verify again"},
+    {"trial-store", FINDING_ERROR, trial, "copies cannot be kept there", "do as the sentence says"},
+    {"trial-start", FINDING_ERROR, trial, "no VM could be switched over to it", "do as the sentence says"},
+    {"trial-hook", FINDING_ERROR, trial, "a guest could be started on both hosts", "do as the sentence says"},
+    {"trial-scratch", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+     "do as the sentence says"},
+    {"trial-socket", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+     "do as the sentence says"},
+    {"trial-backup", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+     "do as the sentence says"},
+    {"trial-define", FINDING_ERROR, trial, "no VM could be switched over to it", "do as the sentence says"},
     {"controller-apart", FINDING_WARNING, controller_apart,
      "when that host is gone nobody is left who sees the others and can switch over",
      "run the controller on a third machine"},

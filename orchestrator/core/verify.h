@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verify - can this scenario be run? Facts in, findings out.
  *
- * Facts are the answers of both engines to host.info and vm.list, of the master's to vm.check of each VM, and
+ * Facts are the answers of both engines to host.info, vm.list and host.trial, of the master's to vm.check of each VM, and
  * then, with the definitions that those brought, of the replica's to standby.check. The checks are a
  * table, each with its severity, cause, consequence and remedy; those about what a definition becomes on the
  * replica are netmap/remark.h's. Errors block a run, warnings do not. */

@@ -5,7 +5,8 @@
 #include "netmap/mapping_json.h"
 #include "vmconnect/base/error.h"
 
-static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", FITS[] = "standby.check";
+static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", TRIAL[] = "host.trial",
+                  FITS[] = "standby.check";
 
 static void fact_free(gpointer data)
 {
@@ -36,6 +37,7 @@ static void add_host(VerifyFacts *f, const char *host)
     h->host = host;
     h->info = ask(f, host, INFO, ID_NIL, NULL);
     h->vms = ask(f, host, VMS, ID_NIL, NULL);
+    h->trial = ask(f, host, TRIAL, ID_NIL, NULL);
     g_ptr_array_add(f->hosts, h);
 }
 
@@ -163,12 +165,24 @@ static gboolean is_fit(const json_t *doc)
     return json_is_array(remarks);
 }
 
+static gboolean is_trial(const json_t *doc)
+{
+    const json_t *problems = json_object_get(doc, "problems");
+
+    for (gsize i = 0; i < json_array_size(problems); i++)
+        if (!*fact_text(json_array_get(problems, i), "id") ||
+            !*fact_text(json_array_get(problems, i), "text"))
+            return FALSE;
+    return json_is_array(problems);
+}
+
 static gboolean is_sound(const char *method, const json_t *doc)
 {
-    return method == INFO   ? is_info(doc)
-           : method == VMS  ? is_vms(doc)
-           : method == FITS ? is_fit(doc)
-                            : is_check(doc);
+    return method == INFO    ? is_info(doc)
+           : method == VMS   ? is_vms(doc)
+           : method == TRIAL ? is_trial(doc)
+           : method == FITS  ? is_fit(doc)
+                             : is_check(doc);
 }
 
 gboolean verify_facts_complete(const VerifyFacts *f)
@@ -262,5 +276,15 @@ const json_t *facts_find_vm_named(const HostFacts *h, const char *name)
     for (gsize i = 0; i < json_array_size(vms); i++)
         if (g_str_equal(fact_text(json_array_get(vms, i), "name"), name))
             return json_array_get(vms, i);
+    return NULL;
+}
+
+const char *facts_trial_problem(const HostFacts *h, const char *id)
+{
+    const json_t *problems = json_object_get(h->trial->said, "problems");
+
+    for (gsize i = 0; i < json_array_size(problems); i++)
+        if (g_str_equal(fact_text(json_array_get(problems, i), "id"), id))
+            return fact_text(json_array_get(problems, i), "text");
     return NULL;
 }

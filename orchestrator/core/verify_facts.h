@@ -18,6 +18,7 @@ typedef struct {
     const char *host; /* borrowed from the scenario */
     Fact *info;
     Fact *vms;
+    Fact *trial;
     gboolean has_clock;
     gint64 clock_offset_ms;
 } HostFacts;
@@ -39,6 +40,9 @@ Host *facts_places(const HostFacts *h);
 
 const json_t *facts_find_vm(const HostFacts *h, Id uuid);
 const json_t *facts_find_vm_named(const HostFacts *h, const char *name);
+
+/* What the host's trial has found under @id: its text, or NULL. */
+const char *facts_trial_problem(const HostFacts *h, const char *id);
 
 /* A text member, "" if there is none. */
 const char *fact_text(const json_t *object, const char *key);

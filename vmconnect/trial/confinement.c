@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_BYTES (4 << 20)
 #define MAX_GROUPS 64
 
 void confinement_free(Confinement *c)
@@ -53,7 +52,7 @@ static void take_model(Confinement *c, const xmlNode *model)
 
 Confinement *confinement_parse(const char *xml, GError **error)
 {
-    g_autoptr(xmlDoc) doc = xml_parse(xml, strlen(xml), MAX_BYTES, "capabilities", "capabilities", error);
+    g_autoptr(xmlDoc) doc = xml_parse(xml, strlen(xml), "capabilities", "capabilities", error);
     const xmlNode *host;
     Confinement *c;
 

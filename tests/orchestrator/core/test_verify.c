@@ -29,6 +29,8 @@
     "],\"data_bytes\":1000000,\"definition\":\"<domain/>\"}"
 #define GOOD_CHECK CHECK("", "")
 #define FIT(id, cause) "{\"remarks\":[{\"id\":\"" id "\",\"cause\":\"" cause "\"}]}"
+#define TRIAL(problems) "{\"problems\":[" problems "],\"kvm\":true,\"hook_seen\":true,\"took_ms\":900}"
+#define GOOD_TRIAL TRIAL("")
 #define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
 
 static Scenario *web(void)
@@ -66,6 +68,7 @@ typedef struct {
     const char *cause;
     const char *check; /* alpha's to vm.check; NULL: all is well */
     const char *fit;   /* beta's to standby.check; NULL: all is well */
+    const char *trial; /* beta's to host.trial; NULL: all is well */
 } Case;
 
 static const Case CASES[] = {
@@ -123,6 +126,16 @@ static const Case CASES[] = {
      "beta cannot say whether it could run 'web1': its answer to standby.check is not one", NULL, "{}"},
     {"two interfaces with one address", NULL, VMS(VM(UUID1, "web1", DISK, NIC "," NIC, "null")), NULL, NULL,
      NULL},
+    {"a trial of another shape", NULL, NULL, NULL, NULL, "host-tried", FINDING_ERROR,
+     "beta cannot be tried out: its answer to host.trial is not one", NULL, NULL,
+     TRIAL("{\"id\":\"trial-store\"}")},
+    {"a trial that failed", NULL, NULL, NULL, NULL, "trial-socket", FINDING_ERROR,
+     "on beta, it is odd: mend it", NULL, NULL,
+     TRIAL("{\"id\":\"trial-socket\",\"text\":\"it is odd: mend it\"}")},
+    {"a hook that is not asked is said once", NULL, NULL,
+     INFO("0.1.0", STORE("50000000000"), DEFAULT, "false"), NULL, "trial-hook", FINDING_ERROR,
+     "on beta, nobody asks: install it", NULL, NULL,
+     TRIAL("{\"id\":\"trial-hook\",\"text\":\"nobody asks: install it\"}")},
 };
 
 static VerifyFacts *facts_of(const Scenario *s, const Case *c)
@@ -134,6 +147,8 @@ static VerifyFacts *facts_of(const Scenario *s, const Case *c)
     add(f, "alpha", "vm.list", c->alpha_vms ? c->alpha_vms : GOOD_VMS);
     add(f, "beta", "host.info", c->beta_info ? c->beta_info : GOOD_INFO);
     add(f, "alpha", "vm.check", c->check ? c->check : GOOD_CHECK);
+    add(f, "alpha", "host.trial", GOOD_TRIAL);
+    add(f, "beta", "host.trial", c->trial ? c->trial : GOOD_TRIAL);
     g_assert_cmpuint(verify_call_count(f), ==, n);
     add(f, "beta", "vm.list", c->beta_vms ? c->beta_vms : VMS(""));
     /* What the master said is now asked of the replica. */
@@ -365,16 +380,17 @@ static void test_macs(void)
     g_assert_true(id_parse(UUID2, &second, NULL));
     scenario_add_vm(s, second, "web2");
     f = verify_facts_new(s);
-    add(f, "alpha", "host.info", GOOD_INFO);
-    add(f, "alpha", "vm.list", CASE.alpha_vms);
-    add(f, "beta", "host.info", GOOD_INFO);
-    add(f, "beta", "vm.list", VMS(""));
     for (guint i = 0; !verify_facts_complete(f); i++) {
-        json_auto_t *doc = json_loads(
-            g_str_equal(verify_call(f, 4 + i).method, "vm.check") ? GOOD_CHECK : FIT("media-there", "x"), 0,
-            NULL);
+        VerifyCall call = verify_call(f, i);
+        gboolean master = g_str_equal(call.host, "alpha");
+        const char *text = g_str_equal(call.method, "host.info")    ? GOOD_INFO
+                           : g_str_equal(call.method, "vm.list")    ? master ? CASE.alpha_vms : VMS("")
+                              : g_str_equal(call.method, "host.trial") ? GOOD_TRIAL
+                           : g_str_equal(call.method, "vm.check")   ? GOOD_CHECK
+                                                                    : FIT("media-there", "x");
+        json_auto_t *doc = json_loads(text, 0, NULL);
 
-        verify_facts_add(f, 4 + i, doc, NULL);
+        verify_facts_add(f, i, doc, NULL);
     }
     findings = verify_check(f);
     g_assert_cmpuint(findings->len, ==, 3);
@@ -395,6 +411,8 @@ static void test_silent_engine(void)
     add(f, "alpha", "host.info", GOOD_INFO);
     add(f, "alpha", "vm.list", GOOD_VMS);
     add(f, "alpha", "vm.check", GOOD_CHECK);
+    add(f, "alpha", "host.trial", GOOD_TRIAL);
+    verify_facts_add(f, call_index(f, "beta", "host.trial"), NULL, silence);
     verify_facts_add(f, call_index(f, "beta", "host.info"), NULL, silence);
     verify_facts_add(f, call_index(f, "beta", "vm.list"), NULL, silence);
     g_assert_null(verify_silence(f, "alpha"));
