@@ -37,27 +37,31 @@ static json_int_t bytes_of(fsblkcnt_t blocks, gulong block_bytes)
     return (json_int_t)blocks * (json_int_t)block_bytes;
 }
 
+static json_t *space_of(const char *folder)
+{
+    struct statvfs fs = {0};
+
+    statvfs(folder, &fs);
+    return json_pack("{s:s, s:I, s:I}", "path", folder, "free_bytes", bytes_of(fs.f_bavail, fs.f_frsize),
+                     "total_bytes", bytes_of(fs.f_blocks, fs.f_frsize));
+}
+
 static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
     Engine *engine = request;
-    const char *store = engine->paths.store;
     json_t *doc = host_read(conn, error);
-    struct statvfs fs = {0};
 
     /* Who asks begins to look: what was read for others is old. */
     engine->facts.until_ms = 0;
     if (!doc)
         return FALSE;
-    statvfs(store, &fs);
     json_object_set_new(doc, "version", json_string(UNDERSTUDY_VERSION));
     json_object_set_new(doc, "wall_ms", json_integer(clock_wall_ms()));
     json_object_set_new(
         doc, "hook",
         json_boolean(g_file_test("/etc/libvirt/hooks/qemu.d/understudy", G_FILE_TEST_IS_EXECUTABLE)));
-    json_object_set_new(doc, "store",
-                        json_pack("{s:s, s:I, s:I}", "path", store, "free_bytes",
-                                  bytes_of(fs.f_bavail, fs.f_frsize), "total_bytes",
-                                  bytes_of(fs.f_blocks, fs.f_frsize)));
+    json_object_set_new(doc, "store", space_of(engine->paths.store));
+    json_object_set_new(doc, "scratch", space_of(engine->paths.scratch));
     *ret_result = doc;
     return TRUE;
 }

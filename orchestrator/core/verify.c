@@ -149,6 +149,19 @@ static void clocks_agree(Report *r)
     }
 }
 
+/* Guests that count by their host's clock lose time with these, and a lag cannot be measured well. */
+static void clock_source(Report *r)
+{
+    static const char *const POOR[] = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit", NULL};
+
+    EACH_HOST (r, h, 0) {
+        const char *source = fact_text(h->info->said, "clock_source");
+
+        if (g_strv_contains(POOR, source))
+            found(r, h->host, NULL, "the kernel of %s keeps time by '%s'", h->host, source);
+    }
+}
+
 static void start_guard(Report *r)
 {
     EACH_HOST (r, h, 0)
@@ -304,6 +317,21 @@ static void space_enough(Report *r)
             found(r, h->host, NULL, "the store of %s has %s left, the VMs' disks may grow to %s", h->host,
                   left, all);
     }
+}
+
+/* Less than that is used, too; but a guest that overwrites much while it is read has its cuts given up. */
+static void scratch_enough(Report *r)
+{
+    const HostFacts *master = master_of(r->facts);
+    const json_t *scratch = json_object_get(master->info->said, "scratch");
+    gint64 left_bytes = json_integer_value(json_object_get(scratch, "free_bytes"));
+    guint64 wanted_bytes = r->facts->scenario->policy.scratch_bytes;
+    g_autofree char *left = units_human_size((guint64)MAX(left_bytes, 0));
+    g_autofree char *wanted = units_human_size(wanted_bytes);
+
+    if (scratch && left_bytes >= 0 && (guint64)left_bytes < wanted_bytes)
+        found(r, master->host, NULL, "the scratch folder of %s (%s) has %s left, each VM may use %s",
+              master->host, fact_text(scratch, "path"), left, wanted);
 }
 
 static void not_on_replica(Report *r)
@@ -528,6 +556,11 @@ static const Check CHECKS[] = {
     {"clocks-agree", FINDING_WARNING, clocks_agree,
      "times of events and points mislead, and certificates may count as expired",
      "keep the clocks of all hosts together, for instance by chrony"},
+    {"clock-source", FINDING_WARNING, clock_source, "it is slow to read and drifts, for guests, too",
+     "look why the kernel does not trust its processor's counter (dmesg | grep -i clocksource)"},
+    {"scratch-space", FINDING_WARNING, scratch_enough,
+     "cuts of a guest that overwrites much meanwhile are given up, and its copy grows old",
+     "make room there, name another folder (scratch in engine.conf), or lower the property scratch"},
     {"vm-remark", FINDING_WARNING, remarks, "it can be protected all the same",
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
@@ -620,4 +653,35 @@ json_t *verify_to_json(const GPtrArray *findings)
     }
     return json_pack("{s:i, s:i, s:o}", "errors", (int)errors, "warnings", (int)(findings->len - errors),
                      "findings", list);
+}
+
+static void write_row(GString *text, const char *id, FindingSeverity severity, const char *consequence,
+                      const char *remedy)
+{
+    g_string_append_printf(text, "| `%s` | %s | %s | %s |\n", id,
+                           severity == FINDING_ERROR ? "error" : "warning", consequence, remedy);
+}
+
+char *verify_catalogue_text(void)
+{
+    static const char HEAD[] = "| check | severity | what would follow | what to do |\n|---|---|---|---|\n";
+    GString *text =
+        g_string_new("# What is verified\n\n"
+                     "Made from the tables in `orchestrator/core/verify.c` and `netmap/remark.h`; a test "
+                     "compares. Errors keep a scenario from being run; those of the second table also keep "
+                     "a guest from being shut down for a switchover. The cause, which names host, VM and "
+                     "device, is each finding's own.\n\n## Hosts, disks, room\n\n");
+
+    g_string_append(text, HEAD);
+    for (guint i = 0; i < G_N_ELEMENTS(CHECKS); i++)
+        write_row(text, CHECKS[i].id, CHECKS[i].severity, CHECKS[i].consequence, CHECKS[i].remedy);
+    g_string_append(text, "\n## What a definition becomes on the replica\n\n");
+    g_string_append(text, HEAD);
+    for (guint i = 0; i < REMARKS; i++) {
+        const RemarkRow *row = remark_row((RemarkKind)i);
+
+        write_row(text, row->id, row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING,
+                  row->consequence, row->remedy);
+    }
+    return g_string_free(text, FALSE);
 }

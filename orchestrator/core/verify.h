@@ -74,6 +74,9 @@ GError *verify_failure(const GPtrArray *findings);
  * must know before it shuts a guest down. */
 GError *verify_takeover_failure(const GPtrArray *findings, const GPtrArray *vms);
 
+/* The tables of checks as docs/verification.md has them. The caller frees. */
+char *verify_catalogue_text(void);
+
 /* {"errors": N, "warnings": N, "findings": [{"id", "severity": "error"|"warning", "host",
  * "vm", "cause", "consequence", "remedy"}]} */
 json_t *verify_to_json(const GPtrArray *findings);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* docs/states.md, docs/events.md and docs/properties.md are made from the tables. With
+/* docs/states.md, docs/events.md, docs/properties.md and docs/verification.md are made from the tables. With
  * UNDERSTUDY_REGENERATE set they are written, else compared. */
 #include "orchestrator/core/event.h"
 #include "orchestrator/core/plan.h"
 #include "orchestrator/core/policy.h"
 #include "orchestrator/core/states.h"
+#include "orchestrator/core/verify.h"
 
 #include <string.h>
 
@@ -48,6 +49,13 @@ static void test_events(void)
         catalogue);
 
     compare(DOCS "events.md", text);
+}
+
+static void test_verification(void)
+{
+    g_autofree char *text = verify_catalogue_text();
+
+    compare(DOCS "verification.md", text);
 }
 
 static void test_properties(void)
@@ -106,6 +114,7 @@ int main(int argc, char **argv)
     g_test_add_func("/docs/states", test_states);
     g_test_add_func("/docs/events", test_events);
     g_test_add_func("/docs/properties", test_properties);
+    g_test_add_func("/docs/verification", test_verification);
     g_test_add_func("/docs/machines-are-sound", test_machines_are_sound);
     g_test_add_func("/docs/events-can-be-made", test_events_can_be_made);
     return g_test_run();

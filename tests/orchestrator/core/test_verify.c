@@ -116,6 +116,16 @@ static const Case CASES[] = {
      "beta has a VM with the UUID of 'web1' (it is running)"},
     {"same name there", NULL, NULL, NULL, VMS(VM(UUID2, "web1", DISK, NIC, "null")), "replica-name",
      FINDING_ERROR, "beta has another VM that is called 'web1'"},
+    {"little scratch",
+     "{\"version\":\"0.1.0\",\"id\":\"" UUID2
+     "\",\"scratch\":{\"path\":\"/s\",\"free_bytes\":1000000,\"total_bytes\":1}," STORE(
+         "50000000000") "," DEFAULT ",\"hook\":true}",
+     NULL, NULL, NULL, "scratch-space", FINDING_WARNING,
+     "the scratch folder of alpha (/s) has 977 KiB left, each VM may use 1.00 GiB"},
+    {"a poor clock",
+     "{\"version\":\"0.1.0\",\"id\":\"" UUID2
+     "\",\"clock_source\":\"hpet\"," STORE("50000000000") "," DEFAULT ",\"hook\":true}",
+     NULL, NULL, NULL, "clock-source", FINDING_WARNING, "the kernel of alpha keeps time by 'hpet'"},
     {"what the replica finds", NULL, NULL, NULL, NULL, "network-mapped", FINDING_ERROR,
      "'web1': it is on nothing", NULL, FIT("network-mapped", "it is on nothing")},
     {"what does not go along", NULL, NULL, NULL, NULL, "media-there", FINDING_WARNING, "'web1': drive sda",
