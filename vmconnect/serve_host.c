@@ -158,6 +158,7 @@ static void on_vms(void *user, gpointer result, const GError *error)
         const char *name = list->names->pdata[i];
         json_t *item;
 
+        /* Here for a second, and nobody's to protect. */
         if (g_strcmp0(vm->definition->name, TRIAL_NAME) == 0)
             continue;
         item = vm_to_json(vm, list->inventory);

@@ -186,7 +186,7 @@ static const struct {
     {"Operation not permitted", let_in},
     {"Cannot check QEMU binary", install_qemu},
     {"could not find capabilities", install_qemu},
-    {"no emulator", install_qemu},
+    {"No emulator found", install_qemu},
     {"does not support virt type", install_qemu},
     {"Cannot find suitable emulator", install_qemu},
     {"incremental backup", renew},

@@ -77,6 +77,8 @@ static const Case CASES[] = {
      NULL, "mount what belongs to " STORE},
     {"no QEMU", TRIAL_START, TRIAL_START, "none",
      "invalid argument: could not find capabilities for arch=x86_64 domaintype=qemu", NULL, "install QEMU"},
+    {"no QEMU, said by a libvirtd that started without", TRIAL_START, TRIAL_START, "none",
+     "unsupported configuration: No emulator found for arch 'x86_64'", NULL, "install QEMU"},
     {"QEMU went away", TRIAL_START, TRIAL_START, "none",
      "Cannot check QEMU binary /usr/bin/qemu-system-x86_64: No such file or directory", NULL, "install QEMU"},
     {"an old libvirt", TRIAL_BACKUP, TRIAL_BACKUP, "none",
