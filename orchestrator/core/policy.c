@@ -433,6 +433,13 @@ json_t *policy_for_standby(const Policy *p)
                      (json_int_t)p->retain.hourly);
 }
 
+static const char *when_words(PolicyWhen when)
+{
+    return when == POLICY_STOPPED           ? "; only while stopped"
+           : when == POLICY_NOT_WHILE_MOVED ? "; never between switchover and switchback"
+                                            : "";
+}
+
 char *policy_help(void)
 {
     GString *text = g_string_new(NULL);
@@ -441,11 +448,20 @@ char *policy_help(void)
         const PolicyProperty *shown = &TABLE[i].shown;
 
         g_string_append_printf(text, "  %-17s %s\n  %-17s %s; default %s%s\n", shown->key, shown->help, "",
-                               shown->accepts, shown->fallback,
-                               shown->when == POLICY_STOPPED ? "; only while stopped"
-                               : shown->when == POLICY_NOT_WHILE_MOVED
-                                   ? "; never between switchover and switchback"
-                                   : "");
+                               shown->accepts, shown->fallback, when_words(shown->when));
+    }
+    return g_string_free(text, FALSE);
+}
+
+char *policy_manual(void)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(TABLE); i++) {
+        const PolicyProperty *shown = &TABLE[i].shown;
+
+        g_string_append_printf(text, ".TP\n.B %s\n%s; %s; default %s%s\n", shown->key, shown->help,
+                               shown->accepts, shown->fallback, when_words(shown->when));
     }
     return g_string_free(text, FALSE);
 }

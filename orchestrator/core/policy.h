@@ -88,4 +88,6 @@ json_t *policy_for_standby(const Policy *p);
 /* The table for people, one property in two lines; and for programs,
  * [{"key", "default", "accepts", "help", "when"}]. The caller frees. */
 char *policy_help(void);
+/* The same as entries of a manual page (man(7)). */
+char *policy_manual(void);
 json_t *policy_schema(void);

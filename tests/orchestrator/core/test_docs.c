@@ -51,6 +51,27 @@ static void test_events(void)
     compare(DOCS "events.md", text);
 }
 
+/* The section of a page that is made from the table: between its title and the next one. */
+static void test_manual(void)
+{
+    static const char PAGE[] = TEST_DATA "/../../../packaging/man/man1/understudy.1";
+    static const char TITLE[] = ".SH PROPERTIES\nOf a scenario, given to scenario create as --KEY VALUE, to "
+                                "scenario set as KEY=VALUE.\n";
+    g_autofree char *properties = policy_manual();
+    g_autofree char *page = NULL;
+    g_autofree char *want = NULL;
+    char *begin, *end;
+
+    g_assert_true(g_file_get_contents(PAGE, &page, NULL, NULL));
+    begin = strstr(page, TITLE);
+    g_assert_nonnull(begin);
+    end = strstr(begin + strlen(TITLE), ".SH ");
+    g_assert_nonnull(end);
+    begin[strlen(TITLE) - 1] = '\0';
+    want = g_strconcat(page, "\n", properties, end, NULL);
+    compare(PAGE, want);
+}
+
 static void test_verification(void)
 {
     g_autofree char *text = verify_catalogue_text();
@@ -115,6 +136,7 @@ int main(int argc, char **argv)
     g_test_add_func("/docs/events", test_events);
     g_test_add_func("/docs/properties", test_properties);
     g_test_add_func("/docs/verification", test_verification);
+    g_test_add_func("/docs/manual", test_manual);
     g_test_add_func("/docs/machines-are-sound", test_machines_are_sound);
     g_test_add_func("/docs/events-can-be-made", test_events_can_be_made);
     return g_test_run();
