@@ -45,7 +45,8 @@ static void test_parse(void)
 
 static void test_barrier(void)
 {
-    g_autofree char *top = g_dir_make_tmp("confinement-XXXXXX", NULL);
+    /* Not in $TMPDIR, which may be closed to others itself. */
+    g_autofree char *top = g_mkdtemp(g_strdup("/var/tmp/confinement-XXXXXX"));
     g_autofree char *inner = g_build_filename(top, "inner", NULL);
     g_autofree char *store = g_build_filename(inner, "store", NULL);
     char user[] = "4000000", me[] = "me";
