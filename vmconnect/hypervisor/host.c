@@ -21,17 +21,6 @@ static char *first_line(const char *path)
     return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : g_strdup("");
 }
 
-/* "none" where libvirt has nothing but users and groups. */
-static char *security_read(virConnectPtr conn)
-{
-    virSecurityModel model = {0};
-
-    if (virNodeGetSecurityModel(conn, &model) != 0 || model.model[0] == '\0' ||
-        g_str_equal(model.model, "dac"))
-        return g_strdup("none");
-    return g_strdup(model.model);
-}
-
 json_t *host_read(virConnectPtr conn, GError **error)
 {
     g_autofree char *boot_id = first_line("/proc/sys/kernel/random/boot_id");
@@ -39,7 +28,6 @@ json_t *host_read(virConnectPtr conn, GError **error)
     g_autofree char *system_uuid = first_line("/sys/class/dmi/id/product_uuid");
     g_autofree char *clock_source =
         first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    g_autofree char *security = security_read(conn);
     g_autofree char *libvirt = NULL;
     g_autofree char *qemu = NULL;
     unsigned long libvirt_version = 0;
@@ -63,6 +51,5 @@ json_t *host_read(virConnectPtr conn, GError **error)
     json_object_set_new(doc, "libvirt", json_string(libvirt));
     json_object_set_new(doc, "qemu", json_string(qemu));
     json_object_set_new(doc, "clock_source", json_string(clock_source));
-    json_object_set_new(doc, "security", json_string(security));
     return doc;
 }

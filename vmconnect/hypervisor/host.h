@@ -7,8 +7,7 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu", "clock_source",
- * "security": "apparmor"|"selinux"|"none", and the places of host_json.h}. What QEMU itself must be asked for (KVM)
- * is not here: libvirt may probe it anew each time. New reference; NULL with @error.
- * Blocks: never on the loop. */
+/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu", "clock_source"} and the places
+ * of host_json.h. Not what libvirt may have to probe QEMU for (KVM, the security module): a trial tells that. New
+ * reference; NULL with @error. Blocks: never on the loop. */
 json_t *host_read(virConnectPtr conn, GError **error);

@@ -323,7 +323,8 @@ json_t *trial_run(virConnectPtr conn, const TrialSite *site, GError **error)
         g_propagate_prefixed_error(error, g_steal_pointer(&t.lost), "libvirtd was lost in the middle: ");
         return NULL;
     }
-    return json_pack("{s:O, s:b, s:o, s:I}", "problems", t.problems, "kvm", t.kvm, "hook_seen",
-                     t.started ? json_boolean(t.hook_seen) : json_null(), "took_ms",
+    return json_pack("{s:O, s:b, s:o, s:s?, s:I}", "problems", t.problems, "kvm", t.kvm, "hook_seen",
+                     t.started ? json_boolean(t.hook_seen) : json_null(), "security",
+                     t.confinement ? t.confinement->module : NULL, "took_ms",
                      (json_int_t)(clock_steady_ms() - begun_ms));
 }

@@ -27,8 +27,9 @@ typedef struct {
     const char *hook_mark;   /* TRIAL_MARK */
 } TrialSite;
 
-/* {"problems": [{"id", "text"}], "kvm": bool, "hook_seen": bool|null, "took_ms"}: nothing found is an empty
- * list; a text is what failed, in the host's words, and the next step where it is known; "kvm": a KVM guest
- * started; "hook_seen": libvirtd asked the start hook, null: nothing started. Ids: remedy.h. New reference.
- * NULL with @error if libvirtd was lost: nothing is known then. */
+/* {"problems": [{"id", "text"}], "kvm": bool, "hook_seen": bool|null, "security", "took_ms"}.
+ * problems: none found is an empty list; ids are remedy.h's, a text is what failed, in the host's words, and
+ * the next step where it is known. kvm: a KVM guest started. hook_seen: libvirtd asked the start hook, null:
+ * nothing started. security: "apparmor", "selinux" or "none", null: libvirt does not say.
+ * New reference. NULL with @error if libvirtd was lost: nothing is known then. */
 json_t *trial_run(virConnectPtr conn, const TrialSite *site, GError **error);

@@ -84,6 +84,7 @@ static void test_good(Fixture *f, gconstpointer data)
     (void)data;
     assert_problems(doc, NO_HOOK);
     g_assert_true(json_is_false(json_object_get(doc, "hook_seen")));
+    g_assert_cmpstr(json_string_value(json_object_get(doc, "security")), ==, "none");
     g_assert_cmpint(virConnectNumOfDomains(f->conn), ==, 0);
     g_assert_cmpint(virConnectNumOfDefinedDomains(f->conn), ==, 0);
 }
