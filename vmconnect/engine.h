@@ -35,7 +35,7 @@ typedef struct {
     char *token_print; /* in run, for root to read */
 } EnginePaths;
 
-/* What this host is like, read a moment ago; of the hands' thread alone (serve_check.c). */
+/* What this host is like, read a moment ago; of the trials' thread alone (serve_check.c). */
 typedef struct {
     Host *host; /* NULL: not read */
     gint64 until_ms;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serve_check - could this host run that VM? Its definition is translated as a promotion would, and thrown away.
  *
- * A scenario asks for each of its VMs, one after the other: what was read of the host serves them all. */
+ * A scenario asks for each of its VMs, one after the other: what was read of the host serves them all, until the next
+ * trial begins. Paths that a definition names are looked at, and may lie on a file system that hangs: that is done
+ * on the trials' thread, which nobody else waits for. */
 #include "vmconnect/serve_parts.h"
 
 #include "netmap/mapping_json.h"
@@ -14,9 +16,10 @@
 #include <string.h>
 
 #define FACTS_MS 3000
+#define CHECK_MS 30000
 
 typedef struct {
-    Engine *engine; /* for its `facts`, which are the hands' */
+    Engine *engine; /* for its `facts`, which are that thread's */
     Id vm;
     char *definition;
     char *here;
@@ -158,6 +161,7 @@ void serve_standby_check(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     g_autoptr(Check) c = read_check(engine, params, &error);
     HandsJob job = {.what = "looking whether a VM could run here",
+                    .timeout_ms = CHECK_MS,
                     .work = check,
                     .free_request = check_free,
                     .free_result = serve_free_json};
@@ -165,5 +169,5 @@ void serve_standby_check(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply, c != NULL, error))
         return;
     job.request = g_steal_pointer(&c);
-    hands_submit(engine->hands, &job, serve_json, reply);
+    hands_submit(engine->trial_hands, &job, serve_json, reply);
 }

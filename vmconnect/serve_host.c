@@ -51,8 +51,6 @@ static gboolean read_host(virConnectPtr conn, gpointer request, gpointer *ret_re
     Engine *engine = request;
     json_t *doc = host_read(conn, error);
 
-    /* Who asks begins to look: what was read for others is old. */
-    engine->facts.until_ms = 0;
     if (!doc)
         return FALSE;
     json_object_set_new(doc, "version", json_string(UNDERSTUDY_VERSION));
@@ -186,8 +184,11 @@ static json_t *texts(const GPtrArray *list)
 {
     json_t *out = json_array();
 
-    for (guint i = 0; i < list->len; i++)
-        json_array_append_new(out, json_string(list->pdata[i]));
+    for (guint i = 0; i < list->len; i++) {
+        g_autofree char *valid = g_utf8_make_valid(list->pdata[i], -1);
+
+        json_array_append_new(out, json_string(valid));
+    }
     return out;
 }
 

@@ -99,7 +99,13 @@ static gboolean prepare_network(virConnectPtr conn, const Preparation *p, GError
 static gboolean prepare(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
     const Preparation *p = request;
+    const char *store = p->engine->paths.store;
 
+    /* What is not there now is not mounted, and must not be made below. */
+    if (p->folders && !g_file_test(store, G_FILE_TEST_IS_DIR)) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "the store %s is not there: mount it", store);
+        return FALSE;
+    }
     if ((p->folders && !engine_make_folders(p->engine, error)) ||
         (p->name && !prepare_network(conn, p, error)))
         return FALSE;

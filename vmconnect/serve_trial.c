@@ -29,6 +29,7 @@ struct Trials {
 
 typedef struct {
     Trials *trials;
+    EngineFacts *facts;
     gint64 asked_ms;
 } Request;
 
@@ -68,6 +69,8 @@ static gboolean try_host(virConnectPtr conn, gpointer request, gpointer *ret_res
     const Request *r = request;
     Trials *t = r->trials;
 
+    /* A verification begins: what was read for others is old. */
+    r->facts->until_ms = 0;
     if (!answers(t, r->asked_ms)) {
         g_clear_pointer(&t->last, json_decref);
         t->begun_ms = clock_steady_ms();
@@ -84,27 +87,16 @@ static gboolean tidy(virConnectPtr conn, gpointer request, gpointer *ret_result,
     return leftovers_remove(conn, &((const Request *)request)->trials->site, error);
 }
 
-static void free_json(gpointer doc)
-{
-    json_decref(doc);
-}
-
 static void submit(Engine *e, HandsJob job, HandsDone on_done, void *user)
 {
     Request *r = g_new(Request, 1);
 
-    *r = (Request){e->trials, clock_steady_ms()};
+    *r = (Request){e->trials, &e->facts, clock_steady_ms()};
     job.timeout_ms = TRIAL_MS;
     job.request = r;
     job.free_request = g_free;
-    job.free_result = free_json;
+    job.free_result = serve_free_json;
     hands_submit(e->trial_hands, &job, on_done, user);
-}
-
-static void on_tried(void *user, gpointer result, const GError *error)
-{
-    serve_done(user, result, error);
-    json_decref(result);
 }
 
 void serve_host_trial(void *user, RpcReply *reply, const json_t *params)
@@ -112,7 +104,7 @@ void serve_host_trial(void *user, RpcReply *reply, const json_t *params)
     HandsJob job = {.what = "trying the host", .work = try_host};
 
     (void)params;
-    submit(((Visit *)user)->engine, job, on_tried, reply);
+    submit(((Visit *)user)->engine, job, serve_json, reply);
 }
 
 static void on_tidy(void *user, gpointer result, const GError *error)

@@ -174,7 +174,7 @@ static void leave_out(Look *look, const char *name, const char *path, const char
     if (look->why)
         return;
     look->why = g_strdup_printf(
-        "%s is not replicated: %s; after a switchover %s", path, cause,
+        "%.512s is not replicated: %s; after a switchover %s", path, cause,
         tpm ? "what the TPM has sealed, a disk's key for instance, cannot be opened: keep a recovery key"
             : "the firmware begins with fresh variables, and may not find the boot loader: try it before you "
               "rely "
@@ -220,13 +220,19 @@ static int compare_names(gconstpointer a, gconstpointer b)
     return g_strcmp0(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Names (of char *) of what goes along: locks and what swtpm has not finished do not. */
-static GPtrArray *list_state(const char *folder, const char *kind)
+/* Names (of char *) of what goes along: locks and what swtpm has not finished do not. No folder is an empty list, one
+ * that cannot be read to its end is left out. */
+static GPtrArray *list_state(Look *look, const char *folder, const char *kind)
 {
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, &error);
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     const char *file;
 
+    if (error && !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) &&
+        !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOTDIR))
+        leave_out(look, folder, folder, error->message);
+    errno = 0;
     while (dir && (file = g_dir_read_name(dir))) {
         char *name = g_strconcat(kind, "/", file, NULL);
 
@@ -234,7 +240,10 @@ static GPtrArray *list_state(const char *folder, const char *kind)
             g_ptr_array_add(names, name);
         else
             g_free(name);
+        errno = 0;
     }
+    if (dir && errno != 0)
+        leave_out(look, folder, folder, g_strerror(errno));
     g_ptr_array_sort(names, compare_names);
     return names;
 }
@@ -244,7 +253,7 @@ static void look_at_tpm(Look *look, const Definition *d)
     const char *kind = d->tpm == DEFINITION_TPM_1_2 ? "tpm1.2" : "tpm2";
     g_autofree char *vm_dir = g_build_filename(look->gather->tpm_dir, ID_TEXT(d->uuid), NULL);
     g_autofree char *folder = g_build_filename(vm_dir, kind, NULL);
-    g_autoptr(GPtrArray) names = list_state(folder, kind);
+    g_autoptr(GPtrArray) names = list_state(look, folder, kind);
 
     if (names->len > TPM_FILES_MAX) {
         leave_out(look, folder, folder, "it holds more files than can be sent");

@@ -67,13 +67,17 @@ static UsError code_of(const virError *e)
 gboolean virt_error_take(virErrorPtr last, GError **error, const char *format, ...)
 {
     g_autofree char *what = NULL;
+    g_autofree char *words = NULL;
     va_list args;
 
     va_start(args, format);
     what = g_strdup_vprintf(format, args);
     va_end(args);
+    /* It quotes QEMU, and cuts where its buffer ends: neither is always UTF-8, which all that we say must be. */
+    if (last && last->message)
+        words = g_utf8_make_valid(last->message, -1);
     if (last && last->code != VIR_ERR_OK)
-        g_set_error(error, US_ERROR, (int)code_of(last), "%s: %s", what, last->message);
+        g_set_error(error, US_ERROR, (int)code_of(last), "%s: %s", what, words ? words : "");
     else
         g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s: libvirt gave no reason", what);
     virFreeError(last);

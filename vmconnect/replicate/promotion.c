@@ -173,27 +173,34 @@ static gboolean write_nvram(const Promotion *p, const char *path, GError **error
     return durable_replace(path, data, len, 0600, error);
 }
 
-/* *@ret_nvram: the variable store that the VM gets here, NULL for none, or none of ours. */
-static gboolean put_belongings(const Promotion *p, const char *definition, char **ret_nvram, GError **error)
+/* All can be read: else another point may still be chosen. */
+static gboolean have_belongings(const Promotion *p, GError **error)
 {
-    const PromotionSite *site = p->site;
-    TpmPlace place = {.dir = GATHER_TPM_DIR, .vm = site->vm, .point = p->point};
-    const GPtrArray *belongings = store_belongings(site->store, p->point, error);
-    g_autoptr(Definition) d = definition_parse(definition, strlen(definition), error);
-    g_autofree char *nvram = NULL;
+    const GPtrArray *belongings = store_belongings(p->site->store, p->point, error);
 
-    if (!belongings || !d)
-        return FALSE;
-    if (d->nvram) {
-        nvram = store_nvram_path(site->store);
-        if (!write_nvram(p, nvram, error))
+    for (guint i = 0; belongings && i < belongings->len; i++) {
+        g_autoptr(GBytes) file = store_belonging(p->site->store, belongings->pdata[i], error);
+
+        if (!file)
             return FALSE;
     }
-    stop_at("promotion.nvram");
-    if (!tpm_state_put(&place, belongings, read_belonging, site->store, error))
+    return belongings != NULL;
+}
+
+/* @nvram: where the variable store goes; NULL: the VM has none. */
+static gboolean put_belongings(const Promotion *p, const Definition *d, const char *nvram, GError **error)
+{
+    const PromotionSite *site = p->site;
+    TpmPlace place = {.dir = GATHER_TPM_DIR,
+                      .vm = site->vm,
+                      .point = p->point,
+                      .expected = d->tpm == DEFINITION_TPM_2 || d->tpm == DEFINITION_TPM_1_2};
+    const GPtrArray *belongings = store_belongings(site->store, p->point, error);
+
+    if (!belongings || (nvram && !write_nvram(p, nvram, error)))
         return FALSE;
-    *ret_nvram = g_steal_pointer(&nvram);
-    return TRUE;
+    stop_at("promotion.nvram");
+    return tpm_state_put(&place, belongings, read_belonging, site->store, error);
 }
 
 /* A domain of this UUID that runs before the promoted one is defined is somebody else's doing. */
@@ -218,24 +225,24 @@ static gboolean expect_not_running(const Promotion *p, GError **error)
     return FALSE;
 }
 
+/* What this host has of its own is touched last, when nothing can be refused any more but by libvirt. */
 static gboolean define(const Promotion *p, GError **error)
 {
     g_autoptr(GPtrArray) files = NULL;
     g_autofree char *definition = store_definition(p->site->store, p->point, error);
-    g_autofree char *nvram = NULL;
+    g_autoptr(Definition) d = definition ? definition_parse(definition, strlen(definition), error) : NULL;
+    g_autofree char *nvram = d && d->nvram ? store_nvram_path(p->site->store) : NULL;
     g_autofree char *xml = NULL;
 
-    if (!definition || !expect_not_running(p, error) ||
+    if (!d || !have_belongings(p, error) || !expect_not_running(p, error) ||
         !store_promote(p->site->store, p->point, clock_steady_ms() + MERGE_MS, &files, error))
         return FALSE;
     stop_at("promotion.given_away");
     /* QEMU's own user enters the folder, and cannot list it; files are libvirt's to own. */
     if (g_chmod(p->site->dir, 0711) != 0)
         return us_error_errno(error, errno, "cannot let QEMU into %s", p->site->dir);
-    if (!put_belongings(p, definition, &nvram, error))
-        return FALSE;
     xml = translate(p, definition, files, nvram, error);
-    return xml && lifecycle_define(p->conn, xml, error);
+    return xml && put_belongings(p, d, nvram, error) && lifecycle_define(p->conn, xml, error);
 }
 
 static gboolean make_first_checkpoint(const Promotion *p, GError **error)

@@ -125,6 +125,11 @@ static gboolean move(const char *from, const char *to, const char *dir, GError *
     return durable_sync_dir(dir, error);
 }
 
+static gboolean put_aside(const TpmPlace *place, const Folders *f, GError **error)
+{
+    return !g_file_test(f->there, G_FILE_TEST_EXISTS) || move(f->there, f->aside, place->dir, error);
+}
+
 gboolean tpm_state_put(const TpmPlace *place, const GPtrArray *belongings, TpmRead read, const void *user,
                        GError **error)
 {
@@ -132,7 +137,7 @@ gboolean tpm_state_put(const TpmPlace *place, const GPtrArray *belongings, TpmRe
     g_auto(Folders) f = folders_of(place);
 
     if (wanted->len == 0)
-        return TRUE;
+        return !place->expected || put_aside(place, &f, error);
     if (!durable_mkdir(place->dir, 0711, error))
         return FALSE;
     if (is_there(place, wanted))
@@ -141,7 +146,7 @@ gboolean tpm_state_put(const TpmPlace *place, const GPtrArray *belongings, TpmRe
         return FALSE;
     stop_at("tpm.made");
     /* A folder that is not empty is never replaced by a rename: what stands aside is safe, too. */
-    if (g_file_test(f.there, G_FILE_TEST_EXISTS) && !move(f.there, f.aside, place->dir, error))
+    if (!put_aside(place, &f, error))
         return FALSE;
     stop_at("tpm.aside");
     return move(f.fresh, f.there, place->dir, error);

@@ -17,11 +17,13 @@
 typedef struct {
     const char *dir; /* GATHER_TPM_DIR, but in tests */
     Id vm;
-    Id point; /* that is promoted: names what is moved aside */
+    Id point;          /* that is promoted: names what is moved aside */
+    gboolean expected; /* the VM has an emulated TPM, whatever the point has of it */
 } TpmPlace;
 
 /* Put there what @belongings (of Belonging *, described) has of a TPM, each file of it given by
- * @read(@user, …) as store_belonging() does. Nothing is done if it has none, or if just that is there. */
+ * @read(@user, …) as store_belonging() does. Nothing is done if just that is there. If it has none of a TPM that is
+ * expected, what this host has of an older time moves aside all the same: a new TPM is honest, an old one is not. */
 typedef GBytes *(*TpmRead)(const void *user, const Belonging *b, GError **error);
 gboolean tpm_state_put(const TpmPlace *place, const GPtrArray *belongings, TpmRead read, const void *user,
                        GError **error);

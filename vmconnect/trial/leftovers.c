@@ -117,7 +117,9 @@ static gboolean remove_files(const TrialSite *site, GError **error)
 
         if (!g_str_has_prefix(name, FOLDER_PREFIX) || !id_parse(name + strlen(FOLDER_PREFIX), &vm, NULL))
             continue;
-        capture_remove_files(site->nbd_dir, site->scratch_dir, vm);
+        /* Without its marker the UUID may be that of a VM that has a job. */
+        if (is_marked(folder, vm))
+            capture_remove_files(site->nbd_dir, site->scratch_dir, vm);
         if (!remove_folder(folder, vm, error))
             return FALSE;
     }

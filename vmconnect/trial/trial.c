@@ -65,7 +65,12 @@ static void report(Trial *t, TrialStep step, const char *words, const char *reme
     g_autofree char *text =
         g_strdup_printf("%s: %s%s%s", what_failed(step), words, remedy ? "; " : "", remedy ? remedy : "");
 
-    json_array_append_new(t->problems, json_pack("{s:s, s:s}", "id", trial_step_id(step), "text", text));
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    int failed =
+        json_array_append_new(t->problems, json_pack("{s:s, s:s}", "id", trial_step_id(step), "text", valid));
+
+    /* A problem that gets lost here would be a host without one. */
+    g_assert(!failed);
 }
 
 static RemedyHost host_of(const Trial *t)

@@ -123,6 +123,27 @@ static void test_text(void)
         g_assert_null(disk_files_from_text(BAD[i]));
 }
 
+/* The machine's first disk, if it has one that can be looked at: the same each time, and no other. */
+static void test_block_device(void)
+{
+    static const char *const DEVICES[] = {"/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/loop0"};
+    FileId id, again, file;
+    gboolean seen = FALSE;
+
+    g_assert_true(file_id_read("/etc/passwd", &file));
+    for (guint i = 0; i < G_N_ELEMENTS(DEVICES); i++) {
+        if (!file_id_read(DEVICES[i], &id))
+            continue;
+        seen = TRUE;
+        g_assert_true(file_id_read(DEVICES[i], &again));
+        g_assert_true(file_id_equal(id, again));
+        g_assert_false(file_id_equal(id, file));
+    }
+    g_assert_false(file_id_read("/dev/null", &id));
+    if (!seen)
+        g_test_skip("no block device here");
+}
+
 int main(int argc, char **argv)
 {
     static const char *const NAMES[] = {"a", "b", "c", "aside"};
@@ -136,6 +157,7 @@ int main(int argc, char **argv)
     g_test_add_func("/disk_files/replaced", test_replaced);
     g_test_add_func("/disk_files/unknown", test_unknown);
     g_test_add_func("/disk_files/text", test_text);
+    g_test_add_func("/disk_files/block-device", test_block_device);
     status = g_test_run();
     for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
         g_autofree char *path = path_of(NAMES[i]);

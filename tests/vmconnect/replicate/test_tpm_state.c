@@ -219,6 +219,21 @@ static void test_every_step_may_fail(Host *h, gconstpointer unused)
 #define ADD(name, function) \
     g_test_add("/replicate/tpm-state/" name, Host, NULL, host_make, function, host_remove)
 
+/* A point that has nothing of the VM's TPM: an old state of this host must not pass for it. */
+static void test_old_state(Host *h, gconstpointer unused)
+{
+    (void)unused;
+    users_own(h);
+    g_ptr_array_set_size(h->belongings, 1);
+    must_put(h);
+    expect(h->vm, "user's");
+    h->place.expected = TRUE;
+    must_put(h);
+    must_put(h);
+    expect(h->vm, NULL);
+    expect(h->aside, "user's");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -227,6 +242,7 @@ int main(int argc, char **argv)
     ADD("what-was-used-stays", test_what_was_used_stays);
     ADD("nothing-stands-aside-twice", test_nothing_stands_aside_twice);
     ADD("without-a-tpm", test_without_a_tpm);
+    ADD("old-state", test_old_state);
     ADD("every-step-may-fail", test_every_step_may_fail);
     return g_test_run();
 }
