@@ -15,9 +15,9 @@ static char *key_of(const xmlNode *element)
         const char *child; /* NULL: the element itself */
         const char *attribute;
     } KEYS[] = {
-        {"disk", "target", "dev"},    {"interface", "mac", "address"}, {"filesystem", "target", "dir"},
-        {"serial", "target", "port"}, {"console", "target", "port"},   {"parallel", "target", "port"},
-        {"graphics", NULL, "type"},
+        {"disk", "target", "dev"},     {"interface", "mac", "address"}, {"filesystem", "target", "dir"},
+        {"serial", "target", "port"},  {"console", "target", "port"},   {"parallel", "target", "port"},
+        {"channel", "target", "name"}, {"graphics", NULL, "type"},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(KEYS); i++)
@@ -39,15 +39,20 @@ static char *path_of(const Home *h, const xmlNode *element)
     return g_string_free(path, FALSE);
 }
 
+/* The only one with that key: of several it is not known which. */
 static xmlNode *find_keyed(xmlNode *first, const char *key)
 {
+    xmlNode *found = NULL;
+
     for (xmlNode *n = first; n; n = xml_next(n)) {
         g_autofree char *its = key_of(n);
 
+        if (g_strcmp0(its, key) == 0 && found)
+            return NULL;
         if (g_strcmp0(its, key) == 0)
-            return n;
+            found = n;
     }
-    return NULL;
+    return found;
 }
 
 static xmlNode *find(const Home *h, const char *path, const char *key)
@@ -56,7 +61,7 @@ static xmlNode *find(const Home *h, const char *path, const char *key)
     xmlNode *node = h->root;
 
     for (char **tag = tags; node && *tag; tag++)
-        node = tag[1] || !key ? xml_child(node, *tag) : find_keyed(xml_child(node, *tag), key);
+        node = tag[1] ? xml_child(node, *tag) : find_keyed(xml_child(node, *tag), key);
     return node;
 }
 
@@ -88,9 +93,11 @@ static xmlNode *find_home(const xmlNode *metadata)
     return NULL;
 }
 
-static gboolean is_same(xmlNode *kept, const char *in, const char *key, const char *kind, const char *what)
+static gboolean is_same(const Home *h, xmlNode *kept, const char *in, const char *key, const char *kind,
+                        const char *what)
 {
-    return xml_attr_is(kept, "in", in) && xml_attr_is(kept, "key", key) && xml_attr_is(kept, kind, what);
+    return xml_attr_is(kept, "host", h->from) && xml_attr_is(kept, "in", in) &&
+           xml_attr_is(kept, "key", key) && xml_attr_is(kept, kind, what);
 }
 
 /* A new entry; NULL if nothing is kept, or that is already. */
@@ -103,9 +110,10 @@ static xmlNode *entry(Home *h, const xmlNode *element, const char *kind, const c
     if (!h->kept)
         return NULL;
     for (one = h->kept->children; one; one = one->next)
-        if (kind && is_same(one, in, key, kind, what))
+        if (kind && is_same(h, one, in, key, kind, what))
             return NULL;
     one = xmlNewChild(h->kept, h->kept->ns, (const xmlChar *)"kept", NULL);
+    xml_set(one, "host", h->from);
     xml_set(one, "in", in);
     xml_set(one, "key", key);
     if (kind)
@@ -211,8 +219,11 @@ static void restore_interface(Home *h, const xmlNode *kept, const char *place, x
     g_auto(Place) now = place_of_interface(interface);
     g_autofree char *text = place_format(&now);
 
-    if (!g_str_equal(text, place))
+    /* Its user plugged it in elsewhere: its address is its own all the same. */
+    if (!g_str_equal(text, place)) {
+        restore_children(interface, kept, "mac");
         return;
+    }
     restore_attr(interface, kept, "type", "type");
     restore_attr(interface, kept, "managed", "managed");
     for (const char *const *name = WHERE; *name; name++)
@@ -261,8 +272,10 @@ static void restore(Home *h, const xmlNode *kept)
         element = xml_add(h->root, in);
     if (!element || !is_keepable(name, attribute))
         return;
-    if (place)
+    if (place && xml_is(element, "interface"))
         restore_interface(h, kept, place, element);
+    else if (place)
+        return;
     else if (attribute)
         restore_attr(element, kept, "value", attribute);
     else if (name)
@@ -275,48 +288,55 @@ static void restore(Home *h, const xmlNode *kept)
 
 /* --- the whole --------------------------------------------------------- */
 
-static void begin(Home *h, const char *host)
+static xmlNode *make_home(Home *h)
 {
     xmlNode *home = xmlAddChild(xml_need(h->root, "metadata"),
                                 xmlNewDocNode(h->root->doc, NULL, (const xmlChar *)"home", NULL));
 
     xmlSetNs(home, xmlNewNs(home, (const xmlChar *)HOME_NAMESPACE, (const xmlChar *)"understudy"));
-    xml_set(home, "host", host);
-    h->kept = home;
+    return home;
 }
 
-static void remove_if_empty(xmlNode *metadata)
+static void remove_if_empty(xmlNode *node)
 {
-    if (metadata && !metadata->children)
-        xml_remove(metadata);
+    if (node && !node->children)
+        xml_remove(node);
+}
+
+/* What is of @host is put back, and not kept any longer; what is of others stays. */
+static void arrive(Home *h, xmlNode *home, const char *host)
+{
+    for (xmlNode *kept = home->children, *next; kept; kept = next) {
+        next = kept->next;
+        if (!is_ours(kept, "kept") || !xml_attr_is(kept, "host", host))
+            continue;
+        restore(h, kept);
+        xml_remove(kept);
+        h->arrived = TRUE;
+    }
 }
 
 void home_open(Home *h, xmlNode *root, const char *from, const char *to)
 {
-    xmlNode *metadata = xml_child(root, "metadata");
-    xmlNode *home = find_home(metadata);
+    xmlNode *home = find_home(xml_child(root, "metadata"));
 
-    *h = (Home){.root = root, .restored = g_hash_table_new(NULL, NULL)};
-    if (home && to && xml_attr_is(home, "host", to)) {
-        for (const xmlNode *kept = home->children; kept; kept = kept->next)
-            restore(h, kept);
-        while ((home = find_home(metadata)))
-            xml_remove(home);
-        remove_if_empty(metadata);
-        h->arrived = TRUE;
-    } else if (!home && from) {
-        begin(h, from);
-    }
+    *h = (Home){.root = root, .from = from, .restored = g_hash_table_new(NULL, NULL)};
+    if (home && to)
+        arrive(h, home, to);
+    /* At home nothing is kept of where it was away. */
+    if (from && !h->arrived)
+        h->kept = home ? home : make_home(h);
+    else if (home)
+        remove_if_empty(home);
+    remove_if_empty(xml_child(root, "metadata"));
 }
 
 void home_close(Home *h)
 {
-    if (h->kept && !h->kept->children) {
-        xmlNode *metadata = h->kept->parent;
+    xmlNode *metadata = h->kept ? h->kept->parent : NULL;
 
-        xml_remove(h->kept);
-        remove_if_empty(metadata);
-    }
+    remove_if_empty(h->kept);
+    remove_if_empty(metadata);
     h->kept = NULL;
     g_clear_pointer(&h->restored, g_hash_table_unref);
 }

@@ -5,13 +5,15 @@
  * <metadata> under a namespace of our own. When the definition is rewritten for that host again it is put
  * back, wherever its device is still there and still as it was made. Nothing of it is a secret.
  *
- *   <understudy:home xmlns:understudy="urn:understudy:1" host="…">
- *     <understudy:kept in="devices/disk" key="sda" name="source"><source file="/iso/x.iso"/></understudy:kept>
- *     <understudy:kept in="devices/graphics" key="vnc" attribute="listen" value="192.0.2.1"/>
- *     <understudy:kept in="devices"><hostdev …/></understudy:kept>
- *     <understudy:kept in="devices/interface" key="52:54:00:12:34:56" place="office" type="bridge">
+ *   <understudy:home xmlns:understudy="urn:understudy:1">
+ *     <understudy:kept host="…" in="devices/disk" key="sda" name="source"><source file="/x.iso"/></understudy:kept>
+ *     <understudy:kept host="…" in="devices/graphics" key="vnc" attribute="listen" value="192.0.2.1"/>
+ *     <understudy:kept host="…" in="devices"><hostdev …/></understudy:kept>
+ *     <understudy:kept host="…" in="devices/interface" key="52:54:00:12:34:56" place="office" type="bridge">
  *       <mac address="…"/><source bridge="br0"/></understudy:kept>
  *   </understudy:home>
+ *
+ * Each entry is of one host; who went through several finds on each what it had there.
  */
 #pragma once
 
@@ -21,13 +23,14 @@
 
 typedef struct {
     xmlNode *root;
+    const char *from;     /* borrowed; NULL: not known */
     xmlNode *kept;        /* the element that takes what is kept; NULL: nothing is kept */
-    gboolean arrived;     /* @to is its home */
+    gboolean arrived;     /* it had been at @to before */
     GHashTable *restored; /* set of xmlNode *: devices that were put back, or a part of them */
 } Home;
 
-/* A definition goes from host @from to host @to; NULL: not known which. If @to is its home, all is put back,
- * and nothing of it is left. If another is, that stays its home. */
+/* A definition goes from host @from to host @to; NULL: not known which. What is kept of @to is put back, and
+ * nothing of that is left. */
 void home_open(Home *h, xmlNode *root, const char *from, const char *to);
 /* Nothing was kept: nothing is left behind. */
 void home_close(Home *h);

@@ -9,6 +9,7 @@ static void network_free(gpointer data)
 
     g_free(n->name);
     g_free(n->bridge);
+    g_free(n->over);
     g_ptr_array_unref(n->portgroups);
     g_free(n);
 }
@@ -205,7 +206,8 @@ gboolean host_add_capabilities(Host *h, const char *xml, GError **error)
     root = xmlDocGetRootElement(doc);
     host = xml_child(root, "host");
     for (const xmlNode *m = xml_child(host, "secmodel"); m; m = xml_next(m))
-        g_ptr_array_add(h->models, xml_text(xml_child(m, "model")));
+        if (xml_child(m, "model"))
+            g_ptr_array_add(h->models, xml_text(xml_child(m, "model")));
     for (const xmlNode *c = xml_child(xml_child(xml_child(host, "topology"), "cells"), "cell"); c;
          c = xml_next(c))
         add_cell(h, c);
@@ -240,8 +242,8 @@ gboolean host_add_network_xml(Host *h, const char *xml, gboolean active, GError 
     network = host_add_network(h, name ? name : "", active, (const char *const *)portgroups->pdata);
     network->tags = xml_attr_is(xml_child(root, "virtualport"), "type", "openvswitch") ||
                     xml_attr_is(xml_child(root, "forward"), "mode", "hostdev");
-    if (!xml_attr_is(xml_child(root, "forward"), "mode", "bridge"))
-        network->bridge = xml_attr(xml_child(root, "bridge"), "name");
+    *(xml_attr_is(xml_child(root, "forward"), "mode", "bridge") ? &network->over : &network->bridge) =
+        xml_attr(xml_child(root, "bridge"), "name");
     return TRUE;
 }
 
@@ -272,6 +274,27 @@ const HostBridge *host_find_bridge(const Host *h, const char *name)
             return b;
     }
     return NULL;
+}
+
+char *host_segment(const Host *h, const Place *place)
+{
+    const HostNetwork *n = place->kind == PLACE_NETWORK ? host_find_network(h, place->name) : NULL;
+    const char *bridge = place->kind == PLACE_BRIDGE ? place->name
+                         : n                         ? (n->over ? n->over : n->bridge)
+                                                     : NULL;
+
+    if (place->kind == PLACE_NONE)
+        return NULL;
+    return bridge ? g_strdup_printf("bridge %s@%d", bridge, place->vlan)
+                  : g_strdup_printf("%d %s@%d", place->kind, place->name, place->vlan);
+}
+
+gboolean host_same_segment(const Host *h, const Place *a, const Place *b)
+{
+    g_autofree char *one = host_segment(h, a);
+    g_autofree char *other = host_segment(h, b);
+
+    return one && g_strcmp0(one, other) == 0;
 }
 
 gboolean host_has_device(const Host *h, const char *name)

@@ -12,6 +12,7 @@
 typedef struct {
     char *name;
     char *bridge; /* that it made for itself; NULL: none */
+    char *over;   /* a bridge of the host that it only stands for; NULL: none */
     gboolean active;
     gboolean tags;         /* VLAN tags of an interface have an effect on it */
     GPtrArray *portgroups; /* of char * */
@@ -91,6 +92,10 @@ gboolean host_add_network_xml(Host *h, const char *xml, gboolean active, GError 
 
 const HostNetwork *host_find_network(const Host *h, const char *name);
 const HostBridge *host_find_bridge(const Host *h, const char *name);
+/* What is one wire on this host, as text: a network is its bridge, tags are apart. NULL for a place of none. The caller
+ * frees. */
+char *host_segment(const Host *h, const Place *place);
+gboolean host_same_segment(const Host *h, const Place *a, const Place *b);
 gboolean host_has_device(const Host *h, const char *name);
 gboolean host_has_path(const Host *h, const char *path);
 gboolean host_has_address(const Host *h, const char *address); /* those that mean "any" and loopback, too */

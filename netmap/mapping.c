@@ -245,13 +245,19 @@ static void complete(Mapping *m, PlaceKind kind, const char *from, const char *t
 
         rule = place_equal(&known->places[MAP_MASTER], &master) ? known : NULL;
     }
-    if (!rule) {
+    if (!rule && m->rules->len < MAPPING_MAX_RULES) {
         rule = g_new0(MapRule, 1);
         rule->places[MAP_MASTER] = place_copy(&master);
         g_ptr_array_add(m->rules, rule);
     }
-    if (!rule->places[MAP_REPLICA].kind)
-        rule->places[MAP_REPLICA] = place_copy(&replica);
+    if (!rule || rule->places[MAP_REPLICA].kind)
+        return;
+    rule->places[MAP_REPLICA] = place_copy(&replica);
+    /* What its operator has said comes first. */
+    if (!mapping_check(m, NULL))
+        place_clear(&rule->places[MAP_REPLICA]);
+    if (!rule->places[MAP_REPLICA].kind && !rule->places[MAP_TEST].kind && !rule->mac_policy)
+        g_ptr_array_remove(m->rules, rule);
 }
 
 /* Of those that no network of libvirt made for itself. */

@@ -19,6 +19,8 @@
 
 #include <glib.h>
 
+#define MAPPING_MAX_RULES 256
+
 typedef enum { MAP_MASTER, MAP_REPLICA, MAP_TEST, MAP_COLUMNS } MapColumn;
 
 typedef enum { MAC_UNSAID, MAC_KEEP, MAC_NEW } MacPolicy;

@@ -7,8 +7,6 @@
 
 #include <jansson.h>
 
-#define MAPPING_MAX_RULES 256
-
 json_t *mapping_to_json(const Mapping *m);
 
 /* Put the rules of @doc into @m; where @may_unset, one whose TO is null is taken out. USAGE with the rule that

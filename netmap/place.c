@@ -105,13 +105,19 @@ static PlaceKind kind_of(const char **text)
     return PLACE_NETWORK;
 }
 
-static gboolean is_pci_address(const char *text)
+/* In the one way that libvirt's addresses are written here, too; FALSE, and *@name unchanged, if it is none. */
+static gboolean normalise_pci(char **name)
 {
     guint domain, bus, slot, function;
     int len = 0;
 
-    return sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &len) == 4 && // NOLINT
-           text[len] == '\0' && slot < 32 && function < 8;
+    if (strspn(*name, "0123456789abcdefABCDEF:.") != strlen(*name) ||
+        sscanf(*name, "%4x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &len) != 4 || // NOLINT
+        (*name)[len] != '\0' || slot > 31 || function > 7)
+        return FALSE;
+    g_free(*name);
+    *name = g_strdup_printf("%04x:%02x:%02x.%x", domain, bus, slot, function);
+    return TRUE;
 }
 
 gboolean place_parse(const char *text, Place *ret_place, GError **error)
@@ -131,7 +137,7 @@ gboolean place_parse(const char *text, Place *ret_place, GError **error)
             error);
     if (p.portgroup && p.kind != PLACE_NETWORK)
         return wrong(text, "has a port group, which only a network of libvirt has", error);
-    if (p.kind == PLACE_HOSTDEV && !is_pci_address(p.name))
+    if (p.kind == PLACE_HOSTDEV && !normalise_pci(&p.name))
         return wrong(text, "does not name a PCI function such as hostdev:0000:04:10.0", error);
     if (*rest == '@' && !read_vlan(rest + 1, &p.vlan))
         return wrong(text, "has no VLAN tag of 1 to 4094 after the '@'", error);

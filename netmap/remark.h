@@ -32,6 +32,10 @@
       "map it to an Open vSwitch bridge, or say without a tag where it belongs: --map bridge:NAME@TAG=TO")   \
     X(FILTER, "filter-there", ERROR, "the VM could not be started on the replica",                           \
       "define the filter there: virsh nwfilter-define")                                                      \
+    X(FILTER_LOST, "filter-kept", ERROR, "the VM would run without its filter",                              \
+      "map it to a network or a bridge, or take the filter out")                                             \
+    X(FUNCTION, "function-once", ERROR, "the VM could not be started on the replica",                        \
+      "map each interface to a device of its own: --map mac:ADDRESS=hostdev:ADDRESS")                        \
     X(MAC, "mac-free", ERROR, "two machines with one address would disturb each other",                      \
       "give one of them another: --map mac:ADDRESS=,mac=new")                                                \
     X(DOMAIN_TYPE, "virtualization", ERROR, "the VM could not be started on the replica",                    \

@@ -5,12 +5,31 @@
 
 #include <string.h>
 
+/* More are no VM, and each is compared with the others. */
+#define DEVICES_MAX 1024
+
+static const char *odd_about(const xmlNode *root)
+{
+    static const char *const ONCE[] = {"devices", "os", "uuid", "name", "metadata"};
+    guint n = 0;
+
+    if (!xml_child(root, "devices"))
+        return "a domain without <devices>";
+    for (guint i = 0; i < G_N_ELEMENTS(ONCE); i++)
+        if (xml_child(root, ONCE[i]) && xml_next(xml_child(root, ONCE[i])))
+            return "a domain that has <devices>, <os>, <uuid>, <name> or <metadata> twice";
+    for (const xmlNode *d = xml_child(root, "devices")->children; d; d = d->next)
+        n += d->type == XML_ELEMENT_NODE;
+    return n > DEVICES_MAX ? "a domain with more than " G_STRINGIFY(DEVICES_MAX) " devices" : NULL;
+}
+
 static xmlDoc *read_domain(const char *definition, GError **error)
 {
     g_autoptr(xmlDoc) doc = xml_read(definition, strlen(definition), "domain", error);
+    const char *odd = doc ? odd_about(xmlDocGetRootElement(doc)) : NULL;
 
-    if (doc && !xml_child(xmlDocGetRootElement(doc), "devices")) {
-        g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "line 1: a domain without <devices>");
+    if (odd) {
+        g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "line 1: %s", odd);
         return NULL;
     }
     return g_steal_pointer(&doc);
@@ -41,7 +60,9 @@ char *translate_definition(const char *definition, const TranslateInput *in, GPt
     t.vm = xml_text(xml_child(t.root, "uuid"));
     if (!t.vm)
         t.vm = g_strdup("");
+    t.functions = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     translate(&t);
+    g_hash_table_unref(t.functions);
     g_free(t.vm);
     return remarks_errors(t.remarks) ? NULL : xml_write(doc);
 }

@@ -78,6 +78,10 @@ static void look_at_other(Translation *t, xmlNode *disk, const char *target)
         return;
     if (drive)
         eject(t, disk, target, path);
+    else if (!path && !xml_attr_is(disk, "type", "network"))
+        remarks_add(t->remarks, REMARK_DISK_ELSEWHERE,
+                    "disk %s is not replicated, and whether its image is on %s cannot be seen",
+                    target ? target : "?", t->in->to->name);
     else if (path)
         remarks_add(t->remarks, REMARK_DISK_ELSEWHERE,
                     "disk %s is not replicated, and its image %s is not on %s", target ? target : "?", path,

@@ -61,6 +61,11 @@ static void set_vlan(Translation *t, const Nic *nic, const Place *to, gboolean k
     g_autofree char *text = NULL;
     char tag[8];
 
+    /* One tag for all that is there does not say what becomes of those that it has. */
+    if (to->vlan && keep && xml_child(nic->node, "vlan") && nic->place.vlan != to->vlan)
+        remarks_add(t->remarks, REMARK_VLAN,
+                    "interface %s has tags of its own, and the rule gives tag %d to all there", nic->name,
+                    to->vlan);
     if (to->vlan || !keep)
         xml_drop(nic->node, "vlan");
     if (to->vlan) {
@@ -154,13 +159,28 @@ static void look_if_there(Translation *t, const Nic *nic, const Place *to)
                     nic->name, what, to->name, host->name);
 }
 
+/* libvirt has filters where its host switches; elsewhere it drops them without a word. */
 static void look_at_filter(Translation *t, const Nic *nic)
 {
     g_autofree char *filter = xml_attr(xml_child(nic->node, "filterref"), "filter");
 
-    if (filter && !g_ptr_array_find_with_equal_func(t->in->to->filters, filter, g_str_equal, NULL))
+    if (!filter)
+        return;
+    if (xml_attr_is(nic->node, "type", "direct") || xml_attr_is(nic->node, "type", "hostdev"))
+        remarks_add(t->remarks, REMARK_FILTER_LOST,
+                    "interface %s has the filter '%s', which has no effect on a device of %s", nic->name,
+                    filter, t->in->to->name);
+    else if (!g_ptr_array_find_with_equal_func(t->in->to->filters, filter, g_str_equal, NULL))
         remarks_add(t->remarks, REMARK_FILTER, "interface %s has the filter '%s', which %s does not have",
                     nic->name, filter, t->in->to->name);
+}
+
+static void look_at_function(Translation *t, const Nic *nic, const Place *to)
+{
+    if (to->kind == PLACE_HOSTDEV && !g_hash_table_add(t->functions, g_strdup(to->name)))
+        remarks_add(t->remarks, REMARK_FUNCTION,
+                    "interface %s would have the device %s of %s, which another has already", nic->name,
+                    to->name, t->in->to->name);
 }
 
 /* --- addresses --------------------------------------------------------- */
@@ -203,8 +223,7 @@ static void look_at_mac(Translation *t, const Nic *nic, const Place *to)
     for (guint i = 0; nic->mac && i < t->in->to->neighbours->len; i++) {
         const HostNeighbour *n = t->in->to->neighbours->pdata[i];
 
-        if (is_neighbour(t, n, nic->mac) && n->place.kind == to->kind &&
-            g_strcmp0(n->place.name, to->name) == 0)
+        if (is_neighbour(t, n, nic->mac) && host_same_segment(t->in->to, &n->place, to))
             other = n->vm;
     }
     if (other)
@@ -222,11 +241,13 @@ static void look_at_twins(Translation *t)
     {
         g_autofree char *mac = xml_attr(xml_child(node, "mac"), "address");
         g_auto(Place) place = place_of_interface(node);
-        char *key = mac ? g_strdup_printf("%d/%s/%s", place.kind, place.name ? place.name : "", mac) : NULL;
+        g_autofree char *segment = host_segment(t->in->to, &place);
+        g_autofree char *lower = mac ? g_ascii_strdown(mac, -1) : NULL;
+        char *key = lower && segment ? g_strconcat(segment, " ", lower, NULL) : NULL;
 
         if (key && !g_hash_table_add(seen, key))
             remarks_add(t->remarks, REMARK_MAC, "two interfaces with MAC address %s would be on '%s' of %s",
-                        mac, place.name ? place.name : "the same", t->in->to->name);
+                        mac, place.name, t->in->to->name);
     }
 }
 
@@ -267,8 +288,8 @@ static void take_as_is(Translation *t, const Nic *nic)
 
 static void move(Translation *t, Nic *nic, const MapAnswer *answer)
 {
-    /* A rule about the interface itself, or about a tag, says all; one about its network, the network only. */
-    gboolean wide = answer->rule && !answer->rule->vlan;
+    /* A rule about a tag says all; one about its network, or about the interface, where it is plugged in. */
+    gboolean wide = !answer->rule || !answer->rule->vlan;
     gboolean card = (nic->place.kind == PLACE_HOSTDEV) != (answer->place->kind == PLACE_HOSTDEV);
     xmlNode *kept = home_keep_interface(&t->home, nic->node, card);
     gboolean new_mac =
@@ -288,6 +309,7 @@ static void move(Translation *t, Nic *nic, const MapAnswer *answer)
     text = place_format(&there);
     home_kept_in_place(kept, nic->node, text);
     look_if_there(t, nic, &to);
+    look_at_function(t, nic, &to);
     look_at_mac(t, nic, &to);
 }
 

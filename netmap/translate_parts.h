@@ -12,6 +12,7 @@ typedef struct {
     char *vm; /* UUID as it stands there, or "" */
     Home home;
     GPtrArray *remarks;
+    GHashTable *functions; /* set of char *: PCI functions of the host that are given away */
 } Translation;
 
 void translate_disks(Translation *t);

@@ -274,9 +274,10 @@ void hosts_close(Hosts *hosts)
     for (guint i = 0; i < names->len; i++) {
         HostEntry *host = g_hash_table_lookup(hosts->by_name, names->pdata[i]);
 
-        /* The names stay for who still has them. */
-        engine_link_close(g_steal_pointer(&host->link));
+        /* Who is told that an answer is lost may ask again: this host is not there any more. Names in the
+         * roster stay for who still has them. */
         g_hash_table_steal(hosts->by_name, host->name);
+        engine_link_close(g_steal_pointer(&host->link));
         g_free(host->name);
         g_free(host);
     }

@@ -110,7 +110,7 @@ static void scenario_preview(ApiCall *call, void *user)
     }
     v = g_new0(Preview, 1);
     *v = (Preview){c, call, g_strdup(name), g_strdup(p->scenario->master)};
-    verification_start(c->hosts, p->scenario, on_looked, v);
+    verification_start(c->hosts, p->scenario, protection_networks(p), on_looked, v);
 }
 
 /* --- switchover -------------------------------------------------------- */
@@ -241,6 +241,7 @@ static void scenario_switchover(ApiCall *call, void *user)
     g_autoptr(GError) error = NULL;
     g_auto(Wanted) w = {0};
     g_autoptr(Plan) plan = wanted_plan(c, call, &w, &error);
+    const Protection *p;
     Asked *asked;
 
     if (!plan) {
@@ -253,9 +254,8 @@ static void scenario_switchover(ApiCall *call, void *user)
     }
     asked = g_new0(Asked, 1);
     *asked = (Asked){c, call};
-    verification_start(c->hosts,
-                       scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL)->scenario,
-                       on_looked_before, asked);
+    p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL);
+    verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before, asked);
 }
 
 const Operation OPERATIONS_ACTIONS[] = {

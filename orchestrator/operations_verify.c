@@ -16,6 +16,7 @@ typedef struct {
     char *name;
     char *master;
     gboolean fix;     /* still to be done */
+    json_t *agreed;   /* to what its operator said yes, as texts; NULL: to all */
     GPtrArray *fixes; /* being done; NULL: not yet */
     guint at;
     json_t *map;   /* rules to be added */
@@ -27,6 +28,7 @@ static void look_free(Look *l)
     g_free(l->name);
     g_free(l->master);
     g_clear_pointer(&l->fixes, g_ptr_array_unref);
+    json_decref(l->agreed);
     json_decref(l->map);
     json_decref(l->fixed);
     g_free(l);
@@ -52,12 +54,13 @@ static void on_prepared(void *user, const json_t *result, const GError *error)
     if (error) {
         g_autoptr(GError) why = g_error_copy(error);
 
-        g_prefix_error(&why, "could not %s (what stands before it in the list is done): ", fix->text);
+        g_prefix_error(
+            &why, "could not %s (what stands before it in the list is done, but for the map): ", fix->text);
         fail(l, why);
         return;
     }
     if (fix->map)
-        json_object_set_new(l->map, fix->map, json_string(fix->network));
+        json_object_set_new(l->map, fix->map, json_string(fix->to));
     json_array_append_new(l->fixed, json_string(fix->text));
     l->at++;
     fix_next(l);
@@ -141,6 +144,17 @@ static void answer(Look *l, const GPtrArray *findings, const GPtrArray *fixes)
     look_free(l);
 }
 
+static gboolean is_agreed(const Look *l, const GPtrArray *fixes)
+{
+    if (!l->agreed)
+        return TRUE;
+    for (guint i = 0; i < fixes->len; i++)
+        if (g_strcmp0(json_string_value(json_array_get(l->agreed, i)),
+                      ((const Fix *)fixes->pdata[i])->text) != 0)
+            return FALSE;
+    return json_array_size(l->agreed) == fixes->len;
+}
+
 static void on_verified(void *user, const VerifyFacts *facts)
 {
     Look *l = user;
@@ -149,6 +163,14 @@ static void on_verified(void *user, const VerifyFacts *facts)
 
     if (!l->fix || fixes->len == 0) {
         answer(l, findings, fixes);
+        return;
+    }
+    if (!is_agreed(l, fixes)) {
+        g_autoptr(GError) changed =
+            g_error_new(US_ERROR, US_ERROR_REFUSED,
+                        "what would be done is not what was shown any more: nothing was done; look again");
+
+        fail(l, changed);
         return;
     }
     l->fix = FALSE;
@@ -162,7 +184,7 @@ static void look(Look *l)
     const Protection *p = scenarios_find(l->c->scenarios, l->name, &error);
 
     if (p)
-        verification_start(l->c->hosts, p->scenario, on_verified, l);
+        verification_start(l->c->hosts, p->scenario, protection_networks(p), on_verified, l);
     else
         fail(l, error);
 }
@@ -173,10 +195,12 @@ static void scenario_verify(ApiCall *call, void *user)
     const char *name = api_call_parameter(call, "scenario");
     g_autoptr(GError) error = NULL;
     const Protection *p = scenarios_find(c->scenarios, name, &error);
+    json_t *agreed = NULL;
     int fix = FALSE;
     Look *l;
 
-    if (!p || !json_read(api_call_body(call), "request", &error, "{s?b}", "fix", &fix)) {
+    if (!p ||
+        !json_read(api_call_body(call), "request", &error, "{s?b, s?o}", "fix", &fix, "fixes", &agreed)) {
         api_call_fail(call, error);
         return;
     }
@@ -186,6 +210,7 @@ static void scenario_verify(ApiCall *call, void *user)
                 .name = g_strdup(name),
                 .master = g_strdup(p->scenario->master),
                 .fix = fix,
+                .agreed = json_incref(agreed),
                 .map = json_object(),
                 .fixed = json_array()};
     look(l);

@@ -23,7 +23,8 @@ typedef struct {
 typedef struct {
     Scenarios *owner;
     Id id;
-    Id vm; /* of a call */
+    guint round; /* of a verification */
+    Id vm;       /* of a call */
     char *host;
     const char *method;
 } Ticket;
@@ -34,6 +35,7 @@ static Ticket *ticket_new(const Live *live)
 
     t->owner = live->owner;
     t->id = live->id;
+    t->round = live->round;
     return t;
 }
 
@@ -209,7 +211,8 @@ static void on_verified(void *user, const VerifyFacts *facts)
     Input in = {.kind = INPUT_VERIFIED, .failure = failure, .networks = networks};
     Waiter runner;
 
-    if (!live)
+    /* It was stopped, changed and perhaps run again meanwhile: this is the answer to another question. */
+    if (!live || t->round != live->round)
         return;
     remember(live, findings);
     if (failure) {
@@ -232,7 +235,7 @@ static void do_action(Live *live, const Action *a)
         events_publish(live->owner->events, a->event);
         return;
     case ACTION_VERIFY:
-        verification_start(live->owner->hosts, live->p->scenario, on_verified, ticket_new(live));
+        verification_start(live->owner->hosts, live->p->scenario, NULL, on_verified, ticket_new(live));
         return;
     case ACTION_LOG:
         log_info("%s", a->text);
@@ -279,7 +282,7 @@ static void on_looked(void *user, const VerifyFacts *facts)
         return;
     live->looking = FALSE;
     /* It was begun before things moved: what it found says nothing of how they are. */
-    if (!is_at_home(live->p))
+    if (t->round != live->round || !is_at_home(live->p))
         return;
     news = verify_memory_news(live->known, findings, live->p->scenario->name);
     if (news)
@@ -296,7 +299,8 @@ void live_look(Live *live)
     if (live->looking || live->leaving || clock_steady_ms() < live->look_at_ms || !is_at_home(live->p))
         return;
     live->looking = TRUE;
-    verification_start(live->owner->hosts, live->p->scenario, on_looked, ticket_new(live));
+    verification_start(live->owner->hosts, live->p->scenario, protection_networks(live->p), on_looked,
+                       ticket_new(live));
 }
 
 /* --- the pump ------------------------------------------------------------ */
@@ -397,6 +401,8 @@ gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError 
     if (!may_step(live, &in, error) || !protection_step(live->p, &in, out, error))
         return FALSE;
     narrate(live, &in, out);
+    if (in.kind == INPUT_STOP || in.kind == INPUT_POLICY || in.kind == INPUT_RUN)
+        live->round++;
     if (in.kind == INPUT_STOP)
         tell_stopped(live);
     if (in.kind == INPUT_POLICY)

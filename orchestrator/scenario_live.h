@@ -25,6 +25,7 @@ typedef struct {
     Waiter runner;    /* who asked for the run that is being verified */
     Waiter stopper;   /* who asked for the stop that engines are still told about */
     gint64 stop_until_ms;
+    guint round;         /* rises when a verification that is under way says nothing any more */
     gboolean looking;    /* a verification that nobody asked for is under way */
     gint64 look_at_ms;   /* when the next one is due */
     VerifyMemory *known; /* what the last verification found; NULL: none was made */

@@ -73,11 +73,12 @@ static void tell_what_we_know(const Hosts *hosts, VerifyFacts *facts, const Scen
         tell_clock(hosts, facts, s->replicas->pdata[i]);
 }
 
-void verification_start(Hosts *hosts, const Scenario *scenario, VerificationDone done, void *user)
+void verification_start(Hosts *hosts, const Scenario *scenario, const json_t *networks, VerificationDone done,
+                        void *user)
 {
     Verification *v = g_new0(Verification, 1);
 
-    *v = (Verification){hosts, verify_facts_new(scenario), 0, done, user};
+    *v = (Verification){hosts, verify_facts_new(scenario, networks), 0, done, user};
     tell_what_we_know(hosts, v->facts, scenario);
     ask_all(v);
 }

@@ -8,6 +8,7 @@
 /* @facts are complete, and gone after this. */
 typedef void (*VerificationDone)(void *user, const VerifyFacts *facts);
 
-/* Ask all engines of @scenario at once. @done is called once, never before this returns; an
+/* Ask all engines of @scenario at once; @networks as verify_facts_new(). @done is called once, never before this returns; an
  * engine that does not answer is a finding. */
-void verification_start(Hosts *hosts, const Scenario *scenario, VerificationDone done, void *user);
+void verification_start(Hosts *hosts, const Scenario *scenario, const json_t *networks, VerificationDone done,
+                        void *user);

@@ -85,7 +85,8 @@ libvirt_start() {
   hook=$(cat "$LAB_DIR/bin" 2>/dev/null)/vmconnect/hypervisor/understudy-start-hook
   [[ ! -x $hook ]] || install -m 0755 "$hook" "$folder/etc/libvirt/hooks/qemu.d/understudy"
   daemon_runs "$host" virtlogd || in_host "$host" virtlogd -d
-  daemon_runs "$host" libvirtd || in_host "$host" libvirtd -d
+  # What it starts as other users (swtpm_setup) could not enter a $TMPDIR of root's.
+  daemon_runs "$host" libvirtd || in_host "$host" env -u TMPDIR libvirtd -d
 }
 
 # The default network is the last thing a host brings up.

@@ -30,7 +30,7 @@ static json_t *fixed(Cli *cli, json_t *doc, GError **error)
 {
     const json_t *fixes = json_object_get(doc, "fixes");
     g_autofree char *question = g_strdup_printf("Do that for '%s'?", cli_argument(cli, 0));
-    json_auto_t *body = json_pack("{s:b}", "fix", 1);
+    json_auto_t *body = json_pack("{s:b, s:[]}", "fix", 1, "fixes");
     json_t *fix;
     gsize i;
 
@@ -43,6 +43,7 @@ static json_t *fixed(Cli *cli, json_t *doc, GError **error)
         g_autofree char *line = page_clean(json_string_value(json_object_get(fix, "what")));
 
         fprintf(stderr, "  %s\n", line);
+        json_array_append(json_object_get(body, "fixes"), json_object_get(fix, "what"));
     }
     return cli_confirm(cli, question, error)
                ? cli_call(cli, "scenario.verify", cli_argument(cli, 0), NULL, body, error)

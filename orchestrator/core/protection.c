@@ -249,6 +249,11 @@ ProtectionCopy *protection_copy_on(const ProtectionVm *vm, const char *host)
     return NULL;
 }
 
+const json_t *protection_networks(const Protection *p)
+{
+    return p->goal == GOAL_STOPPED ? NULL : p->networks;
+}
+
 gboolean protection_is_up(const Protection *p, const char *host)
 {
     return g_hash_table_contains(p->up, host);

@@ -138,6 +138,8 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
 char *input_words(const Input *in, const char *vm_name);
 
 ProtectionVm *protection_find(const Protection *p, Id vm);
+/* The map that the standbys go by; NULL: it was not run. */
+const json_t *protection_networks(const Protection *p);
 gboolean protection_is_up(const Protection *p, const char *host);
 
 /* Where changes of the policy stand now. */

@@ -26,8 +26,9 @@ typedef struct {
 
 typedef struct VerifyFacts VerifyFacts;
 
-/* Facts about @scenario, none yet. */
-VerifyFacts *verify_facts_new(const Scenario *scenario);
+/* Facts about @scenario, none yet. @networks (NULL: it does not run): the map that its standbys were told when it was
+ * run (verify_networks()), by which a switchover goes, whatever the hosts have become since. */
+VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks);
 void verify_facts_free(VerifyFacts *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyFacts, verify_facts_free)
 

@@ -18,6 +18,14 @@ static void fact_free(gpointer data)
     g_free(fact);
 }
 
+static void hostfacts_free(gpointer data)
+{
+    HostFacts *h = data;
+
+    g_clear_pointer(&h->by_uuid, g_hash_table_unref);
+    g_free(h);
+}
+
 /* Takes @params. */
 static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm, json_t *params)
 {
@@ -41,13 +49,14 @@ static void add_host(VerifyFacts *f, const char *host)
     g_ptr_array_add(f->hosts, h);
 }
 
-VerifyFacts *verify_facts_new(const Scenario *scenario)
+VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
 {
     VerifyFacts *f = g_new0(VerifyFacts, 1);
 
     f->scenario = scenario_copy(scenario);
+    f->in_force = networks ? mapping_from_json((json_t *)networks, NULL) : NULL;
     f->all = g_ptr_array_new_with_free_func(fact_free);
-    f->hosts = g_ptr_array_new_with_free_func(g_free);
+    f->hosts = g_ptr_array_new_with_free_func(hostfacts_free);
     f->checks = g_ptr_array_new();
     f->fits = g_ptr_array_new();
     add_host(f, f->scenario->master);
@@ -70,6 +79,7 @@ void verify_facts_free(VerifyFacts *f)
     g_ptr_array_free(f->checks, TRUE);
     g_ptr_array_free(f->fits, TRUE);
     mapping_free(f->mapping);
+    mapping_free(f->in_force);
     g_free(f->machine_id);
     g_ptr_array_free(f->all, TRUE);
     scenario_free(f->scenario);
@@ -211,8 +221,9 @@ static void ask_replicas(VerifyFacts *f)
     g_autoptr(Host) master = facts_places(f->hosts->pdata[0]);
     g_autoptr(Host) first = facts_places(f->hosts->pdata[1]);
 
-    f->mapping = mapping_copy(f->scenario->map);
-    mapping_complete(f->mapping, master, first);
+    f->mapping = mapping_copy(f->in_force ? f->in_force : f->scenario->map);
+    if (!f->in_force)
+        mapping_complete(f->mapping, master, first);
     for (guint h = 1; h < f->hosts->len; h++)
         for (guint v = 0; v < f->checks->len; v++) {
             const HostFacts *replica = f->hosts->pdata[h];
@@ -222,6 +233,26 @@ static void ask_replicas(VerifyFacts *f)
             if (params)
                 g_ptr_array_add(f->fits, ask(f, replica->host, FITS, check->vm, params));
         }
+}
+
+/* A scenario may have 2,000 VMs, and each check looks for each. */
+static void index_vms(VerifyFacts *f, const Fact *list)
+{
+    for (guint i = 0; i < f->hosts->len; i++) {
+        HostFacts *h = f->hosts->pdata[i];
+        const json_t *vms = facts_vms(h);
+
+        if (h->vms != list)
+            continue;
+        h->by_uuid = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
+        for (gsize k = 0; k < json_array_size(vms); k++) {
+            json_t *vm = json_array_get(vms, k);
+            Id id;
+
+            if (id_parse(fact_text(vm, "uuid"), &id, NULL))
+                g_hash_table_insert(h->by_uuid, g_memdup2(&id, sizeof(id)), vm);
+        }
+    }
 }
 
 void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const GError *failure)
@@ -237,6 +268,8 @@ void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const G
     else
         fact->failure =
             g_error_new(US_ERROR, US_ERROR_PROTOCOL, "its answer to %s is not one", fact->call.method);
+    if (fact->call.method == VMS && fact->said)
+        index_vms(f, fact);
     if (!f->mapping && verify_facts_complete(f))
         ask_replicas(f);
 }
@@ -257,16 +290,7 @@ const json_t *facts_vms(const HostFacts *h)
 
 const json_t *facts_find_vm(const HostFacts *h, Id uuid)
 {
-    const json_t *vms = facts_vms(h);
-
-    for (gsize i = 0; i < json_array_size(vms); i++) {
-        const json_t *vm = json_array_get(vms, i);
-        Id id;
-
-        if (id_parse(fact_text(vm, "uuid"), &id, NULL) && id_equal(id, uuid))
-            return vm;
-    }
-    return NULL;
+    return h->by_uuid ? g_hash_table_lookup(h->by_uuid, &uuid) : NULL;
 }
 
 const json_t *facts_find_vm_named(const HostFacts *h, const char *name)

@@ -19,6 +19,7 @@ typedef struct {
     Fact *info;
     Fact *vms;
     Fact *trial;
+    GHashTable *by_uuid; /* Id * -> json_t *, borrowed from what vm.list said; NULL: not yet */
     gboolean has_clock;
     gint64 clock_offset_ms;
 } HostFacts;
@@ -30,6 +31,7 @@ struct VerifyFacts {
     GPtrArray *fits;   /* … Fact *, one a VM and replica, once they can be asked, and of … */
     GPtrArray *all;    /* … Fact *, in the order of the calls */
     char *machine_id;  /* of the controller; NULL: not known */
+    Mapping *in_force; /* what the standbys were told; NULL: nothing yet */
     Mapping *mapping;  /* the scenario's, completed; NULL: not all of the first answers are there */
 };
 

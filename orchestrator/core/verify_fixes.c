@@ -23,15 +23,16 @@ static void fix_free(gpointer data)
     g_free(fix->network);
     g_free(fix->like);
     g_free(fix->map);
+    g_free(fix->to);
     g_free(fix);
 }
 
-static gboolean has_fix(const Preparing *p, const char *network, const char *map)
+static gboolean has_fix(const Preparing *p, const char *network, gboolean mapped)
 {
     for (guint i = 0; i < p->fixes->len; i++) {
         const Fix *fix = p->fixes->pdata[i];
 
-        if (g_strcmp0(fix->network, network) == 0 && g_strcmp0(fix->map, map) == 0)
+        if (g_strcmp0(fix->network, network) == 0 && (fix->map != NULL) == mapped)
             return TRUE;
     }
     return FALSE;
@@ -44,14 +45,20 @@ static void add_network(Preparing *p, const char *network, const char *like, con
     const char *host = p->host->host, *master = p->facts->scenario->master;
     Fix *fix;
 
-    if (has_fix(p, network, map) || (!there && !(like && host_find_network(p->master, like))) ||
+    if (has_fix(p, network, map != NULL) || (!there && !(like && host_find_network(p->master, like))) ||
         (there && there->active && !map))
         return;
     fix = g_new0(Fix, 1);
     fix->host = there && there->active ? NULL : g_strdup(host);
     fix->network = g_strdup(network);
     fix->like = there ? NULL : g_strdup(like);
-    fix->map = g_strdup(map);
+    if (map) {
+        const Place place = {.kind = PLACE_NETWORK, .name = (char *)map};
+        const Place to = {.kind = PLACE_NETWORK, .name = (char *)network};
+
+        fix->map = place_format(&place);
+        fix->to = place_format(&to);
+    }
     if (!there)
         fix->text = g_strdup_printf("define network '%s' on %s as %s has '%s', and start it%s", network, host,
                                     master, like, map ? "; map the one to the other" : "");

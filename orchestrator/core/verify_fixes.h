@@ -12,7 +12,8 @@ typedef struct {
     char *host;       /* that is changed; NULL: only the map is */
     char *network;    /* to be there and started; NULL: none */
     char *like;       /* the master's that it is defined as; NULL: it is there */
-    char *map;        /* place of the master that is mapped to @network; NULL: no rule is added */
+    char *map;        /* FROM of a rule that is added (mapping.h), and its … */
+    char *to;         /* … TO; NULL: none is */
     gboolean folders; /* our folders there */
 } Fix;
 

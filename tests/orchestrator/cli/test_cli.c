@@ -734,7 +734,9 @@ static void test_fix(void)
     g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {}\n");
     assert_says(err, "  define network 'dmz' ?[31m\n");
     understudy(3, "verify web --fix --yes");
-    g_assert_cmpstr(fake.asked->str, ==, "scenario.verify {}\nscenario.verify {\"fix\":true}\n");
+    g_assert_cmpstr(fake.asked->str, ==,
+                    "scenario.verify {}\nscenario.verify "
+                    "{\"fix\":true,\"fixes\":[\"define network 'dmz' \\u001B[31m\"]}\n");
     assert_says(err, "--fix can do some of it");
 }
 

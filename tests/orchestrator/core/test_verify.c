@@ -150,7 +150,7 @@ static const Case CASES[] = {
 
 static VerifyFacts *facts_of(const Scenario *s, const Case *c)
 {
-    VerifyFacts *f = verify_facts_new(s);
+    VerifyFacts *f = verify_facts_new(s, NULL);
     guint n = verify_call_count(f);
 
     add(f, "alpha", "host.info", c->alpha_info ? c->alpha_info : GOOD_INFO);
@@ -389,7 +389,7 @@ static void test_macs(void)
 
     g_assert_true(id_parse(UUID2, &second, NULL));
     scenario_add_vm(s, second, "web2");
-    f = verify_facts_new(s);
+    f = verify_facts_new(s, NULL);
     for (guint i = 0; !verify_facts_complete(f); i++) {
         VerifyCall call = verify_call(f, i);
         gboolean master = g_str_equal(call.host, "alpha");
@@ -412,7 +412,7 @@ static void test_macs(void)
 static void test_silent_engine(void)
 {
     g_autoptr(Scenario) s = web();
-    g_autoptr(VerifyFacts) f = verify_facts_new(s);
+    g_autoptr(VerifyFacts) f = verify_facts_new(s, NULL);
     g_autoptr(GError) silence = g_error_new(US_ERROR, US_ERROR_UNREACHABLE, "no route to 10.0.0.2");
     g_autoptr(GPtrArray) findings = NULL;
     g_autoptr(GError) failure = NULL;
