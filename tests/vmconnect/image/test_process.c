@@ -92,7 +92,6 @@ static void test_chatty_child_never_waits(void)
     g_autoptr(Process) p = process_start(&spec, &error);
 
     g_assert_no_error(error);
-    g_assert_cmpstr(process_outcome(p), ==, "is running");
     g_assert_true(process_wait(p, 20000)); /* nobody reads its standard error meanwhile */
     g_assert_cmpstr(process_outcome(p), ==, "was killed by signal 9");
     g_assert_false(process_succeeded(p));
