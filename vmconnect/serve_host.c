@@ -138,6 +138,16 @@ static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_res
     return TRUE;
 }
 
+/* A trial's VM of one second is nobody's: by its name, and by where its disk lies. */
+static gboolean is_of_trial(const Engine *engine, const Definition *d)
+{
+    g_autofree char *folder = g_strconcat(engine->paths.store, "/" TRIAL_NAME "-", NULL);
+    const Disk *disk = d->disks->len == 1 ? d->disks->pdata[0] : NULL;
+
+    return g_strcmp0(d->name, TRIAL_NAME) == 0 && disk && disk->source &&
+           g_str_has_prefix(disk->source, folder);
+}
+
 static void on_vms(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
@@ -157,7 +167,7 @@ static void on_vms(void *user, gpointer result, const GError *error)
         json_t *item;
 
         /* Here for a second, and nobody's to protect. */
-        if (g_strcmp0(vm->definition->name, TRIAL_NAME) == 0)
+        if (is_of_trial(asked->engine, vm->definition))
             continue;
         item = vm_to_json(vm, list->inventory);
         json_object_set_new(item, "guest_name", name ? json_string(name) : json_null());
