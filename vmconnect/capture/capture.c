@@ -6,6 +6,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/capture/capture_internal.h"
 #include "vmconnect/capture/eligible.h"
+#include "vmconnect/hypervisor/disk_size.h"
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 
@@ -141,32 +142,17 @@ static gboolean take_definitions(Capture *c, GError **error)
     return c->parsed != NULL;
 }
 
-/* 0 stays for an image that libvirt cannot read: the cut will say what is wrong with it. */
-static gboolean take_size(Capture *c, Disk *disk, GError **error)
-{
-    virDomainBlockInfo info;
-
-    if (virDomainGetBlockInfo(c->domain, disk->target, &info, 0) == 0) {
-        disk->size_bytes = info.capacity;
-        return TRUE;
-    }
-    if (virConnectIsAlive(c->conn) == 1)
-        return TRUE;
-    return capture_error(error, "cannot ask for a disk's size");
-}
-
-static gboolean take_disks(Capture *c, GError **error)
+static void take_disks(Capture *c)
 {
     for (guint i = 0; i < c->parsed->disks->len; i++) {
         Disk *disk = c->parsed->disks->pdata[i];
 
         if (!disk_is_data(disk))
             continue;
-        if (!take_size(c, disk, error))
-            return FALSE;
+        /* 0 for an image that cannot be read: the cut will say what is wrong with it. */
+        disk->size_bytes = disk_size_read(disk);
         g_ptr_array_add(c->disks, disk);
     }
-    return TRUE;
 }
 
 static GPtrArray *files_in(const Capture *c, const char *xml)
@@ -174,12 +160,6 @@ static GPtrArray *files_in(const Capture *c, const char *xml)
     g_autofree const char **targets = capture_targets(c);
 
     return disk_files_read(xml, targets, c->disks->len);
-}
-
-static gboolean take_files(Capture *c)
-{
-    c->files = files_in(c, c->live);
-    return TRUE;
 }
 
 static gboolean take_remark(Capture *c, GError **error)
@@ -208,8 +188,11 @@ gboolean capture_look(Capture *c, GError **error)
     virDomainFree(c->domain);
     c->domain = domain;
     forget_look(c);
-    return capture_state_now(c, &c->state, &c->executing, error) && take_definitions(c, error) &&
-           take_disks(c, error) && take_files(c) && (c->state == CAPTURE_OFF || take_remark(c, error));
+    if (!capture_state_now(c, &c->state, &c->executing, error) || !take_definitions(c, error))
+        return FALSE;
+    take_disks(c);
+    c->files = files_in(c, c->live);
+    return c->state == CAPTURE_OFF || take_remark(c, error);
 }
 
 CaptureState capture_state(const Capture *c)
@@ -337,7 +320,8 @@ static gboolean end_or_wait(const Capture *c, GError **error)
     return FALSE;
 }
 
-gboolean capture_expect_no_job(Capture *c, GError **error)
+/* One that libvirt says it lost is, for some milliseconds, also a healthy one of anybody that just begins. */
+static gboolean expect_no_job_but(Capture *c, JobKind allowed, GError **error)
 {
     g_autoptr(Job) job = job_probe(c->domain, c->settings.run_dir, error);
 
@@ -345,7 +329,17 @@ gboolean capture_expect_no_job(Capture *c, GError **error)
         return FALSE;
     if (job->kind == JOB_FOREIGN)
         return say_busy(c, job->socket, error);
-    return job->kind == JOB_NONE || end_or_wait(c, error);
+    return job->kind == JOB_NONE || job->kind == allowed || end_or_wait(c, error);
+}
+
+gboolean capture_expect_no_job(Capture *c, GError **error)
+{
+    return expect_no_job_but(c, JOB_NONE, error);
+}
+
+gboolean capture_expect_no_foreign_job(Capture *c, GError **error)
+{
+    return expect_no_job_but(c, JOB_OURS, error);
 }
 
 gboolean capture_recover(Capture *c, GError **error)

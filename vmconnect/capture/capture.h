@@ -108,11 +108,12 @@ gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n
  * estimate: no job, nothing is held up. One value per disk of capture_disks(),
  * in @ret_bytes[n]; G_MAXUINT64 for a disk that @since cannot tell about, so that it
  * must be read whole: it was added later, or its bitmap is broken or gone. TRACKING_LOST
- * if that is so of all of them, NOT_FOUND without such a checkpoint, REFUSED unless running. */
+ * if that is so of all of them, NOT_FOUND without such a checkpoint, REFUSED unless running, BUSY while
+ * another tool's job is under way (QEMU 7.2 may die of the question). */
 gboolean capture_spool(Capture *c, Id since, guint64 *ret_bytes, GError **error);
 
 /* Of which disks of capture_disks() can @since tell what changed, as far as its bitmaps go: @ret_tells[n].
- * Off: reads the images' headers. NOT_FOUND without such a checkpoint. */
+ * Off: reads the images' headers. NOT_FOUND without such a checkpoint, BUSY as above. */
 gboolean capture_tells(Capture *c, Id since, gboolean *ret_tells, GError **error);
 
 /* The files that the disks consisted of when @id was made (of DiskFiles *); NULL: it does not say, or is not

@@ -82,7 +82,8 @@ static GPtrArray *list_sizes(Capture *c, Id id, GError **error)
     GPtrArray *disks = NULL;
     char *xml;
 
-    if (!checkpoint)
+    /* Nothing between the two calls: a job that begins there may be creating its file at the second. */
+    if (!checkpoint || !capture_expect_no_foreign_job(c, error))
         return NULL;
     xml = virDomainCheckpointGetXMLDesc(checkpoint,
                                         VIR_DOMAIN_CHECKPOINT_XML_SIZE | VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);

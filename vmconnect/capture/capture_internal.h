@@ -40,6 +40,10 @@ GPtrArray *capture_files_now(Capture *c, GError **error);
  * of ours is ended; BUSY names another's; STUCK. */
 gboolean capture_expect_no_job(Capture *c, GError **error);
 
+/* The same of other tools' jobs alone: ours is left as it is. Before whatever makes libvirt ask QEMU for its
+ * block nodes, see disk_size.h. */
+gboolean capture_expect_no_foreign_job(Capture *c, GError **error);
+
 /* Set @error from libvirt's last error, with our two codes where they fit; always FALSE. */
 gboolean capture_error(GError **error, const char *what);
 

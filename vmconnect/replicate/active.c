@@ -440,11 +440,16 @@ gboolean active_remove_traces(Active *a, GError **error)
 
 gboolean active_measure(Active *a, GError **error)
 {
+    g_autoptr(GError) why = NULL;
     CaptureState state;
     gboolean told_all;
 
     if (!active_look(a, &state, error))
         return FALSE;
     look_at_disks(a);
-    return state != CAPTURE_RUNNING || id_is_nil(a->base) || sum_spool(a, &told_all, error);
+    if (state != CAPTURE_RUNNING || id_is_nil(a->base) || sum_spool(a, &told_all, &why) ||
+        g_error_matches(why, US_ERROR, US_ERROR_BUSY))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }

@@ -101,5 +101,5 @@ gboolean active_remove_traces(Active *a, GError **error);
 void active_detach(Active *a);
 
 /* Look how much has changed since the last generation, without sending anything:
- * spool_bytes while paused or cut off. */
+ * spool_bytes while paused or cut off; it stays as it was while another tool's job is under way. */
 gboolean active_measure(Active *a, GError **error);

@@ -465,7 +465,9 @@ static void cycle(Worker *w)
                                                       : !active_cycle(w->active, &outcome, &error))) {
         w->due_ms = clock_steady_ms() + w->retry_ms;
         w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
-        active_measure(w->active, NULL);
+        /* libvirt would be waited for once more, and for nothing. */
+        if (!g_error_matches(error, US_ERROR, US_ERROR_STUCK))
+            active_measure(w->active, NULL);
     } else {
         /* Between two jobs users' own operations get libvirt's lock. */
         w->due_ms =
