@@ -101,8 +101,9 @@ gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
 gboolean capture_delete_all(Capture *c, GError **error);
 
 /* Make libvirt know @id again, whose bitmaps over those of @targets that the VM
- * still has have outlived an `undefine`. That they are there is checked: TRACKING_LOST if not. */
-gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n, GError **error);
+ * still has have outlived an `undefine`, as made over @files. That they are there is checked: TRACKING_LOST if not. */
+gboolean capture_announce(Capture *c, Id id, const GPtrArray *files, const char *const *targets, guint n,
+                          GError **error);
 
 /* Bytes that a cut since checkpoint @since would read now, by libvirt's
  * estimate: no job, nothing is held up. One value per disk of capture_disks(),

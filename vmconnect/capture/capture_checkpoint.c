@@ -246,15 +246,17 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error)
     return c->state == CAPTURE_OFF ? create_off(c, id, error) : create_running(c, id, error);
 }
 
-gboolean capture_announce(Capture *c, Id id, const char *const *targets, guint n, GError **error)
+gboolean capture_announce(Capture *c, Id id, const GPtrArray *files, const char *const *targets, guint n,
+                          GError **error)
 {
+    g_autofree char *text = disk_files_to_text(files);
     g_autoptr(GPtrArray) present = g_ptr_array_new();
 
     for (guint i = 0; i < n; i++)
         if (capture_find_disk(c, targets[i]))
             g_ptr_array_add(present, (char *)targets[i]);
     if (present->len > 0)
-        return redefine(c, id, NULL, (const char *const *)present->pdata, present->len, error);
+        return redefine(c, id, text, (const char *const *)present->pdata, present->len, error);
     g_set_error(error, US_ERROR, US_ERROR_TRACKING_LOST,
                 "'%s' has none of the disks of this checkpoint any more", capture_name(c));
     return FALSE;

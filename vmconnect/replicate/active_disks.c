@@ -154,7 +154,20 @@ gboolean active_same_files(Active *a, Id checkpoint, const char *target)
     const DiskFiles *before = then ? disk_files_find(then, target) : NULL;
     const DiskFiles *now = disk_files_find(capture_files(a->capture), target);
 
-    return !before || !now || disk_files_continue(before, now);
+    return !now || (before && disk_files_continue(before, now));
+}
+
+GPtrArray *active_files_at(const Active *a, Id checkpoint)
+{
+    GPtrArray *files = g_ptr_array_new_with_free_func((GDestroyNotify)disk_files_free);
+
+    for (guint i = 0; id_equal(checkpoint, a->watched_since) && i < a->watched->len; i++) {
+        const WatchedDisk *w = a->watched->pdata[i];
+
+        if (w->files && !w->whole)
+            g_ptr_array_add(files, disk_files_copy(w->files));
+    }
+    return files;
 }
 
 void active_watch_since(Active *a, Id since)

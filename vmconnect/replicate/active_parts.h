@@ -72,7 +72,10 @@ void active_watch_anew(Active *a, Id since);
 /* Go on watching since @since; if that is not what was watched, from what the checkpoint says. */
 void active_watch_since(Active *a, Id since);
 
-/* As far as the checkpoint says: is @target the disk that it was made over? */
+/* Of DiskFiles *: what is known here of the disks that @checkpoint was made over. The caller unrefs. */
+GPtrArray *active_files_at(const Active *a, Id checkpoint);
+
+/* Is @target the disk that @checkpoint was made over? One that does not say is not trusted. */
 gboolean active_same_files(Active *a, Id checkpoint, const char *target);
 
 /* Can the base tell of any disk of the tip what changed? */

@@ -143,13 +143,14 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
 static void announce(Active *a, Id checkpoint, const Generation *with, GArray *checkpoints)
 {
     g_autofree const char **targets = g_new0(const char *, with->disks->len + 1);
+    g_autoptr(GPtrArray) files = active_files_at(a, checkpoint);
 
     if (id_is_nil(checkpoint) || active_has_id(checkpoints, checkpoint) ||
         active_has_id(a->distrusted, checkpoint))
         return;
     for (guint i = 0; i < with->disks->len; i++)
         targets[i] = ((const GenerationDisk *)with->disks->pdata[i])->target;
-    if (capture_announce(a->capture, checkpoint, targets, with->disks->len, NULL))
+    if (capture_announce(a->capture, checkpoint, files, targets, with->disks->len, NULL))
         g_array_append_val(checkpoints, checkpoint);
 }
 

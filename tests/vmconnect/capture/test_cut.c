@@ -7,6 +7,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/capture/backup_xml.h"
 #include "vmconnect/capture/cut.h"
+#include "vmconnect/capture/disk_files.h"
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/qemu_process.h"
@@ -993,6 +994,18 @@ static void test_external_snapshot(void)
     world_down(&w);
 }
 
+static void expect_files(World *w, Id checkpoint)
+{
+    g_autoptr(GPtrArray) files = capture_files_at(w->capture, checkpoint);
+
+    g_assert_cmpuint(files ? files->len : 0, ==, 2);
+    for (guint i = 0; i < files->len; i++) {
+        const DiskFiles *then = files->pdata[i];
+
+        g_assert_true(disk_files_continue(then, disk_files_find(capture_files(w->capture), then->target)));
+    }
+}
+
 /* libvirt's list is gone, as after `virsh undefine`; the bitmaps are there. */
 static void test_announce(void)
 {
@@ -1014,14 +1027,17 @@ static void test_announce(void)
     virDomainFree(dom);
     host_io(w.conn, w.name, 0, "write -P 0x31 1M 64k");
     expect_refusal(&w, US_ERROR_NOT_FOUND, "");
-    g_assert_true(capture_announce(w.capture, w.newest, targets, G_N_ELEMENTS(targets), &error));
+    g_assert_true(capture_announce(w.capture, w.newest, capture_files(w.capture), targets,
+                                   G_N_ELEMENTS(targets), &error));
     g_assert_no_error(error);
+    expect_files(&w, w.newest);
     g_assert_true(capture_spool(w.capture, w.newest, bytes, &error));
     g_assert_cmpuint(bytes[0], ==, 65536);
     take(&w);
     g_assert_cmpuint(w.replica->data_bytes, ==, 65536);
     /* What is not in the images any more is not believed. */
-    g_assert_false(capture_announce(w.capture, id_random(), targets, G_N_ELEMENTS(targets), &error));
+    g_assert_false(capture_announce(w.capture, id_random(), capture_files(w.capture), targets,
+                                    G_N_ELEMENTS(targets), &error));
     g_assert_error(error, US_ERROR, US_ERROR_TRACKING_LOST);
     world_down(&w);
 }
