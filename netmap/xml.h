@@ -2,8 +2,9 @@
 /* xml - documents that somebody else wrote, read and changed with libxml2 and no trust.
  *
  * No network, no file, no entity, no document type: the parser stops at the
- * first sign of one. Depth is bounded by libxml2, elements by XML_ELEMENTS_MAX. Lookups take
- * elements without a namespace only, which is all that libvirt has; user metadata cannot pass for a device.
+ * first sign of one. Depth is bounded by libxml2, elements by XML_ELEMENTS_MAX, attributes of one by
+ * XML_ATTRIBUTES_MAX. All text is UTF-8. Lookups take elements without a namespace only, which is all
+ * that libvirt has; user metadata cannot pass for a device.
  *
  * Strings given back are the caller's to g_free(); NULL as a node has no children, attributes or text. */
 #pragma once
@@ -26,6 +27,7 @@ typedef enum {
 #define XML_BYTES_MAX (8u << 20)
 /* A domain of 64 disks and 32 interfaces has some 1,500. */
 #define XML_ELEMENTS_MAX 32768
+#define XML_ATTRIBUTES_MAX 4096
 
 /* A document whose root is <@root>, xmlFreeDoc() it; NULL with @error XML: line and reason. White
  * space between elements is dropped. */

@@ -198,6 +198,15 @@ static char *repeated(const char *part, guint times)
     return g_string_free(g_string_append(text, TAIL), FALSE);
 }
 
+static char *wide_element(void)
+{
+    GString *text = g_string_new("<domain>\n<devices><disk");
+
+    for (guint i = 0; i < 600000; i++)
+        g_string_append_printf(text, " a%u=''", i);
+    return g_string_free(g_string_append(text, "/>" TAIL), FALSE);
+}
+
 static void test_hostile(Fixture *f, gconstpointer data)
 {
     static const char BOMB[] =
@@ -205,7 +214,9 @@ static void test_hostile(Fixture *f, gconstpointer data)
     static const char FILE_ENTITY[] =
         "<!DOCTYPE d [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><domain><devices>&a;</devices></domain>";
     static const char REMOTE[] = "<!DOCTYPE d SYSTEM 'http://192.0.2.1/d.dtd'><domain><devices/></domain>";
+    static const char LATIN[] = "<?xml version='1.0' encoding='ISO-8859-1'?>" HEAD "<a b='\xe9\x20'/>" TAIL;
     g_autofree char *many = repeated("<a/>", 100000);
+    g_autofree char *wide = wide_element();
     g_autofree char *deep = repeated("<a>", 100000);
     g_autofree char *huge = g_strnfill(200u << 20, ' ');
 
@@ -219,6 +230,8 @@ static void test_hostile(Fixture *f, gconstpointer data)
     expect_no_definition(f, BOMB, "document type");
     expect_no_definition(f, FILE_ENTITY, "document type");
     expect_no_definition(f, REMOTE, "document type");
+    expect_no_definition(f, wide, "line 2: not a <domain> document: more than 4096 attributes");
+    expect_no_definition(f, LATIN, "line 1: not a <domain> document: Input is not proper UTF-8");
     expect_no_definition(f, many, "more than 32768 elements");
     expect_no_definition(f, deep, "line 1: ");
     expect_no_definition(f, huge, "longer than");
