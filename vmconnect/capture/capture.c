@@ -48,6 +48,7 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
     c->settings.permit_dir = g_strdup(settings->permit_dir);
     c->disks = g_ptr_array_new();
     c->gather = gather_new(GATHER_TPM_DIR);
+    c->writes = capture_writes_new();
     c->domain = vm_lookup(conn, vm, error);
     if (!c->domain) {
         capture_free(c);
@@ -73,6 +74,7 @@ void capture_free(Capture *c)
     forget_look(c);
     g_ptr_array_unref(c->disks);
     gather_free(c->gather);
+    g_ptr_array_unref(c->writes);
     if (c->domain)
         virDomainFree(c->domain);
     g_free((char *)c->settings.run_dir);

@@ -20,6 +20,7 @@
 #include "vmconnect/base/id.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/rescuer.h"
+#include "vmconnect/image/signature.h"
 
 #include <glib.h>
 #include <libvirt/libvirt.h>
@@ -95,6 +96,16 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error);
 /* Forget. One that is inconsistent is removed from libvirt's list alone. No
  * error when it is not there. Off: bitmaps are taken out of the images, too. */
 gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
+
+/* What we wrote into the top image of a disk of the VM while it was off, in several steps as a rule. */
+typedef struct {
+    char *target;
+    OwnWrite own;     /* from before the first to after the last */
+    gboolean touched; /* somebody else wrote between two of ours */
+} CaptureWrite;
+
+/* Of CaptureWrite *: what was written since this was last asked. The caller unrefs. */
+GPtrArray *capture_take_writes(Capture *c);
 
 /* Forget all: when replication of this VM ends. What a broken checkpoint left
  * inside an image goes only while the VM is off. */

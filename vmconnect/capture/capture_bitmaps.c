@@ -87,25 +87,71 @@ static gboolean lock_starts(const Capture *c, StartLock *ret_lock, GError **erro
     return FALSE;
 }
 
-/* Take bitmaps whose names begin with @prefix out of every image of one disk. */
-static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const char *prefix, GError **error)
+static void write_free(gpointer data)
+{
+    CaptureWrite *write = data;
+
+    g_free(write->target);
+    g_free(write);
+}
+
+GPtrArray *capture_writes_new(void)
+{
+    return g_ptr_array_new_with_free_func(write_free);
+}
+
+GPtrArray *capture_take_writes(Capture *c)
+{
+    GPtrArray *writes = c->writes;
+
+    c->writes = capture_writes_new();
+    return writes;
+}
+
+static void note_write(Capture *c, const char *target, const OwnWrite *own)
+{
+    CaptureWrite *write;
+
+    if (own->before.inode == 0)
+        return;
+    for (guint i = 0; i < c->writes->len; i++) {
+        write = c->writes->pdata[i];
+        if (!g_str_equal(write->target, target))
+            continue;
+        write->touched |= !signature_equal(&write->own.after, &own->before);
+        write->own.after = own->after;
+        return;
+    }
+    write = g_new0(CaptureWrite, 1);
+    write->target = g_strdup(target);
+    write->own = *own;
+    g_ptr_array_add(c->writes, write);
+}
+
+/* Take bitmaps whose names begin with @prefix out of one image; @top_of: the disk that it is the top of, or NULL. */
+static gboolean remove_from_layer(Capture *c, const ChainLayer *layer, const char *prefix, const char *top_of,
+                                  GError **error)
 {
     g_autoptr(Qcow2Facts) facts = NULL;
+    gboolean ok = TRUE;
 
     if (strcmp(layer->format, "qcow2") != 0)
         return TRUE;
     facts = qcow2_read(layer->path, layer->format, CAPTURE_IMAGE_MS, c->settings.cancel_fd, error);
     if (!facts)
         return FALSE;
-    for (guint i = 0; i < facts->bitmaps->len; i++) {
+    for (guint i = 0; ok && i < facts->bitmaps->len; i++) {
         const Qcow2Bitmap *bitmap = facts->bitmaps->pdata[i];
+        OwnWrite own;
         Id id;
 
-        if (g_str_has_prefix(bitmap->name, prefix) && checkpoint_name_parse(bitmap->name, &id) &&
-            !qcow2_remove_bitmap(layer->path, bitmap->name, CAPTURE_IMAGE_MS, error))
-            return FALSE;
+        if (!g_str_has_prefix(bitmap->name, prefix) || !checkpoint_name_parse(bitmap->name, &id))
+            continue;
+        ok = qcow2_remove_bitmap(layer->path, bitmap->name, CAPTURE_IMAGE_MS, &own, error);
+        if (top_of)
+            note_write(c, top_of, &own);
     }
-    return TRUE;
+    return ok;
 }
 
 gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
@@ -121,7 +167,7 @@ gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
         if (!layers)
             return FALSE;
         for (guint j = 0; j < layers->len; j++)
-            if (!remove_from_layer(c, layers->pdata[j], prefix, error))
+            if (!remove_from_layer(c, layers->pdata[j], prefix, j == 0 ? disk->target : NULL, error))
                 return FALSE;
     }
     return TRUE;
@@ -135,8 +181,11 @@ gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
         return FALSE;
     for (guint i = 0; i < c->disks->len; i++) {
         const Disk *disk = c->disks->pdata[i];
+        OwnWrite own;
+        gboolean ok = qcow2_add_bitmap(disk->source, CHECKPOINT_NAME(id), CAPTURE_IMAGE_MS, &own, error);
 
-        if (!qcow2_add_bitmap(disk->source, CHECKPOINT_NAME(id), CAPTURE_IMAGE_MS, error)) {
+        note_write(c, disk->target, &own);
+        if (!ok) {
             g_prefix_error(error, "disk %s: ", disk->target);
             return FALSE;
         }

@@ -28,7 +28,11 @@ struct Capture {
     GPtrArray *disks; /* borrowed from parsed */
     GPtrArray *files; /* of DiskFiles * */
     char *remark;
+
+    GPtrArray *writes; /* of CaptureWrite * */
 };
+
+GPtrArray *capture_writes_new(void);
 
 /* What libvirt says now; does not change what was looked at. @ret_executing may be NULL. */
 gboolean capture_state_now(Capture *c, CaptureState *ret_state, gboolean *ret_executing, GError **error);

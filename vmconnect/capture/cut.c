@@ -7,6 +7,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/capture/cut_internal.h"
 #include "vmconnect/capture/disk_files.h"
 
@@ -201,6 +202,7 @@ gboolean cut_end(Cut *cut, GError **error)
 {
     gboolean ok = TRUE;
 
+    stop_at("cut.before_end");
     /* Connections first: a server with a client in the middle of a read ends later. */
     g_ptr_array_foreach(cut->sources, hang_up, NULL);
     if (cut->job)

@@ -264,7 +264,6 @@ static gboolean end_job(const Cut *cut, GError **error)
 
 gboolean cut_live_end(Cut *cut, GError **error)
 {
-    stop_at("cut.before_end");
     if (!end_job(cut, error))
         return FALSE; /* the rescuer's watch stays: it ends what we could not */
     unwatch(cut);

@@ -142,6 +142,7 @@ gboolean cut_offline_begin(Cut *cut, Id checkpoint, GError **error)
     Capture *c = cut->capture;
     g_autofree char *run_dir = g_build_filename(c->settings.run_dir, "offline", ID_TEXT(c->vm), NULL);
 
+    stop_at("cut.offline_begins");
     /* It is off, so no job of ours has its files open. */
     capture_remove_leftovers(c);
     /* Before the first signature: it is we who write into the images there. */

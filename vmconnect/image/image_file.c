@@ -16,8 +16,9 @@ json_t *image_file_options(const char *path)
                      "discard", "unmap");
 }
 
-char *image_file_argument(const char *path, const char *format, gboolean share, GError **error)
+char *image_file_argument(const char *path, const char *format, ImageFileAccess access, GError **error)
 {
+    gboolean share = access == IMAGE_FILE_SHARED;
     json_auto_t *doc = json_pack("{s:s, s:b, s:b, s:o}", "driver", format, "read-only", share, "force-share",
                                  share, "file", image_file_options(path));
     g_autofree char *text = NULL;
@@ -27,6 +28,8 @@ char *image_file_argument(const char *path, const char *format, gboolean share, 
                     path);
         return NULL;
     }
+    if (!share)
+        json_object_set_new(json_object_get(doc, "file"), "locking", json_string("off"));
     if (g_str_equal(format, "qcow2"))
         json_object_set_new(doc, "backing", json_null());
     text = json_text(doc);

@@ -4,10 +4,12 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/image_file.h"
+#include "vmconnect/image/image_lock.h"
 #include "vmconnect/image/process.h"
 #include "vmconnect/image/qmp.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_INFO (8 * 1024 * 1024) /* thousands of snapshots and bitmaps */
 #define GRANULARITY "65536"
@@ -162,7 +164,7 @@ static gboolean qemu_img(const char *const *argv, const char *path, int timeout_
 
 Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int cancel_fd, GError **error)
 {
-    g_autofree char *image = image_file_argument(path, format, TRUE, error);
+    g_autofree char *image = image_file_argument(path, format, IMAGE_FILE_SHARED, error);
     const char *argv[] = {"qemu-img", "info", "--output=json", "--force-share", image, NULL};
     g_autofree char *output = NULL;
 
@@ -194,18 +196,37 @@ gboolean qcow2_set_backing(const char *path, const char *backing_name, int timeo
            durable_sync_file(path, error);
 }
 
-gboolean qcow2_add_bitmap(const char *path, const char *name, int timeout_ms, GError **error)
+static gboolean write_alone(const char *const *argv, const char *path, int timeout_ms, OwnWrite *ret_write,
+                            GError **error)
 {
-    g_autofree char *image = image_file_argument(path, "qcow2", FALSE, error);
-    const char *argv[] = {"qemu-img", "bitmap", "--add", "-g", GRANULARITY, "--", image, name, NULL};
+    int lock = image_lock_hold(path, error);
+    gboolean ok;
 
-    return image && qemu_img(argv, path, timeout_ms, -1, NULL, error);
+    if (lock < 0)
+        return FALSE;
+    ok = signature_read_open(lock, &ret_write->before, error) &&
+         qemu_img(argv, path, timeout_ms, -1, NULL, error);
+    ok &= signature_read_open(lock, &ret_write->after, ok ? error : NULL);
+    close(lock);
+    return ok;
 }
 
-gboolean qcow2_remove_bitmap(const char *path, const char *name, int timeout_ms, GError **error)
+gboolean qcow2_add_bitmap(const char *path, const char *name, int timeout_ms, OwnWrite *ret_write,
+                          GError **error)
 {
-    g_autofree char *image = image_file_argument(path, "qcow2", FALSE, error);
+    g_autofree char *image = image_file_argument(path, "qcow2", IMAGE_FILE_LOCKED, error);
+    const char *argv[] = {"qemu-img", "bitmap", "--add", "-g", GRANULARITY, "--", image, name, NULL};
+
+    *ret_write = (OwnWrite){0};
+    return image && write_alone(argv, path, timeout_ms, ret_write, error);
+}
+
+gboolean qcow2_remove_bitmap(const char *path, const char *name, int timeout_ms, OwnWrite *ret_write,
+                             GError **error)
+{
+    g_autofree char *image = image_file_argument(path, "qcow2", IMAGE_FILE_LOCKED, error);
     const char *argv[] = {"qemu-img", "bitmap", "--remove", "--", image, name, NULL};
 
-    return image && qemu_img(argv, path, timeout_ms, -1, NULL, error);
+    *ret_write = (OwnWrite){0};
+    return image && write_alone(argv, path, timeout_ms, ret_write, error);
 }

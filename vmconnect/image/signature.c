@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#define LOOK_AGAIN_US 500
 
 static gint64 ns(struct timespec t)
 {
@@ -22,11 +25,30 @@ static Signature of_stat(const struct stat *st)
     };
 }
 
+/* Was it written to in the tick that still runs? */
+static gboolean is_fresh(const struct stat *st)
+{
+    struct timespec tick;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &tick);
+    return ns(tick) == ns(st->st_mtim);
+}
+
+static gboolean look(const char *path, int fd, struct stat *ret_st)
+{
+    while ((path ? stat(path, ret_st) : fstat(fd, ret_st)) == 0) {
+        if (!is_fresh(ret_st))
+            return TRUE;
+        g_usleep(LOOK_AGAIN_US);
+    }
+    return FALSE;
+}
+
 gboolean signature_read(const char *path, Signature *ret_signature, GError **error)
 {
     struct stat st;
 
-    if (stat(path, &st) != 0)
+    if (!look(path, -1, &st))
         return us_error_errno(error, errno, "cannot look at %s", path);
     *ret_signature = of_stat(&st);
     return TRUE;
@@ -36,7 +58,7 @@ gboolean signature_read_open(int fd, Signature *ret_signature, GError **error)
 {
     struct stat st;
 
-    if (fstat(fd, &st) != 0)
+    if (!look(NULL, fd, &st))
         return us_error_errno(error, errno, "cannot look at an open file");
     *ret_signature = of_stat(&st);
     return TRUE;

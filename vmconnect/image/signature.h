@@ -2,7 +2,9 @@
 /* signature - how a file looked when we last knew what was in it.
  *
  * Device, inode, size, mtime and ctime (ns). A difference means that somebody
- * else may have written: doubt, never proof of either. */
+ * else may have written: doubt, never proof of either. One is read only when the tick of the
+ * kernel's clock in which the file was written to is over, some milliseconds: a second write within it
+ * would not show. */
 #pragma once
 
 #include "vmconnect/base/json.h"
@@ -16,6 +18,12 @@ typedef struct {
     gint64 mtime_ns;
     gint64 ctime_ns;
 } Signature;
+
+/* What we ourselves did to a file, under its lock: nobody else did anything in between. */
+typedef struct {
+    Signature before;
+    Signature after;
+} OwnWrite;
 
 gboolean signature_read(const char *path, Signature *ret_signature, GError **error);
 /* Of an open file. */

@@ -66,8 +66,6 @@ void active_free(Active *a)
     g_free(a->judged);
     g_ptr_array_unref(a->watched);
     g_array_unref(a->distrusted);
-    if (a->signatures)
-        g_array_unref(a->signatures);
     g_free(a);
 }
 
@@ -85,7 +83,6 @@ static void forget_standby(Active *a)
     a->sync = (SyncFigures){0};
     a->sent_before = 0;
     g_clear_pointer(&a->definition, g_free);
-    g_clear_pointer(&a->signatures, g_array_unref);
 }
 
 void active_set_role(Active *a, ActiveRole *role)
@@ -196,36 +193,6 @@ static gboolean attach(Active *a, GError **error)
 
 /* --- is there anything to do? ------------------------------------------ */
 
-GArray *active_read_signatures(Active *a)
-{
-    const GPtrArray *disks = capture_disks(a->capture);
-    GArray *all = g_array_new(FALSE, TRUE, sizeof(Signature));
-
-    for (guint i = 0; i < disks->len; i++) {
-        const Disk *disk = disks->pdata[i];
-        Signature s = {0};
-
-        if (!signature_read(disk->source, &s, NULL)) {
-            g_array_unref(all);
-            return NULL;
-        }
-        g_array_append_val(all, s);
-    }
-    return all;
-}
-
-gboolean active_same_signatures(Active *a, const GArray *before)
-{
-    g_autoptr(GArray) now = before ? active_read_signatures(a) : NULL;
-
-    if (!now || now->len != before->len)
-        return FALSE;
-    for (guint i = 0; i < now->len; i++)
-        if (!signature_equal(&g_array_index(now, Signature, i), &g_array_index(before, Signature, i)))
-            return FALSE;
-    return TRUE;
-}
-
 /* *@ret_told_all: of no disk it is unknown. */
 static gboolean sum_spool(Active *a, gboolean *ret_told_all, GError **error)
 {
@@ -292,7 +259,7 @@ static gboolean is_unchanged_off(Active *a, gboolean *ret_unchanged, GError **er
 {
     gboolean lost;
 
-    *ret_unchanged = active_same_signatures(a, a->signatures) && same_shape(a);
+    *ret_unchanged = active_is_clean(a) && same_shape(a);
     return *ret_unchanged || active_judge_disks(a, &lost, error);
 }
 
@@ -321,13 +288,10 @@ static void distrust(Active *a, Id checkpoint)
 
 static void note_state(Active *a, CaptureState state, gint64 now_ms)
 {
-    if (state == CAPTURE_OFF) {
-        a->off_since_ms = a->off_since_ms ? a->off_since_ms : now_ms;
-        return;
-    }
-    a->off_since_ms = 0;
-    /* Its QEMU writes from now on: the images as they were signed are gone. */
-    g_clear_pointer(&a->signatures, g_array_unref);
+    if (state != CAPTURE_OFF)
+        a->off_since_ms = 0;
+    else if (!a->off_since_ms)
+        a->off_since_ms = now_ms;
 }
 
 /* What was sent of an unsealed generation is of the disks as they were. If one came, went or grew, the standby
@@ -336,8 +300,6 @@ static void look_at_disks(Active *a)
 {
     gboolean exchanged = active_watch_disks(a);
 
-    if (a->begun && exchanged)
-        distrust(a, a->pass->guard);
     if (a->begun && (exchanged || !active_same_disks(a, a->begun)))
         drop_sender(a);
 }

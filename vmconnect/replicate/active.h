@@ -56,8 +56,7 @@ typedef struct Active {
     Pass *pass;              /* its pass; both or neither */
     gboolean resumed;        /* its overlays may hold more than its lists say: a link broke off */
     char *definition;        /* of the newest sealed generation, to see a change */
-    char *judged;       /* live XML of the running VM that nothing stands against; NULL: not looked yet */
-    GArray *signatures; /* of Signature: images at the last seal while off; NULL: was not off */
+    char *judged; /* live XML of the running VM that nothing stands against; NULL: not looked yet */
 
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */

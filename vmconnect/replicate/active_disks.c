@@ -4,8 +4,14 @@
  * for another one, or two that changed places, would look like disks with few changes.
  *
  * So each look is compared with the one before, the first one with what the checkpoint says of the
- * files it was made over. What cannot be told apart from an exchange is one: the disk is sent whole. */
+ * files it was made over. What cannot be told apart from an exchange is one: the disk is sent whole.
+ *
+ * The images of a VM that is off are signed at each look, and the signatures followed through all that we write there
+ * ourselves. Where the next one begins otherwise than the last one ended, another program has been at work. */
 #include "vmconnect/replicate/active_parts.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/disk_size.h"
 
 static WatchedDisk *watched_new(const char *target)
 {
@@ -64,34 +70,50 @@ static gboolean is_exchanged(WatchedDisk *w, const DiskFiles *now)
     return exchanged;
 }
 
-/* TRUE: the image of a VM that is off was written to since it was last looked at. Not by its owner's change, as
- * libvirt makes one at a VM's end, so the time of change does not count. */
-static gboolean is_written(WatchedDisk *w, const char *image)
+/* A change of the owner alone, as libvirt makes one at a VM's end, is not one of its contents. */
+static gboolean same_contents(const Signature *a, const Signature *b)
 {
-    Signature now = {0};
-    gboolean known = image && signature_read(image, &now, NULL);
-    gboolean written = known && w->is_signed &&
-                       (now.inode != w->image.inode || now.size_bytes != w->image.size_bytes ||
-                        now.mtime_ns != w->image.mtime_ns);
-
-    w->image = now;
-    w->is_signed = known;
-    return written;
+    return a->inode == b->inode && a->size_bytes == b->size_bytes && a->mtime_ns == b->mtime_ns;
 }
 
-/* Of a tool that changed the size it is known what else it did: what it cut off reads as zeros, which no
+/* In what it is otherwise than we left it, others have had a hand. */
+static void compare(WatchedDisk *w, const Signature *now)
+{
+    w->written |= !same_contents(now, &w->image);
+    w->clean &= signature_equal(now, &w->image);
+}
+
+static void look_at_image(WatchedDisk *w, const char *image, gboolean off)
+{
+    gboolean was_signed = w->is_signed;
+    Signature now;
+
+    w->is_signed = off && image && signature_read(image, &now, NULL);
+    w->clean &= w->is_signed;
+    if (!w->is_signed)
+        return;
+    if (was_signed)
+        compare(w, &now);
+    w->image = now;
+}
+
+/* A tool may have made it smaller and larger again before anybody looked: what it cut off reads as zeros, which no
  * bitmap says. Whatever else it was may have put another image there that has a bitmap of ours. */
 static gboolean watch_disk(WatchedDisk *w, const Disk *disk, const DiskFiles *now, gboolean off)
 {
     gboolean exchanged = is_exchanged(w, now);
-    gboolean resized = w->size_bytes && disk->size_bytes && w->size_bytes != disk->size_bytes;
-    gboolean written = off && is_written(w, disk->source);
+    guint64 size;
+    gboolean resized;
 
-    w->is_signed &= off;
-    w->holes |= written && resized;
-    exchanged |= written && !resized;
+    look_at_image(w, disk->source, off);
+    /* It may have got its size after it was looked at. */
+    size = w->written ? disk_size_read(disk) : disk->size_bytes;
+    resized = w->size_bytes && size && w->size_bytes != size;
+    exchanged |= w->written && !resized;
+    w->written = FALSE;
     w->whole |= exchanged;
-    w->shrunk |= resized && disk->size_bytes < w->size_bytes;
+    w->holes |= resized;
+    w->stale |= exchanged || (resized && size < w->size_bytes);
     if (disk->size_bytes) {
         w->size_bytes = disk->size_bytes;
         w->least_bytes = MIN(w->least_bytes, disk->size_bytes);
@@ -114,38 +136,93 @@ gboolean active_watch_disks(Active *a)
     return exchanged;
 }
 
-void active_sign_disks(Active *a)
+void active_follow_writes(Active *a)
+{
+    g_autoptr(GPtrArray) writes = capture_take_writes(a->capture);
+
+    for (guint i = 0; i < writes->len; i++) {
+        const CaptureWrite *write = writes->pdata[i];
+        WatchedDisk *w = active_watched(a, write->target);
+
+        if (!w || !w->is_signed)
+            continue;
+        compare(w, &write->own.before);
+        w->written |= write->touched;
+        w->clean &= !write->touched;
+        w->image = write->own.after;
+    }
+}
+
+gboolean active_expect_untouched(const Active *a, GError **error)
 {
     const GPtrArray *disks = capture_disks(a->capture);
 
     for (guint i = 0; i < disks->len; i++) {
         const Disk *disk = disks->pdata[i];
-        WatchedDisk *w = active_watched(a, disk->target);
+        const WatchedDisk *w = active_watched(a, disk->target);
+        Signature now;
 
-        if (w && w->is_signed)
-            is_written(w, disk->source);
+        if (!w->is_signed)
+            continue;
+        if (!signature_read(disk->source, &now, error))
+            return FALSE;
+        if (!w->written && signature_equal(&now, &w->image))
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
+                    "%s was written to by another program, or the VM was started, before it could be read; "
+                    "it is looked at again",
+                    disk->source);
+        return FALSE;
     }
+    return TRUE;
 }
 
-gboolean active_is_cut_short(const Active *a, const Generation *begun)
+gboolean active_is_clean(const Active *a)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    for (guint i = 0; i < disks->len; i++)
+        if (!active_watched(a, ((const Disk *)disks->pdata[i])->target)->clean)
+            return FALSE;
+    return TRUE;
+}
+
+gboolean active_is_stale(const Active *a, const Generation *begun)
 {
     for (guint i = 0; i < begun->disks->len; i++)
-        if (active_watched(a, ((const GenerationDisk *)begun->disks->pdata[i])->target)->shrunk)
+        if (active_watched(a, ((const GenerationDisk *)begun->disks->pdata[i])->target)->stale)
             return TRUE;
     return FALSE;
 }
 
-void active_forget_shrinking(Active *a)
+void active_forget_stale(Active *a)
 {
     for (guint i = 0; i < a->watched->len; i++)
-        ((WatchedDisk *)a->watched->pdata[i])->shrunk = FALSE;
+        ((WatchedDisk *)a->watched->pdata[i])->stale = FALSE;
 }
 
-void active_watch_anew(Active *a, Id since)
+static gboolean is_there(const Active *a, const char *target)
 {
-    g_ptr_array_set_size(a->watched, 0);
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    for (guint i = 0; i < disks->len; i++)
+        if (g_str_equal(((const Disk *)disks->pdata[i])->target, target))
+            return TRUE;
+    return FALSE;
+}
+
+void active_watch_anew(Active *a, Id since, gboolean off)
+{
     a->watched_since = since;
-    active_watch_disks(a);
+    for (guint i = a->watched->len; i-- > 0;) {
+        WatchedDisk *w = a->watched->pdata[i];
+
+        w->clean = off && w->is_signed && !w->written;
+        w->least_bytes = w->size_bytes;
+        w->whole = w->holes = FALSE;
+        if (!is_there(a, w->target))
+            g_ptr_array_remove_index(a->watched, i);
+    }
 }
 
 gboolean active_same_files(Active *a, Id checkpoint, const char *target)
@@ -174,11 +251,12 @@ void active_watch_since(Active *a, Id since)
 {
     if (id_equal(since, a->watched_since))
         return;
-    active_watch_anew(a, since);
+    a->watched_since = since;
     for (guint i = 0; i < a->watched->len; i++) {
         WatchedDisk *w = a->watched->pdata[i];
 
-        w->whole = !active_same_files(a, since, w->target);
+        w->clean = FALSE;
+        w->whole |= !active_same_files(a, since, w->target);
     }
 }
 

@@ -33,7 +33,7 @@ static gboolean begin(Active *a, GError **error)
     }
     if (!sender_begin(a->sender, g, error))
         return FALSE;
-    active_forget_shrinking(a);
+    active_forget_stale(a);
     a->resumed = FALSE;
     a->begun = g_steal_pointer(&g);
     a->pass = pass_new(a->base, a->begun->disks->len);
@@ -85,7 +85,6 @@ typedef struct {
     gint64 asked_at_wall_ms;
     gboolean frozen;
     gboolean all;          /* nothing is left of this pass */
-    GArray *signatures;    /* of the images of a VM that is off, while it was cut */
     GPtrArray *belongings; /* NULL: this job cannot seal */
     char *incomplete;
     Cut *cut; /* open until the standby has been told what to do with what came */
@@ -94,7 +93,6 @@ typedef struct {
 static void job_clear(Job *job)
 {
     g_clear_pointer(&job->cut, cut_free);
-    g_clear_pointer(&job->signatures, g_array_unref);
     g_clear_pointer(&job->belongings, g_ptr_array_unref);
     g_clear_pointer(&job->incomplete, g_free);
 }
@@ -111,9 +109,11 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
     if (!id_is_nil(job->checkpoint))
         before = active_belongings(a, &why);
     begun = cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error);
-    active_sign_disks(a);
-    if (!begun || !before)
-        return begun;
+    active_follow_writes(a);
+    if (!begun || !active_expect_untouched(a, error))
+        return FALSE;
+    if (!before)
+        return TRUE;
     job->belongings = active_belongings(a, &job->incomplete);
     if (!job->incomplete && (why || !belongings_equal(before, job->belongings)))
         job->incomplete =
@@ -126,7 +126,6 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
 static gboolean run_job(Active *a, Job *job, GError **error)
 {
     g_autofree CutWish *wishes = wishes_of(a);
-    gboolean offline = capture_state(a->capture) == CAPTURE_OFF;
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
@@ -134,8 +133,6 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
     if (!begin_cut(a, job, wishes, error))
         return FALSE;
-    if (offline)
-        job->signatures = active_read_signatures(a);
     job->asked_at_ms = cut_asked_at_ms(job->cut);
     job->asked_at_wall_ms = cut_asked_at_wall_ms(job->cut);
     job->frozen = cut_is_frozen(job->cut);
@@ -167,8 +164,7 @@ static void drop_older(Active *a, Id base, Id since)
  * now the older checkpoint may go. */
 static gboolean seal(Active *a, Job *job, GError **error)
 {
-    gboolean untouched;
-
+    gboolean off = cut_is_offline(job->cut);
     g_autoptr(Generation) g = generation_copy(a->begun);
     Id guard_before = a->pass->since;
     Id base_before = a->base;
@@ -184,20 +180,14 @@ static gboolean seal(Active *a, Job *job, GError **error)
         return FALSE;
     active_forget_begun(a);
     a->base = g->id;
-    active_watch_anew(a, g->id);
+    active_watch_anew(a, g->id, off);
     a->truth_ms = job->asked_at_ms;
     a->spool_bytes = 0;
     a->sync = (SyncFigures){0};
     g_free(a->definition);
     a->definition = g_steal_pointer(&g->definition);
-    /* The standby took its time, and the VM may have been up meanwhile. If it was not, deleting is what
-     * writes into its images: they are signed anew after it. */
-    untouched = active_same_signatures(a, job->signatures);
     drop_older(a, base_before, guard_before);
-    active_sign_disks(a);
-    g_clear_pointer(&a->signatures, g_array_unref);
-    if (untouched)
-        a->signatures = active_read_signatures(a);
+    active_follow_writes(a);
     return TRUE;
 }
 
@@ -214,7 +204,7 @@ static gboolean slice(Active *a, Job *job, GError **error)
         return FALSE;
     if (job->all && !id_is_nil(since) && !id_equal(since, a->base))
         capture_delete_checkpoint(a->capture, since, NULL);
-    active_sign_disks(a);
+    active_follow_writes(a);
     return TRUE;
 }
 

@@ -13,12 +13,6 @@
 /* What was sent of the unsealed generation counts only with the present link. */
 void active_forget_begun(Active *a);
 
-/* Signatures of the images now (GArray of Signature), or NULL if one cannot be read. */
-GArray *active_read_signatures(Active *a);
-
-/* Are they now what @before says? FALSE if one of both is NULL. */
-gboolean active_same_signatures(Active *a, const GArray *before);
-
 /* Firmware variables and TPM state as they are now, for this standby: as capture_belongings(). */
 GPtrArray *active_belongings(Active *a, char **ret_why);
 
@@ -48,14 +42,16 @@ void active_show_sync(Active *a);
 /* A disk, or one that is gone for the moment, since active_watch_anew(). */
 typedef struct {
     char *target;
-    DiskFiles *files;    /* when last seen; NULL: that could not be told */
-    Signature image;     /* of a VM that is off, if … */
-    gboolean is_signed;  /* … it was off at the newest look, too */
+    DiskFiles *files; /* when last seen; NULL: that could not be told */
+    Signature image;  /* of a VM that is off: as the newest look found it and we ourselves left it, if … */
+    gboolean is_signed;  /* … it was off at that look */
+    gboolean written;    /* another program wrote to it since that look */
+    gboolean clean;      /* off since the base was made, and nobody else wrote to it */
     guint64 size_bytes;  /* when last seen; 0: not yet */
     guint64 least_bytes; /* the smallest size that was seen: what lies beyond was cut off */
-    gboolean shrunk;     /* it became smaller at some time */
     gboolean whole;      /* the base cannot tell what changed on it */
     gboolean holes;      /* what reads as zeros may have changed, too */
+    gboolean stale;      /* what was sent of an unsealed generation may not be there any more */
 } WatchedDisk;
 
 GPtrArray *active_watched_new(void);
@@ -66,10 +62,11 @@ WatchedDisk *active_watched(const Active *a, const char *target);
 /* After each look: compare with the one before. TRUE: a disk is another one now. */
 gboolean active_watch_disks(Active *a);
 
-/* Checkpoint @since was just made over the disks as they were looked at. */
-void active_watch_anew(Active *a, Id since);
+/* Checkpoint @since was just made over the disks as they were looked at, of a VM that was @off. */
+void active_watch_anew(Active *a, Id since, gboolean off);
 
-/* Go on watching since @since; if that is not what was watched, from what the checkpoint says. */
+/* Go on watching since @since. If that is not what was watched since, the checkpoint says what it was made over, and
+ * what was seen until now counts as seen after it. */
 void active_watch_since(Active *a, Id since);
 
 /* Of DiskFiles *: what is known here of the disks that @checkpoint was made over. The caller unrefs. */
@@ -85,10 +82,15 @@ gboolean active_tells_anything(const Active *a);
  * were some. FALSE with @error: BUSY as active_has_lost_track(). */
 gboolean active_judge_disks(Active *a, gboolean *ret_lost, GError **error);
 
-/* We wrote into the images of a VM that is off: that was nobody else. */
-void active_sign_disks(Active *a);
+/* After each step that may have written into the images of a VM that is off: that was nobody else. */
+void active_follow_writes(Active *a);
 
-/* Did one of its disks become smaller since active_forget_shrinking()? What was sent of its end is not what is
- * there now, whatever size it has. */
-gboolean active_is_cut_short(const Active *a, const Generation *begun);
-void active_forget_shrinking(Active *a);
+/* They are still what was looked at, but for what we wrote; CANCELLED if not. */
+gboolean active_expect_untouched(const Active *a, GError **error);
+
+/* Off since the base was made, and no other program wrote to any disk. */
+gboolean active_is_clean(const Active *a);
+
+/* Is what was sent of one of its disks stale? Not if it was begun after active_forget_stale(). */
+gboolean active_is_stale(const Active *a, const Generation *begun);
+void active_forget_stale(Active *a);

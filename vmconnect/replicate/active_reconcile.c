@@ -120,7 +120,7 @@ static gboolean resume_partial(Active *a, const GArray *checkpoints, GError **er
 
     if (!partial || !reign_equal(partial->begun->reign, a->role->reign) ||
         !id_equal(partial->begun->parent, active_tip(a)) || !active_same_disks(a, partial->begun) ||
-        active_is_cut_short(a, partial->begun))
+        active_is_stale(a, partial->begun))
         return TRUE;
     if (!is_usable(a, partial->pass->since, checkpoints, &since_ok, error) ||
         !is_usable(a, partial->pass->guard, checkpoints, &guard_ok, error))
@@ -183,7 +183,7 @@ static void drop_unneeded(Active *a, const GArray *checkpoints)
         if (!is_needed(a, id))
             capture_delete_checkpoint(a->capture, id, NULL);
     }
-    active_sign_disks(a);
+    active_follow_writes(a);
 }
 
 gboolean active_reconcile(Active *a, GError **error)

@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void test_facts(void)
 {
@@ -85,11 +86,31 @@ static void test_signature(void)
     g_rmdir(dir);
 }
 
+/* Written to in place, again and again, as fast as it goes: each time shows. */
+static void test_signature_of_a_moment(void)
+{
+    g_autofree char *path = g_strdup("/tmp/understudy-XXXXXX");
+    int fd = g_mkstemp(path);
+    Signature before, now;
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_true(signature_read_open(fd, &before, NULL));
+    for (int i = 0; i < 20; i++) {
+        g_assert_cmpint(pwrite(fd, &i, 1, 0), ==, 1);
+        g_assert_true(i % 2 ? signature_read(path, &now, NULL) : signature_read_open(fd, &now, NULL));
+        g_assert_false(signature_equal(&now, &before));
+        before = now;
+    }
+    close(fd);
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/image_facts/facts", test_facts);
     g_test_add_func("/image_facts/facts_refuse", test_facts_refuse);
     g_test_add_func("/image_facts/signature", test_signature);
+    g_test_add_func("/image_facts/signature_of_a_moment", test_signature_of_a_moment);
     return g_test_run();
 }

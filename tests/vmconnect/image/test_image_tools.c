@@ -4,11 +4,14 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/daemon_reader.h"
+#include "vmconnect/image/image_lock.h"
+#include "vmconnect/image/process.h"
 #include "vmconnect/image/qcow2.h"
 #include "vmconnect/image/signature.h"
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static void qemu_create(const Lab *lab, const char *name, const char *size)
 {
@@ -39,14 +42,15 @@ static void test_bitmaps_and_backing(void)
     g_auto(Lab) lab = {0};
     g_autofree char *path = NULL;
     g_autoptr(GError) error = NULL;
+    OwnWrite own;
     Qcow2Facts *f;
 
     lab_init(&lab, FALSE);
     qemu_create(&lab, "a, \"b\".qcow2", "64M");
     path = lab_path(&lab, "a, \"b\".qcow2");
-    g_assert_true(qcow2_add_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &error));
+    g_assert_true(qcow2_add_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &own, &error));
     g_assert_no_error(error);
-    g_assert_false(qcow2_add_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &error));
+    g_assert_false(qcow2_add_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &own, &error));
     g_assert_error(error, US_ERROR, US_ERROR_FAILED);
     g_clear_error(&error);
     g_assert_true(qcow2_set_backing(path, "gone.qcow2", LAB_TIMEOUT_MS, &error));
@@ -59,8 +63,8 @@ static void test_bitmaps_and_backing(void)
     qcow2_facts_free(f);
 
     /* The backing file is not there: nothing here opens it, and it stays recorded. */
-    g_assert_true(qcow2_add_bitmap(path, "-b", LAB_TIMEOUT_MS, &error));
-    g_assert_true(qcow2_remove_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &error));
+    g_assert_true(qcow2_add_bitmap(path, "-b", LAB_TIMEOUT_MS, &own, &error));
+    g_assert_true(qcow2_remove_bitmap(path, "understudy-1", LAB_TIMEOUT_MS, &own, &error));
     g_assert_no_error(error);
     f = facts(&lab, "a, \"b\".qcow2");
     g_assert_cmpstr(f->backing, ==, "gone.qcow2");
@@ -82,6 +86,7 @@ static void test_facts_of_odd_images(void)
     g_autoptr(Qcow2Facts) f = NULL;
     g_autoptr(Qcow2Facts) raw = NULL;
     g_autoptr(GError) error = NULL;
+    OwnWrite own;
 
     lab_init(&lab, FALSE);
     v2 = lab_path(&lab, "v2.qcow2");
@@ -90,7 +95,7 @@ static void test_facts_of_odd_images(void)
     f = facts(&lab, "v2.qcow2");
     g_assert_cmpstr(f->compat, ==, "0.10");
     g_assert_cmpuint(f->snapshots->len, ==, 1);
-    g_assert_false(qcow2_add_bitmap(v2, "b", LAB_TIMEOUT_MS, &error));
+    g_assert_false(qcow2_add_bitmap(v2, "b", LAB_TIMEOUT_MS, &own, &error));
     g_clear_error(&error);
 
     /* A qcow2 header in a raw disk (a guest may write one) is data, and names nothing. */
@@ -118,6 +123,7 @@ static void test_facts_of_an_image_in_use(void)
     g_autofree char *path = NULL;
     g_autoptr(Qcow2Facts) f = NULL;
     g_autoptr(GError) error = NULL;
+    OwnWrite own;
 
     lab_init(&lab, TRUE);
     node = lab_create(&lab, "a.qcow2", NULL, MIB);
@@ -125,8 +131,53 @@ static void test_facts_of_an_image_in_use(void)
     g_assert_nonnull(node);
     f = facts(&lab, "a.qcow2");
     g_assert_cmpuint(f->size_bytes, ==, MIB);
-    g_assert_false(qcow2_add_bitmap(path, "b", LAB_TIMEOUT_MS, &error));
+    g_assert_false(qcow2_add_bitmap(path, "b", LAB_TIMEOUT_MS, &own, &error));
     g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+}
+
+/* Whoever else comes is kept out, and what came before or after shows. */
+static void test_own_writes(void)
+{
+    g_auto(Lab) lab = {0};
+    g_autofree char *path = NULL;
+    g_autoptr(GError) error = NULL;
+    Signature before, between;
+    OwnWrite first, second;
+    int lock;
+
+    lab_init(&lab, FALSE);
+    qemu_create(&lab, "a.qcow2", "64M");
+    path = lab_path(&lab, "a.qcow2");
+    g_assert_true(signature_read(path, &before, &error));
+    g_assert_true(qcow2_add_bitmap(path, "a", LAB_TIMEOUT_MS, &first, &error));
+    g_assert_true(qcow2_add_bitmap(path, "b", LAB_TIMEOUT_MS, &second, &error));
+    g_assert_no_error(error);
+    g_assert_true(signature_equal(&first.before, &before));
+    g_assert_true(signature_equal(&first.after, &second.before));
+    g_assert_false(signature_equal(&second.before, &second.after));
+
+    lock = image_lock_hold(path, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(image_lock_hold(path, NULL), ==, -1);
+    g_assert_false(qcow2_remove_bitmap(path, "a", LAB_TIMEOUT_MS, &first, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+    g_clear_error(&error);
+    g_assert_cmpuint(first.before.inode, ==, 0);
+    g_assert_false(
+        process_run((const char *const[]){"qemu-img", "resize", "-q", "-f", "qcow2", path, "128M", NULL},
+                    LAB_TIMEOUT_MS, -1, 0, NULL, &error));
+    g_assert_nonnull(strstr(error->message, "lock"));
+    g_clear_error(&error);
+    g_assert_true(signature_read(path, &between, &error));
+    g_assert_true(signature_equal(&between, &second.after));
+    close(lock);
+
+    lab_run("qemu-img", "resize", "-q", "-f", "qcow2", path, "128M");
+    g_assert_true(qcow2_remove_bitmap(path, "a", LAB_TIMEOUT_MS, &first, &error));
+    g_assert_no_error(error);
+    g_assert_false(signature_equal(&first.before, &second.after));
+    g_assert_cmpint(image_lock_hold("/nonexistent/a.qcow2", &error), ==, -1);
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
 /* base <- top with a bitmap; written to twice, the second time recorded. */
@@ -134,12 +185,13 @@ static void stopped_vm(const Lab *lab)
 {
     g_autofree char *top = lab_path(lab, "top.qcow2");
     g_autoptr(GError) error = NULL;
+    OwnWrite own;
 
     qemu_create(lab, "base.qcow2", "64M");
     qemu_io(lab, "base.qcow2", "write -P 1 0 8M");
     qemu_create(lab, "top.qcow2", "64M");
     g_assert_true(qcow2_set_backing(top, "base.qcow2", LAB_TIMEOUT_MS, &error));
-    g_assert_true(qcow2_add_bitmap(top, "understudy-x", LAB_TIMEOUT_MS, &error));
+    g_assert_true(qcow2_add_bitmap(top, "understudy-x", LAB_TIMEOUT_MS, &own, &error));
     g_assert_no_error(error);
     qemu_io(lab, "top.qcow2", "write -P 2 1M 64k");
     qemu_io(lab, "top.qcow2", "write -z 2M 128k");
@@ -249,6 +301,7 @@ int main(int argc, char **argv)
     g_test_add_func("/image_tools/bitmaps_and_backing", test_bitmaps_and_backing);
     g_test_add_func("/image_tools/facts_of_odd_images", test_facts_of_odd_images);
     g_test_add_func("/image_tools/facts_of_an_image_in_use", test_facts_of_an_image_in_use);
+    g_test_add_func("/image_tools/own_writes", test_own_writes);
     g_test_add_func("/image_tools/reader", test_reader);
     g_test_add_func("/image_tools/reader_of_a_crashed_vm", test_reader_of_a_crashed_vm);
     return g_test_run();
