@@ -69,23 +69,3 @@ gboolean signature_equal(const Signature *a, const Signature *b)
     return a->device == b->device && a->inode == b->inode && a->size_bytes == b->size_bytes &&
            a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
-
-json_t *signature_to_json(const Signature *signature)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "device", (json_int_t)signature->device, "inode",
-                     (json_int_t)signature->inode, "size_bytes", (json_int_t)signature->size_bytes,
-                     "mtime_ns", (json_int_t)signature->mtime_ns, "ctime_ns",
-                     (json_int_t)signature->ctime_ns);
-}
-
-gboolean signature_from_json(const json_t *doc, Signature *ret_signature, GError **error)
-{
-    json_int_t device, inode, size, mtime, ctime;
-
-    if (!json_read(doc, "signature of a file", error, "{s:I, s:I, s:I, s:I, s:I}", "device", &device, "inode",
-                   &inode, "size_bytes", &size, "mtime_ns", &mtime, "ctime_ns", &ctime))
-        return FALSE;
-    /* Device and inode are opaque 64-bit patterns: a negative number is one of the upper half. */
-    *ret_signature = (Signature){(guint64)device, (guint64)inode, (guint64)size, mtime, ctime};
-    return TRUE;
-}

@@ -7,8 +7,6 @@
  * would not show. */
 #pragma once
 
-#include "vmconnect/base/json.h"
-
 #include <glib.h>
 
 typedef struct {
@@ -29,7 +27,3 @@ gboolean signature_read(const char *path, Signature *ret_signature, GError **err
 /* Of an open file. */
 gboolean signature_read_open(int fd, Signature *ret_signature, GError **error);
 gboolean signature_equal(const Signature *a, const Signature *b);
-
-/* {"device", "inode", "size_bytes", "mtime_ns", "ctime_ns"}; reading refuses anything else (USAGE). */
-json_t *signature_to_json(const Signature *signature);
-gboolean signature_from_json(const json_t *doc, Signature *ret_signature, GError **error);
