@@ -55,7 +55,8 @@ static CutWish wish_of(Active *a, const GenerationDisk *disk)
         wish.since = ID_NIL;
     else
         wish.since_size_bytes = MIN(before->size_bytes, w->least_bytes);
-    wish.zeros_changed = w->holes;
+    /* Another size than the tip's: it was changed while no engine was there to see how. */
+    wish.zeros_changed = w->holes || (before && before->size_bytes != disk->size_bytes);
     return wish;
 }
 
