@@ -97,6 +97,10 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error);
  * error when it is not there. Off: bitmaps are taken out of the images, too. */
 gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
 
+/* Off: take the record of changes out of the top image of @target, so that nobody trusts it again whatever becomes
+ * of this engine. BUSY: somebody has it open. */
+gboolean capture_withdraw(Capture *c, const char *target, GError **error);
+
 /* What we wrote into the top image of a disk of the VM while it was off, in several steps as a rule. */
 typedef struct {
     char *target;

@@ -173,6 +173,17 @@ gboolean capture_remove_bitmaps(Capture *c, const char *prefix, GError **error)
     return TRUE;
 }
 
+gboolean capture_withdraw(Capture *c, const char *target, GError **error)
+{
+    g_auto(StartLock) lock = -1;
+    g_autoptr(GPtrArray) layers = NULL;
+
+    if (!lock_starts(c, &lock, error))
+        return FALSE;
+    layers = layers_of(c, target, error);
+    return layers && remove_from_layer(c, layers->pdata[0], CHECKPOINT_PREFIX, target, error);
+}
+
 gboolean capture_add_bitmaps(Capture *c, Id id, GError **error)
 {
     g_auto(StartLock) lock = -1;

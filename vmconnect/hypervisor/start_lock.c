@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LOOK_AGAIN_MS 5
@@ -34,6 +36,15 @@ int start_lock_hold(const char *folder, Id vm, GError **error)
     return -1;
 }
 
+/* Not the kernel's "now", which stands still for some milliseconds. */
+static void leave_mark(int fd)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    futimens(fd, (struct timespec[]){now, now});
+}
+
 gboolean start_lock_wait(const char *folder, Id vm, gint64 timeout_ms)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
@@ -43,8 +54,21 @@ gboolean start_lock_wait(const char *folder, Id vm, gint64 timeout_ms)
     /* No folder: no engine has run since the boot, and nobody writes. */
     if (fd < 0)
         return TRUE;
+    leave_mark(fd);
     while (!(had = flock(fd, LOCK_SH | LOCK_NB) == 0) && clock_steady_ms() < deadline_ms)
         poll(NULL, 0, LOOK_AGAIN_MS);
     close(fd);
     return had;
+}
+
+gint64 start_lock_mark(const char *folder, Id vm)
+{
+    int fd = open_file(folder, vm);
+    struct stat st = {0};
+
+    if (fd < 0)
+        return 0;
+    fstat(fd, &st);
+    close(fd);
+    return (gint64)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }

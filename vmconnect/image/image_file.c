@@ -2,6 +2,7 @@
 #include "vmconnect/image/image_file.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/image/image_lock.h"
 
 #include <sys/stat.h>
 
@@ -28,8 +29,10 @@ char *image_file_argument(const char *path, const char *format, ImageFileAccess 
                     path);
         return NULL;
     }
-    if (!share)
+    if (!share) {
         json_object_set_new(json_object_get(doc, "file"), "locking", json_string("off"));
+        json_object_set_new(json_object_get(doc, "file"), "filename", json_string(IMAGE_LOCK_PATH));
+    }
     if (g_str_equal(format, "qcow2"))
         json_object_set_new(doc, "backing", json_null());
     text = json_text(doc);

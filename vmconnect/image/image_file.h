@@ -12,7 +12,7 @@ json_t *image_file_options(const char *path);
 
 typedef enum {
     IMAGE_FILE_SHARED, /* read-only, and whoever else has it open does not matter */
-    IMAGE_FILE_LOCKED, /* to be written to; its lock is held already (image_lock.h) */
+    IMAGE_FILE_LOCKED, /* to be written to by a child that has its lock (image_lock.h) */
 } ImageFileAccess;
 
 /* The same, with a format on top and nothing behind, as one argument of qemu-img

@@ -13,6 +13,14 @@
 
 enum { CONSISTENT_READ = 0, WRITE = 1, RESIZE = 3 }; /* QEMU's numbers of permissions */
 
+/* -1 with errno if the file system has no locks. */
+static int is_locked_by_others(int fd, int byte)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : -1;
+}
+
 static gboolean lock_byte(int fd, int byte)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -20,21 +28,20 @@ static gboolean lock_byte(int fd, int byte)
     return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
-static gboolean is_locked_by_others(int fd, int byte)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-
-    return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
-}
-
 /* First said, then looked: of two who come at the same time at most one goes on. */
 static gboolean lock(int fd)
 {
-    return lock_byte(fd, DOES + CONSISTENT_READ) && lock_byte(fd, DOES + WRITE) &&
-           lock_byte(fd, DOES + RESIZE) && lock_byte(fd, BEARS_NOT + WRITE) &&
-           lock_byte(fd, BEARS_NOT + RESIZE) && !is_locked_by_others(fd, BEARS_NOT + CONSISTENT_READ) &&
-           !is_locked_by_others(fd, BEARS_NOT + WRITE) && !is_locked_by_others(fd, BEARS_NOT + RESIZE) &&
-           !is_locked_by_others(fd, DOES + WRITE) && !is_locked_by_others(fd, DOES + RESIZE);
+    static const int SAID[] = {DOES + CONSISTENT_READ, DOES + WRITE, DOES + RESIZE, BEARS_NOT + WRITE,
+                               BEARS_NOT + RESIZE};
+    static const int LOOKED_AT[] = {BEARS_NOT + CONSISTENT_READ, BEARS_NOT + WRITE, BEARS_NOT + RESIZE,
+                                    DOES + WRITE, DOES + RESIZE};
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < G_N_ELEMENTS(SAID); i++)
+        ok = lock_byte(fd, SAID[i]);
+    for (guint i = 0; ok && i < G_N_ELEMENTS(LOOKED_AT); i++)
+        ok = is_locked_by_others(fd, LOOKED_AT[i]) == 0;
+    return ok;
 }
 
 int image_lock_hold(const char *path, GError **error)
@@ -45,7 +52,7 @@ int image_lock_hold(const char *path, GError **error)
         us_error_errno(error, errno, "image %s", path);
         return -1;
     }
-    if (lock(fd))
+    if (is_locked_by_others(fd, DOES) < 0 || lock(fd))
         return fd;
     close(fd);
     g_set_error(error, US_ERROR, US_ERROR_BUSY, "image %s: another program has it open", path);

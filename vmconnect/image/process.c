@@ -345,21 +345,29 @@ static gboolean collect(Process *p, const char *program, gint64 deadline, int ca
     return TRUE;
 }
 
-gboolean process_run(const char *const *argv, int timeout_ms, int cancel_fd, gsize max_output,
-                     char **ret_output, GError **error)
+gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd, gsize max_output,
+                          char **ret_output, GError **error)
 {
-    ProcessSpec spec = {.argv = argv, .die_with_thread = TRUE};
+    const char *program = spec->argv[0];
     g_autoptr(GString) out = g_string_new(NULL);
     gint64 deadline = wait_deadline(timeout_ms);
-    g_autoptr(Process) p = launch(&spec, TRUE, error);
+    g_autoptr(Process) p = launch(spec, TRUE, error);
 
-    if (!p || !collect(p, argv[0], deadline, cancel_fd, max_output, out, error))
+    if (!p || !collect(p, program, deadline, cancel_fd, max_output, out, error))
         return FALSE;
     if (!p->succeeded) {
-        g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s %s: %s", argv[0], p->outcome, process_stderr(p));
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s %s: %s", program, p->outcome, process_stderr(p));
         return FALSE;
     }
     if (ret_output)
         *ret_output = g_string_free(g_steal_pointer(&out), FALSE);
     return TRUE;
+}
+
+gboolean process_run(const char *const *argv, int timeout_ms, int cancel_fd, gsize max_output,
+                     char **ret_output, GError **error)
+{
+    ProcessSpec spec = {.argv = argv, .die_with_thread = TRUE};
+
+    return process_run_spec(&spec, timeout_ms, cancel_fd, max_output, ret_output, error);
 }

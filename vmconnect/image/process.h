@@ -52,10 +52,14 @@ gboolean process_succeeded(Process *process);
  * non-blocking on both sides, so a chatty child never waits for us. */
 const char *process_stderr(Process *process);
 
-/* Run @argv to its end and return its standard output (NUL-terminated, at most
+/* Run @spec to its end and return its standard output (NUL-terminated, at most
  * @max_output bytes). @cancel_fd (-1: none) readable ends the wait. FALSE with
  * @error, and the process gone: NOT_FOUND no such program, FAILED it ended badly
  * (the text has its last words), TIMEOUT, CANCELLED, PROTOCOL too much output.
  * @ret_output may be NULL. */
+gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd, gsize max_output,
+                          char **ret_output, GError **error);
+
+/* The same, of a program that is given no descriptor and dies with this thread. */
 gboolean process_run(const char *const *argv, int timeout_ms, int cancel_fd, gsize max_output,
                      char **ret_output, GError **error);

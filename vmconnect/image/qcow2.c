@@ -147,19 +147,26 @@ Qcow2Facts *qcow2_facts_from_json(const char *text, gsize len, GError **error)
     return g_steal_pointer(&f);
 }
 
-/* process_run() with qemu-img's complaint turned into one of our codes. */
-static gboolean qemu_img(const char *const *argv, const char *path, int timeout_ms, int cancel_fd,
-                         char **ret_output, GError **error)
+/* process_run_spec() with qemu-img's complaint turned into one of our codes; @lock: to be given to it, or 0. */
+static gboolean qemu_img_with(int lock, const char *const *argv, const char *path, int timeout_ms,
+                              int cancel_fd, char **ret_output, GError **error)
 {
+    ProcessSpec spec = {.argv = argv, .pass_fd = lock, .die_with_thread = TRUE};
     g_autoptr(GError) why = NULL;
 
-    if (process_run(argv, timeout_ms, cancel_fd, MAX_INFO, ret_output, &why))
+    if (process_run_spec(&spec, timeout_ms, cancel_fd, MAX_INFO, ret_output, &why))
         return TRUE;
     if (why->code == US_ERROR_FAILED)
         why->code = (int)qmp_error_code(why->message);
     g_prefix_error(&why, "image %s: ", path);
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
+}
+
+static gboolean qemu_img(const char *const *argv, const char *path, int timeout_ms, int cancel_fd,
+                         char **ret_output, GError **error)
+{
+    return qemu_img_with(0, argv, path, timeout_ms, cancel_fd, ret_output, error);
 }
 
 Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int cancel_fd, GError **error)
@@ -205,7 +212,7 @@ static gboolean write_alone(const char *const *argv, const char *path, int timeo
     if (lock < 0)
         return FALSE;
     ok = signature_read_open(lock, &ret_write->before, error) &&
-         qemu_img(argv, path, timeout_ms, -1, NULL, error);
+         qemu_img_with(lock, argv, path, timeout_ms, -1, NULL, error);
     ok &= signature_read_open(lock, &ret_write->after, ok ? error : NULL);
     close(lock);
     return ok;

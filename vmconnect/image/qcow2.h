@@ -55,8 +55,8 @@ gboolean qcow2_create(const char *path, guint64 size_bytes, const char *backing_
  * the name is not opened. Durable when it returns. */
 gboolean qcow2_set_backing(const char *path, const char *backing_name, int timeout_ms, GError **error);
 
-/* Add an enabled persistent bitmap of 64 KiB granularity, or remove one. Nobody may have the image open: BUSY
- * otherwise, and *@ret_write is all zeros. After any other error it says what was done all the same. */
+/* Add an enabled persistent bitmap of 64 KiB granularity, or remove one, under the image's lock. BUSY: somebody has
+ * it open. *@ret_write is all zeros if nothing was begun, and tells what was done whatever went wrong then. */
 gboolean qcow2_add_bitmap(const char *path, const char *name, int timeout_ms, OwnWrite *ret_write,
                           GError **error);
 gboolean qcow2_remove_bitmap(const char *path, const char *name, int timeout_ms, OwnWrite *ret_write,

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define LOOK_AGAIN_US 500
+#define LOOKS_MAX 100 /* several ticks of any kernel */
 
 static gint64 ns(struct timespec t)
 {
@@ -34,14 +35,17 @@ static gboolean is_fresh(const struct stat *st)
     return ns(tick) == ns(st->st_mtim);
 }
 
+/* One that is written to all the time will be another at the next look, whatever it is now. */
 static gboolean look(const char *path, int fd, struct stat *ret_st)
 {
-    while ((path ? stat(path, ret_st) : fstat(fd, ret_st)) == 0) {
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        if ((path ? stat(path, ret_st) : fstat(fd, ret_st)) != 0)
+            return FALSE;
         if (!is_fresh(ret_st))
-            return TRUE;
+            break;
         g_usleep(LOOK_AGAIN_US);
     }
-    return FALSE;
+    return TRUE;
 }
 
 gboolean signature_read(const char *path, Signature *ret_signature, GError **error)

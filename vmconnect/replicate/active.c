@@ -24,6 +24,7 @@ Active *active_new(ActiveRole *role, const HostPaths *paths, Identity *identity,
     a->rescuer = rescuer;
     a->patience.wake_fd = wake_fd;
     a->watched = active_watched_new();
+    a->start_mark = -1;
     a->distrusted = g_array_new(FALSE, FALSE, sizeof(Id));
     a->connection = connection_new(paths->libvirt_uri, NULL, NULL);
     return a;
@@ -298,9 +299,8 @@ static void note_state(Active *a, CaptureState state, gint64 now_ms)
  * must hear of another generation; if one is another disk now, its part is worth nothing. */
 static void look_at_disks(Active *a)
 {
-    gboolean exchanged = active_watch_disks(a);
-
-    if (a->begun && (exchanged || !active_same_disks(a, a->begun)))
+    active_watch_disks(a);
+    if (a->begun && (!active_same_disks(a, a->begun) || active_is_stale(a, a->begun)))
         drop_sender(a);
 }
 
@@ -314,13 +314,13 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     if (!active_look(a, &state, error))
         return FALSE;
     note_state(a, state, asked_at_ms);
+    look_at_disks(a);
     if (state == CAPTURE_ENDING || state == CAPTURE_IO_ERROR) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY,
                     state == CAPTURE_ENDING ? "not cutting: the guest is going down"
                                             : "not cutting: the guest stands still after an I/O error");
         return FALSE;
     }
-    look_at_disks(a);
     if (!refuse_problems(a, error) || !attach(a, error))
         return FALSE;
     if (a->begun)

@@ -48,6 +48,7 @@ typedef struct Active {
     Id base;                 /* checkpoint that the next generation reads since; nil: everything */
     GPtrArray *watched;      /* of WatchedDisk *: what became of each disk … */
     Id watched_since;        /* … since this checkpoint; nil: since the first look */
+    gint64 start_mark;       /* start_lock_mark() at the newest look; -1: not looked yet */
     gint64 off_since_ms;     /* steady: since when the VM has been seen off; 0: it is not */
     GArray *distrusted;      /* of Id: checkpoints that turned out to have lost track, never taken again */
     gint64 doubted_since_ms; /* steady: since when tracking looks lost, … */

@@ -6,12 +6,14 @@
  * So each look is compared with the one before, the first one with what the checkpoint says of the
  * files it was made over. What cannot be told apart from an exchange is one: the disk is sent whole.
  *
- * The images of a VM that is off are signed at each look, and the signatures followed through all that we write there
- * ourselves. Where the next one begins otherwise than the last one ended, another program has been at work. */
+ * The top images of a VM that is off are signed at each look, and the signatures followed through all that we write
+ * there ourselves. Where the next one begins otherwise than the last one ended, another program has been at work. What one
+ * does between a VM's end and the first look after it, or between the last look and a start, no look tells: there
+ * the bitmap is believed, which QEMU's tools keep except for what they cut off and make larger again. */
 #include "vmconnect/replicate/active_parts.h"
 
 #include "vmconnect/base/error.h"
-#include "vmconnect/hypervisor/disk_size.h"
+#include "vmconnect/hypervisor/start_lock.h"
 
 static WatchedDisk *watched_new(const char *target)
 {
@@ -83,57 +85,91 @@ static void compare(WatchedDisk *w, const Signature *now)
     w->clean &= signature_equal(now, &w->image);
 }
 
-static void look_at_image(WatchedDisk *w, const char *image, gboolean off)
+/* @now: all zeros if it cannot be read at the moment; it is compared when it can. */
+static void look_at_image(WatchedDisk *w, const Signature *now)
 {
-    gboolean was_signed = w->is_signed;
-    Signature now;
-
-    w->is_signed = off && image && signature_read(image, &now, NULL);
-    w->clean &= w->is_signed;
-    if (!w->is_signed)
+    w->clean &= now->inode != 0;
+    if (now->inode == 0)
         return;
-    if (was_signed)
-        compare(w, &now);
-    w->image = now;
+    if (w->is_signed)
+        compare(w, now);
+    w->image = *now;
+    w->is_signed = TRUE;
 }
 
-/* A tool may have made it smaller and larger again before anybody looked: what it cut off reads as zeros, which no
- * bitmap says. Whatever else it was may have put another image there that has a bitmap of ours. */
-static gboolean watch_disk(WatchedDisk *w, const Disk *disk, const DiskFiles *now, gboolean off)
+/* Its own QEMU writes to it, or has written to it. */
+static void forget_image(WatchedDisk *w)
 {
-    gboolean exchanged = is_exchanged(w, now);
-    guint64 size;
-    gboolean resized;
+    w->is_signed = w->clean = FALSE;
+}
 
-    look_at_image(w, disk->source, off);
-    /* It may have got its size after it was looked at. */
-    size = w->written ? disk_size_read(disk) : disk->size_bytes;
-    resized = w->size_bytes && size && w->size_bytes != size;
-    exchanged |= w->written && !resized;
+/* A disk that others wrote to may be a copy of another one that has a bitmap of ours, or was cut off and made larger
+ * again. The size of a VM's that runs its QEMU changed: what that cut off reads as zeros, which no bitmap says. */
+static void watch_disk(WatchedDisk *w, const Disk *disk, const DiskFiles *now, gboolean off)
+{
+    gboolean resized = w->size_bytes && disk->size_bytes && w->size_bytes != disk->size_bytes;
+    gboolean exchanged = is_exchanged(w, now) || w->written || (off && resized);
+
     w->written = FALSE;
     w->whole |= exchanged;
     w->holes |= resized;
-    w->stale |= exchanged || (resized && size < w->size_bytes);
+    w->stale |= exchanged || (resized && disk->size_bytes < w->size_bytes);
     if (disk->size_bytes) {
         w->size_bytes = disk->size_bytes;
         w->least_bytes = MIN(w->least_bytes, disk->size_bytes);
     }
-    return exchanged;
 }
 
-gboolean active_watch_disks(Active *a)
+/* Before this was asked, as far as its hook leaves marks. */
+static gboolean was_started(Active *a)
 {
-    const GPtrArray *disks = capture_disks(a->capture);
-    gboolean off = capture_state(a->capture) == CAPTURE_OFF;
-    gboolean exchanged = FALSE;
+    gint64 before = a->start_mark;
+
+    a->start_mark = start_lock_mark(a->paths.permit_dir, a->vm);
+    return before != -1 && before != a->start_mark;
+}
+
+/* Not even the next engine is to trust a record that does not tell. */
+static void withdraw(Active *a, WatchedDisk *w)
+{
+    if (w->whole && !w->withdrawn)
+        w->withdrawn = capture_withdraw(a->capture, w->target, NULL);
+}
+
+static Signature *read_images(const GPtrArray *disks)
+{
+    Signature *images = g_new0(Signature, MAX(disks->len, 1));
 
     for (guint i = 0; i < disks->len; i++) {
         const Disk *disk = disks->pdata[i];
 
-        exchanged |= watch_disk(watch(a, disk->target), disk,
-                                disk_files_find(capture_files(a->capture), disk->target), off);
+        if (disk->source)
+            signature_read(disk->source, &images[i], NULL);
     }
-    return exchanged;
+    return images;
+}
+
+void active_watch_disks(Active *a)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    gboolean off = capture_state(a->capture) == CAPTURE_OFF;
+    g_autofree Signature *images = off ? read_images(disks) : NULL;
+    /* Asked after they were read: what QEMU had done to them by then has its mark. */
+    gboolean was_off = !was_started(a) && off;
+
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        WatchedDisk *w = watch(a, disk->target);
+
+        if (was_off)
+            look_at_image(w, &images[i]);
+        else
+            forget_image(w);
+        watch_disk(w, disk, disk_files_find(capture_files(a->capture), disk->target), off);
+        if (off)
+            withdraw(a, w);
+    }
+    active_follow_writes(a);
 }
 
 void active_follow_writes(Active *a)
@@ -219,7 +255,7 @@ void active_watch_anew(Active *a, Id since, gboolean off)
 
         w->clean = off && w->is_signed && !w->written;
         w->least_bytes = w->size_bytes;
-        w->whole = w->holes = FALSE;
+        w->whole = w->holes = w->stale = w->withdrawn = FALSE;
         if (!is_there(a, w->target))
             g_ptr_array_remove_index(a->watched, i);
     }
@@ -257,6 +293,20 @@ void active_watch_since(Active *a, Id since)
 
         w->clean = FALSE;
         w->whole |= !active_same_files(a, since, w->target);
+    }
+}
+
+void active_judge_sizes(Active *a)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    const Generation *tip = sender_position(a->sender)->tip;
+
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
+        WatchedDisk *w = active_watched(a, disk->target);
+
+        w->whole |= before && before->size_bytes != disk->size_bytes && !w->holes;
     }
 }
 

@@ -33,7 +33,6 @@ static gboolean begin(Active *a, GError **error)
     }
     if (!sender_begin(a->sender, g, error))
         return FALSE;
-    active_forget_stale(a);
     a->resumed = FALSE;
     a->begun = g_steal_pointer(&g);
     a->pass = pass_new(a->base, a->begun->disks->len);
@@ -55,8 +54,7 @@ static CutWish wish_of(Active *a, const GenerationDisk *disk)
         wish.since = ID_NIL;
     else
         wish.since_size_bytes = MIN(before->size_bytes, w->least_bytes);
-    /* Another size than the tip's: it was changed while no engine was there to see how. */
-    wish.zeros_changed = w->holes || (before && before->size_bytes != disk->size_bytes);
+    wish.zeros_changed = w->holes;
     return wish;
 }
 
@@ -99,6 +97,21 @@ static void job_clear(Job *job)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Job, job_clear)
 
+/* A disk may have got another size between its look and its cut. */
+static gboolean expect_sizes(const Active *a, const Cut *cut, GError **error)
+{
+    for (guint i = 0; i < a->begun->disks->len; i++) {
+        const GenerationDisk *disk = a->begun->disks->pdata[i];
+
+        if (cut_disk(cut, i)->size_bytes == disk->size_bytes)
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
+                    "disk %s got another size before it could be read; it is looked at again", disk->target);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* They have no part in the job, whose instant lies between these two looks. What was written meanwhile
  * is sealed as it was found after it, says so, and is soon followed by a generation that is whole. */
 static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **error)
@@ -111,7 +124,7 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
         before = active_belongings(a, &why);
     begun = cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error);
     active_follow_writes(a);
-    if (!begun || !active_expect_untouched(a, error))
+    if (!begun || !expect_sizes(a, job->cut, error) || !active_expect_untouched(a, error))
         return FALSE;
     if (!before)
         return TRUE;
@@ -203,6 +216,7 @@ static gboolean slice(Active *a, Job *job, GError **error)
         pass_break(a->pass, job->checkpoint);
     if (!sender_slice(a->sender, a->pass, error) || !end_job(job, error) || !sender_sliced(a->sender, error))
         return FALSE;
+    active_forget_stale(a);
     if (job->all && !id_is_nil(since) && !id_equal(since, a->base))
         capture_delete_checkpoint(a->capture, since, NULL);
     active_follow_writes(a);

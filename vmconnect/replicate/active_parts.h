@@ -51,6 +51,7 @@ typedef struct {
     guint64 least_bytes; /* the smallest size that was seen: what lies beyond was cut off */
     gboolean whole;      /* the base cannot tell what changed on it */
     gboolean holes;      /* what reads as zeros may have changed, too */
+    gboolean withdrawn;  /* … and its image says so */
     gboolean stale;      /* what was sent of an unsealed generation may not be there any more */
 } WatchedDisk;
 
@@ -59,8 +60,8 @@ GPtrArray *active_watched_new(void);
 /* NULL: no such disk was seen. */
 WatchedDisk *active_watched(const Active *a, const char *target);
 
-/* After each look: compare with the one before. TRUE: a disk is another one now. */
-gboolean active_watch_disks(Active *a);
+/* After each look: compare with the one before. */
+void active_watch_disks(Active *a);
 
 /* Checkpoint @since was just made over the disks as they were looked at, of a VM that was @off. */
 void active_watch_anew(Active *a, Id since, gboolean off);
@@ -77,6 +78,9 @@ gboolean active_same_files(Active *a, Id checkpoint, const char *target);
 
 /* Can the base tell of any disk of the tip what changed? */
 gboolean active_tells_anything(const Active *a);
+
+/* A disk that has another size than the tip's, which nobody here saw change, is whole: nobody saw how, either. */
+void active_judge_sizes(Active *a);
 
 /* Find those disks of the tip whose record since the base is lost: they are whole from now on. *@ret_lost: there
  * were some. FALSE with @error: BUSY as active_has_lost_track(). */

@@ -18,6 +18,7 @@ static gboolean take_base(Active *a, Id checkpoint, GError **error)
 
     a->base = checkpoint;
     active_watch_since(a, checkpoint);
+    active_judge_sizes(a);
     if (!active_judge_disks(a, &lost, error))
         return FALSE;
     if (!active_tells_anything(a))

@@ -309,13 +309,14 @@ static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
 }
 
 /* What may be over in a moment: a line that broke off, a libvirtd that restarts, an image that its QEMU is
- * still closing. FALSE: it is not, or another command waits. */
+ * still closing or that was written to while it was read. FALSE: it is not, or another command waits. */
 static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
 {
     struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
 
     return (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
-            g_error_matches(why, US_ERROR, US_ERROR_BUSY)) &&
+            g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
+            g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) &&
            clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
 }
 

@@ -221,6 +221,7 @@ static void test_oddities(Place *p, gconstpointer data)
 static void test_start_lock(Place *p, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
+    gint64 mark;
     int lock;
 
     (void)data;
@@ -237,7 +238,10 @@ static void test_start_lock(Place *p, gconstpointer data)
     g_assert_cmpint(start_lock_hold(p->permit_folder, p->guard.vm, &error), ==, -1);
     g_assert_error(error, US_ERROR, US_ERROR_BUSY);
     close(lock);
+    mark = start_lock_mark(p->permit_folder, p->guard.vm);
+    g_assert_cmpint(start_lock_mark(p->permit_folder, p->guard.vm), ==, mark);
     g_assert_true(start_lock_wait(p->permit_folder, p->guard.vm, 0));
+    g_assert_cmpint(start_lock_mark(p->permit_folder, p->guard.vm), !=, mark);
 }
 
 static void test_operations(void)

@@ -180,6 +180,31 @@ static void test_own_writes(void)
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
+/* The engine may be killed while its child writes. */
+static void test_lock_of_a_child(void)
+{
+    static const char *const SLEEPER[] = {"sleep", "1000", NULL};
+    g_auto(Lab) lab = {0};
+    g_autofree char *path = NULL;
+    g_autoptr(Process) child = NULL;
+    ProcessSpec spec = {.argv = SLEEPER, .die_with_thread = TRUE};
+
+    lab_init(&lab, FALSE);
+    qemu_create(&lab, "a.qcow2", "64M");
+    path = lab_path(&lab, "a.qcow2");
+    spec.pass_fd = image_lock_hold(path, NULL);
+    g_assert_cmpint(spec.pass_fd, >, 0);
+    child = process_start(&spec, NULL);
+    g_assert_nonnull(child);
+    close(spec.pass_fd);
+    g_assert_cmpint(image_lock_hold(path, NULL), ==, -1);
+    process_kill(child, SIGKILL);
+    g_assert_true(process_wait(child, LAB_TIMEOUT_MS));
+    spec.pass_fd = image_lock_hold(path, NULL);
+    g_assert_cmpint(spec.pass_fd, >, 0);
+    close(spec.pass_fd);
+}
+
 /* base <- top with a bitmap; written to twice, the second time recorded. */
 static void stopped_vm(const Lab *lab)
 {
@@ -302,6 +327,7 @@ int main(int argc, char **argv)
     g_test_add_func("/image_tools/facts_of_odd_images", test_facts_of_odd_images);
     g_test_add_func("/image_tools/facts_of_an_image_in_use", test_facts_of_an_image_in_use);
     g_test_add_func("/image_tools/own_writes", test_own_writes);
+    g_test_add_func("/image_tools/lock_of_a_child", test_lock_of_a_child);
     g_test_add_func("/image_tools/reader", test_reader);
     g_test_add_func("/image_tools/reader_of_a_crashed_vm", test_reader_of_a_crashed_vm);
     return g_test_run();
