@@ -143,7 +143,7 @@ static gboolean tells_off(Capture *c, Id since, gboolean *ret_tells, GError **er
 
 gboolean capture_tells(Capture *c, Id since, gboolean *ret_tells, GError **error)
 {
-    g_autofree guint64 *bytes = g_new(guint64, MAX(c->disks->len, 1));
+    g_autofree guint64 *bytes = g_new0(guint64, MAX(c->disks->len, 1));
     g_autoptr(GError) why = NULL;
 
     if (c->state == CAPTURE_OFF)
