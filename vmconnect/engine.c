@@ -382,7 +382,8 @@ static gboolean rescue(const Conf *conf, GError **error)
                        "it first: ");
         return FALSE;
     }
-    return rescue_all(conf_get(conf, "libvirt"), RUN_FOLDER, RESCUE_MS, NULL, error);
+    return rescue_all(conf_get(conf, "libvirt"), RUN_FOLDER, conf_get(conf, "scratch"), RESCUE_MS, NULL,
+                      error);
 }
 
 static gboolean start_here(const Conf *conf, const char *scenario, GError **error)

@@ -177,7 +177,7 @@ static gboolean make_scratch(const Cut *cut, GError **error)
 
         if (disk->size_bytes == 0) {
             g_set_error(error, US_ERROR, US_ERROR_FAILED,
-                        "not cutting '%s': libvirt cannot say how large disk %s is", capture_name(c),
+                        "not cutting '%s': how large disk %s is cannot be read from its image", capture_name(c),
                         disk->target);
             return FALSE;
         }

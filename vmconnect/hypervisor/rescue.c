@@ -9,6 +9,7 @@
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/loop/mailbox.h"
 
+#include <glib/gstdio.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,8 +151,43 @@ static void post(void *user, RescueOutcome *outcome)
     mailbox_send(user, outcome);
 }
 
-static gboolean start_all(const char *uri, const char *run_folder, gint64 timeout_ms, Mailbox *box,
-                          guint *ret_started, GError **error)
+/* Which VM a scratch file belongs to. */
+static gboolean owner_of(const char *name, Id *ret_vm)
+{
+    g_autofree char *text = g_strndup(name, ID_TEXT_LEN);
+
+    return strlen(text) == ID_TEXT_LEN && name[ID_TEXT_LEN] == '-' && id_parse(text, ret_vm, NULL);
+}
+
+/* For a tenth of a second and more libvirtd checks a request to begin a job, and shows nothing of it: one that outlives
+ * its engine so would leave a job that nobody ends. Without its files it gets none; if it has begun with
+ * them, its job is seen after this. Of Id, the VMs that had some. */
+static GArray *remove_scratch(const char *folder)
+{
+    GArray *owners = g_array_new(FALSE, FALSE, sizeof(Id));
+    g_autoptr(GDir) dir = folder ? g_dir_open(folder, 0, NULL) : NULL;
+    const char *name;
+    Id vm;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+
+        if (owner_of(name, &vm) && g_unlink(path) == 0)
+            g_array_append_val(owners, vm);
+    }
+    return owners;
+}
+
+static gboolean has(const GArray *ids, Id id)
+{
+    for (guint i = 0; i < ids->len; i++)
+        if (id_equal(g_array_index(ids, Id, i), id))
+            return TRUE;
+    return FALSE;
+}
+
+static gboolean start_all(const char *uri, const char *run_folder, const GArray *begun, gint64 timeout_ms,
+                          Mailbox *box, guint *ret_started, GError **error)
 {
     g_autoptr(Connection) c = connection_new(uri, NULL, NULL);
     virConnectPtr conn = connection_get(c, timeout_ms, error);
@@ -165,7 +201,7 @@ static gboolean start_all(const char *uri, const char *run_folder, gint64 timeou
         Id vm;
 
         virDomainGetUUID(*d, vm.bytes);
-        if (needs_rescue(*d, run_folder)) {
+        if (has(begun, vm) || needs_rescue(*d, run_folder)) {
             rescue_start(uri, run_folder, NULL, vm, RESCUE_END | RESCUE_THAW, post, box);
             ++*ret_started;
         }
@@ -201,14 +237,15 @@ static gboolean collect(Mailbox *box, guint started, gint64 deadline_ms, GPtrArr
     return FALSE;
 }
 
-gboolean rescue_all(const char *uri, const char *run_folder, gint64 timeout_ms, GPtrArray **ret_outcomes,
-                    GError **error)
+gboolean rescue_all(const char *uri, const char *run_folder, const char *scratch_folder, gint64 timeout_ms,
+                    GPtrArray **ret_outcomes, GError **error)
 {
     g_autoptr(GPtrArray) outcomes = g_ptr_array_new_with_free_func((GDestroyNotify)rescue_outcome_free);
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;
     Mailbox *box = mailbox_new_thread((GDestroyNotify)rescue_outcome_free);
+    g_autoptr(GArray) begun = remove_scratch(scratch_folder);
     guint started = 0;
-    gboolean ok = start_all(uri, run_folder, timeout_ms, box, &started, error) &&
+    gboolean ok = start_all(uri, run_folder, begun, timeout_ms, box, &started, error) &&
                   collect(box, started, deadline_ms, outcomes, error);
 
     /* A rescue that is late still has the address: the box stays until the process ends. */

@@ -43,8 +43,9 @@ void rescue_start(const char *uri, const char *run_folder, JobGate *gate, Id vm,
                   void (*on_done)(void *user, RescueOutcome *outcome), void *user);
 
 /* For the unit's stop hook, in a process of its own: every guest of this host
- * that has a job of ours open or carries our freeze mark. Done after at most
- * @timeout_ms; *ret_outcomes (may be NULL) gets an array of RescueOutcome *.
+ * that has a job of ours open, or may be about to get one from the engine that died, or carries our freeze mark.
+ * @scratch_folder (may be NULL) has nothing but the jobs' scratch files, called VM-…, which are removed.
+ * Done after at most @timeout_ms; *ret_outcomes (may be NULL) gets an array of RescueOutcome *.
  * FALSE with the first error, or TIMEOUT naming how many did not answer. */
-gboolean rescue_all(const char *uri, const char *run_folder, gint64 timeout_ms, GPtrArray **ret_outcomes,
-                    GError **error);
+gboolean rescue_all(const char *uri, const char *run_folder, const char *scratch_folder, gint64 timeout_ms,
+                    GPtrArray **ret_outcomes, GError **error);

@@ -112,6 +112,7 @@ static void watch_disk(WatchedDisk *w, const Disk *disk, const DiskFiles *now, g
 
     w->written = FALSE;
     w->whole |= exchanged;
+    w->misleads = off && (w->misleads || exchanged);
     w->holes |= resized;
     w->stale |= exchanged || (resized && disk->size_bytes < w->size_bytes);
     if (disk->size_bytes) {
@@ -129,11 +130,11 @@ static gboolean was_started(Active *a)
     return before != -1 && before != a->start_mark;
 }
 
-/* Not even the next engine is to trust a record that does not tell. */
+/* Not even the next engine is to believe what is recorded there. */
 static void withdraw(Active *a, WatchedDisk *w)
 {
-    if (w->whole && !w->withdrawn)
-        w->withdrawn = capture_withdraw(a->capture, w->target, NULL);
+    if (w->misleads)
+        w->misleads = !capture_withdraw(a->capture, w->target, NULL);
 }
 
 static Signature *read_images(const GPtrArray *disks)
@@ -166,8 +167,7 @@ void active_watch_disks(Active *a)
         else
             forget_image(w);
         watch_disk(w, disk, disk_files_find(capture_files(a->capture), disk->target), off);
-        if (off)
-            withdraw(a, w);
+        withdraw(a, w);
     }
     active_follow_writes(a);
 }
@@ -255,7 +255,7 @@ void active_watch_anew(Active *a, Id since, gboolean off)
 
         w->clean = off && w->is_signed && !w->written;
         w->least_bytes = w->size_bytes;
-        w->whole = w->holes = w->stale = w->withdrawn = FALSE;
+        w->whole = w->holes = w->stale = w->misleads = FALSE;
         if (!is_there(a, w->target))
             g_ptr_array_remove_index(a->watched, i);
     }

@@ -49,9 +49,9 @@ typedef struct {
     gboolean clean;      /* off since the base was made, and nobody else wrote to it */
     guint64 size_bytes;  /* when last seen; 0: not yet */
     guint64 least_bytes; /* the smallest size that was seen: what lies beyond was cut off */
-    gboolean whole;      /* the base cannot tell what changed on it */
+    gboolean whole;      /* the base cannot tell what changed on it … */
+    gboolean misleads;   /* … and its image, of a VM that is off, does not say so to the next engine */
     gboolean holes;      /* what reads as zeros may have changed, too */
-    gboolean withdrawn;  /* … and its image says so */
     gboolean stale;      /* what was sent of an unsealed generation may not be there any more */
 } WatchedDisk;
 

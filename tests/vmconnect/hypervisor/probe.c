@@ -347,7 +347,7 @@ static int rescue(const char *run_folder)
 {
     g_autoptr(GPtrArray) outcomes = NULL;
     g_autoptr(GError) error = NULL;
-    gboolean ok = rescue_all(CONNECTION_DEFAULT_URI, run_folder, 20000, &outcomes, &error);
+    gboolean ok = rescue_all(CONNECTION_DEFAULT_URI, run_folder, NULL, 20000, &outcomes, &error);
 
     for (guint i = 0; i < outcomes->len; i++) {
         const RescueOutcome *o = outcomes->pdata[i];
