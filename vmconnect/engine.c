@@ -33,7 +33,7 @@ static const ConfKey KEYS[] = {
     {"libvirt", CONNECTION_DEFAULT_URI, "libvirt's URI on this host"},
     {"store", "/var/lib/understudy/images", "folder of the copies that this host keeps"},
     {"scratch", "/var/lib/understudy/scratch",
-     "folder for libvirt's scratch files; local file system, no quota"},
+     "folder for libvirt's scratch files, and nothing else; local file system, no quota"},
     {"qemu_user", "",
      "user that QEMU runs as and that must bind sockets; empty: what qemu.conf means (libvirt-qemu)"},
     {"restart_libvirtd", "",

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* qcow2, "virtual size": eight bytes, big-endian, at offset 24 of the header. */
+/* qcow2, "virtual size": eight bytes, big-endian, at offset 24 of the header. QEMU shows whole sectors alone. */
 static guint64 qcow2_size(int fd)
 {
     guint8 head[32];
@@ -17,7 +17,7 @@ static guint64 qcow2_size(int fd)
     if (pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, "QFI\xfb", 4) != 0)
         return 0;
     memcpy(&size, head + 24, sizeof(size));
-    return GUINT64_FROM_BE(size);
+    return GUINT64_FROM_BE(size) & ~(guint64)511;
 }
 
 static guint64 raw_size(int fd)

@@ -151,12 +151,13 @@ static void post(void *user, RescueOutcome *outcome)
     mailbox_send(user, outcome);
 }
 
-/* Which VM a scratch file belongs to. */
-static gboolean owner_of(const char *name, Id *ret_vm)
+/* Is it called as our scratch files are: VM, eight digits of its job, the disk's target? */
+static gboolean is_scratch(const char *name, Id *ret_vm)
 {
     g_autofree char *text = g_strndup(name, ID_TEXT_LEN);
 
-    return strlen(text) == ID_TEXT_LEN && name[ID_TEXT_LEN] == '-' && id_parse(text, ret_vm, NULL);
+    return strlen(text) == ID_TEXT_LEN && id_parse(text, ret_vm, NULL) &&
+           g_regex_match_simple("^-[0-9a-f]{8}-[A-Za-z0-9_-]+$", name + ID_TEXT_LEN, 0, 0);
 }
 
 /* For a tenth of a second and more libvirtd checks a request to begin a job, and shows nothing of it: one that outlives
@@ -172,7 +173,7 @@ static GArray *remove_scratch(const char *folder)
     while (dir && (name = g_dir_read_name(dir))) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
 
-        if (owner_of(name, &vm) && g_unlink(path) == 0)
+        if (is_scratch(name, &vm) && g_unlink(path) == 0)
             g_array_append_val(owners, vm);
     }
     return owners;

@@ -44,7 +44,7 @@ void rescue_start(const char *uri, const char *run_folder, JobGate *gate, Id vm,
 
 /* For the unit's stop hook, in a process of its own: every guest of this host
  * that has a job of ours open, or may be about to get one from the engine that died, or carries our freeze mark.
- * @scratch_folder (may be NULL) has nothing but the jobs' scratch files, called VM-…, which are removed.
+ * The jobs' scratch files in @scratch_folder (may be NULL) are removed.
  * Done after at most @timeout_ms; *ret_outcomes (may be NULL) gets an array of RescueOutcome *.
  * FALSE with the first error, or TIMEOUT naming how many did not answer. */
 gboolean rescue_all(const char *uri, const char *run_folder, const char *scratch_folder, gint64 timeout_ms,

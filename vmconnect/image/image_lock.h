@@ -4,7 +4,7 @@
  * While it is held no QEMU and no qemu-img opens the image but with shared access for reading, and a child
  * that is told to do without locks writes on our behalf: what the file's signature says before and after
  * that is all there was. The child is given the descriptor, so that the lock lives as long as it does.
- * Source: QEMU, docs/devel/multi-process.rst and block/file-posix.c (raw_apply_lock_bytes()). */
+ * Source: QEMU, docs/system/qemu-block-drivers.rst.inc ("Disk image file locking") and block/file-posix.c (raw_apply_lock_bytes()). */
 #pragma once
 
 #include <glib.h>

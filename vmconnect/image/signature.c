@@ -26,22 +26,22 @@ static Signature of_stat(const struct stat *st)
     };
 }
 
-/* Was it written to in the tick that still runs? */
-static gboolean is_fresh(const struct stat *st)
+/* Is it of a tick that was not over at @tick? One of a day to come is no such. */
+static gboolean is_fresh(const struct stat *st, const struct timespec *tick)
 {
-    struct timespec tick;
-
-    clock_gettime(CLOCK_REALTIME_COARSE, &tick);
-    return ns(tick) == ns(st->st_mtim);
+    return ns(st->st_mtim) >= ns(*tick) && ns(st->st_mtim) < ns(*tick) + 1000000000;
 }
 
 /* One that is written to all the time will be another at the next look, whatever it is now. */
 static gboolean look(const char *path, int fd, struct stat *ret_st)
 {
     for (int i = 0; i < LOOKS_MAX; i++) {
+        struct timespec tick;
+
+        clock_gettime(CLOCK_REALTIME_COARSE, &tick);
         if ((path ? stat(path, ret_st) : fstat(fd, ret_st)) != 0)
             return FALSE;
-        if (!is_fresh(ret_st))
+        if (!is_fresh(ret_st, &tick))
             break;
         g_usleep(LOOK_AGAIN_US);
     }

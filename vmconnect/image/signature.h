@@ -4,7 +4,7 @@
  * Device, inode, size, mtime and ctime (ns). A difference means that somebody
  * else may have written: doubt, never proof of either. One is read only when the tick of the
  * kernel's clock in which the file was written to is over, some milliseconds: a second write within it
- * would not show. */
+ * would not show. (Nor does it where a file system keeps times no finer than a second.) */
 #pragma once
 
 #include <glib.h>

@@ -297,11 +297,16 @@ static void note_state(Active *a, CaptureState state, gint64 now_ms)
 
 /* What was sent of an unsealed generation is of the disks as they were. If one came, went or grew, the standby
  * must hear of another generation; if one is another disk now, its part is worth nothing. */
-static void look_at_disks(Active *a)
+static gboolean look_at_disks(Active *a, GError **error)
 {
-    active_watch_disks(a);
+    gboolean known = active_watch_disks(a);
+
     if (a->begun && (!active_same_disks(a, a->begun) || active_is_stale(a, a->begun)))
         drop_sender(a);
+    if (!known)
+        g_set_error_literal(error, US_ERROR, US_ERROR_BUSY,
+                            "not cutting: the VM was started a moment ago; it is looked at again");
+    return known;
 }
 
 static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
@@ -314,7 +319,8 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     if (!active_look(a, &state, error))
         return FALSE;
     note_state(a, state, asked_at_ms);
-    look_at_disks(a);
+    if (!look_at_disks(a, error))
+        return FALSE;
     if (state == CAPTURE_ENDING || state == CAPTURE_IO_ERROR) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY,
                     state == CAPTURE_ENDING ? "not cutting: the guest is going down"
@@ -408,7 +414,7 @@ gboolean active_measure(Active *a, GError **error)
 
     if (!active_look(a, &state, error))
         return FALSE;
-    look_at_disks(a);
+    look_at_disks(a, NULL);
     if (state != CAPTURE_RUNNING || id_is_nil(a->base) || sum_spool(a, &told_all, &why) ||
         g_error_matches(why, US_ERROR, US_ERROR_BUSY))
         return TRUE;

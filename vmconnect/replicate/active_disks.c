@@ -9,7 +9,8 @@
  * The top images of a VM that is off are signed at each look, and the signatures followed through all that we write
  * there ourselves. Where the next one begins otherwise than the last one ended, another program has been at work. What one
  * does between a VM's end and the first look after it, or between the last look and a start, no look tells: there
- * the bitmap is believed, which QEMU's tools keep except for what they cut off and make larger again. */
+ * the bitmap is believed, which QEMU's tools keep except for what they cut off and make larger again.
+ * And what was seen, but could not be taken out of the image before the VM was started, is known to this engine alone. */
 #include "vmconnect/replicate/active_parts.h"
 
 #include "vmconnect/base/error.h"
@@ -150,19 +151,19 @@ static Signature *read_images(const GPtrArray *disks)
     return images;
 }
 
-void active_watch_disks(Active *a)
+gboolean active_watch_disks(Active *a)
 {
     const GPtrArray *disks = capture_disks(a->capture);
     gboolean off = capture_state(a->capture) == CAPTURE_OFF;
     g_autofree Signature *images = off ? read_images(disks) : NULL;
     /* Asked after they were read: what QEMU had done to them by then has its mark. */
-    gboolean was_off = !was_started(a) && off;
+    gboolean settled = !was_started(a);
 
     for (guint i = 0; i < disks->len; i++) {
         const Disk *disk = disks->pdata[i];
         WatchedDisk *w = watch(a, disk->target);
 
-        if (was_off)
+        if (off && settled)
             look_at_image(w, &images[i]);
         else
             forget_image(w);
@@ -170,6 +171,7 @@ void active_watch_disks(Active *a)
         withdraw(a, w);
     }
     active_follow_writes(a);
+    return settled || !off;
 }
 
 void active_follow_writes(Active *a)
@@ -306,7 +308,7 @@ void active_judge_sizes(Active *a)
         const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
         WatchedDisk *w = active_watched(a, disk->target);
 
-        w->whole |= before && before->size_bytes != disk->size_bytes && !w->holes;
+        w->whole |= before && disk->size_bytes && before->size_bytes != disk->size_bytes && !w->holes;
     }
 }
 

@@ -60,8 +60,9 @@ GPtrArray *active_watched_new(void);
 /* NULL: no such disk was seen. */
 WatchedDisk *active_watched(const Active *a, const char *target);
 
-/* After each look: compare with the one before. */
-void active_watch_disks(Active *a);
+/* After each look: compare with the one before. FALSE: it is off, and was started since then, so that what is in its
+ * images is known at the next look. */
+gboolean active_watch_disks(Active *a);
 
 /* Checkpoint @since was just made over the disks as they were looked at, of a VM that was @off. */
 void active_watch_anew(Active *a, Id since, gboolean off);

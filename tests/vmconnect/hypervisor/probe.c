@@ -2,7 +2,7 @@
 /* hypervisor_probe - the folder's threads on a loop, driven by lines, for lab tests.
  *
  *   hypervisor_probe run RUN_FOLDER               commands on standard input, one JSON object a line out
- *   hypervisor_probe rescue RUN_FOLDER            rescue_all()
+ *   hypervisor_probe rescue RUN_FOLDER SCRATCH    rescue_all()
  *   hypervisor_probe guard VM ROLE [journal]      write a guard file: "active" or "standby"
  *   hypervisor_probe unguard VM
  *   hypervisor_probe permit VM | forbid VM
@@ -343,11 +343,11 @@ static int fail(const GError *error)
     return us_error_exit(error);
 }
 
-static int rescue(const char *run_folder)
+static int rescue(const char *run_folder, const char *scratch_folder)
 {
     g_autoptr(GPtrArray) outcomes = NULL;
     g_autoptr(GError) error = NULL;
-    gboolean ok = rescue_all(CONNECTION_DEFAULT_URI, run_folder, NULL, 20000, &outcomes, &error);
+    gboolean ok = rescue_all(CONNECTION_DEFAULT_URI, run_folder, scratch_folder, 20000, &outcomes, &error);
 
     for (guint i = 0; i < outcomes->len; i++) {
         const RescueOutcome *o = outcomes->pdata[i];
@@ -386,8 +386,8 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "run") == 0)
         return run(argv[2]);
-    if (argc == 3 && strcmp(argv[1], "rescue") == 0)
-        return rescue(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "rescue") == 0)
+        return rescue(argv[2], argv[3]);
     if (argc >= 3)
         return guard(argv, argc);
     g_printerr("usage: see the top of %s\n", __FILE__);
