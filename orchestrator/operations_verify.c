@@ -189,6 +189,21 @@ static void look(Look *l)
         fail(l, error);
 }
 
+/* There "the replica has a VM of this UUID" is no trouble, and what would be done about it is. */
+static gboolean expect_at_home(const Protection *p, GError **error)
+{
+    const ProtectionVm *vm = protection_away(p);
+    const char *master = p->scenario->master;
+
+    if (!vm)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "nothing was verified: '%s' runs on %s, and what is verified is the way from %s; it is not "
+                "protected there: verify again when it is back on %s",
+                vm->name, vm->active, master, master);
+    return FALSE;
+}
+
 static void scenario_verify(ApiCall *call, void *user)
 {
     Controller *c = user;
@@ -199,7 +214,7 @@ static void scenario_verify(ApiCall *call, void *user)
     int fix = FALSE;
     Look *l;
 
-    if (!p ||
+    if (!p || !expect_at_home(p, &error) ||
         !json_read(api_call_body(call), "request", &error, "{s?b, s?o}", "fix", &fix, "fixes", &agreed)) {
         api_call_fail(call, error);
         return;

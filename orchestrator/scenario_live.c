@@ -262,13 +262,10 @@ static gboolean all_are_up(const Protection *p)
 
 /* --- looking by itself --------------------------------------------------- */
 
-/* What is verified is the way from the master to its replica. A host that is away is an event of its own. */
+/* A host that is away is an event of its own. */
 static gboolean is_at_home(const Protection *p)
 {
-    for (guint i = 0; i < p->vms->len; i++)
-        if (g_strcmp0(((const ProtectionVm *)p->vms->pdata[i])->active, p->scenario->master) != 0)
-            return FALSE;
-    return id_is_nil(p->plan) && !p->verifying && all_are_up(p);
+    return !protection_away(p) && id_is_nil(p->plan) && !p->verifying && all_are_up(p);
 }
 
 static void on_looked(void *user, const VerifyFacts *facts)

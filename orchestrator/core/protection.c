@@ -323,6 +323,17 @@ guint64 protection_term(const Protection *p)
     return term;
 }
 
+const ProtectionVm *protection_away(const Protection *p)
+{
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        if (!g_str_equal(vm->active, p->scenario->master))
+            return vm;
+    }
+    return NULL;
+}
+
 const char *protection_active(const Protection *p)
 {
     const ProtectionVm *first = p->vms->pdata[0];

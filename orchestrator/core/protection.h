@@ -163,3 +163,7 @@ CopyState protection_vm_state(const ProtectionVm *vm);
 /* Highest reign of its VMs; the host that runs them all, or NULL while they are apart. */
 guint64 protection_term(const Protection *p);
 const char *protection_active(const Protection *p);
+
+/* A VM that another host than the master runs, or NULL: it is not on the way that is verified, from the
+ * master to its replica. */
+const ProtectionVm *protection_away(const Protection *p);

@@ -525,7 +525,7 @@ static const Check CHECKS[] = {
      "make room, or add storage"},
     {"replica-uuid", FINDING_ERROR, not_on_replica,
      "the replica could not define the VM, and two could run at once",
-     "undefine it there; its disks are not touched by that"},
+     "see which of the two is in use, and undefine the other; disks are not touched by that"},
     {"replica-name", FINDING_ERROR, name_free, "the replica could not define the VM",
      "rename one of the two"},
     {"map-leads", FINDING_ERROR, rules_lead_somewhere, "what the rule is about would land nowhere",
