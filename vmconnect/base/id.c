@@ -78,6 +78,14 @@ gboolean id_is_nil(Id id)
     return id_equal(id, ID_NIL);
 }
 
+gboolean id_is_in(Id id, const GArray *ids)
+{
+    for (guint i = 0; i < ids->len; i++)
+        if (id_equal(g_array_index(ids, Id, i), id))
+            return TRUE;
+    return FALSE;
+}
+
 guint id_hash(gconstpointer id)
 {
     guint h;

@@ -29,6 +29,8 @@ char *id_format(Id id, char buf[static ID_TEXT_LEN + 1]);
 
 gboolean id_equal(Id a, Id b);
 gboolean id_is_nil(Id id);
+/* Is it in @ids, an array of Id? */
+gboolean id_is_in(Id id, const GArray *ids);
 
 /* For GHashTable with `Id *` keys. */
 guint id_hash(gconstpointer id);

@@ -61,8 +61,9 @@ const char *capture_name(const Capture *c);
 const char *capture_definition(const Capture *c); /* inactive XML, with its secrets: never to be shown */
 const char *capture_live(const Capture *c);       /* without them, as it runs; off: the definition */
 const GPtrArray *capture_disks(const Capture *c); /* of Disk *: the replicated ones, sizes known */
-const GPtrArray *capture_files(const Capture *c); /* of DiskFiles *: of those disks */
-const char *capture_remark(const Capture *c);     /* definition_disks_at_stop(); NULL: nothing, or off */
+const Disk *capture_find_disk(const Capture *c, const char *target); /* of them, or NULL */
+const GPtrArray *capture_files(const Capture *c);                    /* of DiskFiles *: of those disks */
+const char *capture_remark(const Capture *c); /* definition_disks_at_stop(); NULL: nothing, or off */
 
 /* What the VM of the newest look has beside its disks, at present: as gather_look(). */
 GPtrArray *capture_belongings(Capture *c, char **ret_why);

@@ -224,9 +224,7 @@ static gboolean exists(Capture *c, Id id, gboolean *ret_exists, GError **error)
 
     if (!ids)
         return FALSE;
-    *ret_exists = FALSE;
-    for (guint i = 0; i < ids->len; i++)
-        *ret_exists |= id_equal(g_array_index(ids, Id, i), id);
+    *ret_exists = id_is_in(id, ids);
     return TRUE;
 }
 

@@ -53,7 +53,6 @@ gboolean capture_error(GError **error, const char *what);
 
 /* Targets of the replicated disks; borrowed strings, the caller g_free()s the array. */
 const char **capture_targets(const Capture *c);
-const Disk *capture_find_disk(const Capture *c, const char *target);
 
 /* Files of a job are called by VM and job: FOLDER/VM-JOB-REST. The caller frees. */
 char *capture_job_file(const Capture *c, const char *folder, const char *job, const char *rest);

@@ -179,14 +179,6 @@ static GArray *remove_scratch(const char *folder)
     return owners;
 }
 
-static gboolean has(const GArray *ids, Id id)
-{
-    for (guint i = 0; i < ids->len; i++)
-        if (id_equal(g_array_index(ids, Id, i), id))
-            return TRUE;
-    return FALSE;
-}
-
 static gboolean start_all(const char *uri, const char *run_folder, const GArray *begun, gint64 timeout_ms,
                           Mailbox *box, guint *ret_started, GError **error)
 {
@@ -202,7 +194,7 @@ static gboolean start_all(const char *uri, const char *run_folder, const GArray 
         Id vm;
 
         virDomainGetUUID(*d, vm.bytes);
-        if (has(begun, vm) || needs_rescue(*d, run_folder)) {
+        if (id_is_in(vm, begun) || needs_rescue(*d, run_folder)) {
             rescue_start(uri, run_folder, NULL, vm, RESCUE_END | RESCUE_THAW, post, box);
             ++*ret_started;
         }

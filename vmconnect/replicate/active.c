@@ -283,7 +283,7 @@ static gboolean confirm(Active *a, gint64 asked_at_ms, gint64 wall_ms, GError **
 
 static void distrust(Active *a, Id checkpoint)
 {
-    if (!id_is_nil(checkpoint) && !active_has_id(a->distrusted, checkpoint))
+    if (!id_is_nil(checkpoint) && !id_is_in(checkpoint, a->distrusted))
         g_array_append_val(a->distrusted, checkpoint);
 }
 

@@ -239,16 +239,6 @@ void active_forget_stale(Active *a)
         ((WatchedDisk *)a->watched->pdata[i])->stale = FALSE;
 }
 
-static gboolean is_there(const Active *a, const char *target)
-{
-    const GPtrArray *disks = capture_disks(a->capture);
-
-    for (guint i = 0; i < disks->len; i++)
-        if (g_str_equal(((const Disk *)disks->pdata[i])->target, target))
-            return TRUE;
-    return FALSE;
-}
-
 void active_watch_anew(Active *a, Id since, gboolean off)
 {
     a->watched_since = since;
@@ -258,7 +248,7 @@ void active_watch_anew(Active *a, Id since, gboolean off)
         w->clean = off && w->is_signed && !w->written;
         w->least_bytes = w->size_bytes;
         w->whole = w->holes = w->stale = w->misleads = FALSE;
-        if (!is_there(a, w->target))
+        if (!capture_find_disk(a->capture, w->target))
             g_ptr_array_remove_index(a->watched, i);
     }
 }

@@ -30,8 +30,6 @@ Id active_tip(const Active *a);
 /* Are the VM's disks, in number, names and sizes, those of @g? */
 gboolean active_same_disks(Active *a, const Generation *g);
 
-gboolean active_has_id(const GArray *ids, Id id);
-
 /* A checkpoint looks as if it had lost track. TRUE: it has. FALSE with @error BUSY: it may be the moment,
  * with a disk on its way out or a VM between two states; look again. */
 gboolean active_has_lost_track(Active *a, GError **error);

@@ -4,14 +4,6 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 
-gboolean active_has_id(const GArray *ids, Id id)
-{
-    for (guint i = 0; i < ids->len; i++)
-        if (id_equal(g_array_index(ids, Id, i), id))
-            return TRUE;
-    return FALSE;
-}
-
 static gboolean take_base(Active *a, Id checkpoint, GError **error)
 {
     gboolean lost;
@@ -37,7 +29,7 @@ static gboolean choose_base(Active *a, const GArray *checkpoints, GError **error
         Id id = g_array_index(checkpoints, Id, i);
 
         if (position_descends_from(position, id))
-            return active_has_id(a->distrusted, id) || take_base(a, id, error);
+            return id_is_in(id, a->distrusted) || take_base(a, id, error);
     }
     return TRUE;
 }
@@ -73,7 +65,7 @@ static gboolean is_usable(Active *a, Id checkpoint, const GArray *checkpoints, g
     g_autofree gboolean *tells = g_new0(gboolean, MAX(disks->len, 1));
 
     *ret_usable = id_is_nil(checkpoint) || id_equal(checkpoint, a->base);
-    if (*ret_usable || !active_has_id(checkpoints, checkpoint) || active_has_id(a->distrusted, checkpoint))
+    if (*ret_usable || !id_is_in(checkpoint, checkpoints) || id_is_in(checkpoint, a->distrusted))
         return TRUE;
     if (!capture_tells(a->capture, checkpoint, tells, error))
         return FALSE;
@@ -146,8 +138,7 @@ static void announce(Active *a, Id checkpoint, const Generation *with, GArray *c
     g_autofree const char **targets = g_new0(const char *, with->disks->len + 1);
     g_autoptr(GPtrArray) files = active_files_at(a, checkpoint);
 
-    if (id_is_nil(checkpoint) || active_has_id(checkpoints, checkpoint) ||
-        active_has_id(a->distrusted, checkpoint))
+    if (id_is_nil(checkpoint) || id_is_in(checkpoint, checkpoints) || id_is_in(checkpoint, a->distrusted))
         return;
     for (guint i = 0; i < with->disks->len; i++)
         targets[i] = ((const GenerationDisk *)with->disks->pdata[i])->target;

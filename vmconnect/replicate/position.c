@@ -43,12 +43,7 @@ gboolean position_descends_from(const Position *position, Id checkpoint)
 {
     if (!position->tip || id_is_nil(checkpoint))
         return FALSE;
-    if (id_equal(position->tip->id, checkpoint))
-        return TRUE;
-    for (guint i = 0; i < position->ancestors->len; i++)
-        if (id_equal(g_array_index(position->ancestors, Id, i), checkpoint))
-            return TRUE;
-    return FALSE;
+    return id_equal(position->tip->id, checkpoint) || id_is_in(checkpoint, position->ancestors);
 }
 
 /* --- JSON -------------------------------------------------------------- */

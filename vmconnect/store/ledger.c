@@ -139,14 +139,6 @@ guint ledger_depth(const Ledger *ledger, Id layer)
     return depth;
 }
 
-gboolean ledger_has_id(const GArray *ids, Id id)
-{
-    for (guint i = 0; i < ids->len; i++)
-        if (id_equal(g_array_index(ids, Id, i), id))
-            return TRUE;
-    return FALSE;
-}
-
 gboolean ledger_is_ancestor(const Ledger *ledger, Id since, Reign reign)
 {
     const LedgerPoint *tip = ledger_tip(ledger);
@@ -161,7 +153,7 @@ gboolean ledger_is_ancestor(const Ledger *ledger, Id since, Reign reign)
     if (!reign_equal(tip->generation->reign, reign))
         return FALSE;
     point = ledger_find_point(ledger, since);
-    return point ? reign_equal(point->generation->reign, reign) : ledger_has_id(ledger->past, since);
+    return point ? reign_equal(point->generation->reign, reign) : id_is_in(since, ledger->past);
 }
 
 void ledger_remove_layer(Ledger *ledger, Id id)

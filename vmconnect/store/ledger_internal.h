@@ -41,7 +41,6 @@ gboolean ledger_impossible(GError **error, const char *format, ...) G_GNUC_PRINT
 
 int ledger_find_index(const Ledger *ledger, Id generation); /* -1: no such point */
 LedgerLayer *ledger_find_in(const GPtrArray *layers, Id id);
-gboolean ledger_has_id(const GArray *ids, Id id);
 void ledger_remove_layer(Ledger *ledger, Id id);
 
 /* Can @merge be carried out once points [@first, @end) are struck out: its layers are

@@ -46,7 +46,7 @@ static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guin
     for (guint i = first; i < survivor; i++) {
         Id own = ledger_layer_of(point_at(ledger, i), target);
 
-        if (!id_is_nil(own) && !ledger_has_id(disk->layers, own) && !ledger_has_id(disk->dropped, own) &&
+        if (!id_is_nil(own) && !id_is_in(own, disk->layers) && !id_is_in(own, disk->dropped) &&
             !used_outside(ledger, own, target, first, survivor))
             g_array_append_val(disk->dropped, own);
     }
@@ -112,7 +112,7 @@ static gboolean check_unneeded(const Ledger *ledger, const LedgerMergeDisk *disk
         const LedgerLayer *other = ledger->layers->pdata[i];
 
         if (id_equal(other->below, layer) && !id_equal(other->id, above) &&
-            !ledger_has_id(disk->dropped, other->id))
+            !id_is_in(other->id, disk->dropped))
             return ledger_impossible(error, "layer %s still carries another", ID_TEXT(layer));
     }
     return TRUE;

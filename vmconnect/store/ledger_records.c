@@ -66,7 +66,7 @@ static gboolean check_generation(const Ledger *ledger, const Generation *g, GErr
         return ledger_impossible(error, "it was received after the promotion");
     if (!id_equal(g->parent, tip_id(ledger)))
         return ledger_impossible(error, "generation %s does not stand on the tip", ID_TEXT(g->id));
-    if (ledger_find_point(ledger, g->id) || ledger_has_id(ledger->past, g->id))
+    if (ledger_find_point(ledger, g->id) || id_is_in(g->id, ledger->past))
         return ledger_impossible(error, "generation %s is there already", ID_TEXT(g->id));
     if (!reign_equal(g->reign, ledger->reign))
         return ledger_impossible(error, "generation %s is not of the session's reign", ID_TEXT(g->id));
