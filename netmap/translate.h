@@ -17,8 +17,9 @@
 #include <glib.h>
 
 typedef struct {
-    const char *target;       /* vda */
-    const char *const *files; /* absolute paths, top to bottom, all qcow2; ends with NULL */
+    const char *target;         /* vda */
+    const char *const *files;   /* absolute paths, top to bottom; ends with NULL */
+    const char *const *formats; /* one for each; NULL: all are qcow2 */
 } TranslateDisk;
 
 /* What libvirt of the host says of the guest's processor (virConnectCompareHypervisorCPU). */

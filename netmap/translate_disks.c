@@ -2,13 +2,13 @@
 /* A replicated disk gets the chain of files that its copy has; another one must be there already. */
 #include "netmap/translate_parts.h"
 
-static void add_backing(xmlNode *parent, const char *const *files)
+static void add_backing(xmlNode *parent, const TranslateDisk *chain)
 {
-    for (; *files; files++) {
+    for (guint i = 1; chain->files[i]; i++) {
         parent = xml_add(parent, "backingStore");
         xml_set(parent, "type", "file");
-        xml_set(xml_add(parent, "format"), "type", "qcow2");
-        xml_set(xml_add(parent, "source"), "file", *files);
+        xml_set(xml_add(parent, "format"), "type", chain->formats ? chain->formats[i] : "qcow2");
+        xml_set(xml_add(parent, "source"), "file", chain->files[i]);
     }
     xml_add(parent, "backingStore"); /* empty: the chain ends here, libvirt does not look */
 }
@@ -36,7 +36,7 @@ static void point_to_chain(Translation *t, xmlNode *disk, const TranslateDisk *c
     xml_drop(disk, "backingStore");
     xml_drop(disk, "mirror");
     xml_set(xml_add(disk, "source"), "file", chain->files[0]);
-    add_backing(disk, chain->files + 1);
+    add_backing(disk, chain);
 }
 
 static const TranslateDisk *find(const TranslateInput *in, const char *target)

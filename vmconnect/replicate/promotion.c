@@ -133,7 +133,8 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
             g_ptr_array_add(list, disk->files->pdata[j]);
         g_ptr_array_add(list, NULL);
         g_ptr_array_add(lists, list);
-        disks[i] = (TranslateDisk){disk->target, (const char *const *)list->pdata};
+        disks[i] = (TranslateDisk){disk->target, (const char *const *)list->pdata,
+                                   (const char *const *)disk->formats->pdata};
     }
     if (!here)
         return NULL;

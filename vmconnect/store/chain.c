@@ -13,9 +13,12 @@
 
 #define CONNECT_MS 10000
 #define HEADER_MS 10000
+#define LIST_MS 60000
+#define LIST_EXPORT "list"
 
 typedef struct {
     Id layer;
+    char *file; /* ledger_layer_file() */
     char *node;
 } Link;
 
@@ -31,11 +34,12 @@ struct Chain {
     NbdDisk *disk;
 };
 
-static Link *link_new(Id layer, char *node)
+static Link *link_new(Id layer, char *file, char *node)
 {
     Link *link = g_new0(Link, 1);
 
     link->layer = layer;
+    link->file = file;
     link->node = node;
     return link;
 }
@@ -46,6 +50,7 @@ static void link_free(gpointer p)
 
     if (!link)
         return;
+    g_free(link->file);
     g_free(link->node);
     g_free(link);
 }
@@ -68,8 +73,10 @@ static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLa
     g_autofree char *below = NULL;
     g_auto(LayerFacts) facts = {0};
 
+    if (layer->image)
+        return signed_image_check(layer->image, error);
     if (!id_is_nil(layer->below))
-        below = layer_file_name(layer->below, ledger_find_layer(ledger, layer->below)->target);
+        below = ledger_layer_file(ledger_find_layer(ledger, layer->below));
     if (!layer_file_read(path, &facts, error))
         return FALSE;
     if (facts.file_bytes < layer->file_bytes || facts.size_bytes < layer->size_bytes) {
@@ -91,16 +98,20 @@ gboolean chain_check_files(const Ledger *ledger, const char *dir, Id layer, GErr
 
 /* ---- opening ---- */
 
-static gboolean open_link(Chain *chain, Id layer, GError **error)
+static gboolean open_link(Chain *chain, const LedgerLayer *layer, GError **error)
 {
     const Link *below = uppermost(chain);
-    g_autofree char *path = path_of(chain, layer);
-    NodeSpec spec = {.path = path, .backing = below ? below->node : NULL, .read_only = TRUE};
+    g_autofree char *file = ledger_layer_file(layer);
+    g_autofree char *path = g_canonicalize_filename(file, chain->place.dir);
+    NodeSpec spec = {.path = path,
+                     .format = layer->image ? layer->image->format : NULL,
+                     .backing = below ? below->node : NULL,
+                     .read_only = TRUE};
     char *node;
 
     if (!node_open(chain->place.daemon, &spec, &node, error))
         return FALSE;
-    g_ptr_array_add(chain->links, link_new(layer, node));
+    g_ptr_array_add(chain->links, link_new(layer->id, g_steal_pointer(&file), node));
     return TRUE;
 }
 
@@ -115,7 +126,7 @@ Chain *chain_open(const ChainPlace *place, const Ledger *ledger, const char *tar
     for (const LedgerLayer *l; (l = ledger_find_layer(ledger, layer)); layer = l->below)
         g_array_prepend_val(path, l->id);
     for (guint i = 0; i < path->len; i++) {
-        if (!open_link(chain, g_array_index(path, Id, i), error)) {
+        if (!open_link(chain, ledger_find_layer(ledger, g_array_index(path, Id, i)), error)) {
             chain_close(chain, NULL);
             return NULL;
         }
@@ -198,9 +209,8 @@ static gboolean file_bytes(const Chain *chain, Id layer, guint64 *ret_bytes, GEr
 static gboolean make_overlay(Chain *chain, Id layer, guint64 size_bytes, char **ret_node, GError **error)
 {
     const Link *below = uppermost(chain);
-    g_autofree char *backing = below ? layer_file_name(below->layer, chain->target) : NULL;
     g_autofree char *path = path_of(chain, layer);
-    NodeNewImage image = {.path = path, .size_bytes = size_bytes, .backing_name = backing};
+    NodeNewImage image = {.path = path, .size_bytes = size_bytes, .backing_name = below ? below->file : NULL};
     g_autofree char *node = NULL;
 
     if (chain->export && chain->export_size != size_bytes && !chain_unexport(chain, error))
@@ -225,7 +235,7 @@ gboolean chain_lay(Chain *chain, guint64 size_bytes, GError **error)
     g_assert(!chain->top);
     if (!make_overlay(chain, layer, size_bytes, &node, error))
         return FALSE;
-    chain->top = link_new(layer, node);
+    chain->top = link_new(layer, layer_file_name(layer, chain->target), node);
     chain->top_size = size_bytes;
     if (!file_bytes(chain, layer, &laid_bytes, error))
         return FALSE;
@@ -243,7 +253,7 @@ gboolean chain_resume(Chain *chain, Id layer, guint64 size_bytes, GError **error
     g_assert(!chain->top);
     if (!node_open(chain->place.daemon, &spec, &node, error))
         return FALSE;
-    chain->top = link_new(layer, node);
+    chain->top = link_new(layer, layer_file_name(layer, chain->target), node);
     chain->top_size = size_bytes;
     chain->laid_bytes = 0;
     return TRUE;
@@ -306,6 +316,37 @@ NbdDisk *chain_disk(Chain *chain)
     return chain->disk;
 }
 
+static gboolean list_local(NbdDisk *disk, guint64 size_bytes, Extents *local, GError **error)
+{
+    g_autoptr(Extents) all = extents_new();
+
+    extents_add(all, 0, size_bytes);
+    return nbd_disk_list_local(disk, all, local, LIST_MS, error);
+}
+
+Extents *chain_list_tip(Chain *chain, GError **error)
+{
+    const Link *link = uppermost(chain);
+    ExportSpec offer = {.name = LIST_EXPORT, .node = link->node, .allocation_depth = TRUE};
+    NbdSpec spec = {.socket_path = storage_daemon_nbd_path(chain->place.daemon),
+                    .export_name = LIST_EXPORT,
+                    .disk = chain->target,
+                    .context = NBD_CONTEXT_DEPTH,
+                    .timeout_ms = CONNECT_MS,
+                    .cancel_fd = chain->place.cancel_fd};
+    g_autoptr(Extents) local = extents_new();
+    NbdDisk *disk;
+    gboolean ok;
+
+    if (!export_add(chain->place.daemon, &offer, error))
+        return NULL;
+    disk = nbd_disk_open(&spec, error);
+    ok = disk && list_local(disk, nbd_disk_size(disk), local, error);
+    nbd_disk_close(disk);
+    return export_remove(chain->place.daemon, LIST_EXPORT, ok ? error : NULL) && ok ? g_steal_pointer(&local)
+                                                                                    : NULL;
+}
+
 gboolean chain_measure(const Chain *chain, guint64 *ret_file_bytes, gboolean *ret_grown, GError **error)
 {
     g_assert(chain->top);
@@ -344,15 +385,13 @@ Commit *chain_commit(Chain *chain, const GArray *layers, GError **error)
 {
     guint base = index_of(chain, g_array_index(layers, Id, 0));
     guint top = base + layers->len - 1;
-    g_autofree char *name = NULL;
     CommitSpec spec = {0};
 
     g_assert(layers->len >= 2 && chain->top && top < chain->links->len);
-    name = layer_file_name(g_array_index(layers, Id, 0), chain->target);
     spec.root = chain->top->node;
     spec.top = ((const Link *)chain->links->pdata[top])->node;
     spec.base = ((const Link *)chain->links->pdata[base])->node;
-    spec.backing_name = name;
+    spec.backing_name = ((const Link *)chain->links->pdata[base])->file;
     return commit_begin(chain->place.daemon, &spec, error);
 }
 

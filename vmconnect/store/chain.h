@@ -23,7 +23,7 @@ typedef struct {
 } ChainPlace;
 
 /* Compare the files from @layer down with the ledger: present, long enough, of the right
- * size; where a header names another backing, correct it. FALSE with @error CORRUPT or IO. */
+ * size; where a header names another backing, correct it; an image that lies elsewhere is as it was signed. FALSE with @error CORRUPT or IO. */
 gboolean chain_check_files(const Ledger *ledger, const char *dir, Id layer, GError **error);
 
 /* Open the layers from @layer (nil: none, an empty chain) down, read-only. */
@@ -57,6 +57,9 @@ gboolean chain_export(Chain *chain, GError **error);
 gboolean chain_unexport(Chain *chain, GError **error);
 /* NULL unless exported; borrowed. */
 NbdDisk *chain_disk(Chain *chain);
+
+/* What the uppermost link itself holds, zeros included, and not what is below it. The caller frees. */
+Extents *chain_list_tip(Chain *chain, GError **error);
 
 /* Length of the top's file, and whether it has grown since it was laid: whatever is
  * written to an empty overlay, zeros included, makes its file longer. */

@@ -10,17 +10,23 @@
  * from. A disk that did not change keeps its parent's layer, so a layer may
  * belong to several points. Layers not named here are leftovers.
  *
+ * An **image** is a layer that was not made here: the disk of a VM that ran on this host
+ * before it became a standby. It lies where it always lay, is opened for reading
+ * alone, and nothing is ever merged into it. It is what it was as long as its signature is.
+ *
  * A record that cannot follow from the model is CORRUPT and leaves it unchanged. */
 #pragma once
 
 #include "vmconnect/base/generation.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/image/signed_image.h"
 
 #include <glib.h>
 #include <jansson.h>
 
-/* 2: a point's generation names its belongings, and says if it is incomplete. */
-#define LEDGER_FORMAT 2
+/* 2: a point's generation names its belongings, and says if it is incomplete.
+ * 3: a layer may be an image that lies elsewhere. */
+#define LEDGER_FORMAT 3
 
 /*    kind       name        what has become durable */
 #define LEDGER_RECORDS(X)                                                                     \
@@ -37,7 +43,8 @@
     X(SWITCHED, switched, "nothing stands on the ones above any more")                        \
     X(REMOVED, removed, "their files are gone, the merge is over")                            \
     X(PROMOTED, promoted, "a VM runs from here, nothing is received any more")                \
-    X(DEMOTED, demoted, "the promotion was taken back, its overlays are given up")
+    X(DEMOTED, demoted, "the promotion was taken back, its overlays are given up")            \
+    X(ADOPTED, adopted, "the images that a VM was shut down on are a point, and the tip")
 
 typedef enum {
 #define X(kind, name, meaning) LEDGER_##kind,
@@ -56,6 +63,7 @@ typedef struct {
     Id below;           /* the layer it stands on, of the same target; nil: the bottom */
     guint64 size_bytes; /* virtual size */
     guint64 file_bytes; /* length of the file when it last became durable; it never shrinks */
+    SignedImage *image; /* NULL: a file of ours in the store's folder */
 } LedgerLayer;
 
 typedef struct {
@@ -148,10 +156,14 @@ json_t *ledger_record_switched(const GPtrArray *bases);
 json_t *ledger_record_removed(void);
 json_t *ledger_record_promoted(Id generation, const GPtrArray *layers);
 json_t *ledger_record_demoted(void);
+/* @layers (of LedgerLayer *): after a promotion its overlays with the length that they have now; else images. */
+json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers);
 
 /* For those arrays and the model's: the array frees its items. */
 LedgerLayer *ledger_layer_new(Id id, const char *target, Id below, guint64 size_bytes, guint64 file_bytes);
 GPtrArray *ledger_layers_new(void);
+/* The file of a layer, relative to the store's folder unless it lies elsewhere; the caller frees. */
+char *ledger_layer_file(const LedgerLayer *layer);
 LedgerDisk *ledger_disk_new(const char *target, Id layer, const char *extents, guint64 changed_bytes);
 GPtrArray *ledger_disks_new(void);
 

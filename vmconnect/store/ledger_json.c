@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/store/layer_file.h"
 
 #include <string.h>
 
@@ -23,6 +24,7 @@ static void layer_free(gpointer p)
     LedgerLayer *layer = p;
 
     g_free(layer->target);
+    signed_image_free(layer->image);
     g_free(layer);
 }
 
@@ -88,6 +90,11 @@ LedgerLayer *ledger_layer_new(Id id, const char *target, Id below, guint64 size_
 GPtrArray *ledger_layers_new(void)
 {
     return g_ptr_array_new_with_free_func(layer_free);
+}
+
+char *ledger_layer_file(const LedgerLayer *layer)
+{
+    return layer->image ? g_strdup(layer->image->path) : layer_file_name(layer->id, layer->target);
 }
 
 LedgerDisk *ledger_disk_new(const char *target, Id layer, const char *extents, guint64 changed_bytes)
@@ -193,37 +200,49 @@ static GPtrArray *read_list(const json_t *doc, GPtrArray *list, gpointer (*read)
     return g_steal_pointer(&out);
 }
 
+static json_t *layer_to_json(const LedgerLayer *l)
+{
+    json_t *doc = json_pack("{s:s, s:s, s:o, s:I, s:I}", "layer", ID_TEXT(l->id), "target", l->target,
+                            "below", ledger_id_to_json(l->below), "size_bytes", (json_int_t)l->size_bytes,
+                            "file_bytes", (json_int_t)l->file_bytes);
+
+    if (l->image)
+        json_object_set_new(doc, "image", signed_image_to_json(l->image));
+    return doc;
+}
+
 json_t *ledger_layers_to_json(const GPtrArray *layers)
 {
     json_t *list = json_array();
 
-    for (guint i = 0; i < layers->len; i++) {
-        const LedgerLayer *l = layers->pdata[i];
-
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:o, s:I, s:I}", "layer", ID_TEXT(l->id), "target",
-                                        l->target, "below", ledger_id_to_json(l->below), "size_bytes",
-                                        (json_int_t)l->size_bytes, "file_bytes", (json_int_t)l->file_bytes));
-    }
+    for (guint i = 0; i < layers->len; i++)
+        json_array_append_new(list, layer_to_json(layers->pdata[i]));
     return list;
 }
 
 static gpointer read_layer(const json_t *doc, GError **error)
 {
     const char *id_text, *target;
+    json_t *below_doc, *image_doc = NULL;
+    SignedImage *image = NULL;
     json_int_t size, file;
-    json_t *below_doc;
+    LedgerLayer *layer;
     Id id, below;
 
-    if (!json_read(doc, "layer", error, "{s:s, s:s, s:o, s:I, s:I}", "layer", &id_text, "target", &target,
-                   "below", &below_doc, "size_bytes", &size, "file_bytes", &file) ||
+    if (!json_read(doc, "layer", error, "{s:s, s:s, s:o, s:I, s:I, s?o}", "layer", &id_text, "target",
+                   &target, "below", &below_doc, "size_bytes", &size, "file_bytes", &file, "image",
+                   &image_doc) ||
         !id_parse(id_text, &id, error) || !ledger_id_from_json(below_doc, &below, error))
         return NULL;
     if (id_is_nil(id) || !is_target(target) || size < 0 || file < 0) {
         bad(error, "a layer is named or sized wrongly");
         return NULL;
     }
-    return ledger_layer_new(id, target, below, (guint64)size, (guint64)file);
+    if (image_doc && !(image = signed_image_from_json(image_doc, error)))
+        return NULL;
+    layer = ledger_layer_new(id, target, below, (guint64)size, (guint64)file);
+    layer->image = image;
+    return layer;
 }
 
 GPtrArray *ledger_layers_from_json(const json_t *doc, GError **error)

@@ -28,6 +28,12 @@ static gboolean used_outside(const Ledger *ledger, Id layer, const char *target,
     return FALSE;
 }
 
+/* Nothing goes into it, and its file is not ours to remove: what stands on it goes on doing so. */
+static gboolean is_image(const Ledger *ledger, Id layer)
+{
+    return ledger_find_layer(ledger, layer)->image != NULL;
+}
+
 static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guint first, guint survivor)
 {
     LedgerMergeDisk *disk = g_new0(LedgerMergeDisk, 1);
@@ -38,7 +44,7 @@ static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guin
     disk->dropped = g_array_new(FALSE, FALSE, sizeof(Id));
     if (layer)
         g_array_append_val(disk->layers, layer->id);
-    while (layer && !id_is_nil(layer->below) &&
+    while (layer && !id_is_nil(layer->below) && !is_image(ledger, layer->below) &&
            !used_outside(ledger, layer->below, target, first, survivor)) {
         layer = ledger_find_layer(ledger, layer->below);
         g_array_prepend_val(disk->layers, layer->id);
@@ -46,8 +52,8 @@ static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guin
     for (guint i = first; i < survivor; i++) {
         Id own = ledger_layer_of(point_at(ledger, i), target);
 
-        if (!id_is_nil(own) && !id_is_in(own, disk->layers) && !id_is_in(own, disk->dropped) &&
-            !used_outside(ledger, own, target, first, survivor))
+        if (!id_is_nil(own) && !is_image(ledger, own) && !id_is_in(own, disk->layers) &&
+            !id_is_in(own, disk->dropped) && !used_outside(ledger, own, target, first, survivor))
             g_array_append_val(disk->dropped, own);
     }
     return disk;
@@ -133,6 +139,8 @@ static gboolean check_disk(const Ledger *ledger, const LedgerMerge *merge, const
         if (!layer || (i > 0 && !id_equal(layer->below, below)))
             return ledger_impossible(error, "the layers of disk '%s' do not stand on each other",
                                      disk->target);
+        if (n > 1 && layer->image)
+            return ledger_impossible(error, "an image that lies elsewhere is merged");
         below = layer->id;
         if (i + 1 < n && !check_unneeded(ledger, disk, below, id_at(disk->layers, i + 1), first, end, error))
             return FALSE;

@@ -326,3 +326,106 @@ gboolean ledger_apply_demoted(Ledger *ledger, const json_t *record, GError **err
     ledger->promoted = ID_NIL;
     return TRUE;
 }
+
+json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers)
+{
+    return json_pack("{s:s, s:o, s:o}", "record", "adopted", "point", ledger_point_to_json(point), "layers",
+                     ledger_layers_to_json(layers));
+}
+
+/* The overlays that a VM ran from, one for one, where they stood. */
+static gboolean check_overlays(const Ledger *ledger, const GPtrArray *layers, GError **error)
+{
+    if (layers->len != ledger->active->len)
+        return ledger_impossible(error, "%u overlays are adopted of %u", layers->len, ledger->active->len);
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+        const LedgerLayer *known = ledger_find_layer(ledger, layer->id);
+
+        if (!known || layer->image || !g_str_equal(known->target, layer->target) ||
+            !id_equal(known->below, layer->below) || ledger_find_in(layers, layer->id) != layer ||
+            !id_equal(((const LedgerDisk *)ledger->active->pdata[i])->layer, layer->id))
+            return ledger_impossible(error, "layer %s is not what the VM ran from", ID_TEXT(layer->id));
+    }
+    return TRUE;
+}
+
+/* Images in an empty ledger, each on the one before it or the first of its disk. */
+static gboolean check_images(const Ledger *ledger, const GPtrArray *layers, GError **error)
+{
+    if (ledger->points->len || ledger->layers->len)
+        return ledger_impossible(error, "images are adopted beside what is here");
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+        const LedgerLayer *below = i ? layers->pdata[i - 1] : NULL;
+        gboolean stands = below && g_str_equal(below->target, layer->target);
+
+        if (!layer->image || ledger_find_in(layers, layer->id) != layer ||
+            !id_equal(layer->below, stands ? below->id : ID_NIL))
+            return ledger_impossible(error, "layer %s is no image of its disk", ID_TEXT(layer->id));
+    }
+    return TRUE;
+}
+
+/* Each disk of @point reads from the uppermost of @layers that are its. */
+static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, GError **error)
+{
+    const GPtrArray *wanted = point->generation->disks;
+
+    if (wanted->len != point->disks->len)
+        return ledger_impossible(error, "%u disks are recorded for a generation of %u", point->disks->len,
+                                 wanted->len);
+    for (guint i = 0; i < wanted->len; i++) {
+        const GenerationDisk *g = wanted->pdata[i];
+        const LedgerDisk *disk = point->disks->pdata[i];
+        const LedgerLayer *top = NULL;
+
+        for (guint k = 0; k < layers->len; k++)
+            if (g_str_equal(((const LedgerLayer *)layers->pdata[k])->target, g->target))
+                top = layers->pdata[k];
+        if (!top || !g_str_equal(disk->target, g->target) || !id_equal(disk->layer, top->id) ||
+            top->size_bytes != g->size_bytes)
+            return ledger_impossible(error, "disk '%s' has no layer of its size", g->target);
+    }
+    return TRUE;
+}
+
+static gboolean check_adopted(const Ledger *ledger, const Generation *g, GError **error)
+{
+    if (!id_equal(g->parent, ledger->promoted))
+        return ledger_impossible(error, "generation %s does not stand on what was promoted", ID_TEXT(g->id));
+    if (ledger->partial || ledger->merge)
+        return ledger_impossible(error, "something else is under way");
+    if (ledger_find_point(ledger, g->id) || id_is_in(g->id, ledger->past))
+        return ledger_impossible(error, "generation %s is there already", ID_TEXT(g->id));
+    if (g->reign.number <= ledger->reign.number)
+        return ledger_impossible(error, "generation %s is of no later reign", ID_TEXT(g->id));
+    return TRUE;
+}
+
+gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **error)
+{
+    g_autoptr(LedgerPoint) point = NULL;
+    g_autoptr(GPtrArray) layers = NULL;
+    json_t *point_doc, *layers_doc;
+    const char *name;
+
+    if (!json_read(record, "adopted", error, "{s:s, s:o, s:o}", "record", &name, "point", &point_doc,
+                   "layers", &layers_doc) ||
+        !(point = ledger_point_from_json(point_doc, error)) ||
+        !(layers = ledger_layers_from_json(layers_doc, error)) ||
+        !check_adopted(ledger, point->generation, error) ||
+        !(id_is_nil(ledger->promoted) ? check_images(ledger, layers, error)
+                                      : check_overlays(ledger, layers, error)) ||
+        !check_tops(point, layers, error))
+        return FALSE;
+    remove_layers_of(ledger, ledger->active);
+    add_layers(ledger, layers);
+    g_ptr_array_set_size(ledger->active, 0);
+    g_array_set_size(ledger->past, 0);
+    ledger->promoted = ID_NIL;
+    ledger->reign = point->generation->reign;
+    ledger->confirmed_at_ms = 0;
+    g_ptr_array_add(ledger->points, g_steal_pointer(&point));
+    return TRUE;
+}

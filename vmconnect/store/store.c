@@ -387,7 +387,7 @@ static gboolean check_partial(Store *store, GError **error)
     return !partial || good || store_append(store, ledger_record_discard(partial->generation->id), error);
 }
 
-static gboolean recover(Store *store, GError **error)
+gboolean store_recover(Store *store, GError **error)
 {
     if (g_chmod(store->dir, STORE_MODE_STANDBY) != 0)
         return us_error_errno(error, errno, "cannot close folder %s", store->dir);
@@ -420,7 +420,7 @@ Store *store_open(const StoreOptions *options, GError **error)
         !open_ledger(store, error))
         return NULL;
     /* What a VM runs from is libvirt's: nothing is compared, corrected or removed. */
-    if (id_is_nil(store_ledger(store)->promoted) && !recover(store, error))
+    if (id_is_nil(store_ledger(store)->promoted) && !store_recover(store, error))
         return NULL;
     return g_steal_pointer(&store);
 }

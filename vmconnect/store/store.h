@@ -20,6 +20,7 @@
 
 #include "vmconnect/base/extents.h"
 #include "vmconnect/base/generation.h"
+#include "vmconnect/image/signed_image.h"
 #include "vmconnect/store/retention.h"
 
 #include <glib.h>
@@ -159,11 +160,12 @@ gboolean store_pump(Store *store, GError **error);
 
 /* ---- readers ---- */
 
-/* The files of one disk, top to bottom, all of them qcow2. */
+/* The files of one disk, top to bottom. */
 typedef struct {
     char *target;
     guint64 size_bytes;
-    GPtrArray *files; /* of char *, absolute paths */
+    GPtrArray *files;   /* of char *, absolute paths, … */
+    GPtrArray *formats; /* … and, one for each, "qcow2" or "raw", static */
 } StoreFiles;
 
 void store_files_free(StoreFiles *files);
@@ -225,6 +227,23 @@ char *store_nvram_path(const Store *store);
 /* Take a promotion back whose VM has never run: its overlays and its variable store are removed, the store
  * receives again after store_attach. That it never ran is the caller's word. */
 gboolean store_demote(Store *store, GError **error);
+
+/* ---- adoption ---- */
+
+/* A disk of a VM that was shut down on this host for good, as @g describes it. */
+typedef struct {
+    const char *target;
+    guint64 size_bytes;
+    const GPtrArray *images; /* of SignedImage *, top to bottom */
+} StoreAdopted;
+
+/* The VM that ran here has gone to another host, whose copy is kept here from now on: what it was shut down on is
+ * @g, and the tip. After a promotion its overlays must be the uppermost images, on what the ledger has below
+ * them; else the store must be empty, and the images stay where they are. Belongings
+ * bring their bytes. Nothing but the ledger is written, in one record. Asked again for the tip: no error.
+ * CORRUPT: an image is not any more what it was signed as, REFUSED: the VM ran from other files, or this
+ * store has a copy of its own; nothing was changed, and the images are to be compared. */
+gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error);
 
 /* The point that was promoted, nil if none. */
 Id store_promoted(const Store *store);

@@ -5,7 +5,8 @@
  *   store_receive.c  sessions, generations
  *   store_merge.c    the journalled merge
  *   store_read.c     leases, points, definitions, usage
- *   store_promote.c  promotion, and back */
+ *   store_promote.c  promotion, and back
+ *   store_adopt.c    the disks of a VM that ran here become its copy */
 #pragma once
 
 #include "vmconnect/store/chain.h"
@@ -62,6 +63,9 @@ Chain *store_chain_with(const Store *store, Id layer);
 /* An overlay on each chain that has none. */
 gboolean store_stage(Store *store, GError **error);
 
+/* The folder is a standby's, images are what the ledger says, leftovers are gone, the daemon runs. */
+gboolean store_recover(Store *store, GError **error);
+
 /* Remove files of ours that neither the ledger nor a chain names. */
 gboolean store_sweep(Store *store, GError **error);
 
@@ -70,6 +74,11 @@ void store_forget_partial(Store *store);
 
 /* Is @steady_ms over? */
 gboolean store_is_past(gint64 steady_ms);
+
+/* store_receive.c: definition and belongings of @g into the folder, named by @point, whose generation is
+ * a copy of @g; and what such a point on the stack holds. */
+gboolean store_keep_papers(const Store *store, LedgerPoint *point, const Generation *g, GError **error);
+void store_clear_point(LedgerPoint *point);
 
 /* store_merge.c */
 gboolean store_merge_pump(Store *store, GError **error);

@@ -280,6 +280,7 @@ static gboolean sync_children(Store *store, const LedgerMergeDisk *disk, GError 
         const LedgerLayer *layer = ledger->layers->pdata[i];
         g_autofree char *path = layer_file_path(store->dir, layer->id, layer->target);
 
+        /* An image stands on nothing that is merged. */
         if (id_equal(layer->below, layer_at(disk->layers, disk->layers->len - 1)) &&
             !ledger_is_unsealed(ledger, layer->id) && !durable_sync_file(path, error))
             return FALSE;

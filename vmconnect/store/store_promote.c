@@ -42,7 +42,7 @@ static void release_images(Store *store, gint64 deadline_ms)
 static gboolean create_overlay(const Store *store, const LedgerLayer *layer, GError **error)
 {
     g_autofree char *path = layer_file_path(store->dir, layer->id, layer->target);
-    g_autofree char *below = layer_file_name(layer->below, layer->target);
+    g_autofree char *below = ledger_layer_file(ledger_find_layer(store_ledger(store), layer->below));
 
     return qcow2_create(path, layer->size_bytes, below, CREATE_MS, -1, error) &&
            durable_sync_file(path, error);
@@ -168,7 +168,8 @@ static gboolean check_purge(const Store *store, GError **error)
  * images that nobody can tell apart. */
 static gboolean purge(Store *store, GError **error)
 {
-    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger.format1", "ledger"};
+    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger.format1", "ledger.format2",
+                                        "ledger"};
     release_images(store, clock_steady_ms() + CREATE_MS);
     if (!ledger_file_reset(store->file, error) || !store_sweep(store, error))
         return FALSE;

@@ -33,7 +33,13 @@ void store_files_free(StoreFiles *files)
         return;
     g_free(files->target);
     g_clear_pointer(&files->files, g_ptr_array_unref);
+    g_clear_pointer(&files->formats, g_ptr_array_unref);
     g_free(files);
+}
+
+static gboolean is_raw(const LedgerLayer *layer)
+{
+    return layer->image && g_str_equal(layer->image->format, "raw");
 }
 
 static StoreFiles *files_of_disk(const Store *store, const LedgerDisk *disk)
@@ -45,8 +51,13 @@ static StoreFiles *files_of_disk(const Store *store, const LedgerDisk *disk)
     files->target = g_strdup(disk->target);
     files->size_bytes = layer->size_bytes;
     files->files = g_ptr_array_new_with_free_func(g_free);
-    for (; layer; layer = ledger_find_layer(ledger, layer->below))
-        g_ptr_array_add(files->files, layer_file_path(store->dir, layer->id, layer->target));
+    files->formats = g_ptr_array_new();
+    for (; layer; layer = ledger_find_layer(ledger, layer->below)) {
+        g_autofree char *file = ledger_layer_file(layer);
+
+        g_ptr_array_add(files->files, g_canonicalize_filename(file, store->dir));
+        g_ptr_array_add(files->formats, (gpointer)(is_raw(layer) ? "raw" : "qcow2"));
+    }
     return files;
 }
 

@@ -529,7 +529,19 @@ static gboolean keep_belongings(const Store *store, const Generation *g, GError 
     return TRUE;
 }
 
-static void free_point(LedgerPoint *point)
+gboolean store_keep_papers(const Store *store, LedgerPoint *point, const Generation *g, GError **error)
+{
+    if (g->definition) {
+        point->definition =
+            blob_put(store->dir, BLOB_DEFINITION, g->definition, strlen(g->definition), error);
+        if (!point->definition)
+            return FALSE;
+    }
+    g_clear_pointer(&point->generation->definition, g_free);
+    return keep_belongings(store, g, error);
+}
+
+void store_clear_point(LedgerPoint *point)
 {
     generation_free(point->generation);
     g_free(point->definition);
@@ -566,14 +578,7 @@ static gboolean make_point(Store *store, LedgerPoint *point, const Generation *g
         if (!disk->extents)
             return FALSE;
     }
-    if (g->definition) {
-        point->definition =
-            blob_put(store->dir, BLOB_DEFINITION, g->definition, strlen(g->definition), error);
-        if (!point->definition)
-            return FALSE;
-    }
-    g_clear_pointer(&point->generation->definition, g_free);
-    return keep_belongings(store, g, error);
+    return store_keep_papers(store, point, g, error);
 }
 
 static gboolean record_seal(Store *store, const Generation *g, const GPtrArray *layers,
@@ -587,7 +592,7 @@ static gboolean record_seal(Store *store, const Generation *g, const GPtrArray *
         stop_at("seal.before_ledger");
         ok = store_append(store, ledger_record_seal(store->begun->id, &point, layers), error);
     }
-    free_point(&point);
+    store_clear_point(&point);
     return ok;
 }
 

@@ -152,6 +152,63 @@ static inline json_t *story_promoted(const Ledger *ledger, guint number)
     return ledger_record_promoted(story_id(number), layers);
 }
 
+static inline json_t *story_adopt(const Ledger *ledger, guint number, guint reign, const GPtrArray *layers)
+{
+    LedgerPoint point = {.disks = ledger_disks_new(), .definition = (char *)STORY_DIGEST};
+    json_t *record;
+
+    point.generation = story_generation(ledger, number, STORY_NONE);
+    point.generation->parent = ledger->promoted;
+    point.generation->reign = story_reign(reign);
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+
+        if (i + 1 < layers->len &&
+            g_str_equal(((const LedgerLayer *)layers->pdata[i + 1])->target, layer->target))
+            continue;
+        generation_add_disk(point.generation, layer->target, layer->size_bytes);
+        g_ptr_array_add(point.disks, ledger_disk_new(layer->target, layer->id, STORY_DIGEST, 5));
+    }
+    record = ledger_record_adopted(&point, layers);
+    generation_free(point.generation);
+    g_ptr_array_unref(point.disks);
+    return record;
+}
+
+/* The overlays of story_promoted(), longer now. */
+static inline json_t *story_adopted(const Ledger *ledger, guint number, guint reign)
+{
+    g_autoptr(GPtrArray) layers = ledger_layers_new();
+
+    for (guint i = 0; i < ledger->active->len; i++) {
+        const LedgerDisk *disk = ledger->active->pdata[i];
+        const LedgerLayer *layer = ledger_find_layer(ledger, disk->layer);
+
+        g_ptr_array_add(layers, ledger_layer_new(layer->id, layer->target, layer->below, STORY_SIZE, 65536));
+    }
+    return story_adopt(ledger, number, reign, layers);
+}
+
+/* Two images of vda, the lower one raw, and one of vdb. */
+static inline json_t *story_images(const Ledger *ledger, guint number, guint reign)
+{
+    static const char *const TARGETS[] = {"vda", "vda", "vdb"};
+    g_autoptr(GPtrArray) layers = ledger_layers_new();
+
+    for (guint i = 0; i < G_N_ELEMENTS(TARGETS); i++) {
+        SignedImage image = {.path = (char *)(i ? "/images/web1.qcow2" : "/images/base.raw"),
+                             .format = (char *)(i ? "qcow2" : "raw"),
+                             .file = {.inode = 12 + i, .born_ns = 7},
+                             .signature = {.inode = 12 + i, .size_bytes = 9, .mtime_ns = 1, .ctime_ns = 2}};
+        LedgerLayer *layer = ledger_layer_new(story_layer(800 + i, TARGETS[i]), TARGETS[i],
+                                              i == 1 ? story_layer(800, "vda") : ID_NIL, STORY_SIZE, 9);
+
+        layer->image = signed_image_copy(&image);
+        g_ptr_array_add(layers, layer);
+    }
+    return story_adopt(ledger, number, reign, layers);
+}
+
 /* Apply @record (stolen) and check that the model still makes sense. */
 static inline void story_apply(Ledger *ledger, json_t *record)
 {

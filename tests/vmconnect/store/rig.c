@@ -425,12 +425,18 @@ const RigPoint *rig_find_point(const Rig *rig, Id id)
     return NULL;
 }
 
-static json_t *chain_options(const GPtrArray *files, guint index)
+static json_t *chain_options(const StoreFiles *files, guint index)
 {
-    if (index == files->len)
+    json_t *options;
+
+    if (index == files->files->len)
         return json_null();
-    return json_pack("{s:s, s:{s:s, s:s}, s:o}", "driver", "qcow2", "file", "driver", "file", "filename",
-                     files->pdata[index], "backing", chain_options(files, index + 1));
+    options = json_pack("{s:s, s:{s:s, s:s}}", "driver", (const char *)files->formats->pdata[index], "file",
+                        "driver", "file", "filename", (const char *)files->files->pdata[index]);
+    /* A raw image has nothing behind it, and no option for that. */
+    if (!g_str_equal(files->formats->pdata[index], "raw"))
+        json_object_set_new(options, "backing", chain_options(files, index + 1));
+    return options;
 }
 
 static void run(const char *const *argv)
@@ -443,7 +449,7 @@ static void run(const char *const *argv)
 
 static void check_disk(const StoreFiles *files, GBytes *expected)
 {
-    json_auto_t *options = chain_options(files->files, 0);
+    json_auto_t *options = chain_options(files, 0);
     g_autofree char *text = json_dumps(options, JSON_COMPACT);
     g_autofree char *source = g_strconcat("json:", text, NULL);
     /* Not beside the image: that file system may be full on purpose. */
@@ -493,10 +499,11 @@ void rig_check_points(Rig *rig)
         g_assert_nonnull(expected);
         rig_check_files(files, expected);
         for (guint k = 0; i == 0 && k < files->len; k++) {
-            const GPtrArray *chain = ((const StoreFiles *)files->pdata[k])->files;
+            const StoreFiles *chain = files->pdata[k];
 
-            for (guint f = 0; f < chain->len; f++)
-                check_file(chain->pdata[f]);
+            for (guint f = 0; f < chain->files->len; f++)
+                if (g_str_equal(chain->formats->pdata[f], "qcow2"))
+                    check_file(chain->files->pdata[f]);
         }
         store_lease_release(rig->store, lease);
     }

@@ -191,6 +191,65 @@ static void test_promotion_and_back(void)
     assert_refused(ledger, ledger_record_demoted(), "*nothing was promoted");
 }
 
+/* What the VM ran from is a layer like all others, and received on. */
+static void test_overlays_are_adopted(void)
+{
+    g_autoptr(Ledger) ledger = story_new(3);
+    json_auto_t *same = NULL;
+    g_autoptr(Ledger) read = ledger_new(ID_NIL);
+
+    story_apply(ledger, story_promoted(ledger, 3));
+    assert_refused(ledger, story_adopted(ledger, 3, 2), "*there already");
+    assert_refused(ledger, story_adopted(ledger, 10, 1), "*no later reign");
+    assert_refused(ledger, story_images(ledger, 10, 2), "*overlays are adopted of 2");
+    story_apply(ledger, story_adopted(ledger, 10, 2));
+    g_assert_true(id_is_nil(ledger->promoted));
+    g_assert_cmpuint(ledger->active->len, ==, 0);
+    g_assert_true(id_equal(ledger_tip(ledger)->generation->id, story_id(10)));
+    g_assert_cmpuint(ledger_find_layer(ledger, story_layer(900, "vda"))->file_bytes, ==, 65536);
+    assert_refused(ledger, ledger_record_session(story_reign(1), 9), "*older one");
+    story_apply(ledger, ledger_record_session(story_reign(3), 9));
+    g_assert_true(ledger_is_ancestor(ledger, story_id(10), story_reign(3)));
+    g_assert_false(ledger_is_ancestor(ledger, story_id(3), story_reign(3)));
+    same = ledger_to_json(ledger);
+    story_apply(read, json_incref(same));
+    assert_same(ledger, read);
+}
+
+/* Images that lie elsewhere are stood on, and never merged into or dropped. */
+static void test_images_are_adopted(void)
+{
+    g_autoptr(Ledger) ledger = ledger_new(story_id(100));
+    g_autoptr(Ledger) other = story_new(1);
+    g_autoptr(Ledger) read = ledger_new(ID_NIL);
+    json_auto_t *same = NULL;
+    const LedgerLayer *image;
+
+    assert_refused(other, story_images(other, 10, 2), "*beside what is here");
+    story_apply(ledger, story_images(ledger, 10, 2));
+    image = ledger_find_layer(ledger, story_layer(801, "vda"));
+    g_assert_cmpstr(image->image->path, ==, "/images/web1.qcow2");
+    g_assert_cmpuint(ledger_depth(ledger, image->id), ==, 2);
+    story_apply(ledger, ledger_record_session(story_reign(3), 1));
+    for (guint i = 11; i < 14; i++)
+        story_apply(ledger, story_seal(ledger, i));
+    story_apply(ledger, story_withdrawn(ledger, 0, 2));
+    for (guint i = 0; i < ledger->merge->disks->len; i++) {
+        const LedgerMergeDisk *disk = ledger->merge->disks->pdata[i];
+
+        g_assert_cmpuint(disk->layers->len, ==, 2);
+        g_assert_cmpuint(disk->dropped->len, ==, 0);
+        g_assert_true(id_equal(g_array_index(disk->layers, Id, 0), story_layer(11, disk->target)));
+    }
+    story_apply(ledger, ledger_record_flushed());
+    story_apply(ledger, story_switched(ledger));
+    story_apply(ledger, ledger_record_removed());
+    g_assert_nonnull(ledger_find_layer(ledger, story_layer(801, "vda")));
+    same = ledger_to_json(ledger);
+    story_apply(read, json_incref(same));
+    assert_same(ledger, read);
+}
+
 static void test_what_cannot_be_is_refused(void)
 {
     g_autoptr(Ledger) ledger = story_new(3);
@@ -264,7 +323,7 @@ static void test_a_newer_format_is_left_alone(void)
     g_assert_error(error, US_ERROR, US_ERROR_UNSUPPORTED);
     g_assert_cmpstr(
         error->message, ==,
-        "record 'chain': format 3 is newer than this program's (2), nothing was touched; install the "
+        "record 'chain': format 4 is newer than this program's (3), nothing was touched; install the "
         "newer version");
 }
 
@@ -295,6 +354,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ledger/since-must-be-an-ancestor", test_since_must_be_an_ancestor);
     g_test_add_func("/ledger/confirm-and-retain", test_confirm_and_retain);
     g_test_add_func("/ledger/promotion-and-back", test_promotion_and_back);
+    g_test_add_func("/ledger/overlays-are-adopted", test_overlays_are_adopted);
+    g_test_add_func("/ledger/images-are-adopted", test_images_are_adopted);
     g_test_add_func("/ledger/what-cannot-be-is-refused", test_what_cannot_be_is_refused);
     g_test_add_func("/ledger/one-record-is-the-whole", test_one_record_is_the_whole);
     g_test_add_func("/ledger/a-newer-format-is-left-alone", test_a_newer_format_is_left_alone);

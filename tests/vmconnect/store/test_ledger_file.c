@@ -129,7 +129,7 @@ static void test_an_older_format_is_upgraded(Place *place, gconstpointer unused)
     g_assert_true(g_file_get_contents(kept, &copy, NULL, NULL));
     g_assert_cmpstr(copy, ==, older);
     g_assert_true(g_file_get_contents(place->path, &now, NULL, NULL));
-    g_assert_nonnull(strstr(now, "\"format\":2"));
+    g_assert_nonnull(strstr(now, "\"format\":3"));
     /* Once. */
     g_unlink(kept);
     ledger_file_close(open_file(place));
@@ -219,7 +219,7 @@ static void test_newer_and_foreign(Place *place, gconstpointer unused)
 
     (void)unused;
     g_assert_true(g_file_set_contents(place->path, line, -1, NULL));
-    assert_refused(place, US_ERROR_UNSUPPORTED, "ledger *: line 1: record 'chain': format 3 is newer *");
+    assert_refused(place, US_ERROR_UNSUPPORTED, "ledger *: line 1: record 'chain': format 4 is newer *");
     g_unlink(place->path);
     ledger_file_close(open_file(place));
     g_assert_null(ledger_file_open(place->path, story_id(8), TRUE, &error));

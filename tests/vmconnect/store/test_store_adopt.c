@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The disks that a VM was shut down on become its copy: overlays of a promotion, and images that lie elsewhere. */
+#include "rig.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/image/process.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+static void run(const char *const *argv)
+{
+    GError *error = NULL;
+
+    process_run(argv, 30000, -1, 65536, NULL, &error);
+    g_assert_no_error(error);
+}
+
+/* As the guest would, had it run on @path. */
+static void guest_writes(Rig *rig, guint index, const char *path, guint64 offset, guint8 value)
+{
+    g_autofree char *command =
+        g_strdup_printf("write -P %u %" G_GUINT64_FORMAT " %u", value, offset, RIG_BLOCK);
+    const char *argv[] = {"qemu-io", "-f", "qcow2", "-c", command, path, NULL};
+    RigDisk *disk = rig->disks->pdata[index];
+
+    run(argv);
+    memset(disk->data + offset, value, RIG_BLOCK);
+}
+
+static GPtrArray *sign(const StoreFiles *files)
+{
+    GPtrArray *images = g_ptr_array_new_with_free_func((GDestroyNotify)signed_image_free);
+    GError *error = NULL;
+
+    for (guint i = 0; i < files->files->len; i++) {
+        g_ptr_array_add(images, signed_image_read(files->files->pdata[i], files->formats->pdata[i], &error));
+        g_assert_no_error(error);
+    }
+    return images;
+}
+
+/* The next generation of a reign of its own, whose contents are what the rig's disks have now. */
+static Generation *final_generation(Rig *rig)
+{
+    Generation *g;
+    RigPoint *point = g_new0(RigPoint, 1);
+
+    rig->reign = (Reign){rig->reign.number + 1, id_random()};
+    g = rig_generation(rig);
+    point->generation = generation_copy(g);
+    point->contents = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+    for (guint i = 0; i < rig->disks->len; i++) {
+        const RigDisk *disk = rig->disks->pdata[i];
+
+        g_ptr_array_add(point->contents, g_bytes_new(disk->data, disk->size));
+    }
+    g_ptr_array_add(rig->points, point);
+    return g;
+}
+
+static gboolean adopt(Rig *rig, const Generation *g, GPtrArray *const *images, GError **error)
+{
+    StoreAdopted disks[4];
+
+    for (guint i = 0; i < rig->disks->len; i++) {
+        const RigDisk *disk = rig->disks->pdata[i];
+
+        disks[i] = (StoreAdopted){disk->target, disk->size, images[i]};
+    }
+    return store_adopt(rig->store, g, disks, rig->disks->len, error);
+}
+
+static void assert_refused(Rig *rig, const Generation *g, GPtrArray *const *images, UsError code,
+                           const char *pattern)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(adopt(rig, g, images, &error));
+    g_assert_error(error, US_ERROR, code);
+    if (!g_pattern_match_simple(pattern, error->message))
+        g_error("'%s' is not like '%s'", error->message, pattern);
+}
+
+static void attach_next(Rig *rig)
+{
+    GError *error = NULL;
+
+    rig->reign = (Reign){rig->reign.number + 1, id_random()};
+    rig->session = store_session(rig->store) + 1;
+    store_attach(rig->store, rig->reign, rig->session, &error);
+    g_assert_no_error(error);
+}
+
+static GPtrArray *promote(Rig *rig)
+{
+    GPtrArray *files = NULL;
+    GError *error = NULL;
+
+    store_promote(rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    return files;
+}
+
+/* What it wrote since it was started is a generation like all others. */
+static void test_overlays(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) vda = NULL;
+    g_autoptr(GPtrArray) vdb = NULL;
+    g_autoptr(Generation) g = NULL;
+    g_autoptr(Extents) changed = NULL;
+    GError *error = NULL;
+    Id promoted;
+
+    rig_open(rig);
+    for (guint i = 0; i < 3; i++)
+        rig_cut(rig);
+    files = promote(rig);
+    promoted = store_promoted(rig->store);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 3 * RIG_BLOCK, 90);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 9 * RIG_BLOCK, 0);
+    vda = sign(files->pdata[0]);
+    vdb = sign(files->pdata[1]);
+    g = final_generation(rig);
+    adopt(rig, g, (GPtrArray *[]){vda, vdb}, &error);
+    g_assert_no_error(error);
+    adopt(rig, g, (GPtrArray *[]){vda, vdb}, &error); /* it may be asked again */
+    g_assert_no_error(error);
+    g_assert_true(id_is_nil(store_promoted(rig->store)));
+    g_assert_true(id_equal(store_tip(rig->store)->id, g->id));
+    g_assert_true(id_equal(store_tip(rig->store)->parent, promoted));
+    rig_check_points(rig);
+    changed = store_changed_since(rig->store, promoted, "vda", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(extents_bytes(changed), ==, 2 * RIG_BLOCK);
+    g_assert_true(extents_at(changed, 0).offset == 3 * RIG_BLOCK);
+    rig_close(rig);
+    rig_open(rig); /* in the reign that ended: nobody else speaks in it, and nothing is lost */
+    attach_next(rig);
+    for (guint i = 0; i < 3; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 2});
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+}
+
+static void test_overlays_that_are_not_what_ran(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(Generation) g = NULL;
+    const char *top;
+
+    rig_open(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    top = ((StoreFiles *)files->pdata[0])->files->pdata[0];
+    images = sign(files->pdata[0]);
+    g = final_generation(rig);
+    guest_writes(rig, 0, top, 0, 1);
+    assert_refused(rig, g, &images, US_ERROR_CORRUPT, "image *.vda.qcow2 was written to, or replaced*");
+    g_clear_pointer(&images, g_ptr_array_unref);
+    images = sign(files->pdata[0]);
+    g_ptr_array_remove_index(images, images->len - 1);
+    assert_refused(rig, g, &images, US_ERROR_REFUSED, "disk vda was not shut down on the files*");
+    g->reign = (Reign){1, id_random()};
+    assert_refused(rig, g, &images, US_ERROR_REFUSED, "reign 1 is over*");
+    g_assert_false(id_is_nil(store_promoted(rig->store)));
+}
+
+/* Nothing was written since the start: what was promoted is the tip again. */
+static void test_nothing_happened(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    images = sign(files->pdata[0]);
+    g = generation_copy(store_tip(rig->store));
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    g_assert_true(id_is_nil(store_promoted(rig->store)));
+    g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 1);
+    attach_next(rig);
+    rig_cut(rig);
+    rig_check_points(rig);
+}
+
+/* A raw image under a qcow2 one, as a VM has them that was made from a template. */
+static GPtrArray *make_images(Rig *rig, char **ret_top)
+{
+    g_autofree char *base = g_build_filename(rig->root, "template.raw", NULL);
+    g_autoptr(GPtrArray) images = g_ptr_array_new_with_free_func((GDestroyNotify)signed_image_free);
+    g_autofree char *size = g_strdup_printf("%zu", RIG_DISK);
+    const char *create_base[] = {"qemu-img", "create", "-q", "-f", "raw", base, size, NULL};
+    const char *write_base[] = {"qemu-io", "-f", "raw", "-c", "write -P 7 0 65536", base, NULL};
+    char *top = g_build_filename(rig->root, "web1.qcow2", NULL);
+    const char *create_top[] = {"qemu-img", "create", "-q",  "-f", "qcow2", "-b",
+                                base,       "-F",     "raw", top,  NULL};
+    GError *error = NULL;
+
+    run(create_base);
+    run(write_base);
+    run(create_top);
+    memset(((RigDisk *)rig->disks->pdata[0])->data, 7, RIG_BLOCK);
+    guest_writes(rig, 0, top, 5 * RIG_BLOCK, 8);
+    g_ptr_array_add(images, signed_image_read(top, "qcow2", &error));
+    g_assert_no_error(error);
+    g_ptr_array_add(images, signed_image_read(base, "raw", &error));
+    g_assert_no_error(error);
+    *ret_top = top;
+    return g_steal_pointer(&images);
+}
+
+static void open_empty(Rig *rig)
+{
+    GError *error = NULL;
+
+    rig->store = store_open(&rig->options, &error);
+    g_assert_no_error(error);
+}
+
+/* They stay where they are, and as they are, whatever comes on top and is merged and promoted. */
+static void test_images(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+
+    open_empty(rig);
+    g = final_generation(rig);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    rig_check_points(rig);
+    attach_next(rig);
+    for (guint i = 0; i < 5; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 2});
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 3); /* two points, and a staged overlay */
+    rig_close(rig);
+    rig_open(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    rig_check_files(files, rig->points->pdata[rig->points->len - 1]);
+    g_assert_cmpstr(g_ptr_array_index(((StoreFiles *)files->pdata[0])->formats,
+                                      ((StoreFiles *)files->pdata[0])->formats->len - 1),
+                    ==, "raw");
+    g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
+}
+
+/* Of what others did to an image nothing is believed, and nothing is thrown away. */
+static void test_images_that_changed(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+
+    open_empty(rig);
+    g = final_generation(rig);
+    guest_writes(rig, 0, top, 0, 1);
+    assert_refused(rig, g, &images, US_ERROR_CORRUPT, "image *web1.qcow2 was written to*");
+    g_assert_null(store_tip(rig->store));
+    signed_image_free(images->pdata[0]);
+    images->pdata[0] = signed_image_read(top, "qcow2", &error);
+    g_assert_no_error(error);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    rig_close(rig);
+    guest_writes(rig, 0, top, 0, 2);
+    g_assert_null(store_open(&rig->options, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(error->message, "was written to, or replaced"));
+    g_clear_error(&error);
+}
+
+static void test_images_beside_a_copy(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+
+    rig_open(rig);
+    rig_cut(rig);
+    g = final_generation(rig);
+    assert_refused(rig, g, &images, US_ERROR_REFUSED, "a copy of this VM from before is in *");
+    store_purge(g_steal_pointer(&rig->store), &error);
+    g_assert_no_error(error);
+    open_empty(rig);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    store_purge(g_steal_pointer(&rig->store), &error);
+    g_assert_no_error(error);
+    g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
+}
+
+#define ADD(name, function) g_test_add_func("/store-adopt/" name, function)
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD("overlays", test_overlays);
+    ADD("overlays-that-are-not-what-ran", test_overlays_that_are_not_what_ran);
+    ADD("nothing-happened", test_nothing_happened);
+    ADD("images", test_images);
+    ADD("images-that-changed", test_images_that_changed);
+    ADD("images-beside-a-copy", test_images_beside_a_copy);
+    return g_test_run();
+}

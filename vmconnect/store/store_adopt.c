@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Adoption: the disks that a VM was shut down on become the tip of its copy.
+ *
+ * One record, and no data: either the overlays of a promotion are layers like all others from then on,
+ * or the images of a VM that never ran from this store become the bottom of it, where they are. */
+#include "vmconnect/store/store_internal.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/store/blob.h"
+#include "vmconnect/store/layer_file.h"
+
+#include <string.h>
+
+static gboolean refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static gboolean refuse(GError **error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (error)
+        *error = g_error_new_valist(US_ERROR, US_ERROR_REFUSED, format, args);
+    va_end(args);
+    return FALSE;
+}
+
+static gboolean check_images(const StoreAdopted *disk, GError **error)
+{
+    for (guint i = 0; i < disk->images->len; i++)
+        if (!signed_image_check(disk->images->pdata[i], error))
+            return FALSE;
+    return disk->images->len > 0 || refuse(error, "disk %s has no image", disk->target);
+}
+
+static const StoreAdopted *find_adopted(const StoreAdopted *disks, guint n, const char *target)
+{
+    for (guint i = 0; i < n; i++)
+        if (g_str_equal(disks[i].target, target))
+            return &disks[i];
+    return NULL;
+}
+
+/* Are the VM's files the chain that was given to it, no more and no less? */
+static gboolean check_chain(const StoreFiles *given, const StoreAdopted *disk, GError **error)
+{
+    gboolean same = disk && disk->images->len == given->files->len;
+
+    for (guint i = 0; same && i < given->files->len; i++)
+        same = g_str_equal(((const SignedImage *)disk->images->pdata[i])->path, given->files->pdata[i]);
+    return same ||
+           refuse(error,
+                  "disk %s was not shut down on the files that it was started from: a snapshot, commit "
+                  "or copy was made of it meanwhile",
+                  given->target);
+}
+
+/* ---- overlays ---- */
+
+static LedgerLayer *settled_overlay(const Store *store, const LedgerDisk *disk, GError **error)
+{
+    const LedgerLayer *known = ledger_find_layer(store_ledger(store), disk->layer);
+    g_autofree char *path = layer_file_path(store->dir, known->id, known->target);
+    g_auto(LayerFacts) facts = {0};
+
+    if (!chain_check_files(store_ledger(store), store->dir, known->id, error) ||
+        !layer_file_read(path, &facts, error) || !durable_sync_file(path, error))
+        return NULL;
+    if (facts.size_bytes != known->size_bytes) {
+        refuse(error, "disk %s has another size than when it was started", known->target);
+        return NULL;
+    }
+    return ledger_layer_new(known->id, known->target, known->below, known->size_bytes, facts.file_bytes);
+}
+
+static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guint n, GError **error)
+{
+    const GPtrArray *active = store_ledger(store)->active;
+    g_autoptr(GPtrArray) files = store_files_of(store, active);
+    g_autoptr(GPtrArray) layers = ledger_layers_new();
+
+    for (guint i = 0; i < active->len; i++) {
+        const LedgerDisk *disk = active->pdata[i];
+        LedgerLayer *layer = NULL;
+
+        if (check_chain(files->pdata[i], find_adopted(disks, n, disk->target), error))
+            layer = settled_overlay(store, disk, error);
+        if (!layer)
+            return NULL;
+        g_ptr_array_add(layers, layer);
+    }
+    return g_steal_pointer(&layers);
+}
+
+/* ---- images ---- */
+
+static gboolean add_images(GPtrArray *layers, const StoreAdopted *disk)
+{
+    Id below = ID_NIL;
+
+    for (guint i = disk->images->len; i-- > 0;) {
+        const SignedImage *image = disk->images->pdata[i];
+        LedgerLayer *layer =
+            ledger_layer_new(id_random(), disk->target, below, disk->size_bytes, image->signature.size_bytes);
+
+        layer->image = signed_image_copy(image);
+        g_ptr_array_add(layers, layer);
+        below = layer->id;
+    }
+    return TRUE;
+}
+
+/* ---- the point ---- */
+
+static const LedgerLayer *top_of(const GPtrArray *layers, const char *target)
+{
+    const LedgerLayer *top = NULL;
+
+    for (guint i = 0; i < layers->len; i++)
+        if (g_str_equal(((const LedgerLayer *)layers->pdata[i])->target, target))
+            top = layers->pdata[i];
+    return top;
+}
+
+/* What the VM wrote since it was started: what its overlay holds. Of an image: all. */
+static Extents *changed_on(Store *store, const LedgerLayer *layer, GError **error)
+{
+    Extents *all;
+
+    if (!layer->image)
+        return chain_list_tip(store_chain_with(store, layer->id), error);
+    all = extents_new();
+    extents_add(all, 0, layer->size_bytes);
+    return all;
+}
+
+static gboolean make_disks(Store *store, LedgerPoint *point, const GPtrArray *layers, GError **error)
+{
+    const GPtrArray *wanted = point->generation->disks;
+
+    point->disks = ledger_disks_new();
+    for (guint i = 0; i < wanted->len; i++) {
+        const GenerationDisk *g = wanted->pdata[i];
+        const LedgerLayer *top = top_of(layers, g->target);
+        g_autoptr(Extents) changed = NULL;
+        LedgerDisk *disk;
+
+        if (!top || top->size_bytes != g->size_bytes)
+            return refuse(error, "disk %s is not what generation %s says", g->target,
+                          ID_TEXT(point->generation->id));
+        changed = changed_on(store, top, error);
+        if (!changed)
+            return FALSE;
+        disk = ledger_disk_new(g->target, top->id, NULL, extents_bytes(changed));
+        g_ptr_array_add(point->disks, disk);
+        disk->extents = blob_put_extents(store->dir, changed, error);
+        if (!disk->extents)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean make_point(Store *store, LedgerPoint *point, const Generation *g, const GPtrArray *layers,
+                           GError **error)
+{
+    point->generation = generation_copy(g);
+    point->generation->parent = store_promoted(store);
+    point->generation->since = ID_NIL;
+    if (!point->generation->sealed_at_ms)
+        point->generation->sealed_at_ms = clock_wall_ms();
+    return store_keep_papers(store, point, g, error) && make_disks(store, point, layers, error);
+}
+
+static gboolean record(Store *store, const Generation *g, const GPtrArray *layers, GError **error)
+{
+    LedgerPoint point = {0};
+    gboolean ok = make_point(store, &point, g, layers, error) && durable_sync_dir(store->dir, error);
+
+    if (ok) {
+        stop_at("adopt.before_ledger");
+        ok = store_append(store, ledger_record_adopted(&point, layers), error);
+    }
+    store_clear_point(&point);
+    return ok;
+}
+
+static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error)
+{
+    g_autoptr(GPtrArray) layers = NULL;
+
+    if (id_is_nil(store_promoted(store))) {
+        layers = ledger_layers_new();
+        for (guint i = 0; i < n; i++)
+            add_images(layers, &disks[i]);
+    } else {
+        layers = settled_overlays(store, disks, n, error);
+        /* To list what they hold. */
+        if (!layers || !store_ready(store, error))
+            return FALSE;
+    }
+    return record(store, g, layers, error);
+}
+
+static gboolean check(const Store *store, const Generation *g, const StoreAdopted *disks, guint n,
+                      GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+
+    if (id_is_nil(ledger->promoted) && (ledger->points->len || ledger->layers->len))
+        return refuse(error, "a copy of this VM from before is in %s", store->dir);
+    if (g->reign.number <= ledger->reign.number)
+        return refuse(error,
+                      "reign %" G_GUINT64_FORMAT " is over: this copy follows reign %" G_GUINT64_FORMAT,
+                      g->reign.number, ledger->reign.number);
+    for (guint i = 0; i < n; i++)
+        if (!check_images(&disks[i], error))
+            return FALSE;
+    return TRUE;
+}
+
+gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error)
+{
+    const Generation *tip = store_tip(store);
+
+    if (id_is_nil(store_promoted(store)) && tip && id_equal(tip->id, g->id))
+        return TRUE;
+    /* Nothing was sealed since the promotion, and nothing differs from it. */
+    if (id_equal(store_promoted(store), g->id)) {
+        for (guint i = 0; i < n; i++)
+            if (!check_images(&disks[i], error))
+                return FALSE;
+        return store_demote(store, error);
+    }
+    if (!check(store, g, disks, n, error) || !adopt(store, g, disks, n, error))
+        return FALSE;
+    stop_at("adopt.after_ledger");
+    store_drop_daemon(store);
+    return store_recover(store, error);
+}
