@@ -50,11 +50,9 @@ static gboolean check_guard(const ServeChange *c, Reign asked, GError **error)
 static gboolean check_protect(const Engine *engine, const ActiveRole *role, GError **error)
 {
     const ActiveRole *known = policy_active(engine->policy, role->vm);
-    const StandbyRole *kept = policy_standby(engine->policy, role->vm);
 
-    return (!known || (check_scenario(known->scenario, role->scenario, error) &&
-                       check_reign(known->reign, role->reign, error))) &&
-           (!kept || check_reign(kept->reign, role->reign, error));
+    return !known || (check_scenario(known->scenario, role->scenario, error) &&
+                      check_reign(known->reign, role->reign, error));
 }
 
 static void play_active(Engine *engine, Id vm)
@@ -68,6 +66,51 @@ static void play_active(Engine *engine, Id vm)
 static gboolean then_play_active(ServeChange *c)
 {
     play_active(c->engine, c->vm);
+    return FALSE;
+}
+
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+    Id vm;
+} Taking;
+
+static void on_keeper_ended(void *user, const json_t *result, const GError *error)
+{
+    g_autofree Taking *t = user;
+
+    (void)result;
+    (void)error;
+    play_active(t->engine, t->vm);
+    serve_done(t->reply, NULL, NULL);
+}
+
+/* The VM that was promoted here is replicated from here: its keeper has had its part. */
+static gboolean then_end_keeper(ServeChange *c)
+{
+    Taking *t = g_new0(Taking, 1);
+
+    *t = (Taking){c->engine, c->reply, c->vm};
+    roles_tell_standby(c->engine->roles, c->vm, COMMAND_QUIT, NULL, on_keeper_ended, t);
+    return TRUE;
+}
+
+/* A copy that was admitted here becomes the active by its promotion alone, which the guard knows of. */
+static gboolean check_promoted(const ServeChange *c, const ActiveRole *role, GError **error)
+{
+    const StandbyRole *kept = policy_standby(c->engine->policy, role->vm);
+
+    if (!kept)
+        return TRUE;
+    if (!check_scenario(kept->scenario, role->scenario, error))
+        return FALSE;
+    if (c->known && c->known->role == GUARD_ACTIVE && !c->known->journal_open &&
+        reign_equal(c->known->reign, role->reign))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "this host keeps a copy of that VM, which was not promoted in reign %" G_GUINT64_FORMAT
+                ": nothing is replicated from it",
+                role->reign.number);
     return FALSE;
 }
 
@@ -86,8 +129,11 @@ static gboolean take_active(ServeChange *c, GError **error)
     const ActiveRole *role = c->data;
 
     if (!check_guard(c, role->reign, error) || !check_not_standby(c, role, error) ||
-        !check_protect(c->engine, role, error))
+        !check_promoted(c, role, error) || !check_protect(c->engine, role, error))
         return FALSE;
+    if (policy_standby(c->engine->policy, c->vm))
+        c->then = then_end_keeper;
+    policy_forget_standby(c->engine->policy, c->vm);
     policy_set_active(c->engine->policy, active_role_copy(role));
     return TRUE;
 }
@@ -193,9 +239,11 @@ static gboolean check_admit(const Engine *engine, const StandbyRole *role, GErro
     const StandbyRole *known = policy_standby(engine->policy, role->vm);
     const ActiveRole *active = policy_active(engine->policy, role->vm);
 
-    if (active && active->reign.number >= role->reign.number) {
+    if (active) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                    "this host itself runs that VM in reign %" G_GUINT64_FORMAT, active->reign.number);
+                    "this host itself is the active of that VM, in reign %" G_GUINT64_FORMAT
+                    ": it keeps no copy of it before it has given it away",
+                    active->reign.number);
         return FALSE;
     }
     return !known || (check_scenario(known->scenario, role->scenario, error) &&

@@ -177,8 +177,8 @@ static gboolean make_scratch(const Cut *cut, GError **error)
 
         if (disk->size_bytes == 0) {
             g_set_error(error, US_ERROR, US_ERROR_FAILED,
-                        "not cutting '%s': how large disk %s is cannot be read from its image", capture_name(c),
-                        disk->target);
+                        "not cutting '%s': how large disk %s is cannot be read from its image",
+                        capture_name(c), disk->target);
             return FALSE;
         }
         if (scratch_make(source->scratch, disk->size_bytes, c->settings.run_dir, c->settings.cancel_fd,

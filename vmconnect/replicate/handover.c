@@ -5,10 +5,14 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
 #include "vmconnect/base/stop.h"
+#include "vmconnect/capture/chain.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/shutdown.h"
+#include "vmconnect/replicate/active_parts.h"
+#include "vmconnect/replicate/bequest.h"
 
 #include <poll.h>
 #include <string.h>
@@ -17,6 +21,7 @@
 #define MAX_BYTES 65536
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
 #define FINAL_AGAIN_MS 250
+#define IMAGE_MS 10000
 #define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
 
 static const char *const NAMES[] = {
@@ -404,6 +409,64 @@ static gboolean check_still_down(Active *a, GError **error)
     return FALSE;
 }
 
+/* The files of a disk and how they look; its image as it was followed since the base was made. */
+static gboolean bequeath_disk(Active *a, Bequest *b, const Disk *disk, GError **error)
+{
+    const WatchedDisk *w = active_watched(a, disk->target);
+    g_autoptr(GPtrArray) chain =
+        chain_of_disk(capture_definition(a->capture), disk->target, IMAGE_MS, -1, error);
+    BequestDisk *left;
+
+    if (!chain)
+        return FALSE;
+    left = bequest_add_disk(b, disk->target, disk->size_bytes);
+    for (guint i = 0; i < chain->len; i++) {
+        const ChainLayer *layer = chain->pdata[i];
+        SignedImage *image = signed_image_read(layer->path, layer->format, error);
+
+        if (!image)
+            return FALSE;
+        g_ptr_array_add(left->images, image);
+    }
+    if (w && w->clean &&
+        signature_equal(&w->image, &((const SignedImage *)left->images->pdata[0])->signature))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "%s was written to by another program", disk->source);
+    return FALSE;
+}
+
+static gboolean bequeath(const Handover *h, Active *a, GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    const Generation *tip = a->sender ? sender_position(a->sender)->tip : NULL;
+    g_autoptr(Bequest) b = NULL;
+
+    if (!tip || !id_equal(tip->id, h->tip) || !active_same_disks(a, tip)) {
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "the standby's last word is not the final generation");
+        return FALSE;
+    }
+    b = bequest_new(h->vm, tip);
+    g_free(b->generation->definition);
+    b->generation->definition = g_strdup(capture_definition(a->capture));
+    for (guint i = 0; i < disks->len; i++)
+        if (!bequeath_disk(a, b, disks->pdata[i], error))
+            return FALSE;
+    return bequest_write(b, a->paths.plan_dir, error);
+}
+
+/* Without one the disks here are compared when the VM comes back, instead of being what it goes on from: no
+ * reason to keep production down. */
+static gboolean leave_bequest(const Handover *h, Active *a, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (bequeath(h, a, &why))
+        return TRUE;
+    log_notice("vm %s: its disks here will not be known to be its final generation: %s", ID_TEXT(h->vm),
+               why->message);
+    return bequest_remove(a->paths.plan_dir, h->vm, error);
+}
+
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error)
 {
     const char *successor;
@@ -422,8 +485,9 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
                     "the next reign's number must be above %" G_GUINT64_FORMAT, h->reign.number);
         return FALSE;
     }
-    if (!check_still_down(a, error))
+    if (!check_still_down(a, error) || !leave_bequest(h, a, error))
         return FALSE;
+    stop_at("handover.bequest");
     /* The release is this one rename; from here on nothing of ours starts the guest again. */
     h->doubtful = TRUE;
     if (!advance(h, a, HANDOVER_RELEASED, error))

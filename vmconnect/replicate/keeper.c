@@ -7,6 +7,7 @@
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
 #include "vmconnect/link/link_wait.h"
+#include "vmconnect/replicate/adoption.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
 #include "vmconnect/store/store.h"
@@ -28,9 +29,12 @@ struct Keeper {
 
     /* The thread's own: */
     Store *store;
-    gint64 open_at_ms; /* next try, while store is NULL */
-    char *why;         /* why it is NULL, or what a merge lacks */
-    gboolean settled;  /* a VM that was promoted here is what its user wants it to be … */
+    gint64 open_at_ms;  /* next try, while store is NULL */
+    char *why;          /* why it is NULL, or what a merge lacks */
+    gboolean adopted;   /* what a VM that was given away from here left is this copy, or never will be … */
+    gint64 adopt_at_ms; /* … next try, while it is not; nothing is received meanwhile */
+    char *adopt_why;    /* why not */
+    gboolean settled;   /* a VM that was promoted here is what its user wants it to be … */
     gboolean start_due;
     gint64 settle_at_ms; /* … next try, while it is not */
     char *start_why;     /* why not */
@@ -56,7 +60,7 @@ static json_t *status_of(const Keeper *k)
     const Generation *tip = k->store ? store_tip(k->store) : NULL;
     g_autoptr(GPtrArray) points = k->store ? store_points(k->store) : NULL;
     const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
-    const char *why = slow ? slow : k->start_why ? k->start_why : k->why;
+    const char *why = slow ? slow : k->adopt_why ? k->adopt_why : k->start_why ? k->start_why : k->why;
 
     return json_pack("{s:s, s:s, s:s?, s:o, s:i}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why", why,
                      "tip", tip ? generation_describe(tip) : json_null(), "points",
@@ -124,6 +128,18 @@ static void open_store(Keeper *k)
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
+/* What is no copy any more is left alone, for good: whoever sends here begins anew. */
+static void adopt(Keeper *k)
+{
+    AdoptionSite site = {.vm = k->vm, .store = k->store, .paths = &k->paths};
+    g_autoptr(GError) error = NULL;
+
+    k->adopted = adoption_run(&site, &error) || g_error_matches(error, US_ERROR, US_ERROR_REFUSED) ||
+                 g_error_matches(error, US_ERROR, US_ERROR_CORRUPT);
+    set_sentence(k, &k->adopt_why, "what the VM left here is not taken as its copy", error);
+    k->adopt_at_ms = clock_steady_ms() + RETRY_MS;
+}
+
 static void settle(Keeper *k)
 {
     PromotionSite site = site_of(k);
@@ -157,9 +173,11 @@ static void drop_if_stranded(Keeper *k, const GError *why)
 
 static gboolean need_store(Keeper *k, GError **error)
 {
-    if (k->store)
+    const char *why = k->adopt_why ? k->adopt_why : k->why;
+
+    if (k->store && k->adopted)
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s", k->why ? k->why : "the copy is not open yet");
+    g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s", why ? why : "the copy is not open yet");
     return FALSE;
 }
 
@@ -298,6 +316,8 @@ static void run(void *arg)
 
         if (!k->store && clock_steady_ms() >= k->open_at_ms)
             open_store(k);
+        if (k->store && !k->adopted && clock_steady_ms() >= k->adopt_at_ms)
+            adopt(k);
         if (k->store && !k->settled && clock_steady_ms() >= k->settle_at_ms)
             settle(k);
         turn(k);
@@ -338,6 +358,7 @@ void keeper_join(Keeper *k)
     mailbox_close(k->box);
     json_decref(k->told);
     g_free(k->why);
+    g_free(k->adopt_why);
     g_free(k->start_why);
     g_free(k->dir);
     g_free(k->run_dir);
