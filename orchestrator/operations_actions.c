@@ -152,11 +152,13 @@ static gboolean read_wanted(const json_t *body, Wanted *w, GError **error)
     json_t *vms = NULL;
     int preview = FALSE;
     int power_off = FALSE;
+    int reverse = PLAN_REVERSE_BY_POLICY;
 
-    if (!json_read(body, "switchover", error, "{s?b, s?b, s?s, s?o}", "preview", &preview, "power_off",
-                   &power_off, "to", &w->options.to, "vms", &vms) ||
+    if (!json_read(body, "switchover", error, "{s?b, s?b, s?b, s?s, s?o}", "preview", &preview, "power_off",
+                   &power_off, "reverse", &reverse, "to", &w->options.to, "vms", &vms) ||
         !read_ids(w, vms, error))
         return FALSE;
+    w->options.reverse = reverse;
     w->preview = preview;
     w->options.power_off = power_off;
     w->options.id = id_random();
@@ -194,14 +196,18 @@ static void start(Controller *c, ApiCall *call, Plan *steal_plan)
 typedef struct {
     Controller *c;
     ApiCall *call;
+    gboolean home; /* a switchback */
 } Asked;
 
 /* From the call's own body, each time: what it allows may have changed meanwhile. */
-static Plan *wanted_plan(Controller *c, ApiCall *call, Wanted *w, GError **error)
+static Plan *wanted_plan(const Asked *a, Wanted *w, GError **error)
 {
-    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), error);
+    const Protection *p = scenarios_find(a->c->scenarios, api_call_parameter(a->call, "scenario"), error);
 
-    return p && read_wanted(api_call_body(call), w, error) ? plan_switchover(p, &w->options, error) : NULL;
+    if (!p || !read_wanted(api_call_body(a->call), w, error))
+        return NULL;
+    w->options.home = a->home;
+    return plan_switchover(p, &w->options, error);
 }
 
 /* Names of the VMs that @w moves, borrowed; NULL: all. */
@@ -220,7 +226,7 @@ static void on_looked_before(void *user, const VerifyFacts *facts)
     g_autofree Asked *a = user;
     g_auto(Wanted) w = {0};
     g_autoptr(GError) error = NULL;
-    g_autoptr(Plan) plan = wanted_plan(a->c, a->call, &w, &error);
+    g_autoptr(Plan) plan = wanted_plan(a, &w, &error);
     g_autoptr(GPtrArray) findings = verify_check(facts);
     g_autoptr(GPtrArray) names = NULL;
 
@@ -235,27 +241,35 @@ static void on_looked_before(void *user, const VerifyFacts *facts)
         start(a->c, a->call, g_steal_pointer(&plan));
 }
 
-static void scenario_switchover(ApiCall *call, void *user)
+/* What was looked at before a run is the way from the master; on the way back there is nothing to look at but what
+ * the hosts themselves refuse. */
+static void move(Controller *c, ApiCall *call, gboolean home)
 {
-    Controller *c = user;
+    Asked asked = {c, call, home};
     g_autoptr(GError) error = NULL;
     g_auto(Wanted) w = {0};
-    g_autoptr(Plan) plan = wanted_plan(c, call, &w, &error);
-    const Protection *p;
-    Asked *asked;
+    g_autoptr(Plan) plan = wanted_plan(&asked, &w, &error);
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL);
 
-    if (!plan) {
+    if (!plan)
         api_call_fail(call, error);
-        return;
-    }
-    if (w.preview) {
+    else if (w.preview)
         api_call_answer(call, plan_to_json(plan));
-        return;
-    }
-    asked = g_new0(Asked, 1);
-    *asked = (Asked){c, call};
-    p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL);
-    verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before, asked);
+    else if (protection_away(p))
+        start(c, call, g_steal_pointer(&plan));
+    else
+        verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before,
+                           g_memdup2(&asked, sizeof asked));
+}
+
+static void scenario_switchover(ApiCall *call, void *user)
+{
+    move(user, call, FALSE);
+}
+
+static void scenario_switchback(ApiCall *call, void *user)
+{
+    move(user, call, TRUE);
 }
 
 const Operation OPERATIONS_ACTIONS[] = {
@@ -265,5 +279,6 @@ const Operation OPERATIONS_ACTIONS[] = {
     {"scenario.continue", scenario_continue},
     {"scenario.preview", scenario_preview},
     {"scenario.switchover", scenario_switchover},
+    {"scenario.switchback", scenario_switchback},
     {NULL, NULL},
 };

@@ -196,7 +196,7 @@ static void purge_next(Purging *g)
         return;
     }
     params = purge_params(g, p, vm);
-    hosts_call(g->c->hosts, protection_keeper(p), g->admitted ? "standby.dismiss" : "standby.admit", params,
+    hosts_call(g->c->hosts, protection_keeper(vm), g->admitted ? "standby.dismiss" : "standby.admit", params,
                PURGE_MS, on_purged, g);
 }
 

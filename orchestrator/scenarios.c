@@ -284,7 +284,7 @@ static gboolean check_delete(const Live *live, gboolean purge, GError **error)
 
 static gboolean check_keeper(const Protection *p, GError **error)
 {
-    const char *keeper = protection_keeper(p);
+    const char *keeper = protection_keeper(p->vms->pdata[0]);
 
     if (!protection_is_up(p, keeper))
         g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE,

@@ -36,6 +36,7 @@
     X("scenario.pause",      POST,   "/scenarios/{scenario}/pause",      TRUE,  "")         \
     X("scenario.continue",   POST,   "/scenarios/{scenario}/continue",   TRUE,  "")         \
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
+    X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
     X("status",              GET,    "/status",                          FALSE, "scenario") \
     X("plan.list",           GET,    "/plans",                           FALSE, "scenario") \
     X("plan.show",           GET,    "/plans/{plan}",                    FALSE, "")         \

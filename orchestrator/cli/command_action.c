@@ -155,7 +155,7 @@ gboolean command_continue(Cli *cli, GError **error)
     return accepted && follow(cli, accepted, STATES, "every VM is protected", "it goes on", error);
 }
 
-/* {"to", "vms": [UUID…], "power_off"}, with "preview" if it is only to be shown. */
+/* {"to", "vms": [UUID…], "power_off", "reverse"}, with "preview" if it is only to be shown. */
 static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
 {
     json_auto_t *body = json_pack("{s:b, s:b}", "preview", preview, "power_off", cli_flag(cli, "power-off"));
@@ -167,6 +167,12 @@ static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
         json_object_set(body, "vms", vms);
     if (cli_option(cli, "to"))
         json_object_set_new(body, "to", json_string(cli_option(cli, "to")));
+    if (cli_flag(cli, "reverse") && cli_flag(cli, "no-reverse")) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "--reverse and --no-reverse exclude each other");
+        return NULL;
+    }
+    if (cli_flag(cli, "reverse") || cli_flag(cli, "no-reverse"))
+        json_object_set_new(body, "reverse", json_boolean(cli_flag(cli, "reverse")));
     return g_steal_pointer(&body);
 }
 
@@ -191,11 +197,11 @@ static char *steps_text(const json_t *plan)
     return page_text(page, 0);
 }
 
-static gboolean show_switchover(Cli *cli, GError **error)
+static gboolean show_move(Cli *cli, const char *operation, GError **error)
 {
     const char *name = cli_argument(cli, 0);
     json_auto_t *body = switchover_body(cli, TRUE, error);
-    json_auto_t *plan = body ? cli_call(cli, "scenario.switchover", name, NULL, body, error) : NULL;
+    json_auto_t *plan = body ? cli_call(cli, operation, name, NULL, body, error) : NULL;
     g_autofree char *text = plan ? steps_text(plan) : NULL;
     g_autofree char *question = NULL;
 
@@ -208,13 +214,21 @@ static gboolean show_switchover(Cli *cli, GError **error)
     return cli_confirm(cli, question, error);
 }
 
-gboolean command_switchover(Cli *cli, GError **error)
+static gboolean command_move(Cli *cli, const char *operation, const char *begun, GError **error)
 {
     static const char *const STATES[] = {"switched", "running", NULL};
-    json_auto_t *body = show_switchover(cli, error) ? switchover_body(cli, FALSE, error) : NULL;
-    json_auto_t *accepted =
-        body ? cli_call(cli, "scenario.switchover", cli_argument(cli, 0), NULL, body, error) : NULL;
+    json_auto_t *body = show_move(cli, operation, error) ? switchover_body(cli, FALSE, error) : NULL;
+    json_auto_t *accepted = body ? cli_call(cli, operation, cli_argument(cli, 0), NULL, body, error) : NULL;
 
-    return accepted &&
-           follow(cli, accepted, STATES, "every VM was moved", "the switchover was started", error);
+    return accepted && follow(cli, accepted, STATES, "every VM was moved", begun, error);
+}
+
+gboolean command_switchover(Cli *cli, GError **error)
+{
+    return command_move(cli, "scenario.switchover", "the switchover was started", error);
+}
+
+gboolean command_switchback(Cli *cli, GError **error)
+{
+    return command_move(cli, "scenario.switchback", "the switchback was started", error);
 }

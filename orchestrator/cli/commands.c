@@ -33,6 +33,10 @@ OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
 OPTIONS(VERIFY, {"fix", NULL, "show what can be put right by itself, and do it after a yes"});
 OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
         {"vm", "VM", "only this one; may be repeated", TRUE},
+        {"power-off", NULL, "switch a guest off that does not shut down in time"},
+        {"reverse", NULL, "replicate back to the old host at once, whatever the scenario says"},
+        {"no-reverse", NULL, "do not, whatever the scenario says"});
+OPTIONS(SWITCHBACK, {"vm", "VM", "only this one; may be repeated", TRUE},
         {"power-off", NULL, "switch a guest off that does not shut down in time"});
 OPTIONS(STATUS, {"watch", NULL, "again and again"});
 OPTIONS(POINTS, {"vm", "VM", "only of this one"});
@@ -80,6 +84,8 @@ static const Command COMMANDS[] = {
      command_continue},
     {"switchover", "SCENARIO", 1, 1, SWITCHOVER, PROPERTIES_NONE, FALSE,
      "move the VMs to the replica, in good order", command_switchover},
+    {"switchback", "SCENARIO", 1, 1, SWITCHBACK, PROPERTIES_NONE, FALSE,
+     "move the VMs home to the master, in good order", command_switchback},
     {"status", "[SCENARIO]", 0, 1, STATUS, PROPERTIES_NONE, FALSE, "how protected everything is",
      command_status},
     {"points", "SCENARIO", 1, 1, POINTS, PROPERTIES_NONE, FALSE, "the recovery points that are kept",

@@ -41,6 +41,7 @@ gboolean command_stop(Cli *cli, GError **error);
 gboolean command_pause(Cli *cli, GError **error);
 gboolean command_continue(Cli *cli, GError **error);
 gboolean command_switchover(Cli *cli, GError **error);
+gboolean command_switchback(Cli *cli, GError **error);
 gboolean command_status(Cli *cli, GError **error);
 gboolean command_points(Cli *cli, GError **error);
 gboolean command_plan_list(Cli *cli, GError **error);

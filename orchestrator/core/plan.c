@@ -231,7 +231,9 @@ static void set_times(Plan *plan, const Policy *policy)
 
 Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
 {
-    const char *to = o->to ? o->to : p->scenario->replicas->pdata[0];
+    const char *to = o->to     ? o->to
+                     : o->home ? p->scenario->master
+                               : (const char *)p->scenario->replicas->pdata[0];
     g_autoptr(GPtrArray) chosen = NULL;
     Plan *plan;
 
@@ -251,6 +253,8 @@ Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
     plan->to_id = roster_find(p->roster, to)->id;
     plan->next = (Reign){protection_term(p) + 1, o->reign};
     plan->power_off = o->power_off;
+    plan->reverse =
+        o->reverse == PLAN_REVERSE_BY_POLICY ? p->scenario->policy.reverse == REVERSE_AUTO : o->reverse;
     plan->from_up = plan->to_up = TRUE;
     set_times(plan, &p->scenario->policy);
     for (guint i = 0; i < chosen->len; i++) {

@@ -110,6 +110,7 @@ typedef struct {
     Id to_id;           /* engine's identity */
     Reign next;         /* of the VMs that move */
     gboolean power_off; /* a guest that does not shut down is switched off */
+    gboolean reverse;   /* what moves away from home is replicated back at once */
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
     gint64 deadline_ms; /* from its lock on, the active waits that long for the release */
@@ -122,11 +123,15 @@ typedef struct {
 typedef struct {
     Id id;          /* of the plan, fresh */
     Id reign;       /* of the next reign, fresh */
-    const char *to; /* NULL: the first replica */
+    const char *to; /* NULL: the first replica, or … */
+    gboolean home;  /* … the master */
     const Id *vms;  /* NULL: all that are not there yet */
     guint vm_count;
     gboolean power_off;
+    int reverse; /* TRUE, FALSE, PLAN_REVERSE_BY_POLICY */
 } PlanOptions;
+
+#define PLAN_REVERSE_BY_POLICY (-1)
 
 /* Build a switchover. NULL with @error REFUSED (state, VM without a complete copy,
  * owed calls), NOT_FOUND (host, VM), BUSY (a plan runs) or UNREACHABLE (an engine

@@ -18,12 +18,12 @@ json_t *plan_record_begin(const Plan *plan)
         json_array_append_new(vms, json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
                                              "reign", reign_to_json(m->reign)));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:o}", "format", PLAN_FORMAT,
-                     "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from", plan->from, "to",
-                     plan->to, "to_id", ID_TEXT(plan->to_id), "next", reign_to_json(plan->next), "power_off",
-                     plan->power_off, "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms,
-                     "start_timeout_ms", (json_int_t)plan->start_timeout_ms, "deadline_ms",
-                     (json_int_t)plan->deadline_ms, "vms", vms);
+    return json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:I, s:I, s:I, s:o}", "format", PLAN_FORMAT, "begin",
+        ID_TEXT(plan->id), "scenario", plan->scenario, "from", plan->from, "to", plan->to, "to_id",
+        ID_TEXT(plan->to_id), "next", reign_to_json(plan->next), "power_off", plan->power_off, "reverse",
+        plan->reverse, "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms, "start_timeout_ms",
+        (json_int_t)plan->start_timeout_ms, "deadline_ms", (json_int_t)plan->deadline_ms, "vms", vms);
 }
 
 json_t *plan_record_intent(const Move *m, StepKind step)
@@ -79,19 +79,21 @@ static Plan *read_begin(const json_t *record, GError **error)
     const char *id_text, *scenario, *from, *to, *to_id;
     json_t *next, *vms;
     json_int_t shutdown_ms, start_ms, deadline_ms;
-    int format, power_off;
+    int format, power_off, reverse = FALSE;
     Id id;
 
-    if (!json_read(record, "begin", NULL, "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:o}",
+    if (!json_read(record, "begin", NULL, "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s:I, s:I, s:I, s:o}",
                    "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
-                   "to_id", &to_id, "next", &next, "power_off", &power_off, "shutdown_timeout_ms",
-                   &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
+                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse,
+                   "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms",
+                   &deadline_ms, "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
     }
     plan = plan_new(id, scenario, from, to);
     plan->power_off = power_off;
+    plan->reverse = reverse;
     plan->shutdown_timeout_ms = shutdown_ms;
     plan->start_timeout_ms = start_ms;
     plan->deadline_ms = deadline_ms;

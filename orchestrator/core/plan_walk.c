@@ -54,6 +54,7 @@ void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
     in = plan_tell(t, INPUT_MOVED, m, t->plan->to, NULL);
     in->reign = t->plan->next;
     in->unlocked = unlocked;
+    in->reverse = t->plan->reverse;
 }
 
 void move_set_why(Move *m, const char *why)

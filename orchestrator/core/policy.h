@@ -13,6 +13,7 @@
 
 typedef enum { COMPRESS_AUTO, COMPRESS_NEVER, COMPRESS_ALWAYS } Compress;
 typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
+typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
 
 typedef struct {
     gint64 newest; /* that many newest points */
@@ -32,6 +33,7 @@ typedef struct {
     Retain retain;
     int compress; /* Compress */
     int freeze;   /* Freeze */
+    int reverse;  /* Reverse */
 } Policy;
 
 typedef enum {

@@ -116,9 +116,10 @@ json_t *protection_to_json(const Protection *p)
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:i, s:o}", "vm", ID_TEXT(vm->uuid), "active",
-                                             vm->active, "reign", reign_to_json(vm->reign), "owes",
-                                             (int)vm->owes, "copies", copies_to_json(vm)));
+        json_array_append_new(vms,
+                              json_pack("{s:s, s:s, s:o, s:b, s:i, s:o}", "vm", ID_TEXT(vm->uuid), "active",
+                                        vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
+                                        "owes", (int)vm->owes, "copies", copies_to_json(vm)));
     }
     return json_pack("{s:i, s:s, s:s, s:s, s:O, s:o}", "format", PROTECTION_FORMAT, "goal", GOALS[p->goal],
                      "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan), "networks", p->networks,
@@ -155,12 +156,13 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
 {
     const char *uuid, *active;
     json_t *reign, *copies;
+    int reverse = FALSE;
     ProtectionVm *vm;
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s:i, s:o}", "vm", &uuid, "active", &active, "reign",
-                   &reign, "owes", &owes, "copies", &copies) ||
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s:o}", "vm", &uuid, "active", &active,
+                   "reign", &reign, "reverse", &reverse, "owes", &owes, "copies", &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);
@@ -170,7 +172,8 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
         return FALSE;
     }
     protection_set_active(p, vm, active, COPY_STOPPED);
-    vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK);
+    vm->reverse = reverse && !protection_vm_is_home(p, vm);
+    vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE);
     return reign_from_json(reign, &vm->reign, error) && read_copies(vm, p->goal, copies, error);
 }
 
@@ -281,9 +284,14 @@ gboolean protection_owes(const Protection *p)
     return FALSE;
 }
 
-const char *protection_keeper(const Protection *p)
+gboolean protection_vm_is_covered(const Protection *p, const ProtectionVm *vm)
 {
-    return p->scenario->replicas->pdata[0];
+    return vm->reverse || protection_vm_is_home(p, vm);
+}
+
+const char *protection_keeper(const ProtectionVm *vm)
+{
+    return ((const ProtectionCopy *)vm->copies->pdata[0])->host;
 }
 
 gint64 protection_lag_ms(const ProtectionVm *vm, const char *standby, gint64 now_ms)

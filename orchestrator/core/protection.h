@@ -42,6 +42,7 @@ typedef struct {
     char *name;
     char *active;       /* host that runs it now; durable */
     Reign reign;        /* durable */
+    gboolean reverse;   /* durable: away from home, and replicated back from there */
     GPtrArray *copies;  /* ProtectionCopy *, by priority */
     News *last;         /* the active engine's last word; NULL: none that counts */
     gint64 heard_at_ms; /* when that was */
@@ -57,8 +58,10 @@ typedef struct {
 
 typedef enum {
     OWES_STOP = 1 << 0,    /* active.stop */
-    OWES_DISMISS = 1 << 1, /* standby.dismiss */
+    OWES_DISMISS = 1 << 1, /* standby.dismiss, to the host that keeps its copy */
     OWES_UNLOCK = 1 << 2,  /* plan.unlock, to the host that was active before */
+    OWES_LEAVE =
+        1 << 3, /* standby.dismiss, to the active: it may still have the role that it was promoted from */
 } ProtectionOwed;
 
 typedef struct {
@@ -90,7 +93,7 @@ typedef enum {
     INPUT_ANSWER,     /* host, method, vm, failure (NULL: done), json: the result */
     INPUT_PLAN_BEGUN, /* plan, host: to where; then INPUT_MOVING for each VM it has */
     INPUT_MOVING,     /* vm: the plan has it */
-    INPUT_MOVED,      /* vm, host, reign, unlocked */
+    INPUT_MOVED,      /* vm, host, reign, unlocked, reverse */
     INPUT_STAYED,     /* vm, why */
     INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,       /* vm, why: neither moved nor running */
@@ -108,6 +111,7 @@ struct Input {
     Id plan;
     Reign reign;
     gboolean unlocked;
+    gboolean reverse;
     char *why;
     const GError *failure;
     const json_t *json;
@@ -147,9 +151,8 @@ PolicyMoment protection_moment(const Protection *p);
 
 /* Is some call still owed to an engine? Such a scenario must not be forgotten. */
 gboolean protection_owes(const Protection *p);
-/* The host that keeps the VM's copies by our order, wherever the VM runs: where it was moved to it
- * keeps that role until it is dismissed, and its old active was never given one. */
-const char *protection_keeper(const Protection *p);
+/* The host that keeps the VM's copy by our order, wherever it runs. */
+const char *protection_keeper(const ProtectionVm *vm);
 
 /* The newest sealed instant's age on this copy at @now_ms; -1: nothing is sealed,
  * or no word yet. The active engine's own figure plus the time since it was said. */

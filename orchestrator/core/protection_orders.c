@@ -22,11 +22,28 @@ static json_t *host_or_null(const Protection *p, const char *name, json_t *(*des
     return host ? describe(host) : json_null();
 }
 
+/* From the places of the active to those of the standby. On the way back one place may be what two were mapped to:
+ * the definition remembers where each of its interfaces was. */
+static json_t *networks_of(const Protection *p, const ProtectionVm *vm)
+{
+    const char *from;
+    json_t *back;
+    json_t *to;
+
+    if (protection_vm_is_home(p, vm))
+        return json_incref(p->networks);
+    back = json_object();
+    json_object_foreach(p->networks, from,
+                        to) if (json_is_string(to) && !json_object_get(back, json_string_value(to)))
+        json_object_set_new(back, json_string_value(to), json_string(from));
+    return back;
+}
+
 static json_t *admit_params(const Protection *p, const ProtectionVm *vm)
 {
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:O, s:o}", "scenario", p->scenario->name, "reign",
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "scenario", p->scenario->name, "reign",
                      reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "name", vm->name, "active",
-                     host_or_null(p, vm->active, roster_host_brief), "networks", p->networks, "retain",
+                     host_or_null(p, vm->active, roster_host_brief), "networks", networks_of(p, vm), "retain",
                      policy_for_standby(&p->scenario->policy));
 }
 
@@ -52,9 +69,10 @@ static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const cha
     return TRUE;
 }
 
-static const char *first_standby(const ProtectionVm *vm)
+static gboolean dismiss(Protection *p, ProtectionVm *vm, const char *host, ActionList *out)
 {
-    return ((const ProtectionCopy *)vm->copies->pdata[0])->host;
+    return ask(p, vm, host, "standby.dismiss", CALL_LIMIT_MS,
+               json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0), out);
 }
 
 /* After a stop, and after a plan whose old active was gone at its end. */
@@ -64,19 +82,18 @@ static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
 
     if (vm->owes & OWES_UNLOCK) {
         unlock = json_pack("{s:s, s:s}", "plan", ID_TEXT(p->owed_plan), "vm", ID_TEXT(vm->uuid));
-        if (ask(p, vm, first_standby(vm), "plan.unlock", CALL_LIMIT_MS, unlock, out))
+        if (ask(p, vm, protection_keeper(vm), "plan.unlock", CALL_LIMIT_MS, unlock, out))
             return TRUE;
     }
     if ((vm->owes & OWES_STOP) && ask(p, vm, vm->active, "active.stop", STOP_LIMIT_MS, vm_only(vm), out))
         return TRUE;
-    return (vm->owes & OWES_DISMISS) &&
-           ask(p, vm, protection_keeper(p), "standby.dismiss", CALL_LIMIT_MS,
-               json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0), out);
+    return ((vm->owes & OWES_LEAVE) && dismiss(p, vm, vm->active, out)) ||
+           ((vm->owes & OWES_DISMISS) && dismiss(p, vm, protection_keeper(vm), out));
 }
 
 static gboolean held_by_engine(const ProtectionVm *vm)
 {
-    const NewsCopy *last = vm->last ? news_find(vm->last, first_standby(vm)) : NULL;
+    const NewsCopy *last = vm->last ? news_find(vm->last, protection_keeper(vm)) : NULL;
 
     return last && last->state == COPY_PAUSED;
 }
@@ -93,7 +110,7 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
             return;
     }
     if (vm->told != TOLD_PROTECT)
-        ask(p, vm, vm->active, "active.protect", CALL_LIMIT_MS, protect_params(p, vm, first_standby(vm)),
+        ask(p, vm, vm->active, "active.protect", CALL_LIMIT_MS, protect_params(p, vm, protection_keeper(vm)),
             out);
     else if (held_by_engine(vm))
         ask(p, vm, vm->active, "active.continue", CALL_LIMIT_MS, vm_only(vm), out);
@@ -103,7 +120,7 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
 {
     if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
         return;
-    if (order_owed(p, vm, out) || !protection_vm_is_home(p, vm))
+    if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm))
         return;
     if (p->goal == GOAL_RUNNING)
         order_protect(p, vm, out);
@@ -118,8 +135,9 @@ const char *protection_silent_creditor(const Protection *p, const ProtectionVm *
         const char *host;
     } CREDITORS[] = {
         {OWES_STOP, vm->active},
-        {OWES_DISMISS, protection_keeper(p)},
-        {OWES_UNLOCK, first_standby(vm)},
+        {OWES_LEAVE, vm->active},
+        {OWES_DISMISS, protection_keeper(vm)},
+        {OWES_UNLOCK, protection_keeper(vm)},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(CREDITORS); i++)
@@ -154,7 +172,7 @@ static void done(ProtectionVm *vm, const char *host, const char *method, ActionL
     else if (g_str_equal(method, "active.stop"))
         pay(vm, OWES_STOP, out);
     else if (g_str_equal(method, "standby.dismiss"))
-        pay(vm, OWES_DISMISS, out);
+        pay(vm, g_str_equal(host, vm->active) ? OWES_LEAVE : OWES_DISMISS, out);
     else if (g_str_equal(method, "plan.unlock"))
         pay(vm, OWES_UNLOCK, out);
     else if (g_str_equal(method, "active.continue") && says_paused(vm))

@@ -9,6 +9,8 @@ void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, Co
 ProtectionCopy *protection_copy_on(const ProtectionVm *vm, const char *host);
 
 gboolean protection_vm_is_home(const Protection *p, const ProtectionVm *vm);
+/* Is it replicated from where it runs: from home, or back to there? */
+gboolean protection_vm_is_covered(const Protection *p, const ProtectionVm *vm);
 
 #define EACH_VM(p, vm)                           \
     for (guint i_ = 0; i_ < (p)->vms->len; i_++) \

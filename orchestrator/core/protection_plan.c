@@ -40,6 +40,7 @@ static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, Actio
     if (g_str_equal(vm->active, in->host) && reign_equal(vm->reign, in->reign))
         return TRUE; /* told again */
     vm->reign = in->reign;
+    vm->reverse = in->reverse && !g_str_equal(in->host, p->scenario->master);
     vm->told = TOLD_NOTHING;
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->trouble, g_free);

@@ -38,7 +38,7 @@ static CopyState copy_target(const Protection *p, const ProtectionVm *vm, const 
         return COPY_SWITCHING;
     if (vm->part == PART_BLOCKED || (vm->part == PART_DOWN && !vm->last))
         return COPY_FAILED;
-    if (!protection_vm_is_home(p, vm))
+    if (!protection_vm_is_covered(p, vm))
         return COPY_UNPROTECTED;
     if (p->goal == GOAL_PAUSED && vm->told == TOLD_PAUSE)
         return COPY_PAUSED;
@@ -59,8 +59,11 @@ static char *why_not(const Protection *p, const ProtectionVm *vm, const Protecti
         return g_strdup_printf("%s does not answer: it is told to end replication when it is back", silent);
     if (p->goal == GOAL_STOPPED)
         return NULL;
-    if (!protection_vm_is_home(p, vm))
-        return g_strdup_printf("runs on %s after a switchover: nothing protects it there", vm->active);
+    if (!protection_vm_is_covered(p, vm))
+        return g_strdup_printf(
+            "runs on %s after a switchover: nothing protects it there until 'understudy run "
+            "%s' replicates it back",
+            vm->active, p->scenario->name);
     if (!protection_is_up(p, vm->active))
         return g_strdup_printf("%s does not answer the controller", vm->active);
     if (!protection_is_up(p, c->host) && !c->admitted)
@@ -124,7 +127,7 @@ static void count_vm(const Protection *p, const ProtectionVm *vm, Tally *t)
     const ProtectionCopy *best = vm->copies->pdata[0];
 
     t->all++;
-    if (!protection_vm_is_home(p, vm)) {
+    if (!protection_vm_is_covered(p, vm)) {
         t->away++;
         return;
     }

@@ -25,29 +25,62 @@ gboolean protection_no_plan(const Protection *p, GError **error)
                   p->scenario->name);
 }
 
+/* Some VM runs elsewhere than at home, and nothing replicates it from there. */
+static gboolean is_bare(const Protection *p)
+{
+    EACH_VM (p, vm)
+        if (!protection_vm_is_covered(p, vm))
+            return TRUE;
+    return FALSE;
+}
+
+/* What was decided about each VM counts no more: it is ordered anew. */
+static void begin_anew(Protection *p)
+{
+    p->goal = GOAL_RUNNING;
+    EACH_VM (p, vm) {
+        vm->told = TOLD_NOTHING;
+        vm->retry_at_ms = 0;
+        vm->part = PART_NONE;
+        g_clear_pointer(&vm->last, news_free);
+        g_clear_pointer(&vm->trouble, g_free);
+        g_clear_pointer(&vm->stayed, g_free);
+        for (guint i = 0; i < vm->copies->len; i++)
+            ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
+    }
+}
+
+/* From where they are, to where they came from. The verification is of the way from the master, which
+ * they are not on; the engines themselves refuse what they cannot do. */
+static void run_back(Protection *p, ActionList *out)
+{
+    begin_anew(p);
+    EACH_VM (p, vm)
+        vm->reverse = !protection_vm_is_home(p, vm);
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
+}
+
 static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
     if (!protection_no_plan(p, error))
         return FALSE;
-    if (p->verifying || p->goal == GOAL_RUNNING)
+    if (p->verifying || (p->goal == GOAL_RUNNING && !is_bare(p)))
         return refuse(error, US_ERROR_EXISTS, "scenario '%s' runs already", p->scenario->name);
     if (p->goal == GOAL_PAUSED)
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' is paused: use 'understudy continue'",
                       p->scenario->name);
-    EACH_VM (p, vm)
-        if (!protection_vm_is_home(p, vm))
-            return refuse(
-                error, US_ERROR_UNSUPPORTED,
-                "VMs of scenario '%s' run on its replica: this version does not protect them there; nothing "
-                "was changed",
-                p->scenario->name);
     if (protection_owes(p))
         return refuse(
             error, US_ERROR_REFUSED,
             "an engine of scenario '%s' has not confirmed its last stop: run it again when 'understudy "
             "status' shows no reason any more",
             p->scenario->name);
+    if (protection_away(p)) {
+        run_back(p, out);
+        return TRUE;
+    }
     p->verifying = TRUE;
     action_verify(out);
     return TRUE;
@@ -65,17 +98,7 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
     }
     json_decref(p->networks);
     p->networks = in->networks ? json_deep_copy(in->networks) : json_object();
-    p->goal = GOAL_RUNNING;
-    EACH_VM (p, vm) {
-        vm->told = TOLD_NOTHING;
-        vm->retry_at_ms = 0;
-        vm->part = PART_NONE;
-        g_clear_pointer(&vm->last, news_free);
-        g_clear_pointer(&vm->trouble, g_free);
-        g_clear_pointer(&vm->stayed, g_free);
-        for (guint i = 0; i < vm->copies->len; i++)
-            ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
-    }
+    begin_anew(p);
     action_persist(out, NULL);
     protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
     return TRUE;
@@ -94,7 +117,8 @@ static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError 
         return refuse(error, US_ERROR_EXISTS, "scenario '%s' is stopped already", p->scenario->name);
     p->goal = GOAL_STOPPED;
     EACH_VM (p, vm) {
-        vm->owes |= OWES_STOP | OWES_DISMISS;
+        vm->owes |= OWES_STOP | (protection_vm_is_covered(p, vm) ? OWES_DISMISS : 0) |
+                    (protection_vm_is_home(p, vm) ? 0 : OWES_LEAVE);
         vm->retry_at_ms = 0;
         vm->part = PART_NONE;
         vm->asked = NULL; /* an order under way is overtaken by the stop */

@@ -56,7 +56,7 @@
     X(PAUSED,        SWITCHING,     NONE,           "the active reports a plan at work")                      \
     X(PAUSED,        STOPPED,       NONE,           "stop asked for")                                         \
     X(PAUSED,        FAILED,        VM_FAILED,      "the engine needs an operator")                           \
-    X(SWITCHING,     UNPROTECTED,   NONE,           "the VM runs on the other host; its old image is no copy") \
+    X(SWITCHING,     UNPROTECTED,   NONE,           "the VM runs on the other host; its old image is no copy yet") \
     X(SWITCHING,     SYNCHRONIZING, NONE,           "not moved, the first copy goes on")                      \
     X(SWITCHING,     PROTECTED,     NONE,           "not moved, the copy is young enough")                    \
     X(SWITCHING,     LAGGING,       NONE,           "not moved, the copy is old")                             \
@@ -107,11 +107,16 @@
     X(PAUSED,        FAILED,        NONE,           "a VM needs an operator")                                 \
     X(SWITCHING,     SWITCHED,      NONE,           "the plan moved every VM")                                \
     X(SWITCHING,     DEGRADED,      NONE,           "the plan ended; a VM stayed, or its copy is old")        \
-    X(SWITCHING,     RUNNING,       NONE,           "the plan moved nothing, every VM is protected")          \
-    X(SWITCHING,     SYNCHRONIZING, NONE,           "the plan moved nothing, a first copy is being made")     \
-    X(SWITCHING,     PAUSED,        NONE,           "the plan moved nothing, replication is paused")          \
+    X(SWITCHING,     RUNNING,       NONE,           "the plan ended, every VM is protected")                  \
+    X(SWITCHING,     SYNCHRONIZING, NONE,           "the plan ended, a first copy is being made")             \
+    X(SWITCHING,     PAUSED,        NONE,           "the plan ended, replication is paused")                  \
     X(SWITCHING,     FAILED,        NONE,           "the plan left a VM that needs an operator")              \
     X(SWITCHED,      STOPPED,       NONE,           "stop asked for")                                         \
+    X(SWITCHED,      SYNCHRONIZING, NONE,           "run asked for: replication back begins")                  \
+    X(SWITCHED,      RUNNING,       NONE,           "every VM is protected where it runs")                    \
+    X(SWITCHED,      DEGRADED,      NONE,           "run asked for: a VM is not protected where it runs yet") \
+    X(STOPPED,       SYNCHRONIZING, NONE,           "run asked for where the VMs were moved to")              \
+    X(STOPPED,       DEGRADED,      NONE,           "run asked for where the VMs were moved to")              \
     X(SWITCHED,      SWITCHING,     NONE,           "a plan was begun")                                       \
     X(FAILED,        SYNCHRONIZING, NONE,           "the cause was removed, a first copy is being made")      \
     X(FAILED,        RUNNING,       NONE,           "the cause was removed, every VM is protected")           \

@@ -98,8 +98,6 @@ static void test_refusals(void)
          "switchover cannot be 'auto' yet: this version never switches over by itself; start it with "
          "'understudy "
          "switchover'; keep 'manual'"},
-        {"reverse", "auto", US_ERROR_UNSUPPORTED,
-         "reverse cannot be 'auto' yet: this version does not replicate back by itself; keep 'manual'"},
         {"switchback", "auto", US_ERROR_UNSUPPORTED, NULL},
         {"freeze", "auto", US_ERROR_USAGE, "freeze cannot be 'auto': it may be never | always"},
         {"tracking", "epoch", US_ERROR_UNSUPPORTED, NULL},

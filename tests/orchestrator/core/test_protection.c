@@ -498,30 +498,132 @@ static void test_plan(void)
     world_answer(w, "alpha", "active.protect", 2, -1, NULL);
     world_news(w, 2, "protected", 300, NULL);
     world_expect(
-        w, "[   0] plan to beta begun -> keep durably\n"
-           "        -> event SWITCHOVER_STARTED\n"
-           "        -> web switching: a plan was begun\n"
-           "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
-           "[   0] plan has web2 -> web2 on beta switching: a plan locked the VM\n"
-           "[   0] web2 stayed (guest stays up) -> event VM_STAYED\n"
-           "        -> web2 on beta protected: not moved, the copy is young enough\n"
-           "[   0] web1 runs on beta -> keep durably\n"
-           "        -> event VM_MOVED\n"
-           "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
-           "[   0] plan to beta ended -> keep durably\n"
-           "        -> event SWITCHOVER_FAILED\n"
-           "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
-           "        -> plan.unlock to alpha for web1\n"
-           "        -> active.protect to alpha for web2\n"
-           "[   0] alpha did plan.unlock for web1 -> keep durably\n"
-           "[   0] alpha did active.protect for web2 -> nothing\n"
-           "[   0] news from alpha -> nothing\n");
+        w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] plan has web2 -> web2 on beta switching: a plan locked the VM\n"
+        "[   0] web2 stayed (guest stays up) -> event VM_STAYED\n"
+        "        -> web2 on beta protected: not moved, the copy is young enough\n"
+        "[   0] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "[   0] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_FAILED\n"
+        "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
+        "        -> plan.unlock to alpha for web1\n"
+        "        -> active.protect to alpha for web2\n"
+        "[   0] alpha did plan.unlock for web1 -> keep durably\n"
+        "[   0] alpha did active.protect for web2 -> nothing\n"
+        "[   0] news from alpha -> nothing\n");
     g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_MOVED);
     g_assert_cmpuint(protection_term(w->p), ==, 2);
     g_assert_null(protection_active(w->p));
     world_restart(w);
     g_assert_cmpstr(protection_find(w->p, world_vm(1))->active, ==, "beta");
     g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
+}
+
+static void moved(World *w, const char *host, guint64 term, gboolean reverse)
+{
+    const Id plan = world_id(0x77);
+
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)host}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)host,
+                       .reign = {term, world_id(0x88)},
+                       .unlocked = TRUE,
+                       .reverse = reverse},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)host}, NULL);
+}
+
+/* Replicated back at once, and home again: the hosts have changed their parts, and nothing else is new. */
+static void test_there_and_back(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    moved(w, "beta", 2, TRUE);
+    world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
+    world_answer(w, "beta", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 300, NULL);
+    world_expect(
+        w,
+        "[   0] plan to beta begun -> keep durably\n"
+        "        -> event SWITCHOVER_STARTED\n"
+        "        -> web switching: a plan was begun\n"
+        "[   0] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[   0] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "[   0] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web synchronizing: the plan ended, a first copy is being made\n"
+        "        -> standby.admit to alpha for web1\n"
+        "[   0] alpha did standby.admit for web1 -> active.protect to beta for web1\n"
+        "[   0] beta did active.protect for web1 -> nothing\n"
+        "[   0] news from beta -> event SYNC_DONE\n"
+        "        -> web1 on alpha protected: the first generation is sealed\n"
+        "        -> web running: every VM is protected\n"
+        "        -> keep durably\n");
+    g_assert_cmpstr(protection_active(w->p), ==, "beta");
+    g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_MOVED);
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
+    world_answer(w, "beta", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 300, NULL);
+    world_forget(w);
+    moved(w, "alpha", 3, TRUE);
+    g_assert_false(protection_find(w->p, world_vm(1))->reverse);
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_news(w, 1, "protected", 300, NULL);
+    g_assert_cmpint(w->p->state, ==, SCENARIO_RUNNING);
+    g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_RUNNING);
+}
+
+/* Later, when it is run again; and stopped there: each host is told to end what it may have begun. */
+static void test_run_where_it_was_moved(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    moved(w, "beta", 2, FALSE);
+    g_assert_cmpint(w->p->state, ==, SCENARIO_SWITCHED);
+    world_forget(w);
+    world_do(w, INPUT_RUN);
+    world_refused(w, INPUT_RUN, "scenario 'web' runs already");
+    world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
+    world_do(w, INPUT_STOP);
+    world_answer(w, "beta", "active.stop", 1, -1, NULL);
+    world_answer(w, "beta", "standby.dismiss", 1, US_ERROR_NOT_FOUND, "it keeps none");
+    world_answer(w, "alpha", "standby.dismiss", 1, -1, NULL);
+    world_expect(w, "[   0] run asked for -> keep durably\n"
+                    "        -> event SCENARIO_STARTED\n"
+                    "        -> web synchronizing: run asked for: replication back begins\n"
+                    "        -> standby.admit to alpha for web1\n"
+                    "[   0] alpha did standby.admit for web1 -> active.protect to beta for web1\n"
+                    "[   0] stop asked for -> keep durably\n"
+                    "        -> event SCENARIO_STOPPED\n"
+                    "        -> web1 on alpha stopped: stop asked for\n"
+                    "        -> web stopped: stop asked for\n"
+                    "        -> active.stop to beta for web1\n"
+                    "[   0] beta did active.stop for web1 -> keep durably\n"
+                    "        -> standby.dismiss to beta for web1\n"
+                    "[   0] beta failed at standby.dismiss for web1 (it keeps none) -> keep durably\n"
+                    "        -> standby.dismiss to alpha for web1\n"
+                    "[   0] alpha did standby.dismiss for web1 -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+    world_do(w, INPUT_RUN);
+    g_assert_cmpint(w->p->state, ==, SCENARIO_SYNCHRONIZING);
 }
 
 /* What a plan says of what this protection has not is refused, and changes nothing. */
@@ -702,9 +804,9 @@ static gboolean makes_sense(const World *w, const Input *in)
     case INPUT_PLAN_BEGUN:
         return w->p->goal == GOAL_RUNNING && protection_active(w->p) && w->p->state != SCENARIO_SWITCHED;
     case INPUT_MOVING:
-        return !id_is_nil(w->p->plan) && vm->part == PART_NONE && g_str_equal(vm->active, "alpha");
+        return !id_is_nil(w->p->plan) && vm->part == PART_NONE;
     case INPUT_MOVED:
-        return moving && g_str_equal(in->host, "beta");
+        return moving && !g_str_equal(in->host, vm->active);
     case INPUT_STAYED:
     case INPUT_DOWN:
         return vm->part == PART_MOVING;
@@ -742,7 +844,8 @@ static void test_any_order(void)
                 in.failure = found;
             if (in.kind == INPUT_STAYED || in.kind == INPUT_BLOCKED || in.kind == INPUT_DOWN)
                 in.why = (char *)"so";
-            in.reign = (Reign){2, world_id(0x88)};
+            in.reign = (Reign){protection_find(w->p, in.vm)->reign.number + 1, world_id(0x88)};
+            in.reverse = g_test_rand_bit();
             w->now_ms += g_test_rand_int_range(0, 9000);
             if (makes_sense(w, &in))
                 world_step(w, in, NULL);
@@ -775,6 +878,8 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/restart-while-running", test_restart_while_running);
     g_test_add_func("/protection/policy-changes", test_policy_changes);
     g_test_add_func("/protection/plan", test_plan);
+    g_test_add_func("/protection/there-and-back", test_there_and_back);
+    g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);

@@ -33,7 +33,7 @@ void world_refused(World *w, InputKind kind, const char *why); /* it must not */
 void world_link(World *w, const char *host, gboolean up);
 /* The engine answers; @code -1: it did it. */
 void world_answer(World *w, const char *host, const char *method, guint vm, int code, const char *why);
-/* alpha says about one VM's copy on beta; lag -1: nothing sealed. */
+/* The VM's active says about its copy on the other host; lag -1: nothing sealed. */
 void world_news(World *w, guint vm, const char *state, gint64 lag_ms, const char *why);
 /* The same, and more that the engine says of the VM: JSON, an object. */
 void world_news_more(World *w, guint vm, const char *state, gint64 lag_ms, const char *why, const char *more);

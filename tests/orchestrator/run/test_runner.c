@@ -27,7 +27,7 @@ static void test_happy_path(void)
         "[  13] web1 moved: the move is done\n"
         "[  13] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  13] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n");
@@ -56,7 +56,7 @@ static void test_guest_does_not_shut_down(void)
                        "        -> web1 on beta protected: not moved, the copy is young enough\n"
                        "[  14] plan to beta ended -> keep durably\n"
                        "        -> event SWITCHOVER_FAILED\n"
-                       "        -> web running: the plan moved nothing, every VM is protected\n"
+                       "        -> web running: the plan ended, every VM is protected\n"
                        "        -> active.protect to alpha for web1\n");
 }
 
@@ -92,7 +92,7 @@ static void test_two_vms_one_stays(void)
         "[  13] web1 moved: the move is done\n"
         "[  13] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  14] web2 stayed: the guest runs where it was\n"
         "[  14] web2 stayed (the guest does not shut down) -> event VM_STAYED\n"
         "        -> web2 on beta protected: not moved, the copy is young enough\n"
@@ -135,7 +135,7 @@ static void test_active_dies_before_release(void)
         "[  73] web1 moved: the move is done\n"
         "[  73] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  73] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n");
@@ -173,7 +173,7 @@ static void test_active_dies_after_release(void)
         "[  13] web1 moved: the move is done\n"
         "[  13] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  13] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n"
@@ -229,7 +229,7 @@ static void test_active_and_controller_die_after_release(void)
         "[  14] web1 moved: the move is done\n"
         "[  14] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  14] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n");
@@ -270,7 +270,7 @@ static void test_standby_dies_at_promote(void)
         "[ 103] web1 moved: the move is done\n"
         "[ 103] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[ 103] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n");
@@ -311,7 +311,7 @@ static void test_standby_cannot_start(void)
         "[  41] web1 moved: the move is done\n"
         "[  41] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  41] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n");
@@ -345,7 +345,7 @@ static void test_restart_between_two_ends(void)
         "[  23] web2 moved: the move is done\n"
         "[  23] web2 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
-        "        -> web2 on alpha unprotected: the VM runs on the other host; its old image is no copy\n"
+        "        -> web2 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
         "[  23] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_FAILED\n"
         "        -> web degraded: the plan ended; a VM stayed, or its copy is old\n"
@@ -417,7 +417,7 @@ static void test_journal_is_full(void)
                  "        -> web1 on beta protected: not moved, the copy is young enough\n"
                  "[  14] plan to beta ended -> keep durably\n"
                  "        -> event SWITCHOVER_FAILED\n"
-                 "        -> web running: the plan moved nothing, every VM is protected\n"
+                 "        -> web running: the plan ended, every VM is protected\n"
                  "        -> active.protect to alpha for web1\n");
 }
 
