@@ -2,8 +2,11 @@
 /* What makes a scenario do something, and what shows that before. */
 #include "orchestrator/operations.h"
 #include "orchestrator/verification.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+
+#define POINTS_MS 10000
 
 /* --- run, stop, pause, continue ---------------------------------------- */
 
@@ -153,11 +156,22 @@ static gboolean read_wanted(const json_t *body, Wanted *w, GError **error)
     int preview = FALSE;
     int power_off = FALSE;
     int reverse = PLAN_REVERSE_BY_POLICY;
+    int force = FALSE;
+    int old_is_off = FALSE;
+    const char *point = NULL;
 
-    if (!json_read(body, "switchover", error, "{s?b, s?b, s?b, s?s, s?o}", "preview", &preview, "power_off",
-                   &power_off, "reverse", &reverse, "to", &w->options.to, "vms", &vms) ||
-        !read_ids(w, vms, error))
+    if (!json_read(body, "switchover", error, "{s?b, s?b, s?b, s?b, s?b, s?s, s?s, s?o}", "preview", &preview,
+                   "power_off", &power_off, "reverse", &reverse, "force", &force, "old_is_off", &old_is_off,
+                   "point", &point, "to", &w->options.to, "vms", &vms) ||
+        (point && !id_parse(point, &w->options.point, error)) || !read_ids(w, vms, error))
         return FALSE;
+    if (old_is_off && !force) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "--old-is-off certifies something for --force alone");
+        return FALSE;
+    }
+    w->options.force = force;
+    w->options.old_is_off = old_is_off;
+    w->options.now_ms = clock_steady_ms();
     w->options.reverse = reverse;
     w->preview = preview;
     w->options.power_off = power_off;
@@ -243,23 +257,75 @@ static void on_looked_before(void *user, const VerifyFacts *facts)
 
 /* What was looked at before a run is the way from the master; on the way back there is nothing to look at but what
  * the hosts themselves refuse. */
-static void move(Controller *c, ApiCall *call, gboolean home)
+static void go(Asked *steal_asked)
 {
-    Asked asked = {c, call, home};
+    g_autofree Asked *a = steal_asked;
     g_autoptr(GError) error = NULL;
     g_auto(Wanted) w = {0};
-    g_autoptr(Plan) plan = wanted_plan(&asked, &w, &error);
-    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL);
+    g_autoptr(Plan) plan = wanted_plan(a, &w, &error);
+    const Protection *p = scenarios_find(a->c->scenarios, api_call_parameter(a->call, "scenario"), NULL);
 
     if (!plan)
-        api_call_fail(call, error);
+        api_call_fail(a->call, error);
     else if (w.preview)
-        api_call_answer(call, plan_to_json(plan));
-    else if (protection_away(p))
-        start(c, call, g_steal_pointer(&plan));
+        api_call_answer(a->call, plan_to_json(plan));
+    else if (protection_away(p) || plan->forced)
+        start(a->c, a->call, g_steal_pointer(&plan));
     else
-        verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before,
-                           g_memdup2(&asked, sizeof asked));
+        verification_start(a->c->hosts, p->scenario, protection_networks(p), on_looked_before,
+                           g_steal_pointer(&a));
+}
+
+static gboolean has_point(const json_t *points, Id point)
+{
+    json_t *one;
+    gsize i;
+
+    json_array_foreach(points, i, one) if (g_strcmp0(json_string_value(json_object_get(one, "id")),
+                                                     ID_TEXT(point)) == 0) return TRUE;
+    return FALSE;
+}
+
+/* A plan goes on until its VM runs: one that never could is not begun. */
+static void on_points(void *user, const json_t *result, const GError *failure)
+{
+    g_autofree Asked *a = user;
+    g_autoptr(GError) error = failure ? g_error_copy(failure) : NULL;
+    g_auto(Wanted) w = {0};
+    g_autoptr(Plan) plan = error ? NULL : wanted_plan(a, &w, &error);
+
+    if (plan && !has_point(json_object_get(result, "points"), plan->point))
+        g_set_error(
+            &error, US_ERROR, US_ERROR_NOT_FOUND,
+            "there is no whole point %s on %s: nothing was begun; 'understudy points %s' lists those that "
+            "are kept",
+            ID_TEXT(plan->point), plan->to, plan->scenario);
+    if (error)
+        api_call_fail(a->call, error);
+    else
+        go(g_steal_pointer(&a));
+}
+
+static void move(Controller *c, ApiCall *call, gboolean home)
+{
+    g_autofree Asked *asked = g_new0(Asked, 1);
+    g_autoptr(GError) error = NULL;
+    g_auto(Wanted) w = {0};
+    g_autoptr(Plan) plan = NULL;
+    json_auto_t *params = NULL;
+
+    *asked = (Asked){c, call, home};
+    plan = wanted_plan(asked, &w, &error);
+    if (!plan) {
+        api_call_fail(call, error);
+        return;
+    }
+    if (id_is_nil(plan->point)) {
+        go(g_steal_pointer(&asked));
+        return;
+    }
+    params = json_pack("{s:s}", "vm", ID_TEXT(((const Move *)plan->moves->pdata[0])->vm));
+    hosts_call(c->hosts, plan->to, "standby.points", params, POINTS_MS, on_points, g_steal_pointer(&asked));
 }
 
 static void scenario_switchover(ApiCall *call, void *user)

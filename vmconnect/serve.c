@@ -58,6 +58,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"active.pause", serve_active_pause},
     {"active.continue", serve_active_continue},
     {"active.stop", serve_active_stop},
+    {"active.yield", serve_active_yield},
     {"standby.check", serve_standby_check},
     {"standby.admit", serve_standby_admit},
     {"standby.dismiss", serve_standby_dismiss},

@@ -163,7 +163,7 @@ typedef struct {
 
 static gboolean ends_active(const Ending *ending)
 {
-    return ending->verb == COMMAND_STOP || ending->verb == COMMAND_UNLOCK;
+    return ending->verb == COMMAND_STOP || ending->verb == COMMAND_UNLOCK || ending->verb == COMMAND_YIELD;
 }
 
 static guint64 serial_now(const Ending *ending)

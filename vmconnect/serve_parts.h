@@ -73,6 +73,7 @@ void serve_active_protect(void *user, RpcReply *reply, const json_t *params);
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params);
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params);
 void serve_active_stop(void *user, RpcReply *reply, const json_t *params);
+void serve_active_yield(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_check(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_admit(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params);

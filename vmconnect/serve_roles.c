@@ -224,6 +224,60 @@ void serve_active_stop(void *user, RpcReply *reply, const json_t *params)
         serve_end(((Visit *)user)->engine, reply, vm, COMMAND_STOP, NULL);
 }
 
+/* The start hook refuses from here on; only then is the guest looked at, and the role forgotten last: whatever ends
+ * this in between, the controller asks again. */
+static gboolean make_guard_standby(ServeChange *c, GError **error)
+{
+    const ActiveRole *role = policy_active(c->engine->policy, c->vm);
+    const Reign *reign = c->data;
+
+    if (!role && g_error_matches(c->unknown, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "this host is not the active of that VM");
+        return FALSE;
+    }
+    if (!check_guard(c, *reign, error))
+        return FALSE;
+    if (c->known && c->known->role == GUARD_ACTIVE && reign_equal(c->known->reign, *reign)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "this host itself is the active of that VM in reign %" G_GUINT64_FORMAT, reign->number);
+        return FALSE;
+    }
+    c->guard = g_new0(Guard, 1);
+    c->guard->vm = c->vm;
+    c->guard->scenario = g_strdup(c->known ? c->known->scenario : role->scenario);
+    c->guard->reign = *reign;
+    c->guard->role = GUARD_STANDBY;
+    return TRUE;
+}
+
+static gboolean then_yield(ServeChange *c)
+{
+    serve_end(c->engine, c->reply, c->vm, COMMAND_YIELD, NULL);
+    return TRUE;
+}
+
+void serve_active_yield(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    const char *vm_text;
+    json_t *reign_doc;
+    Reign reign;
+    Id vm;
+
+    if (serve_good(
+            reply,
+            json_read(params, "active.yield", &error, "{s:s, s:o}", "vm", &vm_text, "reign", &reign_doc) &&
+                id_parse(vm_text, &vm, &error) && reign_from_json(reign_doc, &reign, &error),
+            error))
+        serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
+                                    .reply = reply,
+                                    .vm = vm,
+                                    .make = make_guard_standby,
+                                    .then = then_yield,
+                                    .data = g_memdup2(&reign, sizeof reign),
+                                    .free_data = g_free});
+}
+
 /* --- the standby's side ------------------------------------------------ */
 
 static void play_standby(Engine *engine, Id vm)

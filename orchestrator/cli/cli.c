@@ -98,6 +98,24 @@ gboolean cli_confirm(const Cli *cli, const char *question, GError **error)
     return FALSE;
 }
 
+gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name, GError **error)
+{
+    g_autofree char *wanted = g_strconcat(name, "\n", NULL);
+    char answer[256] = "";
+
+    if (cli->yes)
+        return TRUE;
+    if (cli->json || !isatty(STDIN_FILENO)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s Nobody can be asked here: say --yes", question);
+        return FALSE;
+    }
+    fprintf(stderr, "%s ", question);
+    if (fgets(answer, sizeof answer, stdin) && g_str_equal(answer, wanted))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "nothing was done");
+    return FALSE;
+}
+
 char *cli_token(const char *text, GError **error)
 {
     char buf[MAX_TOKEN_BYTES] = "";

@@ -71,6 +71,9 @@ gboolean cli_printed(GError **error);
 /* TRUE if the person agrees, or --yes. REFUSED if not; USAGE if there is nobody to ask. */
 gboolean cli_confirm(const Cli *cli, const char *question, GError **error);
 
+/* The same for what cannot be taken back: the person types @name. */
+gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name, GError **error);
+
 /* A token as it may be given: itself, @FILE, or - for standard input. The caller frees. */
 char *cli_token(const char *text, GError **error);
 

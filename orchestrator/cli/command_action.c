@@ -171,6 +171,12 @@ static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "--reverse and --no-reverse exclude each other");
         return NULL;
     }
+    if (cli_option(cli, "point"))
+        json_object_set_new(body, "point", json_string(cli_option(cli, "point")));
+    if (cli_flag(cli, "force"))
+        json_object_set_new(body, "force", json_true());
+    if (cli_flag(cli, "old-is-off"))
+        json_object_set_new(body, "old_is_off", json_true());
     if (cli_flag(cli, "reverse") || cli_flag(cli, "no-reverse"))
         json_object_set_new(body, "reverse", json_boolean(cli_flag(cli, "reverse")));
     return g_steal_pointer(&body);
@@ -197,6 +203,46 @@ static char *steps_text(const json_t *plan)
     return page_text(page, 0);
 }
 
+/* What is lost, as far as anybody knows: nothing is sent any more. */
+static char *loss_text(const json_t *plan)
+{
+    GString *text = g_string_new(NULL);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(plan, "vms"), i, vm)
+    {
+        const json_t *lose_ms = json_object_get(vm, "lose_ms");
+        g_autofree char *name = page_clean(json_string_value(json_object_get(vm, "name")));
+        g_autofree char *time = units_human_duration(json_integer_value(lose_ms));
+
+        if (json_is_string(json_object_get(vm, "point")))
+            g_string_append_printf(text, "%s goes on from point %s; what came after it is kept beside\n",
+                                   name, json_string_value(json_object_get(vm, "point")));
+        else if (json_is_integer(lose_ms))
+            g_string_append_printf(text, "%s loses what it wrote in its last %s\n", name, time);
+        else
+            g_string_append_printf(text, "%s goes on from the newest point; how old that is is not known\n",
+                                   name);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static gboolean confirm_force(Cli *cli, const json_t *plan, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    const char *from = json_string_value(json_object_get(plan, "from"));
+    g_autofree char *loss = loss_text(plan);
+    g_autofree char *question =
+        g_strdup_printf("The VMs of '%s' are started on %s. If they still run on %s, both write. Type the "
+                        "scenario's name if %s "
+                        "is off:",
+                        name, json_string_value(json_object_get(plan, "to")), from, from);
+
+    cli_say(cli, "%s", loss);
+    return cli_confirm_name(cli, question, name, error);
+}
+
 static gboolean show_move(Cli *cli, const char *operation, GError **error)
 {
     const char *name = cli_argument(cli, 0);
@@ -211,7 +257,8 @@ static gboolean show_move(Cli *cli, const char *operation, GError **error)
                                json_string_value(json_object_get(plan, "from")),
                                json_string_value(json_object_get(plan, "to")));
     cli_say(cli, "%s", text);
-    return cli_confirm(cli, question, error);
+    return json_is_true(json_object_get(plan, "forced")) ? confirm_force(cli, plan, error)
+                                                         : cli_confirm(cli, question, error);
 }
 
 static gboolean command_move(Cli *cli, const char *operation, const char *begun, GError **error)

@@ -71,6 +71,12 @@
       "the engine of {host} answers again", NULL)                                                            \
     X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
+    X(DIVERGED,           ERROR,                                                                             \
+      "'{vm}' lived on on {host} after another host was made its active; it is paused there now",            \
+      "look at what it holds, with its console or `virsh`, then end it there with `virsh destroy`: its "     \
+      "disks are kept as a branch until you release it")                                                     \
+    X(OLD_ACTIVE_BACK,    SIGNIFICANT,                                                                       \
+      "{host}, where '{vm}' ran before, is back; it is not started there, and its disks are kept", NULL)     \
     X(VM_MOVED,           SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}", NULL)                                                                         \
     X(VM_STAYED,          WARNING,                                                                           \

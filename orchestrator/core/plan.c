@@ -92,6 +92,7 @@ Move *plan_add_move(Plan *plan, Id vm, const char *name, Reign reign)
     m->vm = vm;
     m->name = g_strdup(name);
     m->reign = reign;
+    m->lose_ms = -1;
     g_ptr_array_add(plan->moves, m);
     return m;
 }
@@ -137,7 +138,7 @@ static gboolean refuse(GError **error, UsError code, const char *format, ...)
     return FALSE;
 }
 
-static gboolean check_scenario(const Protection *p, const char *to, GError **error)
+static gboolean check_scenario(const Protection *p, const char *to, gboolean force, GError **error)
 {
     const char *name = p->scenario->name;
 
@@ -148,25 +149,36 @@ static gboolean check_scenario(const Protection *p, const char *to, GError **err
             error, US_ERROR_BUSY,
             "a plan moves the VMs of scenario '%s' already: wait for its end, see 'understudy plan list'",
             name);
-    if (p->goal == GOAL_PAUSED)
+    if (p->goal == GOAL_PAUSED && !force)
         return refuse(
             error, US_ERROR_REFUSED,
             "scenario '%s' is paused, its copies are old: nothing was begun; use 'understudy continue' first",
             name);
-    if (p->goal != GOAL_RUNNING)
+    if (p->goal == GOAL_STOPPED)
         return refuse(error, US_ERROR_REFUSED,
                       "scenario '%s' does not run: there is no current copy to switch over to; run it first",
                       name);
     return TRUE;
 }
 
-static gboolean check_vm(const ProtectionVm *vm, const char *to, GError **error)
+/* What was asked of its active after the last plan it may never do again. */
+static gboolean check_forced_vm(const ProtectionVm *vm, const char *to, const ProtectionCopy *copy,
+                                GError **error)
+{
+    return copy->complete ||
+           refuse(
+               error, US_ERROR_REFUSED,
+               "'%s' cannot be switched over to %s: there is no complete copy of it there; nothing was begun",
+               vm->name, to);
+}
+
+static gboolean check_vm(const ProtectionVm *vm, const char *to, gboolean force, GError **error)
 {
     const ProtectionCopy *copy = NULL;
 
     if (g_str_equal(vm->active, to))
         return refuse(error, US_ERROR_REFUSED, "'%s' runs on %s already: nothing was begun", vm->name, to);
-    if (vm->owes)
+    if (vm->owes && !force)
         return refuse(
             error, US_ERROR_BUSY,
             "the last plan's lock of '%s' is still to be taken off: nothing was begun; bring that host back "
@@ -176,6 +188,8 @@ static gboolean check_vm(const ProtectionVm *vm, const char *to, GError **error)
         if (g_str_equal(((const ProtectionCopy *)vm->copies->pdata[i])->host, to))
             copy = vm->copies->pdata[i];
     g_assert(copy);
+    if (force)
+        return check_forced_vm(vm, to, copy, error);
     if (copy->state == COPY_PROTECTED || copy->state == COPY_LAGGING)
         return TRUE;
     return refuse(
@@ -221,6 +235,46 @@ static gboolean check_engine(const Protection *p, const char *host, GError **err
         "the engine of %s does not answer: a switchover in good order needs both; nothing was begun", host);
 }
 
+/* By force only where the old active cannot be asked to release. */
+static gboolean check_engines(const Protection *p, const Plan *plan, gboolean force, GError **error)
+{
+    if (!force)
+        return check_engine(p, plan->to, error) &&
+               (check_engine(p, plan->from, error) ||
+                (g_prefix_error(error, "if %s is gone, `--force` goes on from the newest point on %s: ",
+                                plan->from, plan->to),
+                 FALSE));
+    if (!protection_is_up(p, plan->to) || !roster_find(p->roster, plan->to))
+        return refuse(error, US_ERROR_UNREACHABLE,
+                      "the engine of %s does not answer: nothing can be started there; nothing was begun",
+                      plan->to);
+    return !protection_is_up(p, plan->from) ||
+           refuse(
+               error, US_ERROR_REFUSED,
+               "the engine of %s answers: a switchover in good order loses nothing; nothing was begun; leave "
+               "--force away (--power-off switches a guest off that does not shut down)",
+               plan->from);
+}
+
+static gboolean check_point(const PlanOptions *o, const GPtrArray *chosen, GError **error)
+{
+    return id_is_nil(o->point) || chosen->len == 1 ||
+           refuse(error, US_ERROR_USAGE,
+                  "a point is of one VM, and %u would be moved: name it with --vm; nothing was begun",
+                  chosen->len);
+}
+
+/* What its release would have said of the VM, as far as it is known. */
+static void force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m)
+{
+    gboolean off = vm->last && g_strcmp0(vm->last->guest, "off") == 0;
+
+    m->tip = plan->point;
+    m->lose_ms = protection_lag_ms(vm, plan->to, now_ms);
+    m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off", plan->old_is_off, "running",
+                               !off, "autostart", 0);
+}
+
 static void set_times(Plan *plan, const Policy *policy)
 {
     plan->shutdown_timeout_ms = policy->shutdown_timeout_ms;
@@ -237,16 +291,16 @@ Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
     g_autoptr(GPtrArray) chosen = NULL;
     Plan *plan;
 
-    if (!check_scenario(p, to, error))
+    if (!check_scenario(p, to, o->force, error))
         return NULL;
     chosen = choose(p, o, to, error);
-    if (!chosen)
+    if (!chosen || !check_point(o, chosen, error))
         return NULL;
     for (guint i = 0; i < chosen->len; i++)
-        if (!check_vm(chosen->pdata[i], to, error))
+        if (!check_vm(chosen->pdata[i], to, o->force, error))
             return NULL;
     plan = plan_new(o->id, p->scenario->name, ((const ProtectionVm *)chosen->pdata[0])->active, to);
-    if (!check_engine(p, plan->from, error) || !check_engine(p, to, error)) {
+    if (!check_engines(p, plan, o->force, error)) {
         plan_free(plan);
         return NULL;
     }
@@ -255,12 +309,19 @@ Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
     plan->power_off = o->power_off;
     plan->reverse =
         o->reverse == PLAN_REVERSE_BY_POLICY ? p->scenario->policy.reverse == REVERSE_AUTO : o->reverse;
-    plan->from_up = plan->to_up = TRUE;
+    plan->forced = o->force;
+    plan->old_is_off = o->old_is_off;
+    plan->point = o->point;
+    plan->from_up = !o->force;
+    plan->to_up = TRUE;
     set_times(plan, &p->scenario->policy);
     for (guint i = 0; i < chosen->len; i++) {
         const ProtectionVm *vm = chosen->pdata[i];
 
-        plan_add_move(plan, vm->uuid, vm->name, vm->reign);
+        Move *m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
+
+        if (o->force)
+            force_move(vm, plan, o->now_ms, m);
     }
     return plan;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plan - a switchover in good order, as steps that can be read before they run.
+/* plan - a switchover, in good order or by force, as steps that can be read before they run.
  *
  * Each VM is a sub-plan of its own:
  *
@@ -11,6 +11,10 @@
  *   promote  -> the standby defines and starts it, paused, makes the first
  *               checkpoint, lets it run
  *   unlock   -> the old active's lock comes off
+ *
+ * By force, when the active is gone, there is one step, promote, of the newest point that the standby has; the
+ * operator knows that the other side is off, and is told what will be lost. The old active is
+ * told when it is back that its reign is over (`active.yield`).
  *
  * Before release whatever fails is rolled back: the guest runs on where it
  * was. After it the start on the standby is tried again until it works. A VM
@@ -90,13 +94,14 @@ typedef struct {
     char *name;
     Reign reign; /* now */
     MoveState state;
-    char *why;            /* why it is rolled back, blocked, stayed or down; NULL */
-    guint done;           /* steps completed, as far as the engines said */
-    gboolean rolling;     /* it is decided to roll back, as soon as the engine says that it is not released */
-    gboolean begun;       /* an intention of it is in the journal, or about to be */
-    gboolean asked;       /* a call is under way */
-    gint64 next_at_ms;    /* READING, BLOCKED: when to ask again */
-    Id tip;               /* of the final generation, once known */
+    char *why;         /* why it is rolled back, blocked, stayed or down; NULL */
+    guint done;        /* steps completed, as far as the engines said */
+    gboolean rolling;  /* it is decided to roll back, as soon as the engine says that it is not released */
+    gboolean begun;    /* an intention of it is in the journal, or about to be */
+    gboolean asked;    /* a call is under way */
+    gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
+    Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */
+    gint64 lose_ms; /* by force: so much is lost, as far as was known when it was planned; -1: not known */
     json_t *certificate;  /* of the release, once known */
     gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
     gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */
@@ -107,10 +112,13 @@ typedef struct {
     char *scenario;
     char *from;
     char *to;
-    Id to_id;           /* engine's identity */
-    Reign next;         /* of the VMs that move */
-    gboolean power_off; /* a guest that does not shut down is switched off */
-    gboolean reverse;   /* what moves away from home is replicated back at once */
+    Id to_id;            /* engine's identity */
+    Reign next;          /* of the VMs that move */
+    gboolean power_off;  /* a guest that does not shut down is switched off */
+    gboolean reverse;    /* what moves away from home is replicated back at once */
+    gboolean forced;     /* the old active has no part in it … */
+    gboolean old_is_off; /* … and the operator certified that it is off */
+    Id point;            /* go on from this one instead of the newest; nil: the newest */
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
     gint64 deadline_ms; /* from its lock on, the active waits that long for the release */
@@ -129,6 +137,10 @@ typedef struct {
     guint vm_count;
     gboolean power_off;
     int reverse; /* TRUE, FALSE, PLAN_REVERSE_BY_POLICY */
+    gboolean force;
+    gboolean old_is_off;
+    gint64 now_ms; /* steady */
+    Id point;      /* of the one VM that is moved; nil: the newest */
 } PlanOptions;
 
 #define PLAN_REVERSE_BY_POLICY (-1)

@@ -15,22 +15,25 @@ json_t *plan_record_begin(const Plan *plan)
     for (guint i = 0; i < plan->moves->len; i++) {
         const Move *m = plan->moves->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
-                                             "reign", reign_to_json(m->reign)));
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:O?}", "vm", ID_TEXT(m->vm), "name", m->name,
+                                             "reign", reign_to_json(m->reign), "certificate",
+                                             plan->forced ? m->certificate : NULL));
     }
-    return json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:I, s:I, s:I, s:o}", "format", PLAN_FORMAT, "begin",
-        ID_TEXT(plan->id), "scenario", plan->scenario, "from", plan->from, "to", plan->to, "to_id",
-        ID_TEXT(plan->to_id), "next", reign_to_json(plan->next), "power_off", plan->power_off, "reverse",
-        plan->reverse, "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms, "start_timeout_ms",
-        (json_int_t)plan->start_timeout_ms, "deadline_ms", (json_int_t)plan->deadline_ms, "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:I, s:o}",
+                     "format", PLAN_FORMAT, "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from",
+                     plan->from, "to", plan->to, "to_id", ID_TEXT(plan->to_id), "next",
+                     reign_to_json(plan->next), "power_off", plan->power_off, "reverse", plan->reverse,
+                     "forced", plan->forced, "old_is_off", plan->old_is_off, "point",
+                     json_from_id(plan->point), "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms,
+                     "start_timeout_ms", (json_int_t)plan->start_timeout_ms, "deadline_ms",
+                     (json_int_t)plan->deadline_ms, "vms", vms);
 }
 
 json_t *plan_record_intent(const Move *m, StepKind step)
 {
     if (step == STEP_PROMOTE)
-        return json_pack("{s:s, s:s, s:s, s:O}", "intent", step_method(step), "vm", ID_TEXT(m->vm), "tip",
-                         ID_TEXT(m->tip), "certificate", m->certificate);
+        return json_pack("{s:s, s:s, s:o, s:O}", "intent", step_method(step), "vm", ID_TEXT(m->vm), "tip",
+                         json_from_id(m->tip), "certificate", m->certificate);
     if (step == STEP_ROLLBACK)
         return json_pack("{s:s, s:s, s:s?}", "intent", step_method(step), "vm", ID_TEXT(m->vm), "why",
                          m->why);
@@ -59,16 +62,21 @@ static gboolean unsound(GError **error, const char *what)
 static gboolean read_vms(Plan *plan, const json_t *vms, GError **error)
 {
     for (gsize i = 0; i < json_array_size(vms); i++) {
+        json_t *certificate = NULL;
         const char *vm, *name;
         json_t *reign_doc;
         Reign reign;
+        Move *m;
         Id id;
 
-        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o}", "vm", &vm, "name", &name,
-                       "reign", &reign_doc) ||
-            !id_parse(vm, &id, NULL) || !reign_from_json(reign_doc, &reign, NULL) || plan_find(plan, id))
+        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o, s?o}", "vm", &vm, "name", &name,
+                       "reign", &reign_doc, "certificate", &certificate) ||
+            !id_parse(vm, &id, NULL) || !reign_from_json(reign_doc, &reign, NULL) || plan_find(plan, id) ||
+            (plan->forced && !json_is_object(certificate)))
             return unsound(error, "VM");
-        plan_add_move(plan, id, name, reign);
+        m = plan_add_move(plan, id, name, reign);
+        m->tip = plan->point;
+        m->certificate = plan->forced ? json_incref(certificate) : NULL;
     }
     return plan->moves->len > 0 || unsound(error, "no VM");
 }
@@ -79,14 +87,16 @@ static Plan *read_begin(const json_t *record, GError **error)
     const char *id_text, *scenario, *from, *to, *to_id;
     json_t *next, *vms;
     json_int_t shutdown_ms, start_ms, deadline_ms;
-    int format, power_off, reverse = FALSE;
+    int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE;
+    json_t *point = NULL;
     Id id;
 
-    if (!json_read(record, "begin", NULL, "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s:I, s:I, s:I, s:o}",
+    if (!json_read(record, "begin", NULL,
+                   "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
                    "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
-                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse,
-                   "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms",
-                   &deadline_ms, "vms", &vms) ||
+                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced",
+                   &forced, "old_is_off", &old_is_off, "point", &point, "shutdown_timeout_ms", &shutdown_ms,
+                   "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
@@ -94,6 +104,12 @@ static Plan *read_begin(const json_t *record, GError **error)
     plan = plan_new(id, scenario, from, to);
     plan->power_off = power_off;
     plan->reverse = reverse;
+    plan->forced = forced;
+    plan->old_is_off = old_is_off;
+    if (point && !json_to_id(point, &plan->point, NULL)) {
+        unsound(error, "point");
+        return NULL;
+    }
     plan->shutdown_timeout_ms = shutdown_ms;
     plan->start_timeout_ms = start_ms;
     plan->deadline_ms = deadline_ms;
@@ -115,7 +131,7 @@ static Move *move_of(const Plan *plan, const json_t *record, const char *key)
 static gboolean replay_intent(Move *m, const json_t *record, GError **error)
 {
     const char *method = json_string_value(json_object_get(record, "intent"));
-    const char *tip = json_string_value(json_object_get(record, "tip"));
+    const json_t *tip = json_object_get(record, "tip");
     json_t *certificate = json_object_get(record, "certificate");
 
     if (!m || !method)
@@ -128,7 +144,7 @@ static gboolean replay_intent(Move *m, const json_t *record, GError **error)
     }
     if (!g_str_equal(method, step_method(STEP_PROMOTE)))
         return TRUE;
-    if (!certificate || !tip || !id_parse(tip, &m->tip, NULL))
+    if (!certificate || !tip || !json_to_id(tip, &m->tip, NULL))
         return unsound(error, "intent to promote");
     json_decref(m->certificate);
     m->certificate = json_deep_copy(certificate);

@@ -19,6 +19,7 @@
     X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
     X(RELEASING,     READING,       "whether the active released must be read from it")                       \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
+    X(PROMOTING,     MOVED,         "the guest runs on the standby; the old host has no part in it")          \
     X(PROMOTING,     BLOCKED,       "the standby did not start the guest")                                    \
     X(BLOCKED,       PROMOTING,     "the start is tried again")                                               \
     X(UNLOCKING,     MOVED,         "the move is done")                                                       \

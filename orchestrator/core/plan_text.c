@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/plan_parts.h"
+#include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
 static const char *step_state(const Move *m, StepKind step)
@@ -23,8 +24,10 @@ static json_t *step_to_json(const Plan *plan, const Move *m, StepKind step, cons
 }
 
 /* The rollback is shown only where there is one. */
-static gboolean is_shown(const Move *m, StepKind step)
+static gboolean is_shown(const Plan *plan, const Move *m, StepKind step)
 {
+    if (plan->forced)
+        return step == STEP_PROMOTE;
     return step != STEP_ROLLBACK || m->rolling || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
 }
 
@@ -36,10 +39,11 @@ static json_t *move_to_json(const Plan *plan, const Move *m)
 
     plan_steps(plan, steps);
     for (StepKind i = 0; i < STEP_COUNT; i++)
-        if (is_shown(m, i))
+        if (is_shown(plan, m, i))
             json_array_append_new(list, step_to_json(plan, m, i, &steps[i]));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o}", "vm", ID_TEXT(m->vm), "name", m->name, "state",
-                     move_state_name(m->state), "why", m->why, "down_ms",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
+                     "state", move_state_name(m->state), "why", m->why, "point", json_from_id(m->tip),
+                     "lose_ms", m->lose_ms < 0 ? json_null() : json_integer(m->lose_ms), "down_ms",
                      down_ms < 0 ? json_null() : json_integer(down_ms), "steps", list);
 }
 
@@ -49,9 +53,9 @@ json_t *plan_to_json(const Plan *plan)
 
     for (guint i = 0; i < plan->moves->len; i++)
         json_array_append_new(vms, move_to_json(plan, plan->moves->pdata[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:o}", "id", ID_TEXT(plan->id), "scenario",
-                     plan->scenario, "from", plan->from, "to", plan->to, "ended", plan->ended, "deadline_ms",
-                     (json_int_t)plan->deadline_ms, "vms", vms);
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:o}", "id", ID_TEXT(plan->id), "scenario",
+                     plan->scenario, "from", plan->from, "to", plan->to, "forced", plan->forced, "ended",
+                     plan->ended, "deadline_ms", (json_int_t)plan->deadline_ms, "vms", vms);
 }
 
 static void append_move(GString *text, const Plan *plan, const Move *m)
@@ -65,7 +69,7 @@ static void append_move(GString *text, const Plan *plan, const Move *m)
         g_autofree char *expected = units_human_duration(steps[i].expected_ms);
         g_autofree char *limit = units_human_duration(steps[i].limit_ms);
 
-        if (is_shown(m, i))
+        if (is_shown(plan, m, i))
             g_string_append_printf(text, "    %-6s %s on %s: %s (about %s, at most %s); undo: %s\n",
                                    step_state(m, i), steps[i].method,
                                    steps[i].on_standby ? plan->to : plan->from, steps[i].text, expected,
@@ -78,9 +82,14 @@ char *plan_text(const Plan *plan)
     g_autofree char *deadline = units_human_duration(plan->deadline_ms);
     GString *text = g_string_new(NULL);
 
-    g_string_append_printf(
-        text, "switchover of '%s' from %s to %s; %s rolls back by itself %s after a lock without release\n",
-        plan->scenario, plan->from, plan->to, plan->from, deadline);
+    if (plan->forced)
+        g_string_append_printf(text, "switchover of '%s' from %s to %s by force\n", plan->scenario,
+                               plan->from, plan->to);
+    else
+        g_string_append_printf(
+            text,
+            "switchover of '%s' from %s to %s; %s rolls back by itself %s after a lock without release\n",
+            plan->scenario, plan->from, plan->to, plan->from, deadline);
     for (guint i = 0; i < plan->moves->len; i++)
         append_move(text, plan, plan->moves->pdata[i]);
     return g_string_free(text, FALSE);

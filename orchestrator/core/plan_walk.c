@@ -5,6 +5,7 @@
  * Every intention is an ACTION_PERSIST in front of its call. */
 #include "orchestrator/core/plan_parts.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
 
 static const struct {
     MoveState done;   /* after the step's success */
@@ -55,6 +56,7 @@ void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
     in->reign = t->plan->next;
     in->unlocked = unlocked;
     in->reverse = t->plan->reverse;
+    in->forced = t->plan->forced;
 }
 
 void move_set_why(Move *m, const char *why)
@@ -75,6 +77,11 @@ static gboolean is_up(const Plan *plan, StepKind step)
     return step == STEP_PROMOTE ? plan->to_up : plan->from_up;
 }
 
+static Id wanted_point(const Plan *plan, const Move *m)
+{
+    return id_is_nil(plan->point) ? m->tip : plan->point;
+}
+
 static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
 {
     json_t *params = json_pack("{s:s, s:s}", "plan", ID_TEXT(plan->id), "vm", ID_TEXT(m->vm));
@@ -90,8 +97,8 @@ static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
         more = json_pack("{s:{s:s}, s:o}", "successor", "id", ID_TEXT(plan->to_id), "reign_next",
                          reign_to_json(plan->next));
     else if (step == STEP_PROMOTE)
-        more = json_pack("{s:s, s:o, s:O}", "tip", ID_TEXT(m->tip), "reign_next", reign_to_json(plan->next),
-                         "certificate", m->certificate);
+        more = json_pack("{s:o, s:o, s:O}", "tip", json_from_id(wanted_point(plan, m)), "reign_next",
+                         reign_to_json(plan->next), "certificate", m->certificate);
     if (more)
         json_object_update(params, more);
     return params;
@@ -123,11 +130,12 @@ void plan_begin_more(Turn *t)
     EACH_MOVE (t->plan, m)
         under_way += m->begun && !move_is_over(m);
     EACH_MOVE (t->plan, m) {
-        if (m->state != MOVE_WAITING || m->begun || under_way >= PLAN_AT_ONCE || !t->plan->from_up)
+        if (m->state != MOVE_WAITING || m->begun || under_way >= PLAN_AT_ONCE ||
+            !(t->plan->forced ? t->plan->to_up : t->plan->from_up))
             continue;
         m->begun = TRUE;
         under_way++;
-        plan_enter(t, m, MOVE_LOCKING);
+        plan_enter(t, m, t->plan->forced ? MOVE_PROMOTING : MOVE_LOCKING);
     }
 }
 
@@ -247,5 +255,6 @@ void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
     }
     if (step != STEP_ROLLBACK)
         m->done = step + 1;
-    plan_enter(t, m, FLOW[step].done);
+    /* Of what was taken by force there is no lock. */
+    plan_enter(t, m, t->plan->forced && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
 }

@@ -173,7 +173,7 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
     }
     protection_set_active(p, vm, active, COPY_STOPPED);
     vm->reverse = reverse && !protection_vm_is_home(p, vm);
-    vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE);
+    vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE | OWES_YIELD);
     return reign_from_json(reign, &vm->reign, error) && read_copies(vm, p->goal, copies, error);
 }
 

@@ -60,8 +60,8 @@ typedef enum {
     OWES_STOP = 1 << 0,    /* active.stop */
     OWES_DISMISS = 1 << 1, /* standby.dismiss, to the host that keeps its copy */
     OWES_UNLOCK = 1 << 2,  /* plan.unlock, to the host that was active before */
-    OWES_LEAVE =
-        1 << 3, /* standby.dismiss, to the active: it may still have the role that it was promoted from */
+    OWES_LEAVE = 1 << 3,   /* standby.dismiss, to the active, which may have the role it was promoted from */
+    OWES_YIELD = 1 << 4,   /* active.yield, to the host that was active before, and did not release */
 } ProtectionOwed;
 
 typedef struct {
@@ -93,7 +93,7 @@ typedef enum {
     INPUT_ANSWER,     /* host, method, vm, failure (NULL: done), json: the result */
     INPUT_PLAN_BEGUN, /* plan, host: to where; then INPUT_MOVING for each VM it has */
     INPUT_MOVING,     /* vm: the plan has it */
-    INPUT_MOVED,      /* vm, host, reign, unlocked, reverse */
+    INPUT_MOVED,      /* vm, host, reign, unlocked, reverse, forced */
     INPUT_STAYED,     /* vm, why */
     INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,       /* vm, why: neither moved nor running */
@@ -112,6 +112,7 @@ struct Input {
     Reign reign;
     gboolean unlocked;
     gboolean reverse;
+    gboolean forced;
     char *why;
     const GError *failure;
     const json_t *json;

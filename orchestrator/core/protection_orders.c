@@ -85,6 +85,10 @@ static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
         if (ask(p, vm, protection_keeper(vm), "plan.unlock", CALL_LIMIT_MS, unlock, out))
             return TRUE;
     }
+    if ((vm->owes & OWES_YIELD) &&
+        ask(p, vm, protection_keeper(vm), "active.yield", STOP_LIMIT_MS,
+            json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "reign", reign_to_json(vm->reign)), out))
+        return TRUE;
     if ((vm->owes & OWES_STOP) && ask(p, vm, vm->active, "active.stop", STOP_LIMIT_MS, vm_only(vm), out))
         return TRUE;
     return ((vm->owes & OWES_LEAVE) && dismiss(p, vm, vm->active, out)) ||
@@ -138,6 +142,7 @@ const char *protection_silent_creditor(const Protection *p, const ProtectionVm *
         {OWES_LEAVE, vm->active},
         {OWES_DISMISS, protection_keeper(vm)},
         {OWES_UNLOCK, protection_keeper(vm)},
+        {OWES_YIELD, protection_keeper(vm)},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(CREDITORS); i++)
@@ -159,8 +164,20 @@ static gboolean says_paused(const ProtectionVm *vm)
     return first && first->state == COPY_PAUSED;
 }
 
-static void done(ProtectionVm *vm, const char *host, const char *method, ActionList *out)
+/* The old active's guest may have lived on; what only its disks hold is kept there. */
+static void yielded(const Protection *p, const ProtectionVm *vm, const Input *in, ActionList *out)
 {
+    const char *guest = json_string_value(json_object_get(in->json, "guest"));
+
+    if (in->failure)
+        return; /* it had no part in it any more */
+    protection_publish(p, g_strcmp0(guest, "paused") == 0 ? EVENT_DIVERGED : EVENT_OLD_ACTIVE_BACK, in->host,
+                       vm->name, NULL, out);
+}
+
+static void done(const Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    const char *host = in->host, *method = in->method;
     ProtectionCopy *c = protection_copy_on(vm, host);
 
     if (g_str_equal(method, "standby.admit") && c)
@@ -175,7 +192,10 @@ static void done(ProtectionVm *vm, const char *host, const char *method, ActionL
         pay(vm, g_str_equal(host, vm->active) ? OWES_LEAVE : OWES_DISMISS, out);
     else if (g_str_equal(method, "plan.unlock"))
         pay(vm, OWES_UNLOCK, out);
-    else if (g_str_equal(method, "active.continue") && says_paused(vm))
+    else if (g_str_equal(method, "active.yield")) {
+        pay(vm, OWES_YIELD, out);
+        yielded(p, vm, in, out);
+    } else if (g_str_equal(method, "active.continue") && says_paused(vm))
         g_clear_pointer(&vm->last, news_free); /* no longer true, the next word counts */
     g_clear_pointer(&vm->trouble, g_free);
 }
@@ -211,7 +231,7 @@ void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, Actio
         return;
     vm->asked = NULL;
     if (!in->failure || is_as_good_as_done(in->method, in->failure))
-        done(vm, in->host, in->method, out);
+        done(p, vm, in, out);
     else if (is_silence(in->failure))
         vm->retry_at_ms = in->now_ms + RETRY_LINK_MS;
     else

@@ -9,7 +9,7 @@ gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *ou
         return TRUE; /* told again after a restart */
     if (!protection_no_plan(p, error))
         return FALSE;
-    if (p->goal != GOAL_RUNNING) {
+    if (p->goal == GOAL_STOPPED) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "scenario '%s' does not run: no plan may move its VMs; run it first", p->scenario->name);
         return FALSE;
@@ -45,7 +45,9 @@ static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, Actio
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->trouble, g_free);
     protection_set_active(p, vm, in->host, COPY_SWITCHING);
-    if (!in->unlocked) {
+    if (in->forced) {
+        vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
+    } else if (!in->unlocked) {
         vm->owes |= OWES_UNLOCK;
         p->owed_plan = p->plan;
     }

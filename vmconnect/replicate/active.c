@@ -167,19 +167,31 @@ static gboolean refuse_problems(Active *a, GError **error)
     return FALSE;
 }
 
-static gboolean attach(Active *a, GError **error)
+static Sender *dial_standby(Active *a, GError **error)
 {
     LinkSettings settings = {.identity = a->identity, .purpose = PURPOSE_BULK, .expect = a->role->standby};
     Attach me = {
         .vm = a->vm, .scenario = a->role->scenario, .reign = a->role->reign, .standby = a->role->standby};
-    Link *link;
+    Link *link = dial_blocking((const char *const *)a->role->addresses, &settings, DIAL_MS, -1, error);
 
+    return link ? sender_attach(link, &me, &a->patience, error) : NULL;
+}
+
+gboolean active_is_acknowledged(Active *a, GError **error)
+{
+    Sender *sender = dial_standby(a, error);
+
+    if (!sender)
+        return FALSE;
+    sender_close(sender);
+    return TRUE;
+}
+
+static gboolean attach(Active *a, GError **error)
+{
     if (a->sender)
         return TRUE;
-    link = dial_blocking((const char *const *)a->role->addresses, &settings, DIAL_MS, -1, error);
-    if (!link)
-        return FALSE;
-    a->sender = sender_attach(link, &me, &a->patience, error);
+    a->sender = dial_standby(a, error);
     if (!a->sender)
         return FALSE;
     a->stream = stream_new();

@@ -91,6 +91,10 @@ gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error);
 /* Look at the VM with a live connection; *@ret_state as capture_state(). */
 gboolean active_look(Active *a, CaptureState *ret_state, GError **error);
 
+/* Does the standby still take this host for the active of the role's reign? Asked in a session of its own, without
+ * a look at the VM. FALSE with @error if it does not, or does not answer. */
+gboolean active_is_acknowledged(Active *a, GError **error);
+
 /* A raw connection for the steps of a plan; borrowed. */
 virConnectPtr active_connection(Active *a, GError **error);
 

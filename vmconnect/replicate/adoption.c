@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/replicate/adoption.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/stop.h"
+#include "vmconnect/capture/chain.h"
 #include "vmconnect/capture/gather.h"
 #include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/qcow2.h"
 #include "vmconnect/replicate/bequest.h"
-#include "vmconnect/replicate/handover.h"
 
 #include <string.h>
 
@@ -17,42 +21,126 @@
 #define IMAGE_MS 30000
 #define OUR_PREFIX "understudy-" /* of every bitmap that we make */
 
-/* The VM was given away, finally, with just this generation. */
-static gboolean is_released(const AdoptionSite *site, const Bequest *b, gboolean *ret_released,
-                            GError **error)
+/* Another host was made the active since. */
+static gboolean is_over(const AdoptionSite *site, const Bequest *b, gboolean *ret_over, GError **error)
 {
-    g_autoptr(GError) why = NULL;
-    g_autoptr(Handover) h = handover_load(site->paths->plan_dir, site->vm, &why);
+    g_autoptr(Guard) guard = guard_read(site->paths->guard_dir, site->vm, error);
 
-    if (why) {
-        g_propagate_error(error, g_steal_pointer(&why));
+    if (!guard)
         return FALSE;
-    }
-    *ret_released = h && h->state == HANDOVER_UNLOCKED && id_equal(h->tip, b->generation->id);
+    *ret_over = guard->role == GUARD_STANDBY && guard->reign.number > b->generation->reign.number;
     return TRUE;
 }
 
-static gboolean remove_definition(const AdoptionSite *site, GError **error)
-{
-    g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
-    virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
+/* --- what is found ------------------------------------------------------ */
 
-    return conn && lifecycle_undefine(conn, site->vm, error);
+static gboolean add_found(Bequest *b, const char *definition, const Disk *disk, GError **error)
+{
+    g_autoptr(GPtrArray) chain = chain_of_disk(definition, disk->target, IMAGE_MS, -1, error);
+    const ChainLayer *top = chain ? chain->pdata[0] : NULL;
+    g_autoptr(Qcow2Facts) facts = top ? qcow2_read(top->path, top->format, IMAGE_MS, -1, error) : NULL;
+    BequestDisk *found;
+
+    if (!facts)
+        return FALSE;
+    generation_add_disk(b->generation, disk->target, facts->size_bytes);
+    found = bequest_add_disk(b, disk->target, facts->size_bytes);
+    for (guint i = 0; i < chain->len; i++) {
+        const ChainLayer *layer = chain->pdata[i];
+        SignedImage *image = signed_image_read(layer->path, layer->format, error);
+
+        if (!image)
+            return FALSE;
+        g_ptr_array_add(found->images, image);
+    }
+    return TRUE;
+}
+
+/* The disks as they are now, of the definition that is there, or was. */
+static gboolean add_all_found(Bequest *b, const char *definition, GError **error)
+{
+    g_autoptr(Definition) d = definition_parse(definition, strlen(definition), error);
+
+    for (guint i = 0; d && i < d->disks->len; i++)
+        if (disk_is_data(d->disks->pdata[i]) && !add_found(b, definition, d->disks->pdata[i], error))
+            return FALSE;
+    if (!d)
+        return FALSE;
+    b->generation->definition = g_strdup(definition);
+    b->generation->cut_at_ms = clock_wall_ms();
+    return TRUE;
+}
+
+/* What it says of disks is not true any more. */
+static Bequest *as_found(const Bequest *b, const char *definition, GError **error)
+{
+    g_autoptr(Bequest) found = bequest_new_found(b->vm, b->generation->reign);
+
+    return add_all_found(found, definition, error) ? g_steal_pointer(&found) : NULL;
+}
+
+/* --- libvirt ------------------------------------------------------------ */
+
+/* NULL without @error: there is none. */
+static char *read_definition(virConnectPtr conn, Id vm, GError **error)
+{
+    g_autoptr(virDomain) dom = NULL;
+    g_autofree char *xml = NULL;
+    VmState state;
+
+    if (!vm_find(conn, vm, &dom, error) || !dom || !vm_state_read(dom, &state, NULL, error))
+        return NULL;
+    if (state != VM_STATE_OFF && state != VM_STATE_CRASHED) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "'%s' lives on here, %s, though another host was made its active: what only it holds is kept "
+            "until you have looked at it; then end it with `virsh destroy %s` on this host, and its disks "
+            "are kept aside as a branch",
+            virDomainGetName(dom), vm_state_name(state), virDomainGetName(dom));
+        return NULL;
+    }
+    if (!qemu_process_expect_none(vm, virDomainGetName(dom), error))
+        return NULL;
+    xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    if (!xml)
+        virt_error(error, "cannot read the definition of '%s'", virDomainGetName(dom));
+    return g_steal_pointer(&xml);
+}
+
+/* --- adopting ----------------------------------------------------------- */
+
+static GPtrArray *look_for_belongings(const Generation *g, char **ret_why, GError **error)
+{
+    g_autoptr(Definition) d = definition_parse(g->definition, strlen(g->definition), error);
+    g_autoptr(Gather) gather = gather_new(GATHER_TPM_DIR);
+
+    return d ? gather_look(gather, d, ret_why) : NULL;
+}
+
+static void take_belongings(const Bequest *b, GPtrArray *steal_found)
+{
+    g_ptr_array_unref(b->generation->belongings);
+    b->generation->belongings = steal_found;
+}
+
+static gboolean gather_found(const Bequest *b, GError **error)
+{
+    GPtrArray *found = look_for_belongings(b->generation, &b->generation->incomplete, error);
+
+    if (found)
+        take_belongings(b, found);
+    return found != NULL;
 }
 
 /* As the final generation has them, now with their bytes. */
 static gboolean gather(const Bequest *b, GError **error)
 {
-    Generation *g = b->generation;
-    g_autoptr(Definition) d = definition_parse(g->definition, strlen(g->definition), error);
-    g_autoptr(Gather) gather = gather_new(GATHER_TPM_DIR);
     g_autofree char *why = NULL;
-    GPtrArray *found;
+    GPtrArray *found = look_for_belongings(b->generation, &why, error);
 
-    if (!d)
+    if (!found)
         return FALSE;
-    found = gather_look(gather, d, &why);
-    if (!belongings_equal(found, g->belongings)) {
+    if (b->exact && !belongings_equal(found, b->generation->belongings)) {
         g_ptr_array_unref(found);
         g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
                     "firmware variables or TPM state are not any more what they were when the VM was given "
@@ -60,8 +148,7 @@ static gboolean gather(const Bequest *b, GError **error)
                     why ? ": " : "", why ? why : "");
         return FALSE;
     }
-    g_ptr_array_unref(g->belongings);
-    g->belongings = found;
+    take_belongings(b, found);
     return TRUE;
 }
 
@@ -111,12 +198,10 @@ static gboolean clean_image(const AdoptionSite *site, const Bequest *b, SignedIm
     return TRUE;
 }
 
-static gboolean adopt(const AdoptionSite *site, const Bequest *b, GError **error)
+static gboolean store(const AdoptionSite *site, const Bequest *b, GError **error)
 {
     g_autofree StoreAdopted *disks = g_new0(StoreAdopted, MAX(b->disks->len, 1));
 
-    if (!gather(b, error))
-        return FALSE;
     for (guint i = 0; i < b->disks->len; i++) {
         const BequestDisk *disk = b->disks->pdata[i];
 
@@ -124,14 +209,77 @@ static gboolean adopt(const AdoptionSite *site, const Bequest *b, GError **error
             return FALSE;
         disks[i] = (StoreAdopted){disk->target, disk->size_bytes, disk->images};
     }
-    return store_adopt(site->store, b->generation, disks, b->disks->len, error);
+    return store_adopt(site->store, b->generation, disks, b->disks->len, !b->exact, error);
+}
+
+/* Is each image still what it was signed as? */
+static gboolean is_as_left(const Bequest *b, GError **error)
+{
+    for (guint i = 0; i < b->disks->len; i++) {
+        const BequestDisk *disk = b->disks->pdata[i];
+
+        for (guint k = 0; k < disk->images->len; k++)
+            if (!signed_image_check(disk->images->pdata[k], error))
+                return FALSE;
+    }
+    return b->disks->len > 0 && gather(b, error);
+}
+
+/* What was found once is written down before anything is removed. */
+static gboolean settle(const AdoptionSite *site, Bequest **b, const char *definition, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    Bequest *found;
+
+    if (is_as_left(*b, &why))
+        return TRUE;
+    if (why)
+        log_notice(
+            "vm %s: what it left here is not known to be any generation (%s) -> it is kept as a branch",
+            ID_TEXT(site->vm), why->message);
+    found = as_found(*b, definition ? definition : (*b)->generation->definition, error);
+    if (!found)
+        return FALSE;
+    bequest_free(*b);
+    *b = found;
+    return gather_found(found, error) && bequest_write(found, site->paths->plan_dir, error);
+}
+
+static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
+{
+    g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
+    virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
+    g_autofree char *definition = NULL;
+    g_autoptr(GError) why = NULL;
+
+    if (!conn)
+        return FALSE;
+    definition = read_definition(conn, site->vm, &why);
+    if (why) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    /* Its VM was undefined by its user, and nothing is known of where its disks were. */
+    if (!definition && !(*b)->generation->definition)
+        return TRUE;
+    if (!settle(site, b, definition, error) || !lifecycle_undefine(conn, site->vm, error))
+        return FALSE;
+    stop_at("adoption.undefined");
+    if (!store(site, *b, error))
+        return FALSE;
+    stop_at("adoption.adopted");
+    log_notice("vm %s: its disks here are generation %s -> %s", ID_TEXT(site->vm),
+               ID_TEXT((*b)->generation->id),
+               (*b)->exact ? "they are the copy that its new active goes on from"
+                           : "kept as a branch; what differs comes on top of it");
+    return TRUE;
 }
 
 gboolean adoption_run(const AdoptionSite *site, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Bequest) b = bequest_read(site->paths->plan_dir, site->vm, &why);
-    gboolean released;
+    gboolean over;
 
     if (why) {
         g_propagate_error(error, g_steal_pointer(&why));
@@ -139,18 +287,7 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
     }
     if (!b)
         return TRUE;
-    if (!is_released(site, b, &released, error))
+    if (!is_over(site, b, &over, error))
         return FALSE;
-    if (!released)
-        return TRUE;
-    if (!remove_definition(site, error))
-        return FALSE;
-    stop_at("adoption.undefined");
-    if (!adopt(site, b, error))
-        return FALSE;
-    stop_at("adoption.adopted");
-    log_notice(
-        "vm %s: its disks here are generation %s -> they are the copy that its new active goes on from",
-        ID_TEXT(site->vm), ID_TEXT(b->generation->id));
-    return bequest_remove(site->paths->plan_dir, site->vm, error);
+    return !over || (adopt(site, &b, error) && bequest_remove(site->paths->plan_dir, site->vm, error));
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* adoption - the disks of a VM that this host gave away become the copy that it keeps of it.
+/* adoption - the disks of a VM whose active this host was become the copy that it keeps of it.
  *
- *   released and unlocked → definition removed → our bitmaps taken out → store: adopted → bequest removed
+ *   bequest → what is here is signed → definition removed → our bitmaps taken out → store: adopted → bequest removed
  *
- * Every step can be repeated, and the whole is, after a crash. The definition that goes is the final generation's, which
- * the store keeps. No data is read or sent: that the images are that generation is the bequest's word, and each of
- * its signatures is compared. Where one is not as it was, nothing is adopted, and the images stay as they are.
+ * Every step can be repeated, and the whole is, after a crash. No data is read or sent. If the bequest is exact and each
+ * image is as it was signed, what is here is the final generation, and the new active goes on from it. Else
+ * nobody knows what it is: it becomes a branch, a point of its own that is kept until it is released, and the
+ * first generation on top of it brings what differs. In both cases the images stay as and where they are, the
+ * definition goes into the store, and libvirt forgets it.
  *
  * Blocking, in the keeper's thread, before anything is received. */
 #pragma once
@@ -21,6 +23,6 @@ typedef struct {
     const HostPaths *paths;
 } AdoptionSite;
 
-/* Nothing to adopt is no error. FALSE with @error: REFUSED or CORRUPT, what is here is no copy of the final
- * generation; with all others try again, and take nothing meanwhile. */
+/* Nothing to adopt is no error. FALSE with @error: try again, and take nothing meanwhile; REFUSED if it
+ * waits for its operator: the guest lives here still. */
 gboolean adoption_run(const AdoptionSite *site, GError **error);

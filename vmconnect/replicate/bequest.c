@@ -24,8 +24,22 @@ Bequest *bequest_new(Id vm, const Generation *generation)
     Bequest *b = g_new0(Bequest, 1);
 
     b->vm = vm;
+    b->exact = TRUE;
     b->generation = generation_copy(generation);
     b->disks = g_ptr_array_new_with_free_func(disk_free);
+    return b;
+}
+
+Bequest *bequest_new_found(Id vm, Reign reign)
+{
+    g_autoptr(Generation) g = generation_new();
+    Bequest *b;
+
+    g->id = id_random();
+    g->reign = reign;
+    g->sequence = 1;
+    b = bequest_new(vm, g);
+    b->exact = FALSE;
     return b;
 }
 
@@ -73,8 +87,8 @@ gboolean bequest_write(const Bequest *b, const char *plan_dir, GError **error)
     g_autofree char *path = path_of(plan_dir, b->vm);
     g_autofree char *text = NULL;
     json_t *disks = json_array();
-    json_auto_t *doc = json_pack("{s:i, s:s, s:o, s:o}", "format", FORMAT, "vm", ID_TEXT(b->vm), "generation",
-                                 generation_to_json(b->generation), "disks", disks);
+    json_auto_t *doc = json_pack("{s:i, s:s, s:b, s:o, s:o}", "format", FORMAT, "vm", ID_TEXT(b->vm), "exact",
+                                 b->exact, "generation", generation_to_json(b->generation), "disks", disks);
 
     for (guint i = 0; i < b->disks->len; i++)
         json_array_append_new(disks, disk_to_json(b->disks->pdata[i]));
@@ -114,7 +128,7 @@ static gboolean read_disk(Bequest *b, const json_t *doc, GError **error)
 static gboolean check_disks(const Bequest *b, GError **error)
 {
     const GPtrArray *wanted = b->generation->disks;
-    gboolean same = b->disks->len == wanted->len && b->generation->definition;
+    gboolean same = b->disks->len == wanted->len && (b->generation->definition || !b->exact);
 
     for (guint i = 0; same && i < wanted->len; i++) {
         const GenerationDisk *g = wanted->pdata[i];
@@ -134,12 +148,12 @@ Bequest *bequest_parse(const char *text, gsize len, GError **error)
     g_autoptr(Generation) g = NULL;
     g_autoptr(Bequest) b = NULL;
     json_t *generation, *disks;
+    int format, exact;
     const char *vm;
-    int format;
     Id id;
 
-    if (!doc || !json_read(doc, "bequest", error, "{s:i, s:s, s:o, s:o}", "format", &format, "vm", &vm,
-                           "generation", &generation, "disks", &disks))
+    if (!doc || !json_read(doc, "bequest", error, "{s:i, s:s, s:b, s:o, s:o}", "format", &format, "vm", &vm,
+                           "exact", &exact, "generation", &generation, "disks", &disks))
         return NULL;
     if (format != FORMAT) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
@@ -148,6 +162,7 @@ Bequest *bequest_parse(const char *text, gsize len, GError **error)
     if (!id_parse(vm, &id, error) || !(g = generation_from_json(generation, error)))
         return NULL;
     b = bequest_new(id, g);
+    b->exact = exact;
     for (gsize i = 0; i < json_array_size(disks); i++)
         if (!read_disk(b, json_array_get(disks, i), error))
             return NULL;

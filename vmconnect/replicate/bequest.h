@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bequest - what a host that gives a VM away leaves to itself: the VM's disks as the final generation says they are.
+/* bequest - what a host that is not the active of a VM any more leaves to itself: the VM's disks.
  *
- * Written by the active just before the release, when the guest is off and nobody else has written to an image since
- * its base was made; read by the keeper that this host may become (adoption.h). It is worth as much as the
- * signatures in it: an image that is not as it was signed is no copy of anything. */
+ * An exact one is written just before the release, when the guest is off and nobody else has written to an image
+ * since its base was made: its disks are the final generation. It is worth as much as the signatures in it. Any other
+ * says only that the VM ran here in that reign; what its disks hold nobody knows, and its generation is one of its own.
+ * Read by the keeper that this host may become (adoption.h). */
 #pragma once
 
 #include "vmconnect/base/generation.h"
@@ -19,11 +20,15 @@ typedef struct {
 
 typedef struct {
     Id vm;
-    Generation *generation; /* the final one, with its definition */
-    GPtrArray *disks;       /* of BequestDisk *, as in the generation */
+    gboolean exact;
+    Generation *generation; /* the final one, or that of what is found here; of the reign that has ended */
+    GPtrArray *disks; /* exact: of BequestDisk *, as in the generation, with its definition; else empty */
 } Bequest;
 
+/* An exact one, whose disks are to be added. */
 Bequest *bequest_new(Id vm, const Generation *generation);
+/* Of a VM that was the active's in @reign. */
+Bequest *bequest_new_found(Id vm, Reign reign);
 void bequest_free(Bequest *b);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Bequest, bequest_free)
 /* Its images are to be added. */

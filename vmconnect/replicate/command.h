@@ -24,6 +24,7 @@
     X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                  \
     X(RELEASE)  /* worker: never run it again in this reign {plan, successor, reign_next} */            \
     X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                       \
+    X(YIELD)    /* worker: another host was made the active: pause the guest if it lives; then end */   \
     X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                   \
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
     X(RETAIN)   /* keeper: {newest, hourly} */                                                          \

@@ -454,17 +454,18 @@ static gboolean bequeath(const Handover *h, Active *a, GError **error)
     return bequest_write(b, a->paths.plan_dir, error);
 }
 
-/* Without one the disks here are compared when the VM comes back, instead of being what it goes on from: no
- * reason to keep production down. */
+/* Where it cannot be exact, the disks here are compared when they shall be a copy: no reason to keep production down. */
 static gboolean leave_bequest(const Handover *h, Active *a, GError **error)
 {
+    g_autoptr(Bequest) found = NULL;
     g_autoptr(GError) why = NULL;
 
     if (bequeath(h, a, &why))
         return TRUE;
     log_notice("vm %s: its disks here will not be known to be its final generation: %s", ID_TEXT(h->vm),
                why->message);
-    return bequest_remove(a->paths.plan_dir, h->vm, error);
+    found = bequest_new_found(h->vm, h->reign);
+    return bequest_write(found, a->paths.plan_dir, error);
 }
 
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error)
@@ -564,8 +565,8 @@ gboolean handover_rollback(Handover *h, Active *a, GError **error)
                     "this VM has been released to its successor: switch it back instead");
         return FALSE;
     }
-    if (!begin_rollback(h, a, error) || !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) ||
-        !permit(a, error))
+    if (!begin_rollback(h, a, error) || !bequest_remove(a->paths.plan_dir, a->vm, error) ||
+        !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !permit(a, error))
         return FALSE;
     if (!start_again(h, a, &why) && worth_trying_again(why)) {
         g_propagate_error(error, g_steal_pointer(&why));

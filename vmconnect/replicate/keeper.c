@@ -31,7 +31,7 @@ struct Keeper {
     Store *store;
     gint64 open_at_ms;  /* next try, while store is NULL */
     char *why;          /* why it is NULL, or what a merge lacks */
-    gboolean adopted;   /* what a VM that was given away from here left is this copy, or never will be … */
+    gboolean adopted;   /* what the VM left here, if it ever ran here, is in this copy … */
     gint64 adopt_at_ms; /* … next try, while it is not; nothing is received meanwhile */
     char *adopt_why;    /* why not */
     gboolean settled;   /* a VM that was promoted here is what its user wants it to be … */
@@ -128,15 +128,13 @@ static void open_store(Keeper *k)
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
-/* What is no copy any more is left alone, for good: whoever sends here begins anew. */
 static void adopt(Keeper *k)
 {
     AdoptionSite site = {.vm = k->vm, .store = k->store, .paths = &k->paths};
     g_autoptr(GError) error = NULL;
 
-    k->adopted = adoption_run(&site, &error) || g_error_matches(error, US_ERROR, US_ERROR_REFUSED) ||
-                 g_error_matches(error, US_ERROR, US_ERROR_CORRUPT);
-    set_sentence(k, &k->adopt_why, "what the VM left here is not taken as its copy", error);
+    k->adopted = adoption_run(&site, &error);
+    set_sentence(k, &k->adopt_why, "what the VM left here is not its copy yet, nothing is received", error);
     k->adopt_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
@@ -220,6 +218,7 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
         json_t *doc = generation_describe(point->generation);
 
         json_object_set_new(doc, "pinned", json_boolean(point->pinned));
+        json_object_set_new(doc, "branch", json_boolean(point->branch));
         json_object_set_new(doc, "changed_bytes", json_integer((json_int_t)point->changed_bytes));
         json_array_append_new(list, doc);
     }

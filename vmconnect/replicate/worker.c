@@ -6,9 +6,12 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/process.h"
+#include "vmconnect/replicate/bequest.h"
 #include "vmconnect/replicate/handover.h"
 
 #define RETRY_MIN_MS 250
@@ -31,6 +34,7 @@ struct Worker {
     gboolean guarded;   /* guard file and permit are in place */
     gboolean looked;    /* whether this is the first look since the host's boot … */
     gboolean booted;    /* … it is, and autostart was not done yet */
+    gboolean confirmed; /* since then somebody has said that this host is the active still */
     gint64 due_ms;      /* next cycle */
     gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
@@ -267,12 +271,32 @@ static void look_for_boot(Worker *w)
     w->looked = TRUE;
 }
 
+/* While this host was down another may have been made the active. Nothing starts before somebody who would have
+ * to know has said that it was not: the standby, the controller (by giving the role anew), or root (by a permit). */
+static gboolean confirm(Worker *w, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (!w->booted || w->confirmed)
+        return TRUE;
+    w->confirmed = has_permit(w) || active_is_acknowledged(w->active, &why);
+    if (w->confirmed)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_BUSY,
+        "this host was booted, and nobody has said yet that no other host has become the active of the VM "
+        "(%s): it is not started here; bring the standby or the controller back, or, if the other host is "
+        "off, use `understudy-engine start %s --alone`",
+        why->message, w->active->role->scenario);
+    return FALSE;
+}
+
 static gboolean guard(Worker *w, GError **error)
 {
     if (w->guarded)
         return TRUE;
     look_for_boot(w);
-    w->guarded = set_guard(w, error) && autostart(w, error);
+    w->guarded = confirm(w, error) && set_guard(w, error) && autostart(w, error);
     return w->guarded;
 }
 
@@ -296,7 +320,8 @@ static gboolean lift_guard(Worker *w, GError **error)
 
     if (!conn || !give_autostart_back(a, conn, error))
         return FALSE;
-    return guard_remove(a->paths.guard_dir, a->vm, error) && permit_remove(a->paths.permit_dir, a->vm, error);
+    return bequest_remove(a->paths.plan_dir, a->vm, error) &&
+           guard_remove(a->paths.guard_dir, a->vm, error) && permit_remove(a->paths.permit_dir, a->vm, error);
 }
 
 /* --- commands ---------------------------------------------------------- */
@@ -363,8 +388,55 @@ static gboolean unlock(Worker *w, const Command *c, GError **error)
     return w->quit;
 }
 
+/* Paused, not destroyed: what its memory holds may be wanted by whoever looks at what the two hosts have each. */
+static gboolean pause_guest(Worker *w, const char **ret_guest, GError **error)
+{
+    Active *a = w->active;
+    virConnectPtr conn = active_connection(a, error);
+    g_autoptr(virDomain) dom = NULL;
+    VmState state;
+
+    *ret_guest = "off";
+    if (!conn || !vm_find(conn, a->vm, &dom, error))
+        return FALSE;
+    if (!dom)
+        return TRUE;
+    if (!vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
+        return qemu_process_expect_none(a->vm, virDomainGetName(dom), error);
+    *ret_guest = "paused";
+    return state == VM_STATE_PAUSED || lifecycle_suspend(conn, a->vm, error);
+}
+
+/* The guard says standby already. What was left here in that reign is known to be nobody's final generation, unless
+ * it was released as that. */
+static gboolean yield(Worker *w, Command *c, GError **error)
+{
+    Active *a = w->active;
+    g_autoptr(Bequest) found = NULL;
+    const char *guest;
+
+    active_detach(a);
+    if (!permit_remove(a->paths.permit_dir, a->vm, error) || !pause_guest(w, &guest, error))
+        return FALSE;
+    stop_at("yield.paused");
+    if (!w->handover || w->handover->state < HANDOVER_RELEASED || w->handover->state > HANDOVER_UNLOCKED) {
+        found = bequest_new_found(a->vm, a->role->reign);
+        if (!bequest_write(found, a->paths.plan_dir, error))
+            return FALSE;
+    }
+    c->result = json_pack("{s:s}", "guest", guest);
+    w->quit = TRUE;
+    return TRUE;
+}
+
 static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
+    /* Who orders this as the active's part knows that it is the active. */
+    w->confirmed |= c->verb != COMMAND_QUIT && c->verb != COMMAND_IDENTITY && c->verb != COMMAND_YIELD;
+    if (c->verb == COMMAND_YIELD)
+        return yield(w, c, error);
     if (w->blocked && c->verb != COMMAND_QUIT) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s", w->why);
         return FALSE;
@@ -403,7 +475,7 @@ static void obey(Worker *w, Command *c)
     if (!carry_out(w, c, &c->error))
         log_notice("vm %s: %s failed: %s", ID_TEXT(w->active->vm), command_verb_name(c->verb),
                    c->error->message);
-    else if (w->handover)
+    else if (w->handover && !c->result)
         c->result = handover_to_json(w->handover);
     tell(w, c);
 }
@@ -421,7 +493,7 @@ static void end_plan(Worker *w)
         return;
     log_warning("vm %s: plan %s has not come to its release in time -> take the VM back",
                 ID_TEXT(w->active->vm), ID_TEXT(w->handover->plan));
-    if (!handover_rollback(w->handover, w->active, &error)) {
+    if (!confirm(w, &error) || !handover_rollback(w->handover, w->active, &error)) {
         set_why(w, error);
         /* Still held: libvirtd could not be asked. Not in a hurry, but until it works. */
         w->handover->deadline_ms = clock_steady_ms() + w->retry_ms;

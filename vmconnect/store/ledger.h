@@ -79,6 +79,7 @@ typedef struct {
     char *definition;       /* digest, or NULL */
     GPtrArray *disks;       /* of LedgerDisk *, as in the generation */
     gboolean pinned;
+    gboolean branch; /* adopted, and no generation that its active ever told of */
 } LedgerPoint;
 
 /* An unsealed generation that was worth a durable slice. Its id is only that of its
@@ -133,7 +134,7 @@ json_t *ledger_to_json(const Ledger *ledger);
 
 /* What merging points @first … @survivor - 1 (indices) into @survivor means for every disk. */
 LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor);
-/* Whether point @index may be struck out at all: not the tip, not pinned, and no disk of
+/* Whether point @index may be struck out at all: not the tip, not pinned, not below a branch, and no disk of
  * it shrinks above (a merge cannot shrink a file's disk). */
 gboolean ledger_can_withdraw(const Ledger *ledger, guint index);
 void ledger_merge_free(LedgerMerge *merge);

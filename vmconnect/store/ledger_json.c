@@ -300,9 +300,13 @@ GPtrArray *ledger_disks_from_json(const json_t *doc, GError **error)
 
 json_t *ledger_point_to_json(const LedgerPoint *point)
 {
-    return json_pack("{s:o, s:s?, s:o, s:b}", "generation", generation_to_json(point->generation),
-                     "definition", point->definition, "disks", ledger_disks_to_json(point->disks), "pinned",
-                     point->pinned);
+    json_t *doc =
+        json_pack("{s:o, s:s?, s:o, s:b}", "generation", generation_to_json(point->generation), "definition",
+                  point->definition, "disks", ledger_disks_to_json(point->disks), "pinned", point->pinned);
+
+    if (point->branch)
+        json_object_set_new(doc, "branch", json_true());
+    return doc;
 }
 
 /* What is in its definition and belongings never stands in a ledger. */
@@ -330,14 +334,15 @@ LedgerPoint *ledger_point_from_json(const json_t *doc, GError **error)
     g_autoptr(LedgerPoint) point = g_new0(LedgerPoint, 1);
     json_t *generation, *definition_doc, *disks;
     const char *definition;
-    int pinned;
+    int pinned, branch = FALSE;
 
-    if (!json_read(doc, "point", error, "{s:o, s:o, s:o, s:b}", "generation", &generation, "definition",
-                   &definition_doc, "disks", &disks, "pinned", &pinned) ||
+    if (!json_read(doc, "point", error, "{s:o, s:o, s:o, s:b, s?b}", "generation", &generation, "definition",
+                   &definition_doc, "disks", &disks, "pinned", &pinned, "branch", &branch) ||
         !read_digest(definition_doc, &definition, error))
         return NULL;
     point->definition = g_strdup(definition);
     point->pinned = pinned;
+    point->branch = branch;
     point->generation = read_generation(generation, error);
     if (!point->generation)
         return NULL;

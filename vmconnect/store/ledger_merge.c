@@ -88,12 +88,66 @@ LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor
     return merge;
 }
 
+static gboolean is_leaf(const Ledger *ledger, const LedgerLayer *layer)
+{
+    for (guint i = 0; i < ledger->layers->len; i++) {
+        const LedgerLayer *other = ledger->layers->pdata[i];
+
+        if (id_equal(other->below, layer->id) && !ledger_is_unsealed(ledger, other->id))
+            return FALSE;
+    }
+    return !ledger_is_unsealed(ledger, layer->id);
+}
+
+static gboolean stands_on(const Ledger *ledger, const LedgerLayer *layer, Id base)
+{
+    for (; layer; layer = ledger_find_layer(ledger, layer->below))
+        if (id_equal(layer->id, base))
+            return TRUE;
+    return FALSE;
+}
+
+static gboolean has_branches(const Ledger *ledger)
+{
+    g_autoptr(GHashTable) carried = g_hash_table_new(id_hash, id_equal_func);
+
+    for (guint i = 0; i < ledger->layers->len; i++) {
+        LedgerLayer *layer = ledger->layers->pdata[i];
+
+        if (!id_is_nil(layer->below) && !ledger_is_unsealed(ledger, layer->id) &&
+            !g_hash_table_add(carried, &layer->below))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Two chains read from it, each through a file of its own: nobody can write there. */
+static gboolean is_below_a_branch(const Ledger *ledger, const LedgerPoint *point)
+{
+    if (!has_branches(ledger))
+        return FALSE;
+    for (guint i = 0; i < point->disks->len; i++) {
+        const LedgerDisk *disk = point->disks->pdata[i];
+        guint chains = 0;
+
+        for (guint k = 0; k < ledger->layers->len; k++) {
+            const LedgerLayer *layer = ledger->layers->pdata[k];
+
+            chains += g_str_equal(layer->target, disk->target) && is_leaf(ledger, layer) &&
+                      stands_on(ledger, layer, disk->layer);
+        }
+        if (chains > 1)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 gboolean ledger_can_withdraw(const Ledger *ledger, guint index)
 {
     const LedgerPoint *point = point_at(ledger, index);
     const LedgerPoint *above = index + 1 < ledger->points->len ? point_at(ledger, index + 1) : NULL;
 
-    if (!above || point->pinned)
+    if (!above || point->pinned || is_below_a_branch(ledger, point))
         return FALSE;
     for (guint i = 0; i < point->generation->disks->len; i++) {
         const GenerationDisk *disk = point->generation->disks->pdata[i];

@@ -185,6 +185,7 @@ gboolean store_pin(Store *store, Id generation, gboolean pinned, GError **error)
 typedef struct {
     Generation *generation; /* without definition */
     gboolean pinned;
+    gboolean branch;       /* what a VM left here that nobody received from it */
     guint64 changed_bytes; /* since the point before it */
 } StorePoint;
 
@@ -241,9 +242,11 @@ typedef struct {
  * @g, and the tip. After a promotion its overlays must be the uppermost images, on what the ledger has below
  * them; else the store must be empty, and the images stay where they are. Belongings
  * bring their bytes. Nothing but the ledger is written, in one record. Asked again for the tip: no error.
+ * A @branch is a point that nobody else knows, kept until store_pin() lets it go.
  * CORRUPT: an image is not any more what it was signed as, REFUSED: the VM ran from other files, or this
- * store has a copy of its own; nothing was changed, and the images are to be compared. */
-gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error);
+ * store has a copy of its own; nothing was changed. */
+gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,
+                     GError **error);
 
 /* The point that was promoted, nil if none. */
 Id store_promoted(const Store *store);

@@ -173,9 +173,10 @@ static gboolean make_point(Store *store, LedgerPoint *point, const Generation *g
     return store_keep_papers(store, point, g, error) && make_disks(store, point, layers, error);
 }
 
-static gboolean record(Store *store, const Generation *g, const GPtrArray *layers, GError **error)
+static gboolean record(Store *store, const Generation *g, const GPtrArray *layers, gboolean branch,
+                       GError **error)
 {
-    LedgerPoint point = {0};
+    LedgerPoint point = {.pinned = branch, .branch = branch};
     gboolean ok = make_point(store, &point, g, layers, error) && durable_sync_dir(store->dir, error);
 
     if (ok) {
@@ -186,7 +187,8 @@ static gboolean record(Store *store, const Generation *g, const GPtrArray *layer
     return ok;
 }
 
-static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error)
+static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,
+                      GError **error)
 {
     g_autoptr(GPtrArray) layers = NULL;
 
@@ -200,7 +202,7 @@ static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *dis
         if (!layers || !store_ready(store, error))
             return FALSE;
     }
-    return record(store, g, layers, error);
+    return record(store, g, layers, branch, error);
 }
 
 static gboolean check(const Store *store, const Generation *g, const StoreAdopted *disks, guint n,
@@ -220,7 +222,8 @@ static gboolean check(const Store *store, const Generation *g, const StoreAdopte
     return TRUE;
 }
 
-gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, GError **error)
+gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,
+                     GError **error)
 {
     const Generation *tip = store_tip(store);
 
@@ -233,7 +236,7 @@ gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disk
                 return FALSE;
         return store_demote(store, error);
     }
-    if (!check(store, g, disks, n, error) || !adopt(store, g, disks, n, error))
+    if (!check(store, g, disks, n, error) || !adopt(store, g, disks, n, branch, error))
         return FALSE;
     stop_at("adopt.after_ledger");
     store_drop_daemon(store);

@@ -67,6 +67,23 @@ static GPtrArray *create_overlays(const Store *store, const LedgerPoint *point, 
     return durable_sync_dir(store->dir, error) ? g_steal_pointer(&layers) : NULL;
 }
 
+/* What came after a point that its operator goes back to is a branch then: kept until it is released. */
+static gboolean keep_later(Store *store, Id generation, GError **error)
+{
+    const GPtrArray *points = store_ledger(store)->points;
+
+    for (guint i = points->len; i-- > 0;) {
+        const LedgerPoint *point = points->pdata[i];
+
+        if (id_equal(point->generation->id, generation))
+            return TRUE;
+        if (!point->pinned && !store_pin(store, point->generation->id, TRUE, error))
+            return FALSE;
+        points = store_ledger(store)->points;
+    }
+    return TRUE;
+}
+
 static gboolean promote(Store *store, Id generation, gint64 deadline_ms, GError **error)
 {
     const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
@@ -81,6 +98,8 @@ static gboolean promote(Store *store, Id generation, gint64 deadline_ms, GError 
     if (!store_discard(store, error) || !store_merge_recover(store, error) || !store_sweep(store, error))
         return FALSE;
     stop_at("promote.released");
+    if (!keep_later(store, generation, error))
+        return FALSE;
     layers = create_overlays(store, ledger_find_point(store_ledger(store), generation), error);
     if (!layers)
         return FALSE;

@@ -151,6 +151,7 @@ GPtrArray *store_points(const Store *store)
 
         point->generation = generation_copy(known->generation);
         point->pinned = known->pinned;
+        point->branch = known->branch;
         for (guint k = 0; k < known->disks->len; k++)
             point->changed_bytes += ((const LedgerDisk *)known->disks->pdata[k])->changed_bytes;
         g_ptr_array_add(list, point);

@@ -8,6 +8,8 @@
 
 static const PlanOptions OPTIONS = {.id = {{0x77}}, .reign = {{0x88}}};
 
+static json_t *records_of(const ActionList *out, json_t *records);
+
 static Plan *build(World *w, PlanOptions options)
 {
     GError *error = NULL;
@@ -61,6 +63,80 @@ static void test_builder_refuses(void)
     refused(
         w, OPTIONS, US_ERROR_REFUSED,
         "scenario 'web' is paused, its copies are old: nothing was begun; use 'understudy continue' first");
+}
+
+/* By force only when the old host cannot be asked, and only to a complete copy. */
+static void test_force_refuses(void)
+{
+    g_autoptr(World) w = world_new(2);
+    PlanOptions o = OPTIONS;
+
+    o.force = TRUE;
+    refused(w, o, US_ERROR_REFUSED,
+            "scenario 'web' does not run: there is no current copy to switch over to; run it first");
+    world_run(w);
+    refused(w, o, US_ERROR_REFUSED,
+            "the engine of alpha answers: a switchover in good order loses nothing; nothing was begun; leave "
+            "--force away (--power-off switches a guest off that does not shut down)");
+    world_link(w, "alpha", FALSE);
+    refused(w, OPTIONS, US_ERROR_UNREACHABLE,
+            "if alpha is gone, `--force` goes on from the newest point on beta: the engine of alpha does not "
+            "answer: a switchover in good order needs both; nothing was begun");
+    o.point = world_id(0x55);
+    refused(w, o, US_ERROR_USAGE,
+            "a point is of one VM, and 2 would be moved: name it with --vm; nothing was begun");
+    o.point = ID_NIL;
+    ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = FALSE;
+    refused(
+        w, o, US_ERROR_REFUSED,
+        "'web1' cannot be switched over to beta: there is no complete copy of it there; nothing was begun");
+    world_link(w, "beta", FALSE);
+    ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = TRUE;
+    refused(w, o, US_ERROR_UNREACHABLE,
+            "the engine of beta does not answer: nothing can be started there; nothing was begun");
+}
+
+/* One step, and its papers outlive the controller. */
+static void test_force(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Plan) plan = NULL;
+    g_autoptr(Plan) back = NULL;
+    g_autoptr(ActionList) out = action_list_new();
+    json_auto_t *records = json_array();
+    json_auto_t *doc = NULL;
+    PlanOptions o = OPTIONS;
+    const Action *call;
+    GError *error = NULL;
+    const Move *m;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    o.force = o.old_is_off = o.reverse = TRUE;
+    o.now_ms = w->now_ms + 700;
+    plan = build(w, o);
+    m = plan->moves->pdata[0];
+    g_assert_cmpint(m->lose_ms, ==, 1200);
+    plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
+    g_assert_cmpint(m->state, ==, MOVE_PROMOTING);
+    call = out->pdata[out->len - 1];
+    g_assert_cmpint(call->kind, ==, ACTION_CALL);
+    g_assert_cmpstr(call->host, ==, "beta");
+    g_assert_true(json_is_null(json_object_get(call->params, "tip")));
+    g_assert_true(json_is_true(json_object_get(json_object_get(call->params, "certificate"), "old_is_off")));
+    records_of(out, records);
+    back = plan_from_records(records, &error);
+    g_assert_no_error(error);
+    g_assert_true(back->forced && back->old_is_off && back->reverse);
+    g_assert_nonnull(((const Move *)back->moves->pdata[0])->certificate);
+    doc = plan_to_json(plan);
+    g_assert_cmpuint(
+        json_array_size(json_object_get(json_array_get(json_object_get(doc, "vms"), 0), "steps")), ==, 1);
+    plan_step(plan,
+              &(PlanEvent){.kind = PLAN_ANSWER, .host = "beta", .method = "plan.promote", .vm = world_vm(1)},
+              out);
+    g_assert_cmpint(m->state, ==, MOVE_MOVED);
+    g_assert_true(plan->ended);
 }
 
 static void test_builder_refuses_beside_a_plan(void)
@@ -485,6 +561,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/builder-refuses", test_builder_refuses);
     g_test_add_func("/plan/builder-refuses-beside-a-plan", test_builder_refuses_beside_a_plan);
     g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
+    g_test_add_func("/plan/force-refuses", test_force_refuses);
+    g_test_add_func("/plan/force", test_force);
     g_test_add_func("/plan/text", test_text);
     g_test_add_func("/plan/json", test_json);
     g_test_add_func("/plan/lock-refused", test_lock_refused);

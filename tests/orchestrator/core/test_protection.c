@@ -626,6 +626,54 @@ static void test_run_where_it_was_moved(void)
     g_assert_cmpint(w->p->state, ==, SCENARIO_SYNCHRONIZING);
 }
 
+/* By force: the old active is told when it is back, before it may keep a copy. */
+static void test_forced(void)
+{
+    const Id plan = world_id(0x77);
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *paused = json_pack("{s:s}", "guest", "paused");
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)},
+                       .forced = TRUE,
+                       .reverse = TRUE},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_answer(w, "beta", "active.protect", 1, -1, NULL);
+    world_forget(w);
+    world_restart(w);
+    world_link(w, "beta", TRUE);
+    world_answer(w, "beta", "active.protect", 1, -1, NULL);
+    world_link(w, "alpha", TRUE);
+    world_step(w,
+               (Input){.kind = INPUT_ANSWER,
+                       .host = (char *)"alpha",
+                       .method = "active.yield",
+                       .vm = world_vm(1),
+                       .json = paused},
+               NULL);
+    world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
+    world_expect(w,
+                 "[   0] the controller starts again -> web degraded\n"
+                 "[   0] link to beta is back -> active.protect to beta for web1\n"
+                 "[   0] beta did active.protect for web1 -> nothing\n"
+                 "[   0] link to alpha is back -> web synchronizing: nothing hinders any more, a first copy "
+                 "is being made\n"
+                 "        -> active.yield to alpha for web1\n"
+                 "[   0] alpha did active.yield for web1 -> keep durably\n"
+                 "        -> event DIVERGED\n"
+                 "        -> standby.admit to alpha for web1\n"
+                 "[   0] alpha did standby.admit for web1 -> nothing\n");
+}
+
 /* What a plan says of what this protection has not is refused, and changes nothing. */
 static void test_foreign_plan(void)
 {
@@ -880,6 +928,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/plan", test_plan);
     g_test_add_func("/protection/there-and-back", test_there_and_back);
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
+    g_test_add_func("/protection/forced", test_forced);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);

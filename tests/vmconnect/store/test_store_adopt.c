@@ -69,7 +69,7 @@ static gboolean adopt(Rig *rig, const Generation *g, GPtrArray *const *images, G
 
         disks[i] = (StoreAdopted){disk->target, disk->size, images[i]};
     }
-    return store_adopt(rig->store, g, disks, rig->disks->len, error);
+    return store_adopt(rig->store, g, disks, rig->disks->len, FALSE, error);
 }
 
 static void assert_refused(Rig *rig, const Generation *g, GPtrArray *const *images, UsError code,
@@ -193,6 +193,58 @@ static void test_nothing_happened(void)
     attach_next(rig);
     rig_cut(rig);
     rig_check_points(rig);
+}
+
+static guint count_pinned(const Rig *rig)
+{
+    g_autoptr(GPtrArray) points = store_points(rig->store);
+    guint n = 0;
+
+    for (guint i = 0; i < points->len; i++)
+        n += ((const StorePoint *)points->pdata[i])->pinned;
+    return n;
+}
+
+/* What came after a point that was gone back to stands beside what the VM did since, until it is released. */
+static void test_going_back_in_time(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(Generation) g = NULL;
+    const RigPoint *old;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 4; i++)
+        rig_cut(rig);
+    old = rig->points->pdata[1];
+    store_promote(rig->store, old->generation->id, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_pinned(rig), ==, 2);
+    memcpy(((RigDisk *)rig->disks->pdata[0])->data, g_bytes_get_data(old->contents->pdata[0], NULL),
+           RIG_DISK);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 0, 1);
+    images = sign(files->pdata[0]);
+    g = final_generation(rig);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    attach_next(rig);
+    for (guint i = 0; i < 3; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    g_assert_cmpuint(count_pinned(rig), ==, 2);
+    store_pin(rig->store, ((const RigPoint *)rig->points->pdata[2])->generation->id, FALSE, &error);
+    g_assert_no_error(error);
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    store_pin(rig->store, ((const RigPoint *)rig->points->pdata[3])->generation->id, FALSE, &error);
+    g_assert_no_error(error);
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 2); /* one point, and a staged overlay */
 }
 
 /* A raw image under a qcow2 one, as a VM has them that was made from a template. */
@@ -319,6 +371,7 @@ int main(int argc, char **argv)
     ADD("overlays", test_overlays);
     ADD("overlays-that-are-not-what-ran", test_overlays_that_are_not_what_ran);
     ADD("nothing-happened", test_nothing_happened);
+    ADD("going-back-in-time", test_going_back_in_time);
     ADD("images", test_images);
     ADD("images-that-changed", test_images_that_changed);
     ADD("images-beside-a-copy", test_images_beside_a_copy);
