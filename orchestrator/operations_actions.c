@@ -260,19 +260,21 @@ static void on_looked_before(void *user, const VerifyFacts *facts)
 static void go(Asked *steal_asked)
 {
     g_autofree Asked *a = steal_asked;
+    Controller *c = a->c;
+    ApiCall *call = a->call;
     g_autoptr(GError) error = NULL;
     g_auto(Wanted) w = {0};
     g_autoptr(Plan) plan = wanted_plan(a, &w, &error);
-    const Protection *p = scenarios_find(a->c->scenarios, api_call_parameter(a->call, "scenario"), NULL);
+    const Protection *p = scenarios_find(c->scenarios, api_call_parameter(call, "scenario"), NULL);
 
     if (!plan)
-        api_call_fail(a->call, error);
+        api_call_fail(call, error);
     else if (w.preview)
-        api_call_answer(a->call, plan_to_json(plan));
+        api_call_answer(call, plan_to_json(plan));
     else if (protection_away(p) || plan->forced)
-        start(a->c, a->call, g_steal_pointer(&plan));
+        start(c, call, g_steal_pointer(&plan));
     else
-        verification_start(a->c->hosts, p->scenario, protection_networks(p), on_looked_before,
+        verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before,
                            g_steal_pointer(&a));
 }
 

@@ -198,7 +198,7 @@ static gboolean start(Engine *e, GError **error)
 {
     const char *uri = conf_get(e->conf, "libvirt");
     RolesEvents events = {.on_status = on_status, .on_ended = on_role_ended, .on_quiet = on_quiet};
-    RolesPaths paths;
+    HostPaths paths;
     g_autofree char *policy = under(e->paths.state, "policy.json");
 
     /* A second engine on this host, or one beside a rescue, ends here, with nothing to undo. */
@@ -215,15 +215,15 @@ static gboolean start(Engine *e, GError **error)
     e->trial_hands = hands_new(&e->loop, uri);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
     e->ears = ears_new(&e->loop, uri, on_ears, e);
-    paths = (RolesPaths){.host = {.libvirt_uri = uri,
-                                  .nbd_dir = e->paths.nbd,
-                                  .scratch_dir = e->paths.scratch,
-                                  .run_dir = e->paths.run,
-                                  .guard_dir = e->paths.guard,
-                                  .permit_dir = e->paths.permit,
-                                  .plan_dir = e->paths.plan,
-                                  .restart_libvirtd = conf_get(e->conf, "restart_libvirtd")},
-                         .store_dir = e->paths.store};
+    paths = (HostPaths){.libvirt_uri = uri,
+                        .nbd_dir = e->paths.nbd,
+                        .scratch_dir = e->paths.scratch,
+                        .run_dir = e->paths.run,
+                        .guard_dir = e->paths.guard,
+                        .permit_dir = e->paths.permit,
+                        .plan_dir = e->paths.plan,
+                        .store_dir = e->paths.store,
+                        .restart_libvirtd = conf_get(e->conf, "restart_libvirtd")};
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
     play_all(e);
     return TRUE;

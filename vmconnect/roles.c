@@ -28,7 +28,7 @@ typedef struct {
 } Question;
 
 struct Roles {
-    RolesPaths paths;
+    HostPaths paths;
     Rescuer *rescuer;
     RolesEvents events;
     void *user;
@@ -135,7 +135,7 @@ static void on_report(void *user, void *letter)
 
 /* --- roles ------------------------------------------------------------- */
 
-Roles *roles_new(uv_loop_t *loop, const RolesPaths *paths, Rescuer *rescuer, const RolesEvents *events,
+Roles *roles_new(uv_loop_t *loop, const HostPaths *paths, Rescuer *rescuer, const RolesEvents *events,
                  void *user)
 {
     Roles *roles = g_new0(Roles, 1);
@@ -171,7 +171,7 @@ void roles_play_active(Roles *roles, ActiveRole *role, Identity *identity)
         return;
     }
     p = player_new(roles->active, role->vm);
-    p->worker = worker_start(role, &roles->paths.host, identity, roles->rescuer, roles->reports);
+    p->worker = worker_start(role, &roles->paths, identity, roles->rescuer, roles->reports);
 }
 
 void roles_set_identity(Roles *roles, Identity *identity)
@@ -215,12 +215,12 @@ void roles_play_standby(Roles *roles, const StandbyRole *role)
     }
     p = player_new(roles->standby, role->vm);
     dir = g_build_filename(roles->paths.store_dir, ID_TEXT(role->vm), NULL);
-    run_dir = g_build_filename(roles->paths.host.run_dir, "keep", ID_TEXT(role->vm), NULL);
+    run_dir = g_build_filename(roles->paths.run_dir, "keep", ID_TEXT(role->vm), NULL);
     g_mkdir_with_parents(run_dir, 0700);
     spec = (KeeperSpec){.vm = role->vm,
                         .dir = dir,
                         .run_dir = run_dir,
-                        .paths = &roles->paths.host,
+                        .paths = &roles->paths,
                         .retain = {.newest = role->keep_newest, .hours = role->keep_hourly}};
     p->keeper = keeper_start(&spec, roles->reports);
 }

@@ -13,11 +13,6 @@
 #include <uv.h>
 
 typedef struct {
-    HostPaths host;
-    const char *store_dir;
-} RolesPaths;
-
-typedef struct {
     /* A thread said something new about itself. @urgent: an answer follows, and must not be there first. */
     void (*on_status)(void *user, gboolean urgent);
     /* The thread of @vm's active or standby side has ended by itself, not by roles_quit(). It may
@@ -30,7 +25,7 @@ typedef struct {
 typedef struct Roles Roles;
 
 /* @paths' strings outlive it. */
-Roles *roles_new(uv_loop_t *loop, const RolesPaths *paths, Rescuer *rescuer, const RolesEvents *events,
+Roles *roles_new(uv_loop_t *loop, const HostPaths *paths, Rescuer *rescuer, const RolesEvents *events,
                  void *user);
 void roles_free(Roles *roles); /* after on_quiet */
 

@@ -158,6 +158,7 @@ typedef struct {
     Id vm;
     CommandVerb verb;
     json_t *params;
+    json_t *result; /* what the thread said; NULL: nothing */
     guint64 serial; /* of the role that ends; 0: there was none */
 } Ending;
 
@@ -181,6 +182,7 @@ static void ending_free(gpointer data)
     Ending *ending = data;
 
     json_decref(ending->params);
+    json_decref(ending->result);
     g_free(ending);
 }
 
@@ -228,6 +230,14 @@ static gboolean forget(ServeChange *c, GError **error)
     return TRUE;
 }
 
+static gboolean then_tell_result(ServeChange *c)
+{
+    Ending *ending = c->data;
+
+    serve_done(c->reply, ending->result, NULL);
+    return TRUE;
+}
+
 /* Unlocked after a rollback: there was nothing to unlock, and the role goes on. */
 static gboolean goes_on(const Ending *ending, const json_t *result, const GError *error)
 {
@@ -247,10 +257,12 @@ static void on_ended(void *user, const json_t *result, const GError *error)
         rpc_reply(ending->reply, json_object());
         ending_free(ending);
     } else {
+        ending->result = ending->verb == COMMAND_YIELD ? json_deep_copy(result) : NULL;
         serve_change(&(ServeChange){.engine = ending->engine,
                                     .reply = ending->reply,
                                     .vm = ending->vm,
                                     .make = forget,
+                                    .then = then_tell_result,
                                     .data = ending,
                                     .free_data = ending_free});
     }

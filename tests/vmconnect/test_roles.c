@@ -45,7 +45,7 @@ static void on_quiet(void *user)
 
 static void stage_init(Stage *s)
 {
-    static const RolesPaths PATHS = {.host = {.run_dir = "/nowhere"}, .store_dir = "/nowhere"};
+    static const HostPaths PATHS = {.run_dir = "/nowhere", .store_dir = "/nowhere"};
     RolesEvents events = {.on_status = on_status, .on_ended = on_ended, .on_quiet = on_quiet};
 
     *s = (Stage){.vm = id_random()};

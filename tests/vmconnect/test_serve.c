@@ -84,14 +84,14 @@ static void on_quiet(void *user)
 static void stage_init(Stage *s)
 {
     RolesEvents events = {.on_status = on_status, .on_ended = on_ended, .on_quiet = on_quiet};
-    RolesPaths paths = {0};
+    HostPaths paths = {0};
     g_autofree char *policy = NULL;
 
     *s = (Stage){.dir = g_dir_make_tmp("understudy-XXXXXX", NULL), .vm = id_random()};
     policy = g_build_filename(s->dir, "policy.json", NULL);
     s->e.paths.guard = g_build_filename(s->dir, "guard", NULL);
     s->e.policy = policy_load(policy, NULL);
-    paths.host.run_dir = s->dir;
+    paths.run_dir = s->dir;
     paths.store_dir = s->dir;
     uv_loop_init(&s->e.loop);
     s->e.clerk = clerk_new(&s->e.loop);

@@ -7,6 +7,7 @@
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/job.h"
+#include "vmconnect/hypervisor/pivot_mark.h"
 #include "vmconnect/loop/mailbox.h"
 
 #include <glib/gstdio.h>
@@ -44,6 +45,20 @@ static gboolean stopped_for_io(virDomainPtr dom)
            reason == VIR_DOMAIN_PAUSED_IOERROR;
 }
 
+/* Its definition names whatever file it goes on from: libvirt has written it before the mark could go. */
+static gboolean resume_marked(virDomainPtr dom, const char *run_folder, RescueOutcome *o)
+{
+    VmState state;
+
+    if (!vm_state_read(dom, &state, NULL, &o->error))
+        return FALSE;
+    if (state == VM_STATE_PAUSED && virDomainResume(dom) != 0)
+        return virt_error(&o->error, "cannot resume '%s'", o->name);
+    o->resumed |= state == VM_STATE_PAUSED;
+    pivot_mark_clear(o->vm, run_folder);
+    return TRUE;
+}
+
 /* The order matters: a guest resumed before its job is gone stops again. */
 static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFlags flags, RescueOutcome *o)
 {
@@ -62,6 +77,8 @@ static gboolean rescue_domain(virDomainPtr dom, const char *run_folder, RescueFl
             return FALSE;
         o->thawed = TRUE;
     }
+    if (flags & RESCUE_THAW && pivot_is_marked(o->vm, run_folder) && !resume_marked(dom, run_folder, o))
+        return FALSE;
     if ((o->job_ended || flags & RESCUE_RESUME) && stopped_for_io(dom)) {
         if (virDomainResume(dom) != 0)
             return virt_error(&o->error, "cannot resume '%s'", o->name);
@@ -143,7 +160,8 @@ static gboolean needs_rescue(virDomainPtr dom, const char *run_folder)
 
     free(xml);
     virDomainGetUUID(dom, vm.bytes);
-    return (job && job->kind == JOB_OURS) || agent_is_marked(vm, run_folder);
+    return (job && job->kind == JOB_OURS) || agent_is_marked(vm, run_folder) ||
+           pivot_is_marked(vm, run_folder);
 }
 
 static void post(void *user, RescueOutcome *outcome)

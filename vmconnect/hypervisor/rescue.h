@@ -14,7 +14,7 @@
 
 typedef enum {
     RESCUE_END = 1 << 0,    /* end our job */
-    RESCUE_THAW = 1 << 1,   /* thaw, if the mark is there */
+    RESCUE_THAW = 1 << 1,   /* thaw, if the mark is there; resume what stands still in a pivot of ours */
     RESCUE_RESUME = 1 << 2, /* resume after an I/O error even if no job of ours was there any more */
 } RescueFlags;
 

@@ -12,5 +12,6 @@ typedef struct {
     const char *guard_dir;        /* guard files, and … */
     const char *permit_dir;       /* … permits, for the start hook */
     const char *plan_dir;         /* what the active's side knows of plans */
+    const char *store_dir;        /* copies, one folder for each VM */
     const char *restart_libvirtd; /* command line; "": nobody may do that */
 } HostPaths;

@@ -12,6 +12,7 @@
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/process.h"
 #include "vmconnect/replicate/bequest.h"
+#include "vmconnect/replicate/flatten.h"
 #include "vmconnect/replicate/handover.h"
 
 #define RETRY_MIN_MS 250
@@ -20,6 +21,9 @@
 #define SLOW_FACTOR 4   /* the standby's chain is long: cut so much less often */
 #define PROGRESS_MS 250 /* at most so often is progress told */
 #define RESTART_MS 60000
+#define FLATTEN_FIRST_MS 10000
+#define FLATTEN_GAP_MS 2000
+#define FLATTEN_RETRY_MS 60000
 #define RESTART_EACH_MS 600000 /* what did not help is not done again and again */
 
 struct Worker {
@@ -44,6 +48,11 @@ struct Worker {
     gboolean unsupported;
     gint64 restart_at_ms; /* not before that is libvirtd restarted (again) */
     gboolean stuck;       /* libvirtd has lost a job of ours and keeps the VM locked */
+    Flatten flatten;      /* strings owned */
+    gboolean flatten_recovered;
+    gboolean flat;        /* nothing is to be flattened, as far as is known … */
+    gint64 flatten_at_ms; /* … else not before */
+    char *flatten_why;    /* why it cannot be; NULL */
     gboolean blocked;     /* the plan file cannot be read: nothing is done for this VM */
     gboolean quit;
 };
@@ -110,6 +119,8 @@ static const char *why_of(const Worker *w)
 
     if (w->why || slow || incomplete)
         return w->why ? w->why : slow ? slow : incomplete;
+    if (w->flatten_why)
+        return w->flatten_why;
     return a->capture ? capture_remark(a->capture) : NULL;
 }
 
@@ -337,6 +348,7 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
     if (!reign_equal(role->reign, a->role->reign) || !g_str_equal(role->scenario, a->role->scenario))
         w->guarded = FALSE;
     active_set_role(a, role);
+    w->flat = FALSE;
     w->due_ms = 0;
     return TRUE;
 }
@@ -527,6 +539,45 @@ static void restart_if_stuck(Worker *w)
         log_warning("vm %s: libvirtd was not restarted: %s", ID_TEXT(w->active->vm), why->message);
 }
 
+/* --- back to the original images ----------------------------------------- */
+
+static void set_flatten_why(Worker *w, const GError *error)
+{
+    g_autofree char *why =
+        error ? g_strdup_printf("it runs from more files than its original images: %s", error->message)
+              : NULL;
+
+    if (g_strcmp0(why, w->flatten_why) == 0)
+        return;
+    if (why)
+        log_notice("vm %s: %s -> try again", ID_TEXT(w->active->vm), why);
+    g_free(w->flatten_why);
+    w->flatten_why = g_steal_pointer(&why);
+}
+
+/* Between two cuts, of a VM that runs and is protected; cuts go on for as long as a job took. */
+static void flatten(Worker *w)
+{
+    const Active *a = w->active;
+    gint64 started_ms = clock_steady_ms();
+    FlattenOutcome outcome;
+    g_autoptr(GError) error = NULL;
+
+    if (w->flat || started_ms < w->flatten_at_ms || !a->truth_ms || a->role->paused || w->why ||
+        capture_state(a->capture) != CAPTURE_RUNNING)
+        return;
+    if (!w->flatten_recovered) {
+        w->flatten_recovered = flatten_recover(&w->flatten, w->active, &error);
+        outcome = FLATTEN_LATER;
+    } else if (!flatten_step(&w->flatten, w->active, &outcome, &error)) {
+        outcome = FLATTEN_LATER;
+    }
+    set_flatten_why(w, error);
+    w->flat = outcome != FLATTEN_LATER;
+    w->flatten_at_ms =
+        clock_steady_ms() + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, clock_steady_ms() - started_ms));
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -551,6 +602,8 @@ static void cycle(Worker *w)
     set_why(w, error);
     tell(w, NULL);
     restart_if_stuck(w);
+    if (outcome != ACTIVE_UNFINISHED)
+        flatten(w);
 }
 
 static int wait_ms(const Worker *w)
@@ -614,6 +667,9 @@ Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identit
     w->reports = reports;
     w->retry_ms = RETRY_MIN_MS;
     w->active = active_new(role, paths, identity, rescuer, mailbox_fd(w->box));
+    w->flatten.store_dir = g_build_filename(paths->store_dir, ID_TEXT(w->active->vm), NULL);
+    w->flatten.run_dir = g_build_filename(paths->run_dir, "keep", ID_TEXT(w->active->vm), NULL);
+    w->flatten_at_ms = clock_steady_ms() + FLATTEN_FIRST_MS;
     w->active->on_progress = on_progress;
     w->active->user = w;
     rc = uv_thread_create(&w->thread, run, w);
@@ -632,6 +688,9 @@ void worker_join(Worker *w)
     handover_free(w->handover);
     g_clear_error(&w->plan_error);
     mailbox_close(w->box);
+    g_free(w->flatten_why);
+    g_free((char *)w->flatten.store_dir);
+    g_free((char *)w->flatten.run_dir);
     g_free(w->why);
     g_free(w);
 }

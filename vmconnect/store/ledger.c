@@ -191,18 +191,22 @@ gboolean ledger_apply(Ledger *ledger, const json_t *record, GError **error)
 json_t *ledger_to_json(const Ledger *ledger)
 {
     json_t *points = json_array();
+    json_t *doc;
 
     for (guint i = 0; i < ledger->points->len; i++)
         json_array_append_new(points, ledger_point_to_json(point_at(ledger, i)));
-    return json_pack("{s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "record", "chain",
-                     "format", LEDGER_FORMAT, "vm", ID_TEXT(ledger->vm), "reign",
-                     ledger->reign.number ? reign_to_json(ledger->reign) : json_null(), "session",
-                     (json_int_t)ledger->session, "confirmed_at_ms", (json_int_t)ledger->confirmed_at_ms,
-                     "layers", ledger_layers_to_json(ledger->layers), "points", points, "past",
-                     ledger_ids_to_json(ledger->past), "partial",
-                     ledger->partial ? ledger_partial_to_json(ledger->partial) : json_null(), "merge",
-                     ledger->merge ? ledger_merge_to_json(ledger->merge) : json_null(), "promoted",
-                     ledger_id_to_json(ledger->promoted), "active", ledger_disks_to_json(ledger->active));
+    doc = json_pack("{s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "record", "chain",
+                    "format", LEDGER_FORMAT, "vm", ID_TEXT(ledger->vm), "reign",
+                    ledger->reign.number ? reign_to_json(ledger->reign) : json_null(), "session",
+                    (json_int_t)ledger->session, "confirmed_at_ms", (json_int_t)ledger->confirmed_at_ms,
+                    "layers", ledger_layers_to_json(ledger->layers), "points", points, "past",
+                    ledger_ids_to_json(ledger->past), "partial",
+                    ledger->partial ? ledger_partial_to_json(ledger->partial) : json_null(), "merge",
+                    ledger->merge ? ledger_merge_to_json(ledger->merge) : json_null(), "promoted",
+                    ledger_id_to_json(ledger->promoted), "active", ledger_disks_to_json(ledger->active));
+    if (ledger->dissolved)
+        json_object_set_new(doc, "dissolved", json_true());
+    return doc;
 }
 
 static gboolean read_points(Ledger *ledger, const json_t *doc, GError **error)
@@ -245,13 +249,13 @@ static Ledger *read_whole(const json_t *record, GError **error)
     g_autoptr(Ledger) ledger = ledger_new(ID_NIL);
     json_int_t session, confirmed;
     const char *name, *vm;
-    int format;
+    int format, dissolved = FALSE;
 
     if (!json_read(record, "chain", error,
-                   "{s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "record", &name,
+                   "{s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s?b}", "record", &name,
                    "format", &format, "vm", &vm, "reign", &reign, "session", &session, "confirmed_at_ms",
                    &confirmed, "layers", &layers, "points", &points, "past", &past, "partial", &partial,
-                   "merge", &merge, "promoted", &promoted, "active", &active) ||
+                   "merge", &merge, "promoted", &promoted, "active", &active, "dissolved", &dissolved) ||
         !id_parse(vm, &ledger->vm, error) || !read_points(ledger, points, error) ||
         !read_optional(ledger, reign, partial, merge, error) ||
         !ledger_id_from_json(promoted, &ledger->promoted, error) ||
@@ -264,6 +268,7 @@ static Ledger *read_whole(const json_t *record, GError **error)
     ledger->format = format;
     ledger->session = (guint64)session;
     ledger->confirmed_at_ms = confirmed;
+    ledger->dissolved = dissolved;
     if (session < 0 || id_is_nil(ledger->vm)) {
         ledger_impossible(error, "it names no VM or no session");
         return NULL;
@@ -350,6 +355,8 @@ gboolean ledger_is_sound(const Ledger *ledger, GError **error)
 {
     const LedgerPoint *promoted = ledger_find_point(ledger, ledger->promoted);
 
+    if (ledger->dissolved && (ledger->layers->len || ledger->points->len || ledger->partial || ledger->merge))
+        return ledger_impossible(error, "a dissolved one holds something");
     if (!sound_layers(ledger, error) || !sound_merge(ledger, error))
         return FALSE;
     for (guint i = 0; i < ledger->points->len; i++) {

@@ -44,7 +44,8 @@
     X(REMOVED, removed, "their files are gone, the merge is over")                            \
     X(PROMOTED, promoted, "a VM runs from here, nothing is received any more")                \
     X(DEMOTED, demoted, "the promotion was taken back, its overlays are given up")            \
-    X(ADOPTED, adopted, "the images that a VM was shut down on are a point, and the tip")
+    X(ADOPTED, adopted, "the images that a VM was shut down on are a point, and the tip")     \
+    X(DISSOLVED, dissolved, "there are no points any more; the VM goes on with the files")
 
 typedef enum {
 #define X(kind, name, meaning) LEDGER_##kind,
@@ -117,6 +118,7 @@ typedef struct {
     LedgerMerge *merge;     /* or NULL */
     Id promoted;            /* the point a VM was started from; nil: none */
     GPtrArray *active;      /* of LedgerDisk *: its overlays, without extents; empty unless promoted */
+    gboolean dissolved;     /* files in the folder may be a VM's still; else all above is empty */
 } Ledger;
 
 /* Empty, of one VM. */
@@ -157,7 +159,9 @@ json_t *ledger_record_switched(const GPtrArray *bases);
 json_t *ledger_record_removed(void);
 json_t *ledger_record_promoted(Id generation, const GPtrArray *layers);
 json_t *ledger_record_demoted(void);
-/* @layers (of LedgerLayer *): after a promotion its overlays with the length that they have now; else images. */
+json_t *ledger_record_dissolved(void);
+/* @layers (of LedgerLayer *): after a promotion its overlays with the length that they have now, then images below them,
+ * signed anew; else images. */
 json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers);
 
 /* For those arrays and the model's: the array frees its items. */

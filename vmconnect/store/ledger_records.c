@@ -123,6 +123,8 @@ gboolean ledger_apply_session(Ledger *ledger, const json_t *record, GError **err
         return ledger_impossible(error, "the session is not newer");
     if (ledger->partial && reign.number != ledger->reign.number)
         return ledger_impossible(error, "an unsealed generation outlives its reign");
+    if (ledger->dissolved)
+        return ledger_impossible(error, "its files are a VM's");
     ledger->reign = reign;
     ledger->session = (guint64)session;
     return TRUE;
@@ -333,18 +335,31 @@ json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers)
                      ledger_layers_to_json(layers));
 }
 
-/* The overlays that a VM ran from, one for one, where they stood. */
+/* An image that a VM ran on, signed anew: libvirt changes its owner at least. */
+static gboolean is_signed_anew(const LedgerLayer *known, const LedgerLayer *layer)
+{
+    return known && known->image && layer->image && g_str_equal(known->target, layer->target) &&
+           id_equal(known->below, layer->below) && known->size_bytes == layer->size_bytes &&
+           g_str_equal(known->image->path, layer->image->path) &&
+           file_id_equal(known->image->file, layer->image->file);
+}
+
+/* The overlays that a VM ran from, one for one, where they stood; after them images below. */
 static gboolean check_overlays(const Ledger *ledger, const GPtrArray *layers, GError **error)
 {
-    if (layers->len != ledger->active->len)
-        return ledger_impossible(error, "%u overlays are adopted of %u", layers->len, ledger->active->len);
+    guint n = ledger->active->len;
+
+    if (layers->len < n)
+        return ledger_impossible(error, "%u overlays are adopted of %u", layers->len, n);
     for (guint i = 0; i < layers->len; i++) {
         const LedgerLayer *layer = layers->pdata[i];
         const LedgerLayer *known = ledger_find_layer(ledger, layer->id);
+        gboolean overlay = known && !layer->image && i < n && g_str_equal(known->target, layer->target) &&
+                           id_equal(known->below, layer->below) &&
+                           id_equal(((const LedgerDisk *)ledger->active->pdata[i])->layer, layer->id);
 
-        if (!known || layer->image || !g_str_equal(known->target, layer->target) ||
-            !id_equal(known->below, layer->below) || ledger_find_in(layers, layer->id) != layer ||
-            !id_equal(((const LedgerDisk *)ledger->active->pdata[i])->layer, layer->id))
+        if (ledger_find_in(layers, layer->id) != layer ||
+            !(overlay || (i >= n && is_signed_anew(known, layer))))
             return ledger_impossible(error, "layer %s is not what the VM ran from", ID_TEXT(layer->id));
     }
     return TRUE;
@@ -367,8 +382,8 @@ static gboolean check_images(const Ledger *ledger, const GPtrArray *layers, GErr
     return TRUE;
 }
 
-/* Each disk of @point reads from the uppermost of @layers that are its. */
-static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, GError **error)
+/* Each disk of @point reads from the uppermost of the first @n of @layers that are its. */
+static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, guint n, GError **error)
 {
     const GPtrArray *wanted = point->generation->disks;
 
@@ -380,7 +395,7 @@ static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, GE
         const LedgerDisk *disk = point->disks->pdata[i];
         const LedgerLayer *top = NULL;
 
-        for (guint k = 0; k < layers->len; k++)
+        for (guint k = 0; k < n; k++)
             if (g_str_equal(((const LedgerLayer *)layers->pdata[k])->target, g->target))
                 top = layers->pdata[k];
         if (!top || !g_str_equal(disk->target, g->target) || !id_equal(disk->layer, top->id) ||
@@ -403,6 +418,19 @@ static gboolean check_adopted(const Ledger *ledger, const Generation *g, GError 
     return TRUE;
 }
 
+/* Those of @layers after the first @overlays, in their places. */
+static void sign_images(Ledger *ledger, GPtrArray *layers, guint overlays)
+{
+    while (overlays && layers->len > overlays) {
+        LedgerLayer *layer = layers->pdata[overlays];
+        LedgerLayer *known = ledger_find_in(ledger->layers, layer->id);
+
+        signed_image_free(known->image);
+        known->image = g_steal_pointer(&layer->image);
+        g_ptr_array_remove_index(layers, overlays);
+    }
+}
+
 gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **error)
 {
     g_autoptr(LedgerPoint) point = NULL;
@@ -417,15 +445,44 @@ gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **err
         !check_adopted(ledger, point->generation, error) ||
         !(id_is_nil(ledger->promoted) ? check_images(ledger, layers, error)
                                       : check_overlays(ledger, layers, error)) ||
-        !check_tops(point, layers, error))
+        !check_tops(point, layers, ledger->active->len ? ledger->active->len : layers->len, error))
         return FALSE;
+    sign_images(ledger, layers, ledger->active->len);
     remove_layers_of(ledger, ledger->active);
     add_layers(ledger, layers);
     g_ptr_array_set_size(ledger->active, 0);
     g_array_set_size(ledger->past, 0);
     ledger->promoted = ID_NIL;
+    ledger->dissolved = FALSE;
     ledger->reign = point->generation->reign;
     ledger->confirmed_at_ms = 0;
     g_ptr_array_add(ledger->points, g_steal_pointer(&point));
+    return TRUE;
+}
+
+json_t *ledger_record_dissolved(void)
+{
+    return json_pack("{s:s}", "record", "dissolved");
+}
+
+gboolean ledger_apply_dissolved(Ledger *ledger, const json_t *record, GError **error)
+{
+    const char *name;
+
+    if (!json_read(record, "dissolved", error, "{s:s}", "record", &name))
+        return FALSE;
+    if (id_is_nil(ledger->promoted))
+        return ledger_impossible(error, "nothing was promoted");
+    for (guint i = 0; i < ledger->points->len; i++)
+        if (((const LedgerPoint *)ledger->points->pdata[i])->pinned)
+            return ledger_impossible(error, "a point is pinned");
+    g_ptr_array_set_size(ledger->points, 0);
+    g_ptr_array_set_size(ledger->layers, 0);
+    g_ptr_array_set_size(ledger->active, 0);
+    g_array_set_size(ledger->past, 0);
+    g_clear_pointer(&ledger->merge, ledger_merge_free);
+    ledger->promoted = ID_NIL;
+    ledger->confirmed_at_ms = 0;
+    ledger->dissolved = TRUE;
     return TRUE;
 }

@@ -254,6 +254,9 @@ static GHashTable *names_to_keep(const Store *store)
         const LedgerLayer *layer = ledger->layers->pdata[i];
 
         name_layer(names, layer->id, layer->target);
+        /* An image may be a file that the VM took over from an earlier promotion. */
+        if (layer->image)
+            g_hash_table_add(names, g_path_get_basename(layer->image->path));
     }
     for (guint i = 0; i < ledger->points->len; i++) {
         const LedgerPoint *point = ledger->points->pdata[i];
@@ -276,6 +279,12 @@ static gboolean is_ours(const char *name)
     return layer_file_is_name(name) || blob_is_name(name) || store_is_nvram_name(name);
 }
 
+/* A VM that was promoted from here, and goes on without us, has its variable store here still. */
+static gboolean is_a_vm_s(const Store *store, const char *name)
+{
+    return store_is_nvram_name(name) && store_ledger(store)->points->len == 0;
+}
+
 gboolean store_sweep(Store *store, GError **error)
 {
     g_autoptr(GHashTable) names = names_to_keep(store);
@@ -292,7 +301,7 @@ gboolean store_sweep(Store *store, GError **error)
     while ((name = g_dir_read_name(dir))) {
         g_autofree char *path = g_build_filename(store->dir, name, NULL);
 
-        if (!is_ours(name) || g_hash_table_contains(names, name))
+        if (!is_ours(name) || g_hash_table_contains(names, name) || is_a_vm_s(store, name))
             continue;
         if (g_unlink(path) != 0)
             return us_error_errno(error, errno, "cannot remove %s", path);
@@ -420,7 +429,8 @@ Store *store_open(const StoreOptions *options, GError **error)
         !open_ledger(store, error))
         return NULL;
     /* What a VM runs from is libvirt's: nothing is compared, corrected or removed. */
-    if (id_is_nil(store_ledger(store)->promoted) && !store_recover(store, error))
+    if (id_is_nil(store_ledger(store)->promoted) && !store_is_dissolved(store) &&
+        !store_recover(store, error))
         return NULL;
     return g_steal_pointer(&store);
 }

@@ -251,6 +251,13 @@ gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disk
 /* The point that was promoted, nil if none. */
 Id store_promoted(const Store *store);
 
+/* The VM that was promoted stays here, and needs none of what it was promoted from any more: all points are given up, and
+ * the files are the VM's. REFUSED while a point is pinned. What is promoted already dissolved is no error. */
+gboolean store_dissolve(Store *store, GError **error);
+gboolean store_is_dissolved(const Store *store);
+/* …and when no file of ours in the folder is the VM's any more, but its variable store: they are removed. */
+gboolean store_clear(Store *store, GError **error);
+
 /* Remove everything of ours in the folder, and the folder if nothing else is in it; @store is
  * closed in any case. REFUSED while promoted or a reader has a lease. */
 gboolean store_purge(Store *store, GError **error);

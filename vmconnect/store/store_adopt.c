@@ -65,8 +65,7 @@ static LedgerLayer *settled_overlay(const Store *store, const LedgerDisk *disk, 
     g_autofree char *path = layer_file_path(store->dir, known->id, known->target);
     g_auto(LayerFacts) facts = {0};
 
-    if (!chain_check_files(store_ledger(store), store->dir, known->id, error) ||
-        !layer_file_read(path, &facts, error) || !durable_sync_file(path, error))
+    if (!layer_file_read(path, &facts, error) || !durable_sync_file(path, error))
         return NULL;
     if (facts.size_bytes != known->size_bytes) {
         refuse(error, "disk %s has another size than when it was started", known->target);
@@ -75,7 +74,44 @@ static LedgerLayer *settled_overlay(const Store *store, const LedgerDisk *disk, 
     return ledger_layer_new(known->id, known->target, known->below, known->size_bytes, facts.file_bytes);
 }
 
-static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guint n, GError **error)
+/* Below its overlays the VM's images have changed in nothing but, at most, their owner: else points are not any more what
+ * they were. A @branch is what is found, and the points below it are as good as that. */
+static gboolean sign_image(GPtrArray *layers, const LedgerLayer *known, const SignedImage *now,
+                           gboolean branch, GError **error)
+{
+    const Signature *then = &known->image->signature;
+    LedgerLayer *layer;
+
+    if (!branch &&
+        (!file_id_equal(now->file, known->image->file) || now->signature.size_bytes != then->size_bytes ||
+         now->signature.mtime_ns != then->mtime_ns)) {
+        g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
+                    "image %s was written to while its VM only read from it", now->path);
+        return FALSE;
+    }
+    if (!file_id_equal(now->file, known->image->file))
+        return refuse(error, "image %s was replaced by another one", now->path);
+    layer = ledger_layer_new(known->id, known->target, known->below, known->size_bytes, known->file_bytes);
+    layer->image = signed_image_copy(now);
+    g_ptr_array_add(layers, layer);
+    return TRUE;
+}
+
+static gboolean sign_images(const Store *store, GPtrArray *layers, Id top, const StoreAdopted *disk,
+                            gboolean branch, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    guint i = 0;
+
+    for (const LedgerLayer *l = ledger_find_layer(ledger, top); l;
+         l = ledger_find_layer(ledger, l->below), i++)
+        if (l->image && !sign_image(layers, l, disk->images->pdata[i], branch, error))
+            return FALSE;
+    return TRUE;
+}
+
+static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guint n, gboolean branch,
+                                   GError **error)
 {
     const GPtrArray *active = store_ledger(store)->active;
     g_autoptr(GPtrArray) files = store_files_of(store, active);
@@ -90,6 +126,12 @@ static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guin
         if (!layer)
             return NULL;
         g_ptr_array_add(layers, layer);
+    }
+    for (guint i = 0; i < active->len; i++) {
+        const LedgerDisk *disk = active->pdata[i];
+
+        if (!sign_images(store, layers, disk->layer, find_adopted(disks, n, disk->target), branch, error))
+            return NULL;
     }
     return g_steal_pointer(&layers);
 }
@@ -114,13 +156,17 @@ static gboolean add_images(GPtrArray *layers, const StoreAdopted *disk)
 
 /* ---- the point ---- */
 
+/* Overlays come before the images that they stand on, and images from the lowest to the uppermost. */
 static const LedgerLayer *top_of(const GPtrArray *layers, const char *target)
 {
     const LedgerLayer *top = NULL;
 
-    for (guint i = 0; i < layers->len; i++)
-        if (g_str_equal(((const LedgerLayer *)layers->pdata[i])->target, target))
-            top = layers->pdata[i];
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+
+        if (g_str_equal(layer->target, target) && (!top || top->image))
+            top = layer;
+    }
     return top;
 }
 
@@ -197,7 +243,7 @@ static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *dis
         for (guint i = 0; i < n; i++)
             add_images(layers, &disks[i]);
     } else {
-        layers = settled_overlays(store, disks, n, error);
+        layers = settled_overlays(store, disks, n, branch, error);
         /* To list what they hold. */
         if (!layers || !store_ready(store, error))
             return FALSE;

@@ -169,9 +169,33 @@ gboolean store_demote(Store *store, GError **error)
 
 /* ---- the end ---- */
 
+gboolean store_is_dissolved(const Store *store)
+{
+    return store_ledger(store)->dissolved;
+}
+
+gboolean store_dissolve(Store *store, GError **error)
+{
+    const GPtrArray *points = store_ledger(store)->points;
+
+    if (store_is_dissolved(store))
+        return TRUE;
+    for (guint i = 0; i < points->len; i++) {
+        const LedgerPoint *point = points->pdata[i];
+
+        if (!point->pinned)
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s %s is kept until it is released",
+                    point->branch ? "branch" : "point", ID_TEXT(point->generation->id));
+        return FALSE;
+    }
+    store_drop_daemon(store);
+    return store_append(store, ledger_record_dissolved(), error);
+}
+
 static gboolean check_purge(const Store *store, GError **error)
 {
-    if (!id_is_nil(store_ledger(store)->promoted)) {
+    if (!id_is_nil(store_ledger(store)->promoted) || store_is_dissolved(store)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "a VM runs from %s", store->dir);
         return FALSE;
     }
@@ -185,7 +209,7 @@ static gboolean check_purge(const Store *store, GError **error)
 
 /* First an empty ledger, then the images, then the ledger: a crash in between leaves leftovers, not
  * images that nobody can tell apart. */
-static gboolean purge(Store *store, GError **error)
+static gboolean clear(Store *store, GError **error)
 {
     static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger.format1", "ledger.format2",
                                         "ledger"};
@@ -204,9 +228,30 @@ static gboolean purge(Store *store, GError **error)
     return TRUE;
 }
 
+/* A variable store outlives its ledger only with a VM, and there is none. */
+static gboolean remove_nvrams(const Store *store, GError **error)
+{
+    g_autoptr(GDir) dir = g_dir_open(store->dir, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(store->dir, name, NULL);
+
+        if (store_is_nvram_name(name) && !durable_remove(path, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean store_clear(Store *store, GError **error)
+{
+    g_assert(store_is_dissolved(store));
+    return clear(store, error);
+}
+
 gboolean store_purge(Store *store, GError **error)
 {
-    gboolean ok = check_purge(store, error) && purge(store, error);
+    gboolean ok = check_purge(store, error) && remove_nvrams(store, error) && clear(store, error);
 
     store_close(store);
     return ok;

@@ -156,7 +156,7 @@ static void lose(Store *store, const Generation *g, GError **error)
 
 static gboolean check_attach(const Ledger *ledger, Reign reign, guint64 session, GError **error)
 {
-    if (!id_is_nil(ledger->promoted))
+    if (!id_is_nil(ledger->promoted) || ledger->dissolved)
         return refuse(error, "this copy was promoted: it receives nothing any more");
     if (reign.number < ledger->reign.number)
         return refuse(error,

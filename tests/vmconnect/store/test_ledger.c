@@ -201,7 +201,7 @@ static void test_overlays_are_adopted(void)
     story_apply(ledger, story_promoted(ledger, 3));
     assert_refused(ledger, story_adopted(ledger, 3, 2), "*there already");
     assert_refused(ledger, story_adopted(ledger, 10, 1), "*no later reign");
-    assert_refused(ledger, story_images(ledger, 10, 2), "*overlays are adopted of 2");
+    assert_refused(ledger, story_images(ledger, 10, 2), "*not what the VM ran from");
     story_apply(ledger, story_adopted(ledger, 10, 2));
     g_assert_true(id_is_nil(ledger->promoted));
     g_assert_cmpuint(ledger->active->len, ==, 0);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/pivot_mark.h"
+
+#include "vmconnect/base/error.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+
+#define FOLDER "pivot"
+
+static char *path_of(Id vm, const char *run_folder)
+{
+    return g_build_filename(run_folder, FOLDER, ID_TEXT(vm), NULL);
+}
+
+gboolean pivot_mark_set(Id vm, const char *run_folder, GError **error)
+{
+    g_autofree char *path = path_of(vm, run_folder);
+    g_autofree char *folder = g_path_get_dirname(path);
+    int fd;
+
+    if (g_mkdir_with_parents(folder, 0700) != 0)
+        return us_error_errno(error, errno, "cannot make %s", folder);
+    fd = g_creat(path, 0600);
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot write %s", path);
+    return g_close(fd, NULL);
+}
+
+void pivot_mark_clear(Id vm, const char *run_folder)
+{
+    g_autofree char *path = path_of(vm, run_folder);
+
+    g_unlink(path);
+}
+
+gboolean pivot_is_marked(Id vm, const char *run_folder)
+{
+    g_autofree char *path = path_of(vm, run_folder);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/replicate/flatten.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/capture/chain.h"
+#include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/pivot_mark.h"
+#include "vmconnect/store/store.h"
+
+#include <poll.h>
+
+#define JOB_FIRST_MS 5000
+#define JOB_MOST_MS 600000
+#define POLL_MS 50
+#define ABORT_MS 30000
+#define DEFINITION_DIR "/etc/libvirt/qemu"
+
+/* --- the chain ----------------------------------------------------------- */
+
+/* What of a disk lies in the folder, above the image that it goes into. */
+typedef struct {
+    const char *target;
+    char *image;   /* NULL: the whole chain lies in the folder */
+    char *lowest;  /* overlay on it; NULL: there is none */
+    gboolean only; /* …and it is the one that the guest writes to */
+} Stretch;
+
+static void stretch_clear(Stretch *s)
+{
+    g_free(s->image);
+    g_free(s->lowest);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Stretch, stretch_clear)
+
+static gboolean is_in(const char *dir, const char *path)
+{
+    return g_str_has_prefix(path, dir) && path[strlen(dir)] == '/';
+}
+
+static gboolean read_stretch(const Flatten *f, Active *a, const char *target, Stretch *ret, GError **error)
+{
+    g_autoptr(GPtrArray) chain =
+        chain_of_disk(capture_live(a->capture), target, ABORT_MS, a->patience.wake_fd, error);
+    guint n = 0;
+
+    if (!chain)
+        return FALSE;
+    while (n < chain->len && is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path))
+        n++;
+    *ret = (Stretch){.target = target};
+    if (n < chain->len)
+        ret->image = g_strdup(((const ChainLayer *)chain->pdata[n])->path);
+    if (n > 0)
+        ret->lowest = g_strdup(((const ChainLayer *)chain->pdata[n - 1])->path);
+    ret->only = n == 1;
+    return TRUE;
+}
+
+/* --- one job ------------------------------------------------------------- */
+
+static gboolean is_woken(const Active *a)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    return poll(&wake, 1, POLL_MS) > 0;
+}
+
+/* TRUE with *@ret_there FALSE when it has ended. */
+static gboolean look_at_job(virDomainPtr dom, const char *target, gboolean *ret_there, gboolean *ret_ready,
+                            GError **error)
+{
+    virDomainBlockJobInfo info;
+    int n = virDomainGetBlockJobInfo(dom, target, &info, 0);
+
+    if (n < 0)
+        return virt_error(error, "cannot see the block job of %s", target);
+    *ret_there = n > 0;
+    *ret_ready = n > 0 && info.cur == info.end && info.end > 0;
+    return TRUE;
+}
+
+static gboolean abort_job(virDomainPtr dom, const char *target, GError **error)
+{
+    gint64 end_ms = clock_steady_ms() + ABORT_MS;
+    gboolean there = TRUE, ready;
+
+    if (!look_at_job(dom, target, &there, &ready, error))
+        return FALSE;
+    if (there && virDomainBlockJobAbort(dom, target, 0) < 0 && virt_error_code() != VIR_ERR_OPERATION_INVALID)
+        return virt_error(error, "cannot give up the block job of %s", target);
+    while (there && clock_steady_ms() < end_ms) {
+        if (!look_at_job(dom, target, &there, &ready, error))
+            return FALSE;
+        if (there)
+            poll(NULL, 0, POLL_MS);
+    }
+    if (there)
+        g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "the block job of %s does not end", target);
+    return !there;
+}
+
+/* *@ret_done: it ended, or is a mirror from now on. */
+static gboolean wait_for_job(const Flatten *f, const Active *a, virDomainPtr dom, const Stretch *s,
+                             gboolean *ret_done, GError **error)
+{
+    gint64 end_ms = clock_steady_ms() + f->job_ms;
+    gboolean there, ready, woken = FALSE;
+
+    do {
+        if (!look_at_job(dom, s->target, &there, &ready, error))
+            return FALSE;
+        *ret_done = s->only ? ready : !there;
+        if (*ret_done || (s->only && !there))
+            return TRUE;
+        woken = is_woken(a);
+    } while (!woken && clock_steady_ms() < end_ms);
+    return TRUE;
+}
+
+/* libvirt has written the definition when it returns from the pivot; the disk may not have it yet. */
+static gboolean sync_definition(virDomainPtr dom, GError **error)
+{
+    g_autofree char *name = g_strdup_printf("%s.xml", virDomainGetName(dom));
+    g_autofree char *path = g_build_filename(DEFINITION_DIR, name, NULL);
+
+    return durable_sync_file(path, error) && durable_sync_dir(DEFINITION_DIR, error);
+}
+
+static gboolean expect_source(virDomainPtr dom, const Stretch *s, GError **error)
+{
+    g_autofree char *xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE);
+    gboolean closed;
+    g_autoptr(GPtrArray) chain = NULL;
+
+    if (!xml)
+        return virt_error(error, "cannot read the definition");
+    chain = chain_in_definition(xml, s->target, &closed, error);
+    if (!chain)
+        return FALSE;
+    if (g_str_equal(((const ChainLayer *)chain->pdata[0])->path, s->image))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_FAILED, "the definition still names %s for disk %s",
+                ((const ChainLayer *)chain->pdata[0])->path, s->target);
+    return FALSE;
+}
+
+/* The guest stands still from before the pivot until the definition is durable: what it writes behind the overlay
+ * must not be lost to a start from the overlay. */
+static gboolean pivot(Active *a, virConnectPtr conn, virDomainPtr dom, const Stretch *s, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    gboolean pivoted;
+
+    if (!pivot_mark_set(a->vm, a->paths.run_dir, error) || !lifecycle_suspend(conn, a->vm, error))
+        return FALSE;
+    stop_at("flatten.suspended");
+    pivoted = virDomainBlockJobAbort(dom, s->target, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) == 0;
+    if (!pivoted)
+        virt_error(&why, "cannot let disk %s go on from %s", s->target, s->image);
+    stop_at("flatten.pivoted");
+    if (pivoted && (!expect_source(dom, s, &why) || !sync_definition(dom, &why)))
+        pivoted = FALSE;
+    stop_at("flatten.durable");
+    if (lifecycle_resume(conn, a->vm, why ? NULL : error))
+        pivot_mark_clear(a->vm, a->paths.run_dir);
+    else
+        pivoted = FALSE;
+    if (why)
+        g_propagate_error(error, g_steal_pointer(&why));
+    return pivoted;
+}
+
+static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch *s, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, a->vm, error);
+    gboolean done = FALSE;
+    VmState state;
+
+    if (!dom || !vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    /* One that its user has paused is not resumed by us. */
+    if (state != VM_STATE_RUNNING)
+        return TRUE;
+    f->job_ms = f->job_ms ? f->job_ms : JOB_FIRST_MS;
+    if (virDomainBlockCommit(dom, s->target, s->image, s->only ? NULL : s->lowest, 0,
+                             s->only ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0) < 0)
+        return virt_error(error, "cannot commit disk %s into %s", s->target, s->image);
+    stop_at("flatten.committing");
+    if (!wait_for_job(f, a, dom, s, &done, error))
+        return FALSE;
+    if (done)
+        return !s->only || pivot(a, conn, dom, s, error);
+    f->job_ms = MIN(f->job_ms * 2, JOB_MOST_MS);
+    return abort_job(dom, s->target, error);
+}
+
+/* --- all ----------------------------------------------------------------- */
+
+static Store *open_store(const Flatten *f, const Active *a, GError **error)
+{
+    StoreOptions options = {
+        .dir = f->store_dir, .run_dir = f->run_dir, .vm = a->vm, .retain = RETENTION_DEFAULT};
+
+    return store_open(&options, error);
+}
+
+static gboolean has_store(const Flatten *f)
+{
+    g_autofree char *ledger = g_build_filename(f->store_dir, "ledger", NULL);
+
+    return g_file_test(ledger, G_FILE_TEST_EXISTS);
+}
+
+/* The first disk that has something to commit; *@ret_homeless: some disk has no image to go back to. */
+static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean *ret_homeless,
+                             GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    *ret = (Stretch){0};
+    *ret_homeless = FALSE;
+    for (guint i = 0; i < disks->len; i++) {
+        g_auto(Stretch) s = {0};
+
+        if (!read_stretch(f, a, ((const Disk *)disks->pdata[i])->target, &s, error))
+            return FALSE;
+        *ret_homeless |= !s.image;
+        if (s.lowest && s.image && !ret->lowest) {
+            *ret = s;
+            s = (Stretch){0};
+        }
+    }
+    return TRUE;
+}
+
+static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_outcome, GError **error)
+{
+    virConnectPtr conn = active_connection(a, error);
+    g_auto(Stretch) s = {0};
+    gboolean homeless;
+
+    if (!conn || !find_stretch(f, a, &s, &homeless, error))
+        return FALSE;
+    /* A disk that came while the VM was away stays where it is, and so do the others. */
+    if (homeless)
+        return TRUE;
+    *ret_outcome = FLATTEN_LATER;
+    if (s.lowest)
+        return store_dissolve(store, error) && run_job(f, a, conn, &s, error);
+    if (!store_is_dissolved(store))
+        return store_dissolve(store, error);
+    stop_at("flatten.flat");
+    if (!store_clear(store, error))
+        return FALSE;
+    *ret_outcome = FLATTEN_DONE;
+    log_notice("vm %s: it runs from its original images again", ID_TEXT(a->vm));
+    return TRUE;
+}
+
+gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error)
+{
+    g_autoptr(Store) store = NULL;
+
+    *ret_outcome = FLATTEN_NOTHING;
+    if (!has_store(f))
+        return TRUE;
+    store = open_store(f, a, error);
+    if (!store)
+        return FALSE;
+    if (id_is_nil(store_promoted(store)) && !store_is_dissolved(store))
+        return TRUE;
+    return step(f, a, store, ret_outcome, error);
+}
+
+gboolean flatten_recover(Flatten *f, Active *a, GError **error)
+{
+    virConnectPtr conn = active_connection(a, error);
+    g_autoptr(virDomain) dom = NULL;
+    g_autoptr(Store) store = NULL;
+    const GPtrArray *disks;
+    VmState state;
+
+    if (!has_store(f) && !pivot_is_marked(a->vm, a->paths.run_dir))
+        return TRUE;
+    if (!conn || !(dom = vm_lookup(conn, a->vm, error)) || !vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    store = has_store(f) ? open_store(f, a, NULL) : NULL;
+    disks = capture_disks(a->capture);
+    for (guint i = 0; store && store_is_dissolved(store) && state != VM_STATE_OFF && i < disks->len; i++)
+        if (!abort_job(dom, ((const Disk *)disks->pdata[i])->target, error))
+            return FALSE;
+    if (!pivot_is_marked(a->vm, a->paths.run_dir))
+        return TRUE;
+    if (state == VM_STATE_PAUSED && (!sync_definition(dom, error) || !lifecycle_resume(conn, a->vm, error)))
+        return FALSE;
+    pivot_mark_clear(a->vm, a->paths.run_dir);
+    return TRUE;
+}

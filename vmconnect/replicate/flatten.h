@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* flatten - a VM that came home runs from its original images again.
+ *
+ * After a switchback it runs from overlays in the store's folder, on the images that it left behind when it went away.
+ * Each trip would add to that chain. So, while it runs and is protected, what lies above each image is
+ * committed into it, in the background:
+ *
+ *   store dissolved → { lowest overlay into the image }… → overlay that is written to: mirrored, paused, pivoted,
+ *   definition on the disk, resumed → files removed
+ *
+ * libvirt makes no cut while a block job runs, so a job of ours is short: it is given up when its time is over or a
+ * command waits, and tried again later with more of it. What was committed is masked by what lies above, so that a job
+ * given up, or a host that dies, changes nothing of what the VM reads. The definition is on the disk
+ * before the guest writes behind the overlay that it would otherwise be started from.
+ *
+ * The recovery points that the overlays are go with the first step; nothing is done while one is pinned (a branch). */
+#pragma once
+
+#include "vmconnect/replicate/active.h"
+
+#include <glib.h>
+
+typedef struct {
+    const char *store_dir; /* the VM's folder */
+    const char *run_dir;   /* for the store's daemon, of this VM alone */
+    gint64 job_ms;         /* how long a job may take; doubled whenever it was not enough; 0: not yet tried */
+} Flatten;
+
+typedef enum {
+    FLATTEN_NOTHING, /* the VM does not run from a store's folder, or from nothing else: no need to ask again */
+    FLATTEN_LATER,   /* one job was done or given up: let cuts go on for a while */
+    FLATTEN_DONE,    /* it runs from its images, and the folder is empty */
+} FlattenOutcome;
+
+/* One step, at most one job. The VM runs, and was looked at. FALSE with @error: REFUSED while a point is pinned, and what
+ * libvirt and the store say: try again later. */
+gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error);
+
+/* After a restart of the engine, when the VM was looked at: a job of ours that is left is given up, and a guest that
+ * stands still between pivot and resume goes on. */
+gboolean flatten_recover(Flatten *f, Active *a, GError **error);
