@@ -155,41 +155,63 @@ void active_role_free(ActiveRole *role)
     g_free(role);
 }
 
+gboolean retain_from_json(const json_t *doc, RetentionPolicy *ret_retain, GError **error)
+{
+    int newest, hourly, daily = 0, weekly = 0;
+
+    if (!json_read(doc, "retain", error, "{s:i, s:i, s?i, s?i}", "newest", &newest, "hourly", &hourly,
+                   "daily", &daily, "weekly", &weekly))
+        return FALSE;
+    if (newest < 1 || hourly < 0 || daily < 0 || weekly < 0)
+        return refuse(error, "retain", "newest is below 1, or another count below 0");
+    *ret_retain = (RetentionPolicy){
+        .newest = (guint)newest, .hours = (guint)hourly, .days = (guint)daily, .weeks = (guint)weekly};
+    return TRUE;
+}
+
+json_t *retain_to_json(RetentionPolicy retain)
+{
+    json_t *doc = json_pack("{s:i, s:i}", "newest", (int)retain.newest, "hourly", (int)retain.hours);
+
+    if (retain.days)
+        json_object_set_new(doc, "daily", json_integer((json_int_t)retain.days));
+    if (retain.weeks)
+        json_object_set_new(doc, "weekly", json_integer((json_int_t)retain.weeks));
+    return doc;
+}
+
 StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(StandbyRole) role = g_new0(StandbyRole, 1);
     g_autoptr(Mapping) map = NULL;
     const char *vm, *scenario, *name, *active;
-    json_t *reign, *networks;
-    int newest, hourly;
+    json_t *reign, *networks, *retain;
 
-    if (!json_read(doc, "standby role", error, "{s:s, s:s, s:s, s:o, s:{s:s}, s:o, s:{s:i, s:i}}", "vm", &vm,
+    if (!json_read(doc, "standby role", error, "{s:s, s:s, s:s, s:o, s:{s:s}, s:o, s:o}", "vm", &vm,
                    "scenario", &scenario, "name", &name, "reign", &reign, "active", "id", &active, "networks",
-                   &networks, "retain", "newest", &newest, "hourly", &hourly) ||
+                   &networks, "retain", &retain) ||
         !id_parse(vm, &role->vm, error) || !id_parse(active, &role->active, error) ||
-        !reign_from_json(reign, &role->reign, error))
+        !reign_from_json(reign, &role->reign, error) || !retain_from_json(retain, &role->retain, error))
         return NULL;
     map = mapping_from_json(networks, error);
     if (!map)
         return NULL;
-    if (!*scenario || !*name || newest < 1 || hourly < 0) {
-        refuse(error, "standby role", "a name is empty, or retain is below 1");
+    if (!*scenario || !*name) {
+        refuse(error, "standby role", "a name is empty");
         return NULL;
     }
     role->scenario = g_strdup(scenario);
     role->name = g_strdup(name);
     role->networks = json_deep_copy(networks);
-    role->keep_newest = (guint)newest;
-    role->keep_hourly = (guint)hourly;
     return g_steal_pointer(&role);
 }
 
 json_t *standby_role_to_json(const StandbyRole *role)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:O, s:{s:i, s:i}}", "vm", ID_TEXT(role->vm), "scenario",
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:O, s:o}", "vm", ID_TEXT(role->vm), "scenario",
                      role->scenario, "name", role->name, "reign", reign_to_json(role->reign), "active", "id",
-                     ID_TEXT(role->active), "networks", role->networks, "retain", "newest",
-                     (int)role->keep_newest, "hourly", (int)role->keep_hourly);
+                     ID_TEXT(role->active), "networks", role->networks, "retain",
+                     retain_to_json(role->retain));
 }
 
 StandbyRole *standby_role_copy(const StandbyRole *role)

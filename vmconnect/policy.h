@@ -9,6 +9,7 @@
 
 #include "vmconnect/base/generation.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/store/retention.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -38,11 +39,10 @@ typedef struct {
     char *scenario;
     char *name; /* the VM's, for people */
     Reign reign;
-    Id active;         /* the only engine whose data is taken */
-    json_t *networks;  /* {"place of the active": "place here"}, a mapping (mapping_json.h) */
-    guint keep_newest; /* recovery points kept: the newest … */
-    guint keep_hourly; /* … then one an hour for so many hours */
-    guint64 serial;    /* of this gift of the role; not stored */
+    Id active;        /* the only engine whose data is taken */
+    json_t *networks; /* {"place of the active": "place here"}, a mapping (mapping_json.h) */
+    RetentionPolicy retain;
+    guint64 serial; /* of this gift of the role; not stored */
 } StandbyRole;
 
 typedef struct Policy Policy;
@@ -82,6 +82,9 @@ json_t *active_role_to_json(const ActiveRole *role);
 ActiveRole *active_role_copy(const ActiveRole *role); /* with its serial */
 void active_role_free(ActiveRole *role);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ActiveRole, active_role_free)
+/* The `retain` of a standby: "daily" and "weekly" are there only where they are not 0, as ever before. */
+gboolean retain_from_json(const json_t *doc, RetentionPolicy *ret_retain, GError **error);
+json_t *retain_to_json(RetentionPolicy retain);
 StandbyRole *standby_role_from_json(const json_t *doc, GError **error);
 json_t *standby_role_to_json(const StandbyRole *role);
 StandbyRole *standby_role_copy(const StandbyRole *role);

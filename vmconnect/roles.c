@@ -208,20 +208,15 @@ void roles_play_standby(Roles *roles, const StandbyRole *role)
     KeeperSpec spec;
 
     if (p) {
-        tell(p, COMMAND_RETAIN,
-             json_pack("{s:i, s:i}", "newest", (int)role->keep_newest, "hourly", (int)role->keep_hourly),
-             NULL, NULL);
+        tell(p, COMMAND_RETAIN, retain_to_json(role->retain), NULL, NULL);
         return;
     }
     p = player_new(roles->standby, role->vm);
     dir = g_build_filename(roles->paths.store_dir, ID_TEXT(role->vm), NULL);
     run_dir = g_build_filename(roles->paths.run_dir, "keep", ID_TEXT(role->vm), NULL);
     g_mkdir_with_parents(run_dir, 0700);
-    spec = (KeeperSpec){.vm = role->vm,
-                        .dir = dir,
-                        .run_dir = run_dir,
-                        .paths = &roles->paths,
-                        .retain = {.newest = role->keep_newest, .hours = role->keep_hourly}};
+    spec = (KeeperSpec){
+        .vm = role->vm, .dir = dir, .run_dir = run_dir, .paths = &roles->paths, .retain = role->retain};
     p->keeper = keeper_start(&spec, roles->reports);
 }
 

@@ -72,8 +72,9 @@ static const Row TABLE[] = {
      {"manual"},
      "auto",
      "this version does not switch back by itself"},
-    {{"retain", "24+24h", "NEWEST+HOURSh, at most 48 in all",
-      "recovery points kept: the newest, and then the newest of each hour", POLICY_ALWAYS},
+    {{"retain", "24+24h", "NEWEST[+HOURSh][+DAYSd][+WEEKSw], at most 48 in all",
+      "recovery points kept: the newest, and the first of each hour, day, and week from Monday, in UTC",
+      POLICY_ALWAYS},
      KIND_RETAIN,
      IN(retain),
      1,
@@ -198,21 +199,53 @@ static gboolean set_rate(const Row *row, Policy *p, const char *value, GError **
     return set_number(row, p, (gint64)MIN(rate, (guint64)G_MAXINT64), value, error);
 }
 
+/* The count that @unit ends; NULL: there is no such unit. */
+static gint64 *retain_count(Retain *r, char unit)
+{
+    switch (unit) {
+    case '\0':
+        return &r->newest;
+    case 'h':
+        return &r->hourly;
+    case 'd':
+        return &r->daily;
+    case 'w':
+        return &r->weekly;
+    default:
+        return NULL;
+    }
+}
+
+/* The newest come first, the others in any order and at most once. */
 static gboolean parse_retain(const char *value, Retain *ret_retain)
 {
-    char *rest = NULL;
+    g_auto(GStrv) terms = g_strsplit(value, "+", 0);
     Retain r = {0};
 
-    if (!g_ascii_isdigit(value[0]))
-        return FALSE;
-    r.newest = g_ascii_strtoll(value, &rest, 10);
-    if (rest[0] == '+' && g_ascii_isdigit(rest[1])) {
-        r.hourly = g_ascii_strtoll(rest + 1, &rest, 10);
-        if (*rest++ != 'h')
+    for (guint i = 0; terms[i]; i++) {
+        char *unit = NULL;
+        gint64 n = g_ascii_strtoll(terms[i], &unit, 10);
+        gint64 *count = retain_count(&r, *unit);
+
+        if (!g_ascii_isdigit(terms[i][0]) || !count || *count || (*unit && unit[1]) ||
+            (i > 0) != (*unit != '\0'))
             return FALSE;
+        *count = n;
     }
     *ret_retain = r;
-    return *rest == '\0';
+    return terms[0] != NULL;
+}
+
+static char *format_retain(Retain r)
+{
+    static const char UNITS[] = "hdw";
+    GString *text = g_string_new(NULL);
+
+    g_string_append_printf(text, "%" G_GINT64_FORMAT, r.newest);
+    for (const char *unit = UNITS; *unit; unit++)
+        if (*retain_count(&r, *unit))
+            g_string_append_printf(text, "+%" G_GINT64_FORMAT "%c", *retain_count(&r, *unit), *unit);
+    return g_string_free(text, FALSE);
 }
 
 static gboolean set_retain(const Row *row, Policy *p, const char *value, GError **error)
@@ -220,14 +253,14 @@ static gboolean set_retain(const Row *row, Policy *p, const char *value, GError 
     Retain r;
 
     if (!parse_retain(value, &r)) {
-        g_set_error(
-            error, US_ERROR, US_ERROR_USAGE,
-            "'%.64s' does not say what to keep: write 24+24h for the 24 newest points and one an hour for "
-            "24 hours, or 24 for the newest only",
-            value);
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "'%.64s' does not say what to keep: write 24 for the 24 newest points only, or "
+                    "24+12h+7d+4w for those and one of each of 12 hours, 7 days and 4 weeks",
+                    value);
         return FALSE;
     }
-    if (r.newest < row->min || r.newest > row->max || r.hourly > row->max - r.newest)
+    if (r.newest < row->min || MAX(MAX(r.newest, r.hourly), MAX(r.daily, r.weekly)) > row->max ||
+        r.newest + r.hourly + r.daily + r.weekly > row->max)
         return out_of_range(row, value, error);
     p->retain = r;
     return TRUE;
@@ -278,8 +311,7 @@ static char *get_row(const Row *row, const Policy *p)
     case KIND_RATE:
         return units_format_rate(*(guint64 *)member(row, p));
     case KIND_RETAIN:
-        return g_strdup_printf("%" G_GINT64_FORMAT "+%" G_GINT64_FORMAT "h", p->retain.newest,
-                               p->retain.hourly);
+        return format_retain(p->retain);
     case KIND_WORD:
         return g_strdup(row->words[row->field == NO_FIELD ? 0 : *(int *)member(row, p)]);
     }
@@ -429,8 +461,14 @@ json_t *policy_for_active(const Policy *p)
 
 json_t *policy_for_standby(const Policy *p)
 {
-    return json_pack("{s:I, s:I}", "newest", (json_int_t)p->retain.newest, "hourly",
-                     (json_int_t)p->retain.hourly);
+    json_t *doc = json_pack("{s:I, s:I}", "newest", (json_int_t)p->retain.newest, "hourly",
+                            (json_int_t)p->retain.hourly);
+
+    if (p->retain.daily)
+        json_object_set_new(doc, "daily", json_integer(p->retain.daily));
+    if (p->retain.weekly)
+        json_object_set_new(doc, "weekly", json_integer(p->retain.weekly));
+    return doc;
 }
 
 static const char *when_words(PolicyWhen when)

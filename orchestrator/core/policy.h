@@ -17,7 +17,9 @@ typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
 
 typedef struct {
     gint64 newest; /* that many newest points */
-    gint64 hourly; /* and the newest of each of that many hours */
+    gint64 hourly; /* and the oldest of each of that many hours, */
+    gint64 daily;  /* days */
+    gint64 weekly; /* and weeks */
 } Retain;
 
 /* Times in ms, sizes in bytes, bandwidth in bytes a second with 0 for no limit.
@@ -83,7 +85,8 @@ json_t *policy_to_json(const Policy *p);
 gboolean policy_from_json(const json_t *doc, Policy *ret_policy, GError **error);
 
 /* The "policy" of active.protect: {"interval_ms", "scratch_bytes", "bandwidth_bps",
- * "compress", "freeze"}; and the "retain" of standby.admit: {"newest", "hourly"}. */
+ * "compress", "freeze"}; and the "retain" of standby.admit: {"newest", "hourly", "daily",
+ * "weekly"}, the last two only where they are not 0, which the engines of before know nothing of. */
 json_t *policy_for_active(const Policy *p);
 json_t *policy_for_standby(const Policy *p);
 

@@ -19,7 +19,7 @@ static const char STANDBY[] =
     "{\"vm\":\"6f2f9d3a-0c4b-4d6e-9a51-3d1d0b7f7a10\",\"scenario\":\"web\",\"name\":\"web 1 & <more>\","
     "\"reign\":{\"number\":3,\"id\":\"11111111-2222-4333-8444-555555555555\"},"
     "\"active\":{\"id\":\"aaaaaaaa-2222-4333-8444-555555555555\"},\"networks\":{\"default\":\"prod\"},"
-    "\"retain\":{\"newest\":24,\"hourly\":24}}";
+    "\"retain\":{\"newest\":24,\"hourly\":12,\"daily\":7,\"weekly\":4}}";
 
 static json_t *parse(const char *text)
 {
@@ -73,6 +73,42 @@ static void test_active_refuses(void)
     expect_active_refused("policy.compress", json_string("maybe"));
     expect_active_refused("policy.freeze", json_string("maybe"));
     expect_active_refused("unknown", json_true());
+}
+
+/* What an engine of before was told is read, and what it would be told is said as it knows it. */
+static void test_retain(void)
+{
+    static const char *const AS_THEY_ARE[] = {
+        "{\"newest\":24,\"hourly\":24}",
+        "{\"newest\":1,\"hourly\":0,\"daily\":7}",
+        "{\"newest\":1,\"hourly\":2,\"daily\":3,\"weekly\":4}",
+    };
+    static const char *const REFUSED[] = {
+        "{\"newest\":0,\"hourly\":24}",
+        "{\"newest\":1}",
+        "{\"newest\":1,\"hourly\":-1}",
+        "{\"newest\":1,\"hourly\":1,\"daily\":-1}",
+        "{\"newest\":1,\"hourly\":1,\"weekly\":\"4\"}",
+        "{\"newest\":1,\"hourly\":1,\"yearly\":1}",
+    };
+    RetentionPolicy retain = {0};
+
+    for (guint i = 0; i < G_N_ELEMENTS(AS_THEY_ARE); i++) {
+        json_auto_t *doc = parse(AS_THEY_ARE[i]);
+        json_auto_t *again = NULL;
+
+        g_assert_true(retain_from_json(doc, &retain, NULL));
+        again = retain_to_json(retain);
+        g_assert_true(json_equal(doc, again));
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(REFUSED); i++) {
+        json_auto_t *doc = parse(REFUSED[i]);
+        g_autoptr(GError) error = NULL;
+
+        g_assert_false(retain_from_json(doc, &retain, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    }
+    g_assert_cmpuint(retain.weeks, ==, 4);
 }
 
 static void test_document(void)
@@ -136,6 +172,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/policy/roles-round-trip", test_roles_round_trip);
     g_test_add_func("/policy/active-refuses", test_active_refuses);
+    g_test_add_func("/policy/retain", test_retain);
     g_test_add_func("/policy/document", test_document);
     g_test_add_func("/policy/damaged", test_damaged);
     return g_test_run();

@@ -67,7 +67,7 @@ static void run_once(Stage *s)
 
 static void play_standby(Stage *s)
 {
-    StandbyRole role = {.vm = s->vm, .keep_newest = 1};
+    StandbyRole role = {.vm = s->vm, .retain = {.newest = 1}};
 
     roles_play_standby(s->roles, &role);
 }

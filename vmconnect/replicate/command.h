@@ -27,7 +27,7 @@
     X(YIELD)    /* worker: another host was made the active: pause the guest if it lives; then end */   \
     X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                   \
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
-    X(RETAIN)   /* keeper: {newest, hourly} */                                                          \
+    X(RETAIN)   /* keeper: what a standby role says of it */                                            \
     X(POINTS)   /* keeper: the recovery points */                                                       \
     X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */   \
     X(PURGE)    /* keeper: remove the copy; then end */

@@ -8,6 +8,7 @@
 #include "vmconnect/base/priority.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/adoption.h"
+#include "vmconnect/policy.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
 #include "vmconnect/store/store.h"
@@ -194,11 +195,8 @@ static gboolean attach(Keeper *k, Command *c, GError **error)
 
 static gboolean set_retain(Keeper *k, const Command *c, GError **error)
 {
-    int newest, hourly;
-
-    if (!json_read(c->params, "retain", error, "{s:i, s:i}", "newest", &newest, "hourly", &hourly))
+    if (!retain_from_json(c->params, &k->retain, error))
         return FALSE;
-    k->retain = (RetentionPolicy){.newest = (guint)newest, .hours = (guint)hourly};
     if (k->store)
         store_set_retention(k->store, k->retain);
     return TRUE;

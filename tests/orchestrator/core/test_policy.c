@@ -40,9 +40,12 @@ static void test_set(void)
         {"interval", "250ms", "250ms"},
         {"interval", "1h", "1h"},
         {"interval", "1s", "1s"},
-        {"retain", "1", "1+0h"},
+        {"retain", "1", "1"},
         {"retain", "24+24h", "24+24h"},
-        {"retain", "48+0h", "48+0h"},
+        {"retain", "48+0h", "48"},
+        {"retain", "24+12h+7d+4w", "24+12h+7d+4w"},
+        {"retain", "1+4w+07d+36h", "1+36h+7d+4w"},
+        {"retain", "2+46w", "2+46w"},
         {"bandwidth", "100mbit", "100mbit"},
         {"bandwidth", "0", "0"},
         {"bandwidth", "10mbps", "10mbps"},
@@ -81,18 +84,29 @@ static void test_refusals(void)
         {"bandwidth", "1kbit", US_ERROR_USAGE,
          "bandwidth '1kbit' is out of range: it may be 0 for no limit, or 64kbit to 400gbit"},
         {"retain", "0", US_ERROR_USAGE,
-         "retain '0' is out of range: it may be NEWEST+HOURSh, at most 48 in all"},
+         "retain '0' is out of range: it may be NEWEST[+HOURSh][+DAYSd][+WEEKSw], at most 48 in all"},
+        {"retain", "0+24h", US_ERROR_USAGE, NULL},
+        {"retain", "49", US_ERROR_USAGE, NULL},
         {"retain", "24+25h", US_ERROR_USAGE,
-         "retain '24+25h' is out of range: it may be NEWEST+HOURSh, at most 48 in all"},
-        {"retain", "1+9223372036854775807h", US_ERROR_USAGE,
-         "retain '1+9223372036854775807h' is out of range: it may be NEWEST+HOURSh, at most 48 in all"},
+         "retain '24+25h' is out of range: it may be NEWEST[+HOURSh][+DAYSd][+WEEKSw], at most 48 in all"},
+        {"retain", "24+12h+9d+4w", US_ERROR_USAGE, NULL},
+        {"retain", "1+9223372036854775807h+9223372036854775807w", US_ERROR_USAGE,
+         "retain '1+9223372036854775807h+9223372036854775807w' is out of range: it may be "
+         "NEWEST[+HOURSh][+DAYSd][+WEEKSw], at most 48 in all"},
         {"retain", "24+", US_ERROR_USAGE,
-         "'24+' does not say what to keep: write 24+24h for the 24 newest points and one an hour for 24 "
-         "hours, or 24 "
-         "for the newest only"},
+         "'24+' does not say what to keep: write 24 for the 24 newest points only, or 24+12h+7d+4w for those "
+         "and one of each of 12 hours, 7 days and 4 weeks"},
         {"retain", "24+1", US_ERROR_USAGE, NULL},
         {"retain", "24+1hh", US_ERROR_USAGE, NULL},
         {"retain", "", US_ERROR_USAGE, NULL},
+        {"retain", "24h", US_ERROR_USAGE, NULL},
+        {"retain", "24h+24", US_ERROR_USAGE, NULL},
+        {"retain", "24+24", US_ERROR_USAGE, NULL},
+        {"retain", "24+3d+3d", US_ERROR_USAGE, NULL},
+        {"retain", "24+3m", US_ERROR_USAGE, NULL},
+        {"retain", "24++3d", US_ERROR_USAGE, NULL},
+        {"retain", "24+-3d", US_ERROR_USAGE, NULL},
+        {"retain", "24+ 3d", US_ERROR_USAGE, NULL},
         {"compress", "lz4", US_ERROR_USAGE, "compress cannot be 'lz4': it may be auto | never | always"},
         {"switchover", "auto", US_ERROR_UNSUPPORTED,
          "switchover cannot be 'auto' yet: this version never switches over by itself; start it with "
@@ -160,7 +174,7 @@ static void test_json(void)
 
     policy_init(&p);
     g_assert_true(policy_set(&p, "compress", "never", NULL));
-    g_assert_true(policy_set(&p, "retain", "3", NULL));
+    g_assert_true(policy_set(&p, "retain", "3+2w", NULL));
     doc = policy_to_json(&p);
     g_assert_true(policy_from_json(doc, &back, &error));
     g_assert_true(policy_equal(&p, &back));
@@ -199,6 +213,9 @@ static void test_for_engines(void)
         json_pack("{s:i, s:i, s:i, s:s, s:s}", "interval_ms", 5000, "scratch_bytes", 1 << 30, "bandwidth_bps",
                   12500000, "compress", "auto", "freeze", "never");
     json_auto_t *want_standby = json_pack("{s:i, s:i}", "newest", 24, "hourly", 24);
+    json_auto_t *want_more =
+        json_pack("{s:i, s:i, s:i, s:i}", "newest", 8, "hourly", 0, "daily", 7, "weekly", 4);
+    json_auto_t *more = NULL;
 
     policy_init(&p);
     g_assert_true(policy_set(&p, "bandwidth", "100mbit", NULL));
@@ -206,6 +223,9 @@ static void test_for_engines(void)
     standby = policy_for_standby(&p);
     g_assert_true(json_equal(active, want_active));
     g_assert_true(json_equal(standby, want_standby));
+    g_assert_true(policy_set(&p, "retain", "8+7d+4w", NULL));
+    more = policy_for_standby(&p);
+    g_assert_true(json_equal(more, want_more));
 }
 
 int main(int argc, char **argv)
