@@ -63,6 +63,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"standby.admit", serve_standby_admit},
     {"standby.dismiss", serve_standby_dismiss},
     {"standby.points", serve_standby_points},
+    {"standby.pin", serve_standby_pin},
     {"plan.lock", serve_plan_lock},
     {"plan.shutdown", serve_plan_shutdown},
     {"plan.final", serve_plan_final},

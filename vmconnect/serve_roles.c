@@ -388,3 +388,13 @@ void serve_standby_points(void *user, RpcReply *reply, const json_t *params)
     if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
         roles_tell_standby(((Visit *)user)->engine->roles, vm, COMMAND_POINTS, NULL, serve_done, reply);
 }
+
+void serve_standby_pin(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        roles_tell_standby(((Visit *)user)->engine->roles, vm, COMMAND_PIN, json_incref((json_t *)params),
+                           serve_done, reply);
+}

@@ -213,6 +213,32 @@ static void test_dismiss_behind_admit(void)
     reply_clear(&second);
 }
 
+/* The copy's own thread says whether a point is kept, and gets all that was said of it. */
+static void test_pin(void)
+{
+    Stage s;
+    RpcReply replies[3] = {0};
+    json_auto_t *params = NULL;
+    const Command *told;
+
+    stage_init(&s);
+    params = json_pack("{s:s, s:s, s:b}", "vm", ID_TEXT(s.vm), "point", ID_TEXT(REIGN_ID), "pinned", 1);
+    serve_standby_pin(&s.visit, &replies[0], params);
+    g_assert_error(replies[0].error, US_ERROR, US_ERROR_NOT_FOUND);
+    admit(&s, &replies[1], 1);
+    wait_for(&s, &replies[1]);
+    serve_standby_pin(&s.visit, &replies[2], params);
+    g_assert_false(replies[2].answered);
+    told = g_queue_peek_tail(&fake_player(s.vm, TRUE)->told);
+    g_assert_true(json_equal(told->params, params));
+    fake_player_answer(fake_player(s.vm, TRUE), COMMAND_PIN, g_error_new(US_ERROR, US_ERROR_REFUSED, "full"));
+    wait_for(&s, &replies[2]);
+    g_assert_error(replies[2].error, US_ERROR, US_ERROR_REFUSED);
+    stage_end(&s);
+    for (int i = 0; i < 3; i++)
+        reply_clear(&replies[i]);
+}
+
 /* The role that ends is the one that was there, not the one given anew meanwhile. */
 static void test_protect_behind_stop(void)
 {
@@ -402,6 +428,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/stop-behind-protect", test_stop_behind_protect);
     g_test_add_func("/serve/dismiss-behind-admit", test_dismiss_behind_admit);
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
+    g_test_add_func("/serve/pin", test_pin);
     g_test_add_func("/serve/end", test_end);
     g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);
     g_test_add_func("/serve/admit-keeps-guard", test_admit_keeps_guard);

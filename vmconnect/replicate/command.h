@@ -29,6 +29,7 @@
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
     X(RETAIN)   /* keeper: what a standby role says of it */                                            \
     X(POINTS)   /* keeper: the recovery points */                                                       \
+    X(PIN)      /* keeper: keep a point whatever retention says, or no longer {point, pinned} */        \
     X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */   \
     X(PURGE)    /* keeper: remove the copy; then end */
 

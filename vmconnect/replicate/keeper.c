@@ -224,6 +224,17 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
     return TRUE;
 }
 
+static gboolean pin_point(Keeper *k, const Command *c, GError **error)
+{
+    const char *vm, *text;
+    int pinned;
+    Id point;
+
+    return json_read(c->params, "standby.pin", error, "{s:s, s:s, s:b}", "vm", &vm, "point", &text, "pinned",
+                     &pinned) &&
+           id_parse(text, &point, error) && need_store(k, error) && store_pin(k->store, point, pinned, error);
+}
+
 static gboolean promote(Keeper *k, Command *c, GError **error)
 {
     PromotionSite site = site_of(k);
@@ -255,6 +266,8 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
         return set_retain(k, c, error);
     case COMMAND_POINTS:
         return list_points(k, c, error);
+    case COMMAND_PIN:
+        return pin_point(k, c, error);
     case COMMAND_PROMOTE:
         return promote(k, c, error);
     case COMMAND_PURGE:

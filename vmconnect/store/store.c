@@ -26,7 +26,6 @@
 #define MERGE_TURN_MS 1000
 
 #define DEPTH_SLOW 48
-#define DEPTH_FULL 64
 
 /* Below this there is nothing that cutting less often would help. */
 #define BACKLOG_SLOW 4

@@ -179,7 +179,8 @@ typedef struct StoreLease StoreLease;
 StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error);
 void store_lease_release(Store *store, StoreLease *lease);
 
-/* Keep a point whatever retention says, durably. */
+/* Keep a point whatever retention says, durably; or no longer. REFUSED if a chain could not bear all that is
+ * pinned beside all that retention names: it would be full one day, and nothing would be received any more. */
 gboolean store_pin(Store *store, Id generation, gboolean pinned, GError **error);
 
 typedef struct {

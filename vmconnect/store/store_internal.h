@@ -42,6 +42,9 @@ struct Store {
     StoreMerge merge;
 };
 
+/* At most so many files in a chain. */
+#define DEPTH_FULL 64
+
 /* QEMU's user must get to the files that libvirt gives it; nobody else can list or read them. */
 #define STORE_MODE_PROMOTED 0711
 #define STORE_MODE_STANDBY 0700

@@ -123,10 +123,39 @@ void store_lease_release(Store *store, StoreLease *lease)
     g_assert(found);
 }
 
+/* Files of a chain that are nobody's for long: points that wait for being merged, and what comes in. */
+#define DEPTH_SPARE RETENTION_MAX_RANGE
+
+static gboolean check_pin(const Store *store, Id generation, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+    guint64 named =
+        (guint64)store->retain.newest + store->retain.hours + store->retain.days + store->retain.weeks;
+    guint pinned = 0;
+
+    for (guint i = 0; i < ledger->points->len; i++)
+        pinned += ((const LedgerPoint *)ledger->points->pdata[i])->pinned;
+    if (pinned + 1 + named + DEPTH_SPARE <= DEPTH_FULL)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "point %s cannot be pinned: %u points are, retention names %" G_GUINT64_FORMAT
+        " more, and of the %u files of a chain %u are for merging: it would be full one day, and nothing "
+        "received any more; release a pinned point, or let retain name fewer",
+        ID_TEXT(generation), pinned, named, DEPTH_FULL, DEPTH_SPARE);
+    return FALSE;
+}
+
 gboolean store_pin(Store *store, Id generation, gboolean pinned, GError **error)
 {
-    if (!ledger_find_point(store_ledger(store), generation))
+    const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
+
+    if (!point)
         return not_kept(generation, error);
+    if (pinned == point->pinned)
+        return TRUE;
+    if (pinned && !check_pin(store, generation, error))
+        return FALSE;
     return store_append(store, ledger_record_retain(generation, pinned), error);
 }
 

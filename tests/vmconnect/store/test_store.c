@@ -368,6 +368,42 @@ static void test_pinned_points_stay(void)
     rig_check_points(rig);
 }
 
+/* All that may be pinned can be borne, however long it stays so. */
+static void test_pins_leave_room(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    GError *error = NULL;
+    Id id[7];
+
+    rig->options.retain = (RetentionPolicy){.newest = 50};
+    rig_open(rig);
+    for (guint i = 0; i < G_N_ELEMENTS(id); i++) {
+        rig_cut(rig);
+        id[i] = store_tip(rig->store)->id;
+    }
+    for (guint i = 0; i < 6; i++) {
+        g_assert_true(store_pin(rig->store, id[i], TRUE, &error));
+        g_assert_no_error(error);
+    }
+    g_assert_false(store_pin(rig->store, id[6], TRUE, &error));
+    assert_refused(
+        g_steal_pointer(&error), US_ERROR_REFUSED,
+        "point * cannot be pinned: 6 points are, retention names 50 more, and of the 64 files of a chain 8 "
+        "are for merging: *; release a pinned point, or let retain name fewer");
+    g_assert_true(store_pin(rig->store, id[5], TRUE, &error));
+    for (guint i = 0; i < 70; i++) {
+        rig_cut(rig);
+        g_assert_cmpint(store_room(rig->store, NULL), ==, STORE_ROOM_FREE);
+        rig_settle(rig, 10000);
+    }
+    g_assert_cmpuint(n_points(rig), ==, 56);
+    g_assert_true(store_pin(rig->store, id[0], FALSE, &error));
+    g_assert_true(store_pin(rig->store, store_tip(rig->store)->id, TRUE, &error));
+    g_assert_no_error(error);
+    g_assert_false(store_pin(rig->store, id_random(), TRUE, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "point * is not kept here*");
+}
+
 static void test_a_chain_is_not_endless(void)
 {
     g_autoptr(Rig) rig = rig_new(1);
@@ -508,6 +544,7 @@ static void test_lists_and_definitions(void)
     GError *error = NULL;
     Id first;
 
+    rig->options.retain = (RetentionPolicy){.newest = 10};
     rig_open(rig);
     rig_cut(rig);
     first = store_tip(rig->store)->id;
@@ -726,6 +763,7 @@ int main(int argc, char **argv)
     ADD("a-merge-takes-turns", test_a_merge_takes_turns);
     ADD("a-reader-interrupts-a-merge", test_a_reader_interrupts_a_merge);
     ADD("pinned-points-stay", test_pinned_points_stay);
+    ADD("pins-leave-room", test_pins_leave_room);
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
