@@ -220,6 +220,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_HOSTS);
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
+    serve(c, OPERATIONS_POINTS);
     serve(c, OPERATIONS_STATUS);
     serve(c, OPERATIONS_VERIFY);
     api_serve(c->api, &config);
