@@ -151,14 +151,25 @@ const Command *command_find(const char *const *words, guint *ret_used, GError **
     return NULL;
 }
 
+#define LEFT_WIDTH 30
+
+static void append_row(GString *out, const char *left, const char *help)
+{
+    glong pad = LEFT_WIDTH - g_utf8_strlen(left, -1);
+
+    if (pad < 0)
+        g_string_append_printf(out, "  %s\n  %*s %s\n", left, LEFT_WIDTH, "", help);
+    else
+        g_string_append_printf(out, "  %s%*s %s\n", left, (int)pad, "", help);
+}
+
 static void append_options(GString *out, const CliOption *options)
 {
     for (; options->name; options++) {
         g_autofree char *left = options->value ? g_strdup_printf("--%s %s", options->name, options->value)
                                                : g_strdup_printf("--%s", options->name);
-        glong pad = 30 - g_utf8_strlen(left, -1);
 
-        g_string_append_printf(out, "  %s%*s %s\n", left, (int)MAX(pad, 0), "", options->help);
+        append_row(out, left, options->help);
     }
 }
 
@@ -170,9 +181,9 @@ static void append_properties(GString *out, CliProperties how)
         g_autofree char *name = g_strdelimit(g_strdup(p->key), "_", '-');
         g_autofree char *left = how == PROPERTIES_OPTIONS ? g_strdup_printf("--%s %s", name, p->fallback)
                                                           : g_strdup_printf("%s=%s", name, p->fallback);
-        glong pad = 30 - g_utf8_strlen(left, -1);
+        g_autofree char *help = g_strdup_printf("%s (%s)", p->help, p->accepts);
 
-        g_string_append_printf(out, "  %s%*s %s (%s)\n", left, (int)MAX(pad, 0), "", p->help, p->accepts);
+        append_row(out, left, help);
     }
 }
 
@@ -199,9 +210,8 @@ char *command_help(const Command *command)
     out = g_string_new("understudy COMMAND [ARGUMENT…] [OPTION…]\n\nCommands:\n");
     for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
         g_autofree char *left = g_strdup_printf("%s %s", COMMANDS[i].words, COMMANDS[i].arguments);
-        glong pad = 30 - g_utf8_strlen(left, -1);
 
-        g_string_append_printf(out, "  %s%*s %s\n", left, (int)MAX(pad, 0), "", COMMANDS[i].help);
+        append_row(out, left, COMMANDS[i].help);
     }
     g_string_append(out, "\nOptions of every command:\n");
     append_options(out, COMMON);
