@@ -2,60 +2,88 @@
 /* Recovery points: which the standbys have, and which of them are kept whatever retention says. */
 #include "orchestrator/operations.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <string.h>
 
 #define POINTS_MS 30000
 
-typedef struct {
+/* --- what the standbys have -------------------------------------------- */
+
+typedef struct Points Points;
+struct Points {
+    Controller *c;
     ApiCall *call;
-    json_t *points;
-    guint open;
-    GError *error; /* the first */
-} Points;
+    json_t *list;
+    GError *error;             /* the first */
+    guint open;                /* questions that wait for an answer, and who still asks */
+    void (*then)(Points *all); /* when there is none any more */
+    const char *begins;        /* only points whose UUID does so, the call's; NULL: all */
+    gboolean pinned;           /* what these are to be */
+};
 
-typedef struct {
-    Points *all;
-    char *vm;
-    char *host;
-} PointsOf;
-
-static void points_end(Points *all)
+static Points *points_new(Controller *c, ApiCall *call, void (*then)(Points *))
 {
-    if (--all->open > 0)
-        return;
-    if (all->error) {
+    Points *all = g_new0(Points, 1);
+
+    *all = (Points){.c = c, .call = call, .list = json_array(), .open = 1, .then = then};
+    return all;
+}
+
+static void points_close(Points *all)
+{
+    if (--all->open == 0)
+        all->then(all);
+}
+
+static void points_answer(Points *all)
+{
+    if (all->error)
         api_call_fail(all->call, all->error);
-        json_decref(all->points);
-    } else {
-        api_call_answer(all->call, json_pack("{s:o}", "points", all->points));
-    }
+    else
+        api_call_answer(all->call, json_pack("{s:O}", "points", all->list));
+    json_decref(all->list);
     g_clear_error(&all->error);
     g_free(all);
 }
 
-static void on_points(void *user, const json_t *result, const GError *error)
+static const char *text_of(const json_t *point, const char *key)
 {
-    PointsOf *of = user;
-    const json_t *list = json_object_get(result, "points");
-
-    if (error && !of->all->error) {
-        of->all->error = g_error_copy(error);
-        g_prefix_error(&of->all->error, "the points of '%s' on %s cannot be read: ", of->vm, of->host);
-    }
-    for (gsize i = 0; i < json_array_size(list); i++) {
-        json_t *point = json_copy(json_array_get(list, i));
-
-        json_object_del(point, "definition");
-        json_object_set_new(point, "vm", json_string(of->vm));
-        json_object_set_new(point, "host", json_string(of->host));
-        json_array_append_new(of->all->points, point);
-    }
-    points_end(of->all);
-    g_free(of->vm);
-    g_free(of->host);
-    g_free(of);
+    return json_string_value(json_object_get(point, key)) ?: "";
 }
 
-static void ask_points(Controller *c, Points *all, const ProtectionVm *vm)
+/* Whose points are asked for. */
+typedef struct {
+    Points *all;
+    json_t *whose; /* {"scenario", "vm", "vm_uuid", "host"} */
+} PointsOf;
+
+static void on_points(void *user, const json_t *result, const GError *error)
+{
+    g_autofree PointsOf *of = user;
+    Points *all = of->all;
+    const json_t *list = json_object_get(result, "points");
+
+    if (error && !all->error) {
+        all->error = g_error_copy(error);
+        g_prefix_error(&all->error, "the points of '%s' on %s cannot be read: ", text_of(of->whose, "vm"),
+                       text_of(of->whose, "host"));
+    }
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        json_t *point = json_array_get(list, i);
+
+        if (all->begins && g_ascii_strncasecmp(text_of(point, "id"), all->begins, strlen(all->begins)) != 0)
+            continue;
+        point = json_copy(point);
+        json_object_del(point, "definition");
+        json_object_update(point, of->whose);
+        json_array_append_new(all->list, point);
+    }
+    json_decref(of->whose);
+    points_close(all);
+}
+
+static void ask_points(Points *all, const Protection *p, const ProtectionVm *vm)
 {
     json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm->uuid));
 
@@ -63,10 +91,19 @@ static void ask_points(Controller *c, Points *all, const ProtectionVm *vm)
         const ProtectionCopy *copy = vm->copies->pdata[i];
         PointsOf *of = g_new0(PointsOf, 1);
 
-        *of = (PointsOf){all, g_strdup(vm->name), g_strdup(copy->host)};
+        *of = (PointsOf){all, json_pack("{s:s, s:s, s:s, s:s}", "scenario", p->scenario->name, "vm", vm->name,
+                                        "vm_uuid", ID_TEXT(vm->uuid), "host", copy->host)};
         all->open++;
-        hosts_call(c->hosts, copy->host, "standby.points", params, POINTS_MS, on_points, of);
+        hosts_call(all->c->hosts, copy->host, "standby.points", params, POINTS_MS, on_points, of);
     }
+}
+
+/* Of @only, or of all its VMs if that is NULL. */
+static void ask_points_of(Points *all, const Protection *p, const ProtectionVm *only)
+{
+    for (guint i = 0; i < p->vms->len; i++)
+        if (!only || only == p->vms->pdata[i])
+            ask_points(all, p, p->vms->pdata[i]);
 }
 
 /* The VM that is meant, or FALSE; all of them if none is named. */
@@ -99,15 +136,120 @@ static void scenario_points(ApiCall *call, void *user)
         api_call_fail(call, error);
         return;
     }
-    all = g_new0(Points, 1);
-    *all = (Points){call, json_array(), 1, NULL};
-    for (guint i = 0; i < p->vms->len; i++)
-        if (!only || only == p->vms->pdata[i])
-            ask_points(c, all, p->vms->pdata[i]);
-    points_end(all);
+    all = points_new(c, call, points_answer);
+    ask_points_of(all, p, only);
+    points_close(all);
+}
+
+/* --- what is kept ------------------------------------------------------- */
+
+typedef struct {
+    Points *all;
+    json_t *point; /* in its list */
+} Pinning;
+
+static void on_pinned(void *user, const json_t *result, const GError *error)
+{
+    g_autofree Pinning *p = user;
+    Points *all = p->all;
+
+    (void)result;
+    if (!error) {
+        json_object_set_new(p->point, "pinned", json_boolean(all->pinned));
+    } else if (!all->error) {
+        all->error = g_error_copy(error);
+        g_prefix_error(&all->error, "point %s of '%s' on %s stays as it was: ", text_of(p->point, "id"),
+                       text_of(p->point, "vm"), text_of(p->point, "host"));
+    }
+    points_close(all);
+}
+
+static void pin(Points *all, json_t *point)
+{
+    json_auto_t *params = json_pack("{s:s, s:s, s:b}", "vm", text_of(point, "vm_uuid"), "point",
+                                    text_of(point, "id"), "pinned", all->pinned);
+    Pinning *p = g_new0(Pinning, 1);
+
+    *p = (Pinning){all, point};
+    all->open++;
+    hosts_call(all->c->hosts, text_of(point, "host"), "standby.pin", params, POINTS_MS, on_pinned, p);
+}
+
+/* What was found must be one point, on however many hosts. What could not be read only matters if there is none. */
+static GError *found_failure(const Points *all)
+{
+    const char *id = text_of(json_array_get(all->list, 0), "id");
+
+    if (json_array_size(all->list) == 0 && all->error)
+        return g_error_new(
+            US_ERROR, all->error->code,
+            "no point '%s' was found among those that can be read, nothing was changed: %s; try again "
+            "when they can be",
+            all->begins, all->error->message);
+    if (json_array_size(all->list) == 0)
+        return g_error_new(
+            US_ERROR, US_ERROR_NOT_FOUND,
+            "there is no point '%s', nothing was changed: understudy points SCENARIO lists those "
+            "there are",
+            all->begins);
+    for (gsize i = 1; i < json_array_size(all->list); i++)
+        if (!g_str_equal(text_of(json_array_get(all->list, i), "id"), id))
+            return g_error_new(US_ERROR, US_ERROR_USAGE,
+                               "'%s' means more than one point, nothing was changed: say more of its UUID",
+                               all->begins);
+    return NULL;
+}
+
+static void pin_found(Points *all)
+{
+    GError *failure = found_failure(all);
+    json_t *point;
+    gsize i;
+
+    g_clear_error(&all->error);
+    all->error = failure;
+    all->then = points_answer;
+    all->open = 1;
+    json_array_foreach(all->list, i, point)
+    {
+        if (!failure)
+            pin(all, point);
+    }
+    points_close(all);
+}
+
+static void find_and_pin(ApiCall *call, Controller *c, gboolean pinned)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) scenarios = NULL;
+    Points *all;
+
+    if (!json_read(api_call_body(call), "request", &error, "{}")) {
+        api_call_fail(call, error);
+        return;
+    }
+    all = points_new(c, call, pin_found);
+    all->begins = api_call_parameter(call, "point");
+    all->pinned = pinned;
+    scenarios = scenarios_list(c->scenarios);
+    for (guint i = 0; i < scenarios->len; i++)
+        ask_points_of(all, scenarios->pdata[i], NULL);
+    points_close(all);
+}
+
+static void point_keep(ApiCall *call, void *user)
+{
+    find_and_pin(call, user, TRUE);
+}
+
+static void point_release(ApiCall *call, void *user)
+{
+    find_and_pin(call, user, FALSE);
 }
 
 const Operation OPERATIONS_POINTS[] = {
     {"scenario.points", scenario_points},
+    {"point.keep", point_keep},
+    {"point.release", point_release},
     {NULL, NULL},
 };

@@ -37,6 +37,8 @@
     X("scenario.continue",   POST,   "/scenarios/{scenario}/continue",   TRUE,  "")         \
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
     X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
+    X("point.keep",          POST,   "/points/{point}/keep",             TRUE,  "")         \
+    X("point.release",       POST,   "/points/{point}/release",          TRUE,  "")         \
     X("status",              GET,    "/status",                          FALSE, "scenario") \
     X("plan.list",           GET,    "/plans",                           FALSE, "scenario") \
     X("plan.show",           GET,    "/plans/{plan}",                    FALSE, "")         \

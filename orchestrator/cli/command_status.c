@@ -120,10 +120,53 @@ gboolean command_status(Cli *cli, GError **error)
     return TRUE;
 }
 
-gboolean command_points(Cli *cli, GError **error)
+static char *pinned_text(const json_t *doc)
 {
-    static const char *const TITLES[] = {"VM",    "HOST",    "POINT",  "CUT AT",     "SEALED AT",
-                                         ">TERM", ">NUMBER", "FROZEN", "INCOMPLETE", NULL};
+    GString *out = g_string_new(NULL);
+    json_t *point;
+    gsize i;
+
+    json_array_foreach(json_object_get(doc, "points"), i, point)
+    {
+        g_autofree char *line = g_strdup_printf(
+            "point %s of '%s' on %s %s", json_string_value(json_object_get(point, "id")) ?: "-",
+            json_string_value(json_object_get(point, "vm")) ?: "-",
+            json_string_value(json_object_get(point, "host")) ?: "-",
+            json_is_true(json_object_get(point, "pinned")) ? "is kept until it is released"
+                                                           : "is kept as long as retain says");
+        g_autofree char *clean = page_clean(line);
+
+        g_string_append_printf(out, "%s\n", clean);
+    }
+    return g_string_free(out, FALSE);
+}
+
+/* Two words: a scenario that is called `keep` or `release` is a word alone. */
+static gboolean keep_or_release(Cli *cli, GError **error)
+{
+    const char *what = cli_argument(cli, 0);
+    const char *point = cli_argument(cli, 1);
+    const char *operation = g_str_equal(what, "keep")      ? "point.keep"
+                            : g_str_equal(what, "release") ? "point.release"
+                                                           : NULL;
+    json_auto_t *doc = NULL;
+
+    if (!operation || !*point || cli_option(cli, "vm")) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "it must be: understudy points SCENARIO [--vm VM], points keep ID, or points release ID");
+        return FALSE;
+    }
+    doc = cli_call(cli, operation, point, NULL, NULL, error);
+    if (!doc)
+        return FALSE;
+    cli_show(cli, doc, pinned_text(doc));
+    return TRUE;
+}
+
+static gboolean list_points(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"VM",      "HOST",   "POINT",  "CUT AT",     "SEALED AT", ">TERM",
+                                         ">NUMBER", "FROZEN", "PINNED", "INCOMPLETE", NULL};
     json_auto_t *vms = cli_vms(cli, error);
     json_auto_t *query = json_array_size(vms) > 0 ? json_pack("{s:O}", "vm", json_array_get(vms, 0)) : NULL;
     json_auto_t *doc =
@@ -136,14 +179,19 @@ gboolean command_points(Cli *cli, GError **error)
         return FALSE;
     json_array_foreach(json_object_get(doc, "points"), i, point)
     {
-        static const char *const KEYS[] = {"vm",   "host",     "id",     "cut_at",    "sealed_at",
-                                           "term", "sequence", "frozen", "incomplete"};
+        static const char *const KEYS[] = {"vm",   "host",     "id",     "cut_at", "sealed_at",
+                                           "term", "sequence", "frozen", "pinned", "incomplete"};
 
         for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
             page_value(page, point, KEYS[k]);
     }
     cli_show(cli, doc, page_text(page, 0));
     return TRUE;
+}
+
+gboolean command_points(Cli *cli, GError **error)
+{
+    return cli->arguments->len == 2 ? keep_or_release(cli, error) : list_points(cli, error);
 }
 
 /* "moved" for one VM, "3 moved, 1 stayed" for several. */

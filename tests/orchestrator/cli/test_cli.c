@@ -888,13 +888,38 @@ static void test_points(void)
     say("scenario.show", SCENARIO);
     say("scenario.points",
         "{\"points\":[{\"id\":\"" POINT "\",\"vm\":\"web1\",\"host\":\"beta\",\"term\":1,\"sequence\":42,"
-        "\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":null,\"frozen\":false}]}");
+        "\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":null,\"frozen\":false,\"pinned\":true}]}");
     understudy(0, "points web --vm web1");
     golden("points.txt");
     understudy(1, "points web --vm web9");
     understudy(2, "points web --vm=");
     assert_says(err, "'' names no VM");
     g_assert_cmpstr(fake.asked->str, ==, "scenario.show\n");
+}
+
+static void test_points_kept(void)
+{
+    say("scenario.points", "{\"points\":[]}");
+    say("point.keep",
+        "{\"points\":[{\"id\":\"" POINT "\",\"vm\":\"web1\",\"host\":\"beta\",\"pinned\":true}]}");
+    say("point.release",
+        "{\"points\":[{\"id\":\"" POINT "\",\"vm\":\"web1\",\"host\":\"beta\",\"pinned\":false}]}");
+    understudy(0, "points keep dddd");
+    g_assert_cmpstr(out, ==, "point " POINT " of 'web1' on beta is kept until it is released\n");
+    understudy(0, "points release " POINT);
+    g_assert_cmpstr(out, ==, "point " POINT " of 'web1' on beta is kept as long as retain says\n");
+    g_assert_cmpstr(fake.asked->str, ==, "point.release {}\n");
+    /* A scenario may have such a name. */
+    understudy(0, "points release");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.points\n");
+    understudy(0, "points --json keep");
+    g_assert_cmpstr(fake.asked->str, ==, "scenario.points\n");
+    understudy(2, "points web dddd");
+    understudy(2, "points keep dddd --vm web1");
+    understudy(2, "points keep dddd eeee");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    say_no("point.keep", US_ERROR_REFUSED, "6 points are pinned");
+    understudy(4, "points keep dddd");
 }
 
 /* A name may look like another's UUID; it is still a name. */
@@ -1054,6 +1079,7 @@ int main(int argc, char **argv)
     add("/cli/status", test_status);
     add("/cli/status-words", test_status_words);
     add("/cli/points", test_points);
+    add("/cli/points-kept", test_points_kept);
     add("/cli/watch", test_watch);
     add("/cli/events", test_events);
     add("/cli/odd-answers", test_odd_answers);
