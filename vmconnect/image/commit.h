@@ -20,7 +20,7 @@
 typedef struct Commit Commit;
 
 typedef struct {
-    const char *root;         /* the chain's topmost node */
+    const char *root;         /* the chain's topmost node; an overlay may be laid on it meanwhile */
     const char *top;          /* the uppermost node to merge, below root */
     const char *base;         /* merged into this one */
     const char *backing_name; /* base's name for the header of the image above top */

@@ -255,6 +255,53 @@ static void test_merge_while_writing(void)
     check(&lab, "o2.qcow2");
 }
 
+/* A merge under way keeps nobody from laying overlays on the chain, the one it was begun under included. */
+static void test_overlays_during_a_merge(void)
+{
+    g_auto(Lab) lab = {0};
+    g_auto(Three) t = {0};
+    g_autoptr(Commit) commit = NULL;
+    g_autoptr(Qcow2Facts) f = NULL;
+    g_autofree char *path = NULL;
+    g_autofree char *upper = NULL;
+    g_autofree char *uppermost = NULL;
+    g_autoptr(GError) error = NULL;
+
+    lab_init(&lab, TRUE);
+    three_init(&t, &lab);
+    commit = begin_merge(&lab, &t, t.node[2], 1); /* a byte a second: never done */
+    upper = lab_create(&lab, "o3.qcow2", "o2.qcow2", 256 * MIB);
+    snapshot(&lab, t.node[2], upper);
+    lab_write(t.disk, 40 * MIB, MIB, 0x40);
+    g_assert_false(commit_wait_copied(commit, 50, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
+    g_clear_error(&error);
+    g_assert_true(commit_cancel(commit, &error));
+    g_assert_no_error(error);
+    g_clear_pointer(&commit, commit_free);
+
+    commit = begin_merge(&lab, &t, upper, 0);
+    uppermost = lab_create(&lab, "o4.qcow2", "o3.qcow2", 256 * MIB);
+    snapshot(&lab, upper, uppermost);
+    g_assert_true(commit_wait_copied(commit, LAB_TIMEOUT_MS, &error));
+    g_assert_true(commit_flush_base(commit, &error));
+    g_assert_true(commit_switch_over(commit, &error));
+    g_assert_no_error(error);
+    f = facts(&lab, "o2.qcow2");
+    g_assert_cmpstr(f->backing, ==, "o0.qcow2");
+    g_assert_true(node_close(lab.daemon, t.node[1], &error));
+    three_expect(t.disk);
+    lab_expect(t.disk, 40 * MIB, MIB, 0x40);
+    lab_write(t.disk, 50 * MIB, MIB, 0x50);
+    lab_flush(t.disk);
+    g_assert_true(storage_daemon_close(g_steal_pointer(&lab.daemon), LAB_TIMEOUT_MS));
+    path = lab_path(&lab, "o4.qcow2");
+    lab_expect_file(path, MIB, 64 * KIB, 2);
+    lab_expect_file(path, 50 * MIB, MIB, 0x50);
+    check(&lab, "o0.qcow2");
+    check(&lab, "o4.qcow2");
+}
+
 static char *open_again(Lab *lab, const char *name, const char *backing, gboolean read_only)
 {
     g_autofree char *path = lab_path(lab, name);
@@ -534,6 +581,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chain/header_is_not_followed", test_header_is_not_followed);
     g_test_add_func("/chain/killed_after_flush", test_killed_after_flush);
     g_test_add_func("/chain/merge_while_writing", test_merge_while_writing);
+    g_test_add_func("/chain/overlays_during_a_merge", test_overlays_during_a_merge);
     g_test_add_func("/chain/killed_right_after_the_switch", test_killed_right_after_the_switch);
     g_test_add_func("/chain/merge_given_up", test_merge_given_up);
     g_test_add_func("/chain/merge_killed_or_frozen", test_merge_killed_or_frozen);
