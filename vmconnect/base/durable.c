@@ -71,6 +71,25 @@ void durable_start(const char *path)
     close(fd);
 }
 
+gboolean durable_write_out(const char *path, guint64 offset, guint64 len, gboolean *ret_end, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gboolean ok = TRUE;
+    struct stat st;
+
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot open %s", path);
+    if (faulty() || fstat(fd, &st) != 0 ||
+        sync_file_range(fd, (off_t)offset, (off_t)len,
+                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) !=
+            0)
+        ok = us_error_errno(error, errno, "cannot write %s to the disk", path);
+    else
+        *ret_end = (guint64)st.st_size <= offset + len;
+    close(fd);
+    return ok;
+}
+
 static gboolean sync_parent(const char *path, GError **error)
 {
     g_autofree char *dir = g_path_get_dirname(path);

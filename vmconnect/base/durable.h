@@ -32,6 +32,10 @@ gboolean durable_sync_file(const char *path, GError **error);
  * fsync finds less to do. Promises nothing, and a failure shows there. */
 void durable_start(const char *path);
 
+/* The same for a part of it, and wait for the disk. *@ret_end: nothing of the file is behind that part. It is not
+ * durable yet, but a failure counts as that of an fsync. */
+gboolean durable_write_out(const char *path, guint64 offset, guint64 len, gboolean *ret_end, GError **error);
+
 /* The whole of a small file. NOT_FOUND: there is none; IO. */
 gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError **error);
 

@@ -20,9 +20,11 @@ typedef struct {
     gboolean growing;   /* this run only makes a base as large as what goes into it */
     gboolean given_up;  /* a base could not be made durable: never again by this process */
     gboolean paused;
-    gint64 turn_ms;     /* steady clock: pause or go on then */
-    gint64 turn_len_ms; /* how long it copies at a time, and pauses then */
-    gint64 retry_ms;    /* steady clock: not before */
+    guint written_disks;   /* so many of the journal's have all that was copied on the disk … */
+    guint64 written_bytes; /* … and so much of the next one's base */
+    gint64 turn_ms;        /* steady clock: pause or go on then */
+    gint64 turn_len_ms;    /* how long it copies at a time, and pauses then */
+    gint64 retry_ms;       /* steady clock: not before */
 } StoreMerge;
 
 struct Store {

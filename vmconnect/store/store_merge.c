@@ -3,11 +3,12 @@
  *
  *   withdrawn   points struck out; from here on their files are no points any more
  *     copying   block-commit per disk, at most 1 s at a time while somebody writes
- *     copied    all jobs wait to be finalized; bases flushed through the daemon and fsynced
+ *     copied    all jobs wait to be finalized; bases written out in pieces, then flushed through the
+ *               daemon and fsynced
  *   flushed     the lowest file holds everything
  *     switching jobs finalized: QEMU rewrites the headers above
  *   switched    the ledger no longer names the files between
- *     unlinked  and they are gone
+ *     unlinked  and they are gone, piece by piece
  *   removed     over
  *
  * A crash before `flushed` begins the copying again: what was copied is masked by the files
@@ -28,6 +29,10 @@
 #include <unistd.h>
 
 #define POLL_MS 100
+
+/* A call's share of a turn for writing out. What is written or cut off at once keeps a seal waiting. */
+#define WRITE_SHARE 20
+#define PIECE_BYTES (8 * 1024 * (guint64)1024)
 
 static const LedgerMerge *journal(const Store *store)
 {
@@ -139,6 +144,8 @@ void store_merge_forget(Store *store)
     g_clear_pointer(&store->merge.copying, g_ptr_array_unref);
     g_clear_pointer(&store->merge.commits, g_ptr_array_unref);
     store->merge.paused = FALSE;
+    store->merge.written_disks = 0;
+    store->merge.written_bytes = 0;
 }
 
 gboolean store_merge_stop(Store *store, GError **error)
@@ -256,6 +263,51 @@ static gboolean watch_copying(Store *store, GError **error)
     return TRUE;
 }
 
+/* ---- writing out ---- */
+
+/* A second try could succeed without anything having reached the disk. */
+static gboolean give_up(Store *store, GError **error)
+{
+    g_prefix_error(error,
+                   "nothing is merged any more until the engine starts again, check the file system of %s: ",
+                   store->dir);
+    store->merge.given_up = TRUE;
+    return FALSE;
+}
+
+static gboolean is_written_out(const Store *store)
+{
+    return store->merge.written_disks == journal(store)->disks->len;
+}
+
+static gboolean write_piece(Store *store, GError **error)
+{
+    const LedgerMergeDisk *disk = journal(store)->disks->pdata[store->merge.written_disks];
+    g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
+    gboolean end = !path;
+
+    if (path && !durable_write_out(path, store->merge.written_bytes, PIECE_BYTES, &end, error))
+        return give_up(store, error);
+    store->merge.written_bytes += PIECE_BYTES;
+    if (end) {
+        store->merge.written_disks++;
+        store->merge.written_bytes = 0;
+    }
+    return TRUE;
+}
+
+/* So that the flushes that follow have little to wait for: they are waited for. */
+static gboolean write_out(Store *store, GError **error)
+{
+    gint64 until_ms = clock_steady_ms() + store->merge.turn_len_ms / WRITE_SHARE;
+    gboolean ok;
+
+    do
+        ok = write_piece(store, error);
+    while (ok && !is_written_out(store) && !store_is_past(until_ms));
+    return ok;
+}
+
 /* ---- switching ---- */
 
 static gboolean sync_bases(Store *store, GError **error)
@@ -329,29 +381,62 @@ static gboolean record_switched(Store *store, GError **error)
     return store_append(store, ledger_record_switched(bases), error);
 }
 
+/* Removing a file takes as long as it is large: cut off a piece of one that is. */
+static gboolean shorten(const Store *store, const char *target, const GArray *layers, gboolean *ret_shortened,
+                        GError **error)
+{
+    for (guint i = 0; i < layers->len && !*ret_shortened; i++) {
+        Id layer = layer_at(layers, i);
+        g_autofree char *path = layer_file_path(store->dir, layer, target);
+        GStatBuf st;
+
+        if (ledger_find_layer(store_ledger(store), layer) || g_stat(path, &st) != 0 ||
+            (guint64)st.st_size <= PIECE_BYTES)
+            continue;
+        if (truncate(path, st.st_size - (off_t)PIECE_BYTES) != 0)
+            return us_error_errno(error, errno, "cannot shorten %s", path);
+        *ret_shortened = TRUE;
+    }
+    return TRUE;
+}
+
+/* As with removing: not while a record that was taken back may still name it. What a reader may have open
+ * is not cut. */
+static gboolean shorten_one(const Store *store, gboolean *ret_shortened, GError **error)
+{
+    if (!ledger_file_settle(store->file, error))
+        return FALSE;
+    for (guint i = 0; i < journal(store)->disks->len && store->leases->len == 0 && !*ret_shortened; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+
+        if (!shorten(store, disk->target, disk->layers, ret_shortened, error) ||
+            !shorten(store, disk->target, disk->dropped, ret_shortened, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean finish(Store *store, GError **error)
 {
-    stop_at("merge.switched");
-    if (!store_sync_chains(store, error) || !store_sweep(store, error))
+    gboolean shortened = FALSE;
+
+    if (!store_sync_chains(store, error) || !shorten_one(store, &shortened, error))
+        return FALSE;
+    if (shortened)
+        return TRUE;
+    if (!store_sweep(store, error))
         return FALSE;
     stop_at("merge.unlinked");
     return store_append(store, ledger_record_removed(), error);
 }
 
-/* A second try could succeed without anything having reached the disk. */
 static gboolean flush_bases(Store *store, GError **error)
 {
     gboolean ok = TRUE;
 
     for (guint i = 0; ok && i < store->merge.commits->len; i++)
         ok = commit_flush_base(store->merge.commits->pdata[i], error);
-    if (ok && sync_bases(store, error))
-        return TRUE;
-    g_prefix_error(error,
-                   "nothing is merged any more until the engine starts again, check the file system of %s: ",
-                   store->dir);
-    store->merge.given_up = TRUE;
-    return FALSE;
+    return (ok && sync_bases(store, error)) || give_up(store, error);
 }
 
 static gboolean flush_and_switch(Store *store, GError **error)
@@ -363,7 +448,8 @@ static gboolean flush_and_switch(Store *store, GError **error)
     if (!switch_jobs(store, error) || !record_switched(store, error))
         return FALSE;
     store_merge_forget(store);
-    return finish(store, error);
+    stop_at("merge.switched");
+    return TRUE;
 }
 
 /* ---- driving ---- */
@@ -396,7 +482,9 @@ static gboolean step(Store *store, GError **error)
         return FALSE;
     if (store->merge.growing)
         return must_grow(store) || store_merge_stop(store, error);
-    return store->merge.copying->len > 0 || flush_and_switch(store, error);
+    if (store->merge.copying->len > 0)
+        return TRUE;
+    return is_written_out(store) ? flush_and_switch(store, error) : write_out(store, error);
 }
 
 gboolean store_merge_pump(Store *store, GError **error)

@@ -308,6 +308,137 @@ static void test_a_merge_takes_turns(void)
     rig_check_points(rig);
 }
 
+static void pump(Rig *rig)
+{
+    GError *error = NULL;
+
+    store_pump(rig->store, &error);
+    g_assert_no_error(error);
+}
+
+/* Of all copying that goes on; 0: no limit. FALSE if it has ended already. */
+static gboolean limit_copying(Rig *rig, guint64 bytes_per_s)
+{
+    json_auto_t *jobs = NULL;
+    gboolean copies = FALSE;
+    GError *error = NULL;
+    json_t *job;
+    gsize i;
+
+    storage_daemon_call(rig->store->daemon, "query-jobs", NULL, &jobs, &error);
+    g_assert_no_error(error);
+    json_array_foreach(jobs, i, job)
+    {
+        copies |= json_integer_value(json_object_get(job, "current-progress")) <
+                  json_integer_value(json_object_get(job, "total-progress"));
+        storage_daemon_call(
+            rig->store->daemon, "block-job-set-speed",
+            json_pack("{s:O, s:I}", "device", json_object_get(job, "id"), "speed", (json_int_t)bytes_per_s),
+            NULL, NULL);
+    }
+    return copies;
+}
+
+/* Pump until a merge is where @there says; fails after a minute, or if it is over. */
+static void pump_until(Rig *rig, gboolean (*there)(const StoreMerge *merge, const LedgerMerge *journal))
+{
+    gint64 deadline = clock_steady_ms() + 60000;
+
+    while (!there(&rig->store->merge, store_ledger(rig->store)->merge)) {
+        g_assert_cmpint(clock_steady_ms(), <, deadline);
+        pump(rig);
+        g_assert_nonnull(store_ledger(rig->store)->merge);
+    }
+}
+
+static gboolean copies(const StoreMerge *merge, const LedgerMerge *journal)
+{
+    (void)journal;
+    return merge->copying->len > 0 && !merge->paused;
+}
+
+static gboolean pauses(const StoreMerge *merge, const LedgerMerge *journal)
+{
+    (void)journal;
+    return merge->copying->len > 0 && merge->paused;
+}
+
+static gboolean writes_out(const StoreMerge *merge, const LedgerMerge *journal)
+{
+    (void)journal;
+    return merge->written_bytes > 0;
+}
+
+static gboolean removes(const StoreMerge *merge, const LedgerMerge *journal)
+{
+    (void)merge;
+    return journal->state == LEDGER_SWITCHED;
+}
+
+/* How far a merge is, so that more is further; 3: what was copied is in place. */
+static guint progress(const Rig *rig)
+{
+    const LedgerMerge *journal = store_ledger(rig->store)->merge;
+
+    g_assert_nonnull(journal);
+    if (journal->state != LEDGER_WITHDRAWN)
+        return 3;
+    return rig->store->merge.copying->len > 0 ? 1 : 2;
+}
+
+/* A generation comes in, and is sealed when the merge has come to @there: it is no further afterwards. */
+static void seal_where(Rig *rig, gboolean (*there)(const StoreMerge *, const LedgerMerge *))
+{
+    g_autoptr(Generation) g = rig_generation(rig);
+    GError *error = NULL;
+    guint before;
+
+    rig_scribble(rig, 0, 5);
+    rig_begin(rig, g, &error);
+    g_assert_no_error(error);
+    pump_until(rig, there);
+    before = progress(rig);
+    rig_write(rig, &error);
+    g_assert_no_error(error);
+    pump(rig);
+    rig_seal(rig, g, &error);
+    g_assert_no_error(error);
+    pump(rig);
+    g_assert_cmpuint(progress(rig), ==, before);
+}
+
+/* However much is merged, and whatever of it is being done, a seal is answered before its end. */
+static void test_seals_beside_a_large_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(0);
+
+    rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
+    rig_open(rig);
+    for (guint i = 0; i < 2; i++) {
+        rig_scribble(rig, 0, 4000);
+        rig_cut(rig);
+    }
+    begin_merging(rig);
+    while (!limit_copying(rig, 1)) { /* a byte a second: never done */
+        store_merge_stop(rig->store, NULL);
+        begin_merging(rig);
+    }
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1000});
+    rig->store->merge.turn_len_ms = 1;
+    seal_where(rig, pauses);
+    seal_where(rig, copies);
+    g_assert_true(limit_copying(rig, 0));
+    seal_where(rig, writes_out);
+    seal_where(rig, removes);
+    /* What is left of the files that went is removed, however long it still is. */
+    rig_close(rig);
+    rig_open(rig);
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 5);
+    g_assert_cmpuint(rig_count_files(rig, ".vda.qcow2"), ==, 6);
+    rig_check_points(rig);
+}
+
 /* The files of the tip are being merged; a reader of the tip interrupts that. */
 static void test_a_reader_interrupts_a_merge(void)
 {
@@ -761,6 +892,7 @@ int main(int argc, char **argv)
     ADD("confirm-outlives-a-restart", test_confirm_outlives_a_restart);
     ADD("readers-and-merges", test_readers_and_merges);
     ADD("a-merge-takes-turns", test_a_merge_takes_turns);
+    ADD("seals-beside-a-large-merge", test_seals_beside_a_large_merge);
     ADD("a-reader-interrupts-a-merge", test_a_reader_interrupts_a_merge);
     ADD("pinned-points-stay", test_pinned_points_stay);
     ADD("pins-leave-room", test_pins_leave_room);
