@@ -10,6 +10,8 @@
 
 /* --- what the standbys have -------------------------------------------- */
 
+typedef enum { POINT_RELEASE, POINT_KEEP, POINT_OPEN } PointChange;
+
 typedef struct Points Points;
 struct Points {
     Controller *c;
@@ -19,7 +21,7 @@ struct Points {
     guint open;                /* questions that wait for an answer, and who still asks */
     void (*then)(Points *all); /* when there is none any more */
     const char *begins;        /* only points whose UUID does so, the call's; NULL: all */
-    gboolean pinned;           /* what these are to be */
+    PointChange change;        /* what becomes of these */
 };
 
 static Points *points_new(Controller *c, ApiCall *call, void (*then)(Points *))
@@ -56,6 +58,8 @@ static const char *text_of(const json_t *point, const char *key)
 typedef struct {
     Points *all;
     json_t *whose; /* {"scenario", "vm", "vm_uuid", "host"} */
+    gboolean
+        extra; /* the active has some only if the VM came home to them: what it cannot say is not missed */
 } PointsOf;
 
 static void on_points(void *user, const json_t *result, const GError *error)
@@ -64,7 +68,7 @@ static void on_points(void *user, const json_t *result, const GError *error)
     Points *all = of->all;
     const json_t *list = json_object_get(result, "points");
 
-    if (error && !all->error) {
+    if (error && !all->error && !of->extra) {
         all->error = g_error_copy(error);
         g_prefix_error(&all->error, "the points of '%s' on %s cannot be read: ", text_of(of->whose, "vm"),
                        text_of(of->whose, "host"));
@@ -83,19 +87,25 @@ static void on_points(void *user, const json_t *result, const GError *error)
     points_close(all);
 }
 
-static void ask_points(Points *all, const Protection *p, const ProtectionVm *vm)
+static void ask_host(Points *all, const Protection *p, const ProtectionVm *vm, const char *host,
+                     gboolean extra)
 {
     json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm->uuid));
+    PointsOf *of = g_new0(PointsOf, 1);
 
-    for (guint i = 0; i < vm->copies->len; i++) {
-        const ProtectionCopy *copy = vm->copies->pdata[i];
-        PointsOf *of = g_new0(PointsOf, 1);
+    *of = (PointsOf){all,
+                     json_pack("{s:s, s:s, s:s, s:s}", "scenario", p->scenario->name, "vm", vm->name,
+                               "vm_uuid", ID_TEXT(vm->uuid), "host", host),
+                     extra};
+    all->open++;
+    hosts_call(all->c->hosts, host, "standby.points", params, POINTS_MS, on_points, of);
+}
 
-        *of = (PointsOf){all, json_pack("{s:s, s:s, s:s, s:s}", "scenario", p->scenario->name, "vm", vm->name,
-                                        "vm_uuid", ID_TEXT(vm->uuid), "host", copy->host)};
-        all->open++;
-        hosts_call(all->c->hosts, copy->host, "standby.points", params, POINTS_MS, on_points, of);
-    }
+static void ask_points(Points *all, const Protection *p, const ProtectionVm *vm)
+{
+    for (guint i = 0; i < vm->copies->len; i++)
+        ask_host(all, p, vm, ((const ProtectionCopy *)vm->copies->pdata[i])->host, FALSE);
+    ask_host(all, p, vm, vm->active, TRUE);
 }
 
 /* Of @only, or of all its VMs if that is NULL. */
@@ -153,9 +163,10 @@ static void on_pinned(void *user, const json_t *result, const GError *error)
     g_autofree Pinning *p = user;
     Points *all = p->all;
 
-    (void)result;
-    if (!error) {
-        json_object_set_new(p->point, "pinned", json_boolean(all->pinned));
+    if (!error && all->change == POINT_OPEN) {
+        json_object_set(p->point, "disks", json_object_get(result, "disks"));
+    } else if (!error) {
+        json_object_set_new(p->point, "pinned", json_boolean(all->change == POINT_KEEP));
     } else if (!all->error) {
         all->error = g_error_copy(error);
         g_prefix_error(&all->error, "point %s of '%s' on %s stays as it was: ", text_of(p->point, "id"),
@@ -166,13 +177,16 @@ static void on_pinned(void *user, const json_t *result, const GError *error)
 
 static void pin(Points *all, json_t *point)
 {
-    json_auto_t *params = json_pack("{s:s, s:s, s:b}", "vm", text_of(point, "vm_uuid"), "point",
-                                    text_of(point, "id"), "pinned", all->pinned);
+    json_auto_t *params =
+        json_pack("{s:s, s:s}", "vm", text_of(point, "vm_uuid"), "point", text_of(point, "id"));
     Pinning *p = g_new0(Pinning, 1);
 
     *p = (Pinning){all, point};
     all->open++;
-    hosts_call(all->c->hosts, text_of(point, "host"), "standby.pin", params, POINTS_MS, on_pinned, p);
+    if (all->change != POINT_OPEN)
+        json_object_set_new(params, "pinned", json_boolean(all->change == POINT_KEEP));
+    hosts_call(all->c->hosts, text_of(point, "host"),
+               all->change == POINT_OPEN ? "standby.open" : "standby.pin", params, POINTS_MS, on_pinned, p);
 }
 
 /* What was found must be one point, on however many hosts. What could not be read only matters if there is none. */
@@ -218,7 +232,7 @@ static void pin_found(Points *all)
     points_close(all);
 }
 
-static void find_and_pin(ApiCall *call, Controller *c, gboolean pinned)
+static void find_and_change(ApiCall *call, Controller *c, PointChange change)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) scenarios = NULL;
@@ -230,25 +244,31 @@ static void find_and_pin(ApiCall *call, Controller *c, gboolean pinned)
     }
     all = points_new(c, call, pin_found);
     all->begins = api_call_parameter(call, "point");
-    all->pinned = pinned;
+    all->change = change;
     scenarios = scenarios_list(c->scenarios);
     for (guint i = 0; i < scenarios->len; i++)
         ask_points_of(all, scenarios->pdata[i], NULL);
     points_close(all);
 }
 
+static void point_open(ApiCall *call, void *user)
+{
+    find_and_change(call, user, POINT_OPEN);
+}
+
 static void point_keep(ApiCall *call, void *user)
 {
-    find_and_pin(call, user, TRUE);
+    find_and_change(call, user, POINT_KEEP);
 }
 
 static void point_release(ApiCall *call, void *user)
 {
-    find_and_pin(call, user, FALSE);
+    find_and_change(call, user, POINT_RELEASE);
 }
 
 const Operation OPERATIONS_POINTS[] = {
     {"scenario.points", scenario_points},
+    {"point.open", point_open},
     {"point.keep", point_keep},
     {"point.release", point_release},
     {NULL, NULL},

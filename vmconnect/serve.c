@@ -64,6 +64,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"standby.dismiss", serve_standby_dismiss},
     {"standby.points", serve_standby_points},
     {"standby.pin", serve_standby_pin},
+    {"standby.open", serve_standby_open},
     {"plan.lock", serve_plan_lock},
     {"plan.shutdown", serve_plan_shutdown},
     {"plan.final", serve_plan_final},

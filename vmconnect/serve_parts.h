@@ -79,6 +79,7 @@ void serve_standby_admit(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_points(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_pin(void *user, RpcReply *reply, const json_t *params);
+void serve_standby_open(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_lock(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_shutdown(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_final(void *user, RpcReply *reply, const json_t *params);

@@ -380,21 +380,30 @@ void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
     serve_end(((Visit *)user)->engine, reply, vm, purge ? COMMAND_PURGE : COMMAND_QUIT, NULL);
 }
 
-void serve_standby_points(void *user, RpcReply *reply, const json_t *params)
+/* Where a VM came home to, the copy that it runs from is still there, and its worker has it. */
+static void ask_points(Visit *visit, RpcReply *reply, const json_t *params, CommandVerb verb)
 {
     g_autoptr(GError) error = NULL;
+    Engine *engine = visit->engine;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_standby(((Visit *)user)->engine->roles, vm, COMMAND_POINTS, NULL, serve_done, reply);
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        return;
+    (policy_active(engine->policy, vm) ? roles_tell_active : roles_tell_standby)(
+        engine->roles, vm, verb, json_incref((json_t *)params), serve_done, reply);
+}
+
+void serve_standby_points(void *user, RpcReply *reply, const json_t *params)
+{
+    ask_points(user, reply, params, COMMAND_POINTS);
 }
 
 void serve_standby_pin(void *user, RpcReply *reply, const json_t *params)
 {
-    g_autoptr(GError) error = NULL;
-    Id vm;
+    ask_points(user, reply, params, COMMAND_PIN);
+}
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_standby(((Visit *)user)->engine->roles, vm, COMMAND_PIN, json_incref((json_t *)params),
-                           serve_done, reply);
+void serve_standby_open(void *user, RpcReply *reply, const json_t *params)
+{
+    ask_points(user, reply, params, COMMAND_OPEN);
 }

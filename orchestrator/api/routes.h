@@ -38,6 +38,7 @@
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
     X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
     X("point.keep",          POST,   "/points/{point}/keep",             TRUE,  "")         \
+    X("point.open",          POST,   "/points/{point}/open",             TRUE,  "")         \
     X("point.release",       POST,   "/points/{point}/release",          TRUE,  "")         \
     X("status",              GET,    "/status",                          FALSE, "scenario") \
     X("plan.list",           GET,    "/plans",                           FALSE, "scenario") \

@@ -28,8 +28,9 @@
     X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                   \
     X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
     X(RETAIN)   /* keeper: what a standby role says of it */                                            \
-    X(POINTS)   /* keeper: the recovery points */                                                       \
+    X(POINTS)   /* keeper, worker: the recovery points */                                               \
     X(PIN)      /* keeper: keep a point whatever retention says, or no longer {point, pinned} */        \
+    X(OPEN)     /* keeper, worker: a kept point for reading {point} */                                  \
     X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */   \
     X(PURGE)    /* keeper: remove the copy; then end */
 

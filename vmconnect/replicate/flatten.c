@@ -10,7 +10,6 @@
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/pivot_mark.h"
-#include "vmconnect/store/store.h"
 
 #include <poll.h>
 
@@ -201,7 +200,7 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
 
 /* --- all ----------------------------------------------------------------- */
 
-static Store *open_store(const Flatten *f, const Active *a, GError **error)
+Store *flatten_open_store(const Flatten *f, const Active *a, GError **error)
 {
     StoreOptions options = {
         .dir = f->store_dir, .run_dir = f->run_dir, .vm = a->vm, .retain = RETENTION_DEFAULT};
@@ -209,7 +208,7 @@ static Store *open_store(const Flatten *f, const Active *a, GError **error)
     return store_open(&options, error);
 }
 
-static gboolean has_store(const Flatten *f)
+gboolean flatten_has_store(const Flatten *f)
 {
     g_autofree char *ledger = g_build_filename(f->store_dir, "ledger", NULL);
 
@@ -267,9 +266,9 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
     g_autoptr(Store) store = NULL;
 
     *ret_outcome = FLATTEN_NOTHING;
-    if (!has_store(f))
+    if (!flatten_has_store(f))
         return TRUE;
-    store = open_store(f, a, error);
+    store = flatten_open_store(f, a, error);
     if (!store)
         return FALSE;
     if (id_is_nil(store_promoted(store)) && !store_is_dissolved(store))
@@ -285,11 +284,11 @@ gboolean flatten_recover(Flatten *f, Active *a, GError **error)
     const GPtrArray *disks;
     VmState state;
 
-    if (!has_store(f) && !pivot_is_marked(a->vm, a->paths.run_dir))
+    if (!flatten_has_store(f) && !pivot_is_marked(a->vm, a->paths.run_dir))
         return TRUE;
     if (!conn || !(dom = vm_lookup(conn, a->vm, error)) || !vm_state_read(dom, &state, NULL, error))
         return FALSE;
-    store = has_store(f) ? open_store(f, a, NULL) : NULL;
+    store = flatten_has_store(f) ? flatten_open_store(f, a, NULL) : NULL;
     disks = capture_disks(a->capture);
     for (guint i = 0; store && store_is_dissolved(store) && state != VM_STATE_OFF && i < disks->len; i++)
         if (!abort_job(dom, ((const Disk *)disks->pdata[i])->target, error))

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "vmconnect/replicate/active.h"
+#include "vmconnect/store/store.h"
 
 #include <glib.h>
 
@@ -35,6 +36,10 @@ typedef enum {
 /* One step, at most one job. The VM runs, and was looked at. FALSE with @error: REFUSED while a point is pinned, and what
  * libvirt and the store say: try again later. */
 gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error);
+
+/* Is there a copy in the folder, and that copy. BUSY as store_open(); the caller closes. */
+gboolean flatten_has_store(const Flatten *f);
+Store *flatten_open_store(const Flatten *f, const Active *a, GError **error);
 
 /* After a restart of the engine, when the VM was looked at: a job of ours that is left is given up, and a guest that
  * stands still between pivot and resume goes on. */

@@ -7,8 +7,9 @@
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
 #include "vmconnect/link/link_wait.h"
-#include "vmconnect/replicate/adoption.h"
 #include "vmconnect/policy.h"
+#include "vmconnect/replicate/adoption.h"
+#include "vmconnect/replicate/point_desk.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
 #include "vmconnect/store/store.h"
@@ -29,6 +30,7 @@ struct Keeper {
     uv_thread_t thread;
 
     /* The thread's own: */
+    PointDesk *desk;
     Store *store;
     gint64 open_at_ms;  /* next try, while store is NULL */
     char *why;          /* why it is NULL, or what a merge lacks */
@@ -204,35 +206,10 @@ static gboolean set_retain(Keeper *k, const Command *c, GError **error)
 
 static gboolean list_points(Keeper *k, Command *c, GError **error)
 {
-    g_autoptr(GPtrArray) points = NULL;
-    json_t *list;
-
     if (!need_store(k, error))
         return FALSE;
-    points = store_points(k->store);
-    list = json_array();
-    for (guint i = 0; i < points->len; i++) {
-        const StorePoint *point = points->pdata[i];
-        json_t *doc = generation_describe(point->generation);
-
-        json_object_set_new(doc, "pinned", json_boolean(point->pinned));
-        json_object_set_new(doc, "branch", json_boolean(point->branch));
-        json_object_set_new(doc, "changed_bytes", json_integer((json_int_t)point->changed_bytes));
-        json_array_append_new(list, doc);
-    }
-    c->result = json_pack("{s:o}", "points", list);
+    c->result = point_desk_list(k->desk, k->store);
     return TRUE;
-}
-
-static gboolean pin_point(Keeper *k, const Command *c, GError **error)
-{
-    const char *vm, *text;
-    int pinned;
-    Id point;
-
-    return json_read(c->params, "standby.pin", error, "{s:s, s:s, s:b}", "vm", &vm, "point", &text, "pinned",
-                     &pinned) &&
-           id_parse(text, &point, error) && need_store(k, error) && store_pin(k->store, point, pinned, error);
 }
 
 static gboolean promote(Keeper *k, Command *c, GError **error)
@@ -267,7 +244,9 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
     case COMMAND_POINTS:
         return list_points(k, c, error);
     case COMMAND_PIN:
-        return pin_point(k, c, error);
+        return need_store(k, error) && point_desk_pin(k->desk, k->store, c->params, error);
+    case COMMAND_OPEN:
+        return need_store(k, error) && point_desk_open(k->desk, k->store, c->params, &c->result, error);
     case COMMAND_PROMOTE:
         return promote(k, c, error);
     case COMMAND_PURGE:
@@ -336,6 +315,7 @@ static void run(void *arg)
         tell_if_new(k);
     }
     drop_receiver(k, NULL);
+    g_clear_pointer(&k->desk, point_desk_free);
     g_clear_pointer(&k->store, store_close);
     tell(k, NULL, TRUE);
 }
@@ -351,6 +331,7 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     k->paths = *spec->paths;
     k->retain = spec->retain;
     k->reports = reports;
+    k->desk = point_desk_new(spec->paths->run_dir, spec->vm);
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
     rc = uv_thread_create(&k->thread, run, k);
     g_assert(rc == 0);

@@ -14,6 +14,7 @@
 #include "vmconnect/replicate/bequest.h"
 #include "vmconnect/replicate/flatten.h"
 #include "vmconnect/replicate/handover.h"
+#include "vmconnect/replicate/point_desk.h"
 
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 5000
@@ -48,7 +49,8 @@ struct Worker {
     gboolean unsupported;
     gint64 restart_at_ms; /* not before that is libvirtd restarted (again) */
     gboolean stuck;       /* libvirtd has lost a job of ours and keeps the VM locked */
-    Flatten flatten;      /* strings owned */
+    PointDesk *desk;
+    Flatten flatten; /* strings owned */
     gboolean flatten_recovered;
     gboolean flat;        /* nothing is to be flattened, as far as is known … */
     gint64 flatten_at_ms; /* … else not before */
@@ -443,10 +445,33 @@ static gboolean yield(Worker *w, Command *c, GError **error)
     return TRUE;
 }
 
+/* Points of a copy from before the VM ran here, for as long as it runs from them. */
+static gboolean on_points(Worker *w, Command *c, GError **error)
+{
+    g_autoptr(Store) store = NULL;
+
+    if (c->verb == COMMAND_POINTS && !flatten_has_store(&w->flatten)) {
+        c->result = json_pack("{s:[]}", "points");
+        return TRUE;
+    }
+    store = flatten_open_store(&w->flatten, w->active, error);
+    if (!store)
+        return FALSE;
+    /* One that was let go may have been all that kept it from its original images. */
+    w->flatten_at_ms = MIN(w->flatten_at_ms, clock_steady_ms() + FLATTEN_GAP_MS);
+    if (c->verb == COMMAND_PIN)
+        return point_desk_pin(w->desk, store, c->params, error);
+    if (c->verb == COMMAND_OPEN)
+        return point_desk_open(w->desk, store, c->params, &c->result, error);
+    c->result = point_desk_list(w->desk, store);
+    return TRUE;
+}
+
 static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
-    w->confirmed |= c->verb != COMMAND_QUIT && c->verb != COMMAND_IDENTITY && c->verb != COMMAND_YIELD;
+    w->confirmed |= c->verb >= COMMAND_LOCK && c->verb <= COMMAND_UNLOCK;
+    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK;
     if (c->verb == COMMAND_YIELD)
         return yield(w, c, error);
     if (w->blocked && c->verb != COMMAND_QUIT) {
@@ -474,6 +499,10 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return need_lock(w, error) && handover_release(w->handover, w->active, c->params, error);
     case COMMAND_UNLOCK:
         return unlock(w, c, error);
+    case COMMAND_POINTS:
+    case COMMAND_PIN:
+    case COMMAND_OPEN:
+        return on_points(w, c, error);
     case COMMAND_ROLLBACK:
         w->due_ms = 0;
         return handover_rollback(w->handover, w->active, error);
@@ -654,6 +683,7 @@ static void run(void *arg)
     last->ended = TRUE;
     /* Closing a connection to a hung libvirtd takes its time: here, not on the loop. */
     g_clear_pointer(&w->active, active_free);
+    g_clear_pointer(&w->desk, point_desk_free);
     mailbox_send(w->reports, last);
 }
 
@@ -670,6 +700,7 @@ Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identit
     w->flatten.store_dir = g_build_filename(paths->store_dir, ID_TEXT(w->active->vm), NULL);
     w->flatten.run_dir = g_build_filename(paths->run_dir, "keep", ID_TEXT(w->active->vm), NULL);
     w->flatten_at_ms = clock_steady_ms() + FLATTEN_FIRST_MS;
+    w->desk = point_desk_new(paths->run_dir, w->active->vm);
     w->active->on_progress = on_progress;
     w->active->user = w;
     rc = uv_thread_create(&w->thread, run, w);

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# planned - there and back in good order under a writing guest, for the figures of such a trip.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+us() {
+  lab exec gamma understudy "$@"
+}
+
+protected_from() {
+  us status web --json | jq -e '.scenarios[0] | .state == "running" and .active == "'"$1"'" and .vms[0].state == "protected"'
+}
+
+planned_up() {
+  lab up --hosts alpha,beta,gamma >&2
+  lab guest alpha web1 --disks 2 --size 512M --rate 50 >&2
+  lab agent alpha web1 true >/dev/null
+  lab stamp alpha web1 --wait 20 >/dev/null
+  us scenario create web --master alpha --replica beta --vm web1 --interval 1s >&2
+  us run web --yes --wait --timeout 120s >&2
+  planned_from=alpha planned_to=beta
+}
+
+# One way: {"down_ms", "sent_bytes"}.
+planned_trip() {
+  local plan
+  plan=$(us switchover web --to "$planned_to" --reverse --yes --json | jq -r .plan)
+  eventually 180 us plan show "$plan" --json >/dev/null
+  eventually 180 eval "us plan show $plan --json | jq -e .ended >/dev/null"
+  eventually 60 protected_from "$planned_to" >/dev/null
+  read -r planned_from planned_to <<<"$planned_to $planned_from"
+  jq -nc --argjson plan "$(us plan show "$plan" --json)" --argjson status "$(us status web --json)" \
+    '{down_ms: $plan.vms[0].down_ms,
+      sent_bytes: ($status.scenarios[0].vms[0].standbys[0] | .sync.sent_bytes + .resync.sent_bytes)}'
+}

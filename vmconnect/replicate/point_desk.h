@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* point_desk - what is asked of a VM's recovery points: which there are, which are kept, and to read one.
+ *
+ * An open point is offered read-only, each disk as an NBD export on a unix socket of this host's run folder, until the point is
+ * let go or the thread that opened it ends. Used by the thread that has the store open. */
+#pragma once
+
+#include "vmconnect/store/store.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct PointDesk PointDesk;
+
+/* @run_dir: the engine's. */
+PointDesk *point_desk_new(const char *run_dir, Id vm);
+/* Everything that was opened is closed. */
+void point_desk_free(PointDesk *desk);
+
+/* {"points": […]} as docs/protocol.md has `standby.points`. New reference. */
+json_t *point_desk_list(const PointDesk *desk, const Store *store);
+
+/* @params of `standby.pin`. One that is let go is closed. */
+gboolean point_desk_pin(PointDesk *desk, Store *store, const json_t *params, GError **error);
+
+/* @params of `standby.open`; *@ret_result: {"disks": [{"target", "uri"}]}. The point must be pinned, so that it stays
+ * (REFUSED). Asked again it answers the same. */
+gboolean point_desk_open(PointDesk *desk, Store *store, const json_t *params, json_t **ret_result,
+                         GError **error);
