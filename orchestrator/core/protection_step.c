@@ -61,6 +61,15 @@ static void run_back(Protection *p, ActionList *out)
     protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
 }
 
+/* What a plan left owed to a host that is away is paid when it is back, before it keeps a copy. */
+static gboolean owes_an_end(const Protection *p)
+{
+    EACH_VM (p, vm)
+        if (vm->owes & ~(guint)(OWES_UNLOCK | OWES_YIELD))
+            return TRUE;
+    return FALSE;
+}
+
 static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)in;
@@ -71,7 +80,7 @@ static gboolean on_run(Protection *p, const Input *in, ActionList *out, GError *
     if (p->goal == GOAL_PAUSED)
         return refuse(error, US_ERROR_REFUSED, "scenario '%s' is paused: use 'understudy continue'",
                       p->scenario->name);
-    if (protection_owes(p))
+    if (owes_an_end(p))
         return refuse(
             error, US_ERROR_REFUSED,
             "an engine of scenario '%s' has not confirmed its last stop: run it again when 'understudy "

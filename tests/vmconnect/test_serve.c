@@ -265,6 +265,86 @@ static void test_protect_behind_stop(void)
         reply_clear(&replies[i]);
 }
 
+/* The start hook refuses before the thread is asked, and the role goes last; what became of the guest is the answer. */
+static void test_yield(void)
+{
+    Stage s;
+    RpcReply replies[4] = {0};
+    json_auto_t *params = NULL;
+    g_autoptr(Guard) guard = NULL;
+
+    stage_init(&s);
+    params = json_pack("{s:s, s:o}", "vm", ID_TEXT(s.vm), "reign", reign_to_json((Reign){2, REIGN_ID}));
+    serve_active_yield(&s.visit, &replies[0], params);
+    wait_for(&s, &replies[0]);
+    g_assert_error(replies[0].error, US_ERROR, US_ERROR_NOT_FOUND);
+    protect(&s, &replies[1], 1);
+    wait_for(&s, &replies[1]);
+    admit(&s, &replies[2], 2);
+    wait_for(&s, &replies[2]);
+    g_assert_error(replies[2].error, US_ERROR, US_ERROR_REFUSED);
+    serve_active_yield(&s.visit, &replies[3], params);
+    while (g_queue_is_empty(&fake_player(s.vm, FALSE)->told))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    guard = guard_read(s.e.paths.guard, s.vm, NULL);
+    g_assert_nonnull(guard);
+    g_assert_cmpint(guard->role, ==, GUARD_STANDBY);
+    g_assert_cmpuint(guard->reign.number, ==, 2);
+    g_assert_nonnull(policy_active(s.e.policy, s.vm));
+    fake_player_answer(fake_player(s.vm, FALSE), COMMAND_YIELD, NULL);
+    fake_player_end(fake_player(s.vm, FALSE));
+    wait_for(&s, &replies[3]);
+    g_assert_no_error(replies[3].error);
+    g_assert_null(policy_active(s.e.policy, s.vm));
+    stage_end(&s);
+    for (int i = 0; i < 4; i++)
+        reply_clear(&replies[i]);
+}
+
+static void write_guard(const Stage *s, guint64 reign, gboolean journal_open)
+{
+    Guard guard = {.vm = s->vm,
+                   .scenario = (char *)"web",
+                   .reign = {reign, REIGN_ID},
+                   .role = GUARD_ACTIVE,
+                   .journal_open = journal_open};
+
+    g_assert_true(guard_write(s->e.paths.guard, &guard, NULL));
+}
+
+/* A copy becomes the active by its promotion, of which the guard knows; then its keeper has had its part. */
+static void test_protect_what_was_promoted(void)
+{
+    Stage s;
+    RpcReply replies[4] = {0};
+
+    stage_init(&s);
+    admit(&s, &replies[0], 1);
+    wait_for(&s, &replies[0]);
+    protect(&s, &replies[1], 2);
+    wait_for(&s, &replies[1]);
+    g_assert_error(replies[1].error, US_ERROR, US_ERROR_REFUSED);
+    write_guard(&s, 2, TRUE);
+    protect(&s, &replies[2], 2);
+    wait_for(&s, &replies[2]);
+    g_assert_error(replies[2].error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(policy_standby(s.e.policy, s.vm));
+    write_guard(&s, 2, FALSE);
+    protect(&s, &replies[3], 2);
+    while (g_queue_is_empty(&fake_player(s.vm, TRUE)->told))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    g_assert_false(replies[3].answered);
+    g_assert_null(policy_standby(s.e.policy, s.vm));
+    fake_player_answer(fake_player(s.vm, TRUE), COMMAND_QUIT, NULL);
+    fake_player_end(fake_player(s.vm, TRUE));
+    wait_for(&s, &replies[3]);
+    g_assert_no_error(replies[3].error);
+    g_assert_nonnull(fake_player(s.vm, FALSE));
+    stage_end(&s);
+    for (int i = 0; i < 4; i++)
+        reply_clear(&replies[i]);
+}
+
 /* The engine ends while requests wait: each is answered, nothing is played. */
 static void test_end(void)
 {
@@ -429,6 +509,8 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/dismiss-behind-admit", test_dismiss_behind_admit);
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
     g_test_add_func("/serve/pin", test_pin);
+    g_test_add_func("/serve/yield", test_yield);
+    g_test_add_func("/serve/protect-what-was-promoted", test_protect_what_was_promoted);
     g_test_add_func("/serve/end", test_end);
     g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);
     g_test_add_func("/serve/admit-keeps-guard", test_admit_keeps_guard);

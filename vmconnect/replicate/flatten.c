@@ -27,6 +27,8 @@ typedef struct {
     char *image;   /* NULL: the whole chain lies in the folder */
     char *lowest;  /* overlay on it; NULL: there is none */
     gboolean only; /* …and it is the one that the guest writes to */
+    gboolean
+        is_buried; /* the folder has files of it below one that lies elsewhere: its user made a snapshot */
 } Stretch;
 
 static void stretch_clear(Stretch *s)
@@ -57,6 +59,8 @@ static gboolean read_stretch(const Flatten *f, Active *a, const char *target, St
     if (n > 0)
         ret->lowest = g_strdup(((const ChainLayer *)chain->pdata[n - 1])->path);
     ret->only = n == 1;
+    for (; n < chain->len; n++)
+        ret->is_buried |= is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path);
     return TRUE;
 }
 
@@ -76,6 +80,7 @@ static gboolean look_at_job(virDomainPtr dom, const char *target, gboolean *ret_
     virDomainBlockJobInfo info;
     int n = virDomainGetBlockJobInfo(dom, target, &info, 0);
 
+    *ret_there = *ret_ready = FALSE;
     if (n < 0)
         return virt_error(error, "cannot see the block job of %s", target);
     *ret_there = n > 0;
@@ -228,11 +233,36 @@ static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean
 
         if (!read_stretch(f, a, ((const Disk *)disks->pdata[i])->target, &s, error))
             return FALSE;
-        *ret_homeless |= !s.image;
+        *ret_homeless |= !s.image || s.is_buried;
         if (s.lowest && s.image && !ret->lowest) {
             *ret = s;
             s = (Stretch){0};
         }
+    }
+    return TRUE;
+}
+
+/* The next start must not need what is removed now, either. */
+static gboolean expect_flat_definition(const Flatten *f, Active *a, GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        g_autoptr(GPtrArray) chain =
+            chain_of_disk(capture_definition(a->capture), disk->target, ABORT_MS, -1, error);
+
+        for (guint k = 0; chain && k < chain->len; k++) {
+            const ChainLayer *layer = chain->pdata[k];
+
+            if (!is_in(f->store_dir, layer->path))
+                continue;
+            g_set_error(error, US_ERROR, US_ERROR_REFUSED, "its definition names %s still for disk %s",
+                        layer->path, disk->target);
+            return FALSE;
+        }
+        if (!chain)
+            return FALSE;
     }
     return TRUE;
 }
@@ -245,7 +275,7 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
 
     if (!conn || !find_stretch(f, a, &s, &homeless, error))
         return FALSE;
-    /* A disk that came while the VM was away stays where it is, and so do the others. */
+    /* A disk that came while the VM was away, or that has a snapshot on it, stays where it is, and so do the others. */
     if (homeless)
         return TRUE;
     *ret_outcome = FLATTEN_LATER;
@@ -254,7 +284,7 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
     if (!store_is_dissolved(store))
         return store_dissolve(store, error);
     stop_at("flatten.flat");
-    if (!store_clear(store, error))
+    if (!expect_flat_definition(f, a, error) || !store_clear(store, error))
         return FALSE;
     *ret_outcome = FLATTEN_DONE;
     log_notice("vm %s: it runs from its original images again", ID_TEXT(a->vm));
@@ -276,26 +306,29 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
     return step(f, a, store, ret_outcome, error);
 }
 
+/* Before anything is cut: a job of ours would be in the way. */
 gboolean flatten_recover(Flatten *f, Active *a, GError **error)
 {
-    virConnectPtr conn = active_connection(a, error);
+    gboolean marked = pivot_is_marked(a->vm, a->paths.run_dir);
+    g_autoptr(Store) store = flatten_has_store(f) ? flatten_open_store(f, a, NULL) : NULL;
     g_autoptr(virDomain) dom = NULL;
-    g_autoptr(Store) store = NULL;
     const GPtrArray *disks;
+    virConnectPtr conn;
+    CaptureState looked;
     VmState state;
 
-    if (!flatten_has_store(f) && !pivot_is_marked(a->vm, a->paths.run_dir))
+    if (!marked && !(store && store_is_dissolved(store)))
         return TRUE;
-    if (!conn || !(dom = vm_lookup(conn, a->vm, error)) || !vm_state_read(dom, &state, NULL, error))
+    conn = active_connection(a, error);
+    if (!conn || !active_look(a, &looked, error) || !(dom = vm_lookup(conn, a->vm, error)) ||
+        !vm_state_read(dom, &state, NULL, error))
         return FALSE;
-    store = flatten_has_store(f) ? flatten_open_store(f, a, NULL) : NULL;
     disks = capture_disks(a->capture);
-    for (guint i = 0; store && store_is_dissolved(store) && state != VM_STATE_OFF && i < disks->len; i++)
+    for (guint i = 0; state != VM_STATE_OFF && i < disks->len; i++)
         if (!abort_job(dom, ((const Disk *)disks->pdata[i])->target, error))
             return FALSE;
-    if (!pivot_is_marked(a->vm, a->paths.run_dir))
-        return TRUE;
-    if (state == VM_STATE_PAUSED && (!sync_definition(dom, error) || !lifecycle_resume(conn, a->vm, error)))
+    if (marked && state == VM_STATE_PAUSED &&
+        (!sync_definition(dom, error) || !lifecycle_resume(conn, a->vm, error)))
         return FALSE;
     pivot_mark_clear(a->vm, a->paths.run_dir);
     return TRUE;

@@ -41,6 +41,6 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
 gboolean flatten_has_store(const Flatten *f);
 Store *flatten_open_store(const Flatten *f, const Active *a, GError **error);
 
-/* After a restart of the engine, when the VM was looked at: a job of ours that is left is given up, and a guest that
+/* First thing after a restart of the engine: a job of ours that is left is given up, and a guest that
  * stands still between pivot and resume goes on. */
 gboolean flatten_recover(Flatten *f, Active *a, GError **error);

@@ -595,12 +595,8 @@ static void flatten(Worker *w)
     if (w->flat || started_ms < w->flatten_at_ms || !a->truth_ms || a->role->paused || w->why ||
         capture_state(a->capture) != CAPTURE_RUNNING)
         return;
-    if (!w->flatten_recovered) {
-        w->flatten_recovered = flatten_recover(&w->flatten, w->active, &error);
+    if (!flatten_step(&w->flatten, w->active, &outcome, &error))
         outcome = FLATTEN_LATER;
-    } else if (!flatten_step(&w->flatten, w->active, &outcome, &error)) {
-        outcome = FLATTEN_LATER;
-    }
     set_flatten_why(w, error);
     w->flat = outcome != FLATTEN_LATER;
     w->flatten_at_ms =
@@ -613,8 +609,10 @@ static void cycle(Worker *w)
     ActiveOutcome outcome = ACTIVE_CONFIRMED;
     g_autoptr(GError) error = NULL;
 
-    if (!guard(w, &error) || (w->active->role->paused ? !active_measure(w->active, &error)
-                                                      : !active_cycle(w->active, &outcome, &error))) {
+    w->flatten_recovered = w->flatten_recovered || flatten_recover(&w->flatten, w->active, &error);
+    if (!w->flatten_recovered || !guard(w, &error) ||
+        (w->active->role->paused ? !active_measure(w->active, &error)
+                                 : !active_cycle(w->active, &outcome, &error))) {
         w->due_ms = clock_steady_ms() + w->retry_ms;
         w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
         /* libvirt would be waited for once more, and for nothing. */
