@@ -67,7 +67,8 @@ static GPtrArray *create_overlays(const Store *store, const LedgerPoint *point, 
     return durable_sync_dir(store->dir, error) ? g_steal_pointer(&layers) : NULL;
 }
 
-/* What came after a point that its operator goes back to is a branch then: kept until it is released. */
+/* What came after a point that its operator goes back to is a branch then: kept until it is released, however many
+ * points are already; nothing is received on them any more. */
 static gboolean keep_later(Store *store, Id generation, GError **error)
 {
     const GPtrArray *points = store_ledger(store)->points;
@@ -77,7 +78,7 @@ static gboolean keep_later(Store *store, Id generation, GError **error)
 
         if (id_equal(point->generation->id, generation))
             return TRUE;
-        if (!point->pinned && !store_pin(store, point->generation->id, TRUE, error))
+        if (!point->pinned && !store_append(store, ledger_record_retain(point->generation->id, TRUE), error))
             return FALSE;
         points = store_ledger(store)->points;
     }

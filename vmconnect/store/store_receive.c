@@ -191,9 +191,30 @@ static gboolean end_sessions(Store *store, Reign reign, GError **error)
     return TRUE;
 }
 
+/* Nothing is laid on, or said of, images that others have written to: a copy that is not whole must not look like one. */
+static gboolean check_images(const Store *store, GError **error)
+{
+    const GPtrArray *layers = store_ledger(store)->layers;
+
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+
+        if (layer->image && !signed_image_check(layer->image, error)) {
+            g_prefix_error(
+                error,
+                "what was received stands on it and cannot be trusted any more; restore the file, or move "
+                "%s away to synchronise anew: ",
+                store->dir);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean store_attach(Store *store, Reign reign, guint64 session, GError **error)
 {
-    return check_attach(store_ledger(store), reign, session, error) && end_sessions(store, reign, error) &&
+    return check_attach(store_ledger(store), reign, session, error) && check_images(store, error) &&
+           end_sessions(store, reign, error) &&
            store_append(store, ledger_record_session(reign, session), error) && store_ready(store, error);
 }
 
@@ -206,7 +227,7 @@ static gboolean check_session(const Store *store, guint64 session, GError **erro
     if (session != ledger->session || ledger->reign.number == 0)
         return refuse(error, "session %" G_GUINT64_FORMAT " is over, %" G_GUINT64_FORMAT " is the newest",
                       session, ledger->session);
-    return TRUE;
+    return check_images(store, error);
 }
 
 /* ---- beginning ---- */
