@@ -423,6 +423,15 @@ static gboolean pause_guest(Worker *w, const char **ret_guest, GError **error)
     return state == VM_STATE_PAUSED || lifecycle_suspend(conn, a->vm, error);
 }
 
+/* In this reign: the file of a plan outlives it. */
+static gboolean has_released(const Worker *w)
+{
+    const Handover *h = w->handover;
+
+    return h && (h->state == HANDOVER_RELEASED || h->state == HANDOVER_UNLOCKED) &&
+           reign_equal(h->reign, w->active->role->reign);
+}
+
 /* The guard says standby already. What was left here in that reign is known to be nobody's final generation, unless
  * it was released as that. */
 static gboolean yield(Worker *w, Command *c, GError **error)
@@ -435,7 +444,7 @@ static gboolean yield(Worker *w, Command *c, GError **error)
     if (!permit_remove(a->paths.permit_dir, a->vm, error) || !pause_guest(w, &guest, error))
         return FALSE;
     stop_at("yield.paused");
-    if (!w->handover || w->handover->state < HANDOVER_RELEASED || w->handover->state > HANDOVER_UNLOCKED) {
+    if (!has_released(w)) {
         found = bequest_new_found(a->vm, a->role->reign);
         if (!bequest_write(found, a->paths.plan_dir, error))
             return FALSE;
