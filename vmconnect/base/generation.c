@@ -126,7 +126,7 @@ static json_t *plain_json(const Generation *g)
                      g->definition);
 }
 
-/* Both keys are new in format 2 of ledgers and version 2 of the protocol: without need they are not there. */
+/* Both keys are new in format 2 of ledgers: without need they are not there. */
 static json_t *with_belongings(const Generation *g, json_t *belongings)
 {
     json_t *doc = plain_json(g);
@@ -147,12 +147,6 @@ json_t *generation_to_json(const Generation *g)
 json_t *generation_to_json_packed(const Generation *g, const GPtrArray *known)
 {
     return with_belongings(g, belongings_to_json_packed(g->belongings, known));
-}
-
-void generation_json_strip(json_t *doc)
-{
-    json_object_del(doc, "belongings");
-    json_object_del(doc, "incomplete");
 }
 
 json_t *generation_describe(const Generation *g)

@@ -60,8 +60,6 @@ const GenerationDisk *generation_find_disk(const Generation *g, const char *targ
 json_t *generation_to_json(const Generation *g);
 /* The same with the bytes of those belongings that are not in @known (NULL: nothing is): SEAL. */
 json_t *generation_to_json_packed(const Generation *g, const GPtrArray *known);
-/* As version 1 of the protocol has it: without the two last keys. */
-void generation_json_strip(json_t *doc);
 /* For people: without definition and belongings; "incomplete" always (null). */
 json_t *generation_describe(const Generation *g);
 Generation *generation_from_json(const json_t *doc, GError **error);

@@ -13,11 +13,8 @@
 #include <glib.h>
 #include <jansson.h>
 
-#define HELLO_VERSION_MIN 1
+#define HELLO_VERSION_MIN 2
 #define HELLO_VERSION_MAX 2
-
-/* From which version on SEAL brings firmware variables and TPM state, and ATTACHED names them. */
-#define HELLO_VERSION_BELONGINGS 2
 
 /* Feature bits: what both have may be used. */
 #define HELLO_FEATURE_ZSTD (1u << 0)

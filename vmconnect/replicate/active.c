@@ -226,24 +226,11 @@ static gboolean sum_spool(Active *a, gboolean *ret_told_all, GError **error)
     return TRUE;
 }
 
-GPtrArray *active_belongings(Active *a, char **ret_why)
-{
-    GPtrArray *set = capture_belongings(a->capture, ret_why);
-
-    if (set->len == 0 || sender_takes_belongings(a->sender))
-        return set;
-    g_ptr_array_set_size(set, 0);
-    g_free(*ret_why);
-    *ret_why = g_strdup("firmware variables and TPM state are not replicated: the standby's program is of an "
-                        "older version, which does not take them; upgrade it");
-    return set;
-}
-
 /* What the tip says of them is what would be said now; one whose instant was missed gets a successor. */
 static gboolean same_belongings(Active *a, const Generation *tip)
 {
     g_autofree char *why = NULL;
-    g_autoptr(GPtrArray) now = active_belongings(a, &why);
+    g_autoptr(GPtrArray) now = capture_belongings(a->capture, &why);
 
     return belongings_equal(now, tip->belongings) && g_strcmp0(why, tip->incomplete) == 0;
 }

@@ -121,14 +121,14 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
     gboolean begun;
 
     if (!id_is_nil(job->checkpoint))
-        before = active_belongings(a, &why);
+        before = capture_belongings(a->capture, &why);
     begun = cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error);
     active_follow_writes(a);
     if (!begun || !expect_sizes(a, job->cut, error) || !active_expect_untouched(a, error))
         return FALSE;
     if (!before)
         return TRUE;
-    job->belongings = active_belongings(a, &job->incomplete);
+    job->belongings = capture_belongings(a->capture, &job->incomplete);
     if (!job->incomplete && (why || !belongings_equal(before, job->belongings)))
         job->incomplete =
             g_strdup("firmware variables or TPM state were written at the moment of the cut: they may "

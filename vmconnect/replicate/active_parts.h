@@ -13,9 +13,6 @@
 /* What was sent of the unsealed generation counts only with the present link. */
 void active_forget_begun(Active *a);
 
-/* Firmware variables and TPM state as they are now, for this standby: as capture_belongings(). */
-GPtrArray *active_belongings(Active *a, char **ret_why);
-
 /* Choose the checkpoint to read since, go on with what the standby has of an
  * unsealed generation if that is possible, and delete checkpoints that no way
  * leads from. After each attach, once the standby has named its tip. */

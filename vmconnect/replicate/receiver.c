@@ -96,8 +96,6 @@ static gboolean say_attached(Receiver *r, GError **error)
     json_auto_t *doc = position_to_json(position);
     Attached attached = {.session = r->session, .credit_bytes = RECEIVER_CREDIT, .position = doc};
 
-    if (link_hello(r->link)->version_max < HELLO_VERSION_BELONGINGS)
-        generation_json_strip(json_object_get(doc, "tip"));
     return say(r, MESSAGE_ATTACHED, attached_to_json(&attached), error);
 }
 

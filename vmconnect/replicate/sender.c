@@ -345,19 +345,11 @@ static gboolean stamped(const json_t *answer, Id id, Stamp *ret_stamp, GError **
     return FALSE;
 }
 
-gboolean sender_takes_belongings(const Sender *s)
-{
-    return link_hello(s->link)->version_max >= HELLO_VERSION_BELONGINGS;
-}
-
 gboolean sender_seal(Sender *s, const Generation *g, GError **error)
 {
     const Generation *tip = s->position->tip;
-    json_t *doc = generation_to_json_packed(g, tip ? tip->belongings : NULL);
 
-    if (!sender_takes_belongings(s))
-        generation_json_strip(doc);
-    return say_now(s, MESSAGE_SEAL, doc, error);
+    return say_now(s, MESSAGE_SEAL, generation_to_json_packed(g, tip ? tip->belongings : NULL), error);
 }
 
 gboolean sender_sealed(Sender *s, Generation *g, GError **error)

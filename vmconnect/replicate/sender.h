@@ -72,9 +72,6 @@ gboolean sender_pump(Sender *s, short revents, GError **error);
 gboolean sender_slice(Sender *s, const Pass *pass, GError **error);
 gboolean sender_sliced(Sender *s, GError **error);
 
-/* Does the standby's program know of belongings? One that does not is sent none. */
-gboolean sender_takes_belongings(const Sender *s);
-
 /* @g shall be the tip from now on, durably; it is, when sender_sealed() says TRUE, which sets @g->sealed_at_ms.
  * Of its belongings those bytes go along that the former tip does not have. */
 gboolean sender_seal(Sender *s, const Generation *g, GError **error);

@@ -56,14 +56,15 @@ static void test_belongings(void)
     g_assert_cmpstr(json_string_value(json_object_get(shown, "incomplete")), ==, g->incomplete);
 }
 
-/* Who has none writes what every version reads. */
+/* Who has none writes what a ledger of format 1 has. */
 static void test_none_are_not_named(void)
 {
     g_autoptr(Generation) g = sample();
     json_auto_t *doc = generation_to_json(g);
     json_auto_t *bare = NULL;
 
-    generation_json_strip(doc);
+    json_object_del(doc, "belongings");
+    json_object_del(doc, "incomplete");
     g_ptr_array_set_size(g->belongings, 0);
     g_clear_pointer(&g->incomplete, g_free);
     bare = generation_to_json(g);

@@ -456,7 +456,7 @@ static void hostile_say(Hostile *h, FrameHeader head, const void *payload, gsize
 static void hostile_hello(Hostile *h, Identity *identity, Purpose purpose)
 {
     Peer me = identity_peer(identity);
-    Hello hello = {1, 1, 0, purpose, me.role, me.id, "x"};
+    Hello hello = {HELLO_VERSION_MIN, HELLO_VERSION_MAX, 0, purpose, me.role, me.id, "x"};
     json_auto_t *doc = hello_to_json(&hello);
     g_autofree char *text = json_dumps(doc, JSON_COMPACT);
 
