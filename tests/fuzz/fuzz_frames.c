@@ -66,7 +66,8 @@ static void check_json(const Frame *frame)
 
 static void check_frame(const Frame *frame)
 {
-    MessageZero zero;
+    MessageRange range;
+    MessageHashes hashes;
     guint64 credit;
     g_autoptr(GError) fail = NULL;
 
@@ -75,8 +76,17 @@ static void check_frame(const Frame *frame)
         check_data(frame);
         break;
     case MESSAGE_ZERO:
-        if (message_decode_zero(frame, &zero, NULL))
-            check_same(frame, message_encode_zero(zero));
+    case MESSAGE_SAME:
+        if (message_decode_range(frame, &range, NULL))
+            check_same(frame, message_encode_range(range));
+        break;
+    case MESSAGE_COMPARE:
+        if (message_decode_compare(frame, &range, NULL))
+            check_same(frame, message_encode_range(range));
+        break;
+    case MESSAGE_HASHES:
+        if (message_decode_hashes(frame, &hashes, NULL))
+            check_same(frame, message_encode_hashes(&hashes));
         break;
     case MESSAGE_CREDIT:
         if (message_decode_credit(frame, &credit, NULL))

@@ -160,29 +160,86 @@ gboolean message_verify_data(const MessageData *data, const guint8 *plain, GErro
     return FALSE;
 }
 
-GBytes *message_encode_zero(MessageZero zero)
+static void write_range(Writer *w, MessageRange range)
 {
-    guint8 buf[MESSAGE_ZERO_LEN];
+    g_assert(is_range(range.offset, range.len));
+    writer_u64(w, range.offset);
+    writer_u64(w, range.len);
+    writer_u16(w, range.disk);
+}
+
+static gboolean read_range(Reader *r, MessageRange *ret_range)
+{
+    ret_range->offset = reader_u64(r);
+    ret_range->len = reader_u64(r);
+    ret_range->disk = reader_u16(r);
+    return !r->failed && is_range(ret_range->offset, ret_range->len);
+}
+
+GBytes *message_encode_range(MessageRange range)
+{
+    guint8 buf[MESSAGE_RANGE_LEN];
     Writer w = writer_init(buf, sizeof(buf));
 
-    g_assert(is_range(zero.offset, zero.len));
-    writer_u64(&w, zero.offset);
-    writer_u64(&w, zero.len);
-    writer_u16(&w, zero.disk);
+    write_range(&w, range);
     return g_bytes_new(buf, w.len);
 }
 
-gboolean message_decode_zero(const Frame *frame, MessageZero *ret_zero, GError **error)
+gboolean message_decode_range(const Frame *frame, MessageRange *ret_range, GError **error)
 {
     Reader r = reader_init(frame->payload, frame->head.len);
-    MessageZero z;
+    MessageRange range;
 
-    z.offset = reader_u64(&r);
-    z.len = reader_u64(&r);
-    z.disk = reader_u16(&r);
-    if (!reader_done(&r) || !is_range(z.offset, z.len))
-        return malformed(error, "ZERO");
-    *ret_zero = z;
+    if (!read_range(&r, &range) || !reader_done(&r))
+        return malformed(error, message_name(frame->head.type));
+    *ret_range = range;
+    return TRUE;
+}
+
+gboolean message_decode_compare(const Frame *frame, MessageRange *ret_range, GError **error)
+{
+    MessageRange range;
+
+    if (!message_decode_range(frame, &range, error))
+        return FALSE;
+    if (range.offset % MESSAGE_BLOCK != 0 || range.len > MESSAGE_COMPARE_MAX)
+        return malformed(error, "COMPARE");
+    *ret_range = range;
+    return TRUE;
+}
+
+guint64 message_blocks(guint64 len)
+{
+    return (len + MESSAGE_BLOCK - 1) / MESSAGE_BLOCK;
+}
+
+GBytes *message_encode_hashes(const MessageHashes *hashes)
+{
+    gsize n = hashes->hashes ? message_blocks(hashes->range.len) * MESSAGE_HASH_LEN : 0;
+    guint8 buf[MESSAGE_HASHES_FRAME_MAX];
+    Writer w = writer_init(buf, sizeof(buf));
+
+    g_assert(hashes->range.offset % MESSAGE_BLOCK == 0 && n <= MESSAGE_HASHES_MAX * MESSAGE_HASH_LEN);
+    write_range(&w, hashes->range);
+    if (n > 0)
+        memcpy(buf + w.len, hashes->hashes, n);
+    return g_bytes_new(buf, w.len + n);
+}
+
+gboolean message_decode_hashes(const Frame *frame, MessageHashes *ret_hashes, GError **error)
+{
+    Reader r = reader_init(frame->payload, frame->head.len);
+    MessageHashes h = {0};
+    gsize len;
+
+    if (!read_range(&r, &h.range) || h.range.offset % MESSAGE_BLOCK != 0)
+        return malformed(error, "HASHES");
+    h.hashes = reader_rest(&r, &len);
+    if (len == 0)
+        h.hashes = NULL;
+    else if (len % MESSAGE_HASH_LEN != 0 || len / MESSAGE_HASH_LEN != message_blocks(h.range.len))
+        return malformed(error, "HASHES");
+    *ret_hashes = h;
     return TRUE;
 }
 

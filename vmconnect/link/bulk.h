@@ -83,15 +83,33 @@ guint64 message_checksum(const guint8 *data, gsize len);
 /* @plain: data->len uncompressed bytes. CORRUPT if they are not what was sent. */
 gboolean message_verify_data(const MessageData *data, const guint8 *plain, GError **error);
 
-/* ZERO: u64 offset, u64 len (1 or more), u16 disk: reads as zeros. */
+/* u64 offset, u64 len (1 or more), u16 disk: the body of
+ * ZERO: reads as zeros;
+ * COMPARE: hash what lies there, begun at a whole block, at most MESSAGE_COMPARE_MAX;
+ * SAME: what lies there is what would be sent. */
 typedef struct {
     guint64 offset;
     guint64 len;
     guint16 disk;
-} MessageZero;
+} MessageRange;
 
-GBytes *message_encode_zero(MessageZero zero);
-gboolean message_decode_zero(const Frame *frame, MessageZero *ret_zero, GError **error);
+GBytes *message_encode_range(MessageRange range);
+gboolean message_decode_range(const Frame *frame, MessageRange *ret_range, GError **error);
+gboolean message_decode_compare(const Frame *frame, MessageRange *ret_range, GError **error);
+
+/* HASHES: the range as above, begun at a whole block; then for each block of it, of which the last may be shorter,
+ * the first 16 bytes of its SHA-256; or nothing more: all of it reads as zeros. */
+typedef struct {
+    MessageRange range;
+    const guint8 *hashes; /* borrowed, MESSAGE_HASH_LEN each; NULL: a hole */
+} MessageHashes;
+
+/* How many blocks a range has that begins at a whole one. */
+guint64 message_blocks(guint64 len);
+
+GBytes *message_encode_hashes(const MessageHashes *hashes);
+/* ret->hashes borrows from @frame. */
+gboolean message_decode_hashes(const Frame *frame, MessageHashes *ret_hashes, GError **error);
 
 /* CREDIT: u64 more bytes of DATA payload may be sent. */
 GBytes *message_encode_credit(guint64 bytes);

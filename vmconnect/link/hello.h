@@ -14,7 +14,10 @@
 #include <jansson.h>
 
 #define HELLO_VERSION_MIN 2
-#define HELLO_VERSION_MAX 2
+#define HELLO_VERSION_MAX 3
+
+/* From which version on a disk can be compared with what the standby has of it. */
+#define HELLO_VERSION_COMPARE 3
 
 /* Feature bits: what both have may be used. */
 #define HELLO_FEATURE_ZSTD (1u << 0)

@@ -31,6 +31,11 @@ typedef enum {
 #define MESSAGE_SMALL_MAX (64u << 10) /* all that a stranger may make us allocate */
 #define MESSAGE_DATA_MAX (1u << 20)   /* bytes of one disk in one DATA frame */
 #define MESSAGE_DATA_HEADER_LEN 24
+#define MESSAGE_BLOCK (64u << 10)        /* bytes that one hash of HASHES stands for */
+#define MESSAGE_HASH_LEN 16              /* the first half of a SHA-256 */
+#define MESSAGE_HASHES_MAX 1024          /* of one frame */
+#define MESSAGE_COMPARE_MAX (1ull << 30) /* bytes of one COMPARE */
+#define MESSAGE_COMPARES_MAX 32          /* that have no answer yet */
 #define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL)
 #define MESSAGE_SIDE_BOTH (SIDE_DIALER | SIDE_LISTENER)
 
@@ -56,7 +61,7 @@ typedef enum {
     X(ATTACHED,          49,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(BEGIN,             50,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(DATA,              51,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_DATA_FRAME_MAX,    MESSAGE_FLAG_ZSTD, "binary") \
-    X(ZERO,              52,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_ZERO_LEN,          0,                 "binary") \
+    X(ZERO,              52,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_RANGE_LEN,         0,                 "binary") \
     X(CREDIT,            53,   PURPOSE_BULK,        SIDE_LISTENER,     8,                         0,                 "binary") \
     X(SLICE,             54,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(SLICE_KEPT,        55,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
@@ -66,11 +71,15 @@ typedef enum {
     X(CONFIRMED,         60,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(DISCARD,           61,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(DISCARDED,         62,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
-    X(SLOW,              63,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")
+    X(SLOW,              63,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
+    X(COMPARE,           64,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_RANGE_LEN,         0,                 "binary") \
+    X(HASHES,            65,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_HASHES_FRAME_MAX,  0,                 "binary") \
+    X(SAME,              66,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_RANGE_LEN,         0,                 "binary")
 /* clang-format on */
 
 #define MESSAGE_DATA_FRAME_MAX (MESSAGE_DATA_HEADER_LEN + MESSAGE_DATA_MAX)
-#define MESSAGE_ZERO_LEN 18
+#define MESSAGE_RANGE_LEN 18
+#define MESSAGE_HASHES_FRAME_MAX (MESSAGE_RANGE_LEN + MESSAGE_HASHES_MAX * MESSAGE_HASH_LEN)
 
 typedef enum {
 #define X(name, code, purpose, sender, cap, flags, body) MESSAGE_##name = (code),

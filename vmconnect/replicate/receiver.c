@@ -278,9 +278,9 @@ static void on_zeroed(void *user, const GError *error)
 
 static gboolean take_zero(Receiver *r, const Frame *frame, GError **error)
 {
-    MessageZero zero;
+    MessageRange zero;
 
-    if (!message_decode_zero(frame, &zero, error) ||
+    if (!message_decode_range(frame, &zero, error) ||
         !check_range(r, zero.disk, zero.offset, zero.len, error) ||
         !nbd_disk_zero(disk_of(r, zero.disk), zero.offset, zero.len, on_zeroed, r, error))
         return FALSE;

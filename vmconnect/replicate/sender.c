@@ -264,7 +264,7 @@ gboolean sender_data(Sender *s, guint disk, guint64 offset, const guint8 *data, 
 
 gboolean sender_zero(Sender *s, guint disk, guint64 offset, guint64 len, GError **error)
 {
-    g_autoptr(GBytes) payload = message_encode_zero((MessageZero){offset, len, (guint16)disk});
+    g_autoptr(GBytes) payload = message_encode_range((MessageRange){offset, len, (guint16)disk});
 
     return bulk_step(&s->state, MESSAGE_ZERO, error) && link_send(s->link, MESSAGE_ZERO, 0, payload, error);
 }

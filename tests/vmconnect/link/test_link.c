@@ -247,7 +247,7 @@ static void test_small_frames_are_bounded(void)
     Frame *frame;
 
     for (guint i = 0; i < 3 * LINK_TAKE_FRAMES; i++) {
-        g_autoptr(GBytes) zero = message_encode_zero((MessageZero){i, 1, 0});
+        g_autoptr(GBytes) zero = message_encode_range((MessageRange){i, 1, 0});
 
         g_assert_true(link_send(pair.dialer, MESSAGE_ZERO, 0, zero, NULL));
     }

@@ -718,7 +718,7 @@ static gboolean never_called(const Pair *pair)
 static void test_wait(void)
 {
     g_auto(Pair) pair = house_pair(&house, PURPOSE_BULK);
-    g_autoptr(GBytes) zero = message_encode_zero((MessageZero){0, 1, 0});
+    g_autoptr(GBytes) zero = message_encode_range((MessageRange){0, 1, 0});
     g_autoptr(GError) error = NULL;
     int wake = eventfd(1, EFD_CLOEXEC);
     Frame *frame;

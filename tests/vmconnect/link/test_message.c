@@ -166,7 +166,7 @@ static void test_document_lists_messages(void)
             g_error("docs/protocol.md lacks the row: %s", row);
     }
     /* Nor does it list a binary message that is none. */
-    g_assert_cmpuint(rows, ==, 3);
+    g_assert_cmpuint(rows, ==, 6);
 }
 
 static void test_document_draws_order(void)
@@ -408,28 +408,124 @@ static void test_data_hostile(void)
     refuse_data(frame); /* compressed, and not smaller */
 }
 
-static void test_zero_round_trip(void)
+static void refuse_range(const Frame *frame, const char *text)
 {
-    MessageZero z = {4096, (guint64)1 << 40, 3};
-    g_autoptr(GBytes) bytes = message_encode_zero(z);
-    g_autoptr(Frame) frame = frame_of(MESSAGE_ZERO, 0, bytes);
     g_autoptr(GError) error = NULL;
-    MessageZero back;
+    MessageRange range;
 
-    assert_bytes(frame->payload, frame->head.len, "001000000000000000000000000100000300");
-    g_assert_true(message_decode_zero(frame, &back, NULL));
-    g_assert_cmpuint(back.offset, ==, z.offset);
-    g_assert_cmpuint(back.len, ==, z.len);
-    g_assert_cmpuint(back.disk, ==, z.disk);
-    memset(frame->payload + 8, 0, 8);
-    g_assert_false(message_decode_zero(frame, &back, &error));
+    g_assert_false(message_decode_range(frame, &range, &error));
     g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
-    g_clear_error(&error);
-    memset(frame->payload, 0xff, 16);
-    g_assert_false(message_decode_zero(frame, &back, &error));
+    g_assert_cmpstr(error->message, ==, text);
+}
+
+static void test_range_round_trip(void)
+{
+    static const MessageType SAID[] = {MESSAGE_ZERO, MESSAGE_COMPARE, MESSAGE_SAME};
+    MessageRange range = {4096, (guint64)1 << 40, 3};
+
+    for (guint i = 0; i < G_N_ELEMENTS(SAID); i++) {
+        g_autoptr(GBytes) bytes = message_encode_range(range);
+        g_autoptr(Frame) frame = frame_of(SAID[i], 0, bytes);
+        g_autofree char *malformed = g_strdup_printf("a %s frame is malformed", message_name(SAID[i]));
+        MessageRange back;
+
+        assert_bytes(frame->payload, frame->head.len, "001000000000000000000000000100000300");
+        g_assert_true(message_decode_range(frame, &back, NULL));
+        g_assert_cmpuint(back.offset, ==, range.offset);
+        g_assert_cmpuint(back.len, ==, range.len);
+        g_assert_cmpuint(back.disk, ==, range.disk);
+        memset(frame->payload + 8, 0, 8);
+        refuse_range(frame, malformed);
+        memset(frame->payload, 0xff, 16);
+        refuse_range(frame, malformed);
+        frame->head.len--;
+        refuse_range(frame, malformed);
+    }
+}
+
+static void try_compare(guint64 offset, guint64 len, gboolean good)
+{
+    g_autoptr(GBytes) bytes = message_encode_range((MessageRange){offset, len, 1});
+    g_autoptr(Frame) frame = frame_of(MESSAGE_COMPARE, 0, bytes);
+    g_autoptr(GError) error = NULL;
+    MessageRange range;
+
+    g_assert_cmpint(message_decode_compare(frame, &range, &error), ==, good);
+    if (!good)
+        g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+}
+
+static void test_compare_limits(void)
+{
+    try_compare(0, 1, TRUE);
+    try_compare(3 * MESSAGE_BLOCK, MESSAGE_COMPARE_MAX, TRUE);
+    try_compare(0, MESSAGE_COMPARE_MAX + 1, FALSE);
+    try_compare(512, 512, FALSE); /* within a block */
+}
+
+static Frame *hashes_frame(MessageRange range, const guint8 *hashes)
+{
+    MessageHashes h = {range, hashes};
+    g_autoptr(GBytes) bytes = message_encode_hashes(&h);
+
+    return frame_of(MESSAGE_HASHES, 0, bytes);
+}
+
+static void refuse_hashes(const Frame *frame)
+{
+    g_autoptr(GError) error = NULL;
+    MessageHashes h;
+
+    g_assert_false(message_decode_hashes(frame, &h, &error));
     g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
-    frame->head.len--;
-    g_assert_false(message_decode_zero(frame, &back, NULL));
+    g_assert_cmpstr(error->message, ==, "a HASHES frame is malformed");
+}
+
+static void test_hashes_golden(void)
+{
+    static const guint8 TWO[] = "0123456789abcdefghijklmnopqrstuv";
+    g_autoptr(Frame) frame = hashes_frame((MessageRange){1 << 20, MESSAGE_BLOCK + 512, 2}, TWO);
+    g_autoptr(Frame) hole = hashes_frame((MessageRange){1 << 20, (guint64)1 << 40, 2}, NULL);
+    MessageHashes back;
+
+    assert_bytes(frame->payload, frame->head.len,
+                 "0000100000000000"
+                 "0002010000000000"
+                 "0200"
+                 "30313233343536373839616263646566"
+                 "6768696a6b6c6d6e6f70717273747576");
+    g_assert_true(message_decode_hashes(frame, &back, NULL));
+    g_assert_cmpuint(back.range.offset, ==, 1 << 20);
+    g_assert_cmpuint(back.range.len, ==, MESSAGE_BLOCK + 512);
+    g_assert_cmpuint(back.range.disk, ==, 2);
+    g_assert_cmpmem(back.hashes, 2 * MESSAGE_HASH_LEN, TWO, 2 * MESSAGE_HASH_LEN);
+    assert_bytes(hole->payload, hole->head.len, "000010000000000000000000000100000200");
+    g_assert_true(message_decode_hashes(hole, &back, NULL));
+    g_assert_null(back.hashes);
+    g_assert_cmpuint(back.range.len, ==, (guint64)1 << 40);
+}
+
+static void test_hashes_hostile(void)
+{
+    static const guint8 TWO[2 * MESSAGE_HASH_LEN] = {7};
+    g_autoptr(Frame) frame = hashes_frame((MessageRange){0, MESSAGE_BLOCK + 1, 0}, TWO);
+
+    for (guint len = 0; len < frame->head.len; len++) {
+        Frame cut = *frame;
+
+        cut.head.len = len;
+        if (len != MESSAGE_RANGE_LEN) /* that one is a hole */
+            refuse_hashes(&cut);
+    }
+    frame->payload[8] = 0; /* of one block, and two hashes */
+    refuse_hashes(frame);
+    frame->payload[8] = 1;
+    frame->payload[0] = 1; /* from the middle of a block on */
+    refuse_hashes(frame);
+    memset(frame->payload, 0xff, 8); /* past the end of any disk */
+    refuse_hashes(frame);
+    memset(frame->payload, 0, 16); /* of nothing */
+    refuse_hashes(frame);
 }
 
 static void test_credit_round_trip(void)
@@ -452,9 +548,10 @@ static void test_order_of_a_generation(void)
 {
     static const guint16 SAID[] = {MESSAGE_ATTACH,     MESSAGE_ATTACHED, MESSAGE_CONFIRM, MESSAGE_CONFIRMED,
                                    MESSAGE_BEGIN,      MESSAGE_DATA,     MESSAGE_CREDIT,  MESSAGE_SLICE,
-                                   MESSAGE_SLICE_KEPT, MESSAGE_ZERO,     MESSAGE_SEAL,    MESSAGE_SLOW,
-                                   MESSAGE_SEALED,     MESSAGE_BEGIN,    MESSAGE_DISCARD, MESSAGE_CREDIT,
-                                   MESSAGE_DISCARDED};
+                                   MESSAGE_SLICE_KEPT, MESSAGE_ZERO,     MESSAGE_COMPARE, MESSAGE_HASHES,
+                                   MESSAGE_SAME,       MESSAGE_SEAL,     MESSAGE_SLOW,    MESSAGE_SEALED,
+                                   MESSAGE_BEGIN,      MESSAGE_COMPARE,  MESSAGE_DISCARD, MESSAGE_CREDIT,
+                                   MESSAGE_HASHES,     MESSAGE_DISCARDED};
     BulkState state = BULK_FRESH;
 
     for (guint i = 0; i < G_N_ELEMENTS(SAID); i++) {
@@ -471,10 +568,11 @@ static void test_order_refuses(void)
     static const struct {
         BulkState in;
         guint16 type;
-    } BAD[] = {{BULK_FRESH, MESSAGE_BEGIN},  {BULK_FRESH, MESSAGE_DATA},   {BULK_ATTACHING, MESSAGE_ATTACH},
-               {BULK_IDLE, MESSAGE_DATA},    {BULK_IDLE, MESSAGE_SEAL},    {BULK_RECEIVING, MESSAGE_BEGIN},
-               {BULK_SEALING, MESSAGE_DATA}, {BULK_SEALING, MESSAGE_SEAL}, {BULK_IDLE, MESSAGE_SEALED},
-               {BULK_IDLE, MESSAGE_ATTACH},  {BULK_RECEIVING, 999}};
+    } BAD[] = {{BULK_FRESH, MESSAGE_BEGIN},  {BULK_FRESH, MESSAGE_DATA},    {BULK_ATTACHING, MESSAGE_ATTACH},
+               {BULK_IDLE, MESSAGE_DATA},    {BULK_IDLE, MESSAGE_SEAL},     {BULK_RECEIVING, MESSAGE_BEGIN},
+               {BULK_SEALING, MESSAGE_DATA}, {BULK_SEALING, MESSAGE_SEAL},  {BULK_IDLE, MESSAGE_SEALED},
+               {BULK_IDLE, MESSAGE_ATTACH},  {BULK_RECEIVING, 999},         {BULK_IDLE, MESSAGE_COMPARE},
+               {BULK_SEALING, MESSAGE_SAME}, {BULK_SEALING, MESSAGE_HASHES}};
 
     for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
         g_autoptr(GError) error = NULL;
@@ -647,7 +745,10 @@ int main(int argc, char **argv)
     g_test_add_func("/link/bulk/fail", test_fail_round_trip);
     g_test_add_func("/link/bulk/data-golden", test_data_golden);
     g_test_add_func("/link/bulk/data-hostile", test_data_hostile);
-    g_test_add_func("/link/bulk/zero", test_zero_round_trip);
+    g_test_add_func("/link/bulk/range", test_range_round_trip);
+    g_test_add_func("/link/bulk/compare", test_compare_limits);
+    g_test_add_func("/link/bulk/hashes-golden", test_hashes_golden);
+    g_test_add_func("/link/bulk/hashes-hostile", test_hashes_hostile);
     g_test_add_func("/link/bulk/credit", test_credit_round_trip);
     g_test_add_func("/link/order/generation", test_order_of_a_generation);
     g_test_add_func("/link/order/refuses", test_order_refuses);
