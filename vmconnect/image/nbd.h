@@ -96,3 +96,8 @@ gboolean nbd_disk_split(NbdDisk *disk, const Extents *in, Extents *data, Extents
                         GError **error);
 gboolean nbd_disk_list_local(NbdDisk *disk, const Extents *in, Extents *local, int timeout_ms,
                              GError **error);
+
+/* The same of one range inside the disk without waiting, as a request like the others: @says gets what is zero,
+ * local or dirty, as the disk's context has it, and is complete, and the caller's again, at @on_done. */
+gboolean nbd_disk_ask(NbdDisk *disk, guint64 offset, guint64 len, Extents *says, NbdDone on_done, void *user,
+                      GError **error);

@@ -21,6 +21,8 @@ typedef struct {
     GArray *again;    /* of Extent: what answers left out */
     guint asked;
     GError *error;
+    NbdDone on_done; /* of one that nobody waits for: it frees itself */
+    void *user;
 } Listing;
 
 typedef struct {
@@ -66,6 +68,17 @@ static int on_extents(void *user, const char *context, uint64_t offset, uint32_t
     return 0;
 }
 
+static void ask_more(Listing *l);
+
+static void finish(Listing *l)
+{
+    l->on_done(l->user, l->error);
+    g_clear_error(&l->error);
+    extents_free((Extents *)l->in);
+    g_array_free(l->again, TRUE);
+    g_free(l);
+}
+
 static void on_answered(void *user, const GError *error)
 {
     g_autofree Question *q = user;
@@ -81,6 +94,10 @@ static void on_answered(void *user, const GError *error)
                     q->range.offset);
     else if (rest.len > 0)
         g_array_append_val(l->again, rest);
+    if (!l->disk->lost)
+        ask_more(l);
+    if (l->asked == 0 && l->on_done)
+        finish(l);
 }
 
 static void ask(Listing *l, Extent range)
@@ -129,12 +146,9 @@ static void ask_more(Listing *l)
 static gboolean listing_run(Listing *l, gint64 deadline, GError **error)
 {
     ask_more(l);
-    while (l->asked > 0) {
-        /* If the connection is lost, every question is answered (badly) within this call. */
+    /* If the connection is lost, every question is answered (badly) within this call. */
+    while (l->asked > 0)
         nbd_disk_turn(l->disk, deadline, NULL);
-        if (!l->disk->lost)
-            ask_more(l);
-    }
     if (l->error)
         g_propagate_error(error, g_steal_pointer(&l->error));
     else
@@ -169,6 +183,30 @@ gboolean nbd_disk_split(NbdDisk *disk, const Extents *in, Extents *data, Extents
 {
     g_assert(g_strcmp0(disk->context, NBD_CONTEXT_ALLOCATION) == 0);
     return list(disk, in, reads_as_zero, zero, data, timeout_ms, error);
+}
+
+gboolean nbd_disk_ask(NbdDisk *disk, guint64 offset, guint64 len, Extents *says, NbdDone on_done, void *user,
+                      GError **error)
+{
+    g_autoptr(Extents) in = extents_new();
+    Listing *l;
+
+    g_assert(disk->context && len > 0);
+    if (!nbd_disk_alive(disk, error))
+        return FALSE;
+    extents_add(in, offset, len);
+    l = g_new0(Listing, 1);
+    *l = (Listing){.disk = disk,
+                   .matches = g_str_equal(disk->context, NBD_CONTEXT_ALLOCATION) ? reads_as_zero
+                              : g_str_equal(disk->context, NBD_CONTEXT_DEPTH)    ? is_local
+                                                                                 : is_dirty,
+                   .yes = says,
+                   .in = g_steal_pointer(&in),
+                   .again = g_array_new(FALSE, FALSE, sizeof(Extent)),
+                   .on_done = on_done,
+                   .user = user};
+    ask_more(l);
+    return TRUE;
 }
 
 gboolean nbd_disk_list_local(NbdDisk *disk, const Extents *in, Extents *local, int timeout_ms, GError **error)

@@ -275,13 +275,22 @@ void chain_settle(Chain *chain)
     g_ptr_array_add(chain->links, g_steal_pointer(&chain->top));
 }
 
-gboolean chain_export(Chain *chain, GError **error)
+NbdDisk *chain_connect(const Chain *chain, const char *context, GError **error)
 {
     NbdSpec spec = {.socket_path = storage_daemon_nbd_path(chain->place.daemon),
+                    .export_name = chain->export,
                     .disk = chain->target,
+                    .context = context,
                     .timeout_ms = CONNECT_MS,
                     .cancel_fd = chain->place.cancel_fd};
-    ExportSpec offer = {.writable = TRUE};
+
+    g_assert(chain->export);
+    return nbd_disk_open(&spec, error);
+}
+
+gboolean chain_export(Chain *chain, GError **error)
+{
+    ExportSpec offer = {.writable = TRUE, .allocation_depth = TRUE};
 
     g_assert(chain->top);
     if (chain->disk)
@@ -297,8 +306,7 @@ gboolean chain_export(Chain *chain, GError **error)
         chain->export = g_steal_pointer(&name);
         chain->export_size = chain->top_size;
     }
-    spec.export_name = chain->export;
-    chain->disk = nbd_disk_open(&spec, error);
+    chain->disk = chain_connect(chain, NULL, error);
     return chain->disk != NULL;
 }
 

@@ -57,6 +57,8 @@ gboolean chain_export(Chain *chain, GError **error);
 gboolean chain_unexport(Chain *chain, GError **error);
 /* NULL unless exported; borrowed. */
 NbdDisk *chain_disk(Chain *chain);
+/* One more connection to what is exported, with @context (as NbdSpec); the caller's, and of no use once it is not. */
+NbdDisk *chain_connect(const Chain *chain, const char *context, GError **error);
 
 /* What the uppermost link itself holds, zeros included, and not what is below it. The caller frees. */
 Extents *chain_list_tip(Chain *chain, GError **error);

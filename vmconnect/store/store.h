@@ -113,6 +113,10 @@ gboolean store_begin(Store *store, guint64 session, const Generation *g, GError 
  * discard or attach. */
 NbdDisk *store_disk(Store *store, const char *target);
 
+/* Another connection to the same disk, with a metadata context (nbd.h); the caller's, to be closed
+ * before seal, discard or attach. There must be a store_disk(). */
+NbdDisk *store_connect(Store *store, const char *target, const char *context, GError **error);
+
 /* Much was written to store_disk(): let the disk begin with it, while more is on its way. */
 void store_start_writing(Store *store);
 

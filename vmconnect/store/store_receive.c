@@ -356,6 +356,12 @@ NbdDisk *store_disk(Store *store, const char *target)
     return chain ? chain_disk(chain) : NULL;
 }
 
+NbdDisk *store_connect(Store *store, const char *target, const char *context, GError **error)
+{
+    g_assert(store_disk(store, target));
+    return chain_connect(store_chain(store, target), context, error);
+}
+
 void store_start_writing(Store *store)
 {
     for (guint i = 0; store->begun && i < store->begun->disks->len; i++) {

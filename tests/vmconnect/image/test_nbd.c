@@ -159,6 +159,36 @@ static void free_error(gpointer error)
     g_clear_error((GError **)&error);
 }
 
+/* Without waiting: asked, answered while others are in flight, or not at all. */
+static void test_ask(void)
+{
+    g_auto(Lab) lab = {0};
+    g_autofree char *node = NULL;
+    g_autoptr(NbdDisk) disk = NULL;
+    g_autoptr(Extents) says = extents_new();
+    g_autoptr(Extents) rest = extents_new();
+    g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(free_error);
+    g_autoptr(GError) error = NULL;
+
+    lab_init(&lab, TRUE);
+    node = lab_create(&lab, "a.qcow2", NULL, 2048 * GIB);
+    disk = lab_export(&lab, "vda", node, NBD_CONTEXT_ALLOCATION);
+    lab_write(disk, 10 * GIB, 64 * KIB, 1);
+    g_assert_true(nbd_disk_ask(disk, 9 * GIB, 3 * GIB, says, keep_error, errors, &error));
+    g_assert_true(extents_is_empty(says));
+    g_assert_true(nbd_disk_drain(disk, LAB_TIMEOUT_MS, &error));
+    g_assert_cmpuint(errors->len, ==, 1);
+    g_assert_null(errors->pdata[0]);
+    extents_add(rest, 9 * GIB, 3 * GIB);
+    extents_remove(rest, 10 * GIB, 64 * KIB);
+    g_assert_true(extents_equal(says, rest));
+
+    g_assert_true(nbd_disk_ask(disk, 0, 2048 * GIB, says, keep_error, errors, &error));
+    g_clear_pointer(&disk, nbd_disk_close);
+    g_assert_cmpuint(errors->len, ==, 2);
+    g_assert_error((GError *)errors->pdata[1], US_ERROR, US_ERROR_CANCELLED);
+}
+
 static void test_failed_request_names_disk_and_offset(void)
 {
     g_auto(Lab) lab = {0};
@@ -309,6 +339,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/status", test_status);
     g_test_add_func("/nbd/many_ranges", test_many_ranges);
     g_test_add_func("/nbd/local_clusters", test_local_clusters);
+    g_test_add_func("/nbd/ask", test_ask);
     g_test_add_func("/nbd/refusals", test_refusals);
     g_test_add_func("/nbd/failed_request_names_disk_and_offset", test_failed_request_names_disk_and_offset);
     g_test_add_func("/nbd/pipelined", test_pipelined);
