@@ -42,6 +42,8 @@ static void drop_sender(Active *a)
     active_forget_begun(a);
     if (a->sender)
         a->sent_before += sender_payload_bytes(a->sender);
+    if (a->stream)
+        a->compared_before += stream_compared_bytes(a->stream);
     /* The sender borrows the stream's blocks. */
     g_clear_pointer(&a->sender, sender_free);
     g_clear_pointer(&a->stream, stream_free);
@@ -82,7 +84,7 @@ static void forget_standby(Active *a)
 {
     a->truth_ms = 0;
     a->sync = (SyncFigures){0};
-    a->sent_before = 0;
+    a->sent_before = a->compared_before = 0;
     g_clear_pointer(&a->definition, g_free);
 }
 

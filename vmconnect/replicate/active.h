@@ -24,11 +24,12 @@
 /* What `status` shows of the way to the standby; plain figures. */
 typedef struct {
     gboolean running;          /* a first or repeated synchronisation is under way */
-    const char *resync_reason; /* why everything is sent again (static); NULL: the first time, or none */
+    const char *resync_reason; /* why everything is read again (static); NULL: the first time, or none */
     guint64 done_bytes;
     guint64 total_bytes;
     guint64 sent_bytes; /* payload on the wire, all sessions of this synchronisation */
-    gint64 started_ms;  /* steady */
+    guint64 compared_bytes;
+    gint64 started_ms; /* steady */
 } SyncFigures;
 
 typedef struct Active {
@@ -62,7 +63,8 @@ typedef struct Active {
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */
     SyncFigures sync;
-    guint64 sent_before; /* sent_bytes of former links */
+    guint64 sent_before; /* sent_bytes of former links, less what went over the present one for other ends */
+    guint64 compared_before; /* the same of compared_bytes */
     void (*on_progress)(void *user);
     void *user;
 } Active;

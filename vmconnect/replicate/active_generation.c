@@ -40,6 +40,21 @@ static gboolean begin(Active *a, GError **error)
     return TRUE;
 }
 
+/* How much of each disk lies on the standby already. */
+static guint64 *copies_of(const Active *a)
+{
+    const Generation *tip = sender_position(a->sender)->tip;
+    guint64 *copies = g_new0(guint64, MAX(a->begun->disks->len, 1));
+
+    for (guint i = 0; tip && i < a->begun->disks->len; i++) {
+        const GenerationDisk *disk = a->begun->disks->pdata[i];
+        const GenerationDisk *before = generation_find_disk(tip, disk->target);
+
+        copies[i] = before ? before->size_bytes : 0;
+    }
+    return copies;
+}
+
 /* A disk that the tip does not have, or of which the base cannot tell, is read whole, whatever the others need. */
 static CutWish wish_of(Active *a, const GenerationDisk *disk)
 {
@@ -74,6 +89,7 @@ static void on_stream(void *user, guint64 done_bytes, guint64 total_bytes)
     a->sync.done_bytes = total_bytes ? done_bytes : 0;
     a->sync.total_bytes = total_bytes;
     a->sync.sent_bytes = a->sent_before + sender_payload_bytes(a->sender);
+    a->sync.compared_bytes = a->compared_before + stream_compared_bytes(a->stream);
     if (a->on_progress)
         a->on_progress(a->user);
 }
@@ -140,8 +156,10 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
 static gboolean run_job(Active *a, Job *job, GError **error)
 {
     g_autofree CutWish *wishes = wishes_of(a);
+    g_autofree guint64 *copies = sender_compares(a->sender) ? copies_of(a) : NULL;
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
+                           .copies = copies,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;

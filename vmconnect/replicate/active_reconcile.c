@@ -84,6 +84,25 @@ static gboolean sends_a_disk_again(const Active *a)
     return FALSE;
 }
 
+/* As far as the cause goes. */
+#define WHY_A_DISK                                                                                       \
+    "a disk is another image than before, or what changed on it is not known (its image was written to " \
+    "by another program, or its record of changes was lost): "
+#define WHY_ALL                                                                                           \
+    "what changed since the last generation is not known: no checkpoint that the standby's tip descends " \
+    "from has survived (QEMU was killed, or the checkpoints were removed): "
+
+static const char *resync_reason(const Active *a, gboolean all)
+{
+    if (!all)
+        return sender_compares(a->sender) ? WHY_A_DISK "that disk is compared with its copy"
+                                          : WHY_A_DISK "that disk is sent as a whole";
+    if (id_is_nil(a->begun->parent))
+        return NULL;
+    return sender_compares(a->sender) ? WHY_ALL "the disks are compared with their copies"
+                                      : WHY_ALL "all is sent once more";
+}
+
 /* A generation that has everything: the first one, or all once more. */
 void active_show_sync(Active *a)
 {
@@ -91,17 +110,10 @@ void active_show_sync(Active *a)
 
     if (a->sync.running || !(all || sends_a_disk_again(a)))
         return;
-    a->sync = (SyncFigures){.running = TRUE, .started_ms = clock_steady_ms()};
-    a->sent_before = 0;
-    if (!all)
-        a->sync.resync_reason =
-            "a disk is another image than before, or what changed on it is not known (its image was written "
-            "to by another program, or its record of changes was lost): that disk is sent as a whole";
-    else if (!id_is_nil(a->begun->parent))
-        a->sync.resync_reason =
-            "what changed since the last generation is not known: no checkpoint that the "
-            "standby's tip descends from has survived (QEMU was killed, or the checkpoints "
-            "were removed)";
+    a->sync = (SyncFigures){
+        .running = TRUE, .resync_reason = resync_reason(a, all), .started_ms = clock_steady_ms()};
+    a->sent_before = 0 - sender_payload_bytes(a->sender);
+    a->compared_before = 0 - stream_compared_bytes(a->stream);
 }
 
 /* Go on with what the standby already has of an unsealed generation, if that

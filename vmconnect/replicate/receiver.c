@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: BEGIN opens the overlays; DATA and ZERO become writes in flight to
- * the storage daemon, each giving its credit back when it is done; SLICE and
- * SEAL wait for them, and are answered when the store says durable.
+ * the storage daemon, each giving its credit back when it is done; COMPARE is answered by
+ * the hasher; SLICE and SEAL wait for the writes, and are answered when the store says durable.
  *
  * Any failure ends the link with the reason: the active drops its cut, attaches
  * again, and is told where the store really stands. */
@@ -18,6 +18,7 @@
 
 #define DRAIN_MS 60000
 #define CREDIT_STEP (RECEIVER_CREDIT / 8) /* given back in pieces of this size */
+#define HASHES_QUEUED (64u << 10)         /* and more are not needed yet */
 #define START_STEP \
     (32u << 20) /* so much written, and the disk is told to begin: the flush of a slice waits less */
 
@@ -30,6 +31,8 @@ struct Receiver {
     Generation *begun;  /* NULL: none */
     Pass *pass;         /* what came in this pass */
     GPtrArray *changed; /* of Extents *, per disk: what came in all passes */
+    gboolean resumed;   /* the overlays may hold more than that */
+    Hasher *hasher;     /* NULL: nothing was compared since the last slice */
     guint64 in_flight;  /* bytes of blocks being written */
     guint64 credit_owed;
     guint64 written; /* bytes that the storage daemon has, since the disk was told to begin */
@@ -41,6 +44,7 @@ struct Receiver {
 
 static void forget_begun(Receiver *r)
 {
+    g_clear_pointer(&r->hasher, hasher_free);
     g_clear_pointer(&r->begun, generation_free);
     g_clear_pointer(&r->pass, pass_free);
     g_clear_pointer(&r->changed, g_ptr_array_unref);
@@ -288,13 +292,60 @@ static gboolean take_zero(Receiver *r, const Frame *frame, GError **error)
     return TRUE;
 }
 
+/* --- comparison -------------------------------------------------------- */
+
+/* A resumed overlay may have blocks that were sent after its last slice: equal to the active's now, but not
+ * to the tip's, they have changed although nobody sends them again. */
+static gboolean take_compare(Receiver *r, const Frame *frame, GError **error)
+{
+    MessageRange range;
+
+    if (!message_decode_compare(frame, &range, error) ||
+        !check_range(r, range.disk, range.offset, range.len, error))
+        return FALSE;
+    if (!r->hasher)
+        r->hasher = hasher_new(r->store, r->begun, r->resumed ? r->changed : NULL);
+    return hasher_ask(r->hasher, range, error);
+}
+
+static gboolean take_same(Receiver *r, const Frame *frame, GError **error)
+{
+    MessageRange range;
+
+    if (!message_decode_range(frame, &range, error) ||
+        !check_range(r, range.disk, range.offset, range.len, error))
+        return FALSE;
+    pass_add(r->pass, range.disk, range.offset, range.len);
+    return TRUE;
+}
+
+static gboolean give_hashes(Receiver *r, const struct pollfd *fds, GError **error)
+{
+    MessageHashes hashes;
+
+    if (!r->hasher)
+        return TRUE;
+    if (!hasher_pump(r->hasher, fds, error))
+        return FALSE;
+    while (link_queued_bytes(r->link) < HASHES_QUEUED && hasher_take(r->hasher, &hashes)) {
+        g_autoptr(GBytes) payload = message_encode_hashes(&hashes);
+
+        if (!bulk_step(&r->state, MESSAGE_HASHES, error) ||
+            !link_send(r->link, MESSAGE_HASHES, 0, payload, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* --- the steps --------------------------------------------------------- */
 
+/* The active does not wait for what was not compared by now. */
 static gboolean drain(Receiver *r, GError **error)
 {
     for (guint i = 0; i < disk_count(r); i++)
         if (!nbd_disk_drain(disk_of(r, i), DRAIN_MS, error))
             return FALSE;
+    g_clear_pointer(&r->hasher, hasher_free);
     if (!r->failed)
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&r->failed));
@@ -320,7 +371,7 @@ static gboolean take_begin(Receiver *r, const Frame *frame, GError **error)
 
     if (!g)
         return FALSE;
-    if (g->disks->len >= RECEIVER_POLL_MAX) {
+    if (g->disks->len > RECEIVER_DISKS_MAX) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "a VM of %u disks is not supported",
                     g->disks->len);
         return FALSE;
@@ -332,6 +383,7 @@ static gboolean take_begin(Receiver *r, const Frame *frame, GError **error)
     if (partial && !id_equal(partial->generation->id, g->id))
         partial = NULL;
     r->begun = g_steal_pointer(&g);
+    r->resumed = partial != NULL;
     r->pass = partial ? pass_of_partial(partial) : pass_new(r->begun->since, r->begun->disks->len);
     r->changed = g_ptr_array_new_with_free_func((GDestroyNotify)extents_free);
     for (guint i = 0; i < r->begun->disks->len; i++)
@@ -416,6 +468,10 @@ static gboolean take(Receiver *r, Frame **frame, GError **error)
         return take_data(r, *frame, error) && (*frame = NULL, TRUE);
     case MESSAGE_ZERO:
         return take_zero(r, *frame, error);
+    case MESSAGE_COMPARE:
+        return take_compare(r, *frame, error);
+    case MESSAGE_SAME:
+        return take_same(r, *frame, error);
     case MESSAGE_SLICE:
         return take_slice(r, *frame, error);
     case MESSAGE_SEAL:
@@ -454,7 +510,11 @@ guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX],
     for (guint i = 0; i < disk_count(r); i++)
         if (nbd_disk_prepare(disk_of(r, i), &fds[1 + i]))
             *ret_timeout_ms = 0;
-    return 1 + disk_count(r);
+    if (!r->hasher)
+        return 1 + disk_count(r);
+    if (hasher_prepare(r->hasher, &fds[1 + disk_count(r)]))
+        *ret_timeout_ms = 0;
+    return 1 + disk_count(r) + HASHER_POLL;
 }
 
 static gboolean has_room(const Receiver *r)
@@ -490,6 +550,7 @@ static void start_writing(Receiver *r)
 
 static gboolean pump(Receiver *r, const struct pollfd *fds, guint n, GError **error)
 {
+    const struct pollfd *hasher_fds = n > 1 + disk_count(r) ? &fds[1 + disk_count(r)] : NULL;
     g_autoptr(GError) over = NULL;
     gboolean alive;
 
@@ -501,7 +562,8 @@ static gboolean pump(Receiver *r, const struct pollfd *fds, guint n, GError **er
         return FALSE;
     }
     alive = link_pump(r->link, fds[0].revents, &over);
-    if (!take_all(r, error) || (alive && (!give_credit(r, error) || !tell_room(r, error))))
+    if (!take_all(r, error) ||
+        (alive && (!give_credit(r, error) || !give_hashes(r, hasher_fds, error) || !tell_room(r, error))))
         return FALSE;
     start_writing(r);
     if (!alive)

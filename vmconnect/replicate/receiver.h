@@ -3,13 +3,14 @@
  *
  * Used by the keeper's thread. It trusts the peer's certificate and reign, and
  * nothing that it says: every range is checked against the disk, every block
- * against its checksum. Memory is bounded by the credit it gave.
+ * against its checksum. Memory is bounded by the credit it gave, and the hasher's.
  *
  * A receiver lives as long as its link. What it leaves unsealed is the store's
  * business at the next attach. */
 #pragma once
 
 #include "vmconnect/link/link.h"
+#include "vmconnect/replicate/hasher.h"
 #include "vmconnect/store/store.h"
 
 #include <glib.h>
@@ -26,7 +27,8 @@ Receiver *receiver_new(Link *link, Store *store, Reign reign, GError **error);
 void receiver_free(Receiver *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Receiver, receiver_free)
 
-#define RECEIVER_POLL_MAX 66 /* the link and at most 65 disks: more than a PCI bus takes */
+#define RECEIVER_DISKS_MAX 65                                    /* more than a PCI bus takes */
+#define RECEIVER_POLL_MAX (1 + RECEIVER_DISKS_MAX + HASHER_POLL) /* the link, disks, their comparison */
 
 /* Fill @fds for poll(); *@ret_timeout_ms as link_timeout_ms(). Returns how many. */
 guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX], int *ret_timeout_ms);

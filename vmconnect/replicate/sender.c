@@ -25,6 +25,8 @@ struct Sender {
     Squeeze *squeeze;
     char *slow;
     guint64 payload_bytes;
+    SenderHashes on_hashes;
+    void *hashes_user;
 };
 
 /* --- frames ------------------------------------------------------------ */
@@ -62,6 +64,14 @@ static gboolean take_slow(Sender *s, const Frame *frame, GError **error)
     return TRUE;
 }
 
+static gboolean take_hashes(Sender *s, const Frame *frame, GError **error)
+{
+    MessageHashes hashes;
+
+    return message_decode_hashes(frame, &hashes, error) &&
+           (!s->on_hashes || s->on_hashes(s->hashes_user, &hashes, error));
+}
+
 /* What may come at any time. */
 static gboolean take_aside(Sender *s, const Frame *frame, GError **error)
 {
@@ -71,6 +81,8 @@ static gboolean take_aside(Sender *s, const Frame *frame, GError **error)
         return take_credit(s, frame, error);
     if (frame->head.type == MESSAGE_SLOW)
         return take_slow(s, frame, error);
+    if (frame->head.type == MESSAGE_HASHES)
+        return take_hashes(s, frame, error);
     g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the standby said %s unasked",
                 message_name(frame->head.type));
     return FALSE;
@@ -262,11 +274,39 @@ gboolean sender_data(Sender *s, guint disk, guint64 offset, const guint8 *data, 
     return TRUE;
 }
 
+static gboolean say_range(Sender *s, MessageType type, MessageRange range, GError **error)
+{
+    g_autoptr(GBytes) payload = message_encode_range(range);
+
+    return bulk_step(&s->state, type, error) && link_send(s->link, type, 0, payload, error);
+}
+
 gboolean sender_zero(Sender *s, guint disk, guint64 offset, guint64 len, GError **error)
 {
-    g_autoptr(GBytes) payload = message_encode_range((MessageRange){offset, len, (guint16)disk});
+    return say_range(s, MESSAGE_ZERO, (MessageRange){offset, len, (guint16)disk}, error);
+}
 
-    return bulk_step(&s->state, MESSAGE_ZERO, error) && link_send(s->link, MESSAGE_ZERO, 0, payload, error);
+/* --- comparison -------------------------------------------------------- */
+
+gboolean sender_compares(const Sender *s)
+{
+    return link_hello(s->link)->version_max >= HELLO_VERSION_COMPARE;
+}
+
+void sender_set_hashes(Sender *s, SenderHashes on_hashes, void *user)
+{
+    s->on_hashes = on_hashes;
+    s->hashes_user = user;
+}
+
+gboolean sender_compare(Sender *s, guint disk, guint64 offset, guint64 len, GError **error)
+{
+    return say_range(s, MESSAGE_COMPARE, (MessageRange){offset, len, (guint16)disk}, error);
+}
+
+gboolean sender_same(Sender *s, guint disk, guint64 offset, guint64 len, GError **error)
+{
+    return say_range(s, MESSAGE_SAME, (MessageRange){offset, len, (guint16)disk}, error);
 }
 
 /* --- waiting ----------------------------------------------------------- */

@@ -5,7 +5,7 @@
  * protocol, not where data comes from (stream.h) nor what is worth sending
  * (worker.h). After any error the link is over: free the sender and attach anew.
  *
- * Happy path: sender_attach → { sender_begin → sender_data, sender_zero …
+ * Happy path: sender_attach → { sender_begin → sender_data, sender_zero, sender_compare, sender_same …
  * [→ sender_slice, sender_sliced …] → sender_seal, sender_sealed | sender_confirm }…
  * Slices and seals keep the standby busy with its disk: they are said first, and the
  * answer is waited for when there is nothing else to do. */
@@ -61,6 +61,22 @@ gboolean sender_has_room(Sender *s, gsize len, int *ret_wait_ms);
 gboolean sender_data(Sender *s, guint disk, guint64 offset, const guint8 *data, gsize len,
                      GDestroyNotify on_sent, void *user, GError **error);
 gboolean sender_zero(Sender *s, guint disk, guint64 offset, guint64 len, GError **error);
+
+/* Can disks be compared? Not if the standby's program is of an older version. */
+gboolean sender_compares(const Sender *s);
+
+/* Told by sender_pump() what lies on the standby. FALSE with @error ends the link. */
+typedef gboolean (*SenderHashes)(void *user, const MessageHashes *hashes, GError **error);
+
+/* Whom to tell from now on; NULL: nobody, late answers are dropped. */
+void sender_set_hashes(Sender *s, SenderHashes on_hashes, void *user);
+
+/* Ask for a range, from a whole block on; at most MESSAGE_COMPARES_MAX are open. Answers come in the order of
+ * the questions, each in one piece or several, in ascending order; until the next slice, which ends all that are open. */
+gboolean sender_compare(Sender *s, guint disk, guint64 offset, guint64 len, GError **error);
+
+/* What lies there is what would be sent. */
+gboolean sender_same(Sender *s, guint disk, guint64 offset, guint64 len, GError **error);
 
 /* For the caller's poll(); and to be called with its revents. */
 void sender_prepare(Sender *s, struct pollfd *pfd, int *ret_timeout_ms);

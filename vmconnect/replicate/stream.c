@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: list what is dirty on each disk, take away what the pass has,
  * divide it window by window into zeros and data, read ahead as far as there
- * are free blocks, send each block as it arrives.
+ * are free blocks, send each block as it arrives. What the standby has a copy of, and is read
+ * nevertheless, is compared first (stream_compare.c).
  *
  * Breaking off: no new reads; what is being read is waited for and dropped.
  * Failure of a read: the same, with its error. Failure of the link: the same. */
-#include "vmconnect/replicate/stream.h"
+#include "vmconnect/replicate/stream_private.h"
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
@@ -13,43 +14,16 @@
 
 #include <errno.h>
 
-#define BLOCKS 16                                  /* 4 MiB a VM */
 #define WINDOW_BYTES (G_GUINT64_CONSTANT(4) << 30) /* ranges whose allocation is asked for at once */
 #define DRAIN_MS 30000
-
-typedef enum { BLOCK_FREE, BLOCK_READING, BLOCK_READ, BLOCK_SENDING } BlockState;
-
-typedef struct {
-    Stream *stream;
-    BlockState state;
-    guint64 offset;
-    gsize len;
-    guint8 *data;
-} Block;
-
-struct Stream {
-    Block blocks[BLOCKS];
-    /* For the length of one run: */
-    Cut *cut;
-    Sender *sender;
-    Pass *pass;
-    const StreamLimits *limits;
-    StreamProgress on_progress;
-    void *user;
-    guint disk;
-    guint64 done_bytes;
-    guint64 total_bytes;
-    gint64 woken_ms; /* steady: when the wake was seen; 0: not yet */
-    gboolean broken; /* a limit was reached */
-    GError *failed;  /* a read failed */
-};
 
 Stream *stream_new(void)
 {
     Stream *stream = g_new0(Stream, 1);
 
-    for (guint i = 0; i < BLOCKS; i++)
+    for (guint i = 0; i < STREAM_BLOCKS; i++)
         stream->blocks[i].stream = stream;
+    stream->comparison = comparison_new(stream);
     return stream;
 }
 
@@ -57,10 +31,11 @@ void stream_free(Stream *stream)
 {
     if (!stream)
         return;
-    for (guint i = 0; i < BLOCKS; i++) {
+    for (guint i = 0; i < STREAM_BLOCKS; i++) {
         g_assert(stream->blocks[i].state == BLOCK_FREE);
         g_free(stream->blocks[i].data);
     }
+    comparison_free(stream->comparison);
     g_clear_error(&stream->failed);
     g_free(stream);
 }
@@ -69,7 +44,7 @@ void stream_free(Stream *stream)
 
 static Block *find(Stream *st, BlockState state)
 {
-    for (guint i = 0; i < BLOCKS; i++)
+    for (guint i = 0; i < STREAM_BLOCKS; i++)
         if (st->blocks[i].state == state)
             return &st->blocks[i];
     return NULL;
@@ -107,7 +82,7 @@ static gboolean read_next(Stream *st, Block *b, Extent *e, GError **error)
     return TRUE;
 }
 
-static void handled(Stream *st, guint64 offset, guint64 len)
+void stream_handled(Stream *st, guint64 offset, guint64 len)
 {
     pass_add(st->pass, st->disk, offset, len);
     st->done_bytes += len;
@@ -125,7 +100,7 @@ static gboolean send_read(Stream *st, int *ret_wait_ms, GError **error)
             b->state = BLOCK_FREE;
             return FALSE;
         }
-        handled(st, b->offset, b->len);
+        stream_handled(st, b->offset, b->len);
     }
     return TRUE;
 }
@@ -145,8 +120,7 @@ static gboolean limit_reached(Stream *st, short wake)
     return st->broken;
 }
 
-/* Until something moves: the image's export, the link, a letter, or a limit. */
-static gboolean turn(Stream *st, int wait_ms, GError **error)
+gboolean stream_turn(Stream *st, int wait_ms, GError **error)
 {
     NbdDisk *reader = cut_reader(st->cut, st->disk);
     struct pollfd fds[3] = {[2] = {.fd = st->woken_ms ? -1 : st->limits->wake_fd, .events = POLLIN}};
@@ -176,7 +150,7 @@ static gboolean send_zeros(Stream *st, const Extents *zero, GError **error)
 
         if (!st->limits->blank && !sender_zero(st->sender, st->disk, e.offset, e.len, error))
             return FALSE;
-        handled(st, e.offset, e.len);
+        stream_handled(st, e.offset, e.len);
     }
     return TRUE;
 }
@@ -203,10 +177,32 @@ static gboolean send_data(Stream *st, const Extents *data, GError **error)
         if (st->broken ||
             (!next.len && i == extents_count(data) && !find(st, BLOCK_READING) && !find(st, BLOCK_READ)))
             return TRUE;
-        if (!turn(st, wait_ms, error))
+        if (!stream_turn(st, wait_ms, error))
             return FALSE;
         st->on_progress(st->user, st->done_bytes, st->total_bytes);
     }
+}
+
+/* So much of the present disk, from its start on, is compared. */
+static guint64 compared_end(const Stream *st)
+{
+    const CutDisk *disk = cut_disk(st->cut, st->disk);
+
+    return disk->whole && st->limits->copies ? MIN(st->limits->copies[st->disk], disk->size_bytes) : 0;
+}
+
+/* As far as there is a copy; *@data and *@zero are what is left. */
+static gboolean compare(Stream *st, const Extents *window, Extents *data, Extents *zero, GError **error)
+{
+    g_autoptr(Extents) near = extents_copy(window);
+    g_autoptr(Extents) near_data = extents_copy(data);
+
+    extents_clip(near, compared_end(st));
+    extents_round(near_data, MESSAGE_BLOCK);
+    extents_clip(near_data, compared_end(st));
+    extents_remove_all(data, near);
+    extents_remove_all(zero, near);
+    return extents_is_empty(near) || comparison_run(st->comparison, near, near_data, error);
 }
 
 static gboolean send_window(Stream *st, const Extents *window, GError **error)
@@ -214,7 +210,8 @@ static gboolean send_window(Stream *st, const Extents *window, GError **error)
     g_autoptr(Extents) data = NULL;
     g_autoptr(Extents) zero = NULL;
 
-    return cut_split(st->cut, st->disk, window, &data, &zero, error) && send_zeros(st, zero, error) &&
+    return cut_split(st->cut, st->disk, window, &data, &zero, error) &&
+           compare(st, window, data, zero, error) && send_zeros(st, zero, error) &&
            send_data(st, data, error);
 }
 
@@ -249,17 +246,29 @@ static gboolean send_disk(Stream *st, Extents *todo, GError **error)
     return TRUE;
 }
 
+/* Only whole blocks are compared. What comes once more with them does no harm. */
+static void widen(const Stream *st, Extents *todo)
+{
+    g_autoptr(Extents) near = extents_copy(todo);
+
+    extents_clip(near, compared_end(st));
+    extents_round(near, MESSAGE_BLOCK);
+    extents_clip(near, compared_end(st));
+    extents_add_all(todo, near);
+}
+
 static GPtrArray *list_todo(Stream *st, GError **error)
 {
     g_autoptr(GPtrArray) todo = g_ptr_array_new_with_free_func((GDestroyNotify)extents_free);
 
-    for (guint i = 0; i < cut_disk_count(st->cut); i++) {
-        g_autoptr(Extents) dirty = cut_dirty(st->cut, i, error);
+    for (st->disk = 0; st->disk < cut_disk_count(st->cut); st->disk++) {
+        g_autoptr(Extents) dirty = cut_dirty(st->cut, st->disk, error);
 
         if (!dirty)
             return NULL;
-        g_ptr_array_add(todo, pass_todo(st->pass, i, dirty));
-        st->total_bytes += extents_bytes(todo->pdata[i]);
+        g_ptr_array_add(todo, pass_todo(st->pass, st->disk, dirty));
+        widen(st, todo->pdata[st->disk]);
+        st->total_bytes += extents_bytes(todo->pdata[st->disk]);
     }
     return g_steal_pointer(&todo);
 }
@@ -269,10 +278,16 @@ static void drop_blocks(Stream *st)
 {
     for (guint i = 0; i < cut_disk_count(st->cut); i++)
         nbd_disk_drain(cut_reader(st->cut, i), DRAIN_MS, NULL);
-    for (guint i = 0; i < BLOCKS; i++)
+    for (guint i = 0; i < STREAM_BLOCKS; i++)
         if (st->blocks[i].state == BLOCK_READ)
             st->blocks[i].state = BLOCK_FREE;
+    comparison_drop(st->comparison);
     g_clear_error(&st->failed);
+}
+
+guint64 stream_compared_bytes(const Stream *stream)
+{
+    return stream->compared_bytes;
 }
 
 gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,

@@ -3,7 +3,8 @@
  *
  * A pipeline of a fixed number of blocks: each is free, being read, or being
  * sent; so memory is bounded whatever the disk, and a slow link slows the
- * reading, never the guest. Straight-line code around one poll(2), for the
+ * reading, never the guest. Of a disk whose changes are not known, but which the standby
+ * has, both sides hash what they have, and what differs is sent. Straight-line code around one poll(2), for the
  * worker's thread. */
 #pragma once
 
@@ -28,6 +29,9 @@ typedef struct {
     gint64 end_by_ms;          /* steady time; 0: none */
     guint64 scratch_max_bytes; /* of the cut's job; 0: none */
     gboolean blank;            /* nothing has ever been written where this lands: zeros need not be sent */
+    /* One a disk: so many bytes of it the standby has a copy of, which are compared if it is read as a whole; NULL:
+     * nothing is. */
+    const guint64 *copies;
 } StreamLimits;
 
 /* Told now and then, and at the end: bytes of ranges handled, of all in this job. */
@@ -38,3 +42,6 @@ typedef void (*StreamProgress)(void *user, guint64 done_bytes, guint64 total_byt
  * @pass is then ahead of what the standby has, and must be dropped. */
 gboolean stream_run(Stream *stream, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
                     StreamProgress on_progress, void *user, gboolean *ret_all, GError **error);
+
+/* Bytes of ranges that were compared, by all runs. */
+guint64 stream_compared_bytes(const Stream *stream);

@@ -133,8 +133,9 @@ static json_t *standby_of(const Worker *w)
     return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id",
                      ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
                      (json_int_t)a->truth_ms, "why", why_of(w), "sync", sync_of(&a->sync), "resync", "reason",
-                     a->sync.resync_reason, "compared_bytes", (json_int_t)0, "sent_bytes",
-                     (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip", tip_of(w));
+                     a->sync.resync_reason, "compared_bytes", (json_int_t)a->sync.compared_bytes,
+                     "sent_bytes", (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip",
+                     tip_of(w));
 }
 
 static json_t *plan_status(const Worker *w)

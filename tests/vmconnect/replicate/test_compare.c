@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk of which the standby has a copy is compared: what differs arrives, nothing else travels, and the
+ * copy is the disk bit for bit; with real storage daemons at both ends. */
+#include "stage.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/replicate/digest.h"
+#include "vmconnect/replicate/receiver.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define SIZE (40 * MIB + 3 * 512) /* the last block is a short one */
+
+/* Two disks with data, holes, and blocks of zeros that are allocated. */
+static void first_generation(Stage *stage)
+{
+    guint64 sent, compared;
+
+    stage_add_disk(stage, "vda", SIZE);
+    stage_add_disk(stage, "vdb", 8 * MIB);
+    stage_io(stage, "vda", "write -q -P 1 0 20M");
+    stage_io(stage, "vda", "write -q -P 0 20M 1M");
+    stage_io(stage, "vda", "write -q -P 2 41942016 2560"); /* up to its very end */
+    stage_io(stage, "vdb", "write -q -P 3 3M 2M");
+    stage_send(stage, &sent, &compared);
+    g_assert_cmpuint(sent, >=, 22 * MIB);
+    g_assert_cmpuint(compared, ==, 0);
+    stage_expect_equal(stage);
+}
+
+static guint64 changed_bytes(const Stage *stage)
+{
+    return ((const StorePoint *)stage->points->pdata[0])->changed_bytes;
+}
+
+static void expect_changed(const Stage *stage, guint disk, guint64 offset, guint64 len)
+{
+    g_autoptr(Extents) more = extents_copy(stage->changed->pdata[disk]);
+
+    extents_add(more, offset, len);
+    g_assert_true(extents_equal(more, stage->changed->pdata[disk]));
+}
+
+static void test_unchanged(void)
+{
+    g_auto(Stage) stage = {0};
+    guint64 sent, compared;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_send(&stage, &sent, &compared);
+    g_assert_cmpuint(sent, ==, 0);
+    g_assert_cmpuint(compared, ==, SIZE + 8 * MIB);
+    g_assert_cmpuint(changed_bytes(&stage), ==, 0);
+    stage_expect_equal(&stage);
+}
+
+/* Data for data, for zeros, zeros for data; in the middle, at the ends, alone and in rows. */
+static void test_differences(void)
+{
+    static const struct {
+        const char *target;
+        const char *command;
+        guint64 offset;
+        guint64 len;
+    } WRITES[] = {
+        {"vda", "write -q -P 9 0 512", 0, 64 * KIB},
+        {"vda", "write -q -P 9 1000k 100k", 960 * KIB, 192 * KIB},
+        {"vda", "write -q -P 9 5M 3M", 5 * MIB, 3 * MIB},
+        {"vda", "write -q -z 10M 128k", 10 * MIB, 128 * KIB},  /* a hole where there was data */
+        {"vda", "write -q -P 0 12M 64k", 12 * MIB, 64 * KIB},  /* zeros as data */
+        {"vda", "write -q -P 9 20M 64k", 20 * MIB, 64 * KIB},  /* data where zeros were written */
+        {"vda", "write -q -P 9 30M 64k", 30 * MIB, 64 * KIB},  /* data in a hole */
+        {"vda", "write -q -P 9 41943552 512", 40 * MIB, 1536}, /* the short block */
+        {"vdb", "discard -q 3M 2M", 3 * MIB, 2 * MIB},         /* all data is gone */
+        {"vdb", "write -q -P 9 8323072 65536", 8 * MIB - 64 * KIB, 64 * KIB},
+    };
+    g_auto(Stage) stage = {0};
+    guint64 sent, compared, sum = 0;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    for (guint i = 0; i < G_N_ELEMENTS(WRITES); i++) {
+        stage_io(&stage, WRITES[i].target, WRITES[i].command);
+        sum += WRITES[i].len;
+    }
+    stage_send(&stage, &sent, &compared);
+    stage_expect_equal(&stage);
+    g_assert_cmpuint(compared, ==, SIZE + 8 * MIB);
+    g_assert_cmpuint(sent, <, 4 * MIB);
+    g_assert_cmpuint(changed_bytes(&stage), ==, sum);
+    for (guint i = 0; i < G_N_ELEMENTS(WRITES); i++)
+        expect_changed(&stage, WRITES[i].target[2] - 'a', WRITES[i].offset, WRITES[i].len);
+}
+
+/* Holes that are not of whole blocks, and more pieces than there are chunks. */
+static void test_fragments(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autofree char *path = NULL;
+    guint64 sent, compared;
+
+    stage_init(&stage);
+    path = lab_path(&stage.lab, "vda.qcow2");
+    lab_run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path, "64M");
+    g_ptr_array_add(stage.targets, g_strdup("vda"));
+    for (guint64 at = 0; at < 64 * MIB; at += 320 * KIB) {
+        g_autofree char *command = g_strdup_printf("write -q -P 5 %" G_GUINT64_FORMAT " 12k", at);
+
+        stage_io(&stage, "vda", command);
+    }
+    stage_send(&stage, &sent, &compared);
+    stage_expect_equal(&stage);
+    stage_io(&stage, "vda", "write -q -P 6 33M 4k");
+    stage_io(&stage, "vda", "write -q -z 0 4k");
+    stage_send(&stage, &sent, &compared);
+    stage_expect_equal(&stage);
+    g_assert_cmpuint(compared, ==, 64 * MIB);
+    g_assert_cmpuint(sent, ==, 2 * 64 * KIB);
+    g_assert_cmpuint(changed_bytes(&stage), ==, 2 * 64 * KIB);
+}
+
+static void test_other_size(void)
+{
+    g_auto(Stage) stage = {0};
+    guint64 sent, compared;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_resize(&stage, "vda", 48 * MIB);
+    stage_io(&stage, "vda", "write -q -P 7 41943040 128k"); /* from the short block on */
+    stage_send(&stage, &sent, &compared);
+    stage_expect_equal(&stage);
+    g_assert_cmpuint(compared, ==, SIZE + 8 * MIB);
+    g_assert_cmpuint(sent, ==, 128 * KIB);
+    /* What lies beyond is said, too: below may be an older layer that is longer. */
+    expect_changed(&stage, 0, 40 * MIB, 8 * MIB);
+}
+
+/* Broken off, kept, broken off again, the link cut without a word, and gone on with. */
+static void test_link_cut(void)
+{
+    const Id guard = id_random();
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) before = NULL;
+    g_autoptr(Job) after = NULL;
+    guint64 done;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_io(&stage, "vda", "write -q -P 9 2M 64k");
+    stage_io(&stage, "vda", "write -q -P 9 18M 256k");
+    stage_attach(&stage, 0);
+    before = stage_begin(&stage);
+    before->break_at = 4 * MIB;
+    g_assert_false(stage_run(&stage, before));
+    done = before->done_bytes;
+    g_assert_cmpuint(done, >=, 4 * MIB);
+    g_assert_cmpuint(done, <, SIZE);
+    stage_slice(&stage, before, guard);
+    /* No more than was sent, in another job; but that is nobody's memory. */
+    before->limits.wake_fd = -1;
+    g_assert_true(stage_run(&stage, before));
+    stage_detach(&stage, TRUE);
+
+    stage.compared = 0;
+    stage_attach(&stage, 0);
+    after = stage_begin(&stage);
+    g_assert_true(id_equal(after->pass->guard, guard));
+    g_assert_true(stage_run(&stage, after));
+    g_assert_cmpuint(after->total_bytes, ==, SIZE + 8 * MIB - done);
+    g_assert_cmpuint(sender_payload_bytes(stage.sender), ==, 0);
+    stage_seal(&stage, after);
+    stage_detach(&stage, FALSE);
+    g_assert_cmpuint(stage.compared, ==, SIZE + 8 * MIB - done);
+    stage_expect_equal(&stage);
+    /* Sent over the first link, and equal over the second one: changed all the same. */
+    expect_changed(&stage, 0, 2 * MIB, 64 * KIB);
+    expect_changed(&stage, 0, 18 * MIB, 256 * KIB);
+    g_assert_cmpuint(changed_bytes(&stage), ==, 320 * KIB);
+}
+
+/* A slice may come at any moment: what is open then is forgotten by both. */
+static void test_many_slices(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) job = NULL;
+    gboolean first = TRUE;
+    guint jobs = 1;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_io(&stage, "vda", "write -q -P 9 7M 5M");
+    stage_attach(&stage, 0);
+    for (job = stage_begin(&stage);; jobs++) {
+        /* Woken before it begins: each job does what its first turn brings. */
+        job->break_at = 1;
+        if (stage_run(&stage, job))
+            break;
+        stage_slice(&stage, job, first ? id_random() : ID_NIL);
+        first = FALSE;
+        g_assert_cmpuint(jobs, <, 10000);
+        if (jobs > 20)
+            job->limits.wake_fd = -1;
+    }
+    stage_seal(&stage, job);
+    stage_detach(&stage, FALSE);
+    g_assert_cmpuint(jobs, >, 1);
+    stage_expect_equal(&stage);
+}
+
+static void test_older_peer(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) job = NULL;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_attach(&stage, HELLO_VERSION_COMPARE - 1);
+    g_assert_false(sender_compares(stage.sender));
+    job = stage_begin(&stage);
+    g_assert_true(stage_run(&stage, job));
+    g_assert_cmpuint(sender_payload_bytes(stage.sender), >=, 22 * MIB);
+    stage_seal(&stage, job);
+    stage_detach(&stage, FALSE);
+    g_assert_cmpuint(stage.compared, ==, 0);
+    stage_expect_equal(&stage);
+}
+
+/* --- who breaks the rules ---------------------------------------------- */
+
+static void expect_refused(Stage *stage, const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    struct pollfd fd;
+    int wait_ms;
+
+    do {
+        sender_prepare(stage->sender, &fd, &wait_ms);
+        g_assert_cmpint(poll(&fd, 1, LAB_TIMEOUT_MS), >=, 0);
+    } while (sender_pump(stage->sender, fd.revents, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+    g_assert_true(g_str_has_suffix(error->message, text));
+    stage_detach(stage, TRUE);
+}
+
+static Job *begun(Stage *stage)
+{
+    stage_init(stage);
+    first_generation(stage);
+    stage_attach(stage, 0);
+    return stage_begin(stage);
+}
+
+static void test_beyond_the_disk(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) job = begun(&stage);
+
+    g_assert_true(sender_compare(stage.sender, 1, 4 * MIB, 4 * MIB + 1, NULL));
+    expect_refused(&stage, "a block at 4194304 of 4194305 bytes is not on disk 1 of this generation");
+}
+
+static void test_same_beyond_the_disk(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) job = begun(&stage);
+
+    g_assert_true(sender_same(stage.sender, 2, 0, 1, NULL));
+    expect_refused(&stage, "a block at 0 of 1 bytes is not on disk 2 of this generation");
+}
+
+static void test_too_many(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(Job) job = begun(&stage);
+
+    /* Far more than one turn of the standby answers. */
+    for (guint i = 0; i < 100; i++)
+        g_assert_true(sender_compare(stage.sender, 0, 0, 20 * MIB, NULL));
+    expect_refused(&stage, "the active asks for more than the 32 comparisons that may be open");
+}
+
+/* --- the hash ---------------------------------------------------------- */
+
+static void test_digest(void)
+{
+    static const guint8 ABC[MESSAGE_HASH_LEN] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea,
+                                                 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23};
+    g_autofree guint8 *data = g_malloc0(MESSAGE_BLOCK + 512);
+    g_autoptr(Digest) digest = digest_new();
+    guint8 out[2][MESSAGE_HASH_LEN];
+
+    digest_blocks(digest, (const guint8 *)"abc", 3, out[0]);
+    g_assert_cmpmem(out[0], MESSAGE_HASH_LEN, ABC, MESSAGE_HASH_LEN); /* FIPS 180-2, B.1 */
+    digest_blocks(digest, data, MESSAGE_BLOCK + 512, out[0]);
+    g_assert_cmpmem(out[0], MESSAGE_HASH_LEN, digest_zeros(digest, MESSAGE_BLOCK), MESSAGE_HASH_LEN);
+    g_assert_cmpmem(out[1], MESSAGE_HASH_LEN, digest_zeros(digest, 512), MESSAGE_HASH_LEN);
+    g_assert_cmpint(memcmp(out[0], out[1], MESSAGE_HASH_LEN), !=, 0);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/replicate/compare/digest", test_digest);
+    g_test_add_func("/replicate/compare/unchanged", test_unchanged);
+    g_test_add_func("/replicate/compare/differences", test_differences);
+    g_test_add_func("/replicate/compare/fragments", test_fragments);
+    g_test_add_func("/replicate/compare/other-size", test_other_size);
+    g_test_add_func("/replicate/compare/link-cut", test_link_cut);
+    g_test_add_func("/replicate/compare/many-slices", test_many_slices);
+    g_test_add_func("/replicate/compare/older-peer", test_older_peer);
+    g_test_add_func("/replicate/compare/hostile/beyond-the-disk", test_beyond_the_disk);
+    g_test_add_func("/replicate/compare/hostile/same-beyond-the-disk", test_same_beyond_the_disk);
+    g_test_add_func("/replicate/compare/hostile/too-many", test_too_many);
+    return g_test_run();
+}
