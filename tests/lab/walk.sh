@@ -88,9 +88,12 @@ shutdown='"timeout_ms":60000,"power_off":false'
 
 run_walk() { :; }
 
-# Everything is sent again, in many slices: a new order breaks off the present one.
+# All is compared, and what nobody knows to have changed is sent in many slices: a new order breaks off the present one.
 resync_walk() {
+  ok "the link is cut" lab cut alpha beta
+  ok "24 MiB are new" lab agent alpha web1 fill /dev/vdb 160 24 random
   ok "QEMU is killed" lab kill alpha qemu:web1
+  ok "the link is back" lab heal
   eventually 90 "the guest starts again" lab exec alpha virsh start web1
   eventually 90 "it writes" lab stamp alpha web1 --wait $((before + 5))
   eventually 90 "a slice comes to its point" slice_ends
