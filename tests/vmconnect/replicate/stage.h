@@ -21,6 +21,9 @@ typedef struct {
     guint64 sequence;
     GPtrArray *targets; /* of char *: the active's disks; TARGET.qcow2 in the lab's folder */
 
+    uv_thread_cb
+        standby; /* what the standby does with its end of a link, and @stage; as a rule what it should */
+
     /* The present session: */
     Link *link; /* the standby's end, until its thread has taken it */
     uv_thread_t thread;
@@ -69,6 +72,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Job, stage_job_free)
 
 /* Stream; TRUE if nothing is left. */
 gboolean stage_run(Stage *stage, Job *job);
+/* The same with a standby of which no good is expected: FALSE with @error if it failed. */
+gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error);
 /* Keep a slice. @guard: as pass_break(). */
 void stage_slice(Stage *stage, Job *job, Id guard);
 void stage_seal(Stage *stage, Job *job);

@@ -3,8 +3,11 @@
  * copy is the disk bit for bit; with real storage daemons at both ends. */
 #include "stage.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/digest.h"
+#include "vmconnect/replicate/position.h"
 #include "vmconnect/replicate/receiver.h"
 
 #include <signal.h>
@@ -282,6 +285,72 @@ static void test_too_many(void)
     expect_refused(&stage, "the active asks for more than the 32 comparisons that may be open");
 }
 
+static MessageRange lie;
+
+static Frame *wait_for(Link *link, MessageType type)
+{
+    g_autoptr(GError) error = NULL;
+    Frame *frame = link_wait_for(link, type, clock_steady_ms() + LAB_TIMEOUT_MS, -1, &error);
+
+    g_assert_no_error(error);
+    return frame;
+}
+
+/* Has a copy, and hashes what nobody asked for. */
+static void liar(void *user)
+{
+    static const guint8 HASHES[2 * MESSAGE_HASH_LEN];
+    Stage *stage = user;
+    g_autoptr(Link) link = g_steal_pointer(&stage->link);
+    g_autoptr(Frame) attach = wait_for(link, MESSAGE_ATTACH);
+    g_autoptr(Position) position = position_new();
+    json_auto_t *doc = position_to_json(position);
+    Attached attached = {.session = 1, .credit_bytes = RECEIVER_CREDIT, .position = doc};
+    json_auto_t *answer = attached_to_json(&attached);
+    MessageHashes hashes = {lie, lie.len <= 2 * MESSAGE_BLOCK ? HASHES : NULL};
+    g_autoptr(GBytes) payload = message_encode_hashes(&hashes);
+    g_autoptr(Frame) begin = NULL;
+    g_autoptr(Frame) compare = NULL;
+
+    g_assert_true(link_send_json(link, MESSAGE_ATTACHED, 0, answer, NULL));
+    begin = wait_for(link, MESSAGE_BEGIN);
+    compare = wait_for(link, MESSAGE_COMPARE);
+    g_assert_true(link_send(link, MESSAGE_HASHES, 0, payload, NULL));
+    /* To its end, which is the active's doing. */
+    for (Frame *next; (next = link_wait(link, clock_steady_ms() + LAB_TIMEOUT_MS, -1, NULL));)
+        frame_free(next);
+}
+
+static void test_lying_standby(void)
+{
+    static const MessageRange LIES[] = {
+        {MESSAGE_BLOCK, MESSAGE_BLOCK, 0}, /* not where it begins */
+        {0, MESSAGE_BLOCK, 1},             /* another disk */
+        {0, 512, 0},                       /* a part of a block, which is not the last one */
+        {0, MIB + 512, 0},                 /* more than was asked */
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(LIES); i++) {
+        g_auto(Stage) stage = {0};
+        g_autoptr(Job) job = NULL;
+        g_autoptr(GError) error = NULL;
+        gboolean all;
+
+        lie = LIES[i];
+        stage_init(&stage);
+        stage.standby = liar;
+        stage_add_disk(&stage, "vda", 8 * MIB);
+        stage_io(&stage, "vda", "write -q -P 1 0 2M");
+        stage_attach(&stage, 0);
+        job = stage_begin(&stage);
+        ((guint64 *)job->limits.copies)[0] = 8 * MIB;
+        g_assert_false(stage_try(&stage, job, &all, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+        g_assert_cmpstr(error->message, ==, "the standby hashed another range than was asked for");
+        stage_detach(&stage, TRUE);
+    }
+}
+
 /* --- the hash ---------------------------------------------------------- */
 
 static void test_digest(void)
@@ -315,5 +384,6 @@ int main(int argc, char **argv)
     g_test_add_func("/replicate/compare/hostile/beyond-the-disk", test_beyond_the_disk);
     g_test_add_func("/replicate/compare/hostile/same-beyond-the-disk", test_same_beyond_the_disk);
     g_test_add_func("/replicate/compare/hostile/too-many", test_too_many);
+    g_test_add_func("/replicate/compare/hostile/lying-standby", test_lying_standby);
     return g_test_run();
 }
