@@ -218,8 +218,10 @@ static void widen(const NbdDisk *disk)
 static gboolean connect_to(NbdDisk *disk, const NbdSpec *spec, GError **error)
 {
     /* Structured replies are what a context needs. To a plain read QEMU then answers in as many pieces
-     * as the range has in the image, each asked for by itself, at the cost of its guest. */
+     * as the range has in the image, each asked for by itself, at the cost of its guest. Nobody looks into the buffer
+     * of a read that failed, so none is cleared before. */
     if (!disk->h || nbd_set_export_name(disk->h, spec->export_name) != 0 ||
+        nbd_set_pread_initialize(disk->h, false) != 0 ||
         nbd_set_request_structured_replies(disk->h, spec->context != NULL) != 0 ||
         (spec->context && nbd_add_meta_context(disk->h, spec->context) != 0))
         return connect_failed(disk, error);
