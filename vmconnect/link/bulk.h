@@ -98,7 +98,7 @@ gboolean message_decode_range(const Frame *frame, MessageRange *ret_range, GErro
 gboolean message_decode_compare(const Frame *frame, MessageRange *ret_range, GError **error);
 
 /* HASHES: the range as above, begun at a whole block; then for each block of it, of which the last may be shorter,
- * the first 16 bytes of its SHA-256; or nothing more: all of it reads as zeros. */
+ * its hash, as digest.h has it; or nothing more: all of it reads as zeros. */
 typedef struct {
     MessageRange range;
     const guint8 *hashes; /* borrowed, MESSAGE_HASH_LEN each; NULL: a hole */

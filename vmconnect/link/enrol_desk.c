@@ -303,7 +303,7 @@ void enrol_desk_take(EnrolDesk *desk, Link *link)
         link_free(link);
         return;
     }
-    link_binding(link, binding.session);
+    link_binding(link, LINK_BINDING_ENROL, binding.session);
     memcpy(binding.dialer, them.fingerprint, FINGERPRINT_LEN);
     memcpy(binding.listener, me.fingerprint, FINGERPRINT_LEN);
     visit = g_new0(Visit, 1);

@@ -73,7 +73,7 @@ static EnrolBinding bind_to(const Link *link, const Identity *identity)
     Peer me = identity_peer(identity);
     Peer them = link_peer(link);
 
-    link_binding(link, binding.session);
+    link_binding(link, LINK_BINDING_ENROL, binding.session);
     memcpy(binding.dialer, me.fingerprint, FINGERPRINT_LEN);
     memcpy(binding.listener, them.fingerprint, FINGERPRINT_LEN);
     return binding;

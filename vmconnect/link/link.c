@@ -409,10 +409,10 @@ const char *link_name(const Link *link)
     return link->name;
 }
 
-void link_binding(const Link *link, guint8 out[static 32])
+void link_binding(const Link *link, const char *label, guint8 out[static 32])
 {
     g_assert(link->state > LINK_HANDSHAKE);
-    tls_binding(link->ssl, out);
+    tls_binding(link->ssl, label, out);
 }
 
 gsize link_queued_bytes(const Link *link)

@@ -108,8 +108,10 @@ Purpose link_purpose(const Link *link);
 /* "engine UUID at 10.0.0.2:25000", for messages; borrowed. */
 const char *link_name(const Link *link);
 
-/* 32 bytes that only the two ends of this TLS session share (RFC 9266's way, own label). */
-void link_binding(const Link *link, guint8 out[static 32]);
+/* 32 bytes that only the two ends of this TLS session share, others for each label (RFC 9266's way). */
+#define LINK_BINDING_ENROL "EXPORTER-understudy-enrol-1"
+#define LINK_BINDING_COMPARE "EXPORTER-understudy-compare-1"
+void link_binding(const Link *link, const char *label, guint8 out[static 32]);
 
 /* The oldest frame that waits, given away; NULL if none. PING, PONG, FAIL and BYE
  * are the link's own business and never come out here. */

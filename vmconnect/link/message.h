@@ -32,7 +32,7 @@ typedef enum {
 #define MESSAGE_DATA_MAX (1u << 20)   /* bytes of one disk in one DATA frame */
 #define MESSAGE_DATA_HEADER_LEN 24
 #define MESSAGE_BLOCK (64u << 10)        /* bytes that one hash of HASHES stands for */
-#define MESSAGE_HASH_LEN 16              /* the first half of a SHA-256 */
+#define MESSAGE_HASH_LEN 16              /* a GMAC */
 #define MESSAGE_HASHES_MAX 1024          /* of one frame */
 #define MESSAGE_COMPARE_MAX (1ull << 30) /* bytes of one COMPARE */
 #define MESSAGE_COMPARES_MAX 32          /* that have no answer yet */

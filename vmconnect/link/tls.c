@@ -119,9 +119,7 @@ gboolean tls_flush(SSL *ssl)
     return BIO_flush(out) > 0 || BIO_should_retry(out);
 }
 
-void tls_binding(SSL *ssl, guint8 out[static 32])
+void tls_binding(SSL *ssl, const char *label, guint8 out[static 32])
 {
-    static const char LABEL[] = "EXPORTER-understudy-enrol-1";
-
-    g_assert(SSL_export_keying_material(ssl, out, 32, LABEL, strlen(LABEL), NULL, 0, 0) == 1);
+    g_assert(SSL_export_keying_material(ssl, out, 32, label, strlen(label), NULL, 0, 0) == 1);
 }

@@ -24,7 +24,7 @@ gboolean tls_attach(SSL *ssl, int fd);
 gsize tls_unsent(const SSL *ssl);
 gboolean tls_flush(SSL *ssl);
 
-void tls_binding(SSL *ssl, guint8 out[static 32]);
+void tls_binding(SSL *ssl, const char *label, guint8 out[static 32]);
 
 /* The reason on OpenSSL's error queue, which is emptied; for messages; borrowed. */
 const char *tls_reason(void);

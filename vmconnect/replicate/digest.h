@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* digest - the hash by which both sides of a link compare a block of a disk.
  *
- * The first 128 bits of SHA-256: a guest chooses what its blocks hold, and must not be able to make two
- * of them look equal. One thread; what a hash needs is set up once and not for each block. */
+ * A guest chooses what its blocks hold, and must not be able to make two of them look equal. So it is a GMAC under
+ * a key of the link's session, of which the guest never sees anything: a polynomial of the block at a secret point,
+ * at which two blocks of 64 KiB meet with a chance below 2^-115, whoever chose them, and at a third of the cost of
+ * SHA-256 on a host whose cores are its guests'. It proves nothing to who has the key, and is kept nowhere.
+ * One thread. */
 #pragma once
 
 #include "vmconnect/link/message.h"
@@ -11,7 +14,9 @@
 
 typedef struct Digest Digest;
 
-Digest *digest_new(void);
+#define DIGEST_KEY_LEN 32 /* link_binding() */
+
+Digest *digest_new(const guint8 key[static DIGEST_KEY_LEN]);
 void digest_free(Digest *digest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Digest, digest_free)
 

@@ -60,14 +60,14 @@ struct Hasher {
     GError *failed;
 };
 
-Hasher *hasher_new(Store *store, const Generation *begun, GPtrArray *held)
+Hasher *hasher_new(Store *store, const Generation *begun, const guint8 *key, GPtrArray *held)
 {
     Hasher *h = g_new0(Hasher, 1);
 
     h->store = store;
     h->begun = begun;
     h->held = held;
-    h->digest = digest_new();
+    h->digest = digest_new(key);
     for (guint i = 0; i < READS; i++)
         h->reads[i].hasher = h;
     h->probes[ZERO] = (Probe){h, NBD_CONTEXT_ALLOCATION, NULL, FALSE, extents_new()};

@@ -16,9 +16,9 @@
 
 typedef struct Hasher Hasher;
 
-/* Reads what was begun in @store. @held (of Extents *, one a disk; NULL: nobody asks) gets what the begun
- * overlays themselves hold of each range that is compared. All are borrowed, and outlive it. */
-Hasher *hasher_new(Store *store, const Generation *begun, GPtrArray *held);
+/* Reads what was begun in @store, and hashes it with @key (DIGEST_KEY_LEN). @held (of Extents *, one a disk; NULL: nobody asks) gets what the begun
+ * overlays themselves hold of each range that is compared. All but @key are borrowed, and outlive it. */
+Hasher *hasher_new(Store *store, const Generation *begun, const guint8 *key, GPtrArray *held);
 /* What was not answered is forgotten. store_disk()s must have been drained. NULL is accepted. */
 void hasher_free(Hasher *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Hasher, hasher_free)

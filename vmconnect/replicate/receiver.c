@@ -13,6 +13,7 @@
 #include "vmconnect/link/bulk.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/link/order.h"
+#include "vmconnect/replicate/digest.h"
 #include "vmconnect/replicate/position.h"
 #include "vmconnect/replicate/squeeze.h"
 
@@ -298,13 +299,16 @@ static gboolean take_zero(Receiver *r, const Frame *frame, GError **error)
  * to the tip's, they have changed although nobody sends them again. */
 static gboolean take_compare(Receiver *r, const Frame *frame, GError **error)
 {
+    guint8 key[DIGEST_KEY_LEN];
     MessageRange range;
 
     if (!message_decode_compare(frame, &range, error) ||
         !check_range(r, range.disk, range.offset, range.len, error))
         return FALSE;
-    if (!r->hasher)
-        r->hasher = hasher_new(r->store, r->begun, r->resumed ? r->changed : NULL);
+    if (!r->hasher) {
+        link_binding(r->link, LINK_BINDING_COMPARE, key);
+        r->hasher = hasher_new(r->store, r->begun, key, r->resumed ? r->changed : NULL);
+    }
     return hasher_ask(r->hasher, range, error);
 }
 

@@ -299,6 +299,11 @@ void sender_set_hashes(Sender *s, SenderHashes on_hashes, void *user)
     s->hashes_user = user;
 }
 
+void sender_digest_key(const Sender *s, guint8 out[static DIGEST_KEY_LEN])
+{
+    link_binding(s->link, LINK_BINDING_COMPARE, out);
+}
+
 gboolean sender_compare(Sender *s, guint disk, guint64 offset, guint64 len, GError **error)
 {
     return say_range(s, MESSAGE_COMPARE, (MessageRange){offset, len, (guint16)disk}, error);

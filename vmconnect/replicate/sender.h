@@ -13,6 +13,7 @@
 
 #include "vmconnect/link/bulk.h"
 #include "vmconnect/link/link.h"
+#include "vmconnect/replicate/digest.h"
 #include "vmconnect/replicate/pacer.h"
 #include "vmconnect/replicate/position.h"
 #include "vmconnect/replicate/squeeze.h"
@@ -70,6 +71,9 @@ typedef gboolean (*SenderHashes)(void *user, const MessageHashes *hashes, GError
 
 /* Whom to tell from now on; NULL: nobody, late answers are dropped. */
 void sender_set_hashes(Sender *s, SenderHashes on_hashes, void *user);
+
+/* The key of both sides' hashes, digest.h. */
+void sender_digest_key(const Sender *s, guint8 out[static DIGEST_KEY_LEN]);
 
 /* Ask for a range, from a whole block on; at most MESSAGE_COMPARES_MAX are open. Answers come in the order of
  * the questions, each in one piece or several, in ascending order; until the next slice, which ends all that are open. */

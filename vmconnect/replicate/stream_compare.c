@@ -65,7 +65,6 @@ Comparison *comparison_new(Stream *st)
     Comparison *c = g_new0(Comparison, 1);
 
     c->stream = st;
-    c->digest = digest_new();
     c->same = extents_new();
     for (guint i = 0; i < CHUNKS; i++)
         c->chunks[i].comparison = c;
@@ -454,8 +453,12 @@ static gboolean run(Comparison *c, GError **error)
 
 gboolean comparison_run(Comparison *c, const Extents *window, const Extents *data, GError **error)
 {
+    guint8 key[DIGEST_KEY_LEN];
     gboolean ok;
 
+    sender_digest_key(c->stream->sender, key);
+    digest_free(c->digest);
+    c->digest = digest_new(key);
     c->over = FALSE;
     c->window = window;
     c->data = data;

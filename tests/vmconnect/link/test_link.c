@@ -37,11 +37,13 @@ static void test_open(void)
     g_assert_cmpuint(link_hello(pair.listener)->features, ==, HELLO_FEATURES);
     g_assert_true(g_str_has_prefix(link_name(pair.dialer), "engine "));
     g_assert_true(g_str_has_prefix(link_name(pair.listener), "controller "));
-    link_binding(pair.dialer, a);
-    link_binding(pair.listener, b);
+    link_binding(pair.dialer, LINK_BINDING_ENROL, a);
+    link_binding(pair.listener, LINK_BINDING_ENROL, b);
     g_assert_cmpmem(a, 32, b, 32);
     /* Another session between the same two has another binding: what enrolment's proofs stand on. */
-    link_binding(other.dialer, b);
+    link_binding(other.dialer, LINK_BINDING_ENROL, b);
+    g_assert_cmpint(memcmp(a, b, 32), !=, 0);
+    link_binding(pair.dialer, LINK_BINDING_COMPARE, b);
     g_assert_cmpint(memcmp(a, b, 32), !=, 0);
     g_assert_cmpuint(link_bytes_out(pair.dialer), >, 0);
 }

@@ -355,14 +355,21 @@ static void test_lying_standby(void)
 
 static void test_digest(void)
 {
-    static const guint8 ABC[MESSAGE_HASH_LEN] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea,
-                                                 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23};
+    static const guint8 KEY[DIGEST_KEY_LEN] = {0};
+    static const guint8 OTHER[DIGEST_KEY_LEN] = {1};
+    /* Both sides must have it, whatever library they are built with. */
+    static const guint8 ABC[MESSAGE_HASH_LEN] = {0xdd, 0xb8, 0x2e, 0xac, 0x2f, 0x69, 0x8d, 0xc1,
+                                                 0x56, 0x9b, 0xb9, 0xd6, 0xc9, 0x21, 0x47, 0xfa};
     g_autofree guint8 *data = g_malloc0(MESSAGE_BLOCK + 512);
-    g_autoptr(Digest) digest = digest_new();
+    g_autoptr(Digest) digest = digest_new(KEY);
+    g_autoptr(Digest) other = digest_new(OTHER);
     guint8 out[2][MESSAGE_HASH_LEN];
 
     digest_blocks(digest, (const guint8 *)"abc", 3, out[0]);
-    g_assert_cmpmem(out[0], MESSAGE_HASH_LEN, ABC, MESSAGE_HASH_LEN); /* FIPS 180-2, B.1 */
+    g_assert_cmpmem(out[0], MESSAGE_HASH_LEN, ABC, MESSAGE_HASH_LEN);
+    digest_blocks(other, data, MESSAGE_BLOCK, out[0]);
+    digest_blocks(digest, data, MESSAGE_BLOCK, out[1]);
+    g_assert_cmpint(memcmp(out[0], out[1], MESSAGE_HASH_LEN), !=, 0);
     digest_blocks(digest, data, MESSAGE_BLOCK + 512, out[0]);
     g_assert_cmpmem(out[0], MESSAGE_HASH_LEN, digest_zeros(digest, MESSAGE_BLOCK), MESSAGE_HASH_LEN);
     g_assert_cmpmem(out[1], MESSAGE_HASH_LEN, digest_zeros(digest, 512), MESSAGE_HASH_LEN);
