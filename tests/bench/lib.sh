@@ -116,7 +116,7 @@ summary() {
 
 # pair_ratios A B: each pair's A / B.
 pair_ratios() {
-  paste "$TEST_TMP/$1" "$TEST_TMP/$2" | awk '{ printf "%.4f\n", $1 / $2 }'
+  paste "$TEST_TMP/$1" "$TEST_TMP/$2" | awk '{ printf "%.4g\n", $1 / $2 }'
 }
 
 # compare A B UNIT [JSON]: the figure is the median of the pairs' A / B.
@@ -133,5 +133,6 @@ compare() {
 figure() {
   jq -nc --arg name "$BENCH_NAME" --argjson value "$1" --arg unit "$2" --argjson detail "$3" \
     --argjson load "$(cut -d' ' -f1 /proc/loadavg)" --argjson cores "$(nproc)" \
-    '{$name, value: ($value * 1000 | round / 1000), $unit, detail: ($detail + {$load, $cores})}'
+    'def digits: if . < 0.01 then 1e6 else 1e3 end;
+     {$name, value: (($value | digits) as $d | $value * $d | round / $d), $unit, detail: ($detail + {$load, $cores})}'
 }
