@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A range that was asked goes: the status of its next bite is asked for (on connections of their own, since one that
- * offers a context reads slowly) -> the bite is cut into pieces, each a hole or data -> data is read, block by block
- * hashed -> the foremost piece, when it is complete, is the next answer. */
+/* A range that was asked goes: the status of the next bite, of it alone or of several that follow one another, is
+ * asked for (on connections of their own, since one that offers a context reads slowly) -> the bite is cut into
+ * pieces, each a hole or data -> data is read, block by block hashed -> the foremost piece, when it is
+ * complete, is the next answer. */
 #include "vmconnect/replicate/hasher.h"
 
 #include "vmconnect/base/error.h"
@@ -11,7 +12,7 @@
 #define READS 16 /* in flight: 4 MiB of memory */
 #define READ_BYTES (256u << 10)
 #define PIECE_BYTES (1u << 20)
-#define PIECES_AHEAD 32                           /* no more bites while so many pieces wait */
+#define PIECES_AHEAD 8 /* no bite while so many wait: the next is the larger for it */
 #define BITE_BYTES (G_GUINT64_CONSTANT(64) << 20) /* whose status is asked for at once */
 
 /* A part of one range that is one answer. */
@@ -56,7 +57,7 @@ struct Hasher {
     Read reads[READS];
     Probe probes[HASHER_POLL];
     guint probed; /* the disk that they are connected to */
-    Extent bite;  /* of the foremost range; len 0: none is asked about */
+    Extent bite;  /* of the foremost ranges; len 0: none is asked about */
     GError *failed;
 };
 
@@ -138,32 +139,60 @@ static void add_pieces(Hasher *h, guint64 offset, guint64 len, gboolean hole)
     }
 }
 
-/* In ascending order. A block of which only a part is a hole is read. */
-static void cut_bite(Hasher *h)
+/* What of the bite has to be read. A block of which only a part is a hole is. */
+static Extents *data_of_bite(const Hasher *h)
 {
-    g_autoptr(Extents) data = extents_new();
-    guint64 end = h->bite.offset + h->bite.len;
-    guint64 at = h->bite.offset;
+    Extents *data = extents_new();
 
     extents_add(data, h->bite.offset, h->bite.len);
     extents_remove_all(data, h->probes[ZERO].says);
     extents_round(data, MESSAGE_BLOCK);
-    extents_clip(data, end);
+    extents_clip(data, h->bite.offset + h->bite.len);
+    return data;
+}
+
+/* In ascending order. */
+static void add_part(Hasher *h, const Extents *data, guint64 at, guint64 end)
+{
     for (guint i = 0; i < extents_count(data); i++) {
         Extent e = extents_at(data, i);
+        guint64 from = CLAMP(e.offset, at, end);
+        guint64 to = CLAMP(e.offset + e.len, at, end);
 
-        add_pieces(h, at, e.offset - at, TRUE);
-        add_pieces(h, e.offset, e.len, FALSE);
-        at = e.offset + e.len;
+        if (from == to)
+            continue;
+        add_pieces(h, at, from - at, TRUE);
+        add_pieces(h, from, to - from, FALSE);
+        at = to;
     }
     add_pieces(h, at, end - at, TRUE);
+}
+
+/* The bite ends with a range, or within one. */
+static void cut_bite(Hasher *h)
+{
+    g_autoptr(Extents) data = data_of_bite(h);
+
+    while (h->bite.len > 0) {
+        MessageRange *range = g_queue_peek_head(&h->ranges);
+        guint64 n = MIN(range->len, h->bite.len);
+
+        add_part(h, data, range->offset, range->offset + n);
+        h->bite.offset += n;
+        h->bite.len -= n;
+        range->offset += n;
+        range->len -= n;
+        if (range->len > 0)
+            continue;
+        ((Piece *)g_queue_peek_tail(&h->pieces))->last = TRUE;
+        g_free(g_queue_pop_head(&h->ranges));
+    }
 }
 
 static void on_status(void *user, const GError *error)
 {
     Probe *probe = user;
     Hasher *h = probe->hasher;
-    MessageRange *range = g_queue_peek_head(&h->ranges);
 
     probe->asking = FALSE;
     if (error)
@@ -173,13 +202,6 @@ static void on_status(void *user, const GError *error)
     cut_bite(h);
     if (h->held)
         extents_add_all(h->held->pdata[h->probed], h->probes[HELD].says);
-    range->offset += h->bite.len;
-    range->len -= h->bite.len;
-    h->bite.len = 0;
-    if (range->len > 0)
-        return;
-    ((Piece *)g_queue_peek_tail(&h->pieces))->last = TRUE;
-    g_free(g_queue_pop_head(&h->ranges));
 }
 
 static gboolean ask(Hasher *h, Probe *probe, GError **error)
@@ -192,6 +214,22 @@ static gboolean ask(Hasher *h, Probe *probe, GError **error)
     return probe->asking;
 }
 
+/* Of the ranges from the foremost on, as far as they follow one another. */
+static Extent next_bite(const Hasher *h)
+{
+    const MessageRange *first = g_queue_peek_head((GQueue *)&h->ranges);
+    guint64 len = 0;
+
+    for (const GList *l = h->ranges.head; l && len < BITE_BYTES; l = l->next) {
+        const MessageRange *range = l->data;
+
+        if (range->disk != first->disk || range->offset != first->offset + len)
+            break;
+        len += range->len;
+    }
+    return (Extent){first->offset, MIN(len, BITE_BYTES)};
+}
+
 static gboolean ask_status(Hasher *h, GError **error)
 {
     const MessageRange *next = g_queue_peek_head(&h->ranges);
@@ -201,7 +239,7 @@ static gboolean ask_status(Hasher *h, GError **error)
     if (h->probed != next->disk)
         hang_up(h);
     h->probed = next->disk;
-    h->bite = (Extent){next->offset, MIN(next->len, BITE_BYTES)};
+    h->bite = next_bite(h);
     return ask(h, &h->probes[ZERO], error) && (!h->held || ask(h, &h->probes[HELD], error));
 }
 
