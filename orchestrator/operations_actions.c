@@ -66,7 +66,7 @@ static json_t *preview_vm(const ProtectionVm *vm, const VerifyFacts *facts)
     gint64 size_bytes = 0, data_bytes = 0;
     gboolean known = verify_vm_bytes(facts, vm->uuid, &size_bytes, &data_bytes);
     const char *how = !known           ? "the master has no such VM"
-                      : copy->complete ? "what is allocated, on top of the newest recovery point"
+                      : copy->complete ? "what a comparison with the newest recovery point finds, at most that"
                                        : "what is allocated, as a first copy";
 
     return json_pack("{s:s, s:s, s:s, s:o, s:o}", "uuid", ID_TEXT(vm->uuid), "name", vm->name, "how", how,
@@ -82,6 +82,23 @@ static json_t *preview_of(const Protection *p, const VerifyFacts *facts)
         json_array_append_new(vms, preview_vm(p->vms->pdata[i], facts));
     return json_pack("{s:s, s:s, s:s, s:o}", "scenario", p->scenario->name, "from", p->scenario->master, "to",
                      (const char *)p->scenario->replicas->pdata[0], "vms", vms);
+}
+
+/* What the other host still has of it, its images say when it looks at them. */
+static json_t *preview_back(const Protection *p)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:s, s:n, s:n}", "uuid", ID_TEXT(vm->uuid), "name",
+                                             vm->name, "how",
+                                             "what changed since it was moved, or what a comparison finds",
+                                             "size_bytes", "send_bytes"));
+    }
+    return json_pack("{s:s, s:s, s:s, s:o}", "scenario", p->scenario->name, "from",
+                     protection_away(p)->active, "to", protection_keeper(protection_away(p)), "vms", vms);
 }
 
 static void on_looked(void *user, const VerifyFacts *facts)
@@ -109,6 +126,10 @@ static void scenario_preview(ApiCall *call, void *user)
 
     if (!p) {
         api_call_fail(call, error);
+        return;
+    }
+    if (protection_away(p)) {
+        api_call_answer(call, preview_back(p));
         return;
     }
     v = g_new0(Preview, 1);

@@ -183,6 +183,9 @@ gboolean scenarios_run(Scenarios *s, const char *name, ScenariosDone done, void 
 {
     Live *live = find(s, name, error);
 
+    /* On the way back nothing is verified. */
+    if (live && protection_away(live->p))
+        return live_step(live, (Input){.kind = INPUT_RUN}, done, user, error);
     if (!live || !live_step(live, (Input){.kind = INPUT_RUN}, NULL, NULL, error))
         return FALSE;
     live_wait_verified(live, done, user);

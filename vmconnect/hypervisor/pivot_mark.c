@@ -4,7 +4,9 @@
 #include "vmconnect/base/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <unistd.h>
 
 #define FOLDER "pivot"
 
@@ -21,10 +23,10 @@ gboolean pivot_mark_set(Id vm, const char *run_folder, GError **error)
 
     if (g_mkdir_with_parents(folder, 0700) != 0)
         return us_error_errno(error, errno, "cannot make %s", folder);
-    fd = g_creat(path, 0600);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return us_error_errno(error, errno, "cannot write %s", path);
-    return g_close(fd, NULL);
+    return close(fd) == 0 || us_error_errno(error, errno, "cannot write %s", path);
 }
 
 void pivot_mark_clear(Id vm, const char *run_folder)
