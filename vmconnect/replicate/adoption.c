@@ -238,8 +238,14 @@ static gboolean settle(const AdoptionSite *site, Bequest **b, const char *defini
             "vm %s: what it left here is not known to be any generation (%s) -> it is kept as a branch",
             ID_TEXT(site->vm), why->message);
     found = as_found(*b, definition ? definition : (*b)->generation->definition, error);
-    if (!found)
+    if (!found) {
+        g_prefix_error(
+            error,
+            "its disks here cannot be looked at; bring them back, or, if they are gone for good, remove "
+            "%s/%s.bequest, and a new copy is made: ",
+            site->paths->plan_dir, ID_TEXT(site->vm));
         return FALSE;
+    }
     bequest_free(*b);
     *b = found;
     return gather_found(found, error) && bequest_write(found, site->paths->plan_dir, error);
