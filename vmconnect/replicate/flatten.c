@@ -73,7 +73,7 @@ static gboolean is_woken(const Active *a)
     return poll(&wake, 1, POLL_MS) > 0;
 }
 
-/* TRUE with *@ret_there FALSE when it has ended. */
+/* TRUE with *@ret_there FALSE when it has ended. A job of another kind is not ours. */
 static gboolean look_at_job(virDomainPtr dom, const char *target, gboolean *ret_there, gboolean *ret_ready,
                             GError **error)
 {
@@ -83,8 +83,9 @@ static gboolean look_at_job(virDomainPtr dom, const char *target, gboolean *ret_
     *ret_there = *ret_ready = FALSE;
     if (n < 0)
         return virt_error(error, "cannot see the block job of %s", target);
-    *ret_there = n > 0;
-    *ret_ready = n > 0 && info.cur == info.end && info.end > 0;
+    *ret_there = n > 0 && (info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT ||
+                           info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT);
+    *ret_ready = *ret_there && info.cur == info.end && info.end > 0;
     return TRUE;
 }
 
@@ -135,7 +136,7 @@ static gboolean sync_definition(virDomainPtr dom, GError **error)
     return durable_sync_file(path, error) && durable_sync_dir(DEFINITION_DIR, error);
 }
 
-static gboolean expect_source(virDomainPtr dom, const Stretch *s, GError **error)
+static gboolean expect_source(virDomainPtr dom, const char *target, const char *path, GError **error)
 {
     g_autofree char *xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE);
     gboolean closed;
@@ -143,13 +144,13 @@ static gboolean expect_source(virDomainPtr dom, const Stretch *s, GError **error
 
     if (!xml)
         return virt_error(error, "cannot read the definition");
-    chain = chain_in_definition(xml, s->target, &closed, error);
+    chain = chain_in_definition(xml, target, &closed, error);
     if (!chain)
         return FALSE;
-    if (g_str_equal(((const ChainLayer *)chain->pdata[0])->path, s->image))
+    if (g_str_equal(((const ChainLayer *)chain->pdata[0])->path, path))
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_FAILED, "the definition still names %s for disk %s",
-                ((const ChainLayer *)chain->pdata[0])->path, s->target);
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "its definition names %s for disk %s, not %s",
+                ((const ChainLayer *)chain->pdata[0])->path, target, path);
     return FALSE;
 }
 
@@ -167,7 +168,7 @@ static gboolean pivot(Active *a, virConnectPtr conn, virDomainPtr dom, const Str
     if (!pivoted)
         virt_error(&why, "cannot let disk %s go on from %s", s->target, s->image);
     stop_at("flatten.pivoted");
-    if (pivoted && (!expect_source(dom, s, &why) || !sync_definition(dom, &why)))
+    if (pivoted && (!expect_source(dom, s->target, s->image, &why) || !sync_definition(dom, &why)))
         pivoted = FALSE;
     stop_at("flatten.durable");
     if (lifecycle_resume(conn, a->vm, why ? NULL : error))
@@ -190,6 +191,9 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
     /* One that its user has paused is not resumed by us. */
     if (state != VM_STATE_RUNNING)
         return TRUE;
+    /* Only where it is the one that the guest writes to does libvirt change the definition with it. */
+    if (s->only && !expect_source(dom, s->target, s->lowest, error))
+        return FALSE;
     f->job_ms = f->job_ms ? f->job_ms : JOB_FIRST_MS;
     if (virDomainBlockCommit(dom, s->target, s->image, s->only ? NULL : s->lowest, 0,
                              s->only ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0) < 0)

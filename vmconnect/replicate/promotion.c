@@ -48,9 +48,31 @@ static void promotion_clear(Promotion *p)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
 
+/* What nobody names is the newest that the VM's active has sealed: never what a host wrote alone. */
+static gboolean choose_point(Promotion *p, GError **error)
+{
+    g_autoptr(GPtrArray) points = store_points(p->site->store);
+    const StorePoint *newest = points->len ? points->pdata[0] : NULL;
+
+    if (!id_is_nil(p->point))
+        return TRUE;
+    if (!newest)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "there is no sealed generation here yet: wait until the first synchronisation is done");
+    else if (newest->branch)
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "the newest point here, %s, is a branch, what this host wrote alone in reign %" G_GUINT64_FORMAT
+            ", and nothing of what came after has been received on top of it yet: if the VM is to go on "
+            "from it, or from another point, name that one",
+            ID_TEXT(newest->generation->id), newest->generation->reign.number);
+    else
+        p->point = newest->generation->id;
+    return !id_is_nil(p->point);
+}
+
 static gboolean read_params(Promotion *p, const json_t *params, GError **error)
 {
-    const Generation *tip = store_tip(p->site->store);
     json_t *point, *reign, *networks;
     const char *scenario, *here, *from;
 
@@ -66,13 +88,8 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     p->from = g_strdup(from);
     if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))
         return FALSE;
-    if (id_is_nil(p->point) && tip)
-        p->point = tip->id;
-    if (id_is_nil(p->point)) {
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                    "there is no sealed generation here yet: wait until the first synchronisation is done");
+    if (!choose_point(p, error))
         return FALSE;
-    }
     p->scenario = g_strdup(scenario);
     p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
     p->stays_off = json_is_false(json_object_get(json_object_get(params, "certificate"), "running"));

@@ -9,6 +9,7 @@
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/pivot_mark.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/process.h"
 #include "vmconnect/replicate/bequest.h"
@@ -442,6 +443,8 @@ static gboolean yield(Worker *w, Command *c, GError **error)
     const char *guest;
 
     active_detach(a);
+    /* From now on it is we who let it stand still, and nobody resumes it. */
+    pivot_mark_clear(a->vm, a->paths.run_dir);
     if (!permit_remove(a->paths.permit_dir, a->vm, error) || !pause_guest(w, &guest, error))
         return FALSE;
     stop_at("yield.paused");
@@ -607,6 +610,8 @@ static void flatten(Worker *w)
         return;
     if (!flatten_step(&w->flatten, w->active, &outcome, &error))
         outcome = FLATTEN_LATER;
+    /* What it has left, its job or a guest that stands still, is seen to before the next cut. */
+    w->flatten_recovered = !error;
     set_flatten_why(w, error);
     w->flat = outcome != FLATTEN_LATER;
     w->flatten_at_ms =
