@@ -65,9 +65,10 @@ static json_t *preview_vm(const ProtectionVm *vm, const VerifyFacts *facts)
     const ProtectionCopy *copy = vm->copies->pdata[0];
     gint64 size_bytes = 0, data_bytes = 0;
     gboolean known = verify_vm_bytes(facts, vm->uuid, &size_bytes, &data_bytes);
-    const char *how = !known           ? "the master has no such VM"
-                      : copy->complete ? "what a comparison with the newest recovery point finds, at most that"
-                                       : "what is allocated, as a first copy";
+    const char *how = !known ? "the master has no such VM"
+                      : copy->complete
+                          ? "what a comparison with the newest recovery point finds, at most that"
+                          : "what is allocated, as a first copy";
 
     return json_pack("{s:s, s:s, s:s, s:o, s:o}", "uuid", ID_TEXT(vm->uuid), "name", vm->name, "how", how,
                      "size_bytes", known ? json_integer(size_bytes) : json_null(), "send_bytes",
@@ -242,6 +243,7 @@ static Plan *wanted_plan(const Asked *a, Wanted *w, GError **error)
     if (!p || !read_wanted(api_call_body(a->call), w, error))
         return NULL;
     w->options.home = a->home;
+    w->options.running = runner_find_running(plans_runner(a->c->plans), p->scenario->name);
     return plan_switchover(p, &w->options, error);
 }
 

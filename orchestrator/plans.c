@@ -255,17 +255,26 @@ void plans_resume(Plans *plans)
     end_vanished(plans);
 }
 
+static gboolean start(Plans *plans, Plan *steal_plan, GError **error)
+{
+    g_autoptr(Plan) plan = steal_plan;
+
+    if (runner_find(plans->runner, plan->id))
+        return runner_force(plans->runner, plan, error);
+    return runner_start(plans->runner, g_steal_pointer(&plan), error);
+}
+
 gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error)
 {
     Id id = steal_plan->id;
-    Waiter *w = g_new0(Waiter, 1);
+    Waiter *w;
 
+    if (!start(plans, steal_plan, error))
+        return FALSE;
+    w = g_new0(Waiter, 1);
     *w = (Waiter){done, user};
     g_hash_table_insert(plans->beginning, g_memdup2(&id, sizeof id), w);
-    if (runner_start(plans->runner, steal_plan, error))
-        return TRUE;
-    g_hash_table_remove(plans->beginning, &id);
-    return FALSE;
+    return TRUE;
 }
 
 /* --- the rest ---------------------------------------------------------- */

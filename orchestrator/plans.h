@@ -18,8 +18,8 @@ Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarn
 /* Take up what was read: when scenarios are loaded, before any host is up. */
 void plans_resume(Plans *plans);
 
-/* Run it. @done when its beginning is durable, or could not be made so; never before this
- * returns. FALSE with @error: BUSY. */
+/* Run it, or go on by force with the one that has its id. @done when that is durable, or could not be
+ * made so; never before this returns. FALSE with @error: BUSY. */
 gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error);
 
 /* All there are, to be looked at. */

@@ -124,9 +124,7 @@ gboolean move_is_over(const Move *m)
     return m->state == MOVE_MOVED || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
 }
 
-static gboolean refuse(GError **error, UsError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-static gboolean refuse(GError **error, UsError code, const char *format, ...)
+gboolean plan_refuse(GError **error, UsError code, const char *format, ...)
 {
     g_autofree char *text = NULL;
     va_list args;
@@ -143,30 +141,37 @@ static gboolean check_scenario(const Protection *p, const char *to, gboolean for
     const char *name = p->scenario->name;
 
     if (!scenario_has_host(p->scenario, to))
-        return refuse(error, US_ERROR_NOT_FOUND, "host '%.64s' is not of scenario '%s'", to, name);
+        return plan_refuse(error, US_ERROR_NOT_FOUND, "host '%.64s' is not of scenario '%s'", to, name);
     if (!id_is_nil(p->plan))
-        return refuse(
+        return plan_refuse(
             error, US_ERROR_BUSY,
             "a plan moves the VMs of scenario '%s' already: wait for its end, see 'understudy plan list'",
             name);
     if (p->goal == GOAL_PAUSED && !force)
-        return refuse(
+        return plan_refuse(
             error, US_ERROR_REFUSED,
             "scenario '%s' is paused, its copies are old: nothing was begun; use 'understudy continue' first",
             name);
     if (p->goal == GOAL_STOPPED)
-        return refuse(error, US_ERROR_REFUSED,
-                      "scenario '%s' does not run: there is no current copy to switch over to; run it first",
-                      name);
+        return plan_refuse(
+            error, US_ERROR_REFUSED,
+            "scenario '%s' does not run: there is no current copy to switch over to; run it first", name);
     return TRUE;
 }
 
-/* What was asked of its active after the last plan it may never do again. */
-static gboolean check_forced_vm(const ProtectionVm *vm, const char *to, const ProtectionCopy *copy,
-                                GError **error)
+static const ProtectionCopy *copy_on(const ProtectionVm *vm, const char *host)
 {
-    return copy->complete ||
-           refuse(
+    for (guint i = 0; i < vm->copies->len; i++)
+        if (g_str_equal(((const ProtectionCopy *)vm->copies->pdata[i])->host, host))
+            return vm->copies->pdata[i];
+    g_assert_not_reached();
+}
+
+/* What was asked of its active after the last plan it may never do again. */
+gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, GError **error)
+{
+    return copy_on(vm, to)->complete ||
+           plan_refuse(
                error, US_ERROR_REFUSED,
                "'%s' cannot be switched over to %s: there is no complete copy of it there; nothing was begun",
                vm->name, to);
@@ -174,25 +179,23 @@ static gboolean check_forced_vm(const ProtectionVm *vm, const char *to, const Pr
 
 static gboolean check_vm(const ProtectionVm *vm, const char *to, gboolean force, GError **error)
 {
-    const ProtectionCopy *copy = NULL;
+    const ProtectionCopy *copy;
 
     if (g_str_equal(vm->active, to))
-        return refuse(error, US_ERROR_REFUSED, "'%s' runs on %s already: nothing was begun", vm->name, to);
+        return plan_refuse(error, US_ERROR_REFUSED, "'%s' runs on %s already: nothing was begun", vm->name,
+                           to);
     if (vm->owes && !force)
-        return refuse(
+        return plan_refuse(
             error, US_ERROR_BUSY,
             "the last plan's lock of '%s' is still to be taken off: nothing was begun; bring that host back "
             "first",
             vm->name);
-    for (guint i = 0; i < vm->copies->len; i++)
-        if (g_str_equal(((const ProtectionCopy *)vm->copies->pdata[i])->host, to))
-            copy = vm->copies->pdata[i];
-    g_assert(copy);
     if (force)
-        return check_forced_vm(vm, to, copy, error);
+        return plan_check_forced_vm(vm, to, error);
+    copy = copy_on(vm, to);
     if (copy->state == COPY_PROTECTED || copy->state == COPY_LAGGING)
         return TRUE;
-    return refuse(
+    return plan_refuse(
         error, US_ERROR_REFUSED,
         "'%s' cannot be switched over to %s, its copy there is %s%s%s: nothing was begun; wait until it is "
         "protected, or name the other VMs with --vm",
@@ -208,8 +211,8 @@ static GPtrArray *choose(const Protection *p, const PlanOptions *o, const char *
         ProtectionVm *vm = protection_find(p, o->vms[i]);
 
         if (!vm) {
-            refuse(error, US_ERROR_NOT_FOUND, "VM %s is not of scenario '%s'", ID_TEXT(o->vms[i]),
-                   p->scenario->name);
+            plan_refuse(error, US_ERROR_NOT_FOUND, "VM %s is not of scenario '%s'", ID_TEXT(o->vms[i]),
+                        p->scenario->name);
             return NULL;
         }
         if (!g_ptr_array_find(chosen, vm, NULL))
@@ -219,8 +222,8 @@ static GPtrArray *choose(const Protection *p, const PlanOptions *o, const char *
         if (!g_str_equal(((ProtectionVm *)p->vms->pdata[i])->active, to))
             g_ptr_array_add(chosen, p->vms->pdata[i]);
     if (chosen->len == 0) {
-        refuse(error, US_ERROR_REFUSED, "every VM of scenario '%s' runs on %s already: nothing was begun",
-               p->scenario->name, to);
+        plan_refuse(error, US_ERROR_REFUSED,
+                    "every VM of scenario '%s' runs on %s already: nothing was begun", p->scenario->name, to);
         return NULL;
     }
     return g_steal_pointer(&chosen);
@@ -230,26 +233,26 @@ static gboolean check_engine(const Protection *p, const char *host, GError **err
 {
     if (protection_is_up(p, host) && roster_find(p->roster, host))
         return TRUE;
-    return refuse(
+    return plan_refuse(
         error, US_ERROR_UNREACHABLE,
         "the engine of %s does not answer: a switchover in good order needs both; nothing was begun", host);
 }
 
 /* By force only where the old active cannot be asked to release. */
-static gboolean check_engines(const Protection *p, const Plan *plan, gboolean force, GError **error)
+gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **error)
 {
-    if (!force)
+    if (!plan->forced)
         return check_engine(p, plan->to, error) &&
                (check_engine(p, plan->from, error) ||
                 (g_prefix_error(error, "if %s is gone, `--force` goes on from the newest point on %s: ",
                                 plan->from, plan->to),
                  FALSE));
     if (!protection_is_up(p, plan->to) || !roster_find(p->roster, plan->to))
-        return refuse(error, US_ERROR_UNREACHABLE,
-                      "the engine of %s does not answer: nothing can be started there; nothing was begun",
-                      plan->to);
+        return plan_refuse(
+            error, US_ERROR_UNREACHABLE,
+            "the engine of %s does not answer: nothing can be started there; nothing was begun", plan->to);
     return !protection_is_up(p, plan->from) ||
-           refuse(
+           plan_refuse(
                error, US_ERROR_REFUSED,
                "the engine of %s answers: a switchover in good order loses nothing; nothing was begun; leave "
                "--force away (--power-off switches a guest off that does not shut down)",
@@ -259,20 +262,18 @@ static gboolean check_engines(const Protection *p, const Plan *plan, gboolean fo
 static gboolean check_point(const PlanOptions *o, const GPtrArray *chosen, GError **error)
 {
     return id_is_nil(o->point) || chosen->len == 1 ||
-           refuse(error, US_ERROR_USAGE,
-                  "a point is of one VM, and %u would be moved: name it with --vm; nothing was begun",
-                  chosen->len);
+           plan_refuse(error, US_ERROR_USAGE,
+                       "a point is of one VM, and %u would be moved: name it with --vm; nothing was begun",
+                       chosen->len);
 }
 
 /* What its release would have said of the VM, as far as it is known. */
-static void force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m)
+void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m)
 {
-    gboolean off = vm->last && g_strcmp0(vm->last->guest, "off") == 0;
-
     m->tip = plan->point;
     m->lose_ms = protection_lag_ms(vm, plan->to, now_ms);
     m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off", plan->old_is_off, "running",
-                               !off, "autostart", 0);
+                               !m->was_off, "autostart", 0);
 }
 
 static void set_times(Plan *plan, const Policy *policy)
@@ -283,13 +284,42 @@ static void set_times(Plan *plan, const Policy *policy)
         LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + PAPER_LIMIT_MS;
 }
 
-Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
+static void add_moves(const GPtrArray *chosen, const PlanOptions *o, Plan *plan)
+{
+    for (guint i = 0; i < chosen->len; i++) {
+        const ProtectionVm *vm = chosen->pdata[i];
+        Move *m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
+
+        m->was_off = vm->last && g_strcmp0(vm->last->guest, "off") == 0;
+        if (plan->forced)
+            plan_force_move(vm, plan, o->now_ms, m);
+    }
+}
+
+static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to, const PlanOptions *o)
+{
+    const Policy *policy = &p->scenario->policy;
+    Plan *plan = plan_new(o->id, p->scenario->name, ((const ProtectionVm *)chosen->pdata[0])->active, to);
+
+    plan->next = (Reign){protection_term(p) + 1, o->reign};
+    plan->power_off = o->power_off;
+    plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy->reverse == REVERSE_AUTO : o->reverse;
+    plan->forced = o->force;
+    plan->old_is_off = o->old_is_off;
+    plan->point = o->point;
+    plan->from_up = !o->force;
+    plan->to_up = TRUE;
+    set_times(plan, policy);
+    return plan;
+}
+
+static Plan *switchover(const Protection *p, const PlanOptions *o, GError **error)
 {
     const char *to = o->to     ? o->to
                      : o->home ? p->scenario->master
                                : (const char *)p->scenario->replicas->pdata[0];
     g_autoptr(GPtrArray) chosen = NULL;
-    Plan *plan;
+    g_autoptr(Plan) plan = NULL;
 
     if (!check_scenario(p, to, o->force, error))
         return NULL;
@@ -299,29 +329,18 @@ Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
     for (guint i = 0; i < chosen->len; i++)
         if (!check_vm(chosen->pdata[i], to, o->force, error))
             return NULL;
-    plan = plan_new(o->id, p->scenario->name, ((const ProtectionVm *)chosen->pdata[0])->active, to);
-    if (!check_engines(p, plan, o->force, error)) {
-        plan_free(plan);
+    plan = build(p, chosen, to, o);
+    if (!plan_check_engines(p, plan, error))
         return NULL;
-    }
     plan->to_id = roster_find(p->roster, to)->id;
-    plan->next = (Reign){protection_term(p) + 1, o->reign};
-    plan->power_off = o->power_off;
-    plan->reverse =
-        o->reverse == PLAN_REVERSE_BY_POLICY ? p->scenario->policy.reverse == REVERSE_AUTO : o->reverse;
-    plan->forced = o->force;
-    plan->old_is_off = o->old_is_off;
-    plan->point = o->point;
-    plan->from_up = !o->force;
-    plan->to_up = TRUE;
-    set_times(plan, &p->scenario->policy);
-    for (guint i = 0; i < chosen->len; i++) {
-        const ProtectionVm *vm = chosen->pdata[i];
+    add_moves(chosen, o, plan);
+    return g_steal_pointer(&plan);
+}
 
-        Move *m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
-
-        if (o->force)
-            force_move(vm, plan, o->now_ms, m);
-    }
-    return plan;
+Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
+{
+    /* Until its end is durable, an ended one counts as running, and is waited for. */
+    if (o->force && o->running && !o->running->ended && id_equal(p->plan, o->running->id))
+        return plan_switchover_running(p, o, error);
+    return switchover(p, o, error);
 }

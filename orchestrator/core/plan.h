@@ -14,7 +14,8 @@
  *
  * By force, when the active is gone, there is one step, promote, of the newest point that the standby has; the
  * operator knows that the other side is off, and is told what will be lost. The old active is
- * told when it is back that its reign is over (`active.yield`).
+ * told when it is back that its reign is over (`active.yield`). A plan in good order whose active
+ * goes under it is gone on with so, by the same operator: PLAN_FORCE.
  *
  * Before release whatever fails is rolled back: the guest runs on where it
  * was. After it the start on the standby is tried again until it works. A VM
@@ -98,6 +99,7 @@ typedef struct {
     guint done;        /* steps completed, as far as the engines said */
     gboolean rolling;  /* it is decided to roll back, as soon as the engine says that it is not released */
     gboolean begun;    /* an intention of it is in the journal, or about to be */
+    gboolean was_off;  /* when it was planned, as far as was known */
     gboolean asked;    /* a call is under way */
     gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
     Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */
@@ -116,7 +118,7 @@ typedef struct {
     Reign next;          /* of the VMs that move */
     gboolean power_off;  /* a guest that does not shut down is switched off */
     gboolean reverse;    /* what moves away from home is replicated back at once */
-    gboolean forced;     /* the old active has no part in it … */
+    gboolean forced;     /* the old active has no part in it, or none any more … */
     gboolean old_is_off; /* … and the operator certified that it is off */
     Id point;            /* go on from this one instead of the newest; nil: the newest */
     gint64 shutdown_timeout_ms;
@@ -139,15 +141,17 @@ typedef struct {
     int reverse; /* TRUE, FALSE, PLAN_REVERSE_BY_POLICY */
     gboolean force;
     gboolean old_is_off;
-    gint64 now_ms; /* steady */
-    Id point;      /* of the one VM that is moved; nil: the newest */
+    gint64 now_ms;       /* steady */
+    Id point;            /* of the one VM that is moved; nil: the newest */
+    const Plan *running; /* the scenario's, borrowed; NULL: none */
 } PlanOptions;
 
 #define PLAN_REVERSE_BY_POLICY (-1)
 
 /* Build a switchover. NULL with @error REFUSED (state, VM without a complete copy,
  * owed calls), NOT_FOUND (host, VM), BUSY (a plan runs) or UNREACHABLE (an engine
- * that is needed does not answer). */
+ * that is needed does not answer).
+ * By force, with one running: what it is to become, under its own id; for PLAN_FORCE. */
 Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **error);
 void plan_free(Plan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plan, plan_free)
@@ -181,6 +185,7 @@ typedef enum {
     PLAN_ANSWER,       /* host, method, vm, failure or result */
     PLAN_LINK_BACK,    /* host */
     PLAN_LINK_LOST,    /* host */
+    PLAN_FORCE,        /* forced; its active's link is down */
     PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; calls behind it were not made */
     PLAN_TICK,
 } PlanEventKind;
@@ -193,6 +198,7 @@ typedef struct {
     Id vm;
     const GError *failure;
     const json_t *result;
+    const Plan *forced;
 } PlanEvent;
 
 /* Advance @plan by one event and append to @out what must be done now, in order.

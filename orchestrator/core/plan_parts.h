@@ -3,9 +3,21 @@
 #pragma once
 
 #include "orchestrator/core/plan.h"
+#include "vmconnect/base/error.h"
 
 Plan *plan_new(Id id, const char *scenario, const char *from, const char *to);
 Move *plan_add_move(Plan *plan, Id vm, const char *name, Reign reign);
+
+/* FALSE, with @error set. */
+gboolean plan_refuse(GError **error, UsError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* Do those that are needed answer, and by force, is the other one silent? */
+gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **error);
+/* Can it be taken without its active's help? */
+gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, GError **error);
+/* What its release would have said of the VM, as far as it is known. */
+void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m);
+/* plan_switchover() by force, with one running. */
+Plan *plan_switchover_running(const Protection *p, const PlanOptions *options, GError **error);
 
 /* The step that a sub-plan is at in this state; STEP_COUNT: at none. */
 StepKind move_step(MoveState state);
@@ -15,6 +27,7 @@ json_t *plan_record_begin(const Plan *plan);
 json_t *plan_record_intent(const Move *m, StepKind step);
 json_t *plan_record_over(const Move *m);
 json_t *plan_record_end(void);
+json_t *plan_record_forced(const Plan *forced);
 
 const char *step_method(StepKind step);
 gint64 step_limit_ms(const Plan *plan, StepKind step);
@@ -46,6 +59,7 @@ void plan_call(Turn *t, Move *m, StepKind step);
 /* Move along an edge, and do what the new state asks for. */
 void plan_enter(Turn *t, Move *m, MoveState to);
 void plan_end_if_over(Turn *t);
+void plan_on_force(Turn *t, const Plan *forced);
 /* As many of those that wait as there is room for. */
 void plan_begin_more(Turn *t);
 

@@ -15,9 +15,9 @@ json_t *plan_record_begin(const Plan *plan)
     for (guint i = 0; i < plan->moves->len; i++) {
         const Move *m = plan->moves->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:O?}", "vm", ID_TEXT(m->vm), "name", m->name,
-                                             "reign", reign_to_json(m->reign), "certificate",
-                                             plan->forced ? m->certificate : NULL));
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:O?}", "vm", ID_TEXT(m->vm), "name",
+                                             m->name, "reign", reign_to_json(m->reign), "off", m->was_off,
+                                             "certificate", plan->forced ? m->certificate : NULL));
     }
     return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:I, s:o}",
                      "format", PLAN_FORMAT, "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from",
@@ -46,6 +46,19 @@ json_t *plan_record_over(const Move *m)
                      "done", (int)m->done, "why", m->why);
 }
 
+json_t *plan_record_forced(const Plan *forced)
+{
+    json_t *vms = json_array();
+
+    for (guint i = 0; i < forced->moves->len; i++) {
+        const Move *m = forced->moves->pdata[i];
+
+        json_array_append_new(vms,
+                              json_pack("{s:s, s:O}", "vm", ID_TEXT(m->vm), "certificate", m->certificate));
+    }
+    return json_pack("{s:b, s:b, s:o}", "forced", 1, "old_is_off", forced->old_is_off, "vms", vms);
+}
+
 json_t *plan_record_end(void)
 {
     return json_pack("{s:b}", "end", 1);
@@ -64,18 +77,20 @@ static gboolean read_vms(Plan *plan, const json_t *vms, GError **error)
     for (gsize i = 0; i < json_array_size(vms); i++) {
         json_t *certificate = NULL;
         const char *vm, *name;
+        int off = FALSE;
         json_t *reign_doc;
         Reign reign;
         Move *m;
         Id id;
 
-        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o, s?o}", "vm", &vm, "name", &name,
-                       "reign", &reign_doc, "certificate", &certificate) ||
+        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o, s?b, s?o}", "vm", &vm, "name",
+                       &name, "reign", &reign_doc, "off", &off, "certificate", &certificate) ||
             !id_parse(vm, &id, NULL) || !reign_from_json(reign_doc, &reign, NULL) || plan_find(plan, id) ||
             (plan->forced && !json_is_object(certificate)))
             return unsound(error, "VM");
         m = plan_add_move(plan, id, name, reign);
         m->tip = plan->point;
+        m->was_off = off;
         m->certificate = plan->forced ? json_incref(certificate) : NULL;
     }
     return plan->moves->len > 0 || unsound(error, "no VM");
@@ -188,8 +203,31 @@ void plan_conclude(Plan *plan, const Protection *p)
     plan->ended = TRUE;
 }
 
+static gboolean replay_forced(Plan *plan, const json_t *record, GError **error)
+{
+    const json_t *vms = json_object_get(record, "vms");
+    json_t *one;
+    gsize i;
+
+    plan->forced = TRUE;
+    plan->old_is_off = json_is_true(json_object_get(record, "old_is_off"));
+    json_array_foreach(vms, i, one)
+    {
+        Move *m = move_of(plan, one, "vm");
+        json_t *certificate = json_object_get(one, "certificate");
+
+        if (!m || m->certificate || move_is_over(m) || !json_is_object(certificate))
+            return unsound(error, "forced");
+        m->rolling = FALSE;
+        m->certificate = json_incref(certificate);
+    }
+    return json_array_size(vms) > 0 || unsound(error, "forced");
+}
+
 static gboolean replay(Plan *plan, const json_t *record, GError **error)
 {
+    if (json_object_get(record, "forced"))
+        return replay_forced(plan, record, error);
     if (json_object_get(record, "intent"))
         return replay_intent(move_of(plan, record, "vm"), record, error);
     if (json_object_get(record, "over"))

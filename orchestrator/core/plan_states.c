@@ -6,7 +6,8 @@
 #define MOVE_EDGES(X)                                                                                        \
     X(WAITING,       LOCKING,       "the plan was begun")                                                     \
     X(WAITING,       READING,       "the controller was restarted: what was done is read from the active")    \
-    X(WAITING,       PROMOTING,     "the controller was restarted; the active had released the VM")           \
+    X(WAITING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
+    X(WAITING,       STAYED,        "the old active answers again: nothing is taken from it")                 \
     X(LOCKING,       SHUTTING_DOWN, "nobody else can start the guest")                                        \
     X(LOCKING,       STAYED,        "the active refused the lock: nothing was begun")                         \
     X(LOCKING,       READING,       "what the active did must be read from it")                               \
@@ -20,6 +21,7 @@
     X(RELEASING,     READING,       "whether the active released must be read from it")                       \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
     X(PROMOTING,     MOVED,         "the guest runs on the standby; the old host has no part in it")          \
+    X(PROMOTING,     STAYED,        "the old active has not gone")                                            \
     X(PROMOTING,     BLOCKED,       "the standby did not start the guest")                                    \
     X(BLOCKED,       PROMOTING,     "the start is tried again")                                               \
     X(UNLOCKING,     MOVED,         "the move is done")                                                       \
@@ -29,7 +31,7 @@
     X(READING,       SHUTTING_DOWN, "the active has locked the guest")                                        \
     X(READING,       FINISHING,     "the guest is off")                                                       \
     X(READING,       RELEASING,     "the last generation is sealed")                                          \
-    X(READING,       PROMOTING,     "the active has released the VM")                                         \
+    X(READING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
     X(READING,       ROLLING_BACK,  "the active has not released the VM")                                     \
     X(READING,       MOVED,         "the active was unlocked: the move is done")                              \
     X(READING,       STAYED,        "the active keeps the guest")                                             \

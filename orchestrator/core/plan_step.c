@@ -137,6 +137,9 @@ void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out)
     case PLAN_LINK_LOST:
         on_link(&t, ev->host, ev->kind == PLAN_LINK_BACK);
         break;
+    case PLAN_FORCE:
+        plan_on_force(&t, ev->forced);
+        break;
     case PLAN_JOURNAL_LOST:
         on_journal_lost(&t);
         break;

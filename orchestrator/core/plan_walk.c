@@ -40,6 +40,12 @@ Input *plan_tell(Turn *t, InputKind kind, const Move *m, const char *host, const
     return in;
 }
 
+/* Nobody was asked to release it. */
+static gboolean is_forced(const Move *m)
+{
+    return json_is_true(json_object_get(m->certificate, "forced"));
+}
+
 void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
 {
     Input *in;
@@ -56,7 +62,7 @@ void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
     in->reign = t->plan->next;
     in->unlocked = unlocked;
     in->reverse = t->plan->reverse;
-    in->forced = t->plan->forced;
+    in->forced = is_forced(m);
 }
 
 void move_set_why(Move *m, const char *why)
@@ -122,6 +128,22 @@ void plan_end_if_over(Turn *t)
     t->plan->ended = TRUE;
 }
 
+static void begin(Turn *t, Move *m)
+{
+    const Plan *plan = t->plan;
+    g_autofree char *why = NULL;
+
+    if (plan->forced && plan->from_up) {
+        /* What lives there is not taken from it. */
+        why = g_strdup_printf("%s answers again: switch it over in good order", plan->from);
+        move_set_why(m, why);
+        plan_enter(t, m, MOVE_STAYED);
+        return;
+    }
+    m->begun = TRUE;
+    plan_enter(t, m, plan->forced ? MOVE_PROMOTING : MOVE_LOCKING);
+}
+
 /* One that the standby cannot start counts, too: where it fails, no more guests are shut down. */
 void plan_begin_more(Turn *t)
 {
@@ -131,11 +153,10 @@ void plan_begin_more(Turn *t)
         under_way += m->begun && !move_is_over(m);
     EACH_MOVE (t->plan, m) {
         if (m->state != MOVE_WAITING || m->begun || under_way >= PLAN_AT_ONCE ||
-            !(t->plan->forced ? t->plan->to_up : t->plan->from_up))
+            !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
             continue;
-        m->begun = TRUE;
-        under_way++;
-        plan_enter(t, m, t->plan->forced ? MOVE_PROMOTING : MOVE_LOCKING);
+        begin(t, m);
+        under_way += m->begun && !move_is_over(m);
     }
 }
 
@@ -246,8 +267,24 @@ void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
     plan_enter(t, m, FLOW[step].denied);
 }
 
+/* Before it has written anything, a standby looks whether the old active still sends. */
+static void old_lives(Turn *t, Move *m)
+{
+    g_autofree char *why = g_strdup_printf(
+        "%s has not gone: it is connected to %s, though not to the controller; if it is off all "
+        "the same, use --old-is-off",
+        t->plan->from, t->plan->to);
+
+    move_set_why(m, why);
+    plan_enter(t, m, MOVE_STAYED);
+}
+
 void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
 {
+    if (step == STEP_PROMOTE && is_forced(m) && json_is_true(json_object_get(result, "old_lives"))) {
+        old_lives(t, m);
+        return;
+    }
     if (!plan_take_result(t, m, step, result)) {
         /* Its plan.state must say what its answer did not. */
         plan_enter(t, m, MOVE_READING);
@@ -256,5 +293,5 @@ void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
     if (step != STEP_ROLLBACK)
         m->done = step + 1;
     /* Of what was taken by force there is no lock. */
-    plan_enter(t, m, t->plan->forced && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
+    plan_enter(t, m, is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
 }

@@ -160,6 +160,23 @@ gboolean runner_start(Runner *r, Plan *steal_plan, GError **error)
     return TRUE;
 }
 
+/* What the caller waits for is the next record to be durable: it must be this one's. */
+gboolean runner_force(Runner *r, const Plan *forced, GError **error)
+{
+    Job *job = find(r, forced->id);
+
+    if (!job || job->plan->ended || job->plan->forced || job->plan->from_up || job->waiting) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_BUSY,
+            "the plan of scenario '%s' has gone on meanwhile: nothing was changed; look at 'understudy plan "
+            "list' and try again",
+            forced->scenario);
+        return FALSE;
+    }
+    feed(r, job, (PlanEvent){.kind = PLAN_FORCE, .forced = forced});
+    return TRUE;
+}
+
 void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
 {
     Plan *plan = steal_plan;

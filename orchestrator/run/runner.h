@@ -44,6 +44,10 @@ json_t *runner_sign(const Runner *r, const json_t *params);
 /* Take @steal_plan and run it. BUSY if a plan of that scenario runs. */
 gboolean runner_start(Runner *r, Plan *steal_plan, GError **error);
 
+/* Go on with the one that has @forced's id as that says (plan_switchover()). BUSY if it is not to be
+ * done this moment. */
+gboolean runner_force(Runner *r, const Plan *forced, GError **error);
+
 /* Take @steal_plan up after a restart, with its scenario's protection (NULL: there is none
  * any more). Plans that are over are kept to be looked at, others go on as soon as their
  * engines answer. A protection whose plan is not among them afterwards was stopped

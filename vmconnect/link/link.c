@@ -430,6 +430,11 @@ guint64 link_bytes_out(const Link *link)
     return BIO_number_written(SSL_get_wbio(link->ssl));
 }
 
+gint64 link_heard_ms(const Link *link)
+{
+    return link->heard_ms;
+}
+
 void link_set_heartbeat(Link *link, gint64 interval_ms, gint64 deadline_ms)
 {
     g_assert(interval_ms == 0 ? deadline_ms == 0 : deadline_ms > interval_ms);

@@ -142,6 +142,9 @@ gsize link_queued_bytes(const Link *link);
 guint64 link_bytes_in(const Link *link);
 guint64 link_bytes_out(const Link *link);
 
+/* Steady: when something last came from the peer. */
+gint64 link_heard_ms(const Link *link);
+
 /* After @interval_ms without a word from the peer ask it (PING); after @deadline_ms it
  * is gone (UNREACHABLE). Silence counts only while we read. 0, 0: off (the default). A PING is always answered. */
 void link_set_heartbeat(Link *link, gint64 interval_ms, gint64 deadline_ms);

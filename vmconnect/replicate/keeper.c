@@ -6,6 +6,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/replicate/adoption.h"
@@ -16,6 +17,7 @@
 
 #include <errno.h>
 
+#define LIVES_MS 5000  /* an active that was heard of since is not gone */
 #define RETRY_MS 5000  /* a store that cannot be opened is tried again */
 #define STATUS_MS 1000 /* at most so often is status told unasked */
 
@@ -182,12 +184,33 @@ static gboolean need_store(Keeper *k, GError **error)
     return FALSE;
 }
 
+/* Whoever was promised more is served no more, and what this host runs itself it receives from nobody. */
+static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, &why);
+
+    if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (!guard || (guard->role == GUARD_STANDBY &&
+                   (guard->reign.number < reign.number || reign_equal(guard->reign, reign))))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "this host knows reign %" G_GUINT64_FORMAT
+                " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",
+                guard->reign.number, guard->role == GUARD_ACTIVE ? ", in which it is the active itself" : "",
+                reign.number);
+    return FALSE;
+}
+
 static gboolean attach(Keeper *k, Command *c, GError **error)
 {
     Link *link = g_steal_pointer(&c->link);
 
     drop_receiver(k, NULL);
-    if (!need_store(k, error)) {
+    if (!need_store(k, error) || !check_guard(k, c->reign, error)) {
         link_wait_close(link, error ? *error : NULL);
         return FALSE;
     }
@@ -212,12 +235,28 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
     return TRUE;
 }
 
+/* An active that still sends: the controller does not reach it, but it lives. */
+static gboolean is_alive_still(const Keeper *k, const json_t *params)
+{
+    const json_t *certificate = json_object_get(params, "certificate");
+
+    return k->receiver && clock_steady_ms() - receiver_heard_ms(k->receiver) < LIVES_MS &&
+           json_is_true(json_object_get(certificate, "forced")) &&
+           !json_is_true(json_object_get(certificate, "old_is_off"));
+}
+
+/* That the old active lives is an answer and no error: nothing was written, and the plan may leave the VM where it
+ * is. */
 static gboolean promote(Keeper *k, Command *c, GError **error)
 {
     PromotionSite site = site_of(k);
 
     if (!need_store(k, error))
         return FALSE;
+    if (is_alive_still(k, c->params)) {
+        c->result = json_pack("{s:b, s:b}", "running", 0, "old_lives", 1);
+        return TRUE;
+    }
     drop_receiver(k, NULL);
     return promotion_run(&site, c->params, &c->result, error);
 }

@@ -314,10 +314,17 @@ static gboolean is_defined(const Promotion *p)
            !guard->journal_open && reign_equal(guard->reign, p->reign);
 }
 
-static gboolean run(Promotion *p, GError **error)
+/* The guard first: from then on nothing is received from an active of an older reign, whatever of the rest has to
+ * be tried again. Once promoted and defined, the chain is libvirt's: it may have changed since. */
+static gboolean run(Promotion *p, Connection *connection, GError **error)
 {
-    /* Once promoted and defined, the chain is libvirt's: it may have changed since. */
-    if (!is_defined(p) && (!write_guard(p, TRUE, error) || !define(p, error)))
+    gboolean defined = is_defined(p);
+
+    if (!defined && !write_guard(p, TRUE, error))
+        return FALSE;
+    stop_at("promotion.guarded");
+    p->conn = connection_get(connection, CONNECT_MS, error);
+    if (!p->conn || (!defined && !define(p, error)))
         return FALSE;
     stop_at("promotion.defined");
     return write_guard(p, FALSE, error) &&
@@ -329,10 +336,7 @@ gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t *
     g_auto(Promotion) p = {.site = site};
     g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
 
-    if (!read_params(&p, params, error))
-        return FALSE;
-    p.conn = connection_get(connection, CONNECT_MS, error);
-    if (!p.conn || !run(&p, error))
+    if (!read_params(&p, params, error) || !run(&p, connection, error))
         return FALSE;
     *ret_result = json_pack("{s:b, s:s}", "running", !p.stays_off, "point", ID_TEXT(p.point));
     return TRUE;

@@ -167,6 +167,11 @@ void receiver_close(Receiver *r, const GError *why)
     receiver_free(r);
 }
 
+gint64 receiver_heard_ms(const Receiver *r)
+{
+    return link_heard_ms(r->link);
+}
+
 const char *receiver_slow(const Receiver *r)
 {
     return r->slow;

@@ -44,5 +44,8 @@ gboolean receiver_is_stranded(const Receiver *r);
 /* A sentence for the operator when this session should be shown as waiting, or NULL. */
 const char *receiver_slow(const Receiver *r);
 
+/* Steady: when something last came from the active; while it lives, it asks every two seconds if nothing else. */
+gint64 receiver_heard_ms(const Receiver *r);
+
 /* End it: the peer is told @why. */
 void receiver_close(Receiver *r, const GError *why);

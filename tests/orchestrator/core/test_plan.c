@@ -524,6 +524,134 @@ static void test_records(void)
     g_assert_cmpint(((Move *)back->moves->pdata[0])->state, ==, MOVE_MOVED);
 }
 
+static void refused_running(const Solo *solo, PlanOptions o, int code, const char *sentence)
+{
+    o.force = TRUE;
+    o.running = solo->plan;
+    refused(solo->w, o, code, sentence);
+}
+
+static void answer_promote(Solo *solo, guint vm)
+{
+    solo_do(solo, (PlanEvent){.kind = PLAN_ANSWER, .method = "plan.promote", .vm = world_vm(vm)});
+}
+
+/* The active goes in the middle: what it has released goes on as it was, the rest by force, in the same reign. */
+static void test_force_running(void)
+{
+    const Id first = world_vm(1);
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+    g_autoptr(Plan) forced = NULL, back = NULL;
+    const Move *released, *rest;
+    PlanOptions o = OPTIONS;
+
+    solo_init_with(&solo, 2);
+    solo.w->p->plan = solo.plan->id;
+    released = solo.plan->moves->pdata[0];
+    rest = solo.plan->moves->pdata[1];
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.shutdown", "{}", 0);
+    solo_answer(&solo, "plan.final", "{" TIP "}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
+    records_of(solo.out, records);
+    refused_running(
+        &solo, o, US_ERROR_REFUSED,
+        "the engine of alpha answers: a switchover in good order loses nothing; nothing was begun; leave "
+        "--force away (--power-off switches a guest off that does not shut down)");
+    world_link(solo.w, "alpha", FALSE);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_LOST, .host = "alpha"});
+    g_assert_cmpint(rest->state, ==, MOVE_READING);
+    o.vms = &first;
+    o.vm_count = 1;
+    refused_running(
+        &solo, o, US_ERROR_USAGE,
+        "a plan moves the VMs of scenario 'web' already, and is gone on with for all of them: leave "
+        "--vm and --point away");
+    o = OPTIONS;
+    o.to = "alpha";
+    refused_running(&solo, o, US_ERROR_REFUSED,
+                    "a plan moves the VMs of scenario 'web' to beta, and can be gone on with only there");
+    o.to = NULL;
+    o.force = o.old_is_off = TRUE;
+    o.running = solo.plan;
+    forced = build(solo.w, o);
+    g_assert_cmpuint(forced->moves->len, ==, 1);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_FORCE, .forced = forced});
+    records_of(solo.out, records);
+    g_assert_cmpint(rest->state, ==, MOVE_PROMOTING);
+    g_assert_true(json_is_true(json_object_get(rest->certificate, "running")));
+    g_assert_cmpstr(json_string_value(released->certificate), ==, "paper");
+    refused_running(
+        &solo, OPTIONS, US_ERROR_BUSY,
+        "a plan moves the VMs of scenario 'web' by force already: wait for its end, see 'understudy plan "
+        "list'");
+
+    back = plan_from_records(records, NULL);
+    g_assert_true(back && back->forced && back->old_is_off);
+    g_assert_true(
+        json_is_true(json_object_get(((const Move *)back->moves->pdata[1])->certificate, "forced")));
+
+    answer_promote(&solo, 2);
+    g_assert_cmpint(rest->state, ==, MOVE_MOVED);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+    answer_promote(&solo, 1);
+    g_assert_cmpint(released->state, ==, MOVE_UNLOCKING);
+    solo_answer(&solo, "plan.unlock", "{}", 0);
+    g_assert_true(solo.plan->ended);
+}
+
+/* The controller does not see the old active, and the standby does. */
+static void test_force_stays(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(ActionList) out = action_list_new();
+    g_autoptr(Plan) plan = NULL;
+    json_auto_t *lives = json_pack("{s:b, s:b}", "running", 0, "old_lives", 1);
+    const Move *m;
+    PlanOptions o = OPTIONS;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    o.force = TRUE;
+    plan = build(w, o);
+    m = plan->moves->pdata[0];
+    plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
+    plan_step(plan,
+              &(PlanEvent){.kind = PLAN_ANSWER, .method = "plan.promote", .vm = world_vm(1), .result = lives},
+              out);
+    g_assert_cmpint(m->state, ==, MOVE_STAYED);
+    g_assert_cmpstr(
+        m->why, ==,
+        "alpha has not gone: it is connected to beta, though not to the controller; if it is off all "
+        "the same, use --old-is-off");
+    g_assert_true(plan->ended);
+}
+
+/* Those that wait for their turn are not taken from a host that answers again. */
+static void test_force_stops(void)
+{
+    g_autoptr(World) w = world_new(PLAN_AT_ONCE + 1);
+    g_autoptr(ActionList) out = action_list_new();
+    g_autoptr(Plan) plan = NULL;
+    const Move *last;
+    PlanOptions o = OPTIONS;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    o.force = TRUE;
+    plan = build(w, o);
+    last = plan->moves->pdata[PLAN_AT_ONCE];
+    plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
+    plan_step(plan, &(PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"}, out);
+    g_assert_cmpint(last->state, ==, MOVE_WAITING);
+    plan_step(plan, &(PlanEvent){.kind = PLAN_ANSWER, .method = "plan.promote", .vm = world_vm(1)}, out);
+    g_assert_cmpint(last->state, ==, MOVE_STAYED);
+    g_assert_cmpstr(last->why, ==, "alpha answers again: switch it over in good order");
+}
+
 static void test_corrupt_records(void)
 {
     static const char *const BAD[] = {
@@ -535,6 +663,8 @@ static void test_corrupt_records(void)
         "{\"over\":\"11111111-1111-1111-1111-111111111111\",\"state\":\"flying\"}",
         "{\"over\":\"22222222-2222-2222-2222-222222222222\",\"state\":\"moved\"}",
         "{\"end\":false}",
+        "{\"forced\":true,\"vms\":[]}",
+        "{\"forced\":true,\"vms\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\"}]}",
         "[]",
     };
     g_auto(Solo) solo = {0};
@@ -563,6 +693,9 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
+    g_test_add_func("/plan/force-running", test_force_running);
+    g_test_add_func("/plan/force-stays", test_force_stays);
+    g_test_add_func("/plan/force-stops", test_force_stops);
     g_test_add_func("/plan/text", test_text);
     g_test_add_func("/plan/json", test_json);
     g_test_add_func("/plan/lock-refused", test_lock_refused);

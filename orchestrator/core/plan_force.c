@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan in good order whose active has gone, and by force goes on without it: in the same reign, for the active
+ * may have released its VMs to just that one before it went. */
+#include "orchestrator/core/plan_parts.h"
+#include "vmconnect/base/json.h"
+
+/* Its papers are here: the standby starts it, whether the old active is there or not. */
+static gboolean is_released(const Move *m)
+{
+    return m->certificate != NULL;
+}
+
+static gboolean check_running(const Protection *p, const PlanOptions *o, GError **error)
+{
+    const Plan *plan = o->running;
+    const char *to = o->to ? o->to : o->home ? p->scenario->master : plan->to;
+
+    if (plan->forced)
+        return plan_refuse(error, US_ERROR_BUSY,
+                           "a plan moves the VMs of scenario '%s' by force already: wait for its end, see "
+                           "'understudy plan list'",
+                           plan->scenario);
+    if (plan->journal_lost)
+        return plan_refuse(
+            error, US_ERROR_REFUSED,
+            "the journal of the plan that moves the VMs of scenario '%s' cannot be written: mend "
+            "what the controller's log says of it and restart the controller first",
+            plan->scenario);
+    if (!g_str_equal(to, plan->to))
+        return plan_refuse(error, US_ERROR_REFUSED,
+                           "a plan moves the VMs of scenario '%s' to %s, and can be gone on with only there",
+                           plan->scenario, plan->to);
+    return (o->vm_count == 0 && id_is_nil(o->point)) ||
+           plan_refuse(error, US_ERROR_USAGE,
+                       "a plan moves the VMs of scenario '%s' already, and is gone on with for all of them: "
+                       "leave --vm and --point away",
+                       plan->scenario);
+}
+
+static gboolean add_move(const Protection *p, const Move *running, gint64 now_ms, Plan *plan, GError **error)
+{
+    const ProtectionVm *vm = protection_find(p, running->vm);
+    Move *m;
+
+    if (!vm || !plan_check_forced_vm(vm, plan->to, error))
+        return FALSE;
+    m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
+    m->was_off = running->was_off;
+    plan_force_move(vm, plan, now_ms, m);
+    m->tip = running->tip;
+    return TRUE;
+}
+
+Plan *plan_switchover_running(const Protection *p, const PlanOptions *o, GError **error)
+{
+    const Plan *running = o->running;
+    g_autoptr(Plan) plan = NULL;
+
+    if (!check_running(p, o, error))
+        return NULL;
+    plan = plan_new(running->id, running->scenario, running->from, running->to);
+    plan->to_id = running->to_id;
+    plan->next = running->next;
+    plan->reverse = running->reverse;
+    plan->forced = TRUE;
+    plan->old_is_off = o->old_is_off;
+    plan->start_timeout_ms = running->start_timeout_ms;
+    plan->to_up = TRUE;
+    if (!plan_check_engines(p, plan, error))
+        return NULL;
+    EACH_MOVE (running, m)
+        if (!move_is_over(m) && !is_released(m) && !add_move(p, m, o->now_ms, plan, error))
+            return NULL;
+    if (plan->moves->len > 0)
+        return g_steal_pointer(&plan);
+    plan_refuse(
+        error, US_ERROR_REFUSED,
+        "%s has given up the VMs of scenario '%s' already: %s starts them by itself, see 'understudy plan "
+        "list'",
+        plan->from, plan->scenario, plan->to);
+    return NULL;
+}
+
+static void force(Turn *t, Move *m, const Move *forced)
+{
+    m->rolling = FALSE;
+    m->lose_ms = forced->lose_ms;
+    m->certificate = json_incref(forced->certificate);
+    g_clear_pointer(&m->why, g_free);
+    if (m->begun)
+        plan_enter(t, m, MOVE_PROMOTING);
+}
+
+void plan_on_force(Turn *t, const Plan *forced)
+{
+    Plan *plan = t->plan;
+
+    if (plan->forced || plan->from_up || plan->journal_lost || plan->ended)
+        return;
+    plan->forced = TRUE;
+    plan->old_is_off = forced->old_is_off;
+    plan_keep(t, plan_record_forced(forced));
+    EACH_MOVE (forced, f) {
+        Move *m = plan_find(plan, f->vm);
+
+        if (m && !move_is_over(m) && !is_released(m))
+            force(t, m, f);
+    }
+    plan_begin_more(t);
+}
