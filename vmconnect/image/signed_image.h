@@ -27,6 +27,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SignedImage, signed_image_free)
 
 /* Is it still so? CORRUPT with the reason, IO, NOT_FOUND. */
 gboolean signed_image_check(const SignedImage *image, GError **error);
+/* The same, but its owner, mode and names may have changed, and with them its ctime: for what has been ours since. */
+gboolean signed_image_check_data(const SignedImage *image, GError **error);
 
 /* {"path", "format", "file", "length_bytes", "mtime_ns", "ctime_ns"}. Reading refuses (USAGE) all else. */
 json_t *signed_image_to_json(const SignedImage *image);

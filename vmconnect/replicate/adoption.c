@@ -198,17 +198,56 @@ static gboolean clean_image(const AdoptionSite *site, const Bequest *b, SignedIm
     return TRUE;
 }
 
-static gboolean store(const AdoptionSite *site, const Bequest *b, GError **error)
+static StoreAdopted *adopted_disks(const Bequest *b)
 {
-    g_autofree StoreAdopted *disks = g_new0(StoreAdopted, MAX(b->disks->len, 1));
+    StoreAdopted *disks = g_new0(StoreAdopted, MAX(b->disks->len, 1));
 
     for (guint i = 0; i < b->disks->len; i++) {
         const BequestDisk *disk = b->disks->pdata[i];
 
-        if (!clean_image(site, b, disk->images->pdata[0], error))
-            return FALSE;
         disks[i] = (StoreAdopted){disk->target, disk->size_bytes, disk->images};
     }
+    return disks;
+}
+
+/* Asked before anything is removed: what cannot be adopted stays as its user left it. */
+static gboolean check_store(const AdoptionSite *site, const Bequest *b, GError **error)
+{
+    g_autofree StoreAdopted *disks = adopted_disks(b);
+
+    if (store_may_adopt(site->store, b->generation, disks, b->disks->len, error))
+        return TRUE;
+    g_prefix_error(
+        error,
+        "its disks here cannot become its copy; bring them back to what they were, or, if what they "
+        "hold is not needed, undefine it and remove %s/%s.bequest and its folder of copies, and a new "
+        "copy is made: ",
+        site->paths->plan_dir, ID_TEXT(site->vm));
+    return FALSE;
+}
+
+/* What is in the memory of a saved guest its user may want still. */
+static gboolean expect_not_saved(const AdoptionSite *site, virConnectPtr conn, GError **error)
+{
+    gboolean saved;
+
+    if (!lifecycle_is_saved(conn, site->vm, &saved, error))
+        return FALSE;
+    if (!saved)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "it was saved here (`virsh managedsave`), and libvirt keeps its memory: look at it, and then "
+                "remove it with `virsh managedsave-remove`");
+    return FALSE;
+}
+
+static gboolean store(const AdoptionSite *site, const Bequest *b, GError **error)
+{
+    g_autofree StoreAdopted *disks = adopted_disks(b);
+
+    for (guint i = 0; i < b->disks->len; i++)
+        if (!clean_image(site, b, ((const BequestDisk *)b->disks->pdata[i])->images->pdata[0], error))
+            return FALSE;
     return store_adopt(site->store, b->generation, disks, b->disks->len, !b->exact, error);
 }
 
@@ -268,7 +307,8 @@ static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
     /* Its VM was undefined by its user, and nothing is known of where its disks were. */
     if (!definition && !(*b)->generation->definition)
         return TRUE;
-    if (!settle(site, b, definition, error) || !lifecycle_undefine(conn, site->vm, error))
+    if ((definition && !expect_not_saved(site, conn, error)) || !settle(site, b, definition, error) ||
+        !check_store(site, *b, error) || !lifecycle_undefine(conn, site->vm, error))
         return FALSE;
     stop_at("adoption.undefined");
     if (!store(site, *b, error))
@@ -295,5 +335,6 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
         return TRUE;
     if (!is_over(site, b, &over, error))
         return FALSE;
-    return !over || (adopt(site, &b, error) && bequest_remove(site->paths->plan_dir, site->vm, error));
+    return !over || ((store_has_adopted(site->store, b->generation->id) || adopt(site, &b, error)) &&
+                     bequest_remove(site->paths->plan_dir, site->vm, error));
 }

@@ -74,7 +74,7 @@ static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLa
     g_auto(LayerFacts) facts = {0};
 
     if (layer->image)
-        return signed_image_check(layer->image, error);
+        return signed_image_check_data(layer->image, error);
     if (!id_is_nil(layer->below))
         below = ledger_layer_file(ledger_find_layer(ledger, layer->below));
     if (!layer_file_read(path, &facts, error))

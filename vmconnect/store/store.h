@@ -252,6 +252,10 @@ typedef struct {
  * store has a copy of its own; nothing was changed. */
 gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,
                      GError **error);
+/* Whether it would, to be asked before anything of the VM's is removed: REFUSED. */
+gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n,
+                         GError **error);
+gboolean store_has_adopted(const Store *store, Id generation);
 
 /* The point that was promoted, nil if none. */
 Id store_promoted(const Store *store);

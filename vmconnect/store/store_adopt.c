@@ -27,7 +27,7 @@ static gboolean refuse(GError **error, const char *format, ...)
     return FALSE;
 }
 
-static gboolean check_images(const StoreAdopted *disk, GError **error)
+static gboolean check_disk_images(const StoreAdopted *disk, GError **error)
 {
     for (guint i = 0; i < disk->images->len; i++)
         if (!signed_image_check(disk->images->pdata[i], error))
@@ -55,6 +55,19 @@ static gboolean check_chain(const StoreFiles *given, const StoreAdopted *disk, G
                   "disk %s was not shut down on the files that it was started from: a snapshot, commit "
                   "or copy was made of it meanwhile",
                   given->target);
+}
+
+static gboolean check_chains(Store *store, const StoreAdopted *disks, guint n, GError **error)
+{
+    g_autoptr(GPtrArray) files = store_files_of(store, store_ledger(store)->active);
+
+    for (guint i = 0; i < files->len; i++) {
+        const StoreFiles *given = files->pdata[i];
+
+        if (!check_chain(given, find_adopted(disks, n, given->target), error))
+            return FALSE;
+    }
+    return TRUE;
 }
 
 /* ---- overlays ---- */
@@ -114,15 +127,12 @@ static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guin
                                    GError **error)
 {
     const GPtrArray *active = store_ledger(store)->active;
-    g_autoptr(GPtrArray) files = store_files_of(store, active);
     g_autoptr(GPtrArray) layers = ledger_layers_new();
 
     for (guint i = 0; i < active->len; i++) {
         const LedgerDisk *disk = active->pdata[i];
-        LedgerLayer *layer = NULL;
+        LedgerLayer *layer = settled_overlay(store, disk, error);
 
-        if (check_chain(files->pdata[i], find_adopted(disks, n, disk->target), error))
-            layer = settled_overlay(store, disk, error);
         if (!layer)
             return NULL;
         g_ptr_array_add(layers, layer);
@@ -251,38 +261,54 @@ static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *dis
     return record(store, g, layers, branch, error);
 }
 
-static gboolean check(const Store *store, const Generation *g, const StoreAdopted *disks, guint n,
-                      GError **error)
+static gboolean check_images(const StoreAdopted *disks, guint n, GError **error)
+{
+    for (guint i = 0; i < n; i++)
+        if (!check_disk_images(&disks[i], error))
+            return FALSE;
+    return TRUE;
+}
+
+/* Nothing is sealed by a promoted copy, and what was adopted stays: until it is released, or for as long as points of
+ * its VM are kept. */
+gboolean store_has_adopted(const Store *store, Id generation)
+{
+    return id_is_nil(store_promoted(store)) && ledger_find_point(store_ledger(store), generation);
+}
+
+/* Nothing was sealed since the promotion, and nothing differs from it. */
+static gboolean is_promoted(const Store *store, const Generation *g)
+{
+    return id_equal(store_promoted(store), g->id);
+}
+
+gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n,
+                         GError **error)
 {
     const Ledger *ledger = store_ledger(store);
 
+    if (store_has_adopted(store, g->id) || is_promoted(store, g))
+        return TRUE;
     if (id_is_nil(ledger->promoted) && (ledger->points->len || ledger->layers->len))
-        return refuse(error, "a copy of this VM from before is in %s", store->dir);
+        return refuse(error, "a copy of this VM from before is in %s: move it away, or remove it",
+                      store->dir);
     if (g->reign.number <= ledger->reign.number)
         return refuse(error,
                       "reign %" G_GUINT64_FORMAT " is over: this copy follows reign %" G_GUINT64_FORMAT,
                       g->reign.number, ledger->reign.number);
-    for (guint i = 0; i < n; i++)
-        if (!check_images(&disks[i], error))
-            return FALSE;
-    return TRUE;
+    return id_is_nil(ledger->promoted) || check_chains(store, disks, n, error);
 }
 
 gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,
                      GError **error)
 {
-    const Generation *tip = store_tip(store);
-
-    if (id_is_nil(store_promoted(store)) && tip && id_equal(tip->id, g->id))
+    if (store_has_adopted(store, g->id))
         return TRUE;
-    /* Nothing was sealed since the promotion, and nothing differs from it. */
-    if (id_equal(store_promoted(store), g->id)) {
-        for (guint i = 0; i < n; i++)
-            if (!check_images(&disks[i], error))
-                return FALSE;
+    if (!store_may_adopt(store, g, disks, n, error) || !check_images(disks, n, error))
+        return FALSE;
+    if (is_promoted(store, g))
         return store_demote(store, error);
-    }
-    if (!check(store, g, disks, n, error) || !adopt(store, g, disks, n, branch, error))
+    if (!adopt(store, g, disks, n, branch, error))
         return FALSE;
     stop_at("adopt.after_ledger");
     store_drop_daemon(store);
