@@ -14,6 +14,7 @@
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/program.h"
+#include "vmconnect/promote_here.h"
 #include "vmconnect/start_alone.h"
 
 #include <errno.h>
@@ -330,8 +331,11 @@ static int run_engine(Conf *conf)
 /* --- the commands for root --------------------------------------------- */
 
 static gboolean alone;
+static gboolean old_is_off;
 
 static const GOptionEntry OPTIONS[] = {
+    {"old-is-off", 0, 0, G_OPTION_ARG_NONE, &old_is_off, "with promote: I certify that the active is off",
+     NULL},
     {"alone", 0, 0, G_OPTION_ARG_NONE, &alone, "with start: I certify that the other host is off", NULL},
     {NULL},
 };
@@ -401,6 +405,25 @@ static gboolean start_here(const Conf *conf, const char *scenario, GError **erro
     return FALSE;
 }
 
+static gboolean promote(const Conf *conf, const char *scenario, GError **error)
+{
+    const char *listen = conf_get(conf, "listen");
+    const char *port = conf_get(conf, "port");
+    g_autofree char *address =
+        g_strdup_printf(strchr(listen, ':') ? "[%s]:%s" : "%s:%s", *listen ? listen : "127.0.0.1", port);
+    PromotePlace place = {STATE_FOLDER "/identity", STATE_FOLDER "/policy.json", GUARD_FOLDER, address};
+
+    if (old_is_off)
+        return promote_here(&place, scenario, error);
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "promote needs --old-is-off, by which you certify that the host that ran the VMs of scenario '%s' "
+        "is off: this host cannot see that, and a VM that runs on both is two different VMs from then on. "
+        "While a controller is there: `understudy switchover %s --force`",
+        scenario, scenario);
+    return FALSE;
+}
+
 typedef struct {
     const char *name;
     gboolean (*run)(const Conf *conf, GError **error); /* one of the two */
@@ -413,6 +436,8 @@ static const Subcommand SUBCOMMANDS[] = {
     {"token", print_token, NULL, "token", "make and print a new token for a controller"},
     {"disown", disown, NULL, "disown", "forget this engine's controller"},
     {"rescue", rescue, NULL, "rescue", "end our backup jobs, resume and thaw what they stopped"},
+    {"promote", NULL, promote, "promote SCENARIO --old-is-off",
+     "run its copies here; controller and active are gone"},
     {"start", NULL, start_here, "start SCENARIO --alone", "start its VMs here; the other host is off"},
 };
 
@@ -436,10 +461,10 @@ static char *summary(void)
 {
     GString *text =
         g_string_new("Replicates this host's virtual machines and keeps copies of others.\n\nCommands:\n"
-                     "  (none)                  run, until SIGTERM\n");
+                     "  (none)                         run, until SIGTERM\n");
 
     for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        g_string_append_printf(text, "  %-22s  %s\n", SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
+        g_string_append_printf(text, "  %-29s  %s\n", SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
     return g_string_free(text, FALSE);
 }
 

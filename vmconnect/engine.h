@@ -104,6 +104,7 @@ void gate_close(Engine *engine);
 
 /* serve.c: the methods of `docs/protocol.md`, for rpc_new(). */
 extern const RpcMethod SERVE_METHODS[];
+extern const RpcMethod SERVE_METHODS_OF_ROOT[]; /* of root on this host */
 
 /* serve_trial.c: what the thread of the trials keeps, on the loop before it begins and after it has ended. */
 Trials *trials_new(const EnginePaths *paths);

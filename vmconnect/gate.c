@@ -2,7 +2,7 @@
 /* gate - who comes in by the port, and to whom they are led.
  *
  * The certificate says who somebody is; what for, their hello. A controller's
- * link becomes an Rpc; an active's bulk link waits here for its ATTACH, is
+ * link becomes an Rpc, and so does that of root on this host, who may ask less; an active's bulk link waits here for its ATTACH, is
  * checked against what the controller has admitted, and goes to the keeper;
  * a stranger may only enrol. */
 #include "vmconnect/base/error.h"
@@ -25,12 +25,20 @@ static void on_controller_gone(void *user, const GError *error)
     g_free(visit);
 }
 
+/* Who dials with this engine's own key is root on this host. */
+static gboolean is_root_here(const Engine *engine, const Link *link)
+{
+    return id_equal(link_peer(link).id, identity_peer(engine->identity).id);
+}
+
 static void receive_controller(Engine *engine, Link *link)
 {
-    RpcEvents events = {.methods = SERVE_METHODS, .on_closed = on_controller_gone};
+    gboolean root = is_root_here(engine, link);
+    RpcEvents events = {.methods = root ? SERVE_METHODS_OF_ROOT : SERVE_METHODS,
+                        .on_closed = on_controller_gone};
     Visit *visit = g_new0(Visit, 1);
 
-    log_info("%s is there", link_name(link));
+    log_info("%s is there%s", link_name(link), root ? ": root on this host" : "");
     visit->engine = engine;
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);

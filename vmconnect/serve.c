@@ -45,6 +45,13 @@ void serve_news(Engine *engine)
         uv_timer_start(&engine->news_timer, on_news_timer, (guint64)MAX(wait_ms, 0), 0);
 }
 
+const RpcMethod SERVE_METHODS_OF_ROOT[] = {
+    {"standby.points", serve_standby_points},
+    {"plan.promote", serve_plan_promote},
+    {"status", status},
+    {NULL, NULL},
+};
+
 const RpcMethod SERVE_METHODS[] = {
     {"host.info", serve_host_info},
     {"host.trial", serve_host_trial},

@@ -77,6 +77,8 @@
       "disks are kept as a branch until you release it")                                                     \
     X(OLD_ACTIVE_BACK,    SIGNIFICANT,                                                                       \
       "{host}, where '{vm}' ran before, is back; it is not started there, and its disks are kept", NULL)     \
+    X(PROMOTED_BY_HAND,   SIGNIFICANT,                                                                       \
+      "'{vm}' runs on {host}: it was promoted there by hand, without the controller", NULL)                  \
     X(VM_MOVED,           SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}", NULL)                                                                         \
     X(VM_STAYED,          WARNING,                                                                           \

@@ -217,6 +217,24 @@ GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const vo
     return g_steal_pointer(&list);
 }
 
+GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                                  const void *ctx)
+{
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(NewsPromotion));
+    json_t *item;
+    gsize i;
+
+    json_array_foreach(json_object_get(status, "standby"), i, item)
+    {
+        NewsPromotion promotion = {.vm = vm_of(item)};
+
+        if (wanted(ctx, promotion.vm) &&
+            reign_from_json(json_object_get(item, "promoted"), &promotion.reign, NULL))
+            g_array_append_val(list, promotion);
+    }
+    return list;
+}
+
 void news_copy_tip(NewsCopy *copy, const NewsCopy *from)
 {
     g_free(copy->tip.cut_at);

@@ -56,6 +56,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(News, news_free)
 GPtrArray *news_list_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                const void *ctx, GError **error);
 
+/* A VM that an engine runs from the copy that it kept, whoever ordered that. */
+typedef struct {
+    Id vm;
+    Reign reign;
+} NewsPromotion;
+
+/* From the "standby" list of a whole `status` document: of NewsPromotion. What is unsound is left out. */
+GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                                  const void *ctx);
+
 /* @copy has the same tip as @from. */
 void news_copy_tip(NewsCopy *copy, const NewsCopy *from);
 

@@ -34,17 +34,33 @@ static gboolean on_moving(Protection *p, ProtectionVm *vm, const Input *in, Acti
     return TRUE;
 }
 
+static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, gboolean reverse)
+{
+    vm->reign = reign;
+    vm->reverse = reverse && !g_str_equal(host, p->scenario->master);
+    vm->told = TOLD_NOTHING;
+    g_clear_pointer(&vm->last, news_free);
+    g_clear_pointer(&vm->trouble, g_free);
+    protection_set_active(p, vm, host, COPY_SWITCHING);
+}
+
+/* By root on that host, while we were away, or from a database that is older than that. The host that was the active
+ * has no part in it. */
+void protection_promoted_by_hand(Protection *p, ProtectionVm *vm, const char *host, Reign reign,
+                                 ActionList *out)
+{
+    runs_there(p, vm, host, reign, p->scenario->policy.reverse == REVERSE_AUTO);
+    vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_PROMOTED_BY_HAND, host, vm->name, NULL, out);
+}
+
 static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
     vm->part = PART_MOVED;
     if (g_str_equal(vm->active, in->host) && reign_equal(vm->reign, in->reign))
         return TRUE; /* told again */
-    vm->reign = in->reign;
-    vm->reverse = in->reverse && !g_str_equal(in->host, p->scenario->master);
-    vm->told = TOLD_NOTHING;
-    g_clear_pointer(&vm->last, news_free);
-    g_clear_pointer(&vm->trouble, g_free);
-    protection_set_active(p, vm, in->host, COPY_SWITCHING);
+    runs_there(p, vm, in->host, in->reign, in->reverse);
     if (in->forced) {
         vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
     } else if (!in->unlocked) {

@@ -295,12 +295,27 @@ static gboolean is_ours(const void *p, Id vm)
     return protection_find(p, vm) != NULL;
 }
 
+/* Of a higher reign than any that we gave: somebody else did. While a plan moves its VMs, that is the one. */
+static void take_promotion(Protection *p, const char *host, const NewsPromotion *promotion, ActionList *out)
+{
+    ProtectionVm *vm = protection_find(p, promotion->vm);
+
+    if (promotion->reign.number <= vm->reign.number || g_str_equal(vm->active, host) ||
+        !scenario_has_host(p->scenario, host) || !id_is_nil(p->plan) || p->goal == GOAL_STOPPED)
+        return;
+    protection_promoted_by_hand(p, vm, host, promotion->reign, out);
+}
+
 static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     g_autoptr(GPtrArray) list = news_list_from_json(in->json, is_ours, p, error);
+    g_autoptr(GArray) promotions = NULL;
 
     if (!list)
         return FALSE;
+    promotions = news_promotions_from_json(in->json, is_ours, p);
+    for (guint i = 0; i < promotions->len; i++)
+        take_promotion(p, in->host, &g_array_index(promotions, NewsPromotion, i), out);
     for (guint i = 0; i < list->len; i++)
         take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     return TRUE;

@@ -43,6 +43,7 @@ struct Keeper {
     gboolean start_due;
     gint64 settle_at_ms; /* … next try, while it is not */
     char *start_why;     /* why not */
+    Reign promoted;      /* the VM runs here from this copy in it; number 0: it does not */
     Receiver *receiver;
     gint64 told_ms;
     json_t *told; /* last status */
@@ -67,9 +68,10 @@ static json_t *status_of(const Keeper *k)
     const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
     const char *why = slow ? slow : k->adopt_why ? k->adopt_why : k->start_why ? k->start_why : k->why;
 
-    return json_pack("{s:s, s:s, s:s?, s:o, s:i}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why", why,
-                     "tip", tip ? generation_describe(tip) : json_null(), "points",
-                     points ? (int)points->len : 0);
+    return json_pack("{s:s, s:s, s:s?, s:o, s:i, s:o}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why",
+                     why, "tip", tip ? generation_describe(tip) : json_null(), "points",
+                     points ? (int)points->len : 0, "promoted",
+                     k->promoted.number ? reign_to_json(k->promoted) : json_null());
 }
 
 static void tell(Keeper *k, Command *done, gboolean ended)
@@ -143,11 +145,22 @@ static void adopt(Keeper *k)
     k->adopt_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
+/* Whoever did not order it hears of it so. */
+static void look_promoted(Keeper *k)
+{
+    g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, NULL);
+    gboolean runs =
+        !id_is_nil(store_promoted(k->store)) && guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
+
+    k->promoted = runs ? guard->reign : (Reign){0};
+}
+
 static void settle(Keeper *k)
 {
     PromotionSite site = site_of(k);
     g_autoptr(GError) error = NULL;
 
+    look_promoted(k);
     k->settled = promotion_settle(&site, &k->start_due, &error);
     set_sentence(k, &k->start_why, "the VM that was promoted here is not started by itself yet", error);
     k->settle_at_ms = clock_steady_ms() + RETRY_MS;
@@ -258,7 +271,10 @@ static gboolean promote(Keeper *k, Command *c, GError **error)
         return TRUE;
     }
     drop_receiver(k, NULL);
-    return promotion_run(&site, c->params, &c->result, error);
+    if (!promotion_run(&site, c->params, &c->result, error))
+        return FALSE;
+    look_promoted(k);
+    return TRUE;
 }
 
 static gboolean purge(Keeper *k, GError **error)

@@ -674,6 +674,41 @@ static void test_forced(void)
                  "[   0] alpha did standby.admit for web1 -> nothing\n");
 }
 
+static void say_promoted(World *w, const char *host, guint64 number)
+{
+    json_auto_t *status = json_pack("{s:[], s:[{s:s, s:o}]}", "active", "standby", "vm", ID_TEXT(world_vm(1)),
+                                    "promoted", reign_to_json((Reign){number, world_id(0x99)}));
+
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status}, NULL);
+}
+
+/* While the controller was away root has promoted a copy. */
+static void test_promoted_by_hand(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_forget(w);
+    say_promoted(w, "beta", 1);
+    say_promoted(w, "gamma", 2);
+    say_promoted(w, "beta", 2);
+    say_promoted(w, "beta", 2);
+    world_link(w, "alpha", TRUE);
+    world_expect(
+        w,
+        "[   0] news from beta -> nothing\n"
+        "[   0] news from gamma -> nothing\n"
+        "[   0] news from beta -> keep durably\n"
+        "        -> event PROMOTED_BY_HAND\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "        -> web switched: promoted by hand, without the controller\n"
+        "[   0] news from beta -> nothing\n"
+        "[   0] link to alpha is back -> active.yield to alpha for web1\n");
+    g_assert_cmpstr(protection_find(w->p, world_vm(1))->active, ==, "beta");
+    g_assert_true(protection_find(w->p, world_vm(1))->owes & OWES_YIELD);
+}
+
 /* What a plan says of what this protection has not is refused, and changes nothing. */
 static void test_foreign_plan(void)
 {
@@ -929,6 +964,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/there-and-back", test_there_and_back);
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
     g_test_add_func("/protection/forced", test_forced);
+    g_test_add_func("/protection/promoted-by-hand", test_promoted_by_hand);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);

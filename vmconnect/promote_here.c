@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/promote_here.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/link/dial.h"
+#include "vmconnect/link/link_wait.h"
+#include "vmconnect/policy.h"
+
+#define DIAL_MS 10000
+#define POINTS_MS 30000
+#define PROMOTE_MS 300000
+
+typedef struct {
+    const PromotePlace *place;
+    Link *link;
+    guint64 asked; /* id of the last question */
+    Id plan;
+    Id reign; /* of the next reign, where none was begun */
+} Asking;
+
+static void asking_clear(Asking *a)
+{
+    if (a->link)
+        link_wait_close(a->link, NULL);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Asking, asking_clear)
+
+/* --- questions to this host's engine -------------------------------------- */
+
+static gboolean dial(Asking *a, GError **error)
+{
+    g_autoptr(Identity) identity = identity_open(a->place->identity_dir, ROLE_ENGINE, error);
+    const char *const addresses[] = {a->place->address, NULL};
+    LinkSettings settings = {.identity = identity, .purpose = PURPOSE_CONTROL};
+
+    if (!identity)
+        return FALSE;
+    settings.expect = identity_peer(identity).id;
+    a->link = dial_blocking(addresses, &settings, DIAL_MS, -1, error);
+    if (a->link)
+        return TRUE;
+    g_prefix_error(error, "the engine of this host must run to do it, and does not answer "
+                          "(`systemctl start understudy-engine`): ");
+    return FALSE;
+}
+
+static json_t *answer_of(const Frame *frame, GError **error)
+{
+    json_auto_t *doc = message_decode_json(frame, error);
+    json_t *result = doc ? json_object_get(doc, "result") : NULL;
+
+    if (doc && !result)
+        g_propagate_error(error, json_to_error(json_object_get(doc, "error")));
+    return result ? json_incref(result) : NULL;
+}
+
+static json_t *ask(Asking *a, const char *method, const json_t *params, gint64 limit_ms, GError **error)
+{
+    json_auto_t *doc = json_pack("{s:s, s:O}", "method", method, "params", params);
+    gint64 deadline_ms = clock_steady_ms() + limit_ms;
+
+    if (!link_send_json(a->link, MESSAGE_REQUEST, ++a->asked, doc, error))
+        return NULL;
+    while (TRUE) {
+        g_autoptr(Frame) frame = link_wait(a->link, deadline_ms, -1, error);
+
+        if (!frame)
+            return NULL;
+        if (frame->head.type == MESSAGE_ANSWER && frame->head.id == a->asked)
+            return answer_of(frame, error);
+    }
+}
+
+/* --- one VM ---------------------------------------------------------------- */
+
+/* *@ret_runs: it is this host's already. */
+static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_reign, gboolean *ret_runs,
+                           GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) guard = guard_read(a->place->guard_dir, role->vm, &why);
+
+    if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    *ret_runs = guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
+    /* A promotion that did not come to its end goes on in its reign. */
+    *ret_reign =
+        guard && guard->role == GUARD_ACTIVE ? guard->reign : (Reign){role->reign.number + 1, a->reign};
+    return TRUE;
+}
+
+/* When the newest point was cut; NULL: nobody knows. */
+static char *newest_cut(Asking *a, Id vm)
+{
+    json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm));
+    json_auto_t *result = ask(a, "standby.points", params, POINTS_MS, NULL);
+    const json_t *newest = json_array_get(json_object_get(result, "points"), 0);
+
+    return g_strdup(json_string_value(json_object_get(newest, "cut_at")));
+}
+
+static gboolean promote(Asking *a, const StandbyRole *role, GError **error)
+{
+    json_auto_t *params = NULL;
+    json_auto_t *result = NULL;
+    g_autofree char *cut = NULL;
+    gboolean runs;
+    Reign reign;
+
+    if (!next_reign(a, role, &reign, &runs, error))
+        return FALSE;
+    if (runs) {
+        g_print("%s: this host is its active already, in reign %" G_GUINT64_FORMAT "\n", role->name,
+                reign.number);
+        return TRUE;
+    }
+    cut = newest_cut(a, role->vm);
+    params = json_pack("{s:s, s:s, s:n, s:o, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
+                       ID_TEXT(role->vm), "tip", "reign_next", reign_to_json(reign), "certificate", "forced",
+                       1, "old_is_off", 1, "running", 1, "autostart", 0);
+    result = ask(a, "plan.promote", params, PROMOTE_MS, error);
+    if (!result)
+        return FALSE;
+    g_print("%s: running, as it was at %s, in reign %" G_GUINT64_FORMAT "\n", role->name,
+            cut ? cut : "its newest point", reign.number);
+    return TRUE;
+}
+
+/* --- all -------------------------------------------------------------------- */
+
+static char *scenarios_of(const GPtrArray *roles)
+{
+    g_autoptr(GTree) names = g_tree_new((GCompareFunc)g_strcmp0);
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    for (guint i = 0; i < roles->len; i++)
+        g_tree_insert(names, ((const StandbyRole *)roles->pdata[i])->scenario,
+                      ((const StandbyRole *)roles->pdata[i])->scenario);
+    for (GTreeNode *n = g_tree_node_first(names); n; n = g_tree_node_next(n))
+        g_string_append_printf(list, "%s'%s'", list->len ? ", " : "", (const char *)g_tree_node_key(n));
+    return g_string_free(g_steal_pointer(&list), FALSE);
+}
+
+static gboolean select_roles(GPtrArray *roles, const char *scenario, GError **error)
+{
+    g_autofree char *known = scenarios_of(roles);
+
+    for (guint i = roles->len; i-- > 0;)
+        if (!g_str_equal(((const StandbyRole *)roles->pdata[i])->scenario, scenario))
+            g_ptr_array_remove_index(roles, i);
+    if (roles->len > 0)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "this host keeps no copy for a scenario '%s'; %s%s",
+                scenario, *known ? "it does for " : "it keeps none at all", known);
+    return FALSE;
+}
+
+gboolean promote_here(const PromotePlace *place, const char *scenario, GError **error)
+{
+    g_auto(Asking) asking = {.place = place, .plan = id_random(), .reign = id_random()};
+    g_autoptr(Policy) policy = policy_load(place->policy, error);
+    g_autoptr(GPtrArray) roles = policy ? policy_standbys(policy) : NULL;
+    g_autoptr(GError) first = NULL;
+    guint failed = 0;
+
+    if (!roles || !select_roles(roles, scenario, error) || !dial(&asking, error))
+        return FALSE;
+    for (guint i = 0; i < roles->len; i++) {
+        const StandbyRole *role = roles->pdata[i];
+        g_autoptr(GError) why = NULL;
+
+        if (promote(&asking, role, &why))
+            continue;
+        failed++;
+        g_printerr("%s: not promoted: %s\n", role->name, why->message);
+        if (!first)
+            first = g_steal_pointer(&why);
+    }
+    if (!first)
+        return TRUE;
+    g_set_error(error, US_ERROR, first->code,
+                "%u of %u VMs of scenario '%s' were not promoted, as said above", failed, roles->len,
+                scenario);
+    return FALSE;
+}
