@@ -16,8 +16,9 @@ gboolean protection_vm_is_covered(const Protection *p, const ProtectionVm *vm);
     for (guint i_ = 0; i_ < (p)->vms->len; i_++) \
         for (ProtectionVm *vm = (p)->vms->pdata[i_]; vm; vm = NULL)
 
-void protection_promoted_by_hand(Protection *p, ProtectionVm *vm, const char *host, Reign reign,
-                                 ActionList *out);
+/* Without a plan of ours: in a higher reign than we knew. */
+void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
+                           ActionList *out);
 void protection_publish(const Protection *p, EventCode code, const char *host, const char *vm,
                         const char *why, ActionList *out);
 /* FALSE with @error REFUSED while a plan runs. */

@@ -44,15 +44,14 @@ static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign 
     protection_set_active(p, vm, host, COPY_SWITCHING);
 }
 
-/* By root on that host, while we were away, or from a database that is older than that. The host that was the active
- * has no part in it. */
-void protection_promoted_by_hand(Protection *p, ProtectionVm *vm, const char *host, Reign reign,
-                                 ActionList *out)
+/* The host that we took for the active has no part in it, or knows already. */
+void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
+                           ActionList *out)
 {
     runs_there(p, vm, host, reign, p->scenario->policy.reverse == REVERSE_AUTO);
     vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
     action_persist(out, NULL);
-    protection_publish(p, EVENT_PROMOTED_BY_HAND, host, vm->name, NULL, out);
+    protection_publish(p, code, host, vm->name, NULL, out);
 }
 
 static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)

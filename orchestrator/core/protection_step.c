@@ -273,12 +273,24 @@ static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_m
     }
 }
 
+/* Of a higher reign than any that we gave: somebody else did, or our database is older than that. While a plan moves
+ * its VMs, that is the one. */
+static void take_reign(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
+                       ActionList *out)
+{
+    if (reign.number > vm->reign.number && !g_str_equal(vm->active, host) &&
+        scenario_has_host(p->scenario, host) && id_is_nil(p->plan) && p->goal != GOAL_STOPPED)
+        protection_runs_there(p, vm, host, reign, code, out);
+}
+
 /* Only the active's own word counts, and only of the reign we know. */
 static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms, ActionList *out)
 {
     g_autoptr(News) word = steal_word;
     ProtectionVm *vm = protection_find(p, word->vm);
 
+    if (vm)
+        take_reign(p, vm, host, word->reign, EVENT_REIGN_LEARNT, out);
     if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
         return;
     tell_what_happened(p, vm, word, out);
@@ -295,17 +307,6 @@ static gboolean is_ours(const void *p, Id vm)
     return protection_find(p, vm) != NULL;
 }
 
-/* Of a higher reign than any that we gave: somebody else did. While a plan moves its VMs, that is the one. */
-static void take_promotion(Protection *p, const char *host, const NewsPromotion *promotion, ActionList *out)
-{
-    ProtectionVm *vm = protection_find(p, promotion->vm);
-
-    if (promotion->reign.number <= vm->reign.number || g_str_equal(vm->active, host) ||
-        !scenario_has_host(p->scenario, host) || !id_is_nil(p->plan) || p->goal == GOAL_STOPPED)
-        return;
-    protection_promoted_by_hand(p, vm, host, promotion->reign, out);
-}
-
 static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     g_autoptr(GPtrArray) list = news_list_from_json(in->json, is_ours, p, error);
@@ -315,7 +316,8 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
         return FALSE;
     promotions = news_promotions_from_json(in->json, is_ours, p);
     for (guint i = 0; i < promotions->len; i++)
-        take_promotion(p, in->host, &g_array_index(promotions, NewsPromotion, i), out);
+        take_reign(p, protection_find(p, g_array_index(promotions, NewsPromotion, i).vm), in->host,
+                   g_array_index(promotions, NewsPromotion, i).reign, EVENT_PROMOTED_BY_HAND, out);
     for (guint i = 0; i < list->len; i++)
         take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     return TRUE;

@@ -86,28 +86,28 @@
     X(SYNCHRONIZING, PAUSED,        NONE,           "pause confirmed for every VM")                           \
     X(SYNCHRONIZING, SWITCHING,     NONE,           "a plan was begun")                                       \
     X(SYNCHRONIZING, STOPPED,       NONE,           "stop asked for")                                         \
-    X(SYNCHRONIZING, SWITCHED,      NONE,           "promoted by hand, without the controller")               \
+    X(SYNCHRONIZING, SWITCHED,      NONE,           "it runs there in a reign that the controller did not make")               \
     X(SYNCHRONIZING, FAILED,        NONE,           "a VM needs an operator")                                 \
     X(RUNNING,       SYNCHRONIZING, NONE,           "a standby lost its copy, a new one is made")             \
     X(RUNNING,       DEGRADED,      NONE,           "a VM is unprotected or lagging")                         \
     X(RUNNING,       PAUSED,        NONE,           "pause confirmed for every VM")                           \
     X(RUNNING,       SWITCHING,     NONE,           "a plan was begun")                                       \
     X(RUNNING,       STOPPED,       NONE,           "stop asked for")                                         \
-    X(RUNNING,       SWITCHED,      NONE,           "promoted by hand, without the controller")               \
+    X(RUNNING,       SWITCHED,      NONE,           "it runs there in a reign that the controller did not make")               \
     X(RUNNING,       FAILED,        NONE,           "a VM needs an operator")                                 \
     X(DEGRADED,      RUNNING,       NONE,           "every VM is protected")                                  \
     X(DEGRADED,      SYNCHRONIZING, NONE,           "nothing hinders any more, a first copy is being made")   \
     X(DEGRADED,      PAUSED,        NONE,           "pause confirmed for every VM")                           \
     X(DEGRADED,      SWITCHING,     NONE,           "a plan was begun")                                       \
     X(DEGRADED,      STOPPED,       NONE,           "stop asked for")                                         \
-    X(DEGRADED,      SWITCHED,      NONE,           "promoted by hand, without the controller")               \
+    X(DEGRADED,      SWITCHED,      NONE,           "it runs there in a reign that the controller did not make")               \
     X(DEGRADED,      FAILED,        NONE,           "a VM needs an operator")                                 \
     X(PAUSED,        SYNCHRONIZING, NONE,           "continue confirmed, a first copy is being made")         \
     X(PAUSED,        RUNNING,       NONE,           "continue confirmed, every VM is protected")              \
     X(PAUSED,        DEGRADED,      NONE,           "continue confirmed, a VM is unprotected or lagging")     \
     X(PAUSED,        SWITCHING,     NONE,           "a plan goes on")                                         \
     X(PAUSED,        STOPPED,       NONE,           "stop asked for")                                         \
-    X(PAUSED,        SWITCHED,      NONE,           "promoted by hand, without the controller")               \
+    X(PAUSED,        SWITCHED,      NONE,           "it runs there in a reign that the controller did not make")               \
     X(PAUSED,        FAILED,        NONE,           "a VM needs an operator")                                 \
     X(SWITCHING,     SWITCHED,      NONE,           "the plan moved every VM")                                \
     X(SWITCHING,     DEGRADED,      NONE,           "the plan ended; a VM stayed, or its copy is old")        \

@@ -702,11 +702,36 @@ static void test_promoted_by_hand(void)
         "[   0] news from beta -> keep durably\n"
         "        -> event PROMOTED_BY_HAND\n"
         "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
-        "        -> web switched: promoted by hand, without the controller\n"
+        "        -> web switched: it runs there in a reign that the controller did not make\n"
         "[   0] news from beta -> nothing\n"
         "[   0] link to alpha is back -> active.yield to alpha for web1\n");
     g_assert_cmpstr(protection_find(w->p, world_vm(1))->active, ==, "beta");
     g_assert_true(protection_find(w->p, world_vm(1))->owes & OWES_YIELD);
+}
+
+/* An older database: the engines know better, and each has gone on by what it was told last. */
+static void test_reign_learnt(void)
+{
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *status = json_pack("{s:[{s:s, s:o, s:[]}]}", "active", "vm", ID_TEXT(world_vm(1)), "reign",
+                                    reign_to_json((Reign){3, world_id(0x99)}), "standbys");
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_forget(w);
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = status}, NULL);
+    world_link(w, "alpha", TRUE);
+    world_answer(w, "alpha", "active.yield", 1, US_ERROR_NOT_FOUND, "this host is not the active of that VM");
+    world_expect(
+        w,
+        "[   0] news from beta -> keep durably\n"
+        "        -> event REIGN_LEARNT\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "        -> web switched: it runs there in a reign that the controller did not make\n"
+        "[   0] link to alpha is back -> active.yield to alpha for web1\n"
+        "[   0] alpha failed at active.yield for web1 (this host is not the active of that VM) -> keep "
+        "durably\n");
+    g_assert_cmpuint(protection_term(w->p), ==, 3);
 }
 
 /* What a plan says of what this protection has not is refused, and changes nothing. */
@@ -965,6 +990,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
     g_test_add_func("/protection/forced", test_forced);
     g_test_add_func("/protection/promoted-by-hand", test_promoted_by_hand);
+    g_test_add_func("/protection/reign-learnt", test_reign_learnt);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
