@@ -7,6 +7,8 @@
  * thread and the database end, the loop runs dry. */
 #include "orchestrator/controller.h"
 
+#include "orchestrator/cli/client.h"
+#include "orchestrator/cli/session.h"
 #include "orchestrator/operations.h"
 #include "orchestrator/state/bound.h"
 #include "vmconnect/base/clock.h"
@@ -221,6 +223,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
     serve(c, OPERATIONS_POINTS);
+    serve(c, OPERATIONS_RECOVER);
     serve(c, OPERATIONS_STATUS);
     serve(c, OPERATIONS_VERIFY);
     api_serve(c->api, &config);
@@ -326,10 +329,65 @@ static int accept_copy(const Conf *conf)
     return 0;
 }
 
+static char *from;
+
+static const GOptionEntry OPTIONS[] = {
+    {"from", 0, 0, G_OPTION_ARG_STRING, &from, "with recover: a host whose engine still has the scenarios",
+     "HOST"},
+    {NULL},
+};
+
+/* One line a scenario. */
+static gboolean tell_recovered(const json_t *answer, GError **error)
+{
+    const json_t *list = json_object_get(answer, "scenarios");
+    gsize failed = 0, i;
+    json_t *one;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        const char *why = json_string_value(json_object_get(one, "why"));
+
+        failed += why != NULL;
+        g_print("%s: %s%s\n", name, why ? "not recovered: " : "recovered", why ? why : "");
+    }
+    if (json_array_size(list) == 0)
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                    "the engine of %s keeps no scenario: ask another host that had a part in them", from);
+    else if (failed)
+        g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                    "%zu of %zu scenarios were not recovered, as said above", failed, json_array_size(list));
+    return json_array_size(list) > 0 && !failed;
+}
+
+/* The controller that runs here does it. */
+static int recover(const Conf *conf)
+{
+    g_autofree char *admin = g_build_filename(conf_get(conf, "state"), "admin.json", NULL);
+    const char *const parameters[] = {from, NULL};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Session) session = NULL;
+    g_autoptr(Client) client = NULL;
+    json_auto_t *answer = NULL;
+
+    if (!from) {
+        g_set_error(&error, US_ERROR, US_ERROR_USAGE,
+                    "recover needs --from HOST, a host of the former controller that is in this one's care");
+        return program_fail(NAME, error);
+    }
+    session = session_read_admin(admin, &error);
+    client = session ? client_new(session->url, session->ca, session->token) : NULL;
+    answer = client ? client_call(client, "host.recover", parameters, NULL, NULL, &error) : NULL;
+    return answer && tell_recovered(answer, &error) ? 0 : program_fail(NAME, error);
+}
+
 static int run_command(const char *name, const Conf *conf)
 {
     if (g_str_equal(name, "accept-copy"))
         return accept_copy(conf);
+    if (g_str_equal(name, "recover"))
+        return recover(conf);
     g_printerr(NAME ": there is no command '%s'; see --help\n", name);
     return 2;
 }
@@ -341,10 +399,13 @@ int main(int argc, char **argv)
         .path = "/etc/understudy/controller.conf",
         .group = "controller",
         .keys = KEYS,
+        .options = OPTIONS,
         .arguments = "[COMMAND]",
-        .summary = "Decides which host runs which VMs, and tells their engines.\n\nCommands:\n"
-                   "  (none)       run, until SIGTERM\n"
-                   "  accept-copy  the state is a copy, and what it was copied from is gone for good",
+        .summary =
+            "Decides which host runs which VMs, and tells their engines.\n\nCommands:\n"
+            "  (none)               run, until SIGTERM\n"
+            "  accept-copy          the state is a copy, and what it was copied from is gone for good\n"
+            "  recover --from HOST  take up the scenarios of a controller that is lost, from an engine",
         .check = check_names};
     int status;
     g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);

@@ -65,6 +65,7 @@ Live *live_new(Scenarios *owner, Id id, Protection *steal_protection)
     live->id = id;
     live->p = steal_protection;
     live->todo = g_queue_new();
+    live->papers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     live->look_at_ms = clock_steady_ms() + steal_protection->scenario->policy.verify_interval_ms;
     return live;
 }
@@ -94,6 +95,7 @@ void live_free(gpointer data)
     }
     g_queue_free(live->todo);
     verify_memory_free(live->known);
+    g_hash_table_destroy(live->papers);
     protection_free(live->p);
     g_free(live);
 }
@@ -102,7 +104,7 @@ void live_free(gpointer data)
 
 static void pump(Live *live);
 
-static json_t *document(const Live *live)
+json_t *live_document(const Live *live)
 {
     return json_pack("{s:s, s:o, s:o}", "id", ID_TEXT(live->id), "scenario",
                      scenario_to_json(live->p->scenario), "protection", protection_to_json(live->p));
@@ -141,6 +143,7 @@ static void on_kept(const GError *error, void *user)
     }
     live->is_new = FALSE;
     live->keeping = FALSE;
+    live->row++;
     todo_free(g_queue_pop_head(live->todo));
     pump(live);
 }
@@ -149,7 +152,7 @@ static void on_kept(const GError *error, void *user)
 static void keep(Live *live)
 {
     DatabaseChanges *changes = database_changes_new();
-    json_auto_t *doc = document(live);
+    json_auto_t *doc = live_document(live);
 
     live->keeping = TRUE;
     live->keep_again = FALSE;

@@ -28,6 +28,8 @@ typedef struct {
     guint round;         /* rises when a verification that is under way says nothing any more */
     gboolean looking;    /* a verification that nobody asked for is under way */
     gint64 look_at_ms;   /* when the next one is due */
+    guint64 row;         /* counts what its row has been; 0: it has none yet */
+    GHashTable *papers;  /* host -> Paper *: which of these its engine keeps for us (scenario_papers.c) */
     VerifyMemory *known; /* what the last verification found; NULL: none was made */
 } Live;
 
@@ -60,6 +62,16 @@ void live_look(Live *live);
 /* Its row is made. If that fails the scenario is not there any more. */
 void live_persist_first(Live *live, ScenariosDone done, void *user);
 void live_persist_again(Live *live);
+
+/* As its row has it. */
+json_t *live_document(const Live *live);
+
+/* scenario_papers.c: engines keep the rows of the scenarios that they have a part in. About once a second; and of a host
+ * that was away nothing is known. */
+void live_give_papers(Live *live);
+void live_forget_papers(Live *live, const char *host);
+/* It is being deleted: engines that are there forget it, too. */
+void live_take_papers(Live *live);
 
 /* scenarios.c: NULL if it is gone. */
 Live *scenarios_live(const Scenarios *s, Id id);

@@ -56,7 +56,7 @@ static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
     p = scenario ? protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error) : NULL;
     if (!p)
         return FALSE;
-    add(s, id, p);
+    add(s, id, p)->row = 1;
     return TRUE;
 }
 
@@ -150,6 +150,8 @@ void scenarios_host_is_up(Scenarios *s, const char *host)
 
 void scenarios_host_is_down(Scenarios *s, const char *host)
 {
+    for (guint i = 0; i < s->list->len; i++)
+        live_forget_papers(s->list->pdata[i], host);
     step_those_with(s, host, (Input){.kind = INPUT_LINK_LOST});
 }
 
@@ -166,6 +168,8 @@ void scenarios_tick(Scenarios *s)
         live_persist_again(s->list->pdata[i]);
     for (guint i = 0; i < s->list->len; i++)
         live_look(s->list->pdata[i]);
+    for (guint i = 0; i < s->list->len; i++)
+        live_give_papers(s->list->pdata[i]);
     for (guint i = 0; i < list->len; i++)
         scenarios_step(s, ((Protection *)list->pdata[i])->scenario->name, (Input){.kind = INPUT_TICK}, NULL,
                        NULL, NULL);
@@ -249,6 +253,32 @@ gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone 
 
         vm->reign.number = reigns_last(s->reigns, vm->uuid) + 1;
     }
+    live_persist_first(live, done, user);
+    greet(s, live);
+    return TRUE;
+}
+
+/* A plan's journal is lost with the controller that wrote it; engines end by themselves what was not released. */
+gboolean scenarios_recover(Scenarios *s, const json_t *document, ScenariosDone done, void *user,
+                           GError **error)
+{
+    g_autoptr(Scenario) scenario = NULL;
+    json_t *scenario_doc, *protection_doc;
+    const char *id;
+    Protection *p;
+    Live *live;
+
+    if (!json_read(document, "scenario", error, "{s:s, s:o, s:o}", "id", &id, "scenario", &scenario_doc,
+                   "protection", &protection_doc))
+        return FALSE;
+    scenario = scenario_from_json(scenario_doc, error);
+    if (!scenario || !check_hosts(s, scenario, error) || !check_beside(s, scenario, error))
+        return FALSE;
+    p = protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error);
+    if (!p)
+        return FALSE;
+    p->plan = ID_NIL;
+    live = add(s, id_random(), p);
     live_persist_first(live, done, user);
     greet(s, live);
     return TRUE;
@@ -339,10 +369,12 @@ static void on_deleted(const GError *error, void *user)
     Live *live = find(d->s, d->name, NULL);
 
     g_assert(live);
-    if (error)
+    if (error) {
         stay(live);
-    else
+    } else {
+        live_take_papers(live);
         g_ptr_array_remove(d->s->list, live);
+    }
     d->done(d->user, error);
     g_free(d->name);
     g_free(d);

@@ -39,6 +39,12 @@ void scenarios_host_is_down(Scenarios *s, const char *host);
 void scenarios_news(Scenarios *s, const char *host, const json_t *status);
 void scenarios_tick(Scenarios *s);
 
+/* Take up a scenario that another controller had, by @document, the row that an engine has kept for it; its plan, if one
+ * ran, is over. @done when it is durable. NOT_FOUND for a host that is not there by its name, EXISTS for a
+ * scenario or a VM that is there, USAGE for what is no such document. */
+gboolean scenarios_recover(Scenarios *s, const json_t *document, ScenariosDone done, void *user,
+                           GError **error);
+
 /* NULL with @error NOT_FOUND. Borrowed. */
 const Protection *scenarios_find(const Scenarios *s, const char *name, GError **error);
 /* By name: Protection *, borrowed; the caller frees the array. */

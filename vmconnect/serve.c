@@ -61,6 +61,8 @@ const RpcMethod SERVE_METHODS[] = {
     {"vm.list", serve_vm_list},
     {"vm.check", serve_vm_check},
     {"vm.definition", serve_vm_definition_of},
+    {"scenario.keep", serve_scenario_keep},
+    {"scenario.kept", serve_scenario_kept},
     {"active.protect", serve_active_protect},
     {"active.pause", serve_active_pause},
     {"active.continue", serve_active_continue},

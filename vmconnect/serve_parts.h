@@ -4,7 +4,7 @@
  * serve.c has the table and the news; serve_change.c what must be durable before an
  * answer; serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
- * serve_plans.c the steps of plans. All on the loop. */
+ * serve_plans.c the steps of plans, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
 
 #include "vmconnect/engine.h"
@@ -87,4 +87,6 @@ void serve_plan_release(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_rollback(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_unlock(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_state(void *user, RpcReply *reply, const json_t *params);
+void serve_scenario_keep(void *user, RpcReply *reply, const json_t *params);
+void serve_scenario_kept(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params);

@@ -20,6 +20,7 @@
     X("host.add",            POST,   "/hosts",                           TRUE,  "")         \
     X("host.show",           GET,    "/hosts/{host}",                    FALSE, "")         \
     X("host.remove",         DELETE, "/hosts/{host}",                    FALSE, "")         \
+    X("host.recover",        POST,   "/hosts/{host}/recover",            TRUE,  "")         \
     X("vm.list",             GET,    "/hosts/{host}/vms",                FALSE, "")         \
     X("scenario.list",       GET,    "/scenarios",                       FALSE, "")         \
     X("scenario.create",     POST,   "/scenarios",                       TRUE,  "")         \

@@ -78,7 +78,7 @@
     X(OLD_ACTIVE_BACK,    SIGNIFICANT,                                                                       \
       "{host}, where '{vm}' ran before, is back; it is not started there, and its disks are kept", NULL)     \
     X(PROMOTED_BY_HAND,   SIGNIFICANT,                                                                       \
-      "'{vm}' runs on {host}: it was promoted there by hand, without the controller", NULL)                  \
+      "'{vm}' runs on {host}: it was promoted there without this controller", NULL)                          \
     X(REIGN_LEARNT,       WARNING,                                                                           \
       "'{vm}' runs on {host} in a later reign than this controller knew: its database is older than that",   \
       "was a backup restored, or does a second controller run? If one does, end it")                         \
