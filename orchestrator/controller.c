@@ -222,6 +222,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_HOSTS);
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
+    serve(c, OPERATIONS_COMPARE);
     serve(c, OPERATIONS_POINTS);
     serve(c, OPERATIONS_RECOVER);
     serve(c, OPERATIONS_STATUS);

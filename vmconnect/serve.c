@@ -66,6 +66,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"active.protect", serve_active_protect},
     {"active.pause", serve_active_pause},
     {"active.continue", serve_active_continue},
+    {"active.compare", serve_active_compare},
     {"active.stop", serve_active_stop},
     {"active.yield", serve_active_yield},
     {"standby.check", serve_standby_check},

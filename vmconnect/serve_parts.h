@@ -70,6 +70,7 @@ void serve_vm_list(void *user, RpcReply *reply, const json_t *params);
 void serve_vm_check(void *user, RpcReply *reply, const json_t *params);
 void serve_vm_definition_of(void *user, RpcReply *reply, const json_t *params);
 void serve_active_protect(void *user, RpcReply *reply, const json_t *params);
+void serve_active_compare(void *user, RpcReply *reply, const json_t *params);
 void serve_active_pause(void *user, RpcReply *reply, const json_t *params);
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params);
 void serve_active_stop(void *user, RpcReply *reply, const json_t *params);

@@ -38,6 +38,7 @@
     X("scenario.continue",   POST,   "/scenarios/{scenario}/continue",   TRUE,  "")         \
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
     X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
+    X("scenario.compare",    POST,   "/scenarios/{scenario}/compare",    TRUE,  "")         \
     X("point.keep",          POST,   "/points/{point}/keep",             TRUE,  "")         \
     X("point.open",          POST,   "/points/{point}/open",             TRUE,  "")         \
     X("point.release",       POST,   "/points/{point}/release",          TRUE,  "")         \

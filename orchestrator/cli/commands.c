@@ -41,6 +41,7 @@ OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
         {"old-is-off", NULL, "with --force: certify that the old host is off"});
 OPTIONS(SWITCHBACK, {"vm", "VM", "only this one; may be repeated", TRUE},
         {"power-off", NULL, "switch a guest off that does not shut down in time"});
+OPTIONS(COMPARE, {"repair", NULL, "have what differs sent"});
 OPTIONS(STATUS, {"watch", NULL, "again and again"});
 OPTIONS(POINTS, {"vm", "VM", "only of this one"});
 OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
@@ -89,6 +90,8 @@ static const Command COMMANDS[] = {
      "move the VMs to the replica, in good order", command_switchover},
     {"switchback", "SCENARIO", 1, 1, SWITCHBACK, PROPERTIES_NONE, FALSE,
      "move the VMs home to the master, in good order", command_switchback},
+    {"compare", "SCENARIO", 1, 1, COMPARE, PROPERTIES_NONE, FALSE,
+     "are the copies what the VMs' disks are? Nothing is sent", command_compare},
     {"status", "[SCENARIO]", 0, 1, STATUS, PROPERTIES_NONE, FALSE, "how protected everything is",
      command_status},
     {"points", "SCENARIO | keep ID | release ID", 1, 2, POINTS, PROPERTIES_NONE, FALSE,

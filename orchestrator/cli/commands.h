@@ -45,6 +45,7 @@ gboolean command_branch_open(Cli *cli, GError **error);
 gboolean command_branch_release(Cli *cli, GError **error);
 gboolean command_switchover(Cli *cli, GError **error);
 gboolean command_switchback(Cli *cli, GError **error);
+gboolean command_compare(Cli *cli, GError **error);
 gboolean command_status(Cli *cli, GError **error);
 gboolean command_points(Cli *cli, GError **error);
 gboolean command_plan_list(Cli *cli, GError **error);

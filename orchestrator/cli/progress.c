@@ -214,3 +214,108 @@ json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error)
     g_propagate_error(error, g_steal_pointer(&why));
     return NULL;
 }
+
+/* --- comparisons -------------------------------------------------------- */
+
+/* What status says of the copy that @begun names, or NULL. */
+static const json_t *comparison_of(const json_t *scenario, const json_t *begun)
+{
+    const char *uuid = json_string_value(json_object_get(begun, "vm"));
+    const char *host = json_string_value(json_object_get(begun, "host"));
+    json_t *vm;
+    json_t *standby;
+    gsize i;
+    gsize j;
+
+    json_array_foreach(json_object_get(scenario, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "standbys"), j, standby)
+    {
+        if (g_strcmp0(json_string_value(json_object_get(vm, "uuid")), uuid) == 0 &&
+            g_strcmp0(json_string_value(json_object_get(standby, "host")), host) == 0)
+            return json_object_get(standby, "compare");
+    }
+    return NULL;
+}
+
+static gboolean is_same_comparison(const json_t *a, const json_t *b)
+{
+    return g_strcmp0(json_string_value(json_object_get(a, "id")),
+                     json_string_value(json_object_get(b, "id"))) == 0;
+}
+
+/* *@ret_running: one has not ended. An engine's news of one comes before its answer. */
+static gboolean take_compared(json_t *list, const json_t *scenario, gboolean *ret_running, GError **error)
+{
+    json_t *vm;
+    gsize i;
+
+    *ret_running = FALSE;
+    json_array_foreach(list, i, vm)
+    {
+        const json_t *now = comparison_of(scenario, vm);
+
+        if (!is_same_comparison(json_object_get(vm, "compare"), now)) {
+            g_set_error(
+                error, US_ERROR, US_ERROR_FAILED,
+                "the comparison of '%s' broke off (its engine was restarted, the VM was moved, or another "
+                "comparison was begun): nothing is known; begin it again",
+                json_string_value(json_object_get(vm, "name")));
+            return FALSE;
+        }
+        json_object_set(vm, "compare", (json_t *)now);
+        *ret_running |= !json_is_string(json_object_get(now, "ended_at"));
+    }
+    return TRUE;
+}
+
+static char *line_of_compared(const json_t *list)
+{
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(list, i, vm)
+    {
+        const json_t *compare = json_object_get(vm, "compare");
+        gint64 total = number(compare, "total_bytes");
+        g_autofree char *total_text = units_human_size((guint64)MAX(total, 0));
+        g_autofree char *different = units_human_size((guint64)MAX(number(compare, "different_bytes"), 0));
+        const char *why = json_string_value(json_object_get(compare, "why"));
+
+        g_string_append_printf(line, "%s%s: %d %% of %s, %s different%s%s", i ? "; " : "",
+                               json_string_value(json_object_get(vm, "name")),
+                               total > 0 ? (int)((double)number(compare, "done_bytes") * 100 / (double)total)
+                                         : 0,
+                               total_text, different, why ? ", " : "", why ? why : "");
+    }
+    return g_strdup(line->str);
+}
+
+json_t *progress_wait_compared(Cli *cli, const char *name, const json_t *begun, GError **error)
+{
+    Watch w = {.cli = cli, .start_ms = clock_steady_ms()};
+    json_auto_t *query = json_pack("{s:s}", "scenario", name);
+    json_auto_t *list = json_deep_copy(begun);
+    g_autoptr(GError) why = NULL;
+    gboolean running = TRUE;
+
+    while (running) {
+        json_auto_t *doc = cli_call(cli, "status", NULL, query, NULL, &why);
+        const json_t *scenario = doc ? first_scenario(doc, name, &why) : NULL;
+        g_autofree char *line = NULL;
+
+        if (!scenario || !take_compared(list, scenario, &running, &why) ||
+            (running && is_late(&w, "the comparison", &why)))
+            break;
+        line = line_of_compared(list);
+        show(&w, line);
+        if (running)
+            g_usleep(ASK_EVERY_US);
+    }
+    end(&w);
+    if (why) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return NULL;
+    }
+    return json_pack("{s:O}", "vms", list);
+}

@@ -14,5 +14,9 @@ char *progress_of_standby(const json_t *standby);
  * FAILED if it is "failed" (or "stopped", where that is not waited for), TIMEOUT. */
 json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *states, GError **error);
 
+/* Until each comparison of @begun ({vm, name, host, compare}…) has ended: {"vms"}, the same with how it ended, or NULL with
+ * @error FAILED if one ended without a result, TIMEOUT. */
+json_t *progress_wait_compared(Cli *cli, const char *name, const json_t *begun, GError **error);
+
 /* Until @plan has ended: its document, or NULL with @error FAILED if not every VM was moved, TIMEOUT. */
 json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error);

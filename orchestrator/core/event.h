@@ -77,6 +77,12 @@
       "disks are kept as a branch until you release it")                                                     \
     X(OLD_ACTIVE_BACK,    SIGNIFICANT,                                                                       \
       "{host}, where '{vm}' ran before, is back; it is not started there, and its disks are kept", NULL)     \
+    X(COPY_EQUAL,         INFO,                                                                              \
+      "the copy of '{vm}' on {host} is what its disks are: all of it was compared", NULL)                    \
+    X(COPY_DIFFERS,       CRITICAL,                                                                          \
+      "the copy of '{vm}' on {host} differs from its disks",                                                 \
+      "have what differs sent with `understudy compare {scenario} --repair`, then look for what wrote to "   \
+      "the copy, or for a storage that fails")                                                               \
     X(PROMOTED_BY_HAND,   SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}: it was promoted there without this controller", NULL)                          \
     X(REIGN_LEARNT,       WARNING,                                                                           \

@@ -3,6 +3,16 @@
 
 #include "vmconnect/base/error.h"
 
+static void compare_clear(NewsCompare *c)
+{
+    g_free(c->state);
+    json_decref(c->ranges);
+    g_free(c->point);
+    g_free(c->started_at);
+    g_free(c->ended_at);
+    g_free(c->why);
+}
+
 static void copy_free(gpointer p)
 {
     NewsCopy *c = p;
@@ -12,6 +22,7 @@ static void copy_free(gpointer p)
     g_free(c->resync_reason);
     g_free(c->tip.cut_at);
     g_free(c->tip.sealed_at);
+    compare_clear(&c->compare);
     g_free(c);
 }
 
@@ -121,6 +132,40 @@ static gboolean read_resync(NewsCopy *c, const json_t *doc, GError **error)
     return read_well(&r, "resync", error);
 }
 
+static gboolean read_range(json_t *ranges, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+    const char *disk = text_or(&r, "disk", "");
+    gint64 offset = number_or(&r, "offset", 0);
+    gint64 len = number_or(&r, "len", 0);
+
+    json_array_append_new(ranges, json_pack("{s:s, s:I, s:I}", "disk", disk, "offset", (json_int_t)offset,
+                                            "len", (json_int_t)len));
+    return read_well(&r, "range", error);
+}
+
+static gboolean read_compare(NewsCompare *c, const json_t *doc, GError **error)
+{
+    Reader r = {doc};
+    const json_t *ranges = json_object_get(doc, "ranges");
+
+    c->id = id_or_nil(&r, "id");
+    c->state = g_strdup(text_or(&r, "state", "running"));
+    c->done_bytes = number_or(&r, "done_bytes", 0);
+    c->total_bytes = number_or(&r, "total_bytes", 0);
+    c->compared_bytes = number_or(&r, "compared_bytes", 0);
+    c->different_bytes = number_or(&r, "different_bytes", 0);
+    c->point = g_strdup(text_or(&r, "point", NULL));
+    c->started_at = g_strdup(text_or(&r, "started_at", NULL));
+    c->ended_at = g_strdup(text_or(&r, "ended_at", NULL));
+    c->why = g_strdup(text_or(&r, "why", NULL));
+    c->ranges = json_array();
+    for (gsize i = 0; i < json_array_size(ranges); i++)
+        if (!read_range(c->ranges, json_array_get(ranges, i), error))
+            return FALSE;
+    return read_well(&r, "compare", error);
+}
+
 /* An engine that has released a VM calls it switched: for us the plan still has it. */
 static gboolean read_state(const char *word, CopyState *ret_state, GError **error)
 {
@@ -141,7 +186,8 @@ static gboolean read_copy(News *n, const json_t *doc, GError **error)
     return read_well(&r, "standby", error) && read_state(text_or(&r, "state", ""), &c->state, error) &&
            read_sync(c, json_object_get(doc, "sync"), error) &&
            read_resync(c, json_object_get(doc, "resync"), error) &&
-           read_tip(&c->tip, json_object_get(doc, "tip"), error);
+           read_tip(&c->tip, json_object_get(doc, "tip"), error) &&
+           read_compare(&c->compare, json_object_get(doc, "compare"), error);
 }
 
 static gboolean read_rescues(News *n, const json_t *doc, GError **error)

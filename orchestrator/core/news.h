@@ -20,6 +20,18 @@ typedef struct {
     char *sealed_at;
 } NewsTip;
 
+/* The last comparison with the disks that was asked for (vmconnect/replicate/audit.h). */
+typedef struct {
+    Id id;       /* nil: none */
+    char *state; /* running | equal | different | failed */
+    gint64 done_bytes, total_bytes, compared_bytes, different_bytes;
+    json_t *ranges; /* [{disk, offset, len}]: the first that differ */
+    char *point;    /* what was compared with last; NULL: nothing yet */
+    char *started_at;
+    char *ended_at; /* NULL: it runs */
+    char *why;      /* what is in its way; NULL: nothing */
+} NewsCompare;
+
 typedef struct {
     char *host;
     CopyState state;
@@ -29,6 +41,7 @@ typedef struct {
     char *resync_reason;                                          /* NULL: none runs */
     gint64 resync_compared_bytes, resync_sent_bytes;
     NewsTip tip;
+    NewsCompare compare;
 } NewsCopy;
 
 typedef struct {

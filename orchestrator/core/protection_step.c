@@ -257,6 +257,23 @@ static void tell_what_happened(const Protection *p, const ProtectionVm *vm, cons
                            word->rescue_why ? word->rescue_why : "", out);
 }
 
+/* A comparison that ran, or was not there, at the last word. */
+static void tell_compared(const Protection *p, const ProtectionVm *vm, const News *word, ActionList *out)
+{
+    for (guint i = 0; vm->last && i < word->copies->len; i++) {
+        const NewsCopy *copy = word->copies->pdata[i];
+        const NewsCopy *before = news_find(vm->last, copy->host);
+        const NewsCompare *now = &copy->compare;
+
+        if (!now->ended_at || (before && before->compare.ended_at && id_equal(before->compare.id, now->id)))
+            continue;
+        if (now->different_bytes > 0)
+            protection_publish(p, EVENT_COPY_DIFFERS, copy->host, vm->name, NULL, out);
+        else if (!now->why)
+            protection_publish(p, EVENT_COPY_EQUAL, copy->host, vm->name, NULL, out);
+    }
+}
+
 /* An engine that has just started knows of no sealed instant yet: what it said before still holds, and
  * grows older. Of a copy that is really gone it says that a new one is made. */
 static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_ms)
@@ -294,6 +311,7 @@ static void take_word(Protection *p, const char *host, News *steal_word, gint64 
     if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
         return;
     tell_what_happened(p, vm, word, out);
+    tell_compared(p, vm, word, out);
     keep_what_was_known(vm, word, now_ms);
     news_free(vm->last);
     vm->last = g_steal_pointer(&word);

@@ -15,6 +15,17 @@ static json_t *tip_of(const NewsTip *tip)
                      tip->sealed_at);
 }
 
+static json_t *compare_of(const NewsCompare *c)
+{
+    if (id_is_nil(c->id))
+        return json_null();
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:O, s:s?, s:s?, s:s?, s:s?}", "id", ID_TEXT(c->id),
+                     "state", c->state, "done_bytes", (json_int_t)c->done_bytes, "total_bytes",
+                     (json_int_t)c->total_bytes, "compared_bytes", (json_int_t)c->compared_bytes,
+                     "different_bytes", (json_int_t)c->different_bytes, "ranges", c->ranges, "point",
+                     c->point, "started_at", c->started_at, "ended_at", c->ended_at, "why", c->why);
+}
+
 static json_t *copy_of(const ProtectionVm *vm, const ProtectionCopy *c, gint64 now_ms)
 {
     static const NewsCopy NOTHING = {.left_s = -1};
@@ -22,14 +33,15 @@ static json_t *copy_of(const ProtectionVm *vm, const ProtectionCopy *c, gint64 n
 
     if (!last)
         last = &NOTHING;
-    return json_pack("{s:s, s:s, s:o, s:s?, s:{s:I, s:I, s:I, s:I, s:o}, s:{s:s?, s:I, s:I}, s:o}", "host",
-                     c->host, "state", copy_state_name(c->state), "lag_ms",
+    return json_pack("{s:s, s:s, s:o, s:s?, s:{s:I, s:I, s:I, s:I, s:o}, s:{s:s?, s:I, s:I}, s:o, s:o}",
+                     "host", c->host, "state", copy_state_name(c->state), "lag_ms",
                      known(protection_lag_ms(vm, c->host, now_ms)), "why", c->why, "sync", "done_bytes",
                      (json_int_t)last->done_bytes, "total_bytes", (json_int_t)last->total_bytes, "sent_bytes",
                      (json_int_t)last->sent_bytes, "rate_bps", (json_int_t)last->rate_bps, "left_s",
                      known(last->left_s), "resync", "reason", last->resync_reason, "compared_bytes",
                      (json_int_t)last->resync_compared_bytes, "sent_bytes",
-                     (json_int_t)last->resync_sent_bytes, "tip", tip_of(&last->tip));
+                     (json_int_t)last->resync_sent_bytes, "tip", tip_of(&last->tip), "compare",
+                     compare_of(&last->compare));
 }
 
 /* What would be lost if the active died now: the age of the youngest copy. */

@@ -288,6 +288,13 @@ static void distrust(Active *a, Id checkpoint)
         g_array_append_val(a->distrusted, checkpoint);
 }
 
+void active_doubt_copy(Active *a)
+{
+    distrust(a, a->base);
+    a->base = ID_NIL;
+    a->copy_differs = TRUE;
+}
+
 static void note_state(Active *a, CaptureState state, gint64 now_ms)
 {
     if (state != CAPTURE_OFF)

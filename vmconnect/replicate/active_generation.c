@@ -215,6 +215,7 @@ static gboolean seal(Active *a, Job *job, GError **error)
     active_watch_anew(a, g->id, off);
     a->truth_ms = job->asked_at_ms;
     a->spool_bytes = 0;
+    a->copy_differs = FALSE;
     a->sync = (SyncFigures){0};
     g_free(a->definition);
     a->definition = g_steal_pointer(&g->definition);

@@ -19,6 +19,7 @@
     X(ROLE)     /* worker: params is a new active role of the same reign */                             \
     X(IDENTITY) /* worker: identity is who it dials as from now on */                                   \
     X(STOP)     /* worker: remove what we left in libvirt; then end */                                  \
+    X(COMPARE)  /* worker: is the copy what the disks are? {repair} */                                  \
     X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */ \
     X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                         \
     X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                  \

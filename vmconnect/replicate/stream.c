@@ -290,15 +290,13 @@ guint64 stream_compared_bytes(const Stream *stream)
     return stream->compared_bytes;
 }
 
-gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
-                    StreamProgress on_progress, void *user, gboolean *ret_all, GError **error)
+static void prepare(Stream *st, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
+                    StreamProgress on_progress, void *user)
 {
-    g_autoptr(GPtrArray) todo = NULL;
-    gboolean ok;
-
     st->cut = cut;
     st->sender = sender;
     st->pass = pass;
+    st->differing = NULL;
     st->limits = limits;
     st->on_progress = on_progress;
     st->user = user;
@@ -308,7 +306,15 @@ gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const Stre
     st->broken = FALSE;
     /* A read of the former job that ended only with its cut. */
     g_clear_error(&st->failed);
+}
 
+gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
+                    StreamProgress on_progress, void *user, gboolean *ret_all, GError **error)
+{
+    g_autoptr(GPtrArray) todo = NULL;
+    gboolean ok;
+
+    prepare(st, cut, sender, pass, limits, on_progress, user);
     todo = list_todo(st, error);
     ok = todo != NULL;
     for (guint i = 0; ok && i < todo->len && !st->broken; i++) {
@@ -318,5 +324,66 @@ gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const Stre
     drop_blocks(st);
     if (ok)
         *ret_all = st->done_bytes == st->total_bytes;
+    return ok;
+}
+
+/* --- looking only ------------------------------------------------------- */
+
+/* In whole blocks: one that has changed in part is not what it was. */
+static gboolean leave_changed_out(Stream *st, Extents *todo, GError **error)
+{
+    g_autoptr(Extents) dirty = cut_dirty(st->cut, st->disk, error);
+
+    if (!dirty)
+        return FALSE;
+    extents_round(dirty, MESSAGE_BLOCK);
+    extents_remove_all(todo, dirty);
+    return TRUE;
+}
+
+static gboolean audit_window(Stream *st, const Extents *window, GError **error)
+{
+    g_autoptr(Extents) data = NULL;
+    g_autoptr(Extents) zero = NULL;
+
+    if (!cut_split(st->cut, st->disk, window, &data, &zero, error))
+        return FALSE;
+    extents_round(data, MESSAGE_BLOCK);
+    extents_clip(data, cut_disk(st->cut, st->disk)->size_bytes);
+    return comparison_run(st->comparison, window, data, error);
+}
+
+static gboolean audit_disk(Stream *st, Extents *todo, GError **error)
+{
+    g_autoptr(Extents) left = NULL;
+
+    if (!leave_changed_out(st, todo, error))
+        return FALSE;
+    left = extents_copy(todo);
+    while (!extents_is_empty(left) && !limit_reached(st, 0)) {
+        g_autoptr(Extents) window = take_window(left);
+
+        if (!audit_window(st, window, error))
+            return FALSE;
+        st->on_progress(st->user, st->done_bytes, st->total_bytes);
+    }
+    return TRUE;
+}
+
+gboolean stream_audit(Stream *st, Cut *cut, Sender *sender, GPtrArray *todo, GPtrArray *differing,
+                      const StreamLimits *limits, StreamProgress on_progress, void *user, GError **error)
+{
+    g_autoptr(Pass) seen = pass_new(ID_NIL, todo->len);
+    gboolean ok = TRUE;
+
+    prepare(st, cut, sender, seen, limits, on_progress, user);
+    st->differing = differing;
+    for (guint i = 0; ok && i < todo->len && !st->broken; i++) {
+        st->disk = i;
+        ok = audit_disk(st, todo->pdata[i], error);
+    }
+    drop_blocks(st);
+    for (guint i = 0; i < todo->len; i++)
+        extents_remove_all(todo->pdata[i], seen->has->pdata[i]);
     return ok;
 }

@@ -43,5 +43,13 @@ typedef void (*StreamProgress)(void *user, guint64 done_bytes, guint64 total_byt
 gboolean stream_run(Stream *stream, Cut *cut, Sender *sender, Pass *pass, const StreamLimits *limits,
                     StreamProgress on_progress, void *user, gboolean *ret_all, GError **error);
 
+/* Compare what lies here and on the standby, of @todo (of Extents *, one a disk), and send nothing: what was
+ * compared leaves @todo, and is in @differing, too, if it differs. What has changed since the cut's base leaves it
+ * without being compared, since the next generation brings it. A generation is begun, of the disks and sizes of the
+ * tip, and nothing was written to it. FALSE with @error: cut or link failed; all that was found is true nevertheless,
+ * if the cut was valid. */
+gboolean stream_audit(Stream *stream, Cut *cut, Sender *sender, GPtrArray *todo, GPtrArray *differing,
+                      const StreamLimits *limits, StreamProgress on_progress, void *user, GError **error);
+
 /* Bytes of ranges that were compared, by all runs. */
 guint64 stream_compared_bytes(const Stream *stream);

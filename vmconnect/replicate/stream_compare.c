@@ -133,9 +133,13 @@ static void settled(Comparison *c, guint64 offset, guint64 len)
 
 static gboolean settle(Comparison *c, gboolean same, guint64 offset, guint64 len, GError **error)
 {
-    if (same)
+    GPtrArray *differing = c->stream->differing;
+
+    if (same && !differing)
         extents_add(c->same, offset, len);
-    else if (!sender_zero(c->stream->sender, c->stream->disk, offset, len, error))
+    else if (!same && differing)
+        extents_add(differing->pdata[c->stream->disk], offset, len);
+    else if (!same && !sender_zero(c->stream->sender, c->stream->disk, offset, len, error))
         return FALSE;
     settled(c, offset, len);
     return TRUE;
@@ -205,7 +209,7 @@ static gboolean decide(Comparison *c, Chunk *chunk, int *ret_wait_ms, GError **e
         guint64 len = block_at(chunk, end) - from;
         gboolean same = is_same(chunk, chunk->decided);
 
-        if (same || chunk->zeros[chunk->decided]) {
+        if (same || chunk->zeros[chunk->decided] || c->stream->differing) {
             if (!settle(c, same, chunk->offset + from, len, error))
                 return FALSE;
         } else {

@@ -26,6 +26,8 @@ struct Stream {
     Cut *cut;
     Sender *sender;
     Pass *pass;
+    GPtrArray
+        *differing; /* of Extents *, one a disk: what differs is noted here and not sent; NULL: it is sent */
     const StreamLimits *limits;
     StreamProgress on_progress;
     void *user;
@@ -48,7 +50,7 @@ Comparison *comparison_new(Stream *st);
 /* As the stream's blocks: the sender borrows them. NULL is accepted. */
 void comparison_free(Comparison *c);
 
-/* Of @window compare and send what differs, until all is done or the stream is broken off. @data is what is not
+/* Of @window compare and send (or note) what differs, until all is done or the stream is broken off. @data is what is not
  * known to read as zeros here. Both consist of whole blocks (MESSAGE_BLOCK), but for the end of the disk. */
 gboolean comparison_run(Comparison *c, const Extents *window, const Extents *data, GError **error);
 

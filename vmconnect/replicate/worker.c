@@ -12,6 +12,7 @@
 #include "vmconnect/hypervisor/pivot_mark.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/process.h"
+#include "vmconnect/replicate/audit.h"
 #include "vmconnect/replicate/bequest.h"
 #include "vmconnect/replicate/flatten.h"
 #include "vmconnect/replicate/handover.h"
@@ -20,8 +21,10 @@
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 5000
 #define SLICE_GAP_MS 50
-#define SLOW_FACTOR 4   /* the standby's chain is long: cut so much less often */
-#define PROGRESS_MS 250 /* at most so often is progress told */
+#define SLOW_FACTOR 4     /* the standby's chain is long: cut so much less often */
+#define PROGRESS_MS 250   /* at most so often is progress told */
+#define AUDIT_MIN_MS 1000 /* a step of a comparison takes as long as an interval, … */
+#define AUDIT_MAX_MS 8000 /* … or as a job of a generation */
 #define RESTART_MS 60000
 #define FLATTEN_FIRST_MS 10000
 #define FLATTEN_GAP_MS 2000
@@ -50,6 +53,7 @@ struct Worker {
     gboolean unsupported;
     gint64 restart_at_ms; /* not before that is libvirtd restarted (again) */
     gboolean stuck;       /* libvirtd has lost a job of ours and keeps the VM locked */
+    Audit *audit;         /* the last comparison that was asked for, or NULL */
     PointDesk *desk;
     Flatten flatten; /* strings owned */
     gboolean flatten_recovered;
@@ -131,12 +135,12 @@ static json_t *standby_of(const Worker *w)
 {
     const Active *a = w->active;
 
-    return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o}", "id",
+    return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o, s:o}", "id",
                      ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
                      (json_int_t)a->truth_ms, "why", why_of(w), "sync", sync_of(&a->sync), "resync", "reason",
                      a->sync.resync_reason, "compared_bytes", (json_int_t)a->sync.compared_bytes,
                      "sent_bytes", (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip",
-                     tip_of(w));
+                     tip_of(w), "compare", w->audit ? audit_to_json(w->audit) : json_null());
 }
 
 static json_t *plan_status(const Worker *w)
@@ -351,6 +355,8 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
     g_assert(id_equal(role->vm, a->vm));
     if (!reign_equal(role->reign, a->role->reign) || !g_str_equal(role->scenario, a->role->scenario))
         w->guarded = FALSE;
+    if (!id_equal(role->standby, a->role->standby))
+        g_clear_pointer(&w->audit, audit_free);
     active_set_role(a, role);
     w->flat = FALSE;
     w->due_ms = 0;
@@ -382,6 +388,28 @@ static gboolean stop(Worker *w, GError **error)
     if (!lift_guard(w, error))
         return FALSE;
     w->quit = TRUE;
+    return TRUE;
+}
+
+/* Asked for again while one runs, it is that one. */
+static gboolean compare(Worker *w, Command *c, GError **error)
+{
+    const Active *a = w->active;
+    gboolean repair;
+
+    if (!json_read(c->params, "compare", error, "{s:s, s:b}", "vm", &(const char *){NULL}, "repair", &repair))
+        return FALSE;
+    if (a->role->paused || !a->truth_ms || a->sync.running) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: there is nothing to compare with yet",
+                    a->role->paused ? "replication is paused" : "the copy is not whole");
+        return FALSE;
+    }
+    if (!w->audit || audit_has_ended(w->audit) || (repair && !audit_repairs(w->audit))) {
+        audit_free(w->audit);
+        w->audit = audit_new(repair);
+        w->due_ms = 0;
+    }
+    c->result = audit_to_json(w->audit);
     return TRUE;
 }
 
@@ -502,6 +530,8 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return TRUE;
     case COMMAND_STOP:
         return stop(w, error);
+    case COMMAND_COMPARE:
+        return compare(w, c, error);
     case COMMAND_LOCK:
         return guard(w, error) && handover_lock(&w->handover, w->active, c->params, error);
     case COMMAND_SHUTDOWN:
@@ -618,6 +648,24 @@ static void flatten(Worker *w)
         clock_steady_ms() + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, clock_steady_ms() - started_ms));
 }
 
+/* Between two cuts, which are not to come later than one interval. */
+static void audit(Worker *w)
+{
+    Active *a = w->active;
+    g_autoptr(GError) error = NULL;
+
+    if (!w->audit || audit_has_ended(w->audit) || a->role->paused || w->why)
+        return;
+    if (!audit_step(w->audit, a, CLAMP(a->role->settings.interval_ms, AUDIT_MIN_MS, AUDIT_MAX_MS), &error))
+        log_info("vm %s: comparison: %s", ID_TEXT(a->vm), error->message);
+    if (audit_has_ended(w->audit) && audit_found_difference(w->audit)) {
+        log_warning("vm %s: the copy on %s differs from the disks", ID_TEXT(a->vm), a->role->host);
+        if (audit_repairs(w->audit))
+            active_doubt_copy(a);
+    }
+    tell(w, NULL);
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -644,8 +692,10 @@ static void cycle(Worker *w)
     set_why(w, error);
     tell(w, NULL);
     restart_if_stuck(w);
-    if (outcome != ACTIVE_UNFINISHED)
+    if (outcome != ACTIVE_UNFINISHED) {
+        audit(w);
         flatten(w);
+    }
 }
 
 static int wait_ms(const Worker *w)
@@ -697,6 +747,7 @@ static void run(void *arg)
     /* Closing a connection to a hung libvirtd takes its time: here, not on the loop. */
     g_clear_pointer(&w->active, active_free);
     g_clear_pointer(&w->desk, point_desk_free);
+    g_clear_pointer(&w->audit, audit_free);
     mailbox_send(w->reports, last);
 }
 

@@ -169,6 +169,43 @@ static void test_what_happened_to_cuts(void)
                     "        -> web running: the cause was removed, every VM is protected\n");
 }
 
+static void say_compared(World *w, const char *id, const char *ended_at, guint different)
+{
+    g_autofree char *more =
+        g_strdup_printf("{\"standbys\": [{\"host\": \"beta\", \"state\": \"protected\", \"lag_ms\": 500, "
+                        "\"compare\": {\"id\": \"%s\", "
+                        "\"state\": \"running\", \"different_bytes\": %u, \"ended_at\": %s}}]}",
+                        id, different, ended_at);
+
+    world_news_more(w, 1, "protected", 500, NULL, more);
+}
+
+/* What a comparison found is told once, at its end; what a controller that has just started hears of an old one is not
+ * news. */
+static void test_compared(void)
+{
+    static const char *const END = "\"2026-11-21T22:16:54.123Z\"";
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    say_compared(w, ID_TEXT(world_id(0x61)), "null", 0);
+    say_compared(w, ID_TEXT(world_id(0x61)), "null", 65536);
+    say_compared(w, ID_TEXT(world_id(0x61)), END, 65536);
+    say_compared(w, ID_TEXT(world_id(0x61)), END, 65536);
+    say_compared(w, ID_TEXT(world_id(0x62)), END, 0);
+    world_expect(w, "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> event COPY_DIFFERS\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from alpha -> event COPY_EQUAL\n");
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    world_forget(w);
+    say_compared(w, ID_TEXT(world_id(0x62)), END, 0);
+    g_assert_null(strstr(w->trace->str, "COPY_EQUAL"));
+}
+
 static void test_pause_and_continue(void)
 {
     g_autoptr(World) w = world_new(1);
@@ -771,7 +808,8 @@ static void test_status(void)
         "\"reason\":"
         "null,\"compared_bytes\":0,\"sent_bytes\":0},\"tip\":{\"id\":\"41414141-4141-4141-4141-"
         "414141414141\",\"term\":1,"
-        "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"}}]"
+        "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"},"
+        "\"compare\":null}]"
         ",\"lose_"
         "ms\":740,\"back_ms\":null,\"proven_at\":null}]}]}";
     g_autoptr(World) w = world_new(1);
@@ -978,6 +1016,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/link-to-standby-lost", test_link_to_standby_lost);
     g_test_add_func("/protection/engine-restarts", test_engine_restarts);
     g_test_add_func("/protection/what-happened-to-cuts", test_what_happened_to_cuts);
+    g_test_add_func("/protection/compared", test_compared);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/word-before-answer", test_word_before_answer);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);

@@ -93,7 +93,7 @@ static CutSource *source_open(const Stage *stage, DaemonReader *daemon, const ch
     source->reader = lab_connect(daemon_reader_nbd_path(daemon), target, NULL);
     source->allocation = lab_connect(daemon_reader_nbd_path(daemon), target, NBD_CONTEXT_ALLOCATION);
     source->bitmaps = g_ptr_array_new();
-    source->told = (CutDisk){g_strdup(target), nbd_disk_size(source->reader), TRUE};
+    source->told = (CutDisk){g_strdup(target), nbd_disk_size(source->reader), !stage->unchanged};
     source->since_size_bytes = source->told.size_bytes;
     return source;
 }
@@ -278,22 +278,47 @@ static void on_progress(void *user, guint64 done_bytes, guint64 total_bytes)
         g_assert_cmpint(write(job->wake_fd, &ONE, sizeof(ONE)), ==, sizeof(ONE));
 }
 
-gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error)
+static DaemonReader *open_cut(const Stage *stage, Cut *cut)
 {
     g_autofree char *run_dir = lab_path(&stage->lab, "active-run");
-    Cut cut = {.sources = g_ptr_array_new_with_free_func(source_free)};
     g_autoptr(GError) why = NULL;
     DaemonReader *daemon = daemon_reader_start(run_dir, "active", &why);
-    gboolean ok;
 
     g_assert_no_error(why);
+    *cut = (Cut){.sources = g_ptr_array_new_with_free_func(source_free)};
     for (guint i = 0; i < stage->targets->len; i++)
-        g_ptr_array_add(cut.sources, source_open(stage, daemon, stage->targets->pdata[i]));
-    ok = stream_run(stage->stream, &cut, stage->sender, job->pass, &job->limits, on_progress, job, ret_all,
-                    error);
-    g_ptr_array_unref(cut.sources);
+        g_ptr_array_add(cut->sources, source_open(stage, daemon, stage->targets->pdata[i]));
+    return daemon;
+}
+
+static void close_cut(Cut *cut, DaemonReader *daemon)
+{
+    g_ptr_array_unref(cut->sources);
     daemon_reader_free(daemon);
+}
+
+gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error)
+{
+    Cut cut;
+    DaemonReader *daemon = open_cut(stage, &cut);
+    gboolean ok = stream_run(stage->stream, &cut, stage->sender, job->pass, &job->limits, on_progress, job,
+                             ret_all, error);
+
+    close_cut(&cut, daemon);
     return ok;
+}
+
+void stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing)
+{
+    g_autoptr(GError) error = NULL;
+    Cut cut;
+    DaemonReader *daemon = open_cut(stage, &cut);
+
+    stream_audit(stage->stream, &cut, stage->sender, todo, differing, &job->limits, on_progress, job, &error);
+    g_assert_no_error(error);
+    close_cut(&cut, daemon);
+    sender_discard(stage->sender, &error);
+    g_assert_no_error(error);
 }
 
 gboolean stage_run(Stage *stage, Job *job)

@@ -20,6 +20,7 @@ typedef struct {
     Patience patience;
     guint64 sequence;
     GPtrArray *targets; /* of char *: the active's disks; TARGET.qcow2 in the lab's folder */
+    gboolean unchanged; /* a cut says that nothing has changed on them, instead of that everything has */
 
     uv_thread_cb
         standby; /* what the standby does with its end of a link, and @stage; as a rule what it should */
@@ -77,6 +78,9 @@ gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error);
 /* Keep a slice. @guard: as pass_break(). */
 void stage_slice(Stage *stage, Job *job, Id guard);
 void stage_seal(Stage *stage, Job *job);
+
+/* stream_audit() instead, of @todo; gives up what was begun. */
+void stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing);
 
 /* A whole generation: attach, begin, run, seal, detach. */
 void stage_send(Stage *stage, guint64 *ret_sent_bytes, guint64 *ret_compared_bytes);

@@ -376,6 +376,106 @@ static void test_digest(void)
     g_assert_cmpint(memcmp(out[0], out[1], MESSAGE_HASH_LEN), !=, 0);
 }
 
+/* --- looking only ------------------------------------------------------ */
+
+static GPtrArray *two_lists(guint64 vda, guint64 vdb)
+{
+    GPtrArray *lists = g_ptr_array_new_with_free_func((GDestroyNotify)extents_free);
+
+    g_ptr_array_add(lists, extents_new());
+    g_ptr_array_add(lists, extents_new());
+    extents_add(lists->pdata[0], 0, vda);
+    extents_add(lists->pdata[1], 0, vdb);
+    return lists;
+}
+
+static void expect_nothing_sent(Stage *stage)
+{
+    g_assert_cmpuint(sender_payload_bytes(stage->sender), ==, 0);
+    stage_detach(stage, FALSE);
+    g_assert_cmpuint(stage->points->len, ==, 1);
+}
+
+static void test_audit_equal(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(GPtrArray) todo = two_lists(SIZE, 8 * MIB);
+    g_autoptr(GPtrArray) differing = two_lists(0, 0);
+    g_autoptr(Job) job = NULL;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage.unchanged = TRUE;
+    stage_attach(&stage, 0);
+    job = stage_begin(&stage);
+    stage_audit(&stage, job, todo, differing);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(extents_is_empty(todo->pdata[i]));
+        g_assert_true(extents_is_empty(differing->pdata[i]));
+    }
+    g_assert_cmpuint(stream_compared_bytes(stage.stream), ==, SIZE + 8 * MIB);
+    expect_nothing_sent(&stage);
+}
+
+/* What no record of changes knows of, in two turns of one session; a hole for data, data for a hole, the short block. */
+static void test_audit_different(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(GPtrArray) todo = two_lists(SIZE, 8 * MIB);
+    g_autoptr(GPtrArray) differing = two_lists(0, 0);
+    g_autoptr(GPtrArray) expected = two_lists(0, 0);
+    g_autoptr(Job) first = NULL;
+    g_autoptr(Job) second = NULL;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_io(&stage, "vda", "write -q -P 9 1000k 100k");
+    stage_io(&stage, "vda", "write -q -z 10M 128k");
+    stage_io(&stage, "vda", "write -q -P 9 30M 64k");
+    stage_io(&stage, "vda", "write -q -P 9 41943552 512");
+    stage_io(&stage, "vdb", "discard -q 3M 2M");
+    extents_add(expected->pdata[0], 960 * KIB, 192 * KIB);
+    extents_add(expected->pdata[0], 10 * MIB, 128 * KIB);
+    extents_add(expected->pdata[0], 30 * MIB, 64 * KIB);
+    extents_add(expected->pdata[0], 40 * MIB, 1536);
+    extents_add(expected->pdata[1], 3 * MIB, 2 * MIB);
+    stage.unchanged = TRUE;
+    stage_attach(&stage, 0);
+    first = stage_begin(&stage);
+    first->break_at = 4 * MIB;
+    stage_audit(&stage, first, todo, differing);
+    g_assert_false(extents_is_empty(todo->pdata[1]));
+    second = stage_begin(&stage);
+    stage_audit(&stage, second, todo, differing);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(extents_is_empty(todo->pdata[i]));
+        g_assert_true(extents_equal(differing->pdata[i], expected->pdata[i]));
+    }
+    expect_nothing_sent(&stage);
+}
+
+/* The next generation brings it. */
+static void test_audit_changed(void)
+{
+    g_auto(Stage) stage = {0};
+    g_autoptr(GPtrArray) todo = two_lists(SIZE, 8 * MIB);
+    g_autoptr(GPtrArray) differing = two_lists(0, 0);
+    g_autoptr(Job) job = NULL;
+
+    stage_init(&stage);
+    first_generation(&stage);
+    stage_io(&stage, "vda", "write -q -P 9 1000k 100k");
+    stage_attach(&stage, 0);
+    job = stage_begin(&stage);
+    stage_audit(&stage, job, todo, differing);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(extents_is_empty(todo->pdata[i]));
+        g_assert_true(extents_is_empty(differing->pdata[i]));
+    }
+    g_assert_cmpuint(stream_compared_bytes(stage.stream), ==, 0);
+    expect_nothing_sent(&stage);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -392,5 +492,8 @@ int main(int argc, char **argv)
     g_test_add_func("/replicate/compare/hostile/same-beyond-the-disk", test_same_beyond_the_disk);
     g_test_add_func("/replicate/compare/hostile/too-many", test_too_many);
     g_test_add_func("/replicate/compare/hostile/lying-standby", test_lying_standby);
+    g_test_add_func("/replicate/compare/audit/equal", test_audit_equal);
+    g_test_add_func("/replicate/compare/audit/different", test_audit_different);
+    g_test_add_func("/replicate/compare/audit/changed", test_audit_changed);
     return g_test_run();
 }
