@@ -67,6 +67,12 @@ static void on_down(void *user, const char *host, const GError *why)
     plans_link(c->plans, host, FALSE);
 }
 
+static void on_overruled(void *user, const char *host)
+{
+    log_error("%s obeys another controller with this one's identity and a newer memory", host);
+    publish(user, EVENT_OVERRULED, host);
+}
+
 static void on_news(void *user, const char *host, const json_t *news)
 {
     scenarios_news(((Controller *)user)->scenarios, host, news);
@@ -186,7 +192,7 @@ static gboolean open_database(Controller *c, GError **error)
 /* Everything that was there, before anything new can come. */
 static gboolean take_up(Controller *c, GError **error)
 {
-    static const HostsEvents HOSTS = {on_up, on_down, on_news};
+    static const HostsEvents HOSTS = {on_up, on_down, on_overruled, on_news};
     static const ScenariosEvents SCENARIOS = {sign, on_database_lost};
     g_autofree char *journal = g_build_filename(conf_get(c->conf, "state"), "journal", NULL);
     json_auto_t *hosts = database_load_hosts(c->db, error);
@@ -195,7 +201,7 @@ static gboolean take_up(Controller *c, GError **error)
     if (!scenarios)
         return FALSE;
     c->events = events_new(c->db);
-    c->hosts = hosts_new(&c->loop, authority_identity(c->authority), &HOSTS, c);
+    c->hosts = hosts_new(&c->loop, authority_identity(c->authority), database_incarnation(c->db), &HOSTS, c);
     c->scenarios = scenarios_new(c->db, c->hosts, c->events, &SCENARIOS, c);
     if (!hosts_load(c->hosts, hosts, error) || !scenarios_load(c->scenarios, scenarios, error))
         return FALSE;
@@ -321,9 +327,10 @@ static int run_controller(const Conf *conf)
 
 static int accept_copy(const Conf *conf)
 {
+    g_autofree char *path = g_build_filename(conf_get(conf, "state"), DATABASE, NULL);
     g_autoptr(GError) error = NULL;
 
-    if (!bound_accept(conf_get(conf, "state"), DATABASE, &error))
+    if (!database_leap(path, &error) || !bound_accept(conf_get(conf, "state"), DATABASE, &error))
         return program_fail(NAME, error);
     g_printerr("this controller's state lives here from now on: never start the one that it was copied from "
                "again\n");

@@ -26,14 +26,17 @@ typedef struct {
 struct EngineLink {
     uv_loop_t *loop;
     Identity *identity;
+    guint64 incarnation;
     Id engine;
     char **addresses;
     EngineLinkEvents events;
     void *user;
     Dial *dial;
     Rpc *rpc;
-    uv_timer_t again; /* dials again, when it fires */
-    uv_timer_t soon;  /* answers what could not be sent */
+    gboolean up;        /* it obeys us */
+    gboolean overruled; /* it does not, and that was told */
+    uv_timer_t again;   /* dials again, when it fires */
+    uv_timer_t soon;    /* answers what could not be sent */
     gint64 backoff_ms;
     GQueue *waiting; /* Call * */
     guint open;      /* calls that the engine has */
@@ -111,18 +114,18 @@ static void on_soon(uv_timer_t *timer)
     EngineLink *link = timer->data;
 
     link->refs++;
-    if (link->rpc)
+    if (link->up)
         send_waiting(link);
     else
         fail_waiting(link);
-    if (!link->rpc && link->waiting->length > 0 && !link->closed)
+    if (!link->up && link->waiting->length > 0 && !link->closed)
         uv_timer_start(&link->soon, on_soon, 0, 0);
     unref(link);
 }
 
 static void send_waiting(EngineLink *link)
 {
-    while (link->rpc && link->open < CALLS_AT_ONCE && link->waiting->length > 0) {
+    while (link->up && link->open < CALLS_AT_ONCE && link->waiting->length > 0) {
         Call *call = g_queue_pop_head(link->waiting);
 
         link->open++;
@@ -139,7 +142,7 @@ void engine_link_call(EngineLink *link, const char *method, const json_t *params
                    limit_ms, on_answer_to,     user};
     link->refs++;
     g_queue_push_tail(link->waiting, call);
-    if (link->rpc)
+    if (link->up)
         send_waiting(link);
     else if (!link->closed)
         uv_timer_start(&link->soon, on_soon, 0, 0);
@@ -156,8 +159,10 @@ static void heard(EngineLink *link, const json_t *status)
 
 static void on_news(void *user, const json_t *news)
 {
-    if (g_strcmp0(json_string_value(json_object_get(news, "event")), "status") == 0)
-        heard(user, news);
+    EngineLink *link = user;
+
+    if (link->up && g_strcmp0(json_string_value(json_object_get(news, "event")), "status") == 0)
+        heard(link, news);
 }
 
 static void on_status(void *user, const json_t *result, const GError *error)
@@ -204,7 +209,7 @@ void engine_link_tick(EngineLink *link)
 {
     gint64 now_ms = clock_steady_ms();
 
-    if (!link->rpc)
+    if (!link->up)
         return;
     if (now_ms - link->heard_at_ms >= SILENCE_MS)
         ask_status(link);
@@ -232,31 +237,94 @@ static void dial_later(EngineLink *link, const GError *why)
 static void on_closed(void *user, const GError *error)
 {
     EngineLink *link = user;
+    gboolean was_up = link->up;
 
     link->rpc = NULL;
+    link->up = FALSE;
     dial_later(link, error);
     if (link->waiting->length > 0)
         uv_timer_start(&link->soon, on_soon, 0, 0);
-    link->events.on_down(link->user, error);
+    if (was_up)
+        link->events.on_down(link->user, error);
+}
+
+static void go_up(EngineLink *link)
+{
+    link->up = TRUE;
+    link->overruled = FALSE;
+    link->backoff_ms = BACKOFF_FIRST_MS;
+    g_clear_pointer(&link->why, g_free);
+    link->events.on_up(link->user);
+    ask_info(link);
+    ask_status(link);
+    send_waiting(link);
+}
+
+static void give_up(EngineLink *link, const GError *why)
+{
+    rpc_close(g_steal_pointer(&link->rpc), NULL);
+    dial_later(link, why);
+    if (link->waiting->length > 0)
+        uv_timer_start(&link->soon, on_soon, 0, 0);
+}
+
+static void be_overruled(EngineLink *link, const json_t *result)
+{
+    g_autoptr(GError) why = g_error_new(
+        US_ERROR, US_ERROR_REFUSED,
+        "it obeys another controller with the identity of this one and a newer memory (incarnation "
+        "%" JSON_INTEGER_FORMAT ", this one has %" G_GUINT64_FORMAT ")",
+        json_integer_value(json_object_get(result, "incarnation")), link->incarnation);
+
+    link->backoff_ms = BACKOFF_LAST_MS;
+    give_up(link, why);
+    if (!link->overruled)
+        link->events.on_overruled(link->user);
+    link->overruled = TRUE;
+}
+
+/* A lost link is on_closed()'s, and one that was closed here is nobody's any more. */
+static void on_obeyed(void *user, const json_t *result, const GError *error)
+{
+    EngineLink *link = user;
+
+    if (link->rpc && !link->closed) {
+        if (error)
+            give_up(link, error);
+        else if (json_is_true(json_object_get(result, "obeyed")))
+            go_up(link);
+        else
+            be_overruled(link, result);
+    }
+    unref(link);
+}
+
+/* Nothing else is said before its answer. */
+static void ask_obedience(EngineLink *link)
+{
+    json_auto_t *params = json_pack("{s:I}", "incarnation", (json_int_t)link->incarnation);
+
+    link->refs++;
+    rpc_call(link->rpc, "host.obey", params, ASK_LIMIT_MS, on_obeyed, link);
 }
 
 static void on_dialled(void *user, Link *open, const GError *error)
 {
     EngineLink *link = user;
     RpcEvents events = {.on_news = on_news, .on_closed = on_closed};
+    gboolean old;
 
     link->dial = NULL;
     if (error) {
         dial_later(link, error);
         return;
     }
-    link->backoff_ms = BACKOFF_FIRST_MS;
-    g_clear_pointer(&link->why, g_free);
+    old = link_hello(open)->version_max < HELLO_VERSION_OBEY;
     link->rpc = rpc_new(link->loop, open, &events, link);
-    link->events.on_up(link->user);
-    ask_info(link);
-    ask_status(link);
-    send_waiting(link);
+    if (old)
+        go_up(link);
+    else
+        ask_obedience(link);
 }
 
 static void dial(EngineLink *link)
@@ -267,13 +335,14 @@ static void dial(EngineLink *link)
         dial_start(link->loop, (const char *const *)link->addresses, &settings, DIAL_MS, on_dialled, link);
 }
 
-EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, Id engine, const char *const *addresses,
-                            const EngineLinkEvents *events, void *user)
+EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, Id engine,
+                            const char *const *addresses, const EngineLinkEvents *events, void *user)
 {
     EngineLink *link = g_new0(EngineLink, 1);
 
     link->loop = loop;
     link->identity = identity_ref(identity);
+    link->incarnation = incarnation;
     link->engine = engine;
     link->addresses = g_strdupv((char **)addresses);
     link->events = *events;
@@ -290,7 +359,7 @@ EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, Id engine, cons
 
 gboolean engine_link_is_up(const EngineLink *link)
 {
-    return link->rpc != NULL;
+    return link->up;
 }
 
 const char *engine_link_why(const EngineLink *link)

@@ -15,13 +15,15 @@ typedef struct {
     void (*on_up)(void *user);
     /* @why: what ended it. Calls that were open have been answered. */
     void (*on_down)(void *user, const GError *why);
+    /* It obeys another controller of this identity, whose memory is newer. Once, until it is up again. */
+    void (*on_overruled)(void *user);
     /* @status: the engine's `status` document, pushed or asked for. */
     void (*on_news)(void *user, const json_t *status);
 } EngineLinkEvents;
 
-/* Dials at once. @identity is referenced, @addresses copied. */
-EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, Id engine, const char *const *addresses,
-                            const EngineLinkEvents *events, void *user);
+/* Dials at once. @identity is referenced, @addresses copied; @incarnation is our memory's. */
+EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, Id engine,
+                            const char *const *addresses, const EngineLinkEvents *events, void *user);
 
 gboolean engine_link_is_up(const EngineLink *link);
 /* Why it is not up; borrowed, NULL while it is, or before the first attempt has ended. */

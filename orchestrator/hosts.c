@@ -15,6 +15,7 @@ typedef struct {
 struct Hosts {
     uv_loop_t *loop;
     Identity *identity;
+    guint64 incarnation;
     HostsEvents events;
     void *user;
     Roster *roster;
@@ -36,6 +37,13 @@ static void on_down(void *user, const GError *why)
     HostEntry *host = user;
 
     host->hosts->events.on_down(host->hosts->user, host->name, why);
+}
+
+static void on_overruled(void *user)
+{
+    HostEntry *host = user;
+
+    host->hosts->events.on_overruled(host->hosts->user, host->name);
 }
 
 static void on_news(void *user, const json_t *status)
@@ -104,12 +112,14 @@ void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t
 
 /* --- who there is ------------------------------------------------------ */
 
-Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events, void *user)
+Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const HostsEvents *events,
+                 void *user)
 {
     Hosts *hosts = g_new0(Hosts, 1);
 
     hosts->loop = loop;
     hosts->identity = identity_ref(identity);
+    hosts->incarnation = incarnation;
     hosts->events = *events;
     hosts->user = user;
     hosts->roster = roster_new();
@@ -122,14 +132,15 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events,
 
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses)
 {
-    EngineLinkEvents events = {on_up, on_down, on_news};
+    EngineLinkEvents events = {on_up, on_down, on_overruled, on_news};
     HostEntry *host = g_new0(HostEntry, 1);
 
     g_assert(!roster_find(hosts->roster, name));
     roster_set(hosts->roster, name, id, addresses);
     host->hosts = hosts;
     host->name = g_strdup(name);
-    host->link = engine_link_new(hosts->loop, hosts->identity, id, addresses, &events, host);
+    host->link =
+        engine_link_new(hosts->loop, hosts->identity, hosts->incarnation, id, addresses, &events, host);
     g_hash_table_insert(hosts->by_name, host->name, host);
 }
 

@@ -14,11 +14,13 @@ typedef struct Hosts Hosts;
 typedef struct {
     void (*on_up)(void *user, const char *host);
     void (*on_down)(void *user, const char *host, const GError *why);
+    void (*on_overruled)(void *user, const char *host);
     void (*on_news)(void *user, const char *host, const json_t *status);
 } HostsEvents;
 
-/* @identity is referenced. */
-Hosts *hosts_new(uv_loop_t *loop, Identity *identity, const HostsEvents *events, void *user);
+/* @identity is referenced; @incarnation is that of the controller's memory. */
+Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const HostsEvents *events,
+                 void *user);
 
 /* The name is free. Dials at once. */
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses);

@@ -66,6 +66,7 @@ static void set_paths(Engine *e)
         .run = g_strdup(RUN_FOLDER),
         .nbd = under(RUN_FOLDER, "nbd"),
         .permit = g_strdup(PERMIT_FOLDER),
+        .obeyed = under(STATE_FOLDER, "obeyed.json"),
         .token_file = under(STATE_FOLDER, "token.json"),
         .token_print = under(RUN_FOLDER, "token"),
     };
@@ -207,7 +208,7 @@ static gboolean start(Engine *e, GError **error)
         return FALSE;
     e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
-    if (!e->policy || !open_gate(e, error))
+    if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error) || !open_gate(e, error))
         return FALSE;
     event_uv_start(&e->loop);
     e->clerk = clerk_new(&e->loop);
@@ -293,8 +294,8 @@ static void engine_init(Engine *e)
 static void engine_clear(Engine *e)
 {
     EnginePaths *p = &e->paths;
-    char **const all[] = {&p->state, &p->identity, &p->guard,  &p->plan,       &p->store,      &p->scratch,
-                          &p->run,   &p->nbd,      &p->permit, &p->token_file, &p->token_print};
+    char **const all[] = {&p->state, &p->identity, &p->guard,  &p->plan,   &p->store,      &p->scratch,
+                          &p->run,   &p->nbd,      &p->permit, &p->obeyed, &p->token_file, &p->token_print};
 
     for (guint i = 0; i < G_N_ELEMENTS(all); i++)
         g_clear_pointer(all[i], g_free);

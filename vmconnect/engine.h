@@ -14,6 +14,7 @@
 #include "vmconnect/link/listener.h"
 #include "vmconnect/link/rpc.h"
 #include "vmconnect/loop/clerk.h"
+#include "vmconnect/obeyed.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/roles.h"
 
@@ -31,6 +32,7 @@ typedef struct {
     char *run;
     char *nbd;
     char *permit;
+    char *obeyed;      /* file, obeyed.h */
     char *token_file;  /* in state */
     char *token_print; /* in run, for root to read */
 } EnginePaths;
@@ -49,6 +51,7 @@ typedef struct Engine {
     EnginePaths paths;
     Identity *identity;
     Policy *policy;
+    Obeyed obeyed;
     Clerk *clerk;
     Hands *hands;
     EngineFacts facts;
@@ -76,7 +79,9 @@ typedef struct Engine {
 typedef struct {
     Engine *engine;
     Rpc *rpc;
-    gboolean former; /* of an owner that was */
+    Id controller;       /* who that is; this engine itself: root */
+    guint64 incarnation; /* 0: it has not said */
+    gboolean former;     /* of an owner that was, or an older memory: ends soon */
 } Visit;
 
 /* Make our folders, or give back to those there are the owners and modes that they must have. */
@@ -97,6 +102,8 @@ gboolean owner_may_enrol(void *user);
 /* gate.c: what the listener calls. */
 void gate_on_link(void *user, Link *link);
 void gate_on_refused(void *user, const GError *error);
+/* Links that are marked as former end, a moment later. */
+void gate_leave(Engine *engine);
 /* The owner has changed: links of the former one end, a moment later if it does not end them itself. */
 void gate_leave_former(Engine *engine);
 void gate_init(Engine *engine);

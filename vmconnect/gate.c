@@ -40,6 +40,7 @@ static void receive_controller(Engine *engine, Link *link)
 
     log_info("%s is there%s", link_name(link), root ? ": root on this host" : "");
     visit->engine = engine;
+    visit->controller = link_peer(link).id;
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);
     serve_news(engine);
@@ -178,11 +179,16 @@ static void on_leave(uv_timer_t *timer)
     close_visits(timer->data, TRUE);
 }
 
+void gate_leave(Engine *engine)
+{
+    uv_timer_start(&engine->leave_timer, on_leave, LEAVE_MS, 0);
+}
+
 void gate_leave_former(Engine *engine)
 {
     for (guint i = 0; i < engine->visits->len; i++)
         ((Visit *)engine->visits->pdata[i])->former = TRUE;
-    uv_timer_start(&engine->leave_timer, on_leave, LEAVE_MS, 0);
+    gate_leave(engine);
 }
 
 void gate_close(Engine *engine)

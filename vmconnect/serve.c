@@ -53,6 +53,7 @@ const RpcMethod SERVE_METHODS_OF_ROOT[] = {
 };
 
 const RpcMethod SERVE_METHODS[] = {
+    {"host.obey", serve_host_obey},
     {"host.info", serve_host_info},
     {"host.trial", serve_host_trial},
     {"host.disown", serve_host_disown},

@@ -2,7 +2,7 @@
 /* serve_parts - what the files that answer the controller share.
  *
  * serve.c has the table and the news; serve_change.c what must be durable before an
- * answer; serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run,
+ * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
  * serve_plans.c the steps of plans, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
@@ -61,6 +61,7 @@ void serve_change(const ServeChange *change);
 void serve_end(Engine *engine, RpcReply *reply, Id vm, CommandVerb verb, json_t *params);
 
 /* The methods; their user is the Visit. */
+void serve_host_obey(void *user, RpcReply *reply, const json_t *params);
 void serve_host_info(void *user, RpcReply *reply, const json_t *params);
 void serve_host_trial(void *user, RpcReply *reply, const json_t *params);
 void serve_host_disown(void *user, RpcReply *reply, const json_t *params);

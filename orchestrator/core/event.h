@@ -83,6 +83,11 @@
       "the copy of '{vm}' on {host} differs from its disks",                                                 \
       "have what differs sent with `understudy compare {scenario} --repair`, then look for what wrote to "   \
       "the copy, or for a storage that fails")                                                               \
+    X(OVERRULED,          CRITICAL,                                                                          \
+      "{host} obeys another controller, with the identity of this one and a newer memory: one of the two "   \
+      "is a copy",                                                                                           \
+      "end the one that is not meant; if this is the one that is meant, stop it, run `understudy-controller "\
+      "accept-copy` as root, and start it again")                                                            \
     X(PROMOTED_BY_HAND,   SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}: it was promoted there without this controller", NULL)                          \
     X(REIGN_LEARNT,       WARNING,                                                                           \

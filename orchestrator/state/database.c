@@ -63,6 +63,11 @@ Database *database_open(const char *path, Id controller, GError **error)
     return db;
 }
 
+gboolean database_leap(const char *path, GError **error)
+{
+    return file_leap(path, error);
+}
+
 guint64 database_incarnation(const Database *db)
 {
     return db->incarnation;

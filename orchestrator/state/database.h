@@ -30,6 +30,10 @@ typedef struct Database Database;
  * controller's file, IO, NO_SPACE or DENIED from the file system. */
 Database *database_open(const char *path, Id controller, GError **error);
 
+/* The next incarnation of the file, which nobody has open, is far above any that what it was copied from can have reached
+ * by starting: engines obey the newest. FALSE with @error as database_open(). */
+gboolean database_leap(const char *path, GError **error);
+
 /* 1, 2, … one for each open. */
 guint64 database_incarnation(const Database *db);
 

@@ -17,6 +17,9 @@
 /* "Usty", in the header of the file: file(1) shows it. */
 #define APPLICATION_ID 0x55737479
 
+/* More than anybody starts a controller. */
+#define LEAP "1000000"
+
 static const char SCHEMA[] =
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE hosts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT, WITHOUT "
@@ -236,6 +239,44 @@ sqlite3 *file_open(const char *path, Id controller, guint64 *ret_incarnation, gu
         g_prefix_error(&why, "another controller runs on this state: ");
     g_propagate_prefixed_error(error, g_steal_pointer(&why), "%s: ", path);
     return NULL;
+}
+
+/* As a wall clock counts seconds, the one that was accepted last is the newest of several copies. */
+static gboolean leap(sqlite3 *file, GError **error)
+{
+    guint64 format;
+
+    if (!settle(file, error) || !check_ours(file, &format, error))
+        return FALSE;
+    if (format == 0) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_NOT_FOUND, "there is nothing in it");
+        return FALSE;
+    }
+    sqlite3_db_config(file, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return run(file, "PRAGMA synchronous = FULL;", "cannot open the controller's state", error) &&
+           begin(file, error) &&
+           end(file,
+               run(file,
+                   "UPDATE meta SET value = max(CAST(value AS INTEGER) + " LEAP ", CAST(strftime('%s') AS "
+                   "INTEGER)) WHERE key = 'incarnation'",
+                   "cannot raise the incarnation", error),
+               error);
+}
+
+gboolean file_leap(const char *path, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    sqlite3 *file = NULL;
+    gboolean ok = sqlite3_open_v2(path, &file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
+                      ? leap(file, &why)
+                      : file_error(&why, file, "cannot open the controller's state");
+
+    sqlite3_close(file);
+    if (g_error_matches(why, US_ERROR, US_ERROR_BUSY))
+        g_prefix_error(&why, "a controller runs on this state: ");
+    if (why)
+        g_propagate_prefixed_error(error, g_steal_pointer(&why), "%s: ", path);
+    return ok;
 }
 
 void file_close(sqlite3 *file)

@@ -14,6 +14,8 @@
 sqlite3 *file_open(const char *path, Id controller, guint64 *ret_incarnation, guint64 *ret_newest_event,
                    GError **error);
 void file_close(sqlite3 *file);
+/* As database_leap(). */
+gboolean file_leap(const char *path, GError **error);
 
 /* All of @changes or none. */
 gboolean file_commit(sqlite3 *file, const DatabaseChanges *changes, GError **error);

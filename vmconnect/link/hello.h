@@ -19,6 +19,9 @@
 /* From which version on a disk can be compared with what the standby has of it. */
 #define HELLO_VERSION_COMPARE 3
 
+/* From which version on an engine asks how new its controller's memory is. */
+#define HELLO_VERSION_OBEY 3
+
 /* Feature bits: what both have may be used. */
 #define HELLO_FEATURE_ZSTD (1u << 0)
 #define HELLO_FEATURES HELLO_FEATURE_ZSTD

@@ -68,7 +68,7 @@ static void on_patience(uv_timer_t *timer)
 
 static void desk_open(Desk *d)
 {
-    static const HostsEvents HOSTS = {on_up, on_down, on_news};
+    static const HostsEvents HOSTS = {on_up, on_down, NULL, on_news};
     static const ScenariosEvents SCENARIOS = {sign, on_lost};
     static const char *const NOBODY[] = {"127.0.0.1:1", NULL};
     g_autofree char *path = g_build_filename(folder, "state.db", NULL);
@@ -84,7 +84,7 @@ static void desk_open(Desk *d)
     g_assert_true(d->identity && d->db);
     rows = database_load_scenarios(d->db, NULL);
     d->events = events_new(d->db);
-    d->hosts = hosts_new(&d->loop, d->identity, &HOSTS, d);
+    d->hosts = hosts_new(&d->loop, d->identity, 1, &HOSTS, d);
     hosts_add(d->hosts, "alpha", (Id){{2}}, NOBODY);
     hosts_add(d->hosts, "beta", (Id){{3}}, NOBODY);
     d->scenarios = scenarios_new(d->db, d->hosts, d->events, &SCENARIOS, d);

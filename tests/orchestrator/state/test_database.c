@@ -133,6 +133,36 @@ static DatabaseChanges *a_bit_of_all(guint64 sequence)
     return changes;
 }
 
+/* What was accepted is newer than all that was not, and the last that was accepted than the others. */
+static void test_leap(void)
+{
+    g_autoptr(GError) error = NULL;
+    guint64 before, after;
+    Database *db;
+    Desk desk;
+
+    g_assert_false(database_leap(path, &error)); /* nothing is there */
+    g_assert_nonnull(error);
+    g_clear_error(&error);
+    desk_open(&desk);
+    before = database_incarnation(desk.db);
+    g_assert_false(database_leap(path, &error));
+    g_assert_error(error, US_ERROR, (int)US_ERROR_BUSY);
+    g_clear_error(&error);
+    desk_close(&desk);
+    for (guint i = 0; i < 2; i++) {
+        database_leap(path, &error);
+        g_assert_no_error(error);
+        db = database_open(path, ME, &error);
+        g_assert_no_error(error);
+        after = database_incarnation(db);
+        g_assert_cmpuint(after, >, before + 1000000);
+        g_assert_cmpuint(after, >, 1700000000);
+        before = after;
+        database_close(db, NULL, NULL);
+    }
+}
+
 static void test_round_trip(void)
 {
     Desk desk;
@@ -633,6 +663,7 @@ int main(int argc, char **argv)
         return child(argv[2], argv[3]);
     g_test_init(&argc, &argv, NULL);
     add("/state/round-trip", test_round_trip);
+    add("/state/leap", test_leap);
     add("/state/change-and-delete", test_change_and_delete);
     add("/state/events", test_events);
     add("/state/events-are-forgotten", test_events_are_forgotten);
