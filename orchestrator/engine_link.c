@@ -288,7 +288,7 @@ static void on_obeyed(void *user, const json_t *result, const GError *error)
 {
     EngineLink *link = user;
 
-    if (link->rpc && !link->closed) {
+    if (link->rpc && !link->closed && !rpc_is_over(link->rpc)) {
         if (error)
             give_up(link, error);
         else if (json_is_true(json_object_get(result, "obeyed")))

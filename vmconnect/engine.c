@@ -210,6 +210,7 @@ static gboolean start(Engine *e, GError **error)
     e->policy = e->identity ? policy_load(policy, error) : NULL;
     if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error) || !open_gate(e, error))
         return FALSE;
+    e->obeyed_kept = e->obeyed;
     event_uv_start(&e->loop);
     e->clerk = clerk_new(&e->loop);
     e->hands = hands_new(&e->loop, uri);

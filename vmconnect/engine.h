@@ -52,6 +52,7 @@ typedef struct Engine {
     Identity *identity;
     Policy *policy;
     Obeyed obeyed;
+    Obeyed obeyed_kept; /* what of it is on the disk */
     Clerk *clerk;
     Hands *hands;
     EngineFacts facts;
@@ -79,9 +80,10 @@ typedef struct Engine {
 typedef struct {
     Engine *engine;
     Rpc *rpc;
-    Id controller;       /* who that is; this engine itself: root */
-    guint64 incarnation; /* 0: it has not said */
-    gboolean former;     /* of an owner that was, or an older memory: ends soon */
+    Id controller;        /* who that is; this engine itself: root */
+    gboolean is_measured; /* it must say how new its memory is: */
+    guint64 incarnation;  /* 0: it has not said */
+    gboolean former;      /* of an owner that was, or an older memory: ends soon */
 } Visit;
 
 /* Make our folders, or give back to those there are the owners and modes that they must have. */

@@ -31,16 +31,35 @@ static gboolean is_root_here(const Engine *engine, const Link *link)
     return id_equal(link_peer(link).id, identity_peer(engine->identity).id);
 }
 
+/* How new its memory is comes first, and nothing comes after that of an older one. */
+static gboolean admits(void *user, const char *method, GError **error)
+{
+    const Visit *visit = user;
+
+    if (visit->former)
+        g_set_error_literal(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "this engine obeys somebody else by now: another owner, or another controller with "
+            "a newer memory; nothing was done");
+    else if (visit->is_measured && visit->incarnation == 0 && !g_str_equal(method, "host.obey"))
+        g_set_error_literal(error, US_ERROR, US_ERROR_PROTOCOL, "host.obey is the first question of a link");
+    else
+        return TRUE;
+    return FALSE;
+}
+
 static void receive_controller(Engine *engine, Link *link)
 {
     gboolean root = is_root_here(engine, link);
     RpcEvents events = {.methods = root ? SERVE_METHODS_OF_ROOT : SERVE_METHODS,
+                        .admits = admits,
                         .on_closed = on_controller_gone};
     Visit *visit = g_new0(Visit, 1);
 
     log_info("%s is there%s", link_name(link), root ? ": root on this host" : "");
     visit->engine = engine;
     visit->controller = link_peer(link).id;
+    visit->is_measured = !root && link_hello(link)->version_max >= HELLO_VERSION_OBEY;
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);
     serve_news(engine);

@@ -70,3 +70,8 @@ gboolean obeyed_allows(const Obeyed *known, Id controller, guint64 incarnation)
 {
     return !id_equal(known->controller, controller) || incarnation >= known->incarnation;
 }
+
+gboolean obeyed_equal(const Obeyed *a, const Obeyed *b)
+{
+    return id_equal(a->controller, b->controller) && a->incarnation == b->incarnation;
+}

@@ -3,7 +3,8 @@
  *
  * A controller raises its incarnation durably at each start, and far at `accept-copy`. An engine that has followed one obeys none
  * below it: what a copy of the controller's database, put back or started elsewhere, still believes does
- * no harm. The file names its machine; found on another one it counts for nothing. */
+ * no harm. A controller's whole machine that is put back to an instant after its last start but one is not noticed. The file names
+ * its machine; found on another one it counts for nothing. */
 #pragma once
 
 #include "vmconnect/base/id.h"
@@ -22,3 +23,4 @@ gboolean obeyed_write(const char *path, const Obeyed *obeyed, GError **error);
 
 /* May @controller, as it remembers at @incarnation, command after @known? */
 gboolean obeyed_allows(const Obeyed *known, Id controller, guint64 incarnation);
+gboolean obeyed_equal(const Obeyed *a, const Obeyed *b);

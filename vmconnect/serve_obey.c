@@ -31,6 +31,8 @@ static void done(void *data)
     Obeying *o = data;
     json_auto_t *result = answer(o->engine, TRUE);
 
+    if (!o->error)
+        o->engine->obeyed_kept = o->obeyed;
     serve_done(o->reply, result, o->error);
     g_clear_error(&o->error);
     g_free(o);
@@ -74,11 +76,18 @@ void serve_host_obey(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply, json_read(params, "host.obey", &error, "{s:I}", "incarnation", &incarnation),
                     error))
         return;
-    if (incarnation < 0 || !obeyed_allows(&visit->engine->obeyed, visit->controller, (guint64)incarnation)) {
+    if (incarnation <= 0 || !obeyed_allows(&visit->engine->obeyed, visit->controller, (guint64)incarnation)) {
         refuse(visit, reply, (guint64)MAX(incarnation, 0));
         return;
     }
     obey(visit, (guint64)incarnation);
+    /* A link that broke off needs no room on the disk. */
+    if (obeyed_equal(&visit->engine->obeyed, &visit->engine->obeyed_kept)) {
+        json_auto_t *result = answer(visit->engine, TRUE);
+
+        serve_done(reply, result, NULL);
+        return;
+    }
     o = g_new0(Obeying, 1);
     *o = (Obeying){.engine = visit->engine, .reply = reply, .obeyed = visit->engine->obeyed};
     clerk_submit(visit->engine->clerk, work, done, o);

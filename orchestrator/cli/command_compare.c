@@ -45,8 +45,8 @@ static char *compared_text(const json_t *list)
     return page_text(page, 0);
 }
 
-/* Every copy is what its disks are? */
-static gboolean all_equal(const Cli *cli, const json_t *list, GError **error)
+/* Every copy is what its disks are, by now? */
+static gboolean all_well(const json_t *list, GError **error)
 {
     json_t *vm;
     gsize i;
@@ -54,18 +54,17 @@ static gboolean all_equal(const Cli *cli, const json_t *list, GError **error)
     json_array_foreach(list, i, vm)
     {
         const json_t *compare = json_object_get(vm, "compare");
-        const char *why = json_string_value(json_object_get(compare, "why"));
+        const char *state = json_string_value(json_object_get(compare, "state"));
+        const char *name = json_string_value(json_object_get(vm, "name"));
 
-        if (g_strcmp0(json_string_value(json_object_get(compare, "state")), "equal") == 0)
+        if (g_strcmp0(state, "equal") == 0 || g_strcmp0(state, "repaired") == 0)
             continue;
-        if (why)
-            g_set_error(error, US_ERROR, US_ERROR_FAILED, "the copy of '%s' was not compared: %s",
-                        json_string_value(json_object_get(vm, "name")), why);
+        if (g_strcmp0(state, "different") == 0)
+            g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                        "the copy of '%s' differs from its disks: --repair has what differs sent", name);
         else
-            g_set_error(error, US_ERROR, US_ERROR_FAILED, "the copy of '%s' differs from its disks: %s",
-                        json_string_value(json_object_get(vm, "name")),
-                        cli_flag(cli, "repair") ? "what differs is being sent; see understudy status"
-                                                : "--repair has what differs sent");
+            g_set_error(error, US_ERROR, US_ERROR_FAILED, "the copy of '%s' could not be compared: %s", name,
+                        json_string_value(json_object_get(compare, "why")));
         return FALSE;
     }
     return TRUE;
@@ -90,5 +89,5 @@ gboolean command_compare(Cli *cli, GError **error)
     if (!done)
         return FALSE;
     cli_show(cli, done, compared_text(json_object_get(done, "vms")));
-    return all_equal(cli, json_object_get(done, "vms"), error);
+    return all_well(json_object_get(done, "vms"), error);
 }

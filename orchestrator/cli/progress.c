@@ -263,7 +263,8 @@ static gboolean take_compared(json_t *list, const json_t *scenario, gboolean *re
             return FALSE;
         }
         json_object_set(vm, "compare", (json_t *)now);
-        *ret_running |= !json_is_string(json_object_get(now, "ended_at"));
+        *ret_running |= !json_is_string(json_object_get(now, "ended_at")) ||
+                        json_is_true(json_object_get(now, "repairing"));
     }
     return TRUE;
 }

@@ -78,11 +78,15 @@
     X(OLD_ACTIVE_BACK,    SIGNIFICANT,                                                                       \
       "{host}, where '{vm}' ran before, is back; it is not started there, and its disks are kept", NULL)     \
     X(COPY_EQUAL,         INFO,                                                                              \
-      "the copy of '{vm}' on {host} is what its disks are: all of it was compared", NULL)                    \
+      "the copy of '{vm}' on {host} is what its disks are: all that did not change meanwhile was compared",  \
+      NULL)                                                                                                  \
     X(COPY_DIFFERS,       CRITICAL,                                                                          \
       "the copy of '{vm}' on {host} differs from its disks",                                                 \
-      "have what differs sent with `understudy compare {scenario} --repair`, then look for what wrote to "   \
-      "the copy, or for a storage that fails")                                                               \
+      "have what differs sent with `understudy compare {scenario} --repair` (points that are kept already "  \
+      "stay as they are), then look for what wrote to the copy, or for a storage that fails")                \
+    X(COMPARE_FAILED,     ERROR,                                                                             \
+      "the copy of '{vm}' on {host} could not be compared with its disks: {why}",                            \
+      "look at the storage of both hosts")                                                                   \
     X(OVERRULED,          CRITICAL,                                                                          \
       "{host} obeys another controller, with the identity of this one and a newer memory: one of the two "   \
       "is a copy",                                                                                           \

@@ -132,6 +132,10 @@ static gboolean read_resync(NewsCopy *c, const json_t *doc, GError **error)
     return read_well(&r, "resync", error);
 }
 
+#define RANGES_MAX 16
+
+static const char *const COMPARE_STATES[] = {"running", "equal", "different", "repaired", "failed", NULL};
+
 static gboolean read_range(json_t *ranges, const json_t *doc, GError **error)
 {
     Reader r = {doc};
@@ -151,6 +155,7 @@ static gboolean read_compare(NewsCompare *c, const json_t *doc, GError **error)
 
     c->id = id_or_nil(&r, "id");
     c->state = g_strdup(text_or(&r, "state", "running"));
+    c->repairing = json_is_true(json_object_get(doc, "repairing"));
     c->done_bytes = number_or(&r, "done_bytes", 0);
     c->total_bytes = number_or(&r, "total_bytes", 0);
     c->compared_bytes = number_or(&r, "compared_bytes", 0);
@@ -160,7 +165,9 @@ static gboolean read_compare(NewsCompare *c, const json_t *doc, GError **error)
     c->ended_at = g_strdup(text_or(&r, "ended_at", NULL));
     c->why = g_strdup(text_or(&r, "why", NULL));
     c->ranges = json_array();
-    for (gsize i = 0; i < json_array_size(ranges); i++)
+    if (!g_strv_contains(COMPARE_STATES, c->state))
+        r.wrong = "state";
+    for (gsize i = 0; i < json_array_size(ranges) && i < RANGES_MAX; i++)
         if (!read_range(c->ranges, json_array_get(ranges, i), error))
             return FALSE;
     return read_well(&r, "compare", error);

@@ -22,8 +22,9 @@ typedef struct {
 
 /* The last comparison with the disks that was asked for (vmconnect/replicate/audit.h). */
 typedef struct {
-    Id id;       /* nil: none */
-    char *state; /* running | equal | different | failed */
+    Id id;              /* nil: none */
+    char *state;        /* running | equal | different | repaired | failed */
+    gboolean repairing; /* what differs is on its way */
     gint64 done_bytes, total_bytes, compared_bytes, different_bytes;
     json_t *ranges; /* [{disk, offset, len}]: the first that differ */
     char *point;    /* what was compared with last; NULL: nothing yet */

@@ -257,19 +257,27 @@ static void tell_what_happened(const Protection *p, const ProtectionVm *vm, cons
                            word->rescue_why ? word->rescue_why : "", out);
 }
 
-/* A comparison that ran, or was not there, at the last word. */
+static gboolean is_known_to_have_ended(const ProtectionVm *vm, const NewsCopy *copy)
+{
+    const NewsCopy *before = vm->last ? news_find(vm->last, copy->host) : NULL;
+
+    return before && before->compare.ended_at && id_equal(before->compare.id, copy->compare.id);
+}
+
+/* Of a copy that is good a controller that has just started need not speak once more. */
 static void tell_compared(const Protection *p, const ProtectionVm *vm, const News *word, ActionList *out)
 {
-    for (guint i = 0; vm->last && i < word->copies->len; i++) {
+    for (guint i = 0; i < word->copies->len; i++) {
         const NewsCopy *copy = word->copies->pdata[i];
-        const NewsCopy *before = news_find(vm->last, copy->host);
         const NewsCompare *now = &copy->compare;
 
-        if (!now->ended_at || (before && before->compare.ended_at && id_equal(before->compare.id, now->id)))
+        if (!now->ended_at || is_known_to_have_ended(vm, copy))
             continue;
         if (now->different_bytes > 0)
             protection_publish(p, EVENT_COPY_DIFFERS, copy->host, vm->name, NULL, out);
-        else if (!now->why)
+        else if (g_str_equal(now->state, "failed"))
+            protection_publish(p, EVENT_COMPARE_FAILED, copy->host, vm->name, now->why ? now->why : "", out);
+        else if (vm->last)
             protection_publish(p, EVENT_COPY_EQUAL, copy->host, vm->name, NULL, out);
     }
 }

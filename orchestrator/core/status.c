@@ -19,11 +19,12 @@ static json_t *compare_of(const NewsCompare *c)
 {
     if (id_is_nil(c->id))
         return json_null();
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:O, s:s?, s:s?, s:s?, s:s?}", "id", ID_TEXT(c->id),
-                     "state", c->state, "done_bytes", (json_int_t)c->done_bytes, "total_bytes",
-                     (json_int_t)c->total_bytes, "compared_bytes", (json_int_t)c->compared_bytes,
-                     "different_bytes", (json_int_t)c->different_bytes, "ranges", c->ranges, "point",
-                     c->point, "started_at", c->started_at, "ended_at", c->ended_at, "why", c->why);
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:O, s:s?, s:s?, s:s?, s:s?}", "id", ID_TEXT(c->id),
+                     "state", c->state, "repairing", c->repairing, "done_bytes", (json_int_t)c->done_bytes,
+                     "total_bytes", (json_int_t)c->total_bytes, "compared_bytes",
+                     (json_int_t)c->compared_bytes, "different_bytes", (json_int_t)c->different_bytes,
+                     "ranges", c->ranges, "point", c->point, "started_at", c->started_at, "ended_at",
+                     c->ended_at, "why", c->why);
 }
 
 static json_t *copy_of(const ProtectionVm *vm, const ProtectionCopy *c, gint64 now_ms)

@@ -140,7 +140,8 @@ static void on_dialled(void *user, Link *link, const GError *error)
 static gboolean begin(Driver *d, int argc, char **argv, GError **error)
 {
     const char *addresses[] = {argv[3], NULL};
-    LinkSettings settings = {.identity = d->identity, .purpose = PURPOSE_CONTROL};
+    /* A controller of version 2 says nothing of its memory. */
+    LinkSettings settings = {.identity = d->identity, .purpose = PURPOSE_CONTROL, .version_max = 2};
     const char *text = argc > 5 ? argv[5] : "{}";
     Token token;
 

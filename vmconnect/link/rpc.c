@@ -260,6 +260,7 @@ static void refuse(Rpc *rpc, guint64 id, UsError code, const char *text)
 static void serve(Rpc *rpc, guint64 id, const char *method, const json_t *params)
 {
     const RpcMethod *m = rpc->events.methods;
+    g_autoptr(GError) why = NULL;
     RpcReply *owed;
 
     while (m && m->method && strcmp(m->method, method) != 0)
@@ -268,6 +269,10 @@ static void serve(Rpc *rpc, guint64 id, const char *method, const json_t *params
         g_autofree char *text = g_strdup_printf("this engine knows no method '%.64s'", method);
 
         refuse(rpc, id, US_ERROR_NOT_FOUND, text);
+        return;
+    }
+    if (rpc->events.admits && !rpc->events.admits(rpc->user, method, &why)) {
+        send_answer(rpc, id, "error", json_from_error(why));
         return;
     }
     owed = g_new0(RpcReply, 1);
@@ -333,6 +338,11 @@ static void on_frame(void *user, Frame *whole)
         take_answer(rpc, frame->head.id, doc);
     else if (rpc->events.on_news)
         rpc->events.on_news(rpc->user, doc);
+}
+
+gboolean rpc_is_over(const Rpc *rpc)
+{
+    return !rpc->ll;
 }
 
 Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user)

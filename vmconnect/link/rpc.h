@@ -34,11 +34,16 @@ typedef struct {
 typedef struct {
     /* Listener: what can be asked; ends with a NULL method. Anything else is NOT_FOUND. */
     const RpcMethod *methods;
+    /* Listener: may this be asked now? FALSE with @error is the answer. NULL: everything may. */
+    gboolean (*admits)(void *user, const char *method, GError **error);
     /* Dialer: an object, borrowed. May be NULL. */
     void (*on_news)(void *user, const json_t *news);
     /* The link is over; open calls were answered with the same error just before. The Rpc is gone. */
     void (*on_closed)(void *user, const GError *error);
 } RpcEvents;
+
+/* Its link is over: on_closed() comes, or has come. */
+gboolean rpc_is_over(const Rpc *rpc);
 
 /* Takes @link, OPEN and for control. */
 Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user);

@@ -67,6 +67,7 @@ void active_free(Active *a)
     active_role_free(a->role);
     g_free(a->definition);
     g_free(a->judged);
+    active_forget_resend(a);
     g_ptr_array_unref(a->watched);
     g_array_unref(a->distrusted);
     g_free(a);
@@ -268,7 +269,7 @@ static gboolean is_unchanged_off(Active *a, gboolean *ret_unchanged, GError **er
 static gboolean is_unchanged(Active *a, gboolean *ret_unchanged, GError **error)
 {
     *ret_unchanged = FALSE;
-    if (id_is_nil(a->base))
+    if (id_is_nil(a->base) || a->resend)
         return TRUE;
     return capture_state(a->capture) == CAPTURE_RUNNING ? is_unchanged_running(a, ret_unchanged, error)
                                                         : is_unchanged_off(a, ret_unchanged, error);
@@ -288,11 +289,33 @@ static void distrust(Active *a, Id checkpoint)
         g_array_append_val(a->distrusted, checkpoint);
 }
 
-void active_doubt_copy(Active *a)
+static void resend_free(gpointer data)
 {
-    distrust(a, a->base);
-    a->base = ID_NIL;
-    a->copy_differs = TRUE;
+    Resend *r = data;
+
+    g_free(r->target);
+    extents_free(r->ranges);
+    g_free(r);
+}
+
+void active_resend(Active *a, const char *target, const Extents *ranges)
+{
+    Resend *r = g_new0(Resend, 1);
+
+    *r = (Resend){g_strdup(target), extents_copy(ranges)};
+    if (!a->resend)
+        a->resend = g_ptr_array_new_with_free_func(resend_free);
+    g_ptr_array_add(a->resend, r);
+}
+
+gboolean active_has_resent(const Active *a)
+{
+    return !a->resend;
+}
+
+void active_forget_resend(Active *a)
+{
+    g_clear_pointer(&a->resend, g_ptr_array_unref);
 }
 
 static void note_state(Active *a, CaptureState state, gint64 now_ms)

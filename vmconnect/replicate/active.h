@@ -32,6 +32,11 @@ typedef struct {
     gint64 started_ms; /* steady */
 } SyncFigures;
 
+typedef struct {
+    char *target;
+    Extents *ranges;
+} Resend;
+
 typedef struct Active {
     Id vm;
     ActiveRole *role;
@@ -56,11 +61,10 @@ typedef struct Active {
     gint64 doubted_at_ms;    /* … and when it did last */
     Generation *begun;       /* unsealed generation on the present link */
     Pass *pass;              /* its pass; both or neither */
-    gboolean
-        copy_differs; /* a comparison found that: all of it is compared once more, and what differs is sent */
-    gboolean resumed; /* its overlays may hold more than its lists say: a link broke off */
-    char *definition; /* of the newest sealed generation, to see a change */
-    char *judged;     /* live XML of the running VM that nothing stands against; NULL: not looked yet */
+    GPtrArray *resend;       /* of Resend *: known to differ on the standby; NULL: nothing */
+    gboolean resumed;        /* its overlays may hold more than its lists say: a link broke off */
+    char *definition;        /* of the newest sealed generation, to see a change */
+    char *judged; /* live XML of the running VM that nothing stands against; NULL: not looked yet */
 
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */
@@ -105,8 +109,11 @@ virConnectPtr active_connection(Active *a, GError **error);
 /* Remove all that we left in libvirt and in the images: checkpoints with our name. */
 gboolean active_remove_traces(Active *a, GError **error);
 
-/* The copy is not what was sent: the next generation compares all of it, and sends what differs. */
-void active_doubt_copy(Active *a);
+/* These ranges are not what was sent: the next generation that is sealed brings them. Not durable: an engine that
+ * starts anew knows nothing of it. */
+void active_resend(Active *a, const char *target, const Extents *ranges);
+gboolean active_has_resent(const Active *a);
+void active_forget_resend(Active *a);
 
 /* Let the standby go (it keeps what it has). */
 void active_detach(Active *a);

@@ -73,6 +73,26 @@ static CutWish wish_of(Active *a, const GenerationDisk *disk)
     return wish;
 }
 
+/* One list a disk, or NULL. */
+static GPtrArray *resend_of(const Active *a)
+{
+    GPtrArray *lists = a->resend ? g_ptr_array_new_with_free_func((GDestroyNotify)extents_free) : NULL;
+
+    for (guint i = 0; lists && i < a->begun->disks->len; i++) {
+        const GenerationDisk *disk = a->begun->disks->pdata[i];
+        Extents *ranges = extents_new();
+
+        g_ptr_array_add(lists, ranges);
+        for (guint k = 0; k < a->resend->len; k++) {
+            const Resend *r = a->resend->pdata[k];
+
+            if (g_str_equal(r->target, disk->target))
+                extents_add_all(ranges, r->ranges);
+        }
+    }
+    return lists;
+}
+
 static CutWish *wishes_of(Active *a)
 {
     CutWish *wishes = g_new0(CutWish, MAX(a->begun->disks->len, 1));
@@ -157,9 +177,11 @@ static gboolean run_job(Active *a, Job *job, GError **error)
 {
     g_autofree CutWish *wishes = wishes_of(a);
     g_autofree guint64 *copies = sender_compares(a->sender) ? copies_of(a) : NULL;
+    g_autoptr(GPtrArray) also = resend_of(a);
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
                            .copies = copies,
+                           .also = also,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;
@@ -215,7 +237,7 @@ static gboolean seal(Active *a, Job *job, GError **error)
     active_watch_anew(a, g->id, off);
     a->truth_ms = job->asked_at_ms;
     a->spool_bytes = 0;
-    a->copy_differs = FALSE;
+    active_forget_resend(a);
     a->sync = (SyncFigures){0};
     g_free(a->definition);
     a->definition = g_steal_pointer(&g->definition);

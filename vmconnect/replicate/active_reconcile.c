@@ -94,9 +94,6 @@ static gboolean sends_a_disk_again(const Active *a)
 
 static const char *resync_reason(const Active *a, gboolean all)
 {
-    if (a->copy_differs)
-        return "a comparison found that the copy differs from the disks: they are compared once more, and "
-               "what differs is sent";
     if (!all)
         return sender_compares(a->sender) ? WHY_A_DISK "that disk is compared with its copy"
                                           : WHY_A_DISK "that disk is sent as a whole";

@@ -11,6 +11,8 @@
 
 #define RANGES_SHOWN 16
 #define SCRATCH_SHARE 5 /* as a generation's job: the rescuer's limit is a quarter */
+#define FAILURES_MAX 5  /* in a row, as they come when a disk cannot be read */
+#define BARREN_MAX 20   /* steps in a row that found nothing to compare: the rest changes all the time */
 
 struct Audit {
     Id id;
@@ -23,9 +25,13 @@ struct Audit {
     GPtrArray *differing; /* of Extents *, one a disk */
     guint64 compared_bytes;
     guint64 step_bytes; /* compared by the step that is under way */
-    Active *active;     /* for the length of a step */
-    Id point;           /* what the last step compared with; nil: none did */
-    char *why;          /* why the last step failed; NULL: it did not */
+    guint failures;
+    guint barren;
+    gboolean resending; /* what differs is on its way */
+    gboolean repaired;
+    Active *active; /* for the length of a step */
+    Id point;       /* what the last step compared with; nil: none did */
+    char *why;      /* why the last step failed; NULL: it did not */
 };
 
 Audit *audit_new(gboolean repair)
@@ -77,11 +83,6 @@ static guint64 sum(const GPtrArray *list)
     for (guint i = 0; list && i < list->len; i++)
         bytes += extents_bytes(list->pdata[i]);
     return bytes;
-}
-
-gboolean audit_found_difference(const Audit *audit)
-{
-    return sum(audit->differing) > 0;
 }
 
 /* --- what it is about -------------------------------------------------- */
@@ -198,6 +199,7 @@ static GPtrArray *copy_list(const GPtrArray *list)
     return copy;
 }
 
+/* What was found counts if the cut was valid, whatever else went wrong. */
 static gboolean look(Audit *audit, Active *a, Cut *cut, gint64 most_ms, GError **error)
 {
     g_autoptr(GPtrArray) todo = copy_list(audit->todo);
@@ -205,18 +207,22 @@ static gboolean look(Audit *audit, Active *a, Cut *cut, gint64 most_ms, GError *
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .end_by_ms = cut_asked_at_ms(cut) + most_ms,
                            .scratch_max_bytes = cut_scratch_bytes(cut) / SCRATCH_SHARE};
+    guint64 before = stream_compared_bytes(a->stream);
+    gboolean all;
+    gboolean ok;
 
     audit->active = a;
-    if (!stream_audit(a->stream, cut, a->sender, todo, differing, &limits, on_stream, audit, error) ||
-        !cut_still_valid(cut, error))
+    ok = stream_audit(a->stream, cut, a->sender, todo, differing, &limits, on_stream, audit, &all, error);
+    if (!cut_still_valid(cut, ok ? error : NULL))
         return FALSE;
     g_ptr_array_unref(audit->todo);
     g_ptr_array_unref(audit->differing);
     audit->todo = g_steal_pointer(&todo);
     audit->differing = g_steal_pointer(&differing);
-    audit->compared_bytes += audit->step_bytes;
+    audit->compared_bytes += stream_compared_bytes(a->stream) - before;
+    audit->barren = ok && all && stream_compared_bytes(a->stream) == before ? audit->barren + 1 : 0;
     audit->point = sender_position(a->sender)->tip->id;
-    return TRUE;
+    return ok;
 }
 
 static gboolean step(Audit *audit, Active *a, gint64 most_ms, GError **error)
@@ -227,7 +233,7 @@ static gboolean step(Audit *audit, Active *a, gint64 most_ms, GError **error)
         return FALSE;
     cut = begin_cut(audit, a, error);
     active_follow_writes(a);
-    if (!cut)
+    if (!cut || !active_expect_untouched(a, error))
         return FALSE;
     if (begin(audit, a, error) && look(audit, a, cut, most_ms, error) &&
         cut_end(g_steal_pointer(&cut), error) && sender_discard(a->sender, error))
@@ -235,6 +241,25 @@ static gboolean step(Audit *audit, Active *a, gint64 most_ms, GError **error)
     /* With a generation that nobody seals. */
     active_detach(a);
     return FALSE;
+}
+
+/* Is it a matter of time? */
+static gboolean will_pass(const GError *why)
+{
+    return g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
+           g_error_matches(why, US_ERROR, US_ERROR_CANCELLED) ||
+           g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
+}
+
+static void end(Audit *audit, Active *active)
+{
+    audit->ended = TRUE;
+    audit->ended_ms = clock_wall_ms();
+    audit->resending = audit->repair && sum(audit->differing) > 0;
+    for (guint i = 0; audit->resending && i < audit->differing->len; i++)
+        active_resend(active, ((const GenerationDisk *)audit->shape->disks->pdata[i])->target,
+                      audit->differing->pdata[i]);
 }
 
 gboolean audit_step(Audit *audit, Active *active, gint64 most_ms, GError **error)
@@ -246,12 +271,24 @@ gboolean audit_step(Audit *audit, Active *active, gint64 most_ms, GError **error
     audit->active = NULL;
     g_free(audit->why);
     audit->why = why ? g_strdup(why->message) : NULL;
-    audit->ended = ok ? sum(audit->todo) == 0 : g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED);
-    if (audit->ended)
-        audit->ended_ms = clock_wall_ms();
+    if (ok)
+        audit->failures = 0;
+    else if (!will_pass(why))
+        audit->failures++;
+    if ((ok && (sum(audit->todo) == 0 || audit->barren == BARREN_MAX)) || audit->failures == FAILURES_MAX ||
+        g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED))
+        end(audit, active);
     if (why)
         g_propagate_error(error, g_steal_pointer(&why));
     return ok;
+}
+
+void audit_look_at_repair(Audit *audit, const Active *active)
+{
+    if (!audit->resending || !active_has_resent(active))
+        return;
+    audit->resending = FALSE;
+    audit->repaired = TRUE;
 }
 
 /* --- telling ----------------------------------------------------------- */
@@ -260,7 +297,9 @@ static const char *state_of(const Audit *audit)
 {
     if (!audit->ended)
         return "running";
-    return audit->why ? "failed" : audit_found_difference(audit) ? "different" : "equal";
+    if (audit->why)
+        return "failed";
+    return audit->repaired ? "repaired" : sum(audit->differing) > 0 ? "different" : "equal";
 }
 
 static json_t *ranges_of(const Audit *audit)
@@ -294,9 +333,9 @@ json_t *audit_to_json(const Audit *audit)
 
     for (guint i = 0; audit->shape && i < audit->shape->disks->len; i++)
         total += ((const GenerationDisk *)audit->shape->disks->pdata[i])->size_bytes;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s?, s:o, s:o, s:s?}", "id", ID_TEXT(audit->id),
-                     "state", state_of(audit), "done_bytes",
-                     (json_int_t)(total - sum(audit->todo) + audit->step_bytes), "total_bytes",
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:s?, s:o, s:o, s:s?}", "id",
+                     ID_TEXT(audit->id), "state", state_of(audit), "repairing", audit->resending,
+                     "done_bytes", (json_int_t)(total - sum(audit->todo) + audit->step_bytes), "total_bytes",
                      (json_int_t)total, "compared_bytes",
                      (json_int_t)(audit->compared_bytes + audit->step_bytes), "different_bytes",
                      (json_int_t)sum(audit->differing), "ranges", ranges_of(audit), "point",

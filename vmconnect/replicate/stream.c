@@ -266,6 +266,9 @@ static GPtrArray *list_todo(Stream *st, GError **error)
 
         if (!dirty)
             return NULL;
+        if (st->limits->also)
+            extents_add_all(dirty, st->limits->also->pdata[st->disk]);
+        extents_clip(dirty, cut_disk(st->cut, st->disk)->size_bytes);
         g_ptr_array_add(todo, pass_todo(st->pass, st->disk, dirty));
         widen(st, todo->pdata[st->disk]);
         st->total_bytes += extents_bytes(todo->pdata[st->disk]);
@@ -329,16 +332,24 @@ gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const Stre
 
 /* --- looking only ------------------------------------------------------- */
 
-/* In whole blocks: one that has changed in part is not what it was. */
-static gboolean leave_changed_out(Stream *st, Extents *todo, GError **error)
+/* What of @todo has not changed at all; blocks of which all has leave it, those of which a part has stay. */
+static Extents *unchanged(Stream *st, Extents *todo, GError **error)
 {
     g_autoptr(Extents) dirty = cut_dirty(st->cut, st->disk, error);
+    g_autoptr(Extents) clean = extents_copy(todo);
+    g_autoptr(Extents) changed = extents_copy(todo);
+    Extents *now;
 
     if (!dirty)
-        return FALSE;
+        return NULL;
+    extents_remove_all(clean, dirty);
+    extents_round(clean, MESSAGE_BLOCK);
+    extents_remove_all(changed, clean);
+    extents_remove_all(todo, changed);
     extents_round(dirty, MESSAGE_BLOCK);
-    extents_remove_all(todo, dirty);
-    return TRUE;
+    now = extents_copy(todo);
+    extents_remove_all(now, dirty);
+    return now;
 }
 
 static gboolean audit_window(Stream *st, const Extents *window, GError **error)
@@ -355,23 +366,21 @@ static gboolean audit_window(Stream *st, const Extents *window, GError **error)
 
 static gboolean audit_disk(Stream *st, Extents *todo, GError **error)
 {
-    g_autoptr(Extents) left = NULL;
+    g_autoptr(Extents) left = unchanged(st, todo, error);
 
-    if (!leave_changed_out(st, todo, error))
-        return FALSE;
-    left = extents_copy(todo);
-    while (!extents_is_empty(left) && !limit_reached(st, 0)) {
+    while (left && !extents_is_empty(left) && !limit_reached(st, 0)) {
         g_autoptr(Extents) window = take_window(left);
 
         if (!audit_window(st, window, error))
             return FALSE;
         st->on_progress(st->user, st->done_bytes, st->total_bytes);
     }
-    return TRUE;
+    return left != NULL;
 }
 
 gboolean stream_audit(Stream *st, Cut *cut, Sender *sender, GPtrArray *todo, GPtrArray *differing,
-                      const StreamLimits *limits, StreamProgress on_progress, void *user, GError **error)
+                      const StreamLimits *limits, StreamProgress on_progress, void *user, gboolean *ret_all,
+                      GError **error)
 {
     g_autoptr(Pass) seen = pass_new(ID_NIL, todo->len);
     gboolean ok = TRUE;
@@ -385,5 +394,6 @@ gboolean stream_audit(Stream *st, Cut *cut, Sender *sender, GPtrArray *todo, GPt
     drop_blocks(st);
     for (guint i = 0; i < todo->len; i++)
         extents_remove_all(todo->pdata[i], seen->has->pdata[i]);
+    *ret_all = ok && !st->broken;
     return ok;
 }

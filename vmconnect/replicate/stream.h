@@ -32,6 +32,7 @@ typedef struct {
     /* One a disk: so many bytes of it the standby has a copy of, which are compared if it is read as a whole; NULL:
      * nothing is. */
     const guint64 *copies;
+    const GPtrArray *also; /* of Extents *, one a disk: is sent as if it had changed; NULL: nothing */
 } StreamLimits;
 
 /* Told now and then, and at the end: bytes of ranges handled, of all in this job. */
@@ -44,12 +45,13 @@ gboolean stream_run(Stream *stream, Cut *cut, Sender *sender, Pass *pass, const 
                     StreamProgress on_progress, void *user, gboolean *ret_all, GError **error);
 
 /* Compare what lies here and on the standby, of @todo (of Extents *, one a disk), and send nothing: what was
- * compared leaves @todo, and is in @differing, too, if it differs. What has changed since the cut's base leaves it
- * without being compared, since the next generation brings it. A generation is begun, of the disks and sizes of the
- * tip, and nothing was written to it. FALSE with @error: cut or link failed; all that was found is true nevertheless,
- * if the cut was valid. */
+ * compared leaves @todo, and is in @differing, too, if it differs. Blocks all of which has changed since the cut's base leave it
+ * without being compared, since the next generation brings them; those of which a part has stay. A generation is begun, of the
+ * disks and sizes of the tip, and nothing was written to it. *@ret_all: no limit was reached. FALSE with @error: cut or
+ * link failed; what was found until then is true nevertheless, if the cut was valid. */
 gboolean stream_audit(Stream *stream, Cut *cut, Sender *sender, GPtrArray *todo, GPtrArray *differing,
-                      const StreamLimits *limits, StreamProgress on_progress, void *user, GError **error);
+                      const StreamLimits *limits, StreamProgress on_progress, void *user, gboolean *ret_all,
+                      GError **error);
 
 /* Bytes of ranges that were compared, by all runs. */
 guint64 stream_compared_bytes(const Stream *stream);

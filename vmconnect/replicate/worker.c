@@ -21,10 +21,10 @@
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 5000
 #define SLICE_GAP_MS 50
-#define SLOW_FACTOR 4     /* the standby's chain is long: cut so much less often */
-#define PROGRESS_MS 250   /* at most so often is progress told */
-#define AUDIT_MIN_MS 1000 /* a step of a comparison takes as long as an interval, … */
-#define AUDIT_MAX_MS 8000 /* … or as a job of a generation */
+#define SLOW_FACTOR 4    /* the standby's chain is long: cut so much less often */
+#define PROGRESS_MS 250  /* at most so often is progress told */
+#define AUDIT_MIN_MS 500 /* a step of a comparison */
+#define AUDIT_MAX_MS 8000
 #define RESTART_MS 60000
 #define FLATTEN_FIRST_MS 10000
 #define FLATTEN_GAP_MS 2000
@@ -355,8 +355,10 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
     g_assert(id_equal(role->vm, a->vm));
     if (!reign_equal(role->reign, a->role->reign) || !g_str_equal(role->scenario, a->role->scenario))
         w->guarded = FALSE;
-    if (!id_equal(role->standby, a->role->standby))
+    if (!id_equal(role->standby, a->role->standby)) {
         g_clear_pointer(&w->audit, audit_free);
+        active_forget_resend(a);
+    }
     active_set_role(a, role);
     w->flat = FALSE;
     w->due_ms = 0;
@@ -648,21 +650,23 @@ static void flatten(Worker *w)
         clock_steady_ms() + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, clock_steady_ms() - started_ms));
 }
 
-/* Between two cuts, which are not to come later than one interval. */
+/* Between two cuts, for at most half of the time from one to the next; users' own operations get libvirt's lock before and
+ * after it. A standby whose chains are long has better things to do. */
 static void audit(Worker *w)
 {
     Active *a = w->active;
     g_autoptr(GError) error = NULL;
 
-    if (!w->audit || audit_has_ended(w->audit) || a->role->paused || w->why)
+    if (w->audit)
+        audit_look_at_repair(w->audit, a);
+    if (!w->audit || audit_has_ended(w->audit) || a->role->paused || w->why ||
+        (a->sender && sender_slow(a->sender)))
         return;
-    if (!audit_step(w->audit, a, CLAMP(a->role->settings.interval_ms, AUDIT_MIN_MS, AUDIT_MAX_MS), &error))
+    g_usleep(SLICE_GAP_MS * 1000);
+    if (!audit_step(w->audit, a, CLAMP(a->role->settings.interval_ms / 2, AUDIT_MIN_MS, AUDIT_MAX_MS),
+                    &error))
         log_info("vm %s: comparison: %s", ID_TEXT(a->vm), error->message);
-    if (audit_has_ended(w->audit) && audit_found_difference(w->audit)) {
-        log_warning("vm %s: the copy on %s differs from the disks", ID_TEXT(a->vm), a->role->host);
-        if (audit_repairs(w->audit))
-            active_doubt_copy(a);
-    }
+    w->due_ms = MAX(w->due_ms, clock_steady_ms() + SLICE_GAP_MS);
     tell(w, NULL);
 }
 

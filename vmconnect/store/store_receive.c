@@ -108,6 +108,20 @@ const StorePartial *store_partial(Store *store)
     return store->partial;
 }
 
+static gboolean same_disks(const Generation *a, const Generation *b)
+{
+    if (a->disks->len != b->disks->len)
+        return FALSE;
+    for (guint i = 0; i < a->disks->len; i++) {
+        const GenerationDisk *da = a->disks->pdata[i];
+        const GenerationDisk *db = b->disks->pdata[i];
+
+        if (!g_str_equal(da->target, db->target) || da->size_bytes != db->size_bytes)
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* ---- giving up ---- */
 
 /* The unsealed generation's overlays leave the chains; the files are leftovers then. */
@@ -119,12 +133,41 @@ static gboolean drop_tops(Store *store, GError **error)
     return store_sync_chains(store, error);
 }
 
+/* Has anything been written to the top? Flushed first: zeros may be in the daemon's memory alone. */
+static gboolean is_blank(Chain *chain)
+{
+    guint64 file_bytes;
+    gboolean grown;
+
+    return chain && !id_is_nil(chain_top(chain)) && chain_disk(chain) &&
+           nbd_disk_flush(chain_disk(chain), FLUSH_MS, NULL) &&
+           chain_measure(chain, &file_bytes, &grown, NULL) && !grown;
+}
+
+/* What was only compared leaves its overlays as they were staged, and merges go on. */
+static gboolean take_back_tops(Store *store, const Generation *begun)
+{
+    const Generation *tip = store_tip(store);
+
+    if (!tip || !same_disks(begun, tip))
+        return FALSE;
+    for (guint i = 0; i < begun->disks->len; i++)
+        if (!is_blank(store_chain(store, ((const GenerationDisk *)begun->disks->pdata[i])->target)))
+            return FALSE;
+    for (guint i = 0; i < begun->disks->len; i++)
+        if (!chain_unexport(store_chain(store, ((const GenerationDisk *)begun->disks->pdata[i])->target),
+                            NULL))
+            return FALSE;
+    return TRUE;
+}
+
 gboolean store_discard(Store *store, GError **error)
 {
     const LedgerPartial *partial = store_ledger(store)->partial;
-    gboolean begun = store->begun != NULL;
+    g_autoptr(Generation) begun = g_steal_pointer(&store->begun);
 
-    g_clear_pointer(&store->begun, generation_free);
+    if (!partial && begun && store->daemon && take_back_tops(store, begun))
+        return TRUE;
     store_forget_partial(store);
     if (!partial && !begun)
         return TRUE;
@@ -231,20 +274,6 @@ static gboolean check_session(const Store *store, guint64 session, GError **erro
 }
 
 /* ---- beginning ---- */
-
-static gboolean same_disks(const Generation *a, const Generation *b)
-{
-    if (a->disks->len != b->disks->len)
-        return FALSE;
-    for (guint i = 0; i < a->disks->len; i++) {
-        const GenerationDisk *da = a->disks->pdata[i];
-        const GenerationDisk *db = b->disks->pdata[i];
-
-        if (!g_str_equal(da->target, db->target) || da->size_bytes != db->size_bytes)
-            return FALSE;
-    }
-    return TRUE;
-}
 
 static gboolean check_place(const Store *store, const Generation *g, GError **error)
 {

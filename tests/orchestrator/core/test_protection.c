@@ -204,6 +204,12 @@ static void test_compared(void)
     world_forget(w);
     say_compared(w, ID_TEXT(world_id(0x62)), END, 0);
     g_assert_null(strstr(w->trace->str, "COPY_EQUAL"));
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    world_forget(w);
+    say_compared(w, ID_TEXT(world_id(0x63)), END, 65536);
+    g_assert_nonnull(strstr(w->trace->str, "COPY_DIFFERS"));
 }
 
 static void test_pause_and_continue(void)

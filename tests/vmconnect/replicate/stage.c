@@ -308,17 +308,20 @@ gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error)
     return ok;
 }
 
-void stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing)
+gboolean stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing)
 {
     g_autoptr(GError) error = NULL;
+    gboolean all;
     Cut cut;
     DaemonReader *daemon = open_cut(stage, &cut);
 
-    stream_audit(stage->stream, &cut, stage->sender, todo, differing, &job->limits, on_progress, job, &error);
+    stream_audit(stage->stream, &cut, stage->sender, todo, differing, &job->limits, on_progress, job, &all,
+                 &error);
     g_assert_no_error(error);
     close_cut(&cut, daemon);
     sender_discard(stage->sender, &error);
     g_assert_no_error(error);
+    return all;
 }
 
 gboolean stage_run(Stage *stage, Job *job)

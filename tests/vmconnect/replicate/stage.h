@@ -79,8 +79,8 @@ gboolean stage_try(Stage *stage, Job *job, gboolean *ret_all, GError **error);
 void stage_slice(Stage *stage, Job *job, Id guard);
 void stage_seal(Stage *stage, Job *job);
 
-/* stream_audit() instead, of @todo; gives up what was begun. */
-void stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing);
+/* stream_audit() instead, of @todo; gives up what was begun. TRUE if no limit was reached. */
+gboolean stage_audit(Stage *stage, Job *job, GPtrArray *todo, GPtrArray *differing);
 
 /* A whole generation: attach, begin, run, seal, detach. */
 void stage_send(Stage *stage, guint64 *ret_sent_bytes, guint64 *ret_compared_bytes);
