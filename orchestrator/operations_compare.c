@@ -87,7 +87,7 @@ static void scenario_compare(ApiCall *call, void *user)
     Comparisons *all;
 
     if (!p || !json_read(api_call_body(call), "compare", &error, "{s?b}", "repair", &repair) ||
-        !may_compare(p, &error)) {
+        !protection_is_sure(p, &error) || !may_compare(p, &error)) {
         api_call_fail(call, error);
         return;
     }

@@ -11,9 +11,12 @@ typedef struct {
     Controller *c;
     ApiCall *call;
     char *host;
-    json_t *names; /* those that are still to be asked for, last first */
-    char *name;    /* the one that is asked for */
-    json_t *list;  /* {"name", "why"}: what became of the others */
+    json_t *names;  /* those that are still to be asked for, last first */
+    char *name;     /* the one that is asked for */
+    json_t *newest; /* its newest document so far */
+    json_t *others; /* its other hosts that are still to be asked, last first */
+    char *asked;    /* of whom that is now */
+    json_t *list;   /* {"name", "why"}: what became of the others */
 } Recovery;
 
 static void next(Recovery *r);
@@ -22,7 +25,10 @@ static void recovery_free(Recovery *r)
 {
     g_free(r->host);
     g_free(r->name);
+    g_free(r->asked);
     json_decref(r->names);
+    json_decref(r->newest);
+    json_decref(r->others);
     json_decref(r->list);
     g_free(r);
 }
@@ -43,15 +49,82 @@ static void on_recovered(void *user, const GError *error)
     note(user, error);
 }
 
+static json_int_t row_of(const json_t *document)
+{
+    return json_integer_value(json_object_get(document, "row"));
+}
+
+static void ask_others(Recovery *r);
+
+/* One that is there and keeps nothing of a scenario that it has a part in was told to forget it. */
+static void on_other(void *user, const json_t *result, const GError *error)
+{
+    Recovery *r = user;
+    json_t *document = json_object_get(result, "document");
+    g_autoptr(GError) why = NULL;
+
+    if (error && g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND)) {
+        why = g_error_new(
+            US_ERROR, US_ERROR_REFUSED,
+            "%s, which has a part in it, keeps nothing of it: it was deleted while %s was away; if it "
+            "was not, create it anew",
+            r->asked, r->host);
+        note(r, why);
+        return;
+    }
+    if (!error && row_of(document) > row_of(r->newest)) {
+        json_decref(r->newest);
+        r->newest = json_incref(document);
+    }
+    ask_others(r);
+}
+
+static gboolean is_there(const Recovery *r, const char *host)
+{
+    return !g_str_equal(host, r->host) && roster_find(hosts_roster(r->c->hosts), host) &&
+           hosts_is_up(r->c->hosts, host);
+}
+
+/* Each host that is up; the newest document is taken when all have answered. */
+static void ask_others(Recovery *r)
+{
+    g_autoptr(GError) why = NULL;
+
+    while (json_array_size(r->others) > 0) {
+        gsize last = json_array_size(r->others) - 1;
+        const char *host = json_string_value(json_array_get(r->others, last));
+        json_auto_t *params = json_pack("{s:s}", "scenario", r->name);
+        gboolean there = host && is_there(r, host);
+
+        g_free(r->asked);
+        r->asked = g_strdup(host);
+        json_array_remove(r->others, last);
+        if (there) {
+            hosts_call(r->c->hosts, r->asked, "scenario.kept", params, ASK_MS, on_other, r);
+            return;
+        }
+    }
+    if (!scenarios_recover(r->c->scenarios, r->newest, on_recovered, r, &why))
+        note(r, why);
+}
+
 static void on_document(void *user, const json_t *result, const GError *error)
 {
     Recovery *r = user;
-    g_autoptr(GError) why = NULL;
+    json_t *scenario;
 
-    if (error)
+    if (error) {
         note(r, error);
-    else if (!scenarios_recover(r->c->scenarios, json_object_get(result, "document"), on_recovered, r, &why))
-        note(r, why);
+        return;
+    }
+    json_decref(r->newest);
+    r->newest = json_incref(json_object_get(result, "document"));
+    scenario = json_object_get(r->newest, "scenario");
+    json_decref(r->others);
+    r->others = json_array();
+    json_array_extend(r->others, json_object_get(scenario, "replicas"));
+    json_array_append(r->others, json_object_get(scenario, "master"));
+    ask_others(r);
 }
 
 static void next(Recovery *r)

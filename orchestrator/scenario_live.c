@@ -104,9 +104,9 @@ void live_free(gpointer data)
 
 static void pump(Live *live);
 
-json_t *live_document(const Live *live)
+json_t *live_document(const Live *live, guint64 row)
 {
-    return json_pack("{s:s, s:o, s:o}", "id", ID_TEXT(live->id), "scenario",
+    return json_pack("{s:s, s:I, s:o, s:o}", "id", ID_TEXT(live->id), "row", (json_int_t)row, "scenario",
                      scenario_to_json(live->p->scenario), "protection", protection_to_json(live->p));
 }
 
@@ -152,7 +152,7 @@ static void on_kept(const GError *error, void *user)
 static void keep(Live *live)
 {
     DatabaseChanges *changes = database_changes_new();
-    json_auto_t *doc = live_document(live);
+    json_auto_t *doc = live_document(live, live->row + 1);
 
     live->keeping = TRUE;
     live->keep_again = FALSE;

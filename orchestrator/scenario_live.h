@@ -28,7 +28,7 @@ typedef struct {
     guint round;         /* rises when a verification that is under way says nothing any more */
     gboolean looking;    /* a verification that nobody asked for is under way */
     gint64 look_at_ms;   /* when the next one is due */
-    guint64 row;         /* counts what its row has been; 0: it has none yet */
+    guint64 row;         /* number of its durable row, which rises; 0: it has none yet */
     GHashTable *papers;  /* host -> Paper *: which of these its engine keeps for us (scenario_papers.c) */
     VerifyMemory *known; /* what the last verification found; NULL: none was made */
 } Live;
@@ -63,8 +63,8 @@ void live_look(Live *live);
 void live_persist_first(Live *live, ScenariosDone done, void *user);
 void live_persist_again(Live *live);
 
-/* As its row has it. */
-json_t *live_document(const Live *live);
+/* Its row with number @row. */
+json_t *live_document(const Live *live, guint64 row);
 
 /* scenario_papers.c: engines keep the rows of the scenarios that they have a part in. About once a second; and of a host
  * that was away nothing is known. */

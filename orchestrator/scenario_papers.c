@@ -66,7 +66,7 @@ static void give_if_new(Live *live, const char *host)
     if (paper->asked || paper->row == live->row || clock_steady_ms() < paper->retry_at_ms)
         return;
     paper->asked = TRUE;
-    give(live, host, live_document(live));
+    give(live, host, live_document(live, live->row));
 }
 
 void live_give_papers(Live *live)

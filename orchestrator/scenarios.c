@@ -38,25 +38,36 @@ static Live *add(Scenarios *s, Id id, Protection *steal_protection)
     return live;
 }
 
+/* Of a row, wherever it was kept. NULL with @error. */
+static Protection *read_row(const Scenarios *s, const json_t *doc, Id *ret_id, guint64 *ret_row,
+                            GError **error)
+{
+    g_autoptr(Scenario) scenario = NULL;
+    json_t *scenario_doc, *protection_doc;
+    json_int_t row = 1;
+    const char *id;
+
+    if (!json_read(doc, "scenario", error, "{s:s, s?I, s:o, s:o}", "id", &id, "row", &row, "scenario",
+                   &scenario_doc, "protection", &protection_doc) ||
+        !id_parse(id, ret_id, error))
+        return NULL;
+    *ret_row = (guint64)MAX(row, 1);
+    scenario = scenario_from_json(scenario_doc, error);
+    return scenario ? protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error) : NULL;
+}
+
 static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
 {
-    const char *id_text;
-    json_t *scenario_doc, *protection_doc;
-    g_autoptr(Scenario) scenario = NULL;
     Protection *p;
+    guint64 row;
     Id id;
 
     if (reigns_is_document(doc))
         return reigns_load(s->reigns, doc, error);
-    if (!json_read(doc, "scenario", error, "{s:s, s:o, s:o}", "id", &id_text, "scenario", &scenario_doc,
-                   "protection", &protection_doc) ||
-        !id_parse(id_text, &id, error))
-        return FALSE;
-    scenario = scenario_from_json(scenario_doc, error);
-    p = scenario ? protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error) : NULL;
+    p = read_row(s, doc, &id, &row, error);
     if (!p)
         return FALSE;
-    add(s, id, p)->row = 1;
+    add(s, id, p)->row = row;
     return TRUE;
 }
 
@@ -258,27 +269,22 @@ gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone 
     return TRUE;
 }
 
-/* A plan's journal is lost with the controller that wrote it; engines end by themselves what was not released. */
+/* A plan's journal is lost with the controller that wrote it; engines end by themselves what was not released. And whatever
+ * the row says of who is the active, another host may know better. */
 gboolean scenarios_recover(Scenarios *s, const json_t *document, ScenariosDone done, void *user,
                            GError **error)
 {
-    g_autoptr(Scenario) scenario = NULL;
-    json_t *scenario_doc, *protection_doc;
-    const char *id;
-    Protection *p;
+    guint64 row;
+    Id former;
+    g_autoptr(Protection) p = read_row(s, document, &former, &row, error);
     Live *live;
 
-    if (!json_read(document, "scenario", error, "{s:s, s:o, s:o}", "id", &id, "scenario", &scenario_doc,
-                   "protection", &protection_doc))
-        return FALSE;
-    scenario = scenario_from_json(scenario_doc, error);
-    if (!scenario || !check_hosts(s, scenario, error) || !check_beside(s, scenario, error))
-        return FALSE;
-    p = protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error);
-    if (!p)
+    if (!p || !check_hosts(s, p->scenario, error) || !check_beside(s, p->scenario, error))
         return FALSE;
     p->plan = ID_NIL;
-    live = add(s, id_random(), p);
+    protection_doubt(p);
+    live = add(s, id_random(), g_steal_pointer(&p));
+    live->row = row;
     live_persist_first(live, done, user);
     greet(s, live);
     return TRUE;

@@ -339,6 +339,8 @@ static Plan *switchover(const Protection *p, const PlanOptions *o, GError **erro
 
 Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)
 {
+    if (!o->force && !protection_is_sure(p, error))
+        return NULL;
     /* Until its end is durable, an ended one counts as running, and is waited for. */
     if (o->force && o->running && !o->running->ended && id_equal(p->plan, o->running->id))
         return plan_switchover_running(p, o, error);

@@ -81,6 +81,7 @@ Protection *protection_new(const Scenario *scenario, const Roster *roster, Id re
     p->networks = json_object();
     p->vms = g_ptr_array_new_with_free_func(vm_free);
     p->up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    p->unheard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < scenario->vms->len; i++)
         add_vm(p, scenario->vms->pdata[i], reign_id);
     return p;
@@ -94,6 +95,7 @@ void protection_free(Protection *p)
     json_decref(p->networks);
     g_ptr_array_free(p->vms, TRUE);
     g_hash_table_destroy(p->up);
+    g_hash_table_destroy(p->unheard);
     g_free(p);
 }
 
@@ -109,6 +111,16 @@ static json_t *copies_to_json(const ProtectionVm *vm)
     return list;
 }
 
+static json_t *unheard_to_json(const Protection *p)
+{
+    g_autoptr(GList) hosts = g_list_sort(g_hash_table_get_keys(p->unheard), (GCompareFunc)g_strcmp0);
+    json_t *list = json_array();
+
+    for (const GList *host = hosts; host; host = host->next)
+        json_array_append_new(list, json_string(host->data));
+    return list;
+}
+
 json_t *protection_to_json(const Protection *p)
 {
     json_t *vms = json_array();
@@ -121,9 +133,9 @@ json_t *protection_to_json(const Protection *p)
                                         vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
                                         "owes", (int)vm->owes, "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:O, s:o}", "format", PROTECTION_FORMAT, "goal", GOALS[p->goal],
-                     "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan), "networks", p->networks,
-                     "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:s, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
+                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan), "networks",
+                     p->networks, "unheard", unheard_to_json(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -189,14 +201,21 @@ static gboolean read_goal(Protection *p, const char *word, GError **error)
     return FALSE;
 }
 
+static void miss(Protection *p, const char *host)
+{
+    if (host && scenario_has_host(p->scenario, host))
+        g_hash_table_add(p->unheard, g_strdup(host));
+}
+
 static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed;
-    json_t *networks, *vms;
+    json_t *networks, *vms, *unheard = NULL;
     int format;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s:o, s:o}", "format", &format, "goal", &goal,
-                   "plan", &plan, "owed_plan", &owed, "networks", &networks, "vms", &vms) ||
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s:o, s?o, s:o}", "format", &format, "goal",
+                   &goal, "plan", &plan, "owed_plan", &owed, "networks", &networks, "unheard", &unheard,
+                   "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) ||
         !id_parse(owed, &p->owed_plan, error))
         return FALSE;
@@ -204,6 +223,8 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "format %d with %zu VMs", format, json_array_size(vms));
         return FALSE;
     }
+    for (gsize i = 0; i < json_array_size(unheard); i++)
+        miss(p, json_string_value(json_array_get(unheard, i)));
     json_decref(p->networks);
     p->networks = json_incref(networks);
     for (gsize i = 0; i < json_array_size(vms); i++)
@@ -228,6 +249,27 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
     }
     protection_restore(p);
     return g_steal_pointer(&p);
+}
+
+void protection_doubt(Protection *p)
+{
+    miss(p, p->scenario->master);
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        miss(p, p->scenario->replicas->pdata[i]);
+}
+
+gboolean protection_is_sure(const Protection *p, GError **error)
+{
+    json_auto_t *unheard = unheard_to_json(p);
+
+    if (json_array_size(unheard) == 0)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "what is known of scenario '%s' comes from elsewhere, and may be old: nothing is done before "
+        "the engine of %s has said what it knows; bring that host back, or, if it is gone, use --force",
+        p->scenario->name, json_string_value(json_array_get(unheard, 0)));
+    return FALSE;
 }
 
 ProtectionVm *protection_find(const Protection *p, Id vm)

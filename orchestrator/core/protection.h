@@ -76,6 +76,8 @@ typedef struct {
     json_t *networks; /* {"from": "to"}: what verification made of the map */
     GPtrArray *vms;   /* ProtectionVm * */
     GHashTable *up;   /* set of host names whose engine answers */
+    GHashTable
+        *unheard; /* durable set of host names: nothing is ordered before these have said what they know */
 } Protection;
 
 typedef enum {
@@ -131,6 +133,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Protection, protection_free)
 json_t *protection_to_json(const Protection *p);
 Protection *protection_from_json(const json_t *doc, const Scenario *scenario, const Roster *roster,
                                  GError **error);
+
+/* What @p says comes from elsewhere, and may be old: nothing is ordered before every host of it was heard. */
+void protection_doubt(Protection *p);
+/* FALSE with @error REFUSED if such a host is still missing. */
+gboolean protection_is_sure(const Protection *p, GError **error);
 
 /* Advance @p by one input and append to @out what must be done now, in order.
  * FALSE with @error set, and @p unchanged, if the input is impossible here:

@@ -122,7 +122,8 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
-    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
+    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging ||
+        g_hash_table_size(p->unheard) > 0)
         return;
     if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm))
         return;

@@ -756,6 +756,59 @@ static void test_promoted_by_hand(void)
     g_assert_true(protection_find(w->p, world_vm(1))->owes & OWES_YIELD);
 }
 
+/* A row that was kept elsewhere: nothing is ordered before all of its hosts were heard, and then by what they know. */
+static void test_doubted(void)
+{
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *nothing = json_pack("{s:[], s:[]}", "active", "standby");
+    json_auto_t *kept = NULL;
+    g_autoptr(Protection) again = NULL;
+    g_autoptr(GError) error = NULL;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "beta", FALSE);
+    protection_doubt(w->p);
+    kept = protection_to_json(w->p);
+    again = protection_from_json(kept, w->scenario, w->roster, &error);
+    g_assert_no_error(error);
+    g_assert_false(protection_is_sure(again, NULL));
+    world_link(w, "alpha", TRUE);
+    world_news(w, 1, "protected", 500, NULL);
+    g_assert_false(protection_is_sure(w->p, &error));
+    g_assert_error(error, US_ERROR, (int)US_ERROR_REFUSED);
+    world_link(w, "beta", TRUE);
+    world_forget(w);
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = nothing}, NULL);
+    world_expect(w, "[   0] news from beta -> keep durably\n"
+                    "        -> standby.admit to beta for web1\n");
+    g_assert_true(protection_is_sure(w->p, NULL));
+}
+
+/* The same, and the other host was made the active meanwhile: the first one is not told that it is. */
+static void test_doubted_rightly(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "beta", FALSE);
+    protection_doubt(w->p);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    world_news(w, 1, "protected", 500, NULL);
+    world_forget(w);
+    say_promoted(w, "beta", 2);
+    world_expect(
+        w,
+        "[   0] news from beta -> keep durably\n"
+        "        -> event PROMOTED_BY_HAND\n"
+        "        -> keep durably\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "        -> web switched: it runs there in a reign that the controller did not make\n"
+        "        -> active.yield to alpha for web1\n");
+}
+
 /* An older database: the engines know better, and each has gone on by what it was told last. */
 static void test_reign_learnt(void)
 {
@@ -1023,6 +1076,8 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/engine-restarts", test_engine_restarts);
     g_test_add_func("/protection/what-happened-to-cuts", test_what_happened_to_cuts);
     g_test_add_func("/protection/compared", test_compared);
+    g_test_add_func("/protection/doubted", test_doubted);
+    g_test_add_func("/protection/doubted-rightly", test_doubted_rightly);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/word-before-answer", test_word_before_answer);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
