@@ -329,16 +329,16 @@ static json_t *instant(gint64 wall_ms)
 
 json_t *audit_to_json(const Audit *audit)
 {
-    guint64 total = 0;
+    guint64 total = 0, done, compared = audit->compared_bytes + audit->step_bytes;
 
     for (guint i = 0; audit->shape && i < audit->shape->disks->len; i++)
         total += ((const GenerationDisk *)audit->shape->disks->pdata[i])->size_bytes;
+    done = total - sum(audit->todo) + audit->step_bytes;
     return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:s?, s:o, s:o, s:s?}", "id",
                      ID_TEXT(audit->id), "state", state_of(audit), "repairing", audit->resending,
-                     "done_bytes", (json_int_t)(total - sum(audit->todo) + audit->step_bytes), "total_bytes",
-                     (json_int_t)total, "compared_bytes",
-                     (json_int_t)(audit->compared_bytes + audit->step_bytes), "different_bytes",
-                     (json_int_t)sum(audit->differing), "ranges", ranges_of(audit), "point",
-                     id_is_nil(audit->point) ? NULL : ID_TEXT(audit->point), "started_at",
-                     instant(audit->started_ms), "ended_at", instant(audit->ended_ms), "why", audit->why);
+                     "done_bytes", (json_int_t)done, "total_bytes", (json_int_t)total, "compared_bytes",
+                     (json_int_t)compared, "different_bytes", (json_int_t)sum(audit->differing), "ranges",
+                     ranges_of(audit), "point", id_is_nil(audit->point) ? NULL : ID_TEXT(audit->point),
+                     "started_at", instant(audit->started_ms), "ended_at", instant(audit->ended_ms), "why",
+                     audit->why);
 }
