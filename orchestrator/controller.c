@@ -93,6 +93,11 @@ static json_t *sign(void *user, const json_t *params)
     return plans_sign(((Controller *)user)->plans, params);
 }
 
+static gboolean switch_back(void *user, const Protection *p, GError **error)
+{
+    return plans_switch_back(((Controller *)user)->plans, p, error);
+}
+
 static void begin_end(Controller *c);
 
 static void on_database_lost(void *user, const GError *error)
@@ -193,7 +198,7 @@ static gboolean open_database(Controller *c, GError **error)
 static gboolean take_up(Controller *c, GError **error)
 {
     static const HostsEvents HOSTS = {on_up, on_down, on_overruled, on_news};
-    static const ScenariosEvents SCENARIOS = {sign, on_database_lost};
+    static const ScenariosEvents SCENARIOS = {sign, switch_back, on_database_lost};
     g_autofree char *journal = g_build_filename(conf_get(c->conf, "state"), "journal", NULL);
     json_auto_t *hosts = database_load_hosts(c->db, error);
     json_auto_t *scenarios = hosts ? database_load_scenarios(c->db, error) : NULL;

@@ -277,6 +277,26 @@ gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *u
     return TRUE;
 }
 
+/* Its news tell the rest. */
+static void nobody_waits(void *user, const GError *error)
+{
+    (void)user;
+    (void)error;
+}
+
+gboolean plans_switch_back(Plans *plans, const Protection *p, GError **error)
+{
+    const PlanOptions options = {.id = id_random(),
+                                 .reign = id_random(),
+                                 .home = TRUE,
+                                 .reverse = PLAN_REVERSE_BY_POLICY,
+                                 .now_ms = clock_steady_ms(),
+                                 .running = runner_find_running(plans->runner, p->scenario->name)};
+    Plan *plan = plan_switchover(p, &options, error);
+
+    return plan && plans_start(plans, plan, nobody_waits, NULL, error);
+}
+
 /* --- the rest ---------------------------------------------------------- */
 
 const Runner *plans_runner(const Plans *plans)

@@ -22,6 +22,10 @@ void plans_resume(Plans *plans);
  * made so; never before this returns. FALSE with @error: BUSY. */
 gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error);
 
+/* Run the plan that moves the VMs of @p home, as `understudy switchback` does without options. FALSE with @error,
+ * and nothing is begun: what plan_switchover() refuses, BUSY. */
+gboolean plans_switch_back(Plans *plans, const Protection *p, GError **error);
+
 /* All there are, to be looked at. */
 const Runner *plans_runner(const Plans *plans);
 /* runner_sign(). */

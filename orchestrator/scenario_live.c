@@ -228,6 +228,18 @@ static void on_verified(void *user, const VerifyFacts *facts)
     live_step(live, in, runner.done, runner.user, NULL);
 }
 
+static void do_switchback(Live *live)
+{
+    Scenarios *s = live->owner;
+    g_autoptr(GError) failure = NULL;
+
+    /* A command has overtaken it while it was made durable. */
+    if (!protection_wants_home(live->p))
+        return;
+    s->duties.switch_back(s->user, live->p, &failure);
+    live_step(live, (Input){.kind = INPUT_SWITCHBACK, .failure = failure}, NULL, NULL, NULL);
+}
+
 static void do_action(Live *live, const Action *a)
 {
     switch (a->kind) {
@@ -239,6 +251,9 @@ static void do_action(Live *live, const Action *a)
         return;
     case ACTION_VERIFY:
         verification_start(live->owner->hosts, live->p->scenario, NULL, on_verified, ticket_new(live));
+        return;
+    case ACTION_SWITCHBACK:
+        do_switchback(live);
         return;
     case ACTION_LOG:
         log_info("%s", a->text);

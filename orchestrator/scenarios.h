@@ -19,6 +19,8 @@ typedef struct Scenarios Scenarios;
 typedef struct {
     /* @params with who commands, for calls of plans; new reference. */
     json_t *(*sign)(void *user, const json_t *params);
+    /* Begin the plan that `understudy switchback` begins. FALSE with @error, and nothing is begun. */
+    gboolean (*switch_back)(void *user, const Protection *p, GError **error);
     /* The database is lost to this process. */
     void (*on_lost)(void *user, const GError *error);
 } ScenariosEvents;

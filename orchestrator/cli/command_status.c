@@ -41,6 +41,16 @@ static void add_vm(Page *page, const json_t *vm)
         add_standby(page, vm, NULL);
 }
 
+/* When the VMs are moved home by themselves. The caller frees. */
+static char *switchback_text(const json_t *s)
+{
+    const json_t *left_s = json_object_get(s, "switchback_s");
+    g_autofree char *left =
+        json_is_integer(left_s) ? units_human_duration(json_integer_value(left_s) * 1000) : NULL;
+
+    return left ? g_strdup_printf(", moved there by itself in %s", left) : g_strdup("");
+}
+
 static void append_scenario(GString *out, const json_t *s)
 {
     static const char *const TITLES[] = {"VM",   "STATE",    "ACTIVE",       "GUEST", "STANDBY",
@@ -51,14 +61,15 @@ static void append_scenario(GString *out, const json_t *s)
     g_autofree char *state = page_clean(json_string_value(json_object_get(s, "state")) ?: "-");
     g_autofree char *active = page_clean(json_string_value(json_object_get(s, "active")) ?: "several hosts");
     g_autofree char *master = page_clean(json_string_value(json_object_get(s, "master")) ?: "-");
+    g_autofree char *home = switchback_text(s);
     const char *plan = json_string_value(json_object_get(s, "plan"));
     json_t *vm;
     gsize i;
 
     json_array_foreach(json_object_get(s, "vms"), i, vm) add_vm(page, vm);
     text = page_text(page, 2);
-    g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s\n%s", out->len ? "\n" : "", name,
-                           state, active, master, plan ? ", plan " : "", plan ? plan : "", text);
+    g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
+                           state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
 }
 
 static char *status_text(const json_t *doc)

@@ -67,6 +67,11 @@ void action_verify(ActionList *list)
     add(list, ACTION_VERIFY);
 }
 
+void action_switchback(ActionList *list)
+{
+    add(list, ACTION_SWITCHBACK);
+}
+
 void action_log(ActionList *list, char *steal_text)
 {
     add(list, ACTION_LOG)->text = steal_text;
@@ -88,6 +93,8 @@ char *action_words(const Action *a, const char *vm_name)
         return g_strdup_printf("event %s", event_code_name(a->event->code));
     case ACTION_VERIFY:
         return g_strdup("verify both hosts");
+    case ACTION_SWITCHBACK:
+        return g_strdup("move the VMs home");
     case ACTION_LOG:
         return g_strdup(a->text);
     case ACTION_TELL:

@@ -12,12 +12,13 @@
 #include <jansson.h>
 
 typedef enum {
-    ACTION_PERSIST, /* make the state (protection) or @record (plan) durable */
-    ACTION_CALL,    /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
-    ACTION_PUBLISH, /* put @event on the list of events */
-    ACTION_VERIFY,  /* gather the facts of verify.h and answer with what it found */
-    ACTION_LOG,     /* a state moved: @text is for the log, in the words of its edge */
-    ACTION_TELL,    /* a plan's news for the protection: @tell, durable before going on */
+    ACTION_PERSIST,    /* make the state (protection) or @record (plan) durable */
+    ACTION_CALL,       /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
+    ACTION_PUBLISH,    /* put @event on the list of events */
+    ACTION_VERIFY,     /* gather the facts of verify.h and answer with what it found */
+    ACTION_LOG,        /* a state moved: @text is for the log, in the words of its edge */
+    ACTION_SWITCHBACK, /* begin the plan that moves the VMs home, and say how that went */
+    ACTION_TELL,       /* a plan's news for the protection: @tell, durable before going on */
 } ActionKind;
 
 typedef struct Input Input;
@@ -51,5 +52,6 @@ void action_call(ActionList *list, const char *host, const char *method, Id vm, 
                  json_t *steal_params);
 void action_publish(ActionList *list, Event *steal_event);
 void action_verify(ActionList *list);
+void action_switchback(ActionList *list);
 void action_log(ActionList *list, char *steal_text);
 void action_tell(ActionList *list, Input *steal_input);

@@ -71,6 +71,16 @@
       "the engine of {host} answers again", NULL)                                                            \
     X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
+    X(SWITCHBACK_AHEAD,   INFO,                                                                              \
+      "the VMs of scenario '{scenario}' are moved home to {host} by themselves when they have been "         \
+      "protected for {why} without a break",                                                                 \
+      "understudy scenario set {scenario} switchback=manual leaves it to you")                               \
+    X(SWITCHBACK_STARTED, SIGNIFICANT,                                                                       \
+      "the VMs of scenario '{scenario}' are moved home to {host}, as switchback=auto says: they were "       \
+      "protected for {why} without a break", NULL)                                                           \
+    X(SWITCHBACK_LEFT,    ERROR,                                                                             \
+      "scenario '{scenario}' is not moved home to {host} by itself any more: {why}",                         \
+      "remove the cause, then understudy switchback {scenario}")                                             \
     X(DIVERGED,           ERROR,                                                                             \
       "'{vm}' lived on on {host} after another host was made its active; it is paused there now",            \
       "look at what it holds, with its console or `virsh`, then end it there with `virsh destroy`: its "     \

@@ -303,7 +303,7 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
 
     plan->next = (Reign){protection_term(p) + 1, o->reign};
     plan->power_off = o->power_off;
-    plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy->reverse == REVERSE_AUTO : o->reverse;
+    plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy_reverses(policy) : o->reverse;
     plan->forced = o->force;
     plan->old_is_off = o->old_is_off;
     plan->point = o->point;

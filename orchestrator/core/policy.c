@@ -63,15 +63,21 @@ static const Row TABLE[] = {
      0,
      0,
      {"manual", "auto"}},
-    {{"switchback", "manual", "manual", "who moves the VMs home when the master is well again",
-      POLICY_NOT_WHILE_MOVED},
+    /* To leave it to the operator must be possible just when it is about to happen. */
+    {{"switchback", "manual", "manual | auto",
+      "who moves the VMs home when the master is well again; auto implies reverse=auto", POLICY_ALWAYS},
      KIND_WORD,
-     NO_FIELD,
+     IN(switchback),
      0,
      0,
-     {"manual"},
-     "auto",
-     "this version does not switch back by itself"},
+     {"manual", "auto"}},
+    {{"switchback_after", "10m", "10s to 7d",
+      "with switchback=auto, how long what is away must have been protected there without a break",
+      POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(switchback_after_ms),
+     10 * SECOND_MS,
+     7 * 24 * HOUR_MS},
     {{"retain", "24+24h", "NEWEST[+HOURSh][+DAYSd][+WEEKSw], at most 48 in all",
       "recovery points kept: the newest, and the first of each hour, day, and week from Monday, in UTC",
       POLICY_ALWAYS},
@@ -386,6 +392,11 @@ gboolean policy_may_change(const char *key, PolicyMoment moment, GError **error)
         return FALSE;
     }
     return TRUE;
+}
+
+gboolean policy_reverses(const Policy *p)
+{
+    return p->reverse == REVERSE_AUTO || p->switchback == SWITCHBACK_AUTO;
 }
 
 static gboolean row_equal(const Row *row, const Policy *a, const Policy *b)

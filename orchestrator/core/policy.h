@@ -14,6 +14,7 @@
 typedef enum { COMPRESS_AUTO, COMPRESS_NEVER, COMPRESS_ALWAYS } Compress;
 typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
 typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
+typedef enum { SWITCHBACK_MANUAL, SWITCHBACK_AUTO } Switchback;
 
 typedef struct {
     gint64 newest; /* that many newest points */
@@ -30,12 +31,14 @@ typedef struct {
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
     gint64 verify_interval_ms;
+    gint64 switchback_after_ms;
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;
-    int compress; /* Compress */
-    int freeze;   /* Freeze */
-    int reverse;  /* Reverse */
+    int compress;   /* Compress */
+    int freeze;     /* Freeze */
+    int reverse;    /* Reverse */
+    int switchback; /* Switchback */
 } Policy;
 
 typedef enum {
@@ -78,6 +81,9 @@ gboolean policy_may_change(const char *key, PolicyMoment moment, GError **error)
 
 /* Every key that differs between the two may change now, or the error of the first that may not. */
 gboolean policy_may_become(const Policy *from, const Policy *to, PolicyMoment moment, GError **error);
+
+/* Is what a switchover moves away from home replicated back from there, unless the operator said otherwise? */
+gboolean policy_reverses(const Policy *p);
 
 /* {"interval": "5s", …}, every key. Reading sets what is there over the
  * defaults and refuses what policy_set() refuses; @ret_policy only on success. */

@@ -96,6 +96,7 @@ void protection_free(Protection *p)
     g_ptr_array_free(p->vms, TRUE);
     g_hash_table_destroy(p->up);
     g_hash_table_destroy(p->unheard);
+    g_free(p->home.why);
     g_free(p);
 }
 
@@ -133,9 +134,10 @@ json_t *protection_to_json(const Protection *p)
                                         vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
                                         "owes", (int)vm->owes, "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
-                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan), "networks",
-                     p->networks, "unheard", unheard_to_json(p), "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
+                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan),
+                     "switchbacks", (int)p->home.tries, "networks", p->networks, "unheard",
+                     unheard_to_json(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -211,11 +213,11 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed;
     json_t *networks, *vms, *unheard = NULL;
-    int format;
+    int format, tries = 0;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s:o, s?o, s:o}", "format", &format, "goal",
-                   &goal, "plan", &plan, "owed_plan", &owed, "networks", &networks, "unheard", &unheard,
-                   "vms", &vms) ||
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s?i, s:o, s?o, s:o}", "format", &format, "goal",
+                   &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "networks", &networks,
+                   "unheard", &unheard, "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) ||
         !id_parse(owed, &p->owed_plan, error))
         return FALSE;
@@ -227,6 +229,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
         miss(p, json_string_value(json_array_get(unheard, i)));
     json_decref(p->networks);
     p->networks = json_incref(networks);
+    p->home.tries = (guint)MAX(0, tries);
     for (gsize i = 0; i < json_array_size(vms); i++)
         if (!read_vm(p, json_array_get(vms, i), error))
             return FALSE;

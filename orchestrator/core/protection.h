@@ -64,6 +64,16 @@ typedef enum {
     OWES_YIELD = 1 << 4,   /* active.yield, to the host that was active before, and did not release */
 } ProtectionOwed;
 
+/* The way home by itself. Only `tries` is durable: a restart of the controller starts the waiting anew. */
+typedef struct {
+    gboolean whole;     /* every VM that is away has been protected there without a break … */
+    gint64 since_ms;    /* … since then */
+    gboolean announced; /* the operator was told that it is ahead */
+    gboolean asked;     /* decided, and not begun yet */
+    guint tries;        /* since the VMs went away, or the operator had a hand in it */
+    char *why;          /* why the last try could not be begun; NULL */
+} ProtectionHome;
+
 typedef struct {
     Scenario *scenario;
     const Roster *roster; /* borrowed */
@@ -77,7 +87,8 @@ typedef struct {
     GPtrArray *vms;   /* ProtectionVm * */
     GHashTable *up;   /* set of host names whose engine answers */
     GHashTable
-        *unheard; /* durable set of host names: nothing is ordered before these have said what they know */
+        *unheard; /* durable set of host names: they must say what they know before anything is ordered */
+    ProtectionHome home;
 } Protection;
 
 typedef enum {
@@ -100,6 +111,7 @@ typedef enum {
     INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,       /* vm, why: neither moved nor running */
     INPUT_PLAN_ENDED, /* plan, host: to where */
+    INPUT_SWITCHBACK, /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
     INPUT_TICK,
 } InputKind;
 
@@ -167,6 +179,11 @@ const char *protection_keeper(const ProtectionVm *vm);
 gint64 protection_lag_ms(const ProtectionVm *vm, const char *standby, gint64 now_ms);
 /* …and the age from which it counts as lagging: 3 intervals + 5 s. */
 gint64 protection_lag_limit_ms(const Policy *policy);
+
+/* With switchback=auto, how long until the VMs are moved home if nothing comes between; -1: nothing is ahead. */
+gint64 protection_switchback_left_ms(const Protection *p, gint64 now_ms);
+/* Does an ACTION_SWITCHBACK still count? A command may have overtaken it. */
+gboolean protection_wants_home(const Protection *p);
 
 /* The state of the best of the copies. */
 CopyState protection_vm_state(const ProtectionVm *vm);

@@ -35,6 +35,12 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
 const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm);
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
 
+/* After the states are settled: wait, or ask for the switchback, if it is left to the controller. */
+void protection_go_home(Protection *p, gint64 now_ms, ActionList *out);
+/* It counts from nothing again. */
+void protection_home_anew(Protection *p);
+gboolean protection_on_switchback(Protection *p, const Input *in, ActionList *out, GError **error);
+
 /* Bring every state in line with what is known at @now_ms, and publish the moves. */
 void protection_settle(Protection *p, gint64 now_ms, ActionList *out);
 

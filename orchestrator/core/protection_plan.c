@@ -49,7 +49,7 @@ static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign 
 void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
                            ActionList *out)
 {
-    runs_there(p, vm, host, reign, p->scenario->policy.reverse == REVERSE_AUTO);
+    runs_there(p, vm, host, reign, policy_reverses(&p->scenario->policy));
     vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
     action_persist(out, NULL);
     protection_publish(p, code, host, vm->name, NULL, out);

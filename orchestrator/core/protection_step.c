@@ -38,6 +38,7 @@ static gboolean is_bare(const Protection *p)
 static void begin_anew(Protection *p)
 {
     p->goal = GOAL_RUNNING;
+    protection_home_anew(p);
     EACH_VM (p, vm) {
         vm->told = TOLD_NOTHING;
         vm->retry_at_ms = 0;
@@ -173,10 +174,17 @@ static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GEr
     return TRUE;
 }
 
+static gboolean goes_home_as_before(const Policy *a, const Policy *b)
+{
+    return a->switchback == b->switchback && a->switchback_after_ms == b->switchback_after_ms;
+}
+
 static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)out;
     (void)error;
+    if (!goes_home_as_before(&p->scenario->policy, &in->scenario->policy))
+        protection_home_anew(p);
     p->scenario->policy = in->scenario->policy;
     scenario_set_map(p->scenario, in->scenario);
     EACH_VM (p, vm) {
@@ -398,6 +406,8 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_BLOCKED:
     case INPUT_DOWN:
         return protection_on_plan_vm(p, in, out, error);
+    case INPUT_SWITCHBACK:
+        return protection_on_switchback(p, in, out, error);
     case INPUT_TICK:
         return TRUE;
     }
@@ -409,6 +419,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
     if (!handle(p, in, out, error))
         return FALSE;
     protection_settle(p, in->now_ms, out);
+    protection_go_home(p, in->now_ms, out);
     EACH_VM (p, vm)
         protection_order(p, vm, in->now_ms, out);
     return TRUE;

@@ -74,15 +74,24 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
                      known(lose_ms(vm, now_ms)), "back_ms", "proven_at");
 }
 
+/* The last second is one, too. */
+static json_t *switchback_s(const Protection *p, gint64 now_ms)
+{
+    gint64 left_ms = protection_switchback_left_ms(p, now_ms);
+
+    return left_ms < 0 ? json_null() : json_integer((left_ms + 999) / 1000);
+}
+
 json_t *status_of(const Protection *p, gint64 now_ms)
 {
     json_t *vms = json_array();
 
     for (guint i = 0; i < p->vms->len; i++)
         json_array_append_new(vms, vm_of(p, p->vms->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:n, s:s?, s:o}", "name", p->scenario->name, "state",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:n, s:o, s:s?, s:o}", "name", p->scenario->name, "state",
                      scenario_state_name(p->state), "master", p->scenario->master, "active",
-                     protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s", "plan",
+                     protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s",
+                     "switchback_s", switchback_s(p, now_ms), "plan",
                      id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
 }
 

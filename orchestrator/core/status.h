@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status - the document that `understudy status --json` and GET /status answer.
  *
- * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "plan",
+ * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "switchback_s", "plan",
  *   "vms": [{"name", "uuid", "state", "active", "guest", "tracking", "spool_bytes",
  *     "standbys": [{"host", "state", "lag_ms", "why",
  *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s"},
@@ -10,7 +10,8 @@
  *     "lose_ms", "back_ms", "proven_at"}]}]}
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
- * "active" of a scenario is null while its VMs run on different hosts. What is
+ * "active" of a scenario is null while its VMs run on different hosts. "switchback_s" is in how many
+ * seconds they are moved home by themselves, null if they are not. What is
  * not measured or not known is null, never 0. */
 #pragma once
 

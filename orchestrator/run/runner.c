@@ -97,6 +97,7 @@ static void do_action(Runner *r, Job *job, const Action *a)
         return;
     case ACTION_PUBLISH:
     case ACTION_VERIFY:
+    case ACTION_SWITCHBACK:
         break;
     }
     g_assert_not_reached(); /* no plan asks for these */

@@ -871,6 +871,18 @@ static void test_status(void)
     g_assert_cmpuint(json_array_size(json_object_get(doc, "scenarios")), ==, 1);
 }
 
+/* Moved away, and about to be moved home by itself. */
+static void test_status_away(void)
+{
+    say("status",
+        "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"beta\","
+        "\"switchback_s\":598,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"state\":\"protected\","
+        "\"active\":\"beta\",\"guest\":\"alive\",\"spool_bytes\":0,\"standbys\":[{\"host\":\"alpha\","
+        "\"state\":\"protected\",\"lag_ms\":740}]}]}]}");
+    understudy(0, "status");
+    golden("status-away.txt");
+}
+
 static void test_status_words(void)
 {
     say("status", "{\"scenarios\":[]}");
@@ -1077,6 +1089,7 @@ int main(int argc, char **argv)
     add("/cli/switchover-stays", test_switchover_stays);
     add("/cli/plans", test_plans);
     add("/cli/status", test_status);
+    add("/cli/status-away", test_status_away);
     add("/cli/status-words", test_status_words);
     add("/cli/points", test_points);
     add("/cli/points-kept", test_points_kept);

@@ -55,6 +55,14 @@ static json_t *sign(void *user, const json_t *params)
     return json_copy((json_t *)params);
 }
 
+static gboolean switch_back(void *user, const Protection *p, GError **error)
+{
+    (void)user;
+    (void)p;
+    (void)error;
+    g_assert_not_reached();
+}
+
 static void on_lost(void *user, const GError *error)
 {
     (void)error;
@@ -69,7 +77,7 @@ static void on_patience(uv_timer_t *timer)
 static void desk_open(Desk *d)
 {
     static const HostsEvents HOSTS = {on_up, on_down, NULL, on_news};
-    static const ScenariosEvents SCENARIOS = {sign, on_lost};
+    static const ScenariosEvents SCENARIOS = {sign, switch_back, on_lost};
     static const char *const NOBODY[] = {"127.0.0.1:1", NULL};
     g_autofree char *path = g_build_filename(folder, "state.db", NULL);
     g_autofree char *identity = g_build_filename(folder, "identity", NULL);

@@ -15,10 +15,11 @@ static void expect_text(const Policy *p, const char *key, const char *text)
 static void test_defaults(void)
 {
     static const char *const PROMISED[][2] = {
-        {"interval", "5s"},        {"countdown", "5m"},  {"switchover", "manual"},   {"reverse", "manual"},
-        {"switchback", "manual"},  {"retain", "24+24h"}, {"bandwidth", "0"},         {"compress", "auto"},
-        {"freeze", "never"},       {"scratch", "1GiB"},  {"shutdown_timeout", "3m"}, {"start_timeout", "5m"},
-        {"verify_interval", "1h"}, {"tracking", "auto"},
+        {"interval", "5s"},      {"countdown", "5m"},       {"switchover", "manual"},
+        {"reverse", "manual"},   {"switchback", "manual"},  {"switchback_after", "10m"},
+        {"retain", "24+24h"},    {"bandwidth", "0"},        {"compress", "auto"},
+        {"freeze", "never"},     {"scratch", "1GiB"},       {"shutdown_timeout", "3m"},
+        {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"tracking", "auto"},
     };
     Policy p;
 
@@ -53,6 +54,8 @@ static void test_set(void)
         {"compress", "always", "always"},
         {"scratch", "64MiB", "64MiB"},
         {"switchover", "manual", "manual"},
+        {"switchback", "auto", "auto"},
+        {"switchback_after", "10s", "10s"},
         {"freeze", "always", "always"},
         {"shutdown_timeout", "5s", "5s"},
     };
@@ -112,7 +115,9 @@ static void test_refusals(void)
          "switchover cannot be 'auto' yet: this version never switches over by itself; start it with "
          "'understudy "
          "switchover'; keep 'manual'"},
-        {"switchback", "auto", US_ERROR_UNSUPPORTED, NULL},
+        {"switchback", "later", US_ERROR_USAGE, "switchback cannot be 'later': it may be manual | auto"},
+        {"switchback_after", "9s", US_ERROR_USAGE,
+         "switchback_after '9s' is out of range: it may be 10s to 7d"},
         {"freeze", "auto", US_ERROR_USAGE, "freeze cannot be 'auto': it may be never | always"},
         {"tracking", "epoch", US_ERROR_UNSUPPORTED, NULL},
         {"tracking", "magic", US_ERROR_USAGE, "tracking cannot be 'magic': it may be auto"},
@@ -146,10 +151,12 @@ static void test_when(void)
         {"tracking", POLICY_MOMENT_STOPPED, NULL},
         {"tracking", POLICY_MOMENT_RUNNING,
          "tracking may only change while the scenario is stopped: nothing was changed; stop it first"},
-        {"switchback", POLICY_MOMENT_RUNNING, NULL},
-        {"switchback", POLICY_MOMENT_MOVED,
-         "switchback may not change between a switchover and the switchback: nothing was changed; switch "
+        {"reverse", POLICY_MOMENT_RUNNING, NULL},
+        {"reverse", POLICY_MOMENT_MOVED,
+         "reverse may not change between a switchover and the switchback: nothing was changed; switch "
          "back first"},
+        {"switchback", POLICY_MOMENT_MOVED, NULL},
+        {"switchback_after", POLICY_MOMENT_MOVED, NULL},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {

@@ -568,31 +568,13 @@ static void test_plan(void)
     g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
 }
 
-static void moved(World *w, const char *host, guint64 term, gboolean reverse)
-{
-    const Id plan = world_id(0x77);
-
-    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)host}, NULL);
-    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
-    world_step(w,
-               (Input){.kind = INPUT_MOVED,
-                       .plan = plan,
-                       .vm = world_vm(1),
-                       .host = (char *)host,
-                       .reign = {term, world_id(0x88)},
-                       .unlocked = TRUE,
-                       .reverse = reverse},
-               NULL);
-    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)host}, NULL);
-}
-
 /* Replicated back at once, and home again: the hosts have changed their parts, and nothing else is new. */
 static void test_there_and_back(void)
 {
     g_autoptr(World) w = world_new(1);
 
     world_run(w);
-    moved(w, "beta", 2, TRUE);
+    world_moved(w, "beta", 2, TRUE);
     world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
     world_answer(w, "beta", "active.protect", 1, -1, NULL);
     world_news(w, 1, "protected", 300, NULL);
@@ -624,7 +606,7 @@ static void test_there_and_back(void)
     world_answer(w, "beta", "active.protect", 1, -1, NULL);
     world_news(w, 1, "protected", 300, NULL);
     world_forget(w);
-    moved(w, "alpha", 3, TRUE);
+    world_moved(w, "alpha", 3, TRUE);
     g_assert_false(protection_find(w->p, world_vm(1))->reverse);
     world_answer(w, "beta", "standby.admit", 1, -1, NULL);
     world_answer(w, "alpha", "active.protect", 1, -1, NULL);
@@ -639,7 +621,7 @@ static void test_run_where_it_was_moved(void)
     g_autoptr(World) w = world_new(1);
 
     world_run(w);
-    moved(w, "beta", 2, FALSE);
+    world_moved(w, "beta", 2, FALSE);
     g_assert_cmpint(w->p->state, ==, SCENARIO_SWITCHED);
     world_forget(w);
     world_do(w, INPUT_RUN);
@@ -858,7 +840,8 @@ static void test_status(void)
     static const char *const LEAD =
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
         "\"term\":1,"
-        "\"countdown_s\":null,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":\"11111111-1111-1111-1111-"
+        "\"countdown_s\":null,\"switchback_s\":null,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":"
+        "\"11111111-1111-1111-1111-"
         "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"tracking\":"
         "\"bitmap\",\"spool_"
         "bytes\":131072,\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"lag_ms\":740,\"why\":null,"
@@ -985,10 +968,10 @@ static void test_corrupt_state(void)
 
 static Input random_input(World *w, guint *ret_vm)
 {
-    static const InputKind KINDS[] = {INPUT_RUN,        INPUT_STOP,      INPUT_PAUSE,      INPUT_CONTINUE,
-                                      INPUT_VERIFIED,   INPUT_LINK_BACK, INPUT_LINK_LOST,  INPUT_ANSWER,
-                                      INPUT_PLAN_BEGUN, INPUT_MOVING,    INPUT_MOVED,      INPUT_STAYED,
-                                      INPUT_BLOCKED,    INPUT_DOWN,      INPUT_PLAN_ENDED, INPUT_TICK};
+    static const InputKind KINDS[] = {
+        INPUT_RUN,       INPUT_STOP,   INPUT_PAUSE,      INPUT_CONTINUE,   INPUT_VERIFIED, INPUT_LINK_BACK,
+        INPUT_LINK_LOST, INPUT_ANSWER, INPUT_PLAN_BEGUN, INPUT_MOVING,     INPUT_MOVED,    INPUT_STAYED,
+        INPUT_BLOCKED,   INPUT_DOWN,   INPUT_PLAN_ENDED, INPUT_SWITCHBACK, INPUT_TICK};
     Input in = {.kind = KINDS[g_test_rand_int_range(0, G_N_ELEMENTS(KINDS))]};
     guint vm = (guint)g_test_rand_int_range(1, 3);
     const ProtectionVm *known = protection_find(w->p, world_vm(vm));
@@ -1023,6 +1006,8 @@ static gboolean makes_sense(const World *w, const Input *in)
         return moving;
     case INPUT_PLAN_ENDED:
         return !moving;
+    case INPUT_SWITCHBACK:
+        return protection_wants_home(w->p);
     default:
         return TRUE;
     }
@@ -1043,13 +1028,16 @@ static void test_any_order(void)
     for (guint round = 0; round < 40; round++) {
         g_autoptr(World) w = world_new(2);
 
+        w->p->scenario->policy.switchback = (int)(round % 2);
+        w->p->scenario->policy.switchback_after_ms = 10000;
         for (guint i = 0; i < 500; i++) {
             g_autoptr(GError) found =
                 g_error_new(US_ERROR, g_test_rand_bit() ? US_ERROR_TIMEOUT : US_ERROR_FAILED, "bad");
             guint vm;
             Input in = random_input(w, &vm);
 
-            if ((in.kind == INPUT_ANSWER || in.kind == INPUT_VERIFIED) && g_test_rand_int_range(0, 3) == 0)
+            if ((in.kind == INPUT_ANSWER || in.kind == INPUT_VERIFIED || in.kind == INPUT_SWITCHBACK) &&
+                g_test_rand_int_range(0, 3) == 0)
                 in.failure = found;
             if (in.kind == INPUT_STAYED || in.kind == INPUT_BLOCKED || in.kind == INPUT_DOWN)
                 in.why = (char *)"so";

@@ -187,6 +187,30 @@ void world_run(World *w)
     world_forget(w);
 }
 
+static void move_one(World *w, guint vm, const char *host, guint64 term, gboolean reverse)
+{
+    const Id plan = world_id(0x77);
+
+    must(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(vm)});
+    must(w, (Input){.kind = INPUT_MOVED,
+                    .plan = plan,
+                    .vm = world_vm(vm),
+                    .host = (char *)host,
+                    .reign = {term, world_id(0x88)},
+                    .unlocked = TRUE,
+                    .reverse = reverse});
+}
+
+void world_moved(World *w, const char *host, guint64 term, gboolean reverse)
+{
+    const Id plan = world_id(0x77);
+
+    must(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)host});
+    for (guint i = 1; i <= w->scenario->vms->len; i++)
+        move_one(w, i, host, term, reverse);
+    must(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)host});
+}
+
 void world_restart(World *w)
 {
     GError *error = NULL;

@@ -41,6 +41,9 @@ void world_news_more(World *w, guint vm, const char *state, gint64 lag_ms, const
 /* From stopped to every VM protected, without leaving a trace. */
 void world_run(World *w);
 
+/* A plan moves every VM to @host, in good order, in that reign. */
+void world_moved(World *w, const char *host, guint64 term, gboolean reverse);
+
 /* The controller dies and starts again from what was durable; links are down. */
 void world_restart(World *w);
 
