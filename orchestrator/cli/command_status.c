@@ -41,6 +41,35 @@ static void add_vm(Page *page, const json_t *vm)
         add_standby(page, vm, NULL);
 }
 
+static void append_branch(GString *out, const json_t *s, const json_t *vm, const json_t *branch)
+{
+    const json_t *bytes = json_object_get(branch, "bytes");
+    gint64 count = json_integer_value(json_object_get(branch, "count"));
+    g_autofree char *size =
+        json_is_integer(bytes) ? units_human_size((guint64)MAX(0, json_integer_value(bytes))) : NULL;
+    g_autofree char *holds =
+        size ? g_strdup_printf("at most %s that", size) : g_strdup("it is not known yet how much");
+    g_autofree char *line = g_strdup_printf(
+        "%" G_GINT64_FORMAT " branch%s of '%s' on %s: %s nothing else holds; understudy branch list %s, then "
+        "branch open ID or branch release ID",
+        count, count == 1 ? "" : "es", json_string_value(json_object_get(vm, "name")) ?: "-",
+        json_string_value(json_object_get(branch, "host")) ?: "-", holds,
+        json_string_value(json_object_get(s, "name")) ?: "-");
+    g_autofree char *clean = page_clean(line);
+
+    g_string_append_printf(out, "  %s\n", clean);
+}
+
+/* What single hosts hold alone, for the operator to look at or let go. */
+static void append_branches(GString *out, const json_t *s)
+{
+    json_t *vm, *branch;
+    gsize i, k;
+
+    json_array_foreach(json_object_get(s, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "branches"), k, branch) append_branch(out, s, vm, branch);
+}
+
 /* When the VMs are moved home by themselves. The caller frees. */
 static char *switchback_text(const json_t *s)
 {
@@ -70,6 +99,7 @@ static void append_scenario(GString *out, const json_t *s)
     text = page_text(page, 2);
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
+    append_branches(out, s);
 }
 
 static char *status_text(const json_t *doc)

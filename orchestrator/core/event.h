@@ -102,6 +102,9 @@
       "is a copy",                                                                                           \
       "end the one that is not meant; if this is the one that is meant, stop it, run `understudy-controller "\
       "accept-copy` as root, and start it again")                                                            \
+    X(BRANCH_KEPT,        WARNING,                                                                           \
+      "what only the disks of {host} hold of '{vm}' is kept there beside its copy: {why}",                   \
+      "understudy branch list {scenario}; `branch open ID` reads it, `branch release ID` lets it go")         \
     X(PROMOTED_BY_HAND,   SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}: it was promoted there without this controller", NULL)                          \
     X(REIGN_LEARNT,       WARNING,                                                                           \

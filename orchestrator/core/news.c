@@ -288,6 +288,33 @@ GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const
     return list;
 }
 
+static void read_branches(const json_t *items, gboolean (*wanted)(const void *ctx, Id vm), const void *ctx,
+                          GArray *list)
+{
+    json_t *item;
+    gsize i;
+
+    json_array_foreach(items, i, item)
+    {
+        Reader r = {json_object_get(item, "branches")};
+        NewsBranches branches = {
+            .vm = vm_of(item), .count = number_or(&r, "count", -1), .bytes = number_or(&r, "bytes", -1)};
+
+        if ((!wanted || wanted(ctx, branches.vm)) && !r.wrong && branches.count >= 0)
+            g_array_append_val(list, branches);
+    }
+}
+
+GArray *news_branches_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                                const void *ctx)
+{
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(NewsBranches));
+
+    read_branches(json_object_get(status, "active"), wanted, ctx, list);
+    read_branches(json_object_get(status, "standby"), wanted, ctx, list);
+    return list;
+}
+
 void news_copy_tip(NewsCopy *copy, const NewsCopy *from)
 {
     g_free(copy->tip.cut_at);

@@ -80,6 +80,17 @@ typedef struct {
 GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                   const void *ctx);
 
+/* Of what a host's disks alone hold of a VM. */
+typedef struct {
+    Id vm;
+    gint64 count; /* branches that it keeps */
+    gint64 bytes; /* at most so much nothing else holds; -1: not known yet */
+} NewsBranches;
+
+/* From both lists of a whole `status` document: of NewsBranches. What is unsound, or not said, is left out. */
+GArray *news_branches_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
+                                const void *ctx);
+
 /* @copy has the same tip as @from. */
 void news_copy_tip(NewsCopy *copy, const NewsCopy *from);
 

@@ -29,6 +29,7 @@ static void vm_free(gpointer data)
     g_free(vm->name);
     g_free(vm->active);
     g_ptr_array_free(vm->copies, TRUE);
+    g_ptr_array_free(vm->branches, TRUE);
     news_free(vm->last);
     g_free(vm->asked_host);
     g_free(vm->trouble);
@@ -68,6 +69,7 @@ static void add_vm(Protection *p, const ScenarioVm *known, Id reign_id)
     vm->name = g_strdup(known->name);
     vm->reign = (Reign){1, reign_id};
     vm->copies = g_ptr_array_new_with_free_func(copy_free);
+    vm->branches = g_ptr_array_new_with_free_func(protection_branches_free);
     protection_set_active(p, vm, p->scenario->master, COPY_STOPPED);
     g_ptr_array_add(p->vms, vm);
 }
@@ -129,10 +131,10 @@ json_t *protection_to_json(const Protection *p)
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        json_array_append_new(vms,
-                              json_pack("{s:s, s:s, s:o, s:b, s:i, s:o}", "vm", ID_TEXT(vm->uuid), "active",
-                                        vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
-                                        "owes", (int)vm->owes, "copies", copies_to_json(vm)));
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:o}", "vm", ID_TEXT(vm->uuid),
+                                             "active", vm->active, "reign", reign_to_json(vm->reign),
+                                             "reverse", vm->reverse, "owes", (int)vm->owes, "branches",
+                                             protection_branches_to_json(vm), "copies", copies_to_json(vm)));
     }
     return json_pack("{s:i, s:s, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
                      GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan),
@@ -169,14 +171,15 @@ static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GEr
 static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
 {
     const char *uuid, *active;
-    json_t *reign, *copies;
+    json_t *reign, *copies, *branches = NULL;
     int reverse = FALSE;
     ProtectionVm *vm;
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s:o}", "vm", &uuid, "active", &active,
-                   "reign", &reign, "reverse", &reverse, "owes", &owes, "copies", &copies) ||
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?o, s:o}", "vm", &uuid, "active", &active,
+                   "reign", &reign, "reverse", &reverse, "owes", &owes, "branches", &branches, "copies",
+                   &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);
@@ -187,6 +190,7 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
     }
     protection_set_active(p, vm, active, COPY_STOPPED);
     vm->reverse = reverse && !protection_vm_is_home(p, vm);
+    protection_branches_from_json(vm, branches);
     vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE | OWES_YIELD);
     return reign_from_json(reign, &vm->reign, error) && read_copies(vm, p->goal, copies, error);
 }

@@ -32,6 +32,14 @@ typedef struct {
     gboolean admitted; /* the standby's engine took it up in this session */
 } ProtectionCopy;
 
+/* What a host's disks alone hold of one VM. */
+typedef struct {
+    char *host;
+    gint64 count; /* branches; -1: it has not said */
+    gint64 bytes; /* at most so much; -1: not known yet */
+    gint64 told;  /* durable: of so many the operator was told */
+} ProtectionBranches;
+
 /* What the active's engine has confirmed in this session. */
 typedef enum { TOLD_NOTHING, TOLD_PROTECT, TOLD_PAUSE } ProtectionTold;
 
@@ -40,12 +48,13 @@ typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PA
 typedef struct {
     Id uuid;
     char *name;
-    char *active;       /* host that runs it now; durable */
-    Reign reign;        /* durable */
-    gboolean reverse;   /* durable: away from home, and replicated back from there */
-    GPtrArray *copies;  /* ProtectionCopy *, by priority */
-    News *last;         /* the active engine's last word; NULL: none that counts */
-    gint64 heard_at_ms; /* when that was */
+    char *active;        /* host that runs it now; durable */
+    Reign reign;         /* durable */
+    gboolean reverse;    /* durable: away from home, and replicated back from there */
+    GPtrArray *copies;   /* ProtectionCopy *, by priority */
+    GPtrArray *branches; /* ProtectionBranches *, of hosts that had any */
+    News *last;          /* the active engine's last word; NULL: none that counts */
+    gint64 heard_at_ms;  /* when that was */
     ProtectionTold told;
     PlanPart part;     /* what the running plan made of it */
     const char *asked; /* method that was called and not answered; NULL: none */

@@ -41,6 +41,13 @@ void protection_go_home(Protection *p, gint64 now_ms, ActionList *out);
 void protection_home_anew(Protection *p);
 gboolean protection_on_switchback(Protection *p, const Input *in, ActionList *out, GError **error);
 
+/* What the hosts keep beside the copies (protection_branch.c). A host's word of its own disks counts in any reign. */
+void protection_take_branches(Protection *p, const Input *in, ActionList *out);
+void protection_branches_free(gpointer branches);
+/* The "branches" of a VM, as they are durable; what is unsound is left out. */
+json_t *protection_branches_to_json(const ProtectionVm *vm);
+void protection_branches_from_json(ProtectionVm *vm, const json_t *list);
+
 /* Bring every state in line with what is known at @now_ms, and publish the moves. */
 void protection_settle(Protection *p, gint64 now_ms, ActionList *out);
 

@@ -348,6 +348,7 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
 
     if (!list)
         return FALSE;
+    protection_take_branches(p, in, out);
     promotions = news_promotions_from_json(in->json, is_ours, p);
     for (guint i = 0; i < promotions->len; i++)
         take_reign(p, protection_find(p, g_array_index(promotions, NewsPromotion, i).vm), in->host,

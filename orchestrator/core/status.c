@@ -59,6 +59,20 @@ static gint64 lose_ms(const ProtectionVm *vm, gint64 now_ms)
     return best;
 }
 
+static json_t *branches_of(const ProtectionVm *vm)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vm->branches->len; i++) {
+        const ProtectionBranches *b = vm->branches->pdata[i];
+
+        if (b->count > 0)
+            json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "host", b->host, "count",
+                                                  (json_int_t)b->count, "bytes", known(b->bytes)));
+    }
+    return list;
+}
+
 static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
     json_t *standbys = json_array();
@@ -66,12 +80,12 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:n}", "name", vm->name, "uuid",
-                     ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)), "active",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:n, s:o}", "name", vm->name,
+                     "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)), "active",
                      vm->active, "guest", heard ? vm->last->guest : "unknown", "tracking",
                      vm->last ? vm->last->tracking : NULL, "spool_bytes",
                      known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
-                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at");
+                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm));
 }
 
 /* The last second is one, too. */

@@ -7,11 +7,12 @@
  *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s"},
  *       "resync": {"reason", "compared_bytes", "sent_bytes"},
  *       "tip": {"id", "term", "sequence", "cut_at", "sealed_at"} | null}],
- *     "lose_ms", "back_ms", "proven_at"}]}]}
+ *     "lose_ms", "back_ms", "proven_at", "branches": [{"host", "count", "bytes"}]}]}]}
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
  * "active" of a scenario is null while its VMs run on different hosts. "switchback_s" is in how many
- * seconds they are moved home by themselves, null if they are not. What is
+ * seconds they are moved home by themselves, null if they are not. "branches" are what
+ * single hosts hold of the VM and nothing else does: "bytes" at most, null until that is known. What is
  * not measured or not known is null, never 0. */
 #pragma once
 

@@ -217,6 +217,12 @@ Store *flatten_open_store(const Flatten *f, const Active *a, GError **error)
     return store_open(&options, error);
 }
 
+void flatten_look(Flatten *f, const Store *store)
+{
+    f->looked = TRUE;
+    f->branches = store ? store_branches(store) : (StoreBranches){0};
+}
+
 gboolean flatten_has_store(const Flatten *f)
 {
     g_autofree char *ledger = g_build_filename(f->store_dir, "ledger", NULL);
@@ -300,11 +306,14 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
     g_autoptr(Store) store = NULL;
 
     *ret_outcome = FLATTEN_NOTHING;
-    if (!flatten_has_store(f))
+    if (!flatten_has_store(f)) {
+        flatten_look(f, NULL);
         return TRUE;
+    }
     store = flatten_open_store(f, a, error);
     if (!store)
         return FALSE;
+    flatten_look(f, store);
     if (id_is_nil(store_promoted(store)) && !store_is_dissolved(store))
         return TRUE;
     return step(f, a, store, ret_outcome, error);

@@ -22,9 +22,11 @@
 #include <glib.h>
 
 typedef struct {
-    const char *store_dir; /* the VM's folder */
-    const char *run_dir;   /* for the store's daemon, of this VM alone */
-    gint64 job_ms;         /* how long a job may take; doubled whenever it was not enough; 0: not yet tried */
+    const char *store_dir;  /* the VM's folder */
+    const char *run_dir;    /* for the store's daemon, of this VM alone */
+    gboolean looked;        /* it is known what is kept in the folder … */
+    StoreBranches branches; /* … namely these, at the last look */
+    gint64 job_ms; /* how long a job may take; doubled whenever it was not enough; 0: not yet tried */
 } Flatten;
 
 typedef enum {
@@ -40,6 +42,8 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
 /* Is there a copy in the folder, and that copy. BUSY as store_open(); the caller closes. */
 gboolean flatten_has_store(const Flatten *f);
 Store *flatten_open_store(const Flatten *f, const Active *a, GError **error);
+/* Remember what is kept in @store; NULL: there is no copy in the folder. */
+void flatten_look(Flatten *f, const Store *store);
 
 /* First thing after a restart of the engine: a job of ours that is left is given up, and a guest that
  * stands still between pivot and resume goes on. */

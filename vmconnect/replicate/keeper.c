@@ -68,9 +68,10 @@ static json_t *status_of(const Keeper *k)
     const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
     const char *why = slow ? slow : k->adopt_why ? k->adopt_why : k->start_why ? k->start_why : k->why;
 
-    return json_pack("{s:s, s:s, s:s?, s:o, s:i, s:o}", "vm", ID_TEXT(k->vm), "state", state_of(k), "why",
-                     why, "tip", tip ? generation_describe(tip) : json_null(), "points",
-                     points ? (int)points->len : 0, "promoted",
+    return json_pack("{s:s, s:s, s:s?, s:o, s:i, s:o, s:o}", "vm", ID_TEXT(k->vm), "state", state_of(k),
+                     "why", why, "tip", tip ? generation_describe(tip) : json_null(), "points",
+                     points ? (int)points->len : 0, "branches",
+                     k->store ? point_desk_branches(store_branches(k->store)) : json_null(), "promoted",
                      k->promoted.number ? reign_to_json(k->promoted) : json_null());
 }
 

@@ -79,6 +79,12 @@ json_t *point_desk_list(const PointDesk *desk, const Store *store)
     return json_pack("{s:o}", "points", list);
 }
 
+json_t *point_desk_branches(StoreBranches branches)
+{
+    return json_pack("{s:i, s:o}", "count", (int)branches.count, "bytes",
+                     branches.bytes < 0 ? json_null() : json_integer(branches.bytes));
+}
+
 gboolean point_desk_pin(PointDesk *desk, Store *store, const json_t *params, GError **error)
 {
     const char *vm, *text;

@@ -20,6 +20,9 @@ void point_desk_free(PointDesk *desk);
 /* {"points": […]} as docs/protocol.md has `standby.points`. New reference. */
 json_t *point_desk_list(const PointDesk *desk, const Store *store);
 
+/* {"count", "bytes"} as docs/protocol.md has the branches of `status`. New reference. */
+json_t *point_desk_branches(StoreBranches branches);
+
 /* @params of `standby.pin`. One that is let go is closed. */
 gboolean point_desk_pin(PointDesk *desk, Store *store, const json_t *params, GError **error);
 

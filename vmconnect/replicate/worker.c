@@ -152,16 +152,22 @@ static json_t *plan_status(const Worker *w)
     return doc;
 }
 
+/* Of a copy from before the VM ran here. */
+static json_t *branches_of(const Worker *w)
+{
+    return w->flatten.looked ? point_desk_branches(w->flatten.branches) : json_null();
+}
+
 static json_t *status_of(const Worker *w)
 {
     const Active *a = w->active;
 
-    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:o, s:[o]}", "vm",
+    return json_pack("{s:s, s:s, s:o, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:[o]}", "vm",
                      ID_TEXT(a->vm), "scenario", a->role->scenario, "reign", reign_to_json(a->role->reign),
                      "state", state_of(w), "why", w->why, "why_code", w->why_code, "guest", guest_of(w),
                      "tracking", "bitmap", "spool_bytes", (json_int_t)a->spool_bytes, "interval_ms",
                      (json_int_t)a->role->settings.interval_ms, "cycle_ms", (json_int_t)w->cycle_ms, "plan",
-                     plan_status(w), "standbys", standby_of(w));
+                     plan_status(w), "branches", branches_of(w), "standbys", standby_of(w));
 }
 
 static Report *report_of(const Worker *w)
@@ -502,8 +508,12 @@ static gboolean on_points(Worker *w, Command *c, GError **error)
         return FALSE;
     /* One that was let go may have been all that kept it from its original images. */
     w->flatten_at_ms = MIN(w->flatten_at_ms, clock_steady_ms() + FLATTEN_GAP_MS);
-    if (c->verb == COMMAND_PIN)
-        return point_desk_pin(w->desk, store, c->params, error);
+    if (c->verb == COMMAND_PIN) {
+        gboolean ok = point_desk_pin(w->desk, store, c->params, error);
+
+        flatten_look(&w->flatten, store);
+        return ok;
+    }
     if (c->verb == COMMAND_OPEN)
         return point_desk_open(w->desk, store, c->params, &c->result, error);
     c->result = point_desk_list(w->desk, store);

@@ -197,6 +197,14 @@ typedef struct {
 /* Newest first; of StorePoint *, with free function. */
 GPtrArray *store_points(const Store *store);
 
+typedef struct {
+    guint count;  /* branches that are kept */
+    gint64 bytes; /* at most so much nothing but they hold; -1: on one of them no copy is whole yet */
+} StoreBranches;
+
+/* By the ledger alone. */
+StoreBranches store_branches(const Store *store);
+
 /* The domain definition of a point, or NULL with @error. The caller frees. */
 char *store_definition(Store *store, Id generation, GError **error);
 

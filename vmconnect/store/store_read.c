@@ -188,6 +188,47 @@ GPtrArray *store_points(const Store *store)
     return list;
 }
 
+static gboolean stands_on(const Ledger *ledger, Id layer, Id base)
+{
+    const LedgerLayer *l;
+
+    while (!id_equal(layer, base) && (l = ledger_find_layer(ledger, layer)))
+        layer = l->below;
+    return id_equal(layer, base);
+}
+
+/* A point on it says where the two differ; else it is no more than the branch itself has of its own. */
+static guint64 alone_on(const Ledger *ledger, const LedgerDisk *disk, const LedgerPoint *next)
+{
+    const LedgerDisk *above = ledger_find_disk(next->disks, disk->target);
+
+    return above && stands_on(ledger, above->layer, disk->layer)
+               ? MIN(disk->changed_bytes, above->changed_bytes)
+               : disk->changed_bytes;
+}
+
+StoreBranches store_branches(const Store *store)
+{
+    const Ledger *ledger = store_ledger(store);
+    StoreBranches all = {0};
+    guint64 bytes = 0;
+
+    for (guint i = 0; i < ledger->points->len; i++) {
+        const LedgerPoint *point = ledger->points->pdata[i];
+
+        if (!point->branch || !point->pinned)
+            continue;
+        all.count++;
+        if (i + 1 == ledger->points->len)
+            all.bytes = -1;
+        for (guint k = 0; all.bytes >= 0 && k < point->disks->len; k++)
+            bytes += alone_on(ledger, point->disks->pdata[k], ledger->points->pdata[i + 1]);
+    }
+    if (all.bytes >= 0)
+        all.bytes = (gint64)bytes;
+    return all;
+}
+
 char *store_definition(Store *store, Id generation, GError **error)
 {
     const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);

@@ -871,14 +871,15 @@ static void test_status(void)
     g_assert_cmpuint(json_array_size(json_object_get(doc, "scenarios")), ==, 1);
 }
 
-/* Moved away, and about to be moved home by itself. */
+/* Moved away, about to be moved home by itself, and something to look at on both hosts. */
 static void test_status_away(void)
 {
     say("status",
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"beta\","
         "\"switchback_s\":598,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"state\":\"protected\","
         "\"active\":\"beta\",\"guest\":\"alive\",\"spool_bytes\":0,\"standbys\":[{\"host\":\"alpha\","
-        "\"state\":\"protected\",\"lag_ms\":740}]}]}]}");
+        "\"state\":\"protected\",\"lag_ms\":740}],\"branches\":[{\"host\":\"alpha\",\"count\":1,"
+        "\"bytes\":3145728},{\"host\":\"beta\",\"count\":2,\"bytes\":null}]}]}]}");
     understudy(0, "status");
     golden("status-away.txt");
 }

@@ -853,7 +853,7 @@ static void test_status(void)
         "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"},"
         "\"compare\":null}]"
         ",\"lose_"
-        "ms\":740,\"back_ms\":null,\"proven_at\":null}]}]}";
+        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[]}]}]}";
     g_autoptr(World) w = world_new(1);
     g_autoptr(GPtrArray) all = g_ptr_array_new();
     json_auto_t *doc = NULL;
@@ -879,6 +879,75 @@ static void test_status_knows_nothing(void)
     g_assert_true(json_is_null(json_object_get(vm, "lose_ms")));
     g_assert_true(json_is_null(json_object_get(standby, "lag_ms")));
     g_assert_true(json_is_null(json_object_get(standby, "tip")));
+}
+
+/* A host says of its own disks what they alone hold. */
+static void say_branches(World *w, const char *host, const char *side, const char *branches)
+{
+    json_auto_t *status =
+        json_pack("{s:[], s:[], s:[{s:s, s:o, s:o, s:[]}]}", "active", "standby", side, "vm",
+                  ID_TEXT(world_vm(1)), "reign", reign_to_json((Reign){1, world_id(0xee)}), "branches",
+                  json_loads(branches, JSON_DECODE_ANY, NULL), "standbys");
+    g_autoptr(GError) error = NULL;
+
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status}, &error);
+    g_assert_no_error(error);
+}
+
+static void expect_branches(const World *w, const char *text)
+{
+    json_auto_t *doc = status_of(w->p, w->now_ms);
+    g_autofree char *got =
+        json_text(json_object_get(json_array_get(json_object_get(doc, "vms"), 0), "branches"));
+
+    g_assert_cmpstr(got, ==, text);
+}
+
+/* Shown at once; told once, when it is known how much it is; and no more after they were released. */
+static void test_branches(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    say_branches(w, "beta", "standby", "{\"count\": 0, \"bytes\": 0}");
+    expect_branches(w, "[]");
+    say_branches(w, "beta", "standby", "{\"count\": 1, \"bytes\": null}");
+    expect_branches(w, "[{\"host\":\"beta\",\"count\":1,\"bytes\":null}]");
+    say_branches(w, "beta", "standby", "{\"count\": 1, \"bytes\": 3145728}");
+    say_branches(w, "beta", "standby", "{\"count\": 1, \"bytes\": 4194304}");
+    say_branches(w, "beta", "standby", "null");
+    say_branches(w, "beta", "standby", "{\"count\": -1}");
+    say_branches(w, "beta", "standby", "{\"count\": 7, \"bytes\": \"x\"}");
+    say_branches(w, "gamma", "standby", "{\"count\": 5, \"bytes\": 1}");
+    expect_branches(w, "[{\"host\":\"beta\",\"count\":1,\"bytes\":4194304}]");
+    say_branches(w, "alpha", "active", "{\"count\": 2, \"bytes\": 1024}");
+    expect_branches(w, "[{\"host\":\"beta\",\"count\":1,\"bytes\":4194304},"
+                       "{\"host\":\"alpha\",\"count\":2,\"bytes\":1024}]");
+    world_expect(w, "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> keep durably\n"
+                    "        -> event BRANCH_KEPT\n"
+                    "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> nothing\n"
+                    "[   0] news from gamma -> nothing\n"
+                    "[   0] news from alpha -> keep durably\n"
+                    "        -> event BRANCH_KEPT\n");
+    world_restart(w);
+    expect_branches(w, "[]");
+    world_forget(w);
+    say_branches(w, "beta", "standby", "{\"count\": 1, \"bytes\": 3145728}");
+    say_branches(w, "beta", "standby", "{\"count\": 2, \"bytes\": 3145728}");
+    say_branches(w, "beta", "standby", "{\"count\": 0, \"bytes\": 0}");
+    expect_branches(w, "[]");
+    say_branches(w, "beta", "standby", "{\"count\": 1, \"bytes\": 10}");
+    world_expect(w, "[   0] news from beta -> nothing\n"
+                    "[   0] news from beta -> keep durably\n"
+                    "        -> event BRANCH_KEPT\n"
+                    "[   0] news from beta -> keep durably\n"
+                    "[   0] news from beta -> keep durably\n"
+                    "        -> event BRANCH_KEPT\n");
 }
 
 #define WEB1 "11111111-1111-1111-1111-111111111111"
@@ -1086,6 +1155,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
+    g_test_add_func("/protection/branches", test_branches);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
     g_test_add_func("/protection/news-of-others", test_news_of_others);
     g_test_add_func("/protection/foreign-news", test_foreign_news);

@@ -314,6 +314,74 @@ static void test_images(void)
     g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
 }
 
+/* Of the @nth point, 0 being the newest. */
+static guint64 changed_of(const Rig *rig, guint nth)
+{
+    g_autoptr(GPtrArray) points = store_points(rig->store);
+
+    return ((const StorePoint *)points->pdata[nth])->changed_bytes;
+}
+
+/* How much of a branch nothing else holds is where the copy on it differs. */
+static void test_branch(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+    StoreAdopted disk = {"vda", RIG_DISK, images};
+    guint64 own, differs;
+
+    open_empty(rig);
+    g_assert_cmpuint(store_branches(rig->store).count, ==, 0);
+    g_assert_cmpint(store_branches(rig->store).bytes, ==, 0);
+    g = final_generation(rig);
+    store_adopt(rig->store, g, &disk, 1, TRUE, &error);
+    g_assert_no_error(error);
+    own = changed_of(rig, 0);
+    g_assert_cmpuint(own, >, 0);
+    g_assert_cmpuint(store_branches(rig->store).count, ==, 1);
+    g_assert_cmpint(store_branches(rig->store).bytes, ==, -1);
+    attach_next(rig);
+    rig_cut(rig);
+    differs = changed_of(rig, 0);
+    g_assert_cmpint(store_branches(rig->store).bytes, ==, MIN(own, differs));
+    rig_close(rig);
+    rig_open(rig);
+    g_assert_cmpint(store_branches(rig->store).bytes, ==, MIN(own, differs));
+    store_pin(rig->store, g->id, FALSE, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(store_branches(rig->store).count, ==, 0);
+}
+
+/* …and never more than it has of its own, however much is merged into the copy on it. */
+static void test_branch_of_little(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(Generation) g = NULL;
+    GError *error = NULL;
+    StoreAdopted disk = {"vda", RIG_DISK, NULL};
+
+    rig_open(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 3 * RIG_BLOCK, 90);
+    disk.images = images = sign(files->pdata[0]);
+    g = final_generation(rig);
+    store_adopt(rig->store, g, &disk, 1, TRUE, &error);
+    g_assert_no_error(error);
+    attach_next(rig);
+    for (guint i = 0; i < 20; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    rig_settle(rig, 30000);
+    g_assert_cmpuint(changed_of(rig, 0), >, changed_of(rig, 1));
+    g_assert_cmpint(store_branches(rig->store).bytes, ==, changed_of(rig, 1));
+}
+
 /* Of what others did to an image nothing is believed, and nothing is thrown away. */
 static void test_images_that_changed(void)
 {
@@ -383,6 +451,8 @@ int main(int argc, char **argv)
     ADD("nothing-happened", test_nothing_happened);
     ADD("going-back-in-time", test_going_back_in_time);
     ADD("images", test_images);
+    ADD("branch", test_branch);
+    ADD("branch-of-little", test_branch_of_little);
     ADD("images-that-changed", test_images_that_changed);
     ADD("images-beside-a-copy", test_images_beside_a_copy);
     return g_test_run();
