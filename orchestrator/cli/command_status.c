@@ -70,6 +70,22 @@ static void append_branches(GString *out, const json_t *s)
         json_array_foreach(json_object_get(vm, "branches"), k, branch) append_branch(out, s, vm, branch);
 }
 
+static void append_unheard(GString *out, const json_t *s)
+{
+    json_t *host;
+    gsize i;
+
+    json_array_foreach(json_object_get(s, "unheard"), i, host)
+    {
+        g_autofree char *clean = page_clean(json_string_value(host) ?: "-");
+
+        g_string_append_printf(out,
+                               "  nothing is ordered before the engine of %s has said what it knows: what is "
+                               "known here comes from elsewhere, and may be old\n",
+                               clean);
+    }
+}
+
 /* When the VMs are moved home by themselves. The caller frees. */
 static char *switchback_text(const json_t *s)
 {
@@ -99,6 +115,7 @@ static void append_scenario(GString *out, const json_t *s)
     text = page_text(page, 2);
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
+    append_unheard(out, s);
     append_branches(out, s);
 }
 

@@ -114,7 +114,7 @@ static json_t *copies_to_json(const ProtectionVm *vm)
     return list;
 }
 
-static json_t *unheard_to_json(const Protection *p)
+json_t *protection_unheard(const Protection *p)
 {
     g_autoptr(GList) hosts = g_list_sort(g_hash_table_get_keys(p->unheard), (GCompareFunc)g_strcmp0);
     json_t *list = json_array();
@@ -139,7 +139,7 @@ json_t *protection_to_json(const Protection *p)
     return json_pack("{s:i, s:s, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
                      GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan),
                      "switchbacks", (int)p->home.tries, "networks", p->networks, "unheard",
-                     unheard_to_json(p), "vms", vms);
+                     protection_unheard(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -267,7 +267,7 @@ void protection_doubt(Protection *p)
 
 gboolean protection_is_sure(const Protection *p, GError **error)
 {
-    json_auto_t *unheard = unheard_to_json(p);
+    json_auto_t *unheard = protection_unheard(p);
 
     if (json_array_size(unheard) == 0)
         return TRUE;

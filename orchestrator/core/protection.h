@@ -157,7 +157,9 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
 
 /* What @p says comes from elsewhere, and may be old: nothing is ordered before every host of it was heard. */
 void protection_doubt(Protection *p);
-/* FALSE with @error REFUSED if such a host is still missing. */
+/* Those that are still missing: an array of names. New reference. */
+json_t *protection_unheard(const Protection *p);
+/* FALSE with @error REFUSED if there are some. */
 gboolean protection_is_sure(const Protection *p, GError **error);
 
 /* Advance @p by one input and append to @out what must be done now, in order.

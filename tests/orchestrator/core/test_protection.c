@@ -840,7 +840,7 @@ static void test_status(void)
     static const char *const LEAD =
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
         "\"term\":1,"
-        "\"countdown_s\":null,\"switchback_s\":null,\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":"
+        "\"countdown_s\":null,\"switchback_s\":null,\"unheard\":[],\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":"
         "\"11111111-1111-1111-1111-"
         "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"tracking\":"
         "\"bitmap\",\"spool_"
