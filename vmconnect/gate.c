@@ -127,7 +127,8 @@ static void on_attach(void *user, Frame *taken)
         LinkLoop *link = a->link;
 
         arrival_free(a);
-        roles_attach(engine->roles, attach.vm, link_loop_release(link), attach.reign);
+        roles_attach(engine->roles, attach.vm, link_loop_release(link), attach.reign,
+                     json_incref(attach.images));
     } else {
         refuse(a, error);
     }

@@ -4,6 +4,7 @@
 #include "netmap/mapping_json.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/folder.h"
 #include "vmconnect/base/json.h"
 
 #include <string.h>
@@ -184,14 +185,15 @@ StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(StandbyRole) role = g_new0(StandbyRole, 1);
     g_autoptr(Mapping) map = NULL;
-    const char *vm, *scenario, *name, *active;
+    const char *vm, *scenario, *name, *active, *seed = NULL;
     json_t *reign, *networks, *retain;
 
-    if (!json_read(doc, "standby role", error, "{s:s, s:s, s:s, s:o, s:{s:s}, s:o, s:o}", "vm", &vm,
+    if (!json_read(doc, "standby role", error, "{s:s, s:s, s:s, s:o, s:{s:s}, s:o, s:o, s?s}", "vm", &vm,
                    "scenario", &scenario, "name", &name, "reign", &reign, "active", "id", &active, "networks",
-                   &networks, "retain", &retain) ||
+                   &networks, "retain", &retain, "seed", &seed) ||
         !id_parse(vm, &role->vm, error) || !id_parse(active, &role->active, error) ||
-        !reign_from_json(reign, &role->reign, error) || !retain_from_json(retain, &role->retain, error))
+        !reign_from_json(reign, &role->reign, error) || !retain_from_json(retain, &role->retain, error) ||
+        (seed && !folder_check("seed", seed, error)))
         return NULL;
     map = mapping_from_json(networks, error);
     if (!map)
@@ -203,15 +205,16 @@ StandbyRole *standby_role_from_json(const json_t *doc, GError **error)
     role->scenario = g_strdup(scenario);
     role->name = g_strdup(name);
     role->networks = json_deep_copy(networks);
+    role->seed = g_strdup(seed);
     return g_steal_pointer(&role);
 }
 
 json_t *standby_role_to_json(const StandbyRole *role)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:O, s:o}", "vm", ID_TEXT(role->vm), "scenario",
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s}, s:O, s:o, s:s*}", "vm", ID_TEXT(role->vm), "scenario",
                      role->scenario, "name", role->name, "reign", reign_to_json(role->reign), "active", "id",
                      ID_TEXT(role->active), "networks", role->networks, "retain",
-                     retain_to_json(role->retain));
+                     retain_to_json(role->retain), "seed", role->seed);
 }
 
 StandbyRole *standby_role_copy(const StandbyRole *role)
@@ -230,6 +233,7 @@ void standby_role_free(StandbyRole *role)
         return;
     g_free(role->scenario);
     g_free(role->name);
+    g_free(role->seed);
     json_decref(role->networks);
     g_free(role);
 }

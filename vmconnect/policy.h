@@ -42,6 +42,7 @@ typedef struct {
     Id active;        /* the only engine whose data is taken */
     json_t *networks; /* {"place of the active": "place here"}, a mapping (mapping_json.h) */
     RetentionPolicy retain;
+    char *seed;     /* folder on this host with images for the first generation; NULL: none */
     guint64 serial; /* of this gift of the role; not stored */
 } StandbyRole;
 
@@ -76,7 +77,7 @@ void policy_forget_active(Policy *policy, Id vm);
 void policy_forget_standby(Policy *policy, Id vm);
 
 /* JSON as in docs/protocol.md. Reading refuses (USAGE) unknown keys, intervals
- * below 250 ms, scratch below 1 MiB, and empty names. */
+ * below 250 ms, scratch below 1 MiB, empty names, and what folder.h does not take as a seed. */
 ActiveRole *active_role_from_json(const json_t *doc, GError **error);
 json_t *active_role_to_json(const ActiveRole *role);
 ActiveRole *active_role_copy(const ActiveRole *role); /* with its serial */

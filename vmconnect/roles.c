@@ -208,15 +208,14 @@ void roles_play_standby(Roles *roles, const StandbyRole *role)
     KeeperSpec spec;
 
     if (p) {
-        tell(p, COMMAND_RETAIN, retain_to_json(role->retain), NULL, NULL);
+        tell(p, COMMAND_ROLE, standby_role_to_json(role), NULL, NULL);
         return;
     }
     p = player_new(roles->standby, role->vm);
     dir = g_build_filename(roles->paths.store_dir, ID_TEXT(role->vm), NULL);
     run_dir = g_build_filename(roles->paths.run_dir, "keep", ID_TEXT(role->vm), NULL);
     g_mkdir_with_parents(run_dir, 0700);
-    spec = (KeeperSpec){
-        .vm = role->vm, .dir = dir, .run_dir = run_dir, .paths = &roles->paths, .retain = role->retain};
+    spec = (KeeperSpec){.role = role, .dir = dir, .run_dir = run_dir, .paths = &roles->paths};
     p->keeper = keeper_start(&spec, roles->reports);
 }
 
@@ -248,16 +247,17 @@ void roles_tell_standby(Roles *roles, Id vm, CommandVerb verb, json_t *params, R
     tell_side(roles->standby, "standby", vm, verb, params, on_answer, user);
 }
 
-void roles_attach(Roles *roles, Id vm, Link *link, Reign reign)
+void roles_attach(Roles *roles, Id vm, Link *link, Reign reign, json_t *images)
 {
     Player *p = g_hash_table_lookup(roles->standby, &vm);
     Command *command;
 
     if (!p || p->ending) {
         link_free(link);
+        json_decref(images);
         return;
     }
-    command = command_new(COMMAND_ATTACH, NULL, NULL);
+    command = command_new(COMMAND_ATTACH, images, NULL);
     command->link = link;
     command->reign = reign;
     keeper_tell(p->keeper, command);

@@ -48,8 +48,9 @@ void roles_tell_active(Roles *roles, Id vm, CommandVerb verb, json_t *params, Ro
 void roles_tell_standby(Roles *roles, Id vm, CommandVerb verb, json_t *params, RolesAnswer on_answer,
                         void *user);
 
-/* Give a link of an active to the keeper of @vm; the peer is told if there is none. Takes @link. */
-void roles_attach(Roles *roles, Id vm, Link *link, Reign reign);
+/* Give a link of an active to the keeper of @vm; the peer is told if there is none. Takes @link and @images (as
+ * Attach has them). */
+void roles_attach(Roles *roles, Id vm, Link *link, Reign reign, json_t *images);
 
 /* {"active": […], "standby": […]}: what each thread last said, with lag_ms as of now. New reference. */
 json_t *roles_status(const Roles *roles);

@@ -59,7 +59,7 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
 {
     Keeper *k = g_new0(Keeper, 1);
 
-    begin(&k->player, spec->vm, TRUE, reports);
+    begin(&k->player, spec->role->vm, TRUE, reports);
     return k;
 }
 

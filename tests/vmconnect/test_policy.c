@@ -21,6 +21,12 @@ static const char STANDBY[] =
     "\"active\":{\"id\":\"aaaaaaaa-2222-4333-8444-555555555555\"},\"networks\":{\"default\":\"prod\"},"
     "\"retain\":{\"newest\":24,\"hourly\":12,\"daily\":7,\"weekly\":4}}";
 
+static const char SEEDED[] =
+    "{\"vm\":\"6f2f9d3a-0c4b-4d6e-9a51-3d1d0b7f7a10\",\"scenario\":\"web\",\"name\":\"web1\","
+    "\"reign\":{\"number\":3,\"id\":\"11111111-2222-4333-8444-555555555555\"},"
+    "\"active\":{\"id\":\"aaaaaaaa-2222-4333-8444-555555555555\"},\"networks\":{},"
+    "\"retain\":{\"newest\":24,\"hourly\":12},\"seed\":\"/media/usb disk\"}";
+
 static json_t *parse(const char *text)
 {
     json_t *doc = json_parse(text, strlen(text), 1 << 20, NULL);
@@ -44,6 +50,27 @@ static void test_roles_round_trip(void)
     s2 = standby_role_to_json(standby);
     g_assert_true(json_equal(a, a2));
     g_assert_true(json_equal(s, s2));
+}
+
+static void test_seed(void)
+{
+    static const char *const REFUSED[] = {"media", "", "/media/../etc", "/media/\t"};
+    json_auto_t *doc = parse(SEEDED);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StandbyRole) role = standby_role_from_json(doc, &error);
+    g_autoptr(StandbyRole) copy = NULL;
+    json_auto_t *again = NULL;
+
+    g_assert_no_error(error);
+    copy = standby_role_copy(role);
+    again = standby_role_to_json(copy);
+    g_assert_true(json_equal(doc, again));
+    for (guint i = 0; i < G_N_ELEMENTS(REFUSED); i++) {
+        g_clear_error(&error);
+        json_object_set_new(doc, "seed", json_string(REFUSED[i]));
+        g_assert_null(standby_role_from_json(doc, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    }
 }
 
 /* @path is "key" or "outer.key"; the value replaces what is there. */
@@ -172,6 +199,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/policy/roles-round-trip", test_roles_round_trip);
     g_test_add_func("/policy/active-refuses", test_active_refuses);
+    g_test_add_func("/policy/seed", test_seed);
     g_test_add_func("/policy/retain", test_retain);
     g_test_add_func("/policy/document", test_document);
     g_test_add_func("/policy/damaged", test_damaged);

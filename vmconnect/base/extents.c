@@ -102,6 +102,14 @@ static void check_range(guint64 offset, guint64 len)
     g_assert(len <= EXTENTS_MAX_OFFSET && offset <= EXTENTS_MAX_OFFSET - len);
 }
 
+gboolean extents_overlaps(const Extents *set, guint64 offset, guint64 len)
+{
+    guint i = first_touching(set, offset + 1);
+
+    check_range(offset, len);
+    return i < set->items->len && item(set, i)->offset < offset + len;
+}
+
 void extents_add(Extents *set, guint64 offset, guint64 len)
 {
     guint64 end = offset + len;

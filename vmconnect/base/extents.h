@@ -28,6 +28,8 @@ Extent extents_at(const Extents *set, guint index);
 guint64 extents_bytes(const Extents *set);
 gboolean extents_is_empty(const Extents *set);
 gboolean extents_equal(const Extents *a, const Extents *b);
+/* Is anything of this range (@len above 0) in it? */
+gboolean extents_overlaps(const Extents *set, guint64 offset, guint64 len);
 
 /* Union and difference with one range; offset + len must not pass EXTENTS_MAX_OFFSET.
  * Adding in ascending order is O(1) a call. @len 0 is nothing. */

@@ -169,7 +169,7 @@ static gboolean read_time(const json_t *doc, gint64 *ret_ms, GError **error)
     return FALSE;
 }
 
-static gboolean is_target(const char *text)
+gboolean generation_is_target(const char *text)
 {
     gsize len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
 
@@ -185,7 +185,7 @@ static gboolean read_disks(Generation *g, const json_t *disks, GError **error)
         if (!json_read(json_array_get(disks, i), "disk of a generation", error, "{s:s, s:I}", "target",
                        &target, "size_bytes", &size))
             return FALSE;
-        if (!is_target(target) || size < 0 || generation_find_disk(g, target)) {
+        if (!generation_is_target(target) || size < 0 || generation_find_disk(g, target)) {
             g_set_error(error, US_ERROR, US_ERROR_USAGE, "generation: disk '%.40s' is named or sized wrongly",
                         target);
             return FALSE;

@@ -49,6 +49,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Generation, generation_free)
 
 #define GENERATION_INCOMPLETE_MAX 8192 /* bytes of that sentence: it may name a path */
 
+/* May a disk be called so? [A-Za-z0-9_-]{1,32}: it becomes part of file names. */
+gboolean generation_is_target(const char *text);
+
 void generation_add_disk(Generation *g, const char *target, guint64 size_bytes);
 const GenerationDisk *generation_find_disk(const Generation *g, const char *target);
 

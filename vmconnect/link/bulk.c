@@ -5,6 +5,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/link/cursor.h"
 
+#include <limits.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,22 +17,45 @@ static gboolean malformed(GError **error, const char *what)
 
 json_t *attach_to_json(const Attach *attach)
 {
-    return json_pack("{s:s, s:s, s:o, s:s}", "vm", ID_TEXT(attach->vm), "scenario", attach->scenario, "reign",
-                     reign_to_json(attach->reign), "standby", ID_TEXT(attach->standby));
+    return json_pack("{s:s, s:s, s:o, s:s, s:O*}", "vm", ID_TEXT(attach->vm), "scenario", attach->scenario,
+                     "reign", reign_to_json(attach->reign), "standby", ID_TEXT(attach->standby), "images",
+                     attach->images);
+}
+
+static gboolean is_file_name(const char *name)
+{
+    return name && strlen(name) <= NAME_MAX && !strchr(name, '/') && !g_str_equal(name, ".") &&
+           !g_str_equal(name, "..");
+}
+
+/* They become parts of paths. */
+static gboolean are_images(const json_t *images)
+{
+    const char *target;
+    json_t *name;
+
+    json_object_foreach((json_t *)images, target, name)
+    {
+        if (!generation_is_target(target) || !is_file_name(json_string_value(name)))
+            return FALSE;
+    }
+    return !images || json_is_object(images);
 }
 
 gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error)
 {
     const char *vm, *scenario, *standby;
-    json_t *reign;
+    json_t *reign, *images = NULL;
     Attach a = {0};
 
-    if (!json_read(doc, "ATTACH", NULL, "{s:s, s:s, s:o, s:s}", "vm", &vm, "scenario", &scenario, "reign",
-                   &reign, "standby", &standby) ||
+    if (!json_read(doc, "ATTACH", NULL, "{s:s, s:s, s:o, s:s, s?o}", "vm", &vm, "scenario", &scenario,
+                   "reign", &reign, "standby", &standby, "images", &images) ||
         !id_parse(vm, &a.vm, NULL) || !id_parse(standby, &a.standby, NULL) ||
-        !reign_from_json(reign, &a.reign, NULL) || !*scenario || strlen(scenario) > ATTACH_SCENARIO_MAX)
+        !reign_from_json(reign, &a.reign, NULL) || !*scenario || strlen(scenario) > ATTACH_SCENARIO_MAX ||
+        !are_images(images))
         return malformed(error, "ATTACH");
     a.scenario = g_strdup(scenario);
+    a.images = json_incref(images);
     *ret_attach = a;
     return TRUE;
 }
@@ -39,6 +63,7 @@ gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error)
 void attach_clear(Attach *attach)
 {
     g_clear_pointer(&attach->scenario, g_free);
+    g_clear_pointer(&attach->images, json_decref);
 }
 
 json_t *attached_to_json(const Attached *attached)

@@ -20,10 +20,13 @@ typedef struct {
     char *scenario;
     Reign reign;
     Id standby; /* whom the active means to talk to */
+    /* {TARGET: name of its image's file, without folder, or ""}, of all disks; NULL: not told. Since
+     * HELLO_VERSION_COMPARE. */
+    json_t *images;
 } Attach;
 
 json_t *attach_to_json(const Attach *attach);
-/* ret->scenario is the caller's. */
+/* ret->scenario is the caller's, and ret->images a reference. */
 gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error);
 void attach_clear(Attach *attach);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Attach, attach_clear)

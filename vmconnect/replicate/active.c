@@ -5,6 +5,8 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/link/dial.h"
 
+#include <string.h>
+
 #define CONNECT_MS 10000
 #define CLOSING_MS 15000
 #define DOUBT_MS 3000            /* what looks lost for so long is … */
@@ -170,11 +172,31 @@ static gboolean refuse_problems(Active *a, GError **error)
     return FALSE;
 }
 
-static Sender *dial_standby(Active *a, GError **error)
+/* For a standby that has a seed: how the disks' images are called here. */
+static json_t *images_of(const Active *a)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    json_t *images = json_object();
+
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+        g_autofree char *name = disk->source ? g_path_get_basename(disk->source) : NULL;
+        gboolean usable = name && !strchr(name, '/') && g_utf8_validate(name, -1, NULL);
+
+        json_object_set_new(images, disk->target, json_string(usable ? name : ""));
+    }
+    return images;
+}
+
+/* @images: as Attach has them. */
+static Sender *dial_standby(Active *a, json_t *images, GError **error)
 {
     LinkSettings settings = {.identity = a->identity, .purpose = PURPOSE_BULK, .expect = a->role->standby};
-    Attach me = {
-        .vm = a->vm, .scenario = a->role->scenario, .reign = a->role->reign, .standby = a->role->standby};
+    Attach me = {.vm = a->vm,
+                 .scenario = a->role->scenario,
+                 .reign = a->role->reign,
+                 .standby = a->role->standby,
+                 .images = images};
     Link *link = dial_blocking((const char *const *)a->role->addresses, &settings, DIAL_MS, -1, error);
 
     return link ? sender_attach(link, &me, &a->patience, error) : NULL;
@@ -182,7 +204,7 @@ static Sender *dial_standby(Active *a, GError **error)
 
 gboolean active_is_acknowledged(Active *a, GError **error)
 {
-    Sender *sender = dial_standby(a, error);
+    Sender *sender = dial_standby(a, NULL, error);
 
     if (!sender)
         return FALSE;
@@ -192,9 +214,12 @@ gboolean active_is_acknowledged(Active *a, GError **error)
 
 static gboolean attach(Active *a, GError **error)
 {
+    json_auto_t *images = NULL;
+
     if (a->sender)
         return TRUE;
-    a->sender = dial_standby(a, error);
+    images = images_of(a);
+    a->sender = dial_standby(a, images, error);
     if (!a->sender)
         return FALSE;
     a->stream = stream_new();

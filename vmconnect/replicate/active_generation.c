@@ -40,17 +40,20 @@ static gboolean begin(Active *a, GError **error)
     return TRUE;
 }
 
-/* How much of each disk lies on the standby already. */
+/* How much of each disk lies on the standby already: of the tip, or before there is one, of a seed. */
 static guint64 *copies_of(const Active *a)
 {
     const Generation *tip = sender_position(a->sender)->tip;
     guint64 *copies = g_new0(guint64, MAX(a->begun->disks->len, 1));
 
-    for (guint i = 0; tip && i < a->begun->disks->len; i++) {
+    for (guint i = 0; i < a->begun->disks->len; i++) {
         const GenerationDisk *disk = a->begun->disks->pdata[i];
-        const GenerationDisk *before = generation_find_disk(tip, disk->target);
+        const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
 
-        copies[i] = before ? before->size_bytes : 0;
+        if (!tip)
+            copies[i] = position_seed_bytes(sender_position(a->sender), disk->target);
+        else
+            copies[i] = before ? before->size_bytes : 0;
     }
     return copies;
 }

@@ -16,7 +16,7 @@
 /* The worker's (active side) and the keeper's (standby side) verbs. */
 #define COMMAND_VERBS(X)                                                                                \
     X(QUIT)     /* both: end the thread; traces stay, replication goes on at the next start */          \
-    X(ROLE)     /* worker: params is a new active role of the same reign */                             \
+    X(ROLE)     /* both: params is a new role of the same VM, of a worker's reign */                    \
     X(IDENTITY) /* worker: identity is who it dials as from now on */                                   \
     X(STOP)     /* worker: remove what we left in libvirt; then end */                                  \
     X(COMPARE)  /* worker: is the copy what the disks are? {repair} */                                  \
@@ -27,8 +27,7 @@
     X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                       \
     X(YIELD)    /* worker: another host was made the active: pause the guest if it lives; then end */   \
     X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                   \
-    X(ATTACH)   /* keeper: link and reign of an active that wants to send */                            \
-    X(RETAIN)   /* keeper: what a standby role says of it */                                            \
+    X(ATTACH)   /* keeper: link and reign of an active that wants to send; params are its images */     \
     X(POINTS)   /* keeper, worker: the recovery points */                                               \
     X(PIN)      /* keeper: keep a point whatever retention says, or no longer {point, pinned} */        \
     X(OPEN)     /* keeper, worker: a kept point for reading {point} */                                  \

@@ -8,7 +8,6 @@
 #include "vmconnect/base/priority.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/link/link_wait.h"
-#include "vmconnect/policy.h"
 #include "vmconnect/replicate/adoption.h"
 #include "vmconnect/replicate/point_desk.h"
 #include "vmconnect/replicate/promotion.h"
@@ -23,10 +22,10 @@
 
 struct Keeper {
     Id vm;
+    StandbyRole *role;
     char *dir;
     char *run_dir;
     HostPaths paths;
-    RetentionPolicy retain;
     Mailbox *box;
     Mailbox *reports;
     uv_thread_t thread;
@@ -45,6 +44,7 @@ struct Keeper {
     char *start_why;     /* why not */
     Reign promoted;      /* the VM runs here from this copy in it; number 0: it does not */
     Receiver *receiver;
+    char *seed_lost; /* why the role's seed is not tried again; NULL: it is, or there is none */
     gint64 told_ms;
     json_t *told; /* last status */
     gboolean quit;
@@ -66,7 +66,12 @@ static json_t *status_of(const Keeper *k)
     const Generation *tip = k->store ? store_tip(k->store) : NULL;
     g_autoptr(GPtrArray) points = k->store ? store_points(k->store) : NULL;
     const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
-    const char *why = slow ? slow : k->adopt_why ? k->adopt_why : k->start_why ? k->start_why : k->why;
+    const char *seed = k->receiver ? receiver_seed_why(k->receiver) : NULL;
+    const char *why = slow           ? slow
+                      : k->adopt_why ? k->adopt_why
+                      : k->start_why ? k->start_why
+                      : k->why       ? k->why
+                                     : seed;
 
     return json_pack("{s:s, s:s, s:s?, s:o, s:i, s:o, s:o}", "vm", ID_TEXT(k->vm), "state", state_of(k),
                      "why", why, "tip", tip ? generation_describe(tip) : json_null(), "points",
@@ -128,7 +133,7 @@ static PromotionSite site_of(const Keeper *k)
 
 static void open_store(Keeper *k)
 {
-    StoreOptions options = {.dir = k->dir, .run_dir = k->run_dir, .vm = k->vm, .retain = k->retain};
+    StoreOptions options = {.dir = k->dir, .run_dir = k->run_dir, .vm = k->vm, .retain = k->role->retain};
     g_autoptr(GError) error = NULL;
 
     k->store = store_open(&options, &error);
@@ -173,6 +178,11 @@ static void drop_receiver(Keeper *k, const GError *why)
         return;
     log_info("vm %s: link of the active over (%s) -> what is unsealed waits for the next one", ID_TEXT(k->vm),
              why ? why->message : "a newer one came");
+    if (receiver_seed_lost(k->receiver)) {
+        log_warning("vm %s: %s", ID_TEXT(k->vm), receiver_seed_lost(k->receiver));
+        g_free(k->seed_lost);
+        k->seed_lost = g_strdup(receiver_seed_lost(k->receiver));
+    }
     g_clear_pointer(&k->receiver, receiver_free);
 }
 
@@ -219,6 +229,23 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
     return FALSE;
 }
 
+/* NULL: none is wanted. */
+static Seed *open_seed(const Keeper *k, const json_t *images)
+{
+    g_autofree char *run_dir = g_build_filename(k->run_dir, "seed", NULL);
+    SeedPlace place = {.dir = k->role->seed, .vm = k->role->name, .run_dir = run_dir, .lost = k->seed_lost};
+    Seed *seed;
+
+    if (!k->role->seed || !images || store_tip(k->store))
+        return NULL;
+    seed = seed_open(&place, images);
+    if (json_object_size(seed_sizes(seed)) > 0)
+        log_info("vm %s: first copy -> compared with what is in %s", ID_TEXT(k->vm), k->role->seed);
+    if (seed_why(seed))
+        log_notice("vm %s: %s", ID_TEXT(k->vm), seed_why(seed));
+    return seed;
+}
+
 static gboolean attach(Keeper *k, Command *c, GError **error)
 {
     Link *link = g_steal_pointer(&c->link);
@@ -228,16 +255,22 @@ static gboolean attach(Keeper *k, Command *c, GError **error)
         link_wait_close(link, error ? *error : NULL);
         return FALSE;
     }
-    k->receiver = receiver_new(link, k->store, c->reign, error);
+    k->receiver = receiver_new(link, k->store, c->reign, open_seed(k, c->params), error);
     return k->receiver != NULL;
 }
 
-static gboolean set_retain(Keeper *k, const Command *c, GError **error)
+/* The loop has checked the reign; a seed that was lost is tried again. */
+static gboolean set_role(Keeper *k, const Command *c, GError **error)
 {
-    if (!retain_from_json(c->params, &k->retain, error))
+    StandbyRole *role = standby_role_from_json(c->params, error);
+
+    if (!role)
         return FALSE;
+    standby_role_free(k->role);
+    k->role = role;
+    g_clear_pointer(&k->seed_lost, g_free);
     if (k->store)
-        store_set_retention(k->store, k->retain);
+        store_set_retention(k->store, role->retain);
     return TRUE;
 }
 
@@ -295,8 +328,8 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
         return TRUE;
     case COMMAND_ATTACH:
         return attach(k, c, error);
-    case COMMAND_RETAIN:
-        return set_retain(k, c, error);
+    case COMMAND_ROLE:
+        return set_role(k, c, error);
     case COMMAND_POINTS:
         return list_points(k, c, error);
     case COMMAND_PIN:
@@ -381,13 +414,13 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     Keeper *k = g_new0(Keeper, 1);
     int rc;
 
-    k->vm = spec->vm;
+    k->vm = spec->role->vm;
+    k->role = standby_role_copy(spec->role);
     k->dir = g_strdup(spec->dir);
     k->run_dir = g_strdup(spec->run_dir);
     k->paths = *spec->paths;
-    k->retain = spec->retain;
     k->reports = reports;
-    k->desk = point_desk_new(spec->paths->run_dir, spec->vm);
+    k->desk = point_desk_new(spec->paths->run_dir, k->vm);
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
     rc = uv_thread_create(&k->thread, run, k);
     g_assert(rc == 0);
@@ -404,6 +437,8 @@ void keeper_join(Keeper *k)
     uv_thread_join(&k->thread);
     mailbox_close(k->box);
     json_decref(k->told);
+    standby_role_free(k->role);
+    g_free(k->seed_lost);
     g_free(k->why);
     g_free(k->adopt_why);
     g_free(k->start_why);

@@ -8,20 +8,19 @@
 #pragma once
 
 #include "vmconnect/loop/mailbox.h"
+#include "vmconnect/policy.h"
 #include "vmconnect/replicate/command.h"
 #include "vmconnect/replicate/host_paths.h"
-#include "vmconnect/store/retention.h"
 
 #include <glib.h>
 
 typedef struct Keeper Keeper;
 
 typedef struct {
-    Id vm;
+    const StandbyRole *role;
     const char *dir;     /* the VM's folder in the store */
     const char *run_dir; /* for its storage daemon's sockets */
     const HostPaths *paths;
-    RetentionPolicy retain;
 } KeeperSpec;
 
 /* Everything is copied, but for the strings of @spec->paths. */

@@ -28,6 +28,8 @@ void position_free(Position *position)
     generation_free(position->tip);
     g_array_unref(position->ancestors);
     partial_free(position->partial);
+    json_decref(position->seed);
+    g_free(position->seed_why);
     g_free(position);
 }
 
@@ -37,6 +39,11 @@ void position_set_partial(Position *position, Generation *begun, Pass *pass)
     partial_free(position->partial);
     position->partial = g_new0(PositionPartial, 1);
     *position->partial = (PositionPartial){begun, pass};
+}
+
+guint64 position_seed_bytes(const Position *position, const char *target)
+{
+    return (guint64)json_integer_value(json_object_get(position->seed, target));
 }
 
 gboolean position_descends_from(const Position *position, Id checkpoint)
@@ -74,15 +81,22 @@ static json_t *partial_to_json(const PositionPartial *partial)
                      has);
 }
 
+/* An active that told nothing of its images knows nothing of it. */
+static json_t *seed_to_json(const Position *position)
+{
+    return position->seed ? json_pack("{s:O, s:s?}", "disks", position->seed, "why", position->seed_why)
+                          : NULL;
+}
+
 json_t *position_to_json(const Position *position)
 {
     json_t *ancestors = json_array();
 
     for (guint i = 0; i < position->ancestors->len; i++)
         json_array_append_new(ancestors, json_from_id(g_array_index(position->ancestors, Id, i)));
-    return json_pack("{s:o, s:o, s:o}", "tip",
+    return json_pack("{s:o, s:o, s:o, s:o*}", "tip",
                      position->tip ? generation_to_json(position->tip) : json_null(), "ancestors", ancestors,
-                     "partial", partial_to_json(position->partial));
+                     "partial", partial_to_json(position->partial), "seed", seed_to_json(position));
 }
 
 static gboolean refuse(GError **error, const char *why)
@@ -153,17 +167,47 @@ static gboolean read_partial(Position *position, const json_t *doc, GError **err
     return TRUE;
 }
 
+static gboolean is_seed(const json_t *disks, const json_t *why)
+{
+    const char *target;
+    json_t *bytes;
+
+    json_object_foreach((json_t *)disks, target, bytes)
+    {
+        if (!generation_is_target(target) || !json_is_integer(bytes) || json_integer_value(bytes) < 0)
+            return FALSE;
+    }
+    return json_is_object(disks) &&
+           (json_is_null(why) || (json_is_string(why) && json_string_length(why) <= POSITION_SEED_WHY_MAX));
+}
+
+static gboolean read_seed(Position *position, const json_t *doc, GError **error)
+{
+    json_t *disks, *why;
+
+    if (!doc)
+        return TRUE;
+    if (!json_read(doc, "seed", error, "{s:o, s:o}", "disks", &disks, "why", &why))
+        return FALSE;
+    if (!is_seed(disks, why))
+        return refuse(error, "a seed is not sizes of disks and a short text");
+    position->seed = json_incref(disks);
+    position->seed_why = g_strdup(json_string_value(why));
+    return TRUE;
+}
+
 Position *position_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(Position) position = position_new();
-    json_t *tip, *ancestors, *partial;
+    json_t *tip, *ancestors, *partial, *seed = NULL;
 
-    if (!json_read(doc, "position", error, "{s:o, s:o, s:o}", "tip", &tip, "ancestors", &ancestors, "partial",
-                   &partial))
+    if (!json_read(doc, "position", error, "{s:o, s:o, s:o, s?o}", "tip", &tip, "ancestors", &ancestors,
+                   "partial", &partial, "seed", &seed))
         return NULL;
     if (!json_is_null(tip) && !(position->tip = generation_from_json(tip, error)))
         return NULL;
-    if (!read_ancestors(ancestors, position->ancestors, error) || !read_partial(position, partial, error))
+    if (!read_ancestors(ancestors, position->ancestors, error) || !read_partial(position, partial, error) ||
+        !read_seed(position, seed, error))
         return NULL;
     return g_steal_pointer(&position);
 }

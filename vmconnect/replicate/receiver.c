@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: BEGIN opens the overlays; DATA and ZERO become writes in flight to
  * the storage daemon, each giving its credit back when it is done; COMPARE is answered by
- * the hasher; SLICE and SEAL wait for the writes, and are answered when the store says durable.
+ * the hasher, of a first generation with a seed after the sower; SLICE and SEAL wait for the writes, and are
+ * answered when the store says durable.
  *
  * Any failure ends the link with the reason: the active drops its cut, attaches
  * again, and is told where the store really stands. */
@@ -34,18 +35,26 @@ struct Receiver {
     GPtrArray *changed; /* of Extents *, per disk: what came in all passes */
     gboolean resumed;   /* the overlays may hold more than that */
     Hasher *hasher;     /* NULL: nothing was compared since the last slice */
+    Seed *seed;         /* NULL: none, or it is needed no more */
+    Sower *sower;       /* what is compared goes through it first; NULL: it does not */
     guint64 in_flight;  /* bytes of blocks being written */
     guint64 credit_owed;
-    guint64 written; /* bytes that the storage daemon has, since the disk was told to begin */
+    guint64 written; /* bytes that the storage daemon has, at most, since the disk was told to begin */
     GError *failed;  /* a write failed */
     char *slow;
 };
 
 /* --- state ------------------------------------------------------------- */
 
+static void forget_comparison(Receiver *r)
+{
+    g_clear_pointer(&r->sower, sower_free);
+    g_clear_pointer(&r->hasher, hasher_free);
+}
+
 static void forget_begun(Receiver *r)
 {
-    g_clear_pointer(&r->hasher, hasher_free);
+    forget_comparison(r);
     g_clear_pointer(&r->begun, generation_free);
     g_clear_pointer(&r->pass, pass_free);
     g_clear_pointer(&r->changed, g_ptr_array_unref);
@@ -72,7 +81,7 @@ static void drop_damaged(Store *store, GPtrArray *belongings)
     }
 }
 
-static Position *position_of_store(Store *store)
+static Position *position_of_store(Store *store, const Seed *seed)
 {
     Position *position = position_new();
     const Generation *tip = store_tip(store);
@@ -85,6 +94,10 @@ static Position *position_of_store(Store *store)
     g_array_append_vals(position->ancestors, ancestors->data, ancestors->len);
     if (partial)
         position_set_partial(position, generation_copy(partial->generation), pass_of_partial(partial));
+    if (seed) {
+        position->seed = json_deep_copy(seed_sizes(seed));
+        position->seed_why = g_strdup(seed_why(seed));
+    }
     return position;
 }
 
@@ -97,14 +110,14 @@ static gboolean say(Receiver *r, MessageType type, json_t *doc, GError **error)
 
 static gboolean say_attached(Receiver *r, GError **error)
 {
-    g_autoptr(Position) position = position_of_store(r->store);
+    g_autoptr(Position) position = position_of_store(r->store, r->seed);
     json_auto_t *doc = position_to_json(position);
     Attached attached = {.session = r->session, .credit_bytes = RECEIVER_CREDIT, .position = doc};
 
     return say(r, MESSAGE_ATTACHED, attached_to_json(&attached), error);
 }
 
-Receiver *receiver_new(Link *link, Store *store, Reign reign, GError **error)
+Receiver *receiver_new(Link *link, Store *store, Reign reign, Seed *seed, GError **error)
 {
     Receiver *r = g_new0(Receiver, 1);
     g_autoptr(GError) why = NULL;
@@ -112,6 +125,7 @@ Receiver *receiver_new(Link *link, Store *store, Reign reign, GError **error)
     r->link = link;
     r->store = store;
     r->reign = reign;
+    r->seed = seed;
     r->state = BULK_ATTACHING;
     r->session = store_session(store) + 1;
     if (store_attach(store, reign, r->session, &why) && say_attached(r, &why))
@@ -156,6 +170,7 @@ void receiver_free(Receiver *r)
     wait_for_writes(r);
     link_free(r->link);
     forget_begun(r);
+    seed_close(r->seed);
     g_clear_error(&r->failed);
     g_free(r->slow);
     g_free(r);
@@ -170,6 +185,16 @@ void receiver_close(Receiver *r, const GError *why)
 gint64 receiver_heard_ms(const Receiver *r)
 {
     return link_heard_ms(r->link);
+}
+
+const char *receiver_seed_why(const Receiver *r)
+{
+    return r->seed ? seed_why(r->seed) : NULL;
+}
+
+const char *receiver_seed_lost(const Receiver *r)
+{
+    return r->seed ? seed_lost(r->seed) : NULL;
 }
 
 const char *receiver_slow(const Receiver *r)
@@ -300,21 +325,62 @@ static gboolean take_zero(Receiver *r, const Frame *frame, GError **error)
 
 /* --- comparison -------------------------------------------------------- */
 
+/* In the first pass of a first generation: what came later is newer than any seed. */
+static gboolean sows(const Receiver *r)
+{
+    return r->seed && id_is_nil(r->begun->parent) && id_is_nil(r->pass->since);
+}
+
 /* A resumed overlay may have blocks that were sent after its last slice: equal to the active's now, but not
- * to the tip's, they have changed although nobody sends them again. */
-static gboolean take_compare(Receiver *r, const Frame *frame, GError **error)
+ * to the tip's, they have changed although nobody sends them again. So it is with what the sower lays. */
+static gboolean begin_comparison(Receiver *r, GError **error)
 {
     guint8 key[DIGEST_KEY_LEN];
+
+    if (receiver_seed_lost(r)) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_UNREACHABLE, receiver_seed_lost(r));
+        return FALSE;
+    }
+    link_binding(r->link, LINK_BINDING_COMPARE, key);
+    if (sows(r))
+        r->sower = sower_new(r->store, r->begun, r->seed);
+    r->hasher = hasher_new(r->store, r->begun, key, r->resumed || r->sower ? r->changed : NULL);
+    return TRUE;
+}
+
+/* What has come, the active does not say again: a seed, which may be older, must not be laid over it. */
+static gboolean is_untouched(const Receiver *r, MessageRange range)
+{
+    return !extents_overlaps(r->pass->has->pdata[range.disk], range.offset, range.len);
+}
+
+static gboolean take_compare(Receiver *r, const Frame *frame, GError **error)
+{
     MessageRange range;
 
     if (!message_decode_compare(frame, &range, error) ||
         !check_range(r, range.disk, range.offset, range.len, error))
         return FALSE;
-    if (!r->hasher) {
-        link_binding(r->link, LINK_BINDING_COMPARE, key);
-        r->hasher = hasher_new(r->store, r->begun, key, r->resumed ? r->changed : NULL);
+    if (!r->hasher && !begin_comparison(r, error))
+        return FALSE;
+    return r->sower ? sower_ask(r->sower, range, is_untouched(r, range), error)
+                    : hasher_ask(r->hasher, range, error);
+}
+
+static gboolean sow(Receiver *r, const struct pollfd *fds, GError **error)
+{
+    MessageRange range;
+
+    if (!r->sower)
+        return TRUE;
+    if (!sower_pump(r->sower, fds, error))
+        return FALSE;
+    while (sower_take(r->sower, &range)) {
+        r->written += range.len;
+        if (!hasher_ask(r->hasher, range, error))
+            return FALSE;
     }
-    return hasher_ask(r->hasher, range, error);
+    return TRUE;
 }
 
 static gboolean take_same(Receiver *r, const Frame *frame, GError **error)
@@ -328,13 +394,14 @@ static gboolean take_same(Receiver *r, const Frame *frame, GError **error)
     return TRUE;
 }
 
+/* @fds: the hasher's, then the sower's; NULL: none were asked for. */
 static gboolean give_hashes(Receiver *r, const struct pollfd *fds, GError **error)
 {
     MessageHashes hashes;
 
     if (!r->hasher)
         return TRUE;
-    if (!hasher_pump(r->hasher, fds, error))
+    if (!sow(r, fds ? fds + HASHER_POLL : NULL, error) || !hasher_pump(r->hasher, fds, error))
         return FALSE;
     while (link_queued_bytes(r->link) < HASHES_QUEUED && hasher_take(r->hasher, &hashes)) {
         g_autoptr(GBytes) payload = message_encode_hashes(&hashes);
@@ -354,7 +421,7 @@ static gboolean drain(Receiver *r, GError **error)
     for (guint i = 0; i < disk_count(r); i++)
         if (!nbd_disk_drain(disk_of(r, i), DRAIN_MS, error))
             return FALSE;
-    g_clear_pointer(&r->hasher, hasher_free);
+    forget_comparison(r);
     if (!r->failed)
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&r->failed));
@@ -442,6 +509,7 @@ static gboolean take_seal(Receiver *r, const Frame *frame, GError **error)
     if (!store_seal(r->store, r->session, g, changed, r->begun->disks->len, error))
         return FALSE;
     forget_begun(r);
+    g_clear_pointer(&r->seed, seed_close);
     link_drop_spares(r->link);
     stamp = (Stamp){g->id, store_tip(r->store)->sealed_at_ms};
     return say(r, MESSAGE_SEALED, stamp_to_json(stamp), error);
@@ -512,6 +580,20 @@ static gboolean tell_room(Receiver *r, GError **error)
 
 /* --- turning ----------------------------------------------------------- */
 
+static guint prepare_comparison(Receiver *r, struct pollfd fds[static HASHER_POLL + SOWER_POLL],
+                                int *ret_timeout_ms)
+{
+    if (!r->hasher)
+        return 0;
+    if (hasher_prepare(r->hasher, fds))
+        *ret_timeout_ms = 0;
+    for (guint i = 0; i < SOWER_POLL; i++)
+        fds[HASHER_POLL + i] = (struct pollfd){.fd = -1};
+    if (r->sower && sower_prepare(r->sower, fds + HASHER_POLL))
+        *ret_timeout_ms = 0;
+    return HASHER_POLL + SOWER_POLL;
+}
+
 guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX], int *ret_timeout_ms)
 {
     fds[0] = (struct pollfd){.fd = link_fd(r->link), .events = link_events(r->link)};
@@ -519,11 +601,7 @@ guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX],
     for (guint i = 0; i < disk_count(r); i++)
         if (nbd_disk_prepare(disk_of(r, i), &fds[1 + i]))
             *ret_timeout_ms = 0;
-    if (!r->hasher)
-        return 1 + disk_count(r);
-    if (hasher_prepare(r->hasher, &fds[1 + disk_count(r)]))
-        *ret_timeout_ms = 0;
-    return 1 + disk_count(r) + HASHER_POLL;
+    return 1 + disk_count(r) + prepare_comparison(r, &fds[1 + disk_count(r)], ret_timeout_ms);
 }
 
 static gboolean has_room(const Receiver *r)
@@ -559,7 +637,7 @@ static void start_writing(Receiver *r)
 
 static gboolean pump(Receiver *r, const struct pollfd *fds, guint n, GError **error)
 {
-    const struct pollfd *hasher_fds = n > 1 + disk_count(r) ? &fds[1 + disk_count(r)] : NULL;
+    const struct pollfd *comparison_fds = n > 1 + disk_count(r) ? &fds[1 + disk_count(r)] : NULL;
     g_autoptr(GError) over = NULL;
     gboolean alive;
 
@@ -572,7 +650,7 @@ static gboolean pump(Receiver *r, const struct pollfd *fds, guint n, GError **er
     }
     alive = link_pump(r->link, fds[0].revents, &over);
     if (!take_all(r, error) ||
-        (alive && (!give_credit(r, error) || !give_hashes(r, hasher_fds, error) || !tell_room(r, error))))
+        (alive && (!give_credit(r, error) || !give_hashes(r, comparison_fds, error) || !tell_room(r, error))))
         return FALSE;
     start_writing(r);
     if (!alive)

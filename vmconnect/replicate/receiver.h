@@ -3,7 +3,7 @@
  *
  * Used by the keeper's thread. It trusts the peer's certificate and reign, and
  * nothing that it says: every range is checked against the disk, every block
- * against its checksum. Memory is bounded by the credit it gave, and the hasher's.
+ * against its checksum. Memory is bounded by the credit it gave, the hasher's and the sower's.
  *
  * A receiver lives as long as its link. What it leaves unsealed is the store's
  * business at the next attach. */
@@ -11,6 +11,8 @@
 
 #include "vmconnect/link/link.h"
 #include "vmconnect/replicate/hasher.h"
+#include "vmconnect/replicate/seed.h"
+#include "vmconnect/replicate/sower.h"
 #include "vmconnect/store/store.h"
 
 #include <glib.h>
@@ -20,15 +22,17 @@
 
 typedef struct Receiver Receiver;
 
-/* Takes @link (OPEN, bulk; @attach was its first frame) and begins a new session
- * on @store. NULL with @error: refused by the store; the peer has been told. */
-Receiver *receiver_new(Link *link, Store *store, Reign reign, GError **error);
+/* Takes @link (OPEN, bulk; ATTACH was its first frame) and begins a new session
+ * on @store. @seed is taken, too, and closed when it is needed no more; NULL: none, or @store has a tip.
+ * NULL with @error: refused by the store; the peer has been told. */
+Receiver *receiver_new(Link *link, Store *store, Reign reign, Seed *seed, GError **error);
 /* The link is closed at once; writes in flight are waited for. NULL is accepted. */
 void receiver_free(Receiver *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Receiver, receiver_free)
 
-#define RECEIVER_DISKS_MAX 65                                    /* more than a PCI bus takes */
-#define RECEIVER_POLL_MAX (1 + RECEIVER_DISKS_MAX + HASHER_POLL) /* the link, disks, their comparison */
+#define RECEIVER_DISKS_MAX 65 /* more than a PCI bus takes */
+#define RECEIVER_POLL_MAX \
+    (1 + RECEIVER_DISKS_MAX + HASHER_POLL + SOWER_POLL) /* the link, disks, their comparison */
 
 /* Fill @fds for poll(); *@ret_timeout_ms as link_timeout_ms(). Returns how many. */
 guint receiver_prepare(Receiver *r, struct pollfd fds[static RECEIVER_POLL_MAX], int *ret_timeout_ms);
@@ -40,6 +44,10 @@ gboolean receiver_pump(Receiver *r, const struct pollfd *fds, guint n, GError **
 /* Has the store lost what was begun (its storage daemon died)? Then nothing may be
  * called any more but receiver_close() or _free(). */
 gboolean receiver_is_stranded(const Receiver *r);
+
+/* As the seed says it; NULL if there is none (any more). */
+const char *receiver_seed_why(const Receiver *r);
+const char *receiver_seed_lost(const Receiver *r);
 
 /* A sentence for the operator when this session should be shown as waiting, or NULL. */
 const char *receiver_slow(const Receiver *r);

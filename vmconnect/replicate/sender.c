@@ -151,13 +151,17 @@ Sender *sender_attach(Link *link, const Attach *attach, const Patience *patience
 {
     g_autoptr(Sender) s = g_new0(Sender, 1);
     json_auto_t *doc = NULL;
+    Attach said = *attach;
 
     s->link = link;
     s->patience = patience;
     s->squeeze = squeeze_new(SQUEEZE_AUTO);
     /* … while the peer itself may be busy with its disk for as long as an answer may take. */
     link_set_heartbeat(link, PING_MS, ANSWER_MS);
-    if (!say(s, MESSAGE_ATTACH, attach_to_json(attach), error))
+    /* A peer of before knows nothing of them. */
+    if (!sender_compares(s))
+        said.images = NULL;
+    if (!say(s, MESSAGE_ATTACH, attach_to_json(&said), error))
         return NULL;
     doc = await(s, MESSAGE_ATTACHED, error);
     if (!doc || !take_attached(s, doc, error))

@@ -126,6 +126,8 @@ static const char *why_of(const Worker *w)
 
     if (w->why || slow || incomplete)
         return w->why ? w->why : slow ? slow : incomplete;
+    if (position && !position->tip && position->seed_why)
+        return position->seed_why;
     if (w->flatten_why)
         return w->flatten_why;
     return a->capture ? capture_remark(a->capture) : NULL;

@@ -93,6 +93,18 @@ static void test_set_operations(void)
     }
 }
 
+static void test_overlaps(void)
+{
+    for (int round = 0; round < 500; round++) {
+        guint8 model[BLOCKS];
+        g_autoptr(Extents) set = random_set(model);
+        guint offset = (guint)g_test_rand_int_range(0, BLOCKS);
+        guint len = (guint)g_test_rand_int_range(1, (gint32)(BLOCKS - offset) + 1);
+
+        g_assert_cmpint(extents_overlaps(set, offset, len), ==, memchr(model + offset, 1, len) != NULL);
+    }
+}
+
 static void test_round(void)
 {
     g_autoptr(Extents) set = extents_new();
@@ -148,6 +160,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/base/extents/single", test_single_operations);
     g_test_add_func("/base/extents/sets", test_set_operations);
+    g_test_add_func("/base/extents/overlaps", test_overlaps);
     g_test_add_func("/base/extents/round", test_round);
     g_test_add_func("/base/extents/encoding", test_encoding);
     g_test_add_func("/base/extents/decoding-refuses", test_decoding_refuses);

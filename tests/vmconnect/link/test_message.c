@@ -239,6 +239,9 @@ static void test_attach_round_trip(void)
     g_assert_true(id_equal(a.vm, b.vm) && id_equal(a.standby, b.standby));
     g_assert_cmpstr(a.scenario, ==, b.scenario);
     g_assert_true(reign_equal(a.reign, b.reign));
+    /* A peer of before does not know the word. */
+    g_assert_null(json_object_get(doc, "images"));
+    g_assert_null(b.images);
     json_object_set_new(doc, "scenario", json_string(long_name));
     g_assert_false(attach_from_json(doc, &none, &error));
     g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
@@ -247,6 +250,33 @@ static void test_attach_round_trip(void)
     json_object_set_new(doc, "extra", json_integer(1));
     g_assert_false(attach_from_json(doc, &none, &error));
     g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+}
+
+static void test_attach_images(void)
+{
+    char name[] = "web";
+    json_auto_t *images = json_pack("{s:s, s:s}", "vda", "web 1.qcow2", "sda", "");
+    Attach a = {test_id(1), name, {7, test_id(3)}, test_id(4), images};
+    json_auto_t *doc = attach_to_json(&a);
+    g_autofree char *long_name = g_strnfill(256, 'x');
+    const struct {
+        const char *target;
+        const char *file;
+    } BAD[] = {{"vda", "../web1"}, {"vda", "/etc/shadow"}, {"vda", ".."}, {"vda", "."},
+               {"vda", long_name}, {"../vda", "web1"},     {"", "web1"}};
+    g_auto(Attach) b = {0};
+    Attach none;
+
+    g_assert_true(attach_from_json(doc, &b, NULL));
+    g_assert_true(json_equal(b.images, images));
+    for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
+        json_object_set_new(doc, "images", json_pack("{s:s}", BAD[i].target, BAD[i].file));
+        g_assert_false(attach_from_json(doc, &none, NULL));
+    }
+    json_object_set_new(doc, "images", json_pack("{s:i}", "vda", 1));
+    g_assert_false(attach_from_json(doc, &none, NULL));
+    json_object_set_new(doc, "images", json_array());
+    g_assert_false(attach_from_json(doc, &none, NULL));
 }
 
 static void test_attached_round_trip(void)
@@ -740,6 +770,7 @@ int main(int argc, char **argv)
     g_test_add_func("/link/message/json-limits", test_json_limits);
     g_test_add_func("/link/message/json-hostile", test_json_hostile);
     g_test_add_func("/link/bulk/attach", test_attach_round_trip);
+    g_test_add_func("/link/bulk/attach-images", test_attach_images);
     g_test_add_func("/link/bulk/attached", test_attached_round_trip);
     g_test_add_func("/link/bulk/stamp-slow", test_stamp_and_slow);
     g_test_add_func("/link/bulk/fail", test_fail_round_trip);

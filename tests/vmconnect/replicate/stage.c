@@ -27,12 +27,15 @@ static void forget_end(Stage *stage)
     g_clear_pointer(&stage->points, g_ptr_array_unref);
     g_clear_pointer(&stage->changed, g_ptr_array_unref);
     g_clear_error(&stage->standby_error);
+    g_clear_pointer(&stage->seed_why, g_free);
 }
 
 void stage_clear(Stage *stage)
 {
     forget_end(stage);
     g_ptr_array_unref(stage->targets);
+    g_free(stage->seed);
+    g_free(stage->seed_lost);
     house_clear(&stage->house);
     lab_clear(&stage->lab);
 }
@@ -113,6 +116,18 @@ static Store *open_store(Stage *stage)
     return store;
 }
 
+/* As the keeper does it. */
+static Seed *open_seed(const Stage *stage, const Store *store, const Frame *frame)
+{
+    json_auto_t *doc = message_decode_json(frame, NULL);
+    g_auto(Attach) attach = {0};
+    g_autofree char *run_dir = lab_path(&stage->lab, "store-run/seed");
+    SeedPlace place = {.dir = stage->seed, .vm = "web1", .run_dir = run_dir, .lost = stage->seed_lost};
+
+    g_assert_true(attach_from_json(doc, &attach, NULL));
+    return stage->seed && attach.images && !store_tip(store) ? seed_open(&place, attach.images) : NULL;
+}
+
 static void receive(Stage *stage, Store *store)
 {
     g_autoptr(GError) error = NULL;
@@ -124,12 +139,16 @@ static void receive(Stage *stage, Store *store)
     guint n;
 
     g_assert_no_error(error);
-    receiver = receiver_new(g_steal_pointer(&stage->link), store, stage->reign, &error);
+    receiver = receiver_new(g_steal_pointer(&stage->link), store, stage->reign,
+                            open_seed(stage, store, attach), &error);
     g_assert_no_error(error);
+    stage->seed_why = g_strdup(receiver_seed_why(receiver));
     do {
         n = receiver_prepare(receiver, fds, &wait_ms);
         g_assert_cmpint(poll(fds, n, wait_ms), >=, 0);
     } while (receiver_pump(receiver, fds, n, &stage->standby_error));
+    if (!stage->seed_lost)
+        stage->seed_lost = g_strdup(receiver_seed_lost(receiver));
 }
 
 static void look_at(Stage *stage, Store *store)
@@ -165,13 +184,27 @@ static void standby(void *user)
 
 /* --- sessions ---------------------------------------------------------- */
 
+static json_t *images_of(const Stage *stage)
+{
+    json_t *images = json_object();
+
+    for (guint i = 0; i < stage->targets->len; i++) {
+        const char *target = stage->targets->pdata[i];
+        g_autofree char *name = g_strconcat(target, ".qcow2", NULL);
+
+        json_object_set_new(images, target, json_string(name));
+    }
+    return images;
+}
+
 void stage_attach(Stage *stage, guint version_max)
 {
     LinkSettings dialer = {.identity = stage->house.active, .purpose = PURPOSE_BULK};
     LinkSettings listener = {.identity = stage->house.standby, .version_max = version_max};
     Pair pair = pair_new(&dialer, &listener);
     char scenario[] = "web";
-    Attach attach = {stage->vm, scenario, stage->reign, identity_peer(stage->house.standby).id};
+    json_auto_t *images = images_of(stage);
+    Attach attach = {stage->vm, scenario, stage->reign, identity_peer(stage->house.standby).id, images};
     g_autoptr(GError) error = NULL;
 
     pair_run(&pair, both_up);
@@ -232,7 +265,9 @@ static guint64 *copies_of(const Stage *stage, const Generation *begun)
         const GenerationDisk *disk = begun->disks->pdata[i];
         const GenerationDisk *before = tip ? generation_find_disk(tip, disk->target) : NULL;
 
-        copies[i] = before ? before->size_bytes : 0;
+        copies[i] = before ? before->size_bytes
+                    : tip  ? 0
+                           : position_seed_bytes(sender_position(stage->sender), disk->target);
     }
     return copies;
 }
@@ -252,6 +287,7 @@ Job *stage_begin(Stage *stage)
     job->wake_fd = eventfd(0, EFD_CLOEXEC);
     job->limits =
         (StreamLimits){.wake_fd = job->wake_fd,
+                       .blank = id_is_nil(job->begun->parent) && !partial,
                        .copies = sender_compares(stage->sender) ? copies_of(stage, job->begun) : NULL};
     sender_begin(stage->sender, job->begun, &error);
     g_assert_no_error(error);

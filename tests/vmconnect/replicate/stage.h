@@ -22,6 +22,8 @@ typedef struct {
     GPtrArray *targets; /* of char *: the active's disks; TARGET.qcow2 in the lab's folder */
     gboolean unchanged; /* a cut says that nothing has changed on them, instead of that everything has */
 
+    char *seed; /* a folder with copies for the standby; NULL: none */
+
     uv_thread_cb
         standby; /* what the standby does with its end of a link, and @stage; as a rule what it should */
 
@@ -37,6 +39,8 @@ typedef struct {
     GPtrArray *points;     /* of StorePoint *, newest first */
     GPtrArray *changed;    /* of Extents *, one a disk: between the two newest points */
     GError *standby_error; /* why its link was over */
+    char *seed_why;        /* what it did not use of the seed */
+    char *seed_lost;       /* as Seed has it, also of former sessions */
 } Stage;
 
 void stage_init(Stage *stage);

@@ -26,6 +26,8 @@ static Position *sample(void)
     pass_add(pass, 0, 131072, 65536);
     pass_break(pass, id_random());
     position_set_partial(p, generation(), pass);
+    p->seed = json_pack("{s:i, s:I}", "vda", 65536, "sdb", (json_int_t)1 << 40);
+    p->seed_why = g_strdup("disk vdc is sent as a whole");
     return p;
 }
 
@@ -45,6 +47,12 @@ static void test_round_trip(void)
     g_assert_true(json_equal(doc, again));
     g_assert_true(extents_equal(back->partial->pass->has->pdata[0], p->partial->pass->has->pdata[0]));
     g_assert_true(extents_is_empty(back->partial->pass->has->pdata[1]));
+    g_assert_cmpuint(position_seed_bytes(back, "sdb"), ==, G_GUINT64_CONSTANT(1) << 40);
+    g_assert_cmpuint(position_seed_bytes(back, "vdb"), ==, 0);
+    g_assert_cmpstr(back->seed_why, ==, p->seed_why);
+    /* A peer of before does not know the word. */
+    g_assert_null(json_object_get(empty, "seed"));
+    g_assert_cmpuint(position_seed_bytes(nothing, "vda"), ==, 0);
     g_assert_null(nothing->tip);
     g_assert_null(nothing->partial);
 }
@@ -72,6 +80,32 @@ static void expect_refused(const char *key, json_t *has)
     g_assert_error(error, US_ERROR, US_ERROR_USAGE);
 }
 
+static void expect_seed_refused(json_t *seed)
+{
+    g_autoptr(Position) p = sample();
+    g_autoptr(GError) error = NULL;
+    json_auto_t *doc = position_to_json(p);
+
+    json_object_set_new(doc, "seed", seed);
+    g_assert_null(position_from_json(doc, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+}
+
+static void test_refuses_seed(void)
+{
+    g_autofree char *long_text = g_strnfill(POSITION_SEED_WHY_MAX + 1, 'x');
+
+    expect_seed_refused(json_null());
+    expect_seed_refused(json_pack("{s:{}}", "disks"));
+    expect_seed_refused(json_pack("{s:[], s:n}", "disks", "why"));
+    expect_seed_refused(json_pack("{s:{s:i}, s:n}", "disks", "vda", -1, "why"));
+    expect_seed_refused(json_pack("{s:{s:s}, s:n}", "disks", "vda", "1", "why"));
+    expect_seed_refused(json_pack("{s:{s:i}, s:n}", "disks", "../vda", 1, "why"));
+    expect_seed_refused(json_pack("{s:{}, s:i}", "disks", "why", 1));
+    expect_seed_refused(json_pack("{s:{}, s:s}", "disks", "why", long_text));
+    expect_seed_refused(json_pack("{s:{}, s:n, s:n}", "disks", "why", "more"));
+}
+
 static void test_refuses(void)
 {
     expect_refused("has", json_pack("[[i, i], [], []]", 0, 1));
@@ -90,5 +124,6 @@ int main(int argc, char **argv)
     g_test_add_func("/replicate/position/round-trip", test_round_trip);
     g_test_add_func("/replicate/position/descent", test_descent);
     g_test_add_func("/replicate/position/refuses", test_refuses);
+    g_test_add_func("/replicate/position/refuses-seed", test_refuses_seed);
     return g_test_run();
 }
