@@ -18,6 +18,7 @@ static void add_standby(Page *page, const json_t *vm, const json_t *standby)
 {
     g_autofree char *progress = progress_of_standby(standby);
     const char *why = json_string_value(json_object_get(standby, "why"));
+    g_autofree char *both = progress && why ? g_strdup_printf("%s; %s", progress, why) : NULL;
 
     page_value(page, vm, "name");
     page_value(page, vm, "state");
@@ -27,7 +28,7 @@ static void add_standby(Page *page, const json_t *vm, const json_t *standby)
     page_duration(page, standby, "lag_ms");
     page_bytes(page, vm, "spool_bytes");
     page_value(page, json_object_get(standby, "tip"), "cut_at");
-    page_cell(page, progress ? progress : why);
+    page_cell(page, both ? both : progress ? progress : why);
 }
 
 static void add_vm(Page *page, const json_t *vm)

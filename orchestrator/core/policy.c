@@ -16,8 +16,9 @@
 /* A chain is refused at 64 files and slowed down at 48 (one a point). */
 #define MAX_POINTS 48
 #define MAX_WORDS 3
+#define NO_FOLDER "none"
 
-typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD } Kind;
+typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD, KIND_FOLDER } Kind;
 
 typedef struct {
     PolicyProperty shown;
@@ -130,6 +131,11 @@ static const Row TABLE[] = {
      IN(verify_interval_ms),
      10 * SECOND_MS,
      7 * 24 * HOUR_MS},
+    {{"seed", NO_FOLDER, "none, or its path from / on",
+      "folder on the replica's host with copies of the VMs' images, which the first copy is compared with",
+      POLICY_ALWAYS},
+     KIND_FOLDER,
+     IN(seed)},
     {{"tracking", "auto", "auto", "how changes are found; auto takes what the VM's disks allow",
       POLICY_STOPPED},
      KIND_WORD,
@@ -290,6 +296,16 @@ static gboolean set_word(const Row *row, Policy *p, const char *value, GError **
     return FALSE;
 }
 
+static gboolean set_folder(const Row *row, Policy *p, const char *value, GError **error)
+{
+    gboolean none = g_str_equal(value, NO_FOLDER);
+
+    if (!none && !folder_check(row->shown.key, value, error))
+        return FALSE;
+    g_strlcpy(member(row, p), none ? "" : value, FOLDER_MAX + 1);
+    return TRUE;
+}
+
 static gboolean set_row(const Row *row, Policy *p, const char *value, GError **error)
 {
     switch (row->kind) {
@@ -303,6 +319,8 @@ static gboolean set_row(const Row *row, Policy *p, const char *value, GError **e
         return set_retain(row, p, value, error);
     case KIND_WORD:
         return set_word(row, p, value, error);
+    case KIND_FOLDER:
+        return set_folder(row, p, value, error);
     }
     g_assert_not_reached();
 }
@@ -320,6 +338,8 @@ static char *get_row(const Row *row, const Policy *p)
         return format_retain(p->retain);
     case KIND_WORD:
         return g_strdup(row->words[row->field == NO_FIELD ? 0 : *(int *)member(row, p)]);
+    case KIND_FOLDER:
+        return g_strdup(*(char *)member(row, p) ? member(row, p) : NO_FOLDER);
     }
     g_assert_not_reached();
 }

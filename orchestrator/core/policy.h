@@ -8,6 +8,8 @@
  * with a sentence, not stored. */
 #pragma once
 
+#include "vmconnect/base/folder.h"
+
 #include <glib.h>
 #include <jansson.h>
 
@@ -35,10 +37,11 @@ typedef struct {
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;
-    int compress;   /* Compress */
-    int freeze;     /* Freeze */
-    int reverse;    /* Reverse */
-    int switchback; /* Switchback */
+    int compress;              /* Compress */
+    int freeze;                /* Freeze */
+    int reverse;               /* Reverse */
+    int switchback;            /* Switchback */
+    char seed[FOLDER_MAX + 1]; /* folder on the replica; "": none */
 } Policy;
 
 typedef enum {

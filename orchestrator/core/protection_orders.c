@@ -39,12 +39,20 @@ static json_t *networks_of(const Protection *p, const ProtectionVm *vm)
     return back;
 }
 
+/* NULL: none. It is a folder of the replica's host, and nothing that engines of before know. */
+static const char *seed_of(const Protection *p, const ProtectionVm *vm)
+{
+    const char *seed = p->scenario->policy.seed;
+
+    return *seed && protection_vm_is_home(p, vm) ? seed : NULL;
+}
+
 static json_t *admit_params(const Protection *p, const ProtectionVm *vm)
 {
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "scenario", p->scenario->name, "reign",
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:s*}", "scenario", p->scenario->name, "reign",
                      reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "name", vm->name, "active",
                      host_or_null(p, vm->active, roster_host_brief), "networks", networks_of(p, vm), "retain",
-                     policy_for_standby(&p->scenario->policy));
+                     policy_for_standby(&p->scenario->policy), "seed", seed_of(p, vm));
 }
 
 static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)

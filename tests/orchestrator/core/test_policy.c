@@ -19,7 +19,8 @@ static void test_defaults(void)
         {"reverse", "manual"},   {"switchback", "manual"},  {"switchback_after", "10m"},
         {"retain", "24+24h"},    {"bandwidth", "0"},        {"compress", "auto"},
         {"freeze", "never"},     {"scratch", "1GiB"},       {"shutdown_timeout", "3m"},
-        {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"tracking", "auto"},
+        {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"seed", "none"},
+        {"tracking", "auto"},
     };
     Policy p;
 
@@ -58,6 +59,9 @@ static void test_set(void)
         {"switchback_after", "10s", "10s"},
         {"freeze", "always", "always"},
         {"shutdown_timeout", "5s", "5s"},
+        {"seed", "/media/usb disk/images", "/media/usb disk/images"},
+        {"seed", "/..a/b", "/..a/b"},
+        {"seed", "none", "none"},
     };
     Policy p;
 
@@ -121,6 +125,14 @@ static void test_refusals(void)
         {"freeze", "auto", US_ERROR_USAGE, "freeze cannot be 'auto': it may be never | always"},
         {"tracking", "epoch", US_ERROR_UNSUPPORTED, NULL},
         {"tracking", "magic", US_ERROR_USAGE, "tracking cannot be 'magic': it may be auto"},
+        {"seed", "media/usb", US_ERROR_USAGE,
+         "seed 'media/usb' is not the name of a folder: write it from / on, without '..', as "
+         "/media/usb/images"},
+        {"seed", "", US_ERROR_USAGE, NULL},
+        {"seed", "/media/../etc", US_ERROR_USAGE, NULL},
+        {"seed", "/media/..", US_ERROR_USAGE, NULL},
+        {"seed", "/media/\n", US_ERROR_USAGE, NULL},
+        {"seed", "/media/\xff", US_ERROR_USAGE, NULL},
         {"speed", "1", US_ERROR_USAGE,
          "there is no property 'speed'; 'understudy scenario set --help' lists them"},
     };

@@ -615,6 +615,39 @@ static void test_there_and_back(void)
     g_assert_cmpint(protection_moment(w->p), ==, POLICY_MOMENT_RUNNING);
 }
 
+static void keep_seed(void *ctx, const Action *a)
+{
+    char **seed = ctx;
+
+    if (!g_str_equal(a->method, "standby.admit"))
+        return;
+    g_free(*seed);
+    *seed = g_strdup(json_string_value(json_object_get(a->params, "seed")));
+}
+
+/* It is a folder of the replica: the master is told of none when it becomes the standby. */
+static void test_seed(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Scenario) seeded = scenario_copy(w->scenario);
+    g_autofree char *seed = g_strdup("nothing was called");
+
+    world_run(w);
+    w->on_call = keep_seed;
+    w->ctx = &seed;
+    world_step(w, (Input){.kind = INPUT_POLICY, .scenario = w->scenario}, NULL);
+    g_assert_null(seed);
+    g_assert_true(policy_set(&seeded->policy, "seed", "/media/usb", NULL));
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_step(w, (Input){.kind = INPUT_POLICY, .scenario = seeded}, NULL);
+    g_assert_cmpstr(seed, ==, "/media/usb");
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_moved(w, "beta", 2, TRUE);
+    g_assert_null(seed);
+}
+
 /* Later, when it is run again; and stopped there: each host is told to end what it may have begun. */
 static void test_run_where_it_was_moved(void)
 {
@@ -1138,6 +1171,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/word-before-answer", test_word_before_answer);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
+    g_test_add_func("/protection/seed", test_seed);
     g_test_add_func("/protection/stop", test_stop);
     g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
     g_test_add_func("/protection/stop-after-switchover", test_stop_after_switchover);
