@@ -12,6 +12,10 @@ protected_from() {
   us status web --json | jq -e '.scenarios[0] | .state == "running" and .active == "'"$1"'" and .vms[0].state == "protected"'
 }
 
+silent() {
+  us host list --json | jq -e '.hosts[] | select(.name == "'"$1"'") | .state != "up"'
+}
+
 planned_up() {
   lab up --hosts alpha,beta,gamma >&2
   lab guest alpha web1 --disks 2 --size 512M --rate 50 >&2

@@ -182,7 +182,7 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     g_autofree guint64 *copies = sender_compares(a->sender) ? copies_of(a) : NULL;
     g_autoptr(GPtrArray) also = resend_of(a);
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
-                           .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : 0,
+                           .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : ACTIVE_GRACE_MS,
                            .copies = copies,
                            .also = also,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};

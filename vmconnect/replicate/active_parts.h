@@ -10,6 +10,10 @@
 
 #include "vmconnect/replicate/active.h"
 
+/* A command waits so long for a job that ends soon: who asks again and again must not keep small generations from
+ * their seal. */
+#define ACTIVE_GRACE_MS 1000
+
 /* What was sent of the unsealed generation counts only with the present link. */
 void active_forget_begun(Active *a);
 

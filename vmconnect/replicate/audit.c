@@ -205,6 +205,7 @@ static gboolean look(Audit *audit, Active *a, Cut *cut, gint64 most_ms, GError *
     g_autoptr(GPtrArray) todo = copy_list(audit->todo);
     g_autoptr(GPtrArray) differing = copy_list(audit->differing);
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
+                           .wake_grace_ms = ACTIVE_GRACE_MS,
                            .end_by_ms = cut_asked_at_ms(cut) + most_ms,
                            .scratch_max_bytes = cut_scratch_bytes(cut) / SCRATCH_SHARE};
     guint64 before = stream_compared_bytes(a->stream);
