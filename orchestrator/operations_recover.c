@@ -66,8 +66,8 @@ static void on_other(void *user, const json_t *result, const GError *error)
     if (error && g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND)) {
         why = g_error_new(
             US_ERROR, US_ERROR_REFUSED,
-            "%s, which has a part in it, keeps nothing of it: it was deleted while %s was away; if it "
-            "was not, create it anew",
+            "%s, which has a part in it, keeps nothing of it: it was deleted while %s was away; if that "
+            "host was set up anew instead, stop its engine and recover once more",
             r->asked, r->host);
         note(r, why);
         return;

@@ -310,9 +310,23 @@ static json_t *list(GHashTable *side)
     return out;
 }
 
+static gboolean all_have_spoken(GHashTable *side)
+{
+    GHashTableIter it;
+    gpointer value;
+
+    g_hash_table_iter_init(&it, side);
+    while (g_hash_table_iter_next(&it, NULL, &value))
+        if (!((const Player *)value)->status)
+            return FALSE;
+    return TRUE;
+}
+
 json_t *roles_status(const Roles *roles)
 {
-    return json_pack("{s:o, s:o}", "active", list(roles->active), "standby", list(roles->standby));
+    return json_pack("{s:b, s:o, s:o}", "complete",
+                     all_have_spoken(roles->active) && all_have_spoken(roles->standby), "active",
+                     list(roles->active), "standby", list(roles->standby));
 }
 
 void roles_rescued(Roles *roles, Id vm, const char *why)

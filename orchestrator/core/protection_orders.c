@@ -130,8 +130,10 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
-    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging ||
-        g_hash_table_size(p->unheard) > 0)
+    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
+        return;
+    /* An end can be ordered in any case: it starts nothing. */
+    if (g_hash_table_size(p->unheard) > 0 && p->goal != GOAL_STOPPED)
         return;
     if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm))
         return;

@@ -63,6 +63,8 @@ static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, Actio
     runs_there(p, vm, in->host, in->reign, in->reverse);
     if (in->forced) {
         vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
+        /* Nobody can know of a later reign than the one that was just made. */
+        g_hash_table_remove_all(p->unheard);
     } else if (!in->unlocked) {
         vm->owes |= OWES_UNLOCK;
         p->owed_plan = p->plan;

@@ -7,7 +7,10 @@
 
 #define JOB_MS 8000        /* a job of ours breaks off by itself … */
 #define PLAN_GRACE_MS 5000 /* a plan's last generation is not broken off for every command */
-#define SCRATCH_SHARE 5    /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
+/* A seed may have data where the disk has none, all of which is copied before it is hashed: more than a job has time for
+ * would be copied again and again. */
+#define SEEDED_HOLE_MAX (G_GUINT64_CONSTANT(4) << 20)
+#define SCRATCH_SHARE 5 /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
 
 static guint64 next_sequence(const Active *a)
 {
@@ -180,11 +183,13 @@ static gboolean run_job(Active *a, Job *job, GError **error)
 {
     g_autofree CutWish *wishes = wishes_of(a);
     g_autofree guint64 *copies = sender_compares(a->sender) ? copies_of(a) : NULL;
-    g_autoptr(GPtrArray) also = resend_of(a);
+    /* Once: what changes after that is in the next pass' own record. */
+    g_autoptr(GPtrArray) also = id_equal(a->pass->since, a->base) ? resend_of(a) : NULL;
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = a->patience.give_up_ms ? PLAN_GRACE_MS : ACTIVE_GRACE_MS,
                            .copies = copies,
                            .also = also,
+                           .hole_max = id_is_nil(a->begun->parent) ? SEEDED_HOLE_MAX : 0,
                            .blank = id_is_nil(a->begun->parent) && id_is_nil(a->pass->since) && !a->resumed};
 
     job->checkpoint = pass_is_first_job(a->pass) ? id_random() : ID_NIL;

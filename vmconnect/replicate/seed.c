@@ -94,11 +94,14 @@ static gboolean is_known(const GPtrArray *found, int dir, const char *name)
 static void look_for(const Search *s, GPtrArray *found, int dir, char *name, const char *format)
 {
     g_autofree char *owned = name;
-    struct stat st;
+    struct stat st = {0};
     Candidate *c;
 
     if (dir < 0 || is_known(found, dir, name) ||
         (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 && (errno == ENOENT || errno == ENAMETOOLONG)))
+        return;
+    /* The VM's own folder may have the name of its image. */
+    if (S_ISDIR(st.st_mode) && dir == s->dir && g_str_equal(name, s->place->vm))
         return;
     c = g_new0(Candidate, 1);
     *c = (Candidate){dir, g_steal_pointer(&owned),

@@ -32,6 +32,8 @@ typedef struct {
     /* One a disk: so many bytes of it the standby has a copy of, which are compared if it is read as a whole; NULL:
      * nothing is. */
     const guint64 *copies;
+    guint64
+        hole_max; /* so much that reads as zeros is compared at once, in whole blocks; 0: as much as can be */
     const GPtrArray *also; /* of Extents *, one a disk: is sent as if it had changed; NULL: nothing */
 } StreamLimits;
 

@@ -406,11 +406,12 @@ static void take_chunk(Comparison *c, Chunk *chunk)
     guint64 at = MAX(c->at, range.offset);
     guint64 end = range.offset + range.len;
     guint64 hole = CLAMP(data_behind(c, at, &c->in_data).offset, at, end) - at;
+    guint64 hole_max = c->stream->limits->hole_max ? c->stream->limits->hole_max : MESSAGE_COMPARE_MAX;
 
     chunk->open = TRUE;
     chunk->offset = at;
     chunk->hole = hole >= CHUNK_BYTES || hole == end - at;
-    chunk->len = chunk->hole ? MIN(hole, MESSAGE_COMPARE_MAX) : MIN(end - at, CHUNK_BYTES - at % CHUNK_BYTES);
+    chunk->len = chunk->hole ? MIN(hole, hole_max) : MIN(end - at, CHUNK_BYTES - at % CHUNK_BYTES);
     chunk->answered = 0;
     chunk->asked = chunk->decided = 0;
     if (!chunk->hole)

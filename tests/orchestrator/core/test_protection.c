@@ -775,7 +775,8 @@ static void test_promoted_by_hand(void)
 static void test_doubted(void)
 {
     g_autoptr(World) w = world_new(1);
-    json_auto_t *nothing = json_pack("{s:[], s:[]}", "active", "standby");
+    json_auto_t *nothing = json_pack("{s:b, s:[], s:[]}", "complete", 1, "active", "standby");
+    json_auto_t *starting = json_pack("{s:b, s:[], s:[]}", "complete", 0, "active", "standby");
     json_auto_t *kept = NULL;
     g_autoptr(Protection) again = NULL;
     g_autoptr(GError) error = NULL;
@@ -793,6 +794,8 @@ static void test_doubted(void)
     g_assert_false(protection_is_sure(w->p, &error));
     g_assert_error(error, US_ERROR, (int)US_ERROR_REFUSED);
     world_link(w, "beta", TRUE);
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = starting}, NULL);
+    g_assert_false(protection_is_sure(w->p, NULL));
     world_forget(w);
     world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = nothing}, NULL);
     world_expect(w, "[   0] news from beta -> keep durably\n"
@@ -801,6 +804,21 @@ static void test_doubted(void)
 }
 
 /* The same, and the other host was made the active meanwhile: the first one is not told that it is. */
+/* An end is ordered all the same, from whom is there. */
+static void test_doubted_and_stopped(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "beta", FALSE);
+    protection_doubt(w->p);
+    world_link(w, "alpha", TRUE);
+    world_forget(w);
+    world_do(w, INPUT_STOP);
+    g_assert_nonnull(strstr(w->trace->str, "active.stop to alpha"));
+}
+
 static void test_doubted_rightly(void)
 {
     g_autoptr(World) w = world_new(1);
@@ -873,7 +891,8 @@ static void test_status(void)
     static const char *const LEAD =
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
         "\"term\":1,"
-        "\"countdown_s\":null,\"switchback_s\":null,\"unheard\":[],\"plan\":null,\"vms\":[{\"name\":\"web1\",\"uuid\":"
+        "\"countdown_s\":null,\"switchback_s\":null,\"unheard\":[],\"plan\":null,\"vms\":[{\"name\":\"web1\","
+        "\"uuid\":"
         "\"11111111-1111-1111-1111-"
         "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"tracking\":"
         "\"bitmap\",\"spool_"
@@ -1168,6 +1187,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/compared", test_compared);
     g_test_add_func("/protection/doubted", test_doubted);
     g_test_add_func("/protection/doubted-rightly", test_doubted_rightly);
+    g_test_add_func("/protection/doubted-and-stopped", test_doubted_and_stopped);
     g_test_add_func("/protection/pause-and-continue", test_pause_and_continue);
     g_test_add_func("/protection/word-before-answer", test_word_before_answer);
     g_test_add_func("/protection/pause-while-active-is-silent", test_pause_while_active_is_silent);
