@@ -183,7 +183,7 @@ guest_agent() {
   host_known "$host"
   request=$(for word; do jq -Rs . <<<"$word"; done |
     jq -sc 'map(.[:-1]) | {execute: "guest-exec", arguments: {path: .[0], arg: .[1:], "capture-output": true}}')
-  wait_until 30 agent_answers "$host" "$name" || die "the agent of guest '$name' on $host does not answer"
+  wait_until 60 agent_answers "$host" "$name" || die "the agent of guest '$name' on $host does not answer"
   answer=$(in_host "$host" virsh -q qemu-agent-command -- "$name" "$request") || return 1
   pid=$(jq .return.pid <<<"$answer")
   request="{\"execute\": \"guest-exec-status\", \"arguments\": {\"pid\": $pid}}"
