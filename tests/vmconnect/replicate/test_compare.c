@@ -261,6 +261,7 @@ static void test_beyond_the_disk(void)
     g_auto(Stage) stage = {0};
     g_autoptr(Job) job = begun(&stage);
 
+    g_assert_cmpuint(job->begun->disks->len, ==, 2);
     g_assert_true(sender_compare(stage.sender, 1, 4 * MIB, 4 * MIB + 1, NULL));
     expect_refused(&stage, "a block at 4194304 of 4194305 bytes is not on disk 1 of this generation");
 }
@@ -270,6 +271,7 @@ static void test_same_beyond_the_disk(void)
     g_auto(Stage) stage = {0};
     g_autoptr(Job) job = begun(&stage);
 
+    g_assert_cmpuint(job->begun->disks->len, ==, 2);
     g_assert_true(sender_same(stage.sender, 2, 0, 1, NULL));
     expect_refused(&stage, "a block at 0 of 1 bytes is not on disk 2 of this generation");
 }
@@ -279,6 +281,7 @@ static void test_too_many(void)
     g_auto(Stage) stage = {0};
     g_autoptr(Job) job = begun(&stage);
 
+    g_assert_cmpuint(job->begun->disks->len, ==, 2);
     /* Far more than one turn of the standby answers. */
     for (guint i = 0; i < 100; i++)
         g_assert_true(sender_compare(stage.sender, 0, 0, 20 * MIB, NULL));
@@ -312,6 +315,7 @@ static void liar(void *user)
     g_autoptr(Frame) begin = NULL;
     g_autoptr(Frame) compare = NULL;
 
+    g_assert_nonnull(attach);
     g_assert_true(link_send_json(link, MESSAGE_ATTACHED, 0, answer, NULL));
     begin = wait_for(link, MESSAGE_BEGIN);
     compare = wait_for(link, MESSAGE_COMPARE);

@@ -78,7 +78,7 @@ static void assert_refused(Rig *rig, const Generation *g, GPtrArray *const *imag
     g_autoptr(GError) error = NULL;
 
     g_assert_false(adopt(rig, g, images, &error));
-    g_assert_error(error, US_ERROR, code);
+    g_assert_error(error, US_ERROR, (int)code);
     if (!g_pattern_match_simple(pattern, error->message))
         g_error("'%s' is not like '%s'", error->message, pattern);
 }
