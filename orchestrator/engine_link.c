@@ -32,8 +32,8 @@ struct EngineLink {
     EngineLinkEvents events;
     void *user;
     Dial *dial;
-    Rpc *rpc;
-    gboolean up;        /* it obeys us */
+    Rpc *greeting;      /* dialled, and asked whether it obeys; NULL: none */
+    Rpc *rpc;           /* it does; NULL: the link is not up */
     gboolean overruled; /* it does not, and that was told */
     uv_timer_t again;   /* dials again, when it fires */
     uv_timer_t soon;    /* answers what could not be sent */
@@ -114,18 +114,18 @@ static void on_soon(uv_timer_t *timer)
     EngineLink *link = timer->data;
 
     link->refs++;
-    if (link->up)
+    if (link->rpc)
         send_waiting(link);
     else
         fail_waiting(link);
-    if (!link->up && link->waiting->length > 0 && !link->closed)
+    if (!link->rpc && link->waiting->length > 0 && !link->closed)
         uv_timer_start(&link->soon, on_soon, 0, 0);
     unref(link);
 }
 
 static void send_waiting(EngineLink *link)
 {
-    while (link->up && link->open < CALLS_AT_ONCE && link->waiting->length > 0) {
+    while (link->rpc && link->open < CALLS_AT_ONCE && link->waiting->length > 0) {
         Call *call = g_queue_pop_head(link->waiting);
 
         link->open++;
@@ -142,7 +142,7 @@ void engine_link_call(EngineLink *link, const char *method, const json_t *params
                    limit_ms, on_answer_to,     user};
     link->refs++;
     g_queue_push_tail(link->waiting, call);
-    if (link->up)
+    if (link->rpc)
         send_waiting(link);
     else if (!link->closed)
         uv_timer_start(&link->soon, on_soon, 0, 0);
@@ -161,7 +161,7 @@ static void on_news(void *user, const json_t *news)
 {
     EngineLink *link = user;
 
-    if (link->up && g_strcmp0(json_string_value(json_object_get(news, "event")), "status") == 0)
+    if (link->rpc && g_strcmp0(json_string_value(json_object_get(news, "event")), "status") == 0)
         heard(link, news);
 }
 
@@ -209,7 +209,7 @@ void engine_link_tick(EngineLink *link)
 {
     gint64 now_ms = clock_steady_ms();
 
-    if (!link->up)
+    if (!link->rpc)
         return;
     if (now_ms - link->heard_at_ms >= SILENCE_MS)
         ask_status(link);
@@ -237,10 +237,9 @@ static void dial_later(EngineLink *link, const GError *why)
 static void on_closed(void *user, const GError *error)
 {
     EngineLink *link = user;
-    gboolean was_up = link->up;
+    gboolean was_up = link->rpc != NULL;
 
-    link->rpc = NULL;
-    link->up = FALSE;
+    link->greeting = link->rpc = NULL;
     dial_later(link, error);
     if (link->waiting->length > 0)
         uv_timer_start(&link->soon, on_soon, 0, 0);
@@ -250,7 +249,7 @@ static void on_closed(void *user, const GError *error)
 
 static void go_up(EngineLink *link)
 {
-    link->up = TRUE;
+    link->rpc = g_steal_pointer(&link->greeting);
     link->overruled = FALSE;
     link->backoff_ms = BACKOFF_FIRST_MS;
     g_clear_pointer(&link->why, g_free);
@@ -262,7 +261,7 @@ static void go_up(EngineLink *link)
 
 static void give_up(EngineLink *link, const GError *why)
 {
-    rpc_close(g_steal_pointer(&link->rpc), NULL);
+    rpc_close(g_steal_pointer(&link->greeting), NULL);
     dial_later(link, why);
     if (link->waiting->length > 0)
         uv_timer_start(&link->soon, on_soon, 0, 0);
@@ -288,7 +287,7 @@ static void on_obeyed(void *user, const json_t *result, const GError *error)
 {
     EngineLink *link = user;
 
-    if (link->rpc && !link->closed && !rpc_is_over(link->rpc)) {
+    if (link->greeting && !rpc_is_over(link->greeting)) {
         if (error)
             give_up(link, error);
         else if (json_is_true(json_object_get(result, "obeyed")))
@@ -305,7 +304,7 @@ static void ask_obedience(EngineLink *link)
     json_auto_t *params = json_pack("{s:I}", "incarnation", (json_int_t)link->incarnation);
 
     link->refs++;
-    rpc_call(link->rpc, "host.obey", params, ASK_LIMIT_MS, on_obeyed, link);
+    rpc_call(link->greeting, "host.obey", params, ASK_LIMIT_MS, on_obeyed, link);
 }
 
 static void on_dialled(void *user, Link *open, const GError *error)
@@ -320,7 +319,7 @@ static void on_dialled(void *user, Link *open, const GError *error)
         return;
     }
     old = link_hello(open)->version_max < HELLO_VERSION_OBEY;
-    link->rpc = rpc_new(link->loop, open, &events, link);
+    link->greeting = rpc_new(link->loop, open, &events, link);
     if (old)
         go_up(link);
     else
@@ -359,7 +358,7 @@ EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, guint64 incarna
 
 gboolean engine_link_is_up(const EngineLink *link)
 {
-    return link->up;
+    return link->rpc != NULL;
 }
 
 const char *engine_link_why(const EngineLink *link)
@@ -391,6 +390,7 @@ void engine_link_close(EngineLink *link)
         return;
     link->closed = TRUE;
     dial_cancel(g_steal_pointer(&link->dial));
+    rpc_close(g_steal_pointer(&link->greeting), NULL);
     rpc_close(g_steal_pointer(&link->rpc), NULL);
     fail_waiting(link);
     uv_close((uv_handle_t *)&link->again, on_timer_closed);
