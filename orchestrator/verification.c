@@ -2,6 +2,7 @@
 #include "orchestrator/verification.h"
 
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/machine.h"
 
 /* Reading hundreds of definitions takes libvirt some seconds. */
 #define LIMIT_MS 30000
@@ -64,10 +65,9 @@ static void tell_clock(const Hosts *hosts, VerifyFacts *facts, const char *host)
 
 static void tell_what_we_know(const Hosts *hosts, VerifyFacts *facts, const Scenario *s)
 {
-    g_autofree char *machine = NULL;
+    g_autofree char *machine = machine_id();
 
-    if (g_file_get_contents("/etc/machine-id", &machine, NULL, NULL))
-        verify_facts_set_machine(facts, g_strstrip(machine));
+    verify_facts_set_machine(facts, machine);
     tell_clock(hosts, facts, s->master);
     for (guint i = 0; i < s->replicas->len; i++)
         tell_clock(hosts, facts, s->replicas->pdata[i]);

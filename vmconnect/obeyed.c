@@ -4,26 +4,17 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/machine.h"
 
 #include <string.h>
 
 #define FORMAT 1
 #define MAX_BYTES 4096
-#define MACHINE_ID "/etc/machine-id"
-
-static char *machine(void)
-{
-    char *text = NULL;
-
-    if (!g_file_get_contents(MACHINE_ID, &text, NULL, NULL))
-        text = g_strdup("");
-    return g_strstrip(text);
-}
 
 static gboolean parse(const char *text, gsize len, Obeyed *ret, GError **error)
 {
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
-    g_autofree char *here = machine();
+    g_autofree char *here = machine_id();
     const char *there, *controller;
     json_int_t incarnation;
     int format;
@@ -58,7 +49,7 @@ gboolean obeyed_read(const char *path, Obeyed *ret, GError **error)
 
 gboolean obeyed_write(const char *path, const Obeyed *obeyed, GError **error)
 {
-    g_autofree char *here = machine();
+    g_autofree char *here = machine_id();
     json_auto_t *doc = json_pack("{s:i, s:s, s:s, s:I}", "format", FORMAT, "machine", here, "controller",
                                  ID_TEXT(obeyed->controller), "incarnation", (json_int_t)obeyed->incarnation);
     g_autofree char *text = json_text(doc);

@@ -40,3 +40,12 @@ gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error)
         rpc_reply_error(reply, error);
     return ok;
 }
+
+void serve_tell_active(Visit *visit, RpcReply *reply, const json_t *params, CommandVerb verb)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        roles_tell_active(visit->engine->roles, vm, verb, json_incref((json_t *)params), serve_done, reply);
+}

@@ -25,6 +25,9 @@ gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 /* TRUE if the request can go on; else it has been answered. */
 gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error);
 
+/* The matter of the thread of the active's side of the VM that @params name, which answers it. */
+void serve_tell_active(Visit *visit, RpcReply *reply, const json_t *params, CommandVerb verb);
+
 /* A change of the policy. One is made at a time, each only when the one before is durable
  * and was followed: a stop does not overtake the protect before it. In its turn
  * the guard file of @vm is read, @make changes the policy in memory, guard and policy are

@@ -8,39 +8,29 @@
 
 /* --- plans ------------------------------------------------------------- */
 
-static void plan_step(void *user, RpcReply *reply, const json_t *params, CommandVerb verb)
-{
-    g_autoptr(GError) error = NULL;
-    Id vm;
-
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_active(((Visit *)user)->engine->roles, vm, verb, json_incref((json_t *)params), serve_done,
-                          reply);
-}
-
 void serve_plan_lock(void *user, RpcReply *reply, const json_t *params)
 {
-    plan_step(user, reply, params, COMMAND_LOCK);
+    serve_tell_active(user, reply, params, COMMAND_LOCK);
 }
 
 void serve_plan_shutdown(void *user, RpcReply *reply, const json_t *params)
 {
-    plan_step(user, reply, params, COMMAND_SHUTDOWN);
+    serve_tell_active(user, reply, params, COMMAND_SHUTDOWN);
 }
 
 void serve_plan_final(void *user, RpcReply *reply, const json_t *params)
 {
-    plan_step(user, reply, params, COMMAND_FINAL);
+    serve_tell_active(user, reply, params, COMMAND_FINAL);
 }
 
 void serve_plan_release(void *user, RpcReply *reply, const json_t *params)
 {
-    plan_step(user, reply, params, COMMAND_RELEASE);
+    serve_tell_active(user, reply, params, COMMAND_RELEASE);
 }
 
 void serve_plan_rollback(void *user, RpcReply *reply, const json_t *params)
 {
-    plan_step(user, reply, params, COMMAND_ROLLBACK);
+    serve_tell_active(user, reply, params, COMMAND_ROLLBACK);
 }
 
 void serve_plan_unlock(void *user, RpcReply *reply, const json_t *params)

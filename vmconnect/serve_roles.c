@@ -212,12 +212,7 @@ void serve_active_pause(void *user, RpcReply *reply, const json_t *params)
 
 void serve_active_compare(void *user, RpcReply *reply, const json_t *params)
 {
-    g_autoptr(GError) error = NULL;
-    Id vm;
-
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
-        roles_tell_active(((Visit *)user)->engine->roles, vm, COMMAND_COMPARE, json_incref((json_t *)params),
-                          serve_done, reply);
+    serve_tell_active(user, reply, params, COMMAND_COMPARE);
 }
 
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params)

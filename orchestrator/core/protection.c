@@ -267,10 +267,11 @@ void protection_doubt(Protection *p)
 
 gboolean protection_is_sure(const Protection *p, GError **error)
 {
-    json_auto_t *unheard = protection_unheard(p);
+    json_auto_t *unheard = NULL;
 
-    if (json_array_size(unheard) == 0)
+    if (g_hash_table_size(p->unheard) == 0)
         return TRUE;
+    unheard = protection_unheard(p);
     g_set_error(
         error, US_ERROR, US_ERROR_REFUSED,
         "what is known of scenario '%s' comes from elsewhere, and may be old: nothing is done before "

@@ -59,14 +59,9 @@ static void take(Protection *p, ProtectionVm *vm, const char *host, const NewsBr
     b->told = b->count;
 }
 
-static gboolean is_ours(const void *p, Id vm)
-{
-    return protection_find(p, vm) != NULL;
-}
-
 void protection_take_branches(Protection *p, const Input *in, ActionList *out)
 {
-    g_autoptr(GArray) list = news_branches_from_json(in->json, is_ours, p);
+    g_autoptr(GArray) list = news_branches_from_json(in->json, protection_has_vm, p);
 
     if (!scenario_has_host(p->scenario, in->host))
         return;

@@ -133,7 +133,7 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
     if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
         return;
     /* An end can be ordered in any case: it starts nothing. */
-    if (g_hash_table_size(p->unheard) > 0 && p->goal != GOAL_STOPPED)
+    if (p->goal != GOAL_STOPPED && !protection_is_sure(p, NULL))
         return;
     if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm))
         return;

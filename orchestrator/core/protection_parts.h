@@ -41,6 +41,9 @@ void protection_go_home(Protection *p, gint64 now_ms, ActionList *out);
 void protection_home_anew(Protection *p);
 gboolean protection_on_switchback(Protection *p, const Input *in, ActionList *out, GError **error);
 
+/* Whose news count (news.h): @p is a Protection. */
+gboolean protection_has_vm(const void *p, Id vm);
+
 /* What the hosts keep beside the copies (protection_branch.c). A host's word of its own disks counts in any reign. */
 void protection_take_branches(Protection *p, const Input *in, ActionList *out);
 void protection_branches_free(gpointer branches);

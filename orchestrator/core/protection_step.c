@@ -336,20 +336,20 @@ static void take_word(Protection *p, const char *host, News *steal_word, gint64 
         vm->part = PART_NONE;
 }
 
-static gboolean is_ours(const void *p, Id vm)
+gboolean protection_has_vm(const void *p, Id vm)
 {
     return protection_find(p, vm) != NULL;
 }
 
 static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError **error)
 {
-    g_autoptr(GPtrArray) list = news_list_from_json(in->json, is_ours, p, error);
+    g_autoptr(GPtrArray) list = news_list_from_json(in->json, protection_has_vm, p, error);
     g_autoptr(GArray) promotions = NULL;
 
     if (!list)
         return FALSE;
     protection_take_branches(p, in, out);
-    promotions = news_promotions_from_json(in->json, is_ours, p);
+    promotions = news_promotions_from_json(in->json, protection_has_vm, p);
     for (guint i = 0; i < promotions->len; i++)
         take_reign(p, protection_find(p, g_array_index(promotions, NewsPromotion, i).vm), in->host,
                    g_array_index(promotions, NewsPromotion, i).reign, EVENT_PROMOTED_BY_HAND, out);

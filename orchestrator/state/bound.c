@@ -4,6 +4,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,23 +13,20 @@
 
 #define FORMAT 1
 #define MAX_BYTES 4096
-#define MACHINE_ID "/etc/machine-id"
 
 /* A backup that was put back is another file; a cloned machine has, or should have, another id. */
 static char *place_of(const char *dir, const char *file, GError **error)
 {
     g_autofree char *path = g_build_filename(dir, file, NULL);
-    g_autofree char *machine = NULL;
+    g_autofree char *machine = machine_id();
     struct statx st;
 
     if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) != 0) {
         us_error_errno(error, errno, "%s", path);
         return NULL;
     }
-    if (!g_file_get_contents(MACHINE_ID, &machine, NULL, NULL))
-        machine = g_strdup("");
-    return g_strdup_printf("%s %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%09u", g_strstrip(machine),
-                           (guint64)st.stx_ino, (gint64)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+    return g_strdup_printf("%s %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%09u", machine, (guint64)st.stx_ino,
+                           (gint64)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
 }
 
 static char *bound_path(const char *dir)

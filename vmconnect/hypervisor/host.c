@@ -3,6 +3,7 @@
 
 #include "netmap/host_json.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/hypervisor/host_facts.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static char *first_line(const char *path)
 json_t *host_read(virConnectPtr conn, GError **error)
 {
     g_autofree char *boot_id = first_line("/proc/sys/kernel/random/boot_id");
-    g_autofree char *machine_id = first_line("/etc/machine-id");
+    g_autofree char *machine = machine_id();
     g_autofree char *system_uuid = first_line("/sys/class/dmi/id/product_uuid");
     g_autofree char *clock_source =
         first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
@@ -46,7 +47,7 @@ json_t *host_read(virConnectPtr conn, GError **error)
     qemu = version_text(qemu_version);
     doc = host_places_to_json(places);
     json_object_set_new(doc, "boot_id", json_string(boot_id));
-    json_object_set_new(doc, "machine_id", json_string(machine_id));
+    json_object_set_new(doc, "machine_id", json_string(machine));
     json_object_set_new(doc, "system_uuid", json_string(system_uuid));
     json_object_set_new(doc, "libvirt", json_string(libvirt));
     json_object_set_new(doc, "qemu", json_string(qemu));

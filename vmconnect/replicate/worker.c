@@ -407,7 +407,7 @@ static gboolean compare(Worker *w, Command *c, GError **error)
     const Active *a = w->active;
     gboolean repair;
 
-    if (!json_read(c->params, "compare", error, "{s:s, s:b}", "vm", &(const char *){NULL}, "repair", &repair))
+    if (!json_read(c->params, "compare", error, "{s:b*}", "repair", &repair))
         return FALSE;
     if (a->role->paused || !a->truth_ms || a->sync.running) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: there is nothing to compare with yet",
