@@ -314,23 +314,17 @@ static void distrust(Active *a, Id checkpoint)
         g_array_append_val(a->distrusted, checkpoint);
 }
 
-static void resend_free(gpointer data)
-{
-    Resend *r = data;
-
-    g_free(r->target);
-    extents_free(r->ranges);
-    g_free(r);
-}
-
 void active_resend(Active *a, const char *target, const Extents *ranges)
 {
-    Resend *r = g_new0(Resend, 1);
+    Extents *known;
 
-    *r = (Resend){g_strdup(target), extents_copy(ranges)};
     if (!a->resend)
-        a->resend = g_ptr_array_new_with_free_func(resend_free);
-    g_ptr_array_add(a->resend, r);
+        a->resend = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)extents_free);
+    known = g_hash_table_lookup(a->resend, target);
+    if (known)
+        extents_add_all(known, ranges);
+    else
+        g_hash_table_insert(a->resend, g_strdup(target), extents_copy(ranges));
 }
 
 gboolean active_has_resent(const Active *a)
@@ -340,7 +334,7 @@ gboolean active_has_resent(const Active *a)
 
 void active_forget_resend(Active *a)
 {
-    g_clear_pointer(&a->resend, g_ptr_array_unref);
+    g_clear_pointer(&a->resend, g_hash_table_destroy);
 }
 
 static void note_state(Active *a, CaptureState state, gint64 now_ms)

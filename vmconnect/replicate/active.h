@@ -32,11 +32,6 @@ typedef struct {
     gint64 started_ms; /* steady */
 } SyncFigures;
 
-typedef struct {
-    char *target;
-    Extents *ranges;
-} Resend;
-
 typedef struct Active {
     Id vm;
     ActiveRole *role;
@@ -61,7 +56,7 @@ typedef struct Active {
     gint64 doubted_at_ms;    /* … and when it did last */
     Generation *begun;       /* unsealed generation on the present link */
     Pass *pass;              /* its pass; both or neither */
-    GPtrArray *resend;       /* of Resend *: known to differ on the standby; NULL: nothing */
+    GHashTable *resend;      /* target -> Extents *: known to differ on the standby; NULL: nothing */
     gboolean resumed;        /* its overlays may hold more than its lists say: a link broke off */
     char *definition;        /* of the newest sealed generation, to see a change */
     char *judged; /* live XML of the running VM that nothing stands against; NULL: not looked yet */

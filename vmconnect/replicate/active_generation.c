@@ -5,12 +5,11 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/capture/cut.h"
 
-#define JOB_MS 8000        /* a job of ours breaks off by itself … */
+#define JOB_MS 8000        /* a job of ours breaks off by itself */
 #define PLAN_GRACE_MS 5000 /* a plan's last generation is not broken off for every command */
 /* A seed may have data where the disk has none, all of which is copied before it is hashed: more than a job has time for
  * would be copied again and again. */
 #define SEEDED_HOLE_MAX (G_GUINT64_CONSTANT(4) << 20)
-#define SCRATCH_SHARE 5 /* … or at a fifth of its scratch; the rescuer's limit is a quarter */
 
 static guint64 next_sequence(const Active *a)
 {
@@ -19,10 +18,10 @@ static guint64 next_sequence(const Active *a)
     return tip && reign_equal(tip->reign, a->role->reign) ? tip->sequence + 1 : 1;
 }
 
-static gboolean begin(Active *a, GError **error)
+Generation *active_next_generation(Active *a)
 {
     const GPtrArray *disks = capture_disks(a->capture);
-    g_autoptr(Generation) g = generation_new();
+    Generation *g = generation_new();
 
     g->id = id_random();
     g->parent = active_tip(a);
@@ -34,6 +33,13 @@ static gboolean begin(Active *a, GError **error)
 
         generation_add_disk(g, disk->target, disk->size_bytes);
     }
+    return g;
+}
+
+static gboolean begin(Active *a, GError **error)
+{
+    g_autoptr(Generation) g = active_next_generation(a);
+
     if (!sender_begin(a->sender, g, error))
         return FALSE;
     a->resumed = FALSE;
@@ -85,16 +91,10 @@ static GPtrArray *resend_of(const Active *a)
     GPtrArray *lists = a->resend ? g_ptr_array_new_with_free_func((GDestroyNotify)extents_free) : NULL;
 
     for (guint i = 0; lists && i < a->begun->disks->len; i++) {
-        const GenerationDisk *disk = a->begun->disks->pdata[i];
-        Extents *ranges = extents_new();
+        const Extents *ranges =
+            g_hash_table_lookup(a->resend, ((const GenerationDisk *)a->begun->disks->pdata[i])->target);
 
-        g_ptr_array_add(lists, ranges);
-        for (guint k = 0; k < a->resend->len; k++) {
-            const Resend *r = a->resend->pdata[k];
-
-            if (g_str_equal(r->target, disk->target))
-                extents_add_all(ranges, r->ranges);
-        }
+        g_ptr_array_add(lists, ranges ? extents_copy(ranges) : extents_new());
     }
     return lists;
 }
@@ -139,11 +139,10 @@ static void job_clear(Job *job)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Job, job_clear)
 
-/* A disk may have got another size between its look and its cut. */
-static gboolean expect_sizes(const Active *a, const Cut *cut, GError **error)
+gboolean active_expect_sizes(const Generation *g, const Cut *cut, GError **error)
 {
-    for (guint i = 0; i < a->begun->disks->len; i++) {
-        const GenerationDisk *disk = a->begun->disks->pdata[i];
+    for (guint i = 0; i < g->disks->len; i++) {
+        const GenerationDisk *disk = g->disks->pdata[i];
 
         if (cut_disk(cut, i)->size_bytes == disk->size_bytes)
             continue;
@@ -166,7 +165,7 @@ static gboolean begin_cut(Active *a, Job *job, const CutWish *wishes, GError **e
         before = capture_belongings(a->capture, &why);
     begun = cut_begin(a->capture, wishes, a->begun->disks->len, job->checkpoint, &job->cut, error);
     active_follow_writes(a);
-    if (!begun || !expect_sizes(a, job->cut, error) || !active_expect_untouched(a, error))
+    if (!begun || !active_expect_sizes(a->begun, job->cut, error) || !active_expect_untouched(a, error))
         return FALSE;
     if (!before)
         return TRUE;
@@ -202,7 +201,7 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     limits.end_by_ms = job->asked_at_ms + JOB_MS;
     if (a->patience.give_up_ms)
         limits.end_by_ms = MIN(limits.end_by_ms, a->patience.give_up_ms);
-    limits.scratch_max_bytes = cut_scratch_bytes(job->cut) / SCRATCH_SHARE;
+    limits.scratch_max_bytes = cut_scratch_bytes(job->cut) / ACTIVE_SCRATCH_SHARE;
     return stream_run(a->stream, job->cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
            cut_still_valid(job->cut, error);
 }

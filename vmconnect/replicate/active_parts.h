@@ -6,6 +6,7 @@
  * active_generation.c makes one job of a generation. */
 #pragma once
 
+#include "vmconnect/capture/cut.h"
 #include "vmconnect/capture/disk_files.h"
 
 #include "vmconnect/replicate/active.h"
@@ -21,6 +22,15 @@ void active_forget_begun(Active *a);
  * unsealed generation if that is possible, and delete checkpoints that no way
  * leads from. After each attach, once the standby has named its tip. */
 gboolean active_reconcile(Active *a, GError **error);
+
+#define ACTIVE_SCRATCH_SHARE \
+    5 /* a job breaks off at a fifth of its scratch; the rescuer's limit is a quarter */
+
+/* What would be sent next on the standby's tip: of the VM's disks, without an instant yet. */
+Generation *active_next_generation(Active *a);
+
+/* A disk may have got another size between its look and its cut: CANCELLED. */
+gboolean active_expect_sizes(const Generation *g, const Cut *cut, GError **error);
 
 /* One job: cut, stream, end; then seal, or keep a slice. */
 gboolean active_make_generation(Active *a, ActiveOutcome *ret_outcome, GError **error);

@@ -6,13 +6,11 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/capture/cut.h"
 #include "vmconnect/replicate/active_parts.h"
 
 #define RANGES_SHOWN 16
-#define SCRATCH_SHARE 5 /* as a generation's job: the rescuer's limit is a quarter */
-#define FAILURES_MAX 5  /* in a row, as they come when a disk cannot be read */
-#define BARREN_MAX 20   /* steps in a row that found nothing to compare: the rest changes all the time */
+#define FAILURES_MAX 5 /* in a row, as they come when a disk cannot be read */
+#define BARREN_MAX 20  /* steps in a row that found nothing to compare: the rest changes all the time */
 
 struct Audit {
     Id id;
@@ -28,10 +26,9 @@ struct Audit {
     guint failures;
     guint barren;
     gboolean resending; /* what differs is on its way */
-    gboolean repaired;
-    Active *active; /* for the length of a step */
-    Id point;       /* what the last step compared with; nil: none did */
-    char *why;      /* why the last step failed; NULL: it did not */
+    Active *active;     /* for the length of a step */
+    Id point;           /* what the last step compared with; nil: none did */
+    char *why;          /* why the last step failed; NULL: it did not */
 };
 
 Audit *audit_new(gboolean repair)
@@ -151,32 +148,14 @@ static Cut *begin_cut(const Audit *audit, Active *a, GError **error)
     }
     if (!cut_begin(a->capture, wishes, n, ID_NIL, &cut, error))
         return NULL;
-    for (guint i = 0; i < n; i++)
-        if (cut_disk(cut, i)->size_bytes !=
-            ((const GenerationDisk *)audit->shape->disks->pdata[i])->size_bytes) {
-            g_set_error_literal(error, US_ERROR, US_ERROR_CANCELLED,
-                                "a disk got another size before it could be compared");
-            return NULL;
-        }
-    return g_steal_pointer(&cut);
+    return active_expect_sizes(audit->shape, cut, error) ? g_steal_pointer(&cut) : NULL;
 }
 
-/* Of the tip's disks, and never sealed. */
-static gboolean begin(const Audit *audit, Active *a, GError **error)
+/* Never sealed. */
+static gboolean begin(Active *a, GError **error)
 {
-    const Generation *tip = sender_position(a->sender)->tip;
-    g_autoptr(Generation) g = generation_new();
+    g_autoptr(Generation) g = active_next_generation(a);
 
-    g->id = id_random();
-    g->parent = tip->id;
-    g->since = a->base;
-    g->reign = a->role->reign;
-    g->sequence = tip->sequence + 1;
-    for (guint i = 0; i < audit->shape->disks->len; i++) {
-        const GenerationDisk *disk = audit->shape->disks->pdata[i];
-
-        generation_add_disk(g, disk->target, disk->size_bytes);
-    }
     return sender_begin(a->sender, g, error);
 }
 
@@ -207,7 +186,7 @@ static gboolean look(Audit *audit, Active *a, Cut *cut, gint64 most_ms, GError *
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = ACTIVE_GRACE_MS,
                            .end_by_ms = cut_asked_at_ms(cut) + most_ms,
-                           .scratch_max_bytes = cut_scratch_bytes(cut) / SCRATCH_SHARE};
+                           .scratch_max_bytes = cut_scratch_bytes(cut) / ACTIVE_SCRATCH_SHARE};
     guint64 before = stream_compared_bytes(a->stream);
     gboolean all;
     gboolean ok;
@@ -236,8 +215,8 @@ static gboolean step(Audit *audit, Active *a, gint64 most_ms, GError **error)
     active_follow_writes(a);
     if (!cut || !active_expect_untouched(a, error))
         return FALSE;
-    if (begin(audit, a, error) && look(audit, a, cut, most_ms, error) &&
-        cut_end(g_steal_pointer(&cut), error) && sender_discard(a->sender, error))
+    if (begin(a, error) && look(audit, a, cut, most_ms, error) && cut_end(g_steal_pointer(&cut), error) &&
+        sender_discard(a->sender, error))
         return TRUE;
     /* With a generation that nobody seals. */
     active_detach(a);
@@ -286,10 +265,7 @@ gboolean audit_step(Audit *audit, Active *active, gint64 most_ms, GError **error
 
 void audit_look_at_repair(Audit *audit, const Active *active)
 {
-    if (!audit->resending || !active_has_resent(active))
-        return;
-    audit->resending = FALSE;
-    audit->repaired = TRUE;
+    audit->resending = audit->resending && !active_has_resent(active);
 }
 
 /* --- telling ----------------------------------------------------------- */
@@ -300,7 +276,9 @@ static const char *state_of(const Audit *audit)
         return "running";
     if (audit->why)
         return "failed";
-    return audit->repaired ? "repaired" : sum(audit->differing) > 0 ? "different" : "equal";
+    if (sum(audit->differing) == 0)
+        return "equal";
+    return audit->repair && !audit->resending ? "repaired" : "different";
 }
 
 static json_t *ranges_of(const Audit *audit)

@@ -191,6 +191,13 @@ static guint64 compared_end(const Stream *st)
     return disk->whole && st->limits->copies ? MIN(st->limits->copies[st->disk], disk->size_bytes) : 0;
 }
 
+/* Only whole blocks are compared, but for the end of the disk. */
+static void take_blocks(Extents *set, guint64 end)
+{
+    extents_round(set, MESSAGE_BLOCK);
+    extents_clip(set, end);
+}
+
 /* As far as there is a copy; *@data and *@zero are what is left. */
 static gboolean compare(Stream *st, const Extents *window, Extents *data, Extents *zero, GError **error)
 {
@@ -198,8 +205,7 @@ static gboolean compare(Stream *st, const Extents *window, Extents *data, Extent
     g_autoptr(Extents) near_data = extents_copy(data);
 
     extents_clip(near, compared_end(st));
-    extents_round(near_data, MESSAGE_BLOCK);
-    extents_clip(near_data, compared_end(st));
+    take_blocks(near_data, compared_end(st));
     extents_remove_all(data, near);
     extents_remove_all(zero, near);
     return extents_is_empty(near) || comparison_run(st->comparison, near, near_data, error);
@@ -234,26 +240,28 @@ static Extents *take_window(Extents *todo)
     return window;
 }
 
-static gboolean send_disk(Stream *st, Extents *todo, GError **error)
+typedef gboolean (*WindowFunc)(Stream *st, const Extents *window, GError **error);
+
+/* Window by window, until a limit is reached; what was begun is taken off @todo. */
+static gboolean each_window(Stream *st, Extents *todo, WindowFunc handle, GError **error)
 {
     while (!extents_is_empty(todo) && !limit_reached(st, 0)) {
         g_autoptr(Extents) window = take_window(todo);
 
-        if (!send_window(st, window, error))
+        if (!handle(st, window, error))
             return FALSE;
         st->on_progress(st->user, st->done_bytes, st->total_bytes);
     }
     return TRUE;
 }
 
-/* Only whole blocks are compared. What comes once more with them does no harm. */
+/* What comes once more with whole blocks does no harm. */
 static void widen(const Stream *st, Extents *todo)
 {
     g_autoptr(Extents) near = extents_copy(todo);
 
     extents_clip(near, compared_end(st));
-    extents_round(near, MESSAGE_BLOCK);
-    extents_clip(near, compared_end(st));
+    take_blocks(near, compared_end(st));
     extents_add_all(todo, near);
 }
 
@@ -322,7 +330,7 @@ gboolean stream_run(Stream *st, Cut *cut, Sender *sender, Pass *pass, const Stre
     ok = todo != NULL;
     for (guint i = 0; ok && i < todo->len && !st->broken; i++) {
         st->disk = i;
-        ok = send_disk(st, todo->pdata[i], error);
+        ok = each_window(st, todo->pdata[i], send_window, error);
     }
     drop_blocks(st);
     if (ok)
@@ -359,8 +367,7 @@ static gboolean audit_window(Stream *st, const Extents *window, GError **error)
 
     if (!cut_split(st->cut, st->disk, window, &data, &zero, error))
         return FALSE;
-    extents_round(data, MESSAGE_BLOCK);
-    extents_clip(data, cut_disk(st->cut, st->disk)->size_bytes);
+    take_blocks(data, cut_disk(st->cut, st->disk)->size_bytes);
     return comparison_run(st->comparison, window, data, error);
 }
 
@@ -368,14 +375,7 @@ static gboolean audit_disk(Stream *st, Extents *todo, GError **error)
 {
     g_autoptr(Extents) left = unchanged(st, todo, error);
 
-    while (left && !extents_is_empty(left) && !limit_reached(st, 0)) {
-        g_autoptr(Extents) window = take_window(left);
-
-        if (!audit_window(st, window, error))
-            return FALSE;
-        st->on_progress(st->user, st->done_bytes, st->total_bytes);
-    }
-    return left != NULL;
+    return left && each_window(st, left, audit_window, error);
 }
 
 gboolean stream_audit(Stream *st, Cut *cut, Sender *sender, GPtrArray *todo, GPtrArray *differing,
