@@ -771,6 +771,15 @@ static void test_promoted_by_hand(void)
     g_assert_true(protection_find(w->p, world_vm(1))->owes & OWES_YIELD);
 }
 
+/* What is known comes from elsewhere, and nobody is there yet. */
+static void run_and_doubt(World *w)
+{
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "beta", FALSE);
+    protection_doubt(w->p);
+}
+
 /* A row that was kept elsewhere: nothing is ordered before all of its hosts were heard, and then by what they know. */
 static void test_doubted(void)
 {
@@ -781,10 +790,7 @@ static void test_doubted(void)
     g_autoptr(Protection) again = NULL;
     g_autoptr(GError) error = NULL;
 
-    world_run(w);
-    world_link(w, "alpha", FALSE);
-    world_link(w, "beta", FALSE);
-    protection_doubt(w->p);
+    run_and_doubt(w);
     kept = protection_to_json(w->p);
     again = protection_from_json(kept, w->scenario, w->roster, &error);
     g_assert_no_error(error);
@@ -803,30 +809,24 @@ static void test_doubted(void)
     g_assert_true(protection_is_sure(w->p, NULL));
 }
 
-/* The same, and the other host was made the active meanwhile: the first one is not told that it is. */
 /* An end is ordered all the same, from whom is there. */
 static void test_doubted_and_stopped(void)
 {
     g_autoptr(World) w = world_new(1);
 
-    world_run(w);
-    world_link(w, "alpha", FALSE);
-    world_link(w, "beta", FALSE);
-    protection_doubt(w->p);
+    run_and_doubt(w);
     world_link(w, "alpha", TRUE);
     world_forget(w);
     world_do(w, INPUT_STOP);
     g_assert_nonnull(strstr(w->trace->str, "active.stop to alpha"));
 }
 
+/* The same, and the other host was made the active meanwhile: the first one is not told that it is. */
 static void test_doubted_rightly(void)
 {
     g_autoptr(World) w = world_new(1);
 
-    world_run(w);
-    world_link(w, "alpha", FALSE);
-    world_link(w, "beta", FALSE);
-    protection_doubt(w->p);
+    run_and_doubt(w);
     world_link(w, "alpha", TRUE);
     world_link(w, "beta", TRUE);
     world_news(w, 1, "protected", 500, NULL);
