@@ -180,12 +180,14 @@ static gboolean pivot(Active *a, virConnectPtr conn, virDomainPtr dom, const Str
     return pivoted;
 }
 
-static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch *s, GError **error)
+/* *@ret_done: one stretch is less. */
+static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch *s, gboolean *ret_done,
+                        GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, a->vm, error);
-    gboolean done = FALSE;
     VmState state;
 
+    *ret_done = FALSE;
     if (!dom || !vm_state_read(dom, &state, NULL, error))
         return FALSE;
     /* One that its user has paused is not resumed by us. */
@@ -199,9 +201,9 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
                              s->only ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0) < 0)
         return virt_error(error, "cannot commit disk %s into %s", s->target, s->image);
     stop_at("flatten.committing");
-    if (!wait_for_job(f, a, dom, s, &done, error))
+    if (!wait_for_job(f, a, dom, s, ret_done, error))
         return FALSE;
-    if (done)
+    if (*ret_done)
         return !s->only || pivot(a, conn, dom, s, error);
     f->job_ms = MIN(f->job_ms * 2, JOB_MOST_MS);
     return abort_job(dom, s->target, error);
@@ -281,16 +283,28 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
 {
     virConnectPtr conn = active_connection(a, error);
     g_auto(Stretch) s = {0};
-    gboolean homeless;
+    gboolean homeless, done;
+    CaptureState looked;
 
-    if (!conn || !find_stretch(f, a, &s, &homeless, error))
+    *ret_outcome = FLATTEN_LATER;
+    /* The job before this one has changed the chains. */
+    if (!conn || !active_look(a, &looked, error))
+        return FALSE;
+    if (looked != CAPTURE_RUNNING)
+        return TRUE;
+    if (!find_stretch(f, a, &s, &homeless, error))
         return FALSE;
     /* A disk that came while the VM was away, or that has a snapshot on it, stays where it is, and so do the others. */
-    if (homeless)
+    if (homeless) {
+        *ret_outcome = FLATTEN_NOTHING;
         return TRUE;
-    *ret_outcome = FLATTEN_LATER;
-    if (s.lowest)
-        return store_dissolve(store, error) && run_job(f, a, conn, &s, error);
+    }
+    if (s.lowest) {
+        if (!store_dissolve(store, error) || !run_job(f, a, conn, &s, &done, error))
+            return FALSE;
+        *ret_outcome = done ? FLATTEN_MORE : FLATTEN_LATER;
+        return TRUE;
+    }
     if (!store_is_dissolved(store))
         return store_dissolve(store, error);
     stop_at("flatten.flat");

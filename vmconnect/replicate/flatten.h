@@ -31,11 +31,12 @@ typedef struct {
 
 typedef enum {
     FLATTEN_NOTHING, /* the VM does not run from a store's folder, or from nothing else: no need to ask again */
-    FLATTEN_LATER,   /* one job was done or given up: let cuts go on for a while */
+    FLATTEN_MORE,    /* one job is done, and another may follow */
+    FLATTEN_LATER,   /* a job was given up, or none can be begun now: let cuts go on for a while */
     FLATTEN_DONE,    /* it runs from its images, and the folder is empty */
 } FlattenOutcome;
 
-/* One step, at most one job. The VM runs, and was looked at. FALSE with @error: REFUSED while a point is pinned, and what
+/* One step, at most one job. FALSE with @error: REFUSED while a point is pinned, and what
  * libvirt and the store say: try again later. */
 gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error);
 

@@ -27,6 +27,7 @@
 #define AUDIT_MAX_MS 8000
 #define RESTART_MS 60000
 #define FLATTEN_FIRST_MS 10000
+#define FLATTEN_BUSY_MS 1000 /* so long one job follows the other; most are short */
 #define FLATTEN_GAP_MS 2000
 #define FLATTEN_RETRY_MS 60000
 #define RESTART_EACH_MS 600000 /* what did not help is not done again and again */
@@ -646,18 +647,19 @@ static void flatten(Worker *w)
 {
     const Active *a = w->active;
     gint64 started_ms = clock_steady_ms();
-    FlattenOutcome outcome;
+    FlattenOutcome outcome = FLATTEN_MORE;
     g_autoptr(GError) error = NULL;
 
     if (w->flat || started_ms < w->flatten_at_ms || !a->truth_ms || a->role->paused || w->why ||
         capture_state(a->capture) != CAPTURE_RUNNING)
         return;
-    if (!flatten_step(&w->flatten, w->active, &outcome, &error))
-        outcome = FLATTEN_LATER;
+    while (outcome == FLATTEN_MORE && clock_steady_ms() - started_ms < FLATTEN_BUSY_MS)
+        if (!flatten_step(&w->flatten, w->active, &outcome, &error))
+            outcome = FLATTEN_LATER;
     /* What it has left, its job or a guest that stands still, is seen to before the next cut. */
     w->flatten_recovered = !error;
     set_flatten_why(w, error);
-    w->flat = outcome != FLATTEN_LATER;
+    w->flat = outcome == FLATTEN_NOTHING || outcome == FLATTEN_DONE;
     w->flatten_at_ms =
         clock_steady_ms() + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, clock_steady_ms() - started_ms));
 }
