@@ -88,9 +88,11 @@ static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_
         return FALSE;
     }
     *ret_runs = guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
-    /* A promotion that did not come to its end goes on in its reign. */
-    *ret_reign =
-        guard && guard->role == GUARD_ACTIVE ? guard->reign : (Reign){role->reign.number + 1, a->reign};
+    /* A promotion that did not come to its end goes on in its reign. The next number may have been given away by a
+     * release that this host has not heard of. */
+    *ret_reign = guard && guard->role == GUARD_ACTIVE
+                     ? guard->reign
+                     : (Reign){MAX(role->reign.number, guard ? guard->reign.number : 0) + 2, a->reign};
     return TRUE;
 }
 

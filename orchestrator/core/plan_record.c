@@ -42,8 +42,9 @@ json_t *plan_record_intent(const Move *m, StepKind step)
 
 json_t *plan_record_over(const Move *m)
 {
-    return json_pack("{s:s, s:s, s:i, s:s?}", "over", ID_TEXT(m->vm), "state", move_state_name(m->state),
-                     "done", (int)m->done, "why", m->why);
+    return json_pack("{s:s, s:s, s:i, s:s?, s:o*}", "over", ID_TEXT(m->vm), "state",
+                     move_state_name(m->state), "done", (int)m->done, "why", m->why, "by_hand",
+                     m->by_hand.number ? reign_to_json(m->by_hand) : NULL);
 }
 
 json_t *plan_record_forced(const Plan *forced)
@@ -170,6 +171,7 @@ static gboolean replay_intent(Move *m, const json_t *record, GError **error)
 static gboolean replay_over(Move *m, const json_t *record, GError **error)
 {
     const char *state = json_string_value(json_object_get(record, "state"));
+    const json_t *by_hand = json_object_get(record, "by_hand");
 
     if (!m || !state)
         return unsound(error, "over");
@@ -179,6 +181,8 @@ static gboolean replay_over(Move *m, const json_t *record, GError **error)
     m->done = (guint)json_integer_value(json_object_get(record, "done"));
     g_free(m->why);
     m->why = g_strdup(json_string_value(json_object_get(record, "why")));
+    if (by_hand && !reign_from_json(by_hand, &m->by_hand, NULL))
+        return unsound(error, "over");
     return move_is_over(m) || unsound(error, "over");
 }
 
@@ -194,7 +198,9 @@ void plan_conclude(Plan *plan, const Protection *p)
 
         if (move_is_over(m))
             continue;
-        m->state = vm && reign_equal(vm->reign, plan->next) ? MOVE_MOVED : MOVE_STAYED;
+        m->state = vm && vm->reign.number >= plan->next.number && g_str_equal(vm->active, plan->to)
+                       ? MOVE_MOVED
+                       : MOVE_STAYED;
         if (m->state == MOVE_MOVED)
             m->done = MAX(m->done, STEP_PROMOTE + 1);
         else if (!m->why)

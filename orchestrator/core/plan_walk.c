@@ -59,7 +59,7 @@ void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
         return;
     }
     in = plan_tell(t, INPUT_MOVED, m, t->plan->to, NULL);
-    in->reign = t->plan->next;
+    in->reign = m->by_hand.number ? m->by_hand : t->plan->next;
     in->unlocked = unlocked;
     in->reverse = t->plan->reverse;
     in->forced = is_forced(m);
@@ -205,6 +205,14 @@ void plan_enter(Turn *t, Move *m, MoveState to)
         plan_without_engine(t, m, step);
 }
 
+static void take_reign(Move *m, Reign asked, const json_t *doc)
+{
+    Reign reign;
+
+    if (doc && reign_from_json(doc, &reign, NULL) && reign.number > asked.number)
+        m->by_hand = reign;
+}
+
 /* What the plan needs from a step's result; FALSE if it is not there. */
 gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result)
 {
@@ -213,8 +221,10 @@ gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result)
 
     if (step == STEP_SHUTDOWN)
         m->off_at_ms = t->now_ms;
-    if (step == STEP_PROMOTE)
+    if (step == STEP_PROMOTE) {
         m->running_at_ms = t->now_ms;
+        take_reign(m, t->plan->next, json_object_get(result, "reign"));
+    }
     if (step == STEP_FINAL)
         return tip && id_parse(tip, &m->tip, NULL);
     if (step == STEP_RELEASE) {

@@ -524,6 +524,46 @@ static void test_records(void)
     g_assert_cmpint(((Move *)back->moves->pdata[0])->state, ==, MOVE_MOVED);
 }
 
+/* The reign in which the protection is told that it moved. */
+static guint64 told_reign(const ActionList *out)
+{
+    for (guint i = 0; i < out->len; i++) {
+        const Action *a = out->pdata[i];
+
+        if (a->kind == ACTION_TELL && a->tell->kind == INPUT_MOVED)
+            return a->tell->reign.number;
+    }
+    return 0;
+}
+
+/* The controller was away after the release, and root has promoted the copy: where it runs counts, in its reign. */
+static void test_by_hand(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+    g_autoptr(Plan) back = NULL;
+
+    solo_init(&solo);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.shutdown", "{}", 0);
+    solo_answer(&solo, "plan.final", "{" TIP "}", 0);
+    solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.promote",
+                "{\"reign\":{\"number\":3,\"id\":\"33333333-2222-4333-8444-555555555555\"}}", 0);
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.unlock", "{}", 0);
+    records_of(solo.out, records);
+    g_assert_cmpuint(told_reign(solo.out), ==, 3);
+    g_assert_true(solo.plan->ended);
+
+    back = plan_from_records(records, NULL);
+    g_ptr_array_set_size(solo.out, 0);
+    plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
+    g_assert_cmpuint(told_reign(solo.out), ==, 3);
+}
+
 static void refused_running(const Solo *solo, PlanOptions o, int code, const char *sentence)
 {
     o.force = TRUE;
@@ -693,6 +733,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
+    g_test_add_func("/plan/by-hand", test_by_hand);
     g_test_add_func("/plan/force-running", test_force_running);
     g_test_add_func("/plan/force-stays", test_force_stays);
     g_test_add_func("/plan/force-stops", test_force_stops);
