@@ -155,7 +155,9 @@ static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm
     if (!vm_state_read(dom, &state, NULL, error))
         return FALSE;
     *ret_what = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : vm_state_name(state);
-    return permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error) &&
+    /* Of files that were copied from another machine root has said with this that they are this one's. */
+    return (!vm->guard->elsewhere || guard_write(place->guard_dir, vm->guard, error)) &&
+           permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error) &&
            (!g_str_equal(*ret_what, "started") || lifecycle_start(conn, vm->vm, error));
 }
 

@@ -4,6 +4,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,10 +105,12 @@ void guard_free(Guard *g)
 
 char *guard_encode(const Guard *g)
 {
-    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b}", "vm", ID_TEXT(g->vm), "scenario",
+    g_autofree char *here = machine_id();
+
+    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:s}", "vm", ID_TEXT(g->vm), "scenario",
                                    g->scenario, "reign", reign_to_json(g->reign), "role",
                                    g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open",
-                                   g->journal_open, "autostart", g->autostart));
+                                   g->journal_open, "autostart", g->autostart, "machine", here));
 }
 
 static gboolean role_parse(const char *text, GuardRole *ret_role)
@@ -129,10 +132,12 @@ static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
     json_t *reign;
     int journal_open;
     int autostart;
+    const char *machine;
+    g_autofree char *here = machine_id();
 
-    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b}", "vm", &vm, "scenario",
+    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b, s:s}", "vm", &vm, "scenario",
                    &scenario, "reign", &reign, "role", &role, "journal_open", &journal_open, "autostart",
-                   &autostart) ||
+                   &autostart, "machine", &machine) ||
         !id_parse(vm, &g->vm, error) || !reign_from_json(reign, &g->reign, error))
         return FALSE;
     if (!role_parse(role, &g->role))
@@ -140,6 +145,7 @@ static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
     g->scenario = g_strdup(scenario);
     g->journal_open = journal_open != 0;
     g->autostart = autostart != 0;
+    g->elsewhere = !g_str_equal(machine, here);
     return TRUE;
 }
 

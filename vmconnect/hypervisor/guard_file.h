@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guard_file - who may start a protected VM here, durably: what the start hook reads.
  *
- * For each protected VM one small file says scenario, reign, role. Beside it, in
+ * For each protected VM one small file says scenario, reign, role, and on which machine that was promised. Beside it, in
  * /run, the engine leaves a permit bound to this boot: "I have looked since
  * this host came up, and this VM is ours to run". With the role active and a
  * permit users start and stop their VM as ever, also while the engine is down;
@@ -29,6 +29,8 @@ typedef struct {
     GuardRole role;
     gboolean journal_open; /* a risky change is under way: no start may come between */
     gboolean autostart;    /* what the user had; libvirt's own is off while protected */
+    gboolean
+        elsewhere; /* as read: written on another machine. What it promised binds, what it allows does not */
 } Guard;
 
 void guard_free(Guard *g);

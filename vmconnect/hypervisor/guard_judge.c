@@ -38,6 +38,15 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
                     name, g->scenario, g->scenario);
         return FALSE;
     }
+    if (g->elsewhere) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "Understudy does not let '%s' start: that it may run was written on another machine, whose "
+            "files were copied here. Its engine starts it once the controller has said that this host is "
+            "the active of scenario '%s': `understudy status %s`.",
+            name, g->scenario, g->scenario);
+        return FALSE;
+    }
     if (permit_check(judge->permit_folder, g->vm, g->reign, judge->boot_id, &why)) {
         /* Should it last, the start is its user's to decide: QEMU itself looks at the images' locks. */
         start_lock_wait(judge->permit_folder, g->vm, START_LOCK_MS);

@@ -407,6 +407,14 @@ gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError
     }
     if (guard->role != GUARD_ACTIVE || guard->journal_open)
         return TRUE;
+    if (guard->elsewhere) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "its copy was promoted on another machine, whose files were copied here: it is not started "
+            "before the controller has said that this host is the active of scenario '%s'",
+            guard->scenario);
+        return FALSE;
+    }
     if (!is_permitted(site, guard->reign)) {
         if (!permit_grant(site->paths->permit_dir, site->vm, guard->reign, error))
             return FALSE;

@@ -289,13 +289,18 @@ static gboolean has_permit(const Worker *w)
     return g_file_test(path, G_FILE_TEST_EXISTS);
 }
 
-/* A VM under protection from before, whose permit is gone with /run. One that comes under
+static gboolean is_permitted(const Worker *w, const Guard *guard)
+{
+    return guard && !guard->elsewhere && has_permit(w);
+}
+
+/* A VM under protection from before, whose permit is gone with /run, or whose files are another machine's. One that comes under
  * protection now has not been stopped by a boot: it stays as its user left it. */
 static void look_for_boot(Worker *w)
 {
     g_autoptr(Guard) before = w->looked ? NULL : guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
 
-    w->booted = w->booted || (before && !has_permit(w));
+    w->booted = w->booted || (before && !is_permitted(w, before));
     w->looked = TRUE;
 }
 
@@ -304,10 +309,12 @@ static void look_for_boot(Worker *w)
 static gboolean confirm(Worker *w, GError **error)
 {
     g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) known = NULL;
 
     if (!w->booted || w->confirmed)
         return TRUE;
-    w->confirmed = has_permit(w) || active_is_acknowledged(w->active, &why);
+    known = guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
+    w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, &why);
     if (w->confirmed)
         return TRUE;
     g_set_error(

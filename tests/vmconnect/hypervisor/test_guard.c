@@ -173,6 +173,29 @@ static void test_damage(Place *p, gconstpointer data)
     permits(p);
 }
 
+/* The folder was copied from another machine: nobody has looked here. */
+static void test_elsewhere(Place *p, gconstpointer data)
+{
+    static const char THERE[] = "\"machine\":\"another\"}\n";
+    g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *here = guard_encode(&p->guard);
+    g_autofree char *body = g_strdup(strchr(here, '\n') + 1);
+    g_autofree char *moved = NULL, *sum = NULL, *there = NULL;
+
+    (void)data;
+    *strstr(body, "\"machine\"") = '\0';
+    moved = g_strconcat(body, THERE, NULL);
+    sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, moved, -1);
+    there = g_strdup_printf("understudy-guard 1 %s\n%s", sum, moved);
+    write_guard(p);
+    write_permit(p);
+    permits(p);
+    g_assert_true(g_file_set_contents(path, there, -1, NULL));
+    refuses(p, US_ERROR_REFUSED, "on another machine");
+    write_guard(p);
+    permits(p);
+}
+
 static void test_permit_damage(Place *p, gconstpointer data)
 {
     g_autofree char *path = g_build_filename(p->permit_folder, ID_TEXT(p->guard.vm), NULL);
@@ -262,6 +285,7 @@ int main(int argc, char **argv)
     g_test_add("/guard/round-trip", Place, NULL, place_open, test_round_trip, place_close);
     g_test_add("/guard/decisions", Place, NULL, place_open, test_decisions, place_close);
     g_test_add("/guard/damage", Place, NULL, place_open, test_damage, place_close);
+    g_test_add("/guard/elsewhere", Place, NULL, place_open, test_elsewhere, place_close);
     g_test_add("/guard/permit-damage", Place, NULL, place_open, test_permit_damage, place_close);
     g_test_add("/guard/oddities", Place, NULL, place_open, test_oddities, place_close);
     g_test_add("/guard/start-lock", Place, NULL, place_open, test_start_lock, place_close);
