@@ -39,10 +39,9 @@ static void on_news_timer(uv_timer_t *timer)
 
 void serve_news(Engine *engine)
 {
-    gint64 wait_ms = engine->news_at_ms + NEWS_EACH_MS - clock_steady_ms();
-
     if (engine->visits->len > 0 && !engine->ending && !uv_is_active((uv_handle_t *)&engine->news_timer))
-        uv_timer_start(&engine->news_timer, on_news_timer, (guint64)MAX(wait_ms, 0), 0);
+        uv_timer_start(&engine->news_timer, on_news_timer,
+                       (guint64)clock_left_ms(engine->news_at_ms + NEWS_EACH_MS), 0);
 }
 
 const RpcMethod SERVE_METHODS_OF_ROOT[] = {

@@ -111,13 +111,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmList, vm_list_free)
 
 static char *name_of(virConnectPtr conn, const Vm *vm, gint64 until_ms)
 {
-    gint64 left_ms = MIN(NAME_MS, until_ms - clock_steady_ms());
+    int left_ms = clock_left_ms(until_ms);
     g_autoptr(virDomain) dom = NULL;
 
-    if (vm->state != VM_STATE_RUNNING || !vm->definition->agent_connected || left_ms <= 0)
+    if (vm->state != VM_STATE_RUNNING || !vm->definition->agent_connected || left_ms == 0)
         return NULL;
     dom = vm_lookup(conn, vm->definition->uuid, NULL);
-    return dom ? agent_host_name(dom, left_ms, NULL) : NULL;
+    return dom ? agent_host_name(dom, MIN(left_ms, NAME_MS), NULL) : NULL;
 }
 
 static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)

@@ -386,8 +386,10 @@ static char *since(const char *text, GError **error)
 
     if (clock_parse(text, &ms, NULL))
         return g_strdup(text);
-    if (units_parse_duration(text, &ms, NULL))
-        return g_strdup(clock_format(MAX(0, clock_wall_ms() - ms), (char[CLOCK_TEXT_LEN + 1]){0}));
+    if (units_parse_duration(text, &ms, NULL)) {
+        ms = clock_wall_ms() - ms;
+        return g_strdup(clock_format(MAX(0, ms), (char[CLOCK_TEXT_LEN + 1]){0}));
+    }
     g_set_error(error, US_ERROR, US_ERROR_USAGE, "--since %s: it must be like 2h or 2026-11-21T22:16:54.123Z",
                 text);
     return NULL;

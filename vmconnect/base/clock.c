@@ -26,6 +26,13 @@ gint64 clock_wall_ms(void)
     return read_ms(CLOCK_REALTIME);
 }
 
+int clock_left_ms(gint64 deadline_ms)
+{
+    gint64 left_ms = deadline_ms - clock_steady_ms();
+
+    return (int)CLAMP(left_ms, 0, G_MAXINT);
+}
+
 int clock_shorter_ms(int a_ms, int b_ms)
 {
     return a_ms < 0 ? b_ms : b_ms < 0 ? a_ms : MIN(a_ms, b_ms);

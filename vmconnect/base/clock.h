@@ -13,6 +13,10 @@
 gint64 clock_steady_ms(void);
 gint64 clock_wall_ms(void);
 
+/* What is left until @deadline_ms, a steady time, as poll(2) takes it: 0 when it is over, never -1, which is for ever.
+ * (MAX() and CLAMP() read a clock that they are given twice, and the second time it is later.) */
+int clock_left_ms(gint64 deadline_ms);
+
 /* The shorter of two waits as poll(2) takes them: -1 is for ever. */
 int clock_shorter_ms(int a_ms, int b_ms);
 

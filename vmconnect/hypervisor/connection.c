@@ -292,5 +292,5 @@ guint64 connection_count(const Connection *c)
 
 gint64 connection_wait_ms(const Connection *c)
 {
-    return c->refusal ? MAX(0, c->retry_at_ms - clock_steady_ms()) : 0;
+    return c->refusal ? clock_left_ms(c->retry_at_ms) : 0;
 }

@@ -308,7 +308,8 @@ static void ears_run(void *data)
             e->down_told = FALSE;
         } else {
             tell_down(e, why);
-            wait_ms = (int)MAX(RETRY_MS / 10, MIN(RETRY_MS, connection_wait_ms(e->connection)));
+            wait_ms = (int)connection_wait_ms(e->connection);
+            wait_ms = CLAMP(wait_ms, RETRY_MS / 10, RETRY_MS);
         }
         bell = mailbox_wait(e->to_thread, wait_ms);
         if (!bell)

@@ -59,8 +59,8 @@ static void letter_free(void *letter)
 /* Thread. */
 static void task_run(Task *t, Connection *c)
 {
-    virConnectPtr conn =
-        connection_get(c, CLAMP(t->deadline_ms - clock_steady_ms(), 0, CONNECTION_OPEN_MS), &t->error);
+    int left_ms = clock_left_ms(t->deadline_ms);
+    virConnectPtr conn = connection_get(c, MIN(left_ms, CONNECTION_OPEN_MS), &t->error);
 
     if (conn)
         t->job.work(conn, t->job.request, &t->result, &t->error);

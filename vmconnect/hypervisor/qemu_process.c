@@ -166,8 +166,8 @@ gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError *
     struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
 
     for (;;) {
-        gint64 left_ms = MAX(0, deadline_ms - clock_steady_ms());
-        int n = poll(p, G_N_ELEMENTS(p), (int)MIN(left_ms, G_MAXINT));
+        int left_ms = clock_left_ms(deadline_ms);
+        int n = poll(p, G_N_ELEMENTS(p), left_ms);
 
         if (p[0].revents)
             return TRUE;

@@ -228,7 +228,7 @@ static gboolean collect(Mailbox *box, guint started, gint64 deadline_ms, GPtrArr
     guint back = 0;
 
     while (back < started && clock_steady_ms() < deadline_ms) {
-        RescueOutcome *o = mailbox_wait(box, (int)(deadline_ms - clock_steady_ms()));
+        RescueOutcome *o = mailbox_wait(box, clock_left_ms(deadline_ms));
 
         if (!o)
             continue;

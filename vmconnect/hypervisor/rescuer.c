@@ -325,7 +325,7 @@ static void rescuer_run(void *data)
 
     while (!quit) {
         gboolean idle = g_hash_table_size(r->watches) == 0;
-        Letter *l = mailbox_wait(r->to_thread, idle ? -1 : (int)MAX(0, look_at_ms - clock_steady_ms()));
+        Letter *l = mailbox_wait(r->to_thread, idle ? -1 : clock_left_ms(look_at_ms));
 
         if (l) {
             quit = l->kind == QUIT;

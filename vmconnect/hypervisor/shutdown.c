@@ -134,7 +134,7 @@ static gboolean wait_until(int pidfd, int cancel_fd, gint64 until_ms, GError **e
 {
     g_autoptr(GError) why = NULL;
 
-    if (qemu_process_wait(pidfd, cancel_fd, MAX(0, until_ms - clock_steady_ms()), &why))
+    if (qemu_process_wait(pidfd, cancel_fd, clock_left_ms(until_ms), &why))
         return TRUE;
     if (!g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT))
         g_propagate_error(error, g_steal_pointer(&why));
@@ -158,10 +158,13 @@ static gboolean ask_and_wait(virDomainPtr dom, int pidfd, const ShutdownRules *r
             return TRUE;
     }
     while (!why && clock_steady_ms() < deadline_ms) {
+        gint64 next_ms;
+
         /* It may fail because the guest is just going; the pidfd decides. */
         if (virDomainShutdownFlags(dom, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0)
             *ret_how = SHUTDOWN_BY_ACPI;
-        if (wait_until(pidfd, rules->cancel_fd, MIN(deadline_ms, clock_steady_ms() + ACPI_EVERY_MS), &why))
+        next_ms = clock_steady_ms() + ACPI_EVERY_MS;
+        if (wait_until(pidfd, rules->cancel_fd, MIN(deadline_ms, next_ms), &why))
             return TRUE;
     }
     if (why)

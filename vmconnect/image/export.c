@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/image/export.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/nbd.h"
 #include "vmconnect/image/wait.h"
@@ -64,7 +65,7 @@ gboolean export_remove(StorageDaemon *daemon, const char *name, GError **error)
     while (is_there(daemon, id, &there, error)) {
         if (!there)
             return TRUE;
-        if (!storage_daemon_wait_news(daemon, wait_left(deadline), error))
+        if (!storage_daemon_wait_news(daemon, clock_left_ms(deadline), error))
             break;
     }
     g_prefix_error(error, "removing export '%s': ", name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/image/job.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/wait.h"
 
@@ -56,7 +57,7 @@ gboolean job_wait(StorageDaemon *daemon, const char *id, JobState state, int tim
             return FALSE;
         if (job.state >= state)
             return TRUE;
-        if (!storage_daemon_wait_news(daemon, wait_left(deadline), error))
+        if (!storage_daemon_wait_news(daemon, clock_left_ms(deadline), error))
             return FALSE;
     }
 }

@@ -3,6 +3,7 @@
  * must not be called from there) -> put into `done` -> its callback runs, with
  * libnbd at rest. When the connection is lost the handle is closed at once, after
  * which libnbd touches no buffer any more, and all requests go the same way. */
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/nbd_private.h"
 #include "vmconnect/image/wait.h"
@@ -370,7 +371,7 @@ gboolean nbd_disk_flush(NbdDisk *disk, int timeout_ms, GError **error)
     r = nbd_request_new(disk, "flushing", 0, 0, on_flushed, &why);
     nbd_request_command(r, nbd_aio_flush(disk->h, nbd_request_completion(r), 0));
     nbd_request_submitted(r);
-    if (!nbd_disk_drain(disk, wait_left(deadline), error))
+    if (!nbd_disk_drain(disk, clock_left_ms(deadline), error))
         return FALSE;
     if (why)
         g_propagate_error(error, g_steal_pointer(&why));

@@ -5,6 +5,7 @@
  * is seen by the pidfd. */
 #include "vmconnect/image/process.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/wait.h"
 
@@ -319,7 +320,7 @@ static gboolean collect(Process *p, const char *program, gint64 deadline, int ca
                                {.fd = p->output, .events = POLLIN},
                                {.fd = p->errors, .events = POLLIN},
                                {.fd = cancel_fd, .events = POLLIN}};
-        int n = poll(pfd, G_N_ELEMENTS(pfd), wait_left(deadline));
+        int n = poll(pfd, G_N_ELEMENTS(pfd), clock_left_ms(deadline));
 
         if (n < 0 && errno != EINTR)
             return us_error_errno(error, errno, "waiting for %s", program);

@@ -5,6 +5,7 @@
  * the connection for good: the first reason is kept and repeated. */
 #include "vmconnect/image/qmp.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/wait.h"
 
@@ -245,7 +246,7 @@ static gboolean negotiate(Qmp *qmp, gint64 deadline, GError **error)
         return FALSE;
     if (greeting->kind != QMP_GREETING)
         return break_off(qmp, US_ERROR_PROTOCOL, "it does not begin with a greeting", error);
-    return qmp_call(qmp, "qmp_capabilities", NULL, wait_left(deadline), NULL, error);
+    return qmp_call(qmp, "qmp_capabilities", NULL, clock_left_ms(deadline), NULL, error);
 }
 
 static Qmp *qmp_new(int fd, const char *peer, gint64 deadline, GError **error)

@@ -4,6 +4,7 @@
  * dies meanwhile closes the socket pair, and its last words become the error. */
 #include "vmconnect/image/storage_daemon.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/pid_file.h"
 #include "vmconnect/image/process.h"
@@ -148,7 +149,7 @@ static gboolean quit(StorageDaemon *d, int timeout_ms)
     qmp_set_cancel(d->qmp, -1);
     /* It may be gone before its answer is: the process' end is what counts. */
     qmp_call(d->qmp, "quit", NULL, timeout_ms, NULL, NULL);
-    return process_wait(d->process, wait_left(deadline)) && process_succeeded(d->process);
+    return process_wait(d->process, clock_left_ms(deadline)) && process_succeeded(d->process);
 }
 
 gboolean storage_daemon_close(StorageDaemon *daemon, int timeout_ms)

@@ -12,11 +12,6 @@ gint64 wait_deadline(int timeout_ms)
     return clock_steady_ms() + timeout_ms;
 }
 
-int wait_left(gint64 deadline_ms)
-{
-    return (int)CLAMP(deadline_ms - clock_steady_ms(), 0, G_MAXINT);
-}
-
 gboolean wait_fd(int fd, short events, int cancel_fd, gint64 deadline_ms, const char *whom,
                  short *ret_revents, GError **error)
 {
@@ -24,7 +19,7 @@ gboolean wait_fd(int fd, short events, int cancel_fd, gint64 deadline_ms, const 
     int n;
 
     do {
-        n = poll(pfd, G_N_ELEMENTS(pfd), wait_left(deadline_ms));
+        n = poll(pfd, G_N_ELEMENTS(pfd), clock_left_ms(deadline_ms));
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return us_error_errno(error, errno, "waiting for %s", whom);

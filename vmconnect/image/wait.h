@@ -9,9 +9,6 @@
 
 gint64 wait_deadline(int timeout_ms);
 
-/* Milliseconds left, as poll() takes them: never negative. */
-int wait_left(gint64 deadline_ms);
-
 /* Wait until @fd shows one of @events, an error or a hang-up. FALSE with @error TIMEOUT
  * or CANCELLED; @whom is who keeps us waiting: "QEMU of 'web1'"; what was shown
  * goes into @ret_revents (may be NULL). */

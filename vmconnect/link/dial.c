@@ -168,9 +168,8 @@ static void on_deadline(uv_timer_t *timer)
 static void on_first_step(uv_timer_t *timer)
 {
     Dial *dial = timer->data;
-    gint64 left = dial->deadline_ms - clock_steady_ms();
 
-    uv_timer_start(timer, on_deadline, (guint64)MAX(left, 0), 0);
+    uv_timer_start(timer, on_deadline, (guint64)clock_left_ms(dial->deadline_ms), 0);
     step(dial);
 }
 

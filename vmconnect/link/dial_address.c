@@ -97,13 +97,14 @@ Link *dial_set_out(const struct addrinfo *to, const char *address, const LinkSet
 {
     int fd = socket_connect(to->ai_addr, to->ai_addrlen, error);
     LinkSettings s = *settings;
+    int left_ms = clock_left_ms(until_ms);
 
     if (fd < 0) {
         g_prefix_error(error, "%s: ", address);
         return NULL;
     }
     s.name = address;
-    s.handshake_ms = MAX(until_ms - clock_steady_ms(), 1);
+    s.handshake_ms = MAX(left_ms, 1);
     return link_new_dialer(fd, &s);
 }
 

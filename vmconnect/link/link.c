@@ -351,7 +351,7 @@ int link_timeout_ms(const Link *link)
     if (link->state > LINK_HANDSHAKE && !link->drained && link_wants_input(link))
         return 0;
     next = next_instant(link);
-    return next < 0 ? -1 : (int)CLAMP(next - clock_steady_ms(), 0, G_MAXINT);
+    return next < 0 ? -1 : clock_left_ms(next);
 }
 
 Frame *link_take(Link *link)

@@ -19,8 +19,7 @@ static Turn turn(Link *link, gint64 deadline_ms, int wake_fd, GError **error)
 {
     struct pollfd fds[2] = {{.fd = link_fd(link), .events = link_events(link)},
                             {.fd = wake_fd, .events = POLLIN}};
-    gint64 now = clock_steady_ms();
-    int left = deadline_ms < 0 ? -1 : (int)CLAMP(deadline_ms - now, 0, G_MAXINT);
+    int left = deadline_ms < 0 ? -1 : clock_left_ms(deadline_ms);
 
     if (poll(fds, 2, clock_shorter_ms(left, link_timeout_ms(link))) < 0)
         fds[0].revents = fds[1].revents = 0;

@@ -95,7 +95,7 @@ static void arm(Rpc *rpc)
     Call *due = rpc->ll ? next_due(rpc) : NULL;
 
     if (due)
-        uv_timer_start(&rpc->timer, on_timer, (guint64)MAX(due->deadline_ms - clock_steady_ms(), 0), 0);
+        uv_timer_start(&rpc->timer, on_timer, (guint64)clock_left_ms(due->deadline_ms), 0);
     else if (rpc->ll)
         uv_timer_stop(&rpc->timer);
 }

@@ -356,8 +356,10 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
         ActiveOutcome outcome;
 
         if (!cycle_off(a, &outcome, &why)) {
-            if (!until_ms)
-                until_ms = MIN(clock_steady_ms() + FINAL_PATIENCE_MS, h->deadline_ms);
+            if (!until_ms) {
+                until_ms = clock_steady_ms() + FINAL_PATIENCE_MS;
+                until_ms = MIN(until_ms, h->deadline_ms);
+            }
             if (wait_for_better(a, why, until_ms))
                 continue;
             g_propagate_error(error, g_steal_pointer(&why));
@@ -543,7 +545,9 @@ static gboolean begin_rollback(Handover *h, const Active *a, GError **error)
 {
     g_autoptr(GError) why = NULL;
 
-    h->deadline_ms = MIN(h->deadline_ms, clock_steady_ms());
+    gint64 now_ms = clock_steady_ms();
+
+    h->deadline_ms = MIN(h->deadline_ms, now_ms);
     if (h->state == HANDOVER_ROLLING_BACK || advance(h, a, HANDOVER_ROLLING_BACK, &why))
         return TRUE;
     if (h->doubtful) {

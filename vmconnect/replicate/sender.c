@@ -104,7 +104,9 @@ static Wait wait_start(const Sender *s)
 /* Woken: what is nearly done is worth a moment, since else it is sent again. */
 static void wait_hurry(Wait *wait)
 {
-    wait->deadline_ms = MIN(wait->deadline_ms, clock_steady_ms() + HURRY_MS);
+    gint64 hurried_ms = clock_steady_ms() + HURRY_MS;
+
+    wait->deadline_ms = MIN(wait->deadline_ms, hurried_ms);
     wait->wake_fd = -1;
 }
 

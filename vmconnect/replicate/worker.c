@@ -508,6 +508,7 @@ static gboolean yield(Worker *w, Command *c, GError **error)
 static gboolean on_points(Worker *w, Command *c, GError **error)
 {
     g_autoptr(Store) store = NULL;
+    gint64 soon_ms;
 
     if (c->verb == COMMAND_POINTS && !flatten_has_store(&w->flatten)) {
         c->result = json_pack("{s:[]}", "points");
@@ -517,7 +518,8 @@ static gboolean on_points(Worker *w, Command *c, GError **error)
     if (!store)
         return FALSE;
     /* One that was let go may have been all that kept it from its original images. */
-    w->flatten_at_ms = MIN(w->flatten_at_ms, clock_steady_ms() + FLATTEN_GAP_MS);
+    soon_ms = clock_steady_ms() + FLATTEN_GAP_MS;
+    w->flatten_at_ms = MIN(w->flatten_at_ms, soon_ms);
     if (c->verb == COMMAND_PIN) {
         gboolean ok = point_desk_pin(w->desk, store, c->params, error);
 
@@ -653,7 +655,7 @@ static void set_flatten_why(Worker *w, const GError *error)
 static void flatten(Worker *w)
 {
     const Active *a = w->active;
-    gint64 started_ms = clock_steady_ms();
+    gint64 started_ms = clock_steady_ms(), now_ms;
     FlattenOutcome outcome = FLATTEN_MORE;
     g_autoptr(GError) error = NULL;
 
@@ -667,8 +669,8 @@ static void flatten(Worker *w)
     w->flatten_recovered = !error;
     set_flatten_why(w, error);
     w->flat = outcome == FLATTEN_NOTHING || outcome == FLATTEN_DONE;
-    w->flatten_at_ms =
-        clock_steady_ms() + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, clock_steady_ms() - started_ms));
+    now_ms = clock_steady_ms();
+    w->flatten_at_ms = now_ms + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, now_ms - started_ms));
 }
 
 /* Between two cuts, for at most half of the time from one to the next; users' own operations get libvirt's lock before and
@@ -676,6 +678,7 @@ static void flatten(Worker *w)
 static void audit(Worker *w)
 {
     Active *a = w->active;
+    gint64 after_ms;
     g_autoptr(GError) error = NULL;
 
     if (w->audit)
@@ -687,7 +690,8 @@ static void audit(Worker *w)
     if (!audit_step(w->audit, a, CLAMP(a->role->settings.interval_ms / 2, AUDIT_MIN_MS, AUDIT_MAX_MS),
                     &error))
         log_info("vm %s: comparison: %s", ID_TEXT(a->vm), error->message);
-    w->due_ms = MAX(w->due_ms, clock_steady_ms() + SLICE_GAP_MS);
+    after_ms = clock_steady_ms() + SLICE_GAP_MS;
+    w->due_ms = MAX(w->due_ms, after_ms);
     tell(w, NULL);
 }
 
@@ -730,7 +734,7 @@ static int wait_ms(const Worker *w)
 
     if (w->blocked || (held && w->handover->state == HANDOVER_RELEASED))
         return -1;
-    return (int)CLAMP(until - clock_steady_ms(), 0, 60000);
+    return clock_left_ms(until);
 }
 
 /* A plan file from before this process: released, or to be taken back at once. */

@@ -514,7 +514,7 @@ int store_timeout_ms(const Store *store)
     if (!id_is_nil(store_ledger(store)->promoted))
         return -1;
     if (!store_is_past(store->merge.retry_ms))
-        return (int)(store->merge.retry_ms - clock_steady_ms());
+        return clock_left_ms(store->merge.retry_ms);
     if (!store->daemon || needs_staging(store))
         return 0;
     return store_merge_timeout_ms(store);

@@ -21,20 +21,17 @@
 #define CREATE_MS 10000
 #define NVRAM_SUFFIX ".nvram.fd"
 
-static int left_ms(gint64 deadline_ms)
-{
-    return (int)CLAMP(deadline_ms - clock_steady_ms(), 0, G_MAXINT);
-}
-
 /* Let go of all images, by force if they are not let go by @deadline_ms. */
 static void release_images(Store *store, gint64 deadline_ms)
 {
-    if (store->daemon && left_ms(deadline_ms) > 0) {
+    int left_ms = clock_left_ms(deadline_ms);
+
+    if (store->daemon && left_ms > 0) {
         storage_daemon_set_cancel(store->daemon, -1);
-        storage_daemon_set_timeout(store->daemon, MAX(left_ms(deadline_ms), 1));
+        storage_daemon_set_timeout(store->daemon, left_ms);
         store_merge_stop(store, NULL);
         g_ptr_array_set_size(store->chains, 0);
-        storage_daemon_close(g_steal_pointer(&store->daemon), left_ms(deadline_ms));
+        storage_daemon_close(g_steal_pointer(&store->daemon), clock_left_ms(deadline_ms));
     }
     store_drop_daemon(store);
 }

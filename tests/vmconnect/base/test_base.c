@@ -65,6 +65,10 @@ static void test_waits(void)
     g_assert_cmpint(clock_shorter_ms(-1, 5), ==, 5);
     g_assert_cmpint(clock_shorter_ms(5, -1), ==, 5);
     g_assert_cmpint(clock_shorter_ms(5, 0), ==, 0);
+    /* The clock goes on while it is looked at: a deadline that is just over must not become "for ever". */
+    for (gint64 end_ms = clock_steady_ms() + 50; clock_left_ms(end_ms) > 0;)
+        g_assert_cmpint(clock_left_ms(clock_steady_ms()), ==, 0);
+    g_assert_cmpint(clock_left_ms(clock_steady_ms() + G_MAXINT + G_GINT64_CONSTANT(100000)), ==, G_MAXINT);
 }
 
 static void test_log_levels(void)
