@@ -301,7 +301,8 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     const Policy *policy = &p->scenario->policy;
     Plan *plan = plan_new(o->id, p->scenario->name, ((const ProtectionVm *)chosen->pdata[0])->active, to);
 
-    plan->next = (Reign){protection_term(p) + 1, o->reign};
+    /* By force: the next number may have been given away by a release that nobody who is left has heard of. */
+    plan->next = (Reign){protection_term(p) + (o->force ? 2 : 1), o->reign};
     plan->power_off = o->power_off;
     plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy_reverses(policy) : o->reverse;
     plan->forced = o->force;

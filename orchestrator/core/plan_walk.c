@@ -209,7 +209,8 @@ static void take_reign(Move *m, Reign asked, const json_t *doc)
 {
     Reign reign;
 
-    if (doc && reign_from_json(doc, &reign, NULL) && reign.number > asked.number)
+    if (doc && reign_from_json(doc, &reign, NULL) && reign.number >= asked.number &&
+        !reign_equal(reign, asked))
         m->by_hand = reign;
 }
 

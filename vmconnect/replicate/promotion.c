@@ -337,7 +337,7 @@ static gboolean is_done_by_hand(Promotion *p)
     Id promoted = store_promoted(p->site->store);
 
     if (id_is_nil(promoted) || !guard || guard->role != GUARD_ACTIVE || guard->journal_open ||
-        guard->reign.number <= p->reign.number)
+        guard->reign.number < p->reign.number || reign_equal(guard->reign, p->reign))
         return FALSE;
     p->reign = guard->reign;
     p->point = promoted;

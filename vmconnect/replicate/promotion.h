@@ -31,7 +31,7 @@ typedef struct {
 /* @params: {"scenario", "tip": id | null, "reign_next": {…}, "here": id, "from": id,
  * "networks": {from: to}, "certificate": as
  * handover.h, …}. *@ret_result:
- * {"running": true, "point": id, "reign": {…}}; a reign above the one asked for is one in which the VM was
+ * {"running": true, "point": id, "reign": {…}}; a reign that is not the one asked for is one in which the VM was
  * promoted here by hand. REFUSED if a guard here knows a higher reign and the VM was not,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);
