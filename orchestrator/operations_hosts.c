@@ -126,6 +126,7 @@ static void on_removed(const GError *error, void *user)
 
     if (!error && !r->c->ending) {
         hosts_remove(r->c->hosts, r->name);
+        scenarios_host_is_gone(r->c->scenarios, r->name);
         log_notice("host '%s' is not in our care any more", r->name);
     }
     removing_end(r, error);

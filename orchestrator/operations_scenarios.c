@@ -215,16 +215,27 @@ static void scenario_delete(ApiCall *call, void *user)
     Controller *c = user;
     g_autoptr(GError) error = NULL;
     const char *name = api_call_parameter(call, "scenario");
-    gint64 purge;
+    gint64 purge, force;
     Purging *g;
 
-    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error)) {
+    if (!api_call_query_number(call, "purge", 0, 1, 0, &purge, &error) ||
+        !api_call_query_number(call, "force", 0, 1, 0, &force, &error)) {
+        api_call_fail(call, error);
+        return;
+    }
+    if (purge && force) {
+        g_set_error(&error, US_ERROR, US_ERROR_USAGE,
+                    "purge and force exclude each other: copies are deleted by an engine that answers");
         api_call_fail(call, error);
         return;
     }
     g = g_new0(Purging, 1);
     *g = (Purging){.c = c, .call = call, .name = g_strdup(name), .vm = purge ? 0 : G_MAXUINT};
-    if (!scenarios_begin_delete(c->scenarios, name, purge != 0, on_begun, g, &error))
+    if (!scenarios_begin_delete(c->scenarios, name,
+                                purge   ? SCENARIOS_DELETE_PURGE
+                                : force ? SCENARIOS_DELETE_FORCE
+                                        : SCENARIOS_DELETE,
+                                on_begun, g, &error))
         on_deleted(g, error);
 }
 

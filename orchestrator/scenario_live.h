@@ -4,6 +4,7 @@
 #pragma once
 
 #include "orchestrator/core/verify_memory.h"
+#include "orchestrator/debts.h"
 #include "orchestrator/reigns.h"
 #include "orchestrator/scenarios.h"
 
@@ -41,6 +42,7 @@ struct Scenarios {
     void *user;
     GPtrArray *list; /* Live *, by name */
     Reigns *reigns;
+    Debts *debts;
     gboolean closed;
 };
 

@@ -21,6 +21,7 @@ Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const Scena
     s->user = user;
     s->list = g_ptr_array_new_with_free_func(live_free);
     s->reigns = reigns_new();
+    s->debts = debts_new(db, hosts, duties->sign, user);
     return s;
 }
 
@@ -64,6 +65,8 @@ static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
 
     if (reigns_is_document(doc))
         return reigns_load(s->reigns, doc, error);
+    if (debts_is_document(doc))
+        return debts_load(s->debts, doc, error);
     p = read_row(s, doc, &id, &row, error);
     if (!p)
         return FALSE;
@@ -154,9 +157,35 @@ static void step_those_with(Scenarios *s, const char *host, Input in)
     }
 }
 
+static void on_forgotten(const GError *error, void *user)
+{
+    (void)user;
+    if (error)
+        log_warning("the database still has what a host was to be told that was let go: %s", error->message);
+}
+
+static void on_debts_paid(void *user, const char *host)
+{
+    Scenarios *s = user;
+
+    if (!s->closed && hosts_is_up(s->hosts, host))
+        step_those_with(s, host, (Input){.kind = INPUT_LINK_BACK});
+}
+
 void scenarios_host_is_up(Scenarios *s, const char *host)
 {
-    step_those_with(s, host, (Input){.kind = INPUT_LINK_BACK});
+    debts_pay(s->debts, host, on_debts_paid, s);
+}
+
+void scenarios_host_is_gone(Scenarios *s, const char *host)
+{
+    DatabaseChanges *changes;
+
+    if (!debts_forget(s->debts, host))
+        return;
+    changes = database_changes_new();
+    debts_put(s->debts, changes);
+    database_submit(s->db, changes, on_forgotten, NULL);
 }
 
 void scenarios_host_is_down(Scenarios *s, const char *host)
@@ -303,7 +332,49 @@ static gboolean is_home(const Protection *p)
     return g_strcmp0(protection_active(p), p->scenario->master) == 0;
 }
 
-static gboolean check_delete(const Live *live, gboolean purge, GError **error)
+typedef struct {
+    const Protection *p;
+    gboolean up;
+    const char *found;
+} Creditor;
+
+static void look_at_creditor(void *user, const char *host, const char *method, json_t *params)
+{
+    Creditor *c = user;
+
+    (void)method;
+    json_decref(params);
+    if (!c->found && protection_is_up(c->p, host) == c->up)
+        c->found = host;
+}
+
+/* The first engine that has not confirmed its last stop, and by @up whether it answers; NULL: none. */
+static const char *creditor(const Protection *p, gboolean up)
+{
+    Creditor c = {p, up, NULL};
+
+    protection_each_owed(p, look_at_creditor, &c);
+    return c.found;
+}
+
+static gboolean check_owed(const Protection *p, gboolean force, GError **error)
+{
+    const char *silent = creditor(p, FALSE);
+    const char *answers = creditor(p, TRUE);
+
+    if (answers || (silent && !force))
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            answers ? "scenario '%s': the engine of %s has not confirmed its last stop: wait until "
+                      "understudy status shows it stopped"
+                    : "scenario '%s': the engine of %s has not confirmed its last stop, and does not answer: "
+                      "bring it back, or, if it is gone for good, leave it out with --force; should it come "
+                      "back after all, it is told then",
+            p->scenario->name, answers ? answers : silent);
+    return !answers && (!silent || force);
+}
+
+static gboolean check_delete(const Live *live, ScenariosDelete how, GError **error)
 {
     const Protection *p = live->p;
     const char *why = NULL;
@@ -312,13 +383,11 @@ static gboolean check_delete(const Live *live, gboolean purge, GError **error)
         why = "it is being deleted already";
     else if (!id_is_nil(p->plan) || p->goal != GOAL_STOPPED || p->verifying)
         why = "it is not stopped: deleting it would end its protection unasked; understudy stop first";
-    else if (protection_owes(p))
-        why = "an engine has not confirmed its last stop: wait until understudy status shows it stopped";
-    else if (purge && !is_home(p))
+    else if (how == SCENARIOS_DELETE_PURGE && !is_home(p))
         why = "its VMs run from the copies on the replica, which cannot be deleted";
     if (why)
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "scenario '%s': %s", p->scenario->name, why);
-    return !why;
+    return !why && check_owed(p, how == SCENARIOS_DELETE_FORCE, error);
 }
 
 static gboolean check_keeper(const Protection *p, GError **error)
@@ -333,12 +402,13 @@ static gboolean check_keeper(const Protection *p, GError **error)
     return protection_is_up(p, keeper);
 }
 
-gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, ScenariosDone done,
+gboolean scenarios_begin_delete(Scenarios *s, const char *name, ScenariosDelete how, ScenariosDone done,
                                 void *user, GError **error)
 {
     Live *live = find(s, name, error);
+    gboolean purge = how == SCENARIOS_DELETE_PURGE;
 
-    if (!live || !check_delete(live, purge, error) || (purge && !check_keeper(live->p, error)))
+    if (!live || !check_delete(live, how, error) || (purge && !check_keeper(live->p, error)))
         return FALSE;
     live->leaving = TRUE;
     if (purge)
@@ -386,6 +456,11 @@ static void on_deleted(const GError *error, void *user)
     g_free(d);
 }
 
+static void add_debt(void *user, const char *host, const char *method, json_t *params)
+{
+    debts_add(user, host, method, params);
+}
+
 void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *user)
 {
     const Live *live = find(s, name, NULL);
@@ -399,6 +474,9 @@ void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *
         reigns_remember(s->reigns, vm->uuid, vm->reign.number);
     }
     reigns_put(s->reigns, changes);
+    /* Should this not become durable, the scenario owes the same itself. */
+    protection_each_owed(live->p, add_debt, s->debts);
+    debts_put(s->debts, changes);
     *d = (Deleting){s, g_strdup(name), done, user};
     database_delete_scenario(changes, live->id);
     database_submit(s->db, changes, on_deleted, d);
@@ -415,6 +493,7 @@ void scenarios_free(Scenarios *s)
         return;
     g_ptr_array_free(s->list, TRUE);
     reigns_free(s->reigns);
+    debts_free(s->debts);
     g_free(s);
 }
 

@@ -38,6 +38,8 @@ gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error);
 /* Of all hosts, at most once each at a time. */
 void scenarios_host_is_up(Scenarios *s, const char *host);
 void scenarios_host_is_down(Scenarios *s, const char *host);
+/* It was let go. */
+void scenarios_host_is_gone(Scenarios *s, const char *host);
 void scenarios_news(Scenarios *s, const char *host, const json_t *status);
 void scenarios_tick(Scenarios *s);
 
@@ -75,11 +77,17 @@ gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone 
 /* Properties or the map changed: durable first, then engines are told. */
 gboolean scenarios_set(Scenarios *s, const Scenario *to, ScenariosDone done, void *user, GError **error);
 
+typedef enum {
+    SCENARIOS_DELETE,
+    SCENARIOS_DELETE_PURGE, /* its copies, too */
+    SCENARIOS_DELETE_FORCE, /* what engines are owed that do not answer is left as a debt */
+} ScenariosDelete;
+
 /* A scenario that is to be deleted takes no commands any more: first this, after @done (possibly
  * before this returns) what must be cleared away, then scenarios_delete() or scenarios_keep().
- * With @purge the standby's roles are about to be taken up again: they are dismissed if it comes to
- * nothing. REFUSED while it is not stopped; UNREACHABLE if it is to be purged and the standby is silent. */
-gboolean scenarios_begin_delete(Scenarios *s, const char *name, gboolean purge, ScenariosDone done,
+ * To be purged the standby's roles are about to be taken up again: they are dismissed if it comes to
+ * nothing. REFUSED while it is not stopped, or an engine has not confirmed that; UNREACHABLE if it is to be purged and the standby is silent. */
+gboolean scenarios_begin_delete(Scenarios *s, const char *name, ScenariosDelete how, ScenariosDone done,
                                 void *user, GError **error);
 void scenarios_keep(Scenarios *s, const char *name);
 void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *user);

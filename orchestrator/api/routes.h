@@ -27,7 +27,7 @@
     X("scenario.import",     POST,   "/scenarios/import",                TRUE,  "")         \
     X("scenario.show",       GET,    "/scenarios/{scenario}",            FALSE, "")         \
     X("scenario.set",        PATCH,  "/scenarios/{scenario}",            TRUE,  "")         \
-    X("scenario.delete",     DELETE, "/scenarios/{scenario}",            FALSE, "purge")    \
+    X("scenario.delete",     DELETE, "/scenarios/{scenario}",            FALSE, "purge,force") \
     X("scenario.export",     GET,    "/scenarios/{scenario}/export",     FALSE, "")         \
     X("scenario.preview",    GET,    "/scenarios/{scenario}/preview",    FALSE, "")         \
     X("scenario.points",     GET,    "/scenarios/{scenario}/points",     FALSE, "vm")       \

@@ -296,7 +296,8 @@ gboolean command_scenario_delete(Cli *cli, GError **error)
 {
     const char *name = cli_argument(cli, 0);
     gboolean purge = cli_flag(cli, "purge");
-    json_auto_t *query = purge ? json_pack("{s:s}", "purge", "1") : NULL;
+    json_auto_t *query =
+        json_pack("{s:s*, s:s*}", "purge", purge ? "1" : NULL, "force", cli_flag(cli, "force") ? "1" : NULL);
     g_autofree char *question =
         g_strdup_printf("Forget scenario '%s'%s", name,
                         purge ? " and delete its copies with all their recovery points?" : "?");

@@ -29,7 +29,8 @@ OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"file", "FILE", "a scenario document to start from"});
 OPTIONS(SET, {"map", "FROM=TO", "while stopped: network of the master = of the replica (FROM= takes it out)",
               TRUE});
-OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"});
+OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"},
+        {"force", NULL, "also if a host that is gone for good cannot be told; it is, should it come back"});
 OPTIONS(VERIFY, {"fix", NULL, "show what can be put right by itself, and do it after a yes"});
 OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
         {"vm", "VM", "only this one; may be repeated", TRUE},

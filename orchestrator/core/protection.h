@@ -182,6 +182,9 @@ PolicyMoment protection_moment(const Protection *p);
 
 /* Is some call still owed to an engine? Such a scenario must not be forgotten. */
 gboolean protection_owes(const Protection *p);
+/* Each of them in its order; takes @params. */
+typedef void (*ProtectionOwedFunc)(void *user, const char *host, const char *method, json_t *params);
+void protection_each_owed(const Protection *p, ProtectionOwedFunc each, void *user);
 /* The host that keeps the VM's copy by our order, wherever it runs. */
 const char *protection_keeper(const ProtectionVm *vm);
 

@@ -77,30 +77,56 @@ static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const cha
     return TRUE;
 }
 
-static gboolean dismiss(Protection *p, ProtectionVm *vm, const char *host, ActionList *out)
+/* After a stop, and after a plan whose old active was gone at its end; in this order. */
+static const struct {
+    ProtectionOwed owed;
+    gboolean by_active; /* … else the keeper's part */
+    const char *method;
+    gint64 limit_ms;
+} OWED[] = {
+    {OWES_UNLOCK, FALSE, "plan.unlock", CALL_LIMIT_MS},
+    {OWES_YIELD, FALSE, "active.yield", STOP_LIMIT_MS},
+    {OWES_STOP, TRUE, "active.stop", STOP_LIMIT_MS},
+    {OWES_LEAVE, TRUE, "standby.dismiss", CALL_LIMIT_MS},
+    {OWES_DISMISS, FALSE, "standby.dismiss", CALL_LIMIT_MS},
+};
+
+static const char *owed_host(const ProtectionVm *vm, guint i)
 {
-    return ask(p, vm, host, "standby.dismiss", CALL_LIMIT_MS,
-               json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0), out);
+    return OWED[i].by_active ? vm->active : protection_keeper(vm);
 }
 
-/* After a stop, and after a plan whose old active was gone at its end. */
+static json_t *owed_params(const Protection *p, const ProtectionVm *vm, ProtectionOwed owed)
+{
+    switch (owed) {
+    case OWES_UNLOCK:
+        return json_pack("{s:s, s:s}", "plan", ID_TEXT(p->owed_plan), "vm", ID_TEXT(vm->uuid));
+    case OWES_YIELD:
+        return json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "reign", reign_to_json(vm->reign));
+    case OWES_STOP:
+        return vm_only(vm);
+    case OWES_LEAVE:
+    case OWES_DISMISS:
+        break;
+    }
+    return json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0);
+}
+
 static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
 {
-    json_t *unlock;
-
-    if (vm->owes & OWES_UNLOCK) {
-        unlock = json_pack("{s:s, s:s}", "plan", ID_TEXT(p->owed_plan), "vm", ID_TEXT(vm->uuid));
-        if (ask(p, vm, protection_keeper(vm), "plan.unlock", CALL_LIMIT_MS, unlock, out))
+    for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
+        if ((vm->owes & OWED[i].owed) && ask(p, vm, owed_host(vm, i), OWED[i].method, OWED[i].limit_ms,
+                                             owed_params(p, vm, OWED[i].owed), out))
             return TRUE;
-    }
-    if ((vm->owes & OWES_YIELD) &&
-        ask(p, vm, protection_keeper(vm), "active.yield", STOP_LIMIT_MS,
-            json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "reign", reign_to_json(vm->reign)), out))
-        return TRUE;
-    if ((vm->owes & OWES_STOP) && ask(p, vm, vm->active, "active.stop", STOP_LIMIT_MS, vm_only(vm), out))
-        return TRUE;
-    return ((vm->owes & OWES_LEAVE) && dismiss(p, vm, vm->active, out)) ||
-           ((vm->owes & OWES_DISMISS) && dismiss(p, vm, protection_keeper(vm), out));
+    return FALSE;
+}
+
+void protection_each_owed(const Protection *p, ProtectionOwedFunc each, void *user)
+{
+    EACH_VM (p, vm)
+        for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
+            if (vm->owes & OWED[i].owed)
+                each(user, owed_host(vm, i), OWED[i].method, owed_params(p, vm, OWED[i].owed));
 }
 
 static gboolean held_by_engine(const ProtectionVm *vm)
@@ -145,20 +171,9 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
 
 const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm)
 {
-    const struct {
-        ProtectionOwed owed;
-        const char *host;
-    } CREDITORS[] = {
-        {OWES_STOP, vm->active},
-        {OWES_LEAVE, vm->active},
-        {OWES_DISMISS, protection_keeper(vm)},
-        {OWES_UNLOCK, protection_keeper(vm)},
-        {OWES_YIELD, protection_keeper(vm)},
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(CREDITORS); i++)
-        if ((vm->owes & CREDITORS[i].owed) && !protection_is_up(p, CREDITORS[i].host))
-            return CREDITORS[i].host;
+    for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
+        if ((vm->owes & OWED[i].owed) && !protection_is_up(p, owed_host(vm, i)))
+            return owed_host(vm, i);
     return NULL;
 }
 

@@ -163,7 +163,7 @@ static void begin_delete(Desk *d)
 {
     gboolean begun = FALSE;
 
-    g_assert_true(scenarios_begin_delete(d->scenarios, "web", FALSE, on_begun, &begun, NULL));
+    g_assert_true(scenarios_begin_delete(d->scenarios, "web", SCENARIOS_DELETE, on_begun, &begun, NULL));
     g_assert_true(begun);
 }
 
@@ -247,7 +247,7 @@ static void test_refusals(void)
     refused(&d, other, US_ERROR_EXISTS);
     scenario_add_replica(nowhere, "nobody");
     refused(&d, nowhere, US_ERROR_NOT_FOUND);
-    g_assert_false(scenarios_begin_delete(d.scenarios, "web", TRUE, on_begun, NULL, &silent));
+    g_assert_false(scenarios_begin_delete(d.scenarios, "web", SCENARIOS_DELETE_PURGE, on_begun, NULL, &silent));
     g_assert_error(silent, US_ERROR, US_ERROR_UNREACHABLE);
     begin_delete(&d);
     g_assert_false(scenarios_run(d.scenarios, "web", told, &d, &error));
