@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/debts.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
@@ -9,6 +10,7 @@
 #define ROW_NAME "~debts" /* no scenario's name */
 /* Removing the checkpoints of a busy guest waits for its jobs. */
 #define CALL_MS 120000
+#define AGAIN_MS 30000
 
 typedef struct {
     char *host;
@@ -21,7 +23,9 @@ struct Debts {
     Hosts *hosts;
     DebtsSign sign;
     void *user;
-    GPtrArray *list; /* Debt *, in the order in which they are to be told */
+    GPtrArray *list;    /* Debt *, in the order in which they are to be told */
+    GHashTable *paying; /* set of hosts that are being told */
+    gint64 again_at_ms;
 };
 
 typedef struct {
@@ -50,6 +54,7 @@ Debts *debts_new(Database *db, Hosts *hosts, DebtsSign sign, void *user)
     d->sign = sign;
     d->user = user;
     d->list = g_ptr_array_new_with_free_func(debt_free);
+    d->paying = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return d;
 }
 
@@ -58,6 +63,7 @@ void debts_free(Debts *d)
     if (!d)
         return;
     g_ptr_array_unref(d->list);
+    g_hash_table_unref(d->paying);
     g_free(d);
 }
 
@@ -119,6 +125,11 @@ static Debt *first_of(const Debts *d, const char *host)
     return NULL;
 }
 
+gboolean debts_owes(const Debts *d, const char *host)
+{
+    return first_of(d, host) != NULL;
+}
+
 gboolean debts_forget(Debts *d, const char *host)
 {
     gboolean any = FALSE;
@@ -131,8 +142,9 @@ gboolean debts_forget(Debts *d, const char *host)
 
 /* --- paying ---------------------------------------------------------------- */
 
-static void payment_free(Payment *p)
+static void payment_end(Payment *p)
 {
+    g_hash_table_remove(p->debts->paying, p->host);
     g_free(p->host);
     g_free(p);
 }
@@ -141,8 +153,13 @@ static void pay_next(Payment *p);
 
 static void tell_paid(Payment *p)
 {
-    p->paid(p->user, p->host);
-    payment_free(p);
+    g_autofree char *host = g_strdup(p->host);
+    DebtsPaid paid = p->paid;
+    void *user = p->user;
+
+    payment_end(p);
+    if (paid)
+        paid(user, host);
 }
 
 /* Then it is told again after a restart: each call may be. */
@@ -162,32 +179,34 @@ static void strike_out(Debts *d, Debt *debt)
     database_submit(d->db, changes, on_struck_out, NULL);
 }
 
+/* Nothing to end is as good as ended. */
+static gboolean is_still_owed(const GError *error)
+{
+    return error && !g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
 static void on_answer(void *user, const json_t *result, const GError *error)
 {
     Payment *p = user;
     Debt *debt;
 
     (void)result;
-    if (g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
-        g_error_matches(error, US_ERROR, US_ERROR_CANCELLED)) {
-        payment_free(p);
-        return;
-    }
-    if (g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT)) {
-        tell_paid(p);
+    /* An engine that answers may itself say that its libvirtd is unreachable: then others are not held up by that. */
+    if (!hosts_is_up(p->debts->hosts, p->host)) {
+        payment_end(p);
         return;
     }
     debt = first_of(p->debts, p->host);
-    if (!debt) {
-        tell_paid(p); /* the host was let go meanwhile */
+    if (!debt || is_still_owed(error)) {
+        if (debt)
+            log_warning("host '%s', of a scenario that was deleted while it was away: %s: %s -> try again",
+                        p->host, debt->method, error->message);
+        p->debts->again_at_ms = clock_steady_ms() + AGAIN_MS;
+        tell_paid(p);
         return;
     }
-    if (error)
-        log_warning("host '%s', of a scenario that was deleted while it was away: %s: %s", p->host,
-                    debt->method, error->message);
-    else
-        log_notice("host '%s', of a scenario that was deleted while it was away: %s is done", p->host,
-                   debt->method);
+    log_notice("host '%s', of a scenario that was deleted while it was away: %s is done", p->host,
+               debt->method);
     strike_out(p->debts, debt);
     pay_next(p);
 }
@@ -209,8 +228,25 @@ static void pay_next(Payment *p)
 
 void debts_pay(Debts *d, const char *host, DebtsPaid paid, void *user)
 {
-    Payment *p = g_new0(Payment, 1);
+    Payment *p;
 
+    if (!g_hash_table_add(d->paying, g_strdup(host)))
+        return;
+    p = g_new0(Payment, 1);
     *p = (Payment){d, g_strdup(host), paid, user};
     pay_next(p);
+}
+
+void debts_tick(Debts *d)
+{
+    g_autoptr(GPtrArray) hosts = g_ptr_array_new_with_free_func(g_free);
+
+    if (d->list->len == 0 || clock_steady_ms() < d->again_at_ms)
+        return;
+    d->again_at_ms = clock_steady_ms() + AGAIN_MS;
+    for (guint i = 0; i < d->list->len; i++)
+        g_ptr_array_add(hosts, g_strdup(((const Debt *)d->list->pdata[i])->host));
+    for (guint i = 0; i < hosts->len; i++)
+        if (hosts_is_up(d->hosts, hosts->pdata[i]))
+            debts_pay(d, hosts->pdata[i], NULL, NULL);
 }

@@ -26,12 +26,16 @@ gboolean debts_load(Debts *d, const json_t *doc, GError **error);
 void debts_put(const Debts *d, DatabaseChanges *changes);
 
 void debts_add(Debts *d, const char *host, const char *method, json_t *steal_params);
+/* Is there something that @host must be told before anything else? */
+gboolean debts_owes(const Debts *d, const char *host);
 /* Nothing will ever be told to @host: it is let go. TRUE: there was something. */
 gboolean debts_forget(Debts *d, const char *host);
 
 /* Whoever is told: nothing is in the way of other words with @host. */
 typedef void (*DebtsPaid)(void *user, const char *host);
 
-/* Tell @host, whose link is up, what is owed to it, one call after the other. @paid, possibly before this returns, when it has answered all, or one
- * takes too long; not if the link is lost meanwhile. What was refused is not told again. */
+/* Tell @host, whose link is up, what is owed to it, one call after the other, unless it is being told already. @paid (may be
+ * NULL), possibly before this returns, when it has answered all, or one has failed; not if the link is lost meanwhile. */
 void debts_pay(Debts *d, const char *host, DebtsPaid paid, void *user);
+/* About once a second: what has failed is tried again after a while. */
+void debts_tick(Debts *d);

@@ -204,6 +204,7 @@ void scenarios_tick(Scenarios *s)
 {
     g_autoptr(GPtrArray) list = scenarios_list(s);
 
+    debts_tick(s->debts);
     for (guint i = 0; i < s->list->len; i++)
         live_persist_again(s->list->pdata[i]);
     for (guint i = 0; i < s->list->len; i++)
@@ -275,9 +276,16 @@ static void greet(Scenarios *s, Live *live)
 {
     g_autoptr(GPtrArray) names = hosts_names(s->hosts);
 
-    for (guint i = 0; i < names->len; i++)
-        if (hosts_is_up(s->hosts, names->pdata[i]) && scenario_has_host(live->p->scenario, names->pdata[i]))
-            live_step(live, (Input){.kind = INPUT_LINK_BACK, .host = names->pdata[i]}, NULL, NULL, NULL);
+    for (guint i = 0; i < names->len; i++) {
+        char *host = names->pdata[i];
+
+        if (!hosts_is_up(s->hosts, host) || !scenario_has_host(live->p->scenario, host))
+            continue;
+        if (debts_owes(s->debts, host))
+            scenarios_host_is_up(s, host);
+        else
+            live_step(live, (Input){.kind = INPUT_LINK_BACK, .host = host}, NULL, NULL, NULL);
+    }
 }
 
 gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone done, void *user,
@@ -456,14 +464,20 @@ static void on_deleted(const GError *error, void *user)
     g_free(d);
 }
 
+/* Who answers has been told, or is being told. */
 static void add_debt(void *user, const char *host, const char *method, json_t *params)
 {
-    debts_add(user, host, method, params);
+    Live *live = user;
+
+    if (protection_is_up(live->p, host))
+        json_decref(params);
+    else
+        debts_add(live->owner->debts, host, method, params);
 }
 
 void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *user)
 {
-    const Live *live = find(s, name, NULL);
+    Live *live = find(s, name, NULL);
     DatabaseChanges *changes = database_changes_new();
     Deleting *d = g_new0(Deleting, 1);
 
@@ -475,7 +489,7 @@ void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *
     }
     reigns_put(s->reigns, changes);
     /* Should this not become durable, the scenario owes the same itself. */
-    protection_each_owed(live->p, add_debt, s->debts);
+    protection_each_owed(live->p, add_debt, live);
     debts_put(s->debts, changes);
     *d = (Deleting){s, g_strdup(name), done, user};
     database_delete_scenario(changes, live->id);
