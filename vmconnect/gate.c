@@ -82,9 +82,13 @@ static void arrival_free(Arrival *a)
 static gboolean check_attach(const Engine *engine, const Attach *attach, Peer peer, GError **error)
 {
     const StandbyRole *role = policy_standby(engine->policy, attach->vm);
+    const ActiveRole *active = policy_active(engine->policy, attach->vm);
+    guint64 known = active ? active->reign.number : role ? role->reign.number : 0;
     const char *why = NULL;
 
-    if (!role)
+    if (known > attach->reign.number)
+        why = "its reign is over: a higher one is known here, and nothing of a former one is taken any more";
+    else if (!role)
         why = "this host keeps no copy of that VM: the controller has not admitted it here";
     else if (!id_equal(attach->standby, identity_peer(engine->identity).id))
         why = "this is not the host it is looking for: its addresses are out of date";
@@ -93,12 +97,10 @@ static gboolean check_attach(const Engine *engine, const Attach *attach, Peer pe
     else if (!g_str_equal(role->scenario, attach->scenario))
         why = "that VM is kept for another scenario";
     else if (!reign_equal(role->reign, attach->reign))
-        why = attach->reign.number < role->reign.number ? "its reign is over: a higher one is known here, "
-                                                          "and nothing of a former one is taken any more"
-                                                        : "its reign is not the one that was admitted here";
+        why = "its reign is not the one that was admitted here";
     if (why)
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "refused to replicate VM %s: %s", ID_TEXT(attach->vm),
-                    why);
+        g_set_error(error, US_ERROR, known > attach->reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
+                    "refused to replicate VM %s: %s", ID_TEXT(attach->vm), why);
     return why == NULL;
 }
 

@@ -132,15 +132,21 @@ static gboolean refuse_unfinished(const Guard *guard, GError **error)
     return FALSE;
 }
 
+/* A plan of an earlier reign ended with that. */
+static gboolean counts(const AloneVm *vm)
+{
+    return vm->plan && vm->plan->reign.number >= vm->guard->reign.number;
+}
+
 gboolean alone_may_start(const AloneVm *vm, GError **error)
 {
     if (vm->unread)
         return refuse_unread(vm, error);
     if (vm->guard->role != GUARD_ACTIVE)
         return refuse_standby(vm->guard, error);
-    if (vm->plan && vm->plan->state == HANDOVER_RELEASED)
+    if (counts(vm) && vm->plan->state == HANDOVER_RELEASED)
         return refuse_released(vm, error);
-    if (vm->plan && handover_holds(vm->plan))
+    if (counts(vm) && handover_holds(vm->plan))
         return refuse_held(vm, error);
     return !vm->guard->journal_open || refuse_unfinished(vm->guard, error);
 }

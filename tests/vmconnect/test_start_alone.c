@@ -16,9 +16,9 @@ static Guard guard_of(GuardRole role, gboolean journal_open)
                    .journal_open = journal_open};
 }
 
-static void expect(const Guard *guard, const HandoverState *plan, const char *refusal)
+static void expect_in(const Guard *guard, Reign reign, const HandoverState *plan, const char *refusal)
 {
-    Handover handover = {.state = plan ? *plan : 0};
+    Handover handover = {.state = plan ? *plan : 0, .reign = reign};
     AloneVm vm = {.guard = (Guard *)guard, .plan = plan ? &handover : NULL};
     g_autoptr(GError) error = NULL;
 
@@ -29,8 +29,14 @@ static void expect(const Guard *guard, const HandoverState *plan, const char *re
     g_assert_nonnull(strstr(error->message, refusal));
 }
 
+static void expect(const Guard *guard, const HandoverState *plan, const char *refusal)
+{
+    expect_in(guard, guard->reign, plan, refusal);
+}
+
 static void test_active(void)
 {
+    const Reign before = {6, {{3}}};
     const Guard active = guard_of(GUARD_ACTIVE, FALSE);
     const Guard open = guard_of(GUARD_ACTIVE, TRUE);
     static const struct {
@@ -49,6 +55,9 @@ static void test_active(void)
     expect(&open, NULL, "not finished");
     for (guint i = 0; i < G_N_ELEMENTS(CASES); i++)
         expect(&active, &CASES[i].plan, CASES[i].refusal);
+    /* What was given up in a reign before was given back since. */
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++)
+        expect_in(&active, before, &CASES[i].plan, NULL);
 }
 
 static void test_standby(void)

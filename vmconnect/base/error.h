@@ -15,6 +15,7 @@
     X(USAGE, "usage", 2, 400)             /* the request itself is wrong */                   \
     X(VERIFY, "verify", 3, 422)           /* verification found errors */                     \
     X(REFUSED, "refused", 4, 409)         /* would be unsafe in this state */                 \
+    X(OVERTAKEN, "overtaken", 4, 409)     /* a higher reign is known: this one is over */     \
     X(UNREACHABLE, "unreachable", 5, 502) /* host, libvirtd or controller does not answer */  \
     X(DENIED, "denied", 6, 403)           /* not allowed: certificate, token, owner */        \
     X(TIMEOUT, "timeout", 7, 504)         /* a deadline passed */                             \

@@ -189,7 +189,7 @@ static json_t *images_of(const Active *a)
 }
 
 /* @images: as Attach has them. */
-static Sender *dial_standby(Active *a, json_t *images, GError **error)
+static Sender *dial_standby(Active *a, json_t *images, gint64 timeout_ms, GError **error)
 {
     LinkSettings settings = {.identity = a->identity, .purpose = PURPOSE_BULK, .expect = a->role->standby};
     Attach me = {.vm = a->vm,
@@ -197,14 +197,14 @@ static Sender *dial_standby(Active *a, json_t *images, GError **error)
                  .reign = a->role->reign,
                  .standby = a->role->standby,
                  .images = images};
-    Link *link = dial_blocking((const char *const *)a->role->addresses, &settings, DIAL_MS, -1, error);
+    Link *link = dial_blocking((const char *const *)a->role->addresses, &settings, timeout_ms, -1, error);
 
     return link ? sender_attach(link, &me, &a->patience, error) : NULL;
 }
 
-gboolean active_is_acknowledged(Active *a, GError **error)
+gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error)
 {
-    Sender *sender = dial_standby(a, NULL, error);
+    Sender *sender = dial_standby(a, NULL, timeout_ms, error);
 
     if (!sender)
         return FALSE;
@@ -219,7 +219,7 @@ static gboolean attach(Active *a, GError **error)
     if (a->sender)
         return TRUE;
     images = images_of(a);
-    a->sender = dial_standby(a, images, error);
+    a->sender = dial_standby(a, images, DIAL_MS, error);
     if (!a->sender)
         return FALSE;
     a->stream = stream_new();

@@ -95,8 +95,8 @@ gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error);
 gboolean active_look(Active *a, CaptureState *ret_state, GError **error);
 
 /* Does the standby still take this host for the active of the role's reign? Asked in a session of its own, without
- * a look at the VM. FALSE with @error if it does not, or does not answer. */
-gboolean active_is_acknowledged(Active *a, GError **error);
+ * a look at the VM. FALSE with @error if it does not (OVERTAKEN: it was promoted in a higher one), or does not answer. */
+gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error);
 
 /* A raw connection for the steps of a plan; borrowed. */
 virConnectPtr active_connection(Active *a, GError **error);

@@ -22,6 +22,7 @@
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
 #define FINAL_AGAIN_MS 250
 #define IMAGE_MS 10000
+#define OVERTAKEN_MS 3000
 #define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
 
 static const char *const NAMES[] = {
@@ -155,6 +156,7 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error)
 
 /* --- the guard --------------------------------------------------------- */
 
+/* What was promised since this plan began is not taken back by it. */
 static gboolean write_guard(const Active *a, GuardRole role, Reign reign, gboolean journal_open,
                             GError **error)
 {
@@ -162,6 +164,14 @@ static gboolean write_guard(const Active *a, GuardRole role, Reign reign, gboole
 
     if (!guard)
         return FALSE;
+    if (guard->reign.number > reign.number || (role == GUARD_ACTIVE && guard->role == GUARD_STANDBY)) {
+        g_set_error(error, US_ERROR, US_ERROR_OVERTAKEN,
+                    "this host knows reign %" G_GUINT64_FORMAT
+                    " of this VM, in which another one is its active: it is not taken back in reign "
+                    "%" G_GUINT64_FORMAT,
+                    guard->reign.number, reign.number);
+        return FALSE;
+    }
     guard->role = role;
     guard->reign = reign;
     guard->journal_open = journal_open;
@@ -558,6 +568,19 @@ static gboolean begin_rollback(Handover *h, const Active *a, GError **error)
     return TRUE;
 }
 
+/* A standby that does not answer may be what the plan failed of. One that answers that it was promoted meanwhile, by force
+ * or by hand, has the guest. */
+static gboolean check_not_overtaken(Active *a, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (active_is_acknowledged(a, OVERTAKEN_MS, &why) || !g_error_matches(why, US_ERROR, US_ERROR_OVERTAKEN))
+        return TRUE;
+    g_propagate_prefixed_error(error, g_steal_pointer(&why),
+                               "the VM is not taken back and not started here: ");
+    return FALSE;
+}
+
 gboolean handover_rollback(Handover *h, Active *a, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -569,6 +592,8 @@ gboolean handover_rollback(Handover *h, Active *a, GError **error)
                     "this VM has been released to its successor: switch it back instead");
         return FALSE;
     }
+    if (!check_not_overtaken(a, error))
+        return FALSE;
     if (!begin_rollback(h, a, error) || !bequest_remove(a->paths.plan_dir, a->vm, error) ||
         !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !permit(a, error))
         return FALSE;

@@ -78,7 +78,8 @@ gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **
 /* After a restart that found RELEASED: it is surely durable, and guard and permit say so, too. */
 gboolean handover_finish_release(const Handover *h, Active *a, GError **error);
 
-/* Take the VM back: start it if it ran, close the journal. REFUSED after the release. If the plan
+/* Take the VM back: start it if it ran, close the journal. REFUSED after the release, OVERTAKEN when another host was made
+ * its active meanwhile. If the plan
  * still holds it after an error: try again. Else the rollback has ended all the same, and
  * the guest must be started by hand. */
 gboolean handover_rollback(Handover *h, Active *a, GError **error);

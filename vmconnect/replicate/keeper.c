@@ -221,7 +221,7 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
     if (!guard || (guard->role == GUARD_STANDBY &&
                    (guard->reign.number < reign.number || reign_equal(guard->reign, reign))))
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+    g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
                 "this host knows reign %" G_GUINT64_FORMAT
                 " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",
                 guard->reign.number, guard->role == GUARD_ACTIVE ? ", in which it is the active itself" : "",
@@ -251,7 +251,7 @@ static gboolean attach(Keeper *k, Command *c, GError **error)
     Link *link = g_steal_pointer(&c->link);
 
     drop_receiver(k, NULL);
-    if (!need_store(k, error) || !check_guard(k, c->reign, error)) {
+    if (!check_guard(k, c->reign, error) || !need_store(k, error)) {
         link_wait_close(link, error ? *error : NULL);
         return FALSE;
     }

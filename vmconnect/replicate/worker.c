@@ -25,6 +25,7 @@
 #define PROGRESS_MS 250  /* at most so often is progress told */
 #define AUDIT_MIN_MS 500 /* a step of a comparison */
 #define AUDIT_MAX_MS 8000
+#define CONFIRM_MS 10000
 #define RESTART_MS 60000
 #define FLATTEN_FIRST_MS 10000
 #define FLATTEN_BUSY_MS 1000 /* so long one job follows the other; most are short */
@@ -314,7 +315,7 @@ static gboolean confirm(Worker *w, GError **error)
     if (!w->booted || w->confirmed)
         return TRUE;
     known = guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
-    w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, &why);
+    w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, CONFIRM_MS, &why);
     if (w->confirmed)
         return TRUE;
     g_set_error(
@@ -744,6 +745,9 @@ static void load_plan(Worker *w)
 
     w->handover = handover_load(w->active->paths.plan_dir, w->active->vm, &error);
     w->blocked = error != NULL;
+    /* It ended with its reign, by force: what this host gave up then it was given again since. */
+    if (w->handover && w->handover->reign.number < w->active->role->reign.number)
+        g_clear_pointer(&w->handover, handover_free);
     /* Before a rollback writes the permit that tells a boot. */
     look_for_boot(w);
     if (w->handover && w->handover->state == HANDOVER_RELEASED)
