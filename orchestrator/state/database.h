@@ -31,7 +31,8 @@ typedef struct Database Database;
 Database *database_open(const char *path, Id controller, GError **error);
 
 /* The next incarnation of the file, which nobody has open, is far above any that what it was copied from can have reached
- * by starting: engines obey the newest. FALSE with @error as database_open(). */
+ * by starting: engines obey the newest. What it says of scenarios is doubted: each of their hosts must be heard
+ * before anything is ordered. FALSE with @error as database_open(). */
 gboolean database_leap(const char *path, GError **error);
 
 /* 1, 2, … one for each open. */

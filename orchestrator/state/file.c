@@ -242,6 +242,16 @@ sqlite3 *file_open(const char *path, Id controller, guint64 *ret_incarnation, gu
 }
 
 /* As a wall clock counts seconds, the one that was accepted last is the newest of several copies. */
+#define RAISE                                                                                         \
+    "UPDATE meta SET value = max(CAST(value AS INTEGER) + " LEAP ", CAST(strftime('%s') AS INTEGER))" \
+    " WHERE key = 'incarnation';"
+
+/* A copy may be older than the last switchover: every host must be heard (protection.h), also one that the copy
+ * takes for a standby. A scenario leaves out those that are none of its own. */
+#define DOUBT                                                          \
+    "UPDATE scenarios SET doc = json_set(doc, '$.protection.unheard'," \
+    " (SELECT json_group_array(name) FROM hosts)) WHERE json_type(doc, '$.protection') = 'object';"
+
 static gboolean leap(sqlite3 *file, GError **error)
 {
     guint64 format;
@@ -255,12 +265,7 @@ static gboolean leap(sqlite3 *file, GError **error)
     sqlite3_db_config(file, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return run(file, "PRAGMA synchronous = FULL;", "cannot open the controller's state", error) &&
            begin(file, error) &&
-           end(file,
-               run(file,
-                   "UPDATE meta SET value = max(CAST(value AS INTEGER) + " LEAP ", CAST(strftime('%s') AS "
-                   "INTEGER)) WHERE key = 'incarnation'",
-                   "cannot raise the incarnation", error),
-               error);
+           end(file, run(file, RAISE DOUBT, "cannot raise the incarnation", error), error);
 }
 
 gboolean file_leap(const char *path, GError **error)

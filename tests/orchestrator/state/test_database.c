@@ -163,6 +163,36 @@ static void test_leap(void)
     }
 }
 
+/* Of what is known to be a copy, every host must be heard. */
+static void test_leap_doubts(void)
+{
+    g_autoptr(GError) error = NULL;
+    json_auto_t *web = json_pack("{s:s, s:{s:s}}", "id", ID_TEXT(WEB), "protection", "goal", "running");
+    json_auto_t *reigns = json_pack("{s:s}", "id", ID_TEXT(HOST));
+    json_auto_t *alpha = doc("alpha");
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *list = NULL;
+    Database *db;
+    Desk desk;
+
+    database_put_host(changes, HOST, "alpha", alpha);
+    database_put_scenario(changes, WEB, "web", web);
+    database_put_scenario(changes, HOST, "reigns", reigns);
+    desk_open(&desk);
+    submit(&desk, changes);
+    desk_close(&desk);
+    database_leap(path, &error);
+    g_assert_no_error(error);
+    db = database_open(path, ME, &error);
+    g_assert_no_error(error);
+    list = database_load_scenarios(db, &error);
+    g_assert_no_error(error);
+    g_assert_true(json_equal(json_array_get(list, 0), reigns));
+    json_object_set_new(json_object_get(web, "protection"), "unheard", json_pack("[s]", "alpha"));
+    g_assert_true(json_equal(json_array_get(list, 1), web));
+    database_close(db, NULL, NULL);
+}
+
 static void test_round_trip(void)
 {
     Desk desk;
@@ -664,6 +694,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add("/state/round-trip", test_round_trip);
     add("/state/leap", test_leap);
+    add("/state/leap-doubts", test_leap_doubts);
     add("/state/change-and-delete", test_change_and_delete);
     add("/state/events", test_events);
     add("/state/events-are-forgotten", test_events_are_forgotten);
