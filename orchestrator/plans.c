@@ -314,8 +314,27 @@ void plans_link(Plans *plans, const char *host, gboolean up)
     runner_link(plans->runner, host, up);
 }
 
+/* Production is down until somebody does. */
+static void take_up_releases(Plans *plans)
+{
+    g_autoptr(GPtrArray) list = scenarios_list(plans->scenarios);
+
+    for (guint i = 0; i < list->len; i++) {
+        Plan *plan = plan_of_release(list->pdata[i]);
+
+        if (!plan)
+            continue;
+        log_warning(
+            "plan %s: %s has released VMs of scenario '%s' to %s, and nobody here knows of it -> it is gone "
+            "on with",
+            ID_TEXT(plan->id), plan->from, plan->scenario, plan->to);
+        runner_take_up(plans->runner, plan, NULL);
+    }
+}
+
 void plans_tick(Plans *plans)
 {
+    take_up_releases(plans);
     runner_tick(plans->runner);
 }
 

@@ -206,6 +206,20 @@ static gboolean read_rescues(News *n, const json_t *doc, GError **error)
     return read_well(&r, "rescues", error);
 }
 
+static gboolean read_release(NewsRelease *release, const json_t *doc, GError **error)
+{
+    const json_t *certificate = json_object_get(doc, "certificate");
+    Reader plan = {doc}, paper = {certificate};
+
+    if (g_strcmp0(json_string_value(json_object_get(doc, "done")), "release") != 0)
+        return TRUE;
+    release->plan = id_or_nil(&plan, "plan");
+    release->successor = id_or_nil(&paper, "successor");
+    if (!reign_from_json(json_object_get(certificate, "reign_next"), &release->next, NULL))
+        paper.wrong = "reign_next";
+    return read_well(&plan, "plan", error) && read_well(&paper, "certificate", error);
+}
+
 static gboolean read_copies(News *n, const json_t *list, GError **error)
 {
     for (gsize i = 0; i < json_array_size(list); i++)
@@ -229,6 +243,7 @@ News *news_from_json(const json_t *item, GError **error)
     if (!reign_from_json(json_object_get(item, "reign"), &n->reign, NULL))
         r.wrong = "reign";
     if (!read_well(&r, "status", error) || !read_rescues(n, json_object_get(item, "rescues"), error) ||
+        !read_release(&n->release, json_object_get(item, "plan"), error) ||
         !read_copies(n, json_object_get(item, "standbys"), error))
         return NULL;
     return g_steal_pointer(&n);

@@ -45,6 +45,13 @@ typedef struct {
     NewsCompare compare;
 } NewsCopy;
 
+/* What the VM's plan has released it to. */
+typedef struct {
+    Id plan; /* nil: it has not */
+    Id successor;
+    Reign next;
+} NewsRelease;
+
 typedef struct {
     Id vm;
     Reign reign;
@@ -55,6 +62,7 @@ typedef struct {
     char *why;         /* what is in the way of all copies; NULL: nothing */
     gint64 rescues;    /* how often the guest had to be freed from a cut, since the engine's start */
     char *rescue_why;  /* the last time; NULL: never */
+    NewsRelease release;
     GPtrArray *copies; /* NewsCopy * */
 } News;
 

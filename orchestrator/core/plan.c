@@ -276,7 +276,7 @@ void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Mo
                                !m->was_off, "autostart", 0);
 }
 
-static void set_times(Plan *plan, const Policy *policy)
+void plan_set_times(Plan *plan, const Policy *policy)
 {
     plan->shutdown_timeout_ms = policy->shutdown_timeout_ms;
     plan->start_timeout_ms = policy->start_timeout_ms;
@@ -310,7 +310,7 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     plan->point = o->point;
     plan->from_up = !o->force;
     plan->to_up = TRUE;
-    set_times(plan, policy);
+    plan_set_times(plan, policy);
     return plan;
 }
 

@@ -14,6 +14,7 @@ gboolean plan_refuse(GError **error, UsError code, const char *format, ...) G_GN
 gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **error);
 /* Can it be taken without its active's help? */
 gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, GError **error);
+void plan_set_times(Plan *plan, const Policy *policy);
 /* What its release would have said of the VM, as far as it is known. */
 void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m);
 /* plan_switchover() by force, with one running. */

@@ -306,13 +306,13 @@ static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_m
     }
 }
 
-/* Of a higher reign than any that we gave: somebody else did, or our database is older than that. While a plan moves
- * its VMs, that is the one. */
+/* Of a higher reign than any that we gave: somebody else did, or our database is older than that, perhaps by a way
+ * there and back. While a plan moves its VMs, that is the one. */
 static void take_reign(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
                        ActionList *out)
 {
-    if (reign.number > vm->reign.number && !g_str_equal(vm->active, host) &&
-        scenario_has_host(p->scenario, host) && id_is_nil(p->plan) && p->goal != GOAL_STOPPED)
+    if (reign.number > vm->reign.number && scenario_has_host(p->scenario, host) && id_is_nil(p->plan) &&
+        p->goal != GOAL_STOPPED)
         protection_runs_there(p, vm, host, reign, code, out);
 }
 

@@ -192,6 +192,26 @@ void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
         feed(r, job, (PlanEvent){.kind = PLAN_RESUME});
 }
 
+/* Its journal may have a beginning, of a time that its protection has forgotten. */
+gboolean runner_take_up(Runner *r, Plan *steal_plan, GError **error)
+{
+    Job *job = find(r, steal_plan->id);
+
+    if (!job)
+        return runner_start(r, steal_plan, error);
+    if (!job->reported || runner_find_running(r, steal_plan->scenario)) {
+        g_set_error(error, US_ERROR, US_ERROR_BUSY, "a plan of scenario '%s' runs already: wait for its end",
+                    steal_plan->scenario);
+        plan_free(steal_plan);
+        return FALSE;
+    }
+    plan_free(job->plan);
+    job->plan = steal_plan;
+    job->reported = FALSE;
+    feed(r, job, (PlanEvent){.kind = PLAN_RESUME});
+    return TRUE;
+}
+
 void runner_answer(Runner *r, Id plan, const char *method, Id vm, const json_t *result, const GError *failure)
 {
     Job *job = find(r, plan);

@@ -342,6 +342,56 @@ static void test_answers_without_papers(void)
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
 }
 
+#define RELEASED(plan, to)                                                      \
+    "{\"plan\":{\"plan\":\"" plan                                               \
+    "\",\"done\":\"release\",\"tip\":null,\"certificate\":{\"successor\":\"" to \
+    "\",\"reign_next\":{\"number\":2,\"id\":\"88888888-8888-8888-8888-888888888888\"}}}}"
+#define PLAN_77 "77777777-7777-7777-7777-777777777777"
+#define ENGINE_BETA "b2b2b2b2-b2b2-b2b2-b2b2-b2b2b2b2b2b2"
+
+/* What was released by a plan that is known no more is read, and goes on. */
+static void test_release_of_nobody(void)
+{
+    g_auto(Solo) solo = {.w = world_new(2), .out = action_list_new()};
+    Input begun = {.kind = INPUT_PLAN_BEGUN, .plan = world_id(0x77), .host = (char *)"beta"};
+    Protection *p = solo.w->p;
+
+    world_run(solo.w);
+    g_assert_null(plan_of_release(p));
+    world_news_more(solo.w, 1, "switched", 500, NULL, RELEASED(PLAN_77, ENGINE_BETA));
+    world_link(solo.w, "beta", FALSE);
+    g_assert_null(plan_of_release(p)); /* it could not start there */
+    world_link(solo.w, "beta", TRUE);
+    protection_doubt(p);
+    g_assert_null(plan_of_release(p)); /* it may run there already */
+    g_hash_table_remove_all(p->unheard);
+    solo.plan = plan_of_release(p);
+    g_assert_cmpstr(solo.plan->from, ==, "alpha");
+    g_assert_cmpstr(solo.plan->to, ==, "beta");
+    g_assert_cmpuint(solo.plan->moves->len, ==, 1);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
+    g_assert_cmpuint(solo_calls(&solo), ==, 0);
+    solo_tick(&solo, 1000);
+    solo_tick(&solo, 3000);
+    solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":{\"x\":1},\"error\":null"), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
+    g_assert_true(world_step(solo.w, begun, NULL));
+    g_assert_null(plan_of_release(p)); /* it is known now */
+}
+
+/* To whom it was released is none of the scenario's hosts, or it is not said. */
+static void test_release_to_nobody(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_news_more(w, 1, "switched", 500, NULL, RELEASED(PLAN_77, PLAN_77));
+    g_assert_null(plan_of_release(w->p));
+    world_news_more(w, 1, "switched", 500, NULL,
+                    "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"unlock\",\"certificate\":null}}");
+    g_assert_null(plan_of_release(w->p));
+}
+
 static void test_state_that_is_none(void)
 {
     static const char *const BAD[] = {"{}",
@@ -749,6 +799,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/rollback-fails", test_rollback_fails);
     g_test_add_func("/plan/many", test_many);
     g_test_add_func("/plan/many-after-restart", test_many_after_restart);
+    g_test_add_func("/plan/release-of-nobody", test_release_of_nobody);
+    g_test_add_func("/plan/release-to-nobody", test_release_to_nobody);
     g_test_add_func("/plan/records", test_records);
     g_test_add_func("/plan/corrupt-records", test_corrupt_records);
     return g_test_run();

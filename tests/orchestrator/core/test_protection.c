@@ -867,6 +867,29 @@ static void test_reign_learnt(void)
     g_assert_cmpuint(protection_term(w->p), ==, 3);
 }
 
+/* The VM has been away and is back since that database was kept. */
+static void test_reign_learnt_at_home(void)
+{
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *status = json_pack("{s:[{s:s, s:o, s:[]}]}", "active", "vm", ID_TEXT(world_vm(1)), "reign",
+                                    reign_to_json((Reign){3, world_id(0x99)}), "standbys");
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = status}, NULL);
+    g_assert_cmpuint(protection_term(w->p), ==, 3);
+    g_assert_cmpstr(protection_active(w->p), ==, "alpha");
+    world_forget(w);
+    world_answer(w, "beta", "active.yield", 1, US_ERROR_NOT_FOUND, "this host is not the active of that VM");
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_expect(
+        w, "[   0] beta failed at active.yield for web1 (this host is not the active of that VM) -> keep "
+           "durably\n"
+           "        -> standby.admit to beta for web1\n"
+           "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n"
+           "[   0] alpha did active.protect for web1 -> nothing\n");
+}
+
 /* What a plan says of what this protection has not is refused, and changes nothing. */
 static void test_foreign_plan(void)
 {
@@ -1206,6 +1229,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/forced", test_forced);
     g_test_add_func("/protection/promoted-by-hand", test_promoted_by_hand);
     g_test_add_func("/protection/reign-learnt", test_reign_learnt);
+    g_test_add_func("/protection/reign-learnt-at-home", test_reign_learnt_at_home);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
