@@ -371,12 +371,12 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     note_state(a, state, asked_at_ms);
     if (!look_at_disks(a, error))
         return FALSE;
-    if (state == CAPTURE_ENDING || state == CAPTURE_IO_ERROR) {
-        g_set_error(error, US_ERROR, US_ERROR_BUSY,
-                    state == CAPTURE_ENDING ? "not cutting: the guest is going down"
-                                            : "not cutting: the guest stands still after an I/O error");
+    if (state == CAPTURE_ENDING) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_BUSY, "not cutting: the guest is going down");
         return FALSE;
     }
+    if (state == CAPTURE_IO_ERROR && (!active_give_room(a, error) || !active_look(a, &state, error)))
+        return FALSE;
     if (!refuse_problems(a, error) || !attach(a, error))
         return FALSE;
     if (a->begun)

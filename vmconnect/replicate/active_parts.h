@@ -3,7 +3,7 @@
  *
  * active.c holds the VM and decides what a cycle does, active_reconcile.c finds
  * where to go on from, active_disks.c of which disks the base can tell what changed,
- * active_generation.c makes one job of a generation. */
+ * active_generation.c makes one job of a generation, active_room.c mends a full folder. */
 #pragma once
 
 #include "vmconnect/capture/cut.h"
@@ -31,6 +31,10 @@ Generation *active_next_generation(Active *a);
 
 /* A disk may have got another size between its look and its cut: CANCELLED. */
 gboolean active_expect_sizes(const Generation *g, const Cut *cut, GError **error);
+
+/* Of a guest that stands still after an I/O error: lacks it only room in our folder, and is that there again, then
+ * it goes on. */
+gboolean active_give_room(Active *a, GError **error);
 
 /* One job: cut, stream, end; then seal, or keep a slice. */
 gboolean active_make_generation(Active *a, ActiveOutcome *ret_outcome, GError **error);
