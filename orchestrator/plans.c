@@ -315,26 +315,25 @@ void plans_link(Plans *plans, const char *host, gboolean up)
 }
 
 /* Production is down until somebody does. */
-static void take_up_releases(Plans *plans)
+static void take_up_orphans(Plans *plans)
 {
     g_autoptr(GPtrArray) list = scenarios_list(plans->scenarios);
 
     for (guint i = 0; i < list->len; i++) {
-        Plan *plan = plan_of_release(list->pdata[i]);
+        const Protection *p = list->pdata[i];
+        Plan *plan = plan_orphan(p);
+        Id id = plan ? plan->id : ID_NIL;
 
-        if (!plan)
-            continue;
-        log_warning(
-            "plan %s: %s has released VMs of scenario '%s' to %s, and nobody here knows of it -> it is gone "
-            "on with",
-            ID_TEXT(plan->id), plan->from, plan->scenario, plan->to);
-        runner_take_up(plans->runner, plan, NULL);
+        if (plan && runner_take_up(plans->runner, plan, NULL))
+            log_warning(
+                "plan %s: it holds VMs of scenario '%s', and nobody here knew of it -> it is taken up",
+                ID_TEXT(id), p->scenario->name);
     }
 }
 
 void plans_tick(Plans *plans)
 {
-    take_up_releases(plans);
+    take_up_orphans(plans);
     runner_tick(plans->runner);
 }
 

@@ -206,17 +206,22 @@ static gboolean read_rescues(News *n, const json_t *doc, GError **error)
     return read_well(&r, "rescues", error);
 }
 
-static gboolean read_release(NewsRelease *release, const json_t *doc, GError **error)
+static gboolean read_plan(NewsPlan *n, const json_t *doc, GError **error)
 {
+    static const char *const HELD[] = {"lock", "shutdown", "final", "release", NULL};
+    const char *done = json_string_value(json_object_get(doc, "done"));
     const json_t *certificate = json_object_get(doc, "certificate");
     Reader plan = {doc}, paper = {certificate};
 
-    if (g_strcmp0(json_string_value(json_object_get(doc, "done")), "release") != 0)
+    if (!done || !g_strv_contains(HELD, done))
         return TRUE;
-    release->plan = id_or_nil(&plan, "plan");
-    release->successor = id_or_nil(&paper, "successor");
-    if (!reign_from_json(json_object_get(certificate, "reign_next"), &release->next, NULL))
-        paper.wrong = "reign_next";
+    n->id = id_or_nil(&plan, "plan");
+    n->released = g_str_equal(done, "release");
+    if (n->released) {
+        n->successor = id_or_nil(&paper, "successor");
+        if (!reign_from_json(json_object_get(certificate, "reign_next"), &n->next, NULL))
+            paper.wrong = "reign_next";
+    }
     return read_well(&plan, "plan", error) && read_well(&paper, "certificate", error);
 }
 
@@ -243,7 +248,7 @@ News *news_from_json(const json_t *item, GError **error)
     if (!reign_from_json(json_object_get(item, "reign"), &n->reign, NULL))
         r.wrong = "reign";
     if (!read_well(&r, "status", error) || !read_rescues(n, json_object_get(item, "rescues"), error) ||
-        !read_release(&n->release, json_object_get(item, "plan"), error) ||
+        !read_plan(&n->plan, json_object_get(item, "plan"), error) ||
         !read_copies(n, json_object_get(item, "standbys"), error))
         return NULL;
     return g_steal_pointer(&n);

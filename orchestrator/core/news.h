@@ -45,12 +45,13 @@ typedef struct {
     NewsCompare compare;
 } NewsCopy;
 
-/* What the VM's plan has released it to. */
+/* The plan that holds the VM. */
 typedef struct {
-    Id plan; /* nil: it has not */
-    Id successor;
+    Id id; /* nil: none */
+    gboolean released;
+    Id successor; /* if it is released */
     Reign next;
-} NewsRelease;
+} NewsPlan;
 
 typedef struct {
     Id vm;
@@ -62,7 +63,7 @@ typedef struct {
     char *why;         /* what is in the way of all copies; NULL: nothing */
     gint64 rescues;    /* how often the guest had to be freed from a cut, since the engine's start */
     char *rescue_why;  /* the last time; NULL: never */
-    NewsRelease release;
+    NewsPlan plan;
     GPtrArray *copies; /* NewsCopy * */
 } News;
 

@@ -154,9 +154,9 @@ typedef struct {
  * that is needed does not answer).
  * By force, with one running: what it is to become, under its own id; for PLAN_FORCE. */
 Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **error);
-/* What goes on with a release whose plan @p does not know, under that plan's id; NULL if there is none, or not all that it
- * needs answer. For runner_take_up(). */
-Plan *plan_of_release(const Protection *p);
+/* A plan that an engine says it is in and that @p does not know, to be gone on with or rolled back; NULL if there is none,
+ * or not all that it needs answer. For runner_take_up(). */
+Plan *plan_orphan(const Protection *p);
 void plan_free(Plan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plan, plan_free)
 

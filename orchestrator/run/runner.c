@@ -12,6 +12,7 @@ typedef struct {
     GQueue *todo;      /* Action *, in order */
     gboolean waiting;  /* for the first of them to be durable */
     gboolean reported; /* that it ended */
+    gboolean open;     /* its journal has no end, and its protection was not in it */
 } Job;
 
 struct Runner {
@@ -183,6 +184,7 @@ void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
     Plan *plan = steal_plan;
     Job *job = add(r, plan);
 
+    job->open = !plan->ended && !plan_goes_on(plan, p);
     if (!plan_goes_on(plan, p))
         plan_conclude(plan, p);
     job->reported = plan->ended;
@@ -199,7 +201,7 @@ gboolean runner_take_up(Runner *r, Plan *steal_plan, GError **error)
 
     if (!job)
         return runner_start(r, steal_plan, error);
-    if (!job->reported || runner_find_running(r, steal_plan->scenario)) {
+    if (!job->open || !job->reported || runner_find_running(r, steal_plan->scenario)) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY, "a plan of scenario '%s' runs already: wait for its end",
                     steal_plan->scenario);
         plan_free(steal_plan);
@@ -208,6 +210,7 @@ gboolean runner_take_up(Runner *r, Plan *steal_plan, GError **error)
     plan_free(job->plan);
     job->plan = steal_plan;
     job->reported = FALSE;
+    job->open = FALSE;
     feed(r, job, (PlanEvent){.kind = PLAN_RESUME});
     return TRUE;
 }

@@ -54,7 +54,8 @@ gboolean runner_force(Runner *r, const Plan *forced, GError **error);
  * before that began: give it INPUT_PLAN_ENDED. */
 void runner_resume(Runner *r, Plan *steal_plan, const Protection *p);
 
-/* Run @steal_plan, which plan_of_release() has made, in the place of what is known of it. BUSY as runner_start(). */
+/* Run @steal_plan, which plan_orphan() has made, in the place of what is known of it. BUSY as runner_start(), or if
+ * it has come to its end: who says otherwise has not heard of it yet. */
 gboolean runner_take_up(Runner *r, Plan *steal_plan, GError **error);
 
 /* The end of a call: @result, or @failure if there is none. */

@@ -357,15 +357,15 @@ static void test_release_of_nobody(void)
     Protection *p = solo.w->p;
 
     world_run(solo.w);
-    g_assert_null(plan_of_release(p));
+    g_assert_null(plan_orphan(p));
     world_news_more(solo.w, 1, "switched", 500, NULL, RELEASED(PLAN_77, ENGINE_BETA));
     world_link(solo.w, "beta", FALSE);
-    g_assert_null(plan_of_release(p)); /* it could not start there */
+    g_assert_null(plan_orphan(p)); /* it could not start there */
     world_link(solo.w, "beta", TRUE);
     protection_doubt(p);
-    g_assert_null(plan_of_release(p)); /* it may run there already */
+    g_assert_null(plan_orphan(p)); /* it may run there already */
     g_hash_table_remove_all(p->unheard);
-    solo.plan = plan_of_release(p);
+    solo.plan = plan_orphan(p);
     g_assert_cmpstr(solo.plan->from, ==, "alpha");
     g_assert_cmpstr(solo.plan->to, ==, "beta");
     g_assert_cmpuint(solo.plan->moves->len, ==, 1);
@@ -376,7 +376,26 @@ static void test_release_of_nobody(void)
     solo_answer(&solo, "plan.state", STATE("release", TIP ",\"certificate\":{\"x\":1},\"error\":null"), 0);
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
     g_assert_true(world_step(solo.w, begun, NULL));
-    g_assert_null(plan_of_release(p)); /* it is known now */
+    g_assert_null(plan_orphan(p)); /* it is known now */
+}
+
+/* What was not released is taken back at once. */
+static void test_lock_of_nobody(void)
+{
+    g_auto(Solo) solo = {.w = world_new(1), .out = action_list_new()};
+
+    world_run(solo.w);
+    world_news_more(solo.w, 1, "switching", 500, NULL,
+                    "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"shutdown\",\"certificate\":null}}");
+    solo.plan = plan_orphan(solo.w->p);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
+    solo_tick(&solo, 1000);
+    solo_tick(&solo, 3000);
+    solo_answer(&solo, "plan.state", STATE("shutdown", NONE), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_ROLLING_BACK);
+    solo_answer(&solo, "plan.rollback", "{}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_STAYED);
+    g_assert_true(solo.plan->ended);
 }
 
 /* To whom it was released is none of the scenario's hosts, or it is not said. */
@@ -386,10 +405,10 @@ static void test_release_to_nobody(void)
 
     world_run(w);
     world_news_more(w, 1, "switched", 500, NULL, RELEASED(PLAN_77, PLAN_77));
-    g_assert_null(plan_of_release(w->p));
+    g_assert_null(plan_orphan(w->p));
     world_news_more(w, 1, "switched", 500, NULL,
                     "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"unlock\",\"certificate\":null}}");
-    g_assert_null(plan_of_release(w->p));
+    g_assert_null(plan_orphan(w->p));
 }
 
 static void test_state_that_is_none(void)
@@ -800,6 +819,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/many", test_many);
     g_test_add_func("/plan/many-after-restart", test_many_after_restart);
     g_test_add_func("/plan/release-of-nobody", test_release_of_nobody);
+    g_test_add_func("/plan/lock-of-nobody", test_lock_of_nobody);
     g_test_add_func("/plan/release-to-nobody", test_release_to_nobody);
     g_test_add_func("/plan/records", test_records);
     g_test_add_func("/plan/corrupt-records", test_corrupt_records);
