@@ -189,7 +189,8 @@ static gboolean clean_image(const AdoptionSite *site, const Bequest *b, SignedIm
 
         if (!g_str_has_prefix(bitmap->name, OUR_PREFIX))
             continue;
-        if (!take_bitmap_out(image, bitmap->name, error))
+        /* Without room for the note of it, what is there now would be taken for another's work. */
+        if (!bequest_write(b, site->paths->plan_dir, error) || !take_bitmap_out(image, bitmap->name, error))
             return FALSE;
         stop_at("adoption.bitmap");
         if (!bequest_write(b, site->paths->plan_dir, error))

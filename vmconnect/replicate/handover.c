@@ -14,8 +14,11 @@
 #include "vmconnect/replicate/active_parts.h"
 #include "vmconnect/replicate/bequest.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FORMAT 1
 #define MAX_BYTES 65536
@@ -154,6 +157,39 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error)
     return NULL;
 }
 
+/* --- room ---------------------------------------------------------------- */
+
+/* Space is set aside with the lock, and given back before what the plan's end writes: once the guest is off, a full disk must
+ * not keep it so. Without it nothing is begun. It may be gone after a crash: it only helps. */
+#define RESERVE_BYTES 262144
+
+static char *reserve_path(const Active *a)
+{
+    return g_strconcat(a->paths.plan_dir, "/", ID_TEXT(a->vm), ".reserve", NULL);
+}
+
+static gboolean reserve_room(const Active *a, GError **error)
+{
+    g_autofree char *path = reserve_path(a);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? errno : posix_fallocate(fd, 0, RESERVE_BYTES);
+
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0)
+        return TRUE;
+    unlink(path);
+    us_error_errno(error, rc, "no room for the plan's notes, so it is not begun: %s", path);
+    return FALSE;
+}
+
+static void give_back_room(const Active *a)
+{
+    g_autofree char *path = reserve_path(a);
+
+    unlink(path);
+}
+
 /* --- the guard --------------------------------------------------------- */
 
 /* What was promised since this plan began is not taken back by it. */
@@ -275,8 +311,10 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
         !remember(fresh, a, error))
         return FALSE;
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
-    if (!store(fresh, a->paths.plan_dir, error))
+    if (!reserve_room(a, error) || !store(fresh, a->paths.plan_dir, error)) {
+        give_back_room(a);
         return FALSE;
+    }
     handover_free(*h);
     *h = g_steal_pointer(&fresh);
     stop_at("handover.locked");
@@ -498,7 +536,10 @@ gboolean handover_release(Handover *h, Active *a, const json_t *params, GError *
                     "the next reign's number must be above %" G_GUINT64_FORMAT, h->reign.number);
         return FALSE;
     }
-    if (!check_still_down(a, error) || !leave_bequest(h, a, error))
+    if (!check_still_down(a, error))
+        return FALSE;
+    give_back_room(a);
+    if (!leave_bequest(h, a, error))
         return FALSE;
     stop_at("handover.bequest");
     /* The release is this one rename; from here on nothing of ours starts the guest again. */
@@ -553,11 +594,11 @@ static gboolean worth_trying_again(const GError *error)
  * not be believed. Where none was ever written, a full disk does not keep production down. */
 static gboolean begin_rollback(Handover *h, const Active *a, GError **error)
 {
+    gint64 now_ms = clock_steady_ms();
     g_autoptr(GError) why = NULL;
 
-    gint64 now_ms = clock_steady_ms();
-
     h->deadline_ms = MIN(h->deadline_ms, now_ms);
+    give_back_room(a);
     if (h->state == HANDOVER_ROLLING_BACK || advance(h, a, HANDOVER_ROLLING_BACK, &why))
         return TRUE;
     if (h->doubtful) {
