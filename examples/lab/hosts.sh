@@ -41,15 +41,16 @@ host_card() {
   host_uuid "$1" | sed -E 's/^(..)(..)(..)(..)-(..).*/02:\1:\2:\3:\4:\5/'
 }
 
-# Make the folder of HOST, the NUMBERth of the lab.
+# Make the folder of HOST, the NUMBERth of the lab, with ROOM for what is ours.
 host_make() {
-  local host=$1 number=$2 stock=$3 folder
+  local host=$1 number=$2 stock=$3 room=$4 folder
   folder=$(host_dir "$host")
   mkdir -p "$folder"/{run,home,acks,cache,understudy} "$folder"/etc/{libvirt/hooks/qemu.d,understudy} \
     "$folder"/log/libvirt/qemu
   # In memory as on every host: libvirt writes a running guest's state there, durably, several
   # times a backup job.
   mount -t tmpfs -o mode=0755,size=64m tmpfs "$folder/run" || die "cannot mount $folder/run"
+  [[ -z $room ]] || host_room "$folder" "$room" || die "cannot give $host a file system of $room"
   chmod 0711 "$folder"/etc "$folder"/log
   chmod 0755 "$folder"/understudy
   echo "10.77.0.$((10 + number))" >"$folder/address"
@@ -58,10 +59,21 @@ host_make() {
   libvirt_configure "$host" "$stock"
 }
 
+# A file system of its own for /var/lib/understudy, as big as ROOM: it can be filled, and outlives a crash.
+host_room() {
+  local device
+  truncate -s "$2" "$1/room" && mkfs.ext4 -q -m 0 "$1/room" && mount -o loop "$1/room" "$1/understudy" || return 1
+  # What ext4 keeps back for itself would let small files through that other file systems refuse.
+  device=$(findmnt -no SOURCE "$1/understudy") && echo 0 >"/sys/fs/ext4/${device#/dev/}/reserved_clusters"
+}
+
 # What host_make left outside the folder's own file system. A lab that was ended
 # half way has no mounts, or none yet.
 host_unmake() {
-  ! mountpoint -q "$(host_dir "$1")/run" || umount "$(host_dir "$1")/run"
+  local part
+  for part in run understudy; do
+    ! mountpoint -q "$(host_dir "$1")/$part" || umount "$(host_dir "$1")/$part" || return 1
+  done
 }
 
 # /etc/hosts is the same everywhere.

@@ -7,9 +7,16 @@
 RETAIN=3 # old points are merged all the time
 NEXT='{"number":2,"id":"22222222-2222-4333-8444-555555555555"}'
 
-# chosen SAMPLE N: the numbers below N of those to be walked; all of them with --long.
+# chosen SAMPLE WALK…: the numbers, from 0, of those to be walked; all of them with --long. UNDERSTUDY_WALKS, a regular
+# expression, says which instead.
 chosen() {
-  local sample=$1 n=$2 start i
+  local sample=$1 n start i
+  shift
+  n=$#
+  if [[ -n ${UNDERSTUDY_WALKS:-} ]]; then
+    for ((i = 0; i < n; i++)); do [[ ! ${*:i + 1:1} =~ $UNDERSTUDY_WALKS ]] || echo "$i"; done
+    return
+  fi
   start=$(($(cksum <<<"${UNDERSTUDY_SAMPLE:-$(git -C "$TEST_ROOT" rev-parse HEAD)}" | cut -d' ' -f1) % n))
   if ((${UNDERSTUDY_LONG:-0})); then
     seq 0 $((n - 1))
