@@ -103,12 +103,18 @@ daemon_folders() {
   install -d -m 0700 "$folder/understudy/$2"
 }
 
-# Everything of the engine is its own: an empty file means all defaults.
+clock_library() {
+  echo /usr/lib/*/faketime/libfaketimeMT.so.1
+}
+
+# Everything of the engine is its own: an empty file means all defaults. engine_start HOST [CLOCK]
 engine_start() {
-  local host=$1 program
+  local host=$1 off=${2:-} program clock=()
   program=$(cat "$LAB_DIR/bin" 2>/dev/null)/vmconnect/understudy-engine
+  [[ -z $off ]] || clock=(env "LD_PRELOAD=$(clock_library)" "FAKETIME=$off" DONT_FAKE_MONOTONIC=1)
   [[ -x $program ]] || return 0
   daemon_folders "$host" engine
   touch "$(host_dir "$host")/etc/understudy/engine.conf"
-  daemon_runs "$host" engine || daemon_spawn "$host" engine "$program" --config /etc/understudy/engine.conf
+  daemon_runs "$host" engine ||
+    daemon_spawn "$host" engine "${clock[@]}" "$program" --config /etc/understudy/engine.conf
 }

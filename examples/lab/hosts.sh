@@ -87,9 +87,9 @@ hosts_name() {
   done
 }
 
-# lab boot HOST: from nothing, or only what does not run.
+# host_boot HOST [CLOCK]: from nothing, or only what does not run.
 host_boot() {
-  local host=$1 folder
+  local host=$1 clock=${2:-} folder
   folder=$(host_dir "$host")
   if ! space_is_open "$folder"; then
     mkdir -p "$folder/run/lab"
@@ -99,7 +99,7 @@ host_boot() {
   fi
   receiver_start "$host"
   libvirt_start "$host"
-  engine_start "$host"
+  engine_start "$host" "$clock"
   controller_start "$host"
 }
 
