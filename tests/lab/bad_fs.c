@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bad_fs - a file system that fails when it is told to.
+/* bad_fs - a file system that fails, or is slow, when it is told to.
  *
  *   bad_fs FOLDER MOUNTPOINT
  *
  * Shows FOLDER at MOUNTPOINT, in the background, until it is unmounted. While there is a file
- * FOLDER/.broken every write fails with EIO, as on a disk that dies. */
+ * FOLDER/.broken every write fails with EIO, as on a disk that dies. What is opened while there is
+ * FOLDER/.slow is read and written as on a disk of one head: one request after the other, each for a
+ * millisecond and as long as so many KiB a second take as that file says; nothing in it is not slow. */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +18,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <uv.h>
 
+#define REQUEST_US 1000
+
+static uv_mutex_t head;
 static int folder; /* stays readable by this when something else is mounted over its path */
 
 static int result(int rc)
@@ -32,6 +38,29 @@ static const char *inside(const char *path)
 static gboolean is_broken(void)
 {
     return faccessat(folder, ".broken", F_OK, 0) == 0;
+}
+
+static gboolean may_be_slow(void)
+{
+    return faccessat(folder, ".slow", F_OK, 0) == 0;
+}
+
+/* Whoever comes meanwhile waits. */
+static void move_head(size_t len)
+{
+    char text[32] = "";
+    int fd = openat(folder, ".slow", O_RDONLY | O_CLOEXEC);
+    guint64 kib_per_s = 0;
+
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+        kib_per_s = g_ascii_strtoull(text, NULL, 10);
+    if (fd >= 0)
+        close(fd);
+    if (kib_per_s == 0)
+        return;
+    uv_mutex_lock(&head);
+    g_usleep(REQUEST_US + len * G_USEC_PER_SEC / (kib_per_s << 10));
+    uv_mutex_unlock(&head);
 }
 
 static int get_attributes(const char *path, struct stat *st, struct fuse_file_info *file)
@@ -69,6 +98,8 @@ static int open_file(const char *path, struct fuse_file_info *file)
     int fd = openat(folder, inside(path), (file->flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_CLOEXEC);
 
     file->fh = (guint64)fd;
+    /* Else the kernel would keep what was read. */
+    file->direct_io = may_be_slow();
     return result(fd);
 }
 
@@ -77,6 +108,8 @@ static int create_file(const char *path, mode_t mode, struct fuse_file_info *fil
     int fd = openat(folder, inside(path), (file->flags & ~O_DIRECT) | O_CREAT | O_CLOEXEC, mode);
 
     file->fh = (guint64)fd;
+    /* Else the kernel would keep what was read. */
+    file->direct_io = may_be_slow();
     return result(fd);
 }
 
@@ -91,6 +124,7 @@ static int read_file(const char *path, char *data, size_t len, off_t offset, str
     ssize_t n = pread((int)file->fh, data, len, offset);
 
     (void)path;
+    move_head(len);
     return n < 0 ? -errno : (int)n;
 }
 
@@ -100,6 +134,7 @@ static int write_file(const char *path, const char *data, size_t len, off_t offs
     ssize_t n = is_broken() ? (errno = EIO, -1) : pwrite((int)file->fh, data, len, offset);
 
     (void)path;
+    move_head(len);
     return n < 0 ? -errno : (int)n;
 }
 
@@ -176,6 +211,7 @@ int main(int argc, char **argv)
         g_printerr("usage: bad_fs FOLDER MOUNTPOINT\n");
         return 2;
     }
+    uv_mutex_init(&head);
     folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) {
         g_printerr("bad_fs: %s: %s\n", argv[1], g_strerror(errno));

@@ -16,6 +16,8 @@
 
 /* "/" VM "-" job "-nbd" and its end. */
 #define SOCKET_NAME_LEN (1 + ID_TEXT_LEN + 1 + 8 + 4)
+#define STATS_MAX \
+    16 /* figures of a disk: libvirt 9.0 has eight, and its protocol has no room for more than these */
 
 static gboolean check_settings(const CaptureSettings *s, GError **error)
 {
@@ -355,6 +357,42 @@ gboolean capture_recover(Capture *c, GError **error)
     /* Whatever else runs, it is not ours: no file of ours is in use. */
     capture_remove_leftovers(c);
     return TRUE;
+}
+
+/* Of reads, writes and flushes. FALSE: not all of them are counted. */
+static gboolean sum_stats(virTypedParameterPtr params, int n, guint64 *ret_requests, guint64 *ret_total_ns)
+{
+    static const char *const COUNTS[][2] = {
+        {VIR_DOMAIN_BLOCK_STATS_READ_REQ, VIR_DOMAIN_BLOCK_STATS_READ_TOTAL_TIMES},
+        {VIR_DOMAIN_BLOCK_STATS_WRITE_REQ, VIR_DOMAIN_BLOCK_STATS_WRITE_TOTAL_TIMES},
+        {VIR_DOMAIN_BLOCK_STATS_FLUSH_REQ, VIR_DOMAIN_BLOCK_STATS_FLUSH_TOTAL_TIMES}};
+
+    *ret_requests = *ret_total_ns = 0;
+    for (guint i = 0; i < G_N_ELEMENTS(COUNTS); i++) {
+        long long requests, total_ns;
+
+        if (virTypedParamsGetLLong(params, n, COUNTS[i][0], &requests) != 1 ||
+            virTypedParamsGetLLong(params, n, COUNTS[i][1], &total_ns) != 1)
+            return FALSE;
+        *ret_requests += (guint64)MAX(requests, 0);
+        *ret_total_ns += (guint64)MAX(total_ns, 0);
+    }
+    return TRUE;
+}
+
+gboolean capture_guest_requests(Capture *c, guint64 *ret_requests, guint64 *ret_total_ns, GError **error)
+{
+    virTypedParameter params[STATS_MAX] = {0};
+    int n = STATS_MAX;
+
+    /* "": of all its disks. */
+    if (virDomainBlockStatsFlags(c->domain, "", params, &n, 0) < 0)
+        return capture_error(error, "cannot ask how long the guest's disks take");
+    if (sum_stats(params, n, ret_requests, ret_total_ns))
+        return TRUE;
+    g_set_error_literal(error, US_ERROR, US_ERROR_UNSUPPORTED,
+                        "libvirt does not count how long the guest's disks take");
+    return FALSE;
 }
 
 static UsError code_of_last_error(void)

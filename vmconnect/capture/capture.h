@@ -98,6 +98,11 @@ gboolean capture_create_checkpoint(Capture *c, Id id, GError **error);
  * error when it is not there. Off: bitmaps are taken out of the images, too. */
 gboolean capture_delete_checkpoint(Capture *c, Id id, GError **error);
 
+/* What the running guest's own requests to all its disks came to, since its QEMU began: how many have ended, and how
+ * long these took together. What others read through QEMU is not among them. Cheap, and no question of QEMU's block nodes
+ * (disk_size.h). UNSUPPORTED if they are not counted. */
+gboolean capture_guest_requests(Capture *c, guint64 *ret_requests, guint64 *ret_total_ns, GError **error);
+
 /* Off: take the record of changes out of the top image of @target, so that nobody trusts it again whatever becomes
  * of this engine. BUSY: somebody has it open. */
 gboolean capture_withdraw(Capture *c, const char *target, GError **error);

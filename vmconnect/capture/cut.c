@@ -332,6 +332,11 @@ Extents *cut_dirty(Cut *cut, guint disk, GError **error)
     return g_steal_pointer(&dirty);
 }
 
+gboolean cut_guest_requests(Cut *cut, guint64 *ret_requests, guint64 *ret_total_ns, GError **error)
+{
+    return capture_guest_requests(cut->capture, ret_requests, ret_total_ns, error);
+}
+
 guint64 cut_scratch_used(const Cut *cut)
 {
     guint64 sum = 0;

@@ -71,6 +71,9 @@ gboolean cut_split(Cut *cut, guint disk, const Extents *ranges, Extents **ret_da
  * bears; it carries nothing else. The cut's. */
 NbdDisk *cut_reader(Cut *cut, guint disk);
 
+/* As capture_guest_requests(); never offline. */
+gboolean cut_guest_requests(Cut *cut, guint64 *ret_requests, guint64 *ret_total_ns, GError **error);
+
 /* Bytes this job has in scratch on disk (0 offline), and of what there was for it when it began:
  * the settings' share, less if less was free. Cheap: a stat per disk. */
 guint64 cut_scratch_used(const Cut *cut);

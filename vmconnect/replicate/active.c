@@ -70,6 +70,7 @@ void active_free(Active *a)
     g_free(a->definition);
     g_free(a->judged);
     active_forget_resend(a);
+    throttle_clear(&a->throttle);
     g_ptr_array_unref(a->watched);
     g_array_unref(a->distrusted);
     g_free(a);

@@ -18,6 +18,12 @@ static guint64 next_sequence(const Active *a)
     return tip && reign_equal(tip->reign, a->role->reign) ? tip->sequence + 1 : 1;
 }
 
+/* A switchover waits for the last generation: nobody uses the guest meanwhile. */
+Throttle *active_throttle(Active *a, const Cut *cut)
+{
+    return cut_is_offline(cut) || a->patience.give_up_ms ? NULL : &a->throttle;
+}
+
 Generation *active_next_generation(Active *a)
 {
     const GPtrArray *disks = capture_disks(a->capture);
@@ -202,6 +208,7 @@ static gboolean run_job(Active *a, Job *job, GError **error)
     if (a->patience.give_up_ms)
         limits.end_by_ms = MIN(limits.end_by_ms, a->patience.give_up_ms);
     limits.scratch_max_bytes = cut_scratch_bytes(job->cut) / ACTIVE_SCRATCH_SHARE;
+    limits.throttle = active_throttle(a, job->cut);
     return stream_run(a->stream, job->cut, a->sender, a->pass, &limits, on_stream, a, &job->all, error) &&
            cut_still_valid(job->cut, error);
 }

@@ -26,6 +26,9 @@ gboolean active_reconcile(Active *a, GError **error);
 #define ACTIVE_SCRATCH_SHARE \
     5 /* a job breaks off at a fifth of its scratch; the rescuer's limit is a quarter */
 
+/* What holds back the reading of @cut for a comparison; NULL: nothing does, since there is no guest to wait for. */
+Throttle *active_throttle(Active *a, const Cut *cut);
+
 /* What would be sent next on the standby's tip: of the VM's disks, without an instant yet. */
 Generation *active_next_generation(Active *a);
 

@@ -186,7 +186,8 @@ static gboolean look(Audit *audit, Active *a, Cut *cut, gint64 most_ms, GError *
     StreamLimits limits = {.wake_fd = a->patience.wake_fd,
                            .wake_grace_ms = ACTIVE_GRACE_MS,
                            .end_by_ms = cut_asked_at_ms(cut) + most_ms,
-                           .scratch_max_bytes = cut_scratch_bytes(cut) / ACTIVE_SCRATCH_SHARE};
+                           .scratch_max_bytes = cut_scratch_bytes(cut) / ACTIVE_SCRATCH_SHARE,
+                           .throttle = active_throttle(a, cut)};
     guint64 before = stream_compared_bytes(a->stream);
     gboolean all;
     gboolean ok;

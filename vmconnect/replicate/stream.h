@@ -11,6 +11,7 @@
 #include "vmconnect/capture/cut.h"
 #include "vmconnect/replicate/pass.h"
 #include "vmconnect/replicate/sender.h"
+#include "vmconnect/replicate/throttle.h"
 
 #include <glib.h>
 
@@ -34,6 +35,7 @@ typedef struct {
     const guint64 *copies;
     guint64
         hole_max; /* so much that reads as zeros is compared at once, in whole blocks; 0: as much as can be */
+    Throttle *throttle;    /* holds back what is read for a comparison; NULL: nothing does */
     const GPtrArray *also; /* of Extents *, one a disk: is sent as if it had changed; NULL: nothing */
 } StreamLimits;
 

@@ -2,9 +2,10 @@
 /* Happy path: the window is cut into chunks; for each the standby is asked, some chunks ahead; meanwhile it is read
  * and hashed here. Where both are known, what is equal is noted, and said at the end in as few words as possible;
  * what differs is sent out of the chunk. A hole is one long chunk, of which nothing is read here, and nothing there
- * if it is one there, too: it is decided answer by answer.
+ * if it is one there, too: it is decided answer by answer. How fast is read, the guest says.
  *
  * Breaking off: no new questions and reads; the slice that follows ends what was asked. */
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/nbd.h"
 #include "vmconnect/replicate/digest.h"
@@ -53,6 +54,7 @@ struct Comparison {
     Extents *same; /* equal, and not said yet */
     gboolean over; /* no run is under way */
     /* For the length of one run: */
+    gboolean looked; /* … at the guest: something is being read, or was */
     const Extents *window;
     const Extents *data;
     guint in_window; /* the range of it … */
@@ -308,6 +310,33 @@ static gboolean on_hashes(void *user, const MessageHashes *hashes, GError **erro
     return TRUE;
 }
 
+/* --- the guest, whose disks we read ------------------------------------- */
+
+static void look_at_guest(Comparison *c)
+{
+    Throttle *throttle = c->stream->limits->throttle;
+    g_autoptr(GError) error = NULL;
+    guint64 requests, total_ns;
+
+    if (cut_guest_requests(c->stream->cut, &requests, &total_ns, &error))
+        throttle_sample(throttle, clock_steady_ms(), requests, total_ns);
+    else
+        throttle_go_blind(throttle, error->message);
+}
+
+/* Milliseconds until something may be read; 0: now. */
+static int held_ms(Comparison *c)
+{
+    Throttle *throttle = c->stream->limits->throttle;
+
+    if (!throttle)
+        return 0;
+    if (!c->looked || throttle_is_due(throttle, clock_steady_ms()))
+        look_at_guest(c);
+    c->looked = TRUE;
+    return (int)MIN(throttle_wait_ms(throttle, clock_steady_ms()), 1000);
+}
+
 /* --- our own side ------------------------------------------------------ */
 
 static void on_read(void *user, const GError *error)
@@ -340,20 +369,30 @@ static gboolean read_blocks(Comparison *c, Chunk *chunk, guint to, GError **erro
         g_free(read);
         return FALSE;
     }
+    if (c->stream->limits->throttle)
+        throttle_read(c->stream->limits->throttle, read->len);
     c->reading++;
     chunk->reading++;
     return TRUE;
 }
 
-static gboolean read_ahead(Comparison *c, GError **error)
+/* *@ret_wait_ms: how long not, for the guest's sake; -1: that is no reason. */
+static gboolean read_ahead(Comparison *c, int *ret_wait_ms, GError **error)
 {
     Chunk *chunk;
+
+    *ret_wait_ms = -1;
 
     while ((chunk = g_queue_peek_head(&c->unread)) && c->reading < STREAM_BLOCKS &&
            nbd_disk_has_room(cut_reader(c->stream->cut, c->stream->disk))) {
         guint n = count_blocks(chunk);
         guint to = chunk->asked;
+        int ms = held_ms(c);
 
+        if (ms > 0) {
+            *ret_wait_ms = ms;
+            return TRUE;
+        }
         while (to < n && to - chunk->asked < SEND_BLOCKS && chunk->zeros[to] == chunk->zeros[chunk->asked])
             to++;
         if (chunk->asked < n && !chunk->zeros[chunk->asked] && !read_blocks(c, chunk, to, error))
@@ -442,15 +481,15 @@ static gboolean run(Comparison *c, GError **error)
 
     for (;;) {
         gboolean left;
-        int wait_ms;
+        int wait_ms, held = -1;
 
-        if (!st->broken && (!ask_ahead(c, error) || !read_ahead(c, error)))
+        if (!st->broken && (!ask_ahead(c, error) || !read_ahead(c, &held, error)))
             return FALSE;
         if (!decide_all(c, &left, &wait_ms, error))
             return FALSE;
         if (st->broken || (!left && c->in_window == extents_count(c->window)))
             return say_same(c, error);
-        if (!stream_turn(st, wait_ms, error))
+        if (!stream_turn(st, clock_shorter_ms(wait_ms, held), error))
             return FALSE;
         st->on_progress(st->user, st->done_bytes, st->total_bytes);
     }
@@ -465,12 +504,16 @@ gboolean comparison_run(Comparison *c, const Extents *window, const Extents *dat
     digest_free(c->digest);
     c->digest = digest_new(key);
     c->over = FALSE;
+    c->looked = FALSE;
     c->window = window;
     c->data = data;
     c->in_window = c->in_data = 0;
     c->at = 0;
     sender_set_hashes(c->stream->sender, on_hashes, c);
     ok = run(c, error);
+    /* What follows is a time in which nothing is read. */
+    if (c->looked)
+        look_at_guest(c);
     sender_set_hashes(c->stream->sender, NULL, NULL);
     return ok;
 }

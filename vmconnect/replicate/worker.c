@@ -56,6 +56,8 @@ struct Worker {
     gint64 restart_at_ms; /* not before that is libvirtd restarted (again) */
     gboolean stuck;       /* libvirtd has lost a job of ours and keeps the VM locked */
     Audit *audit;         /* the last comparison that was asked for, or NULL */
+    gboolean held;        /* it was said that the guest holds a comparison back, … */
+    gboolean blind;       /* … and that it cannot be known whether it should */
     PointDesk *desk;
     Flatten flatten; /* strings owned */
     gboolean flatten_recovered;
@@ -132,6 +134,8 @@ static const char *why_of(const Worker *w)
         return position->seed_why;
     if (w->flatten_why)
         return w->flatten_why;
+    if (throttle_why(&a->throttle))
+        return throttle_why(&a->throttle);
     return a->capture ? capture_remark(a->capture) : NULL;
 }
 
@@ -183,9 +187,31 @@ static Report *report_of(const Worker *w)
     return report;
 }
 
+static void watch_throttle(Worker *w)
+{
+    Throttle *t = &w->active->throttle;
+
+    if (!w->active->sync.running && (!w->audit || audit_has_ended(w->audit)))
+        throttle_rest(t);
+    if (t->blind && !w->blind)
+        log_notice("vm %s: %s -> what is compared is read without regard to the guest",
+                   ID_TEXT(w->active->vm), t->blind);
+    w->blind |= t->blind != NULL;
+    if (w->held == (throttle_why(t) != NULL))
+        return;
+    w->held = !w->held;
+    if (w->held)
+        log_notice("vm %s: %s", ID_TEXT(w->active->vm), throttle_why(t));
+    else
+        log_info("vm %s: comparisons are not held back any more", ID_TEXT(w->active->vm));
+}
+
 static void tell(Worker *w, Command *done)
 {
-    Report *report = report_of(w);
+    Report *report;
+
+    watch_throttle(w);
+    report = report_of(w);
 
     report->done = done;
     w->told_ms = clock_steady_ms();
