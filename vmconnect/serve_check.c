@@ -129,7 +129,7 @@ static gboolean check(virConnectPtr conn, gpointer request, gpointer *ret_result
     }
     if (!out && (!remarks || remarks->len == 0))
         return FALSE;
-    *ret_result = json_pack("{s:o}", "remarks", remarks_to_json(remarks));
+    *ret_result = json_pack("{s:o, s:s?}", "remarks", remarks_to_json(remarks), "definition", out);
     return TRUE;
 }
 

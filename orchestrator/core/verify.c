@@ -320,18 +320,29 @@ static void space_enough(Report *r)
 }
 
 /* Less than that is used, too; but a guest that overwrites much while it is read has its cuts given up. */
-static void scratch_enough(Report *r)
+static void look_at_scratch(Report *r, const HostFacts *h, const char *when)
 {
-    const HostFacts *master = master_of(r->facts);
-    const json_t *scratch = json_object_get(master->info->said, "scratch");
+    const json_t *scratch = json_object_get(h->info->said, "scratch");
     gint64 left_bytes = json_integer_value(json_object_get(scratch, "free_bytes"));
     guint64 wanted_bytes = r->facts->scenario->policy.scratch_bytes;
     g_autofree char *left = units_human_size((guint64)MAX(left_bytes, 0));
     g_autofree char *wanted = units_human_size(wanted_bytes);
 
     if (scratch && left_bytes >= 0 && (guint64)left_bytes < wanted_bytes)
-        found(r, master->host, NULL, "the scratch folder of %s (%s) has %s left, each VM may use %s",
-              master->host, fact_text(scratch, "path"), left, wanted);
+        found(r, h->host, NULL, "the scratch folder of %s (%s) has %s left, each VM may use %s%s", h->host,
+              fact_text(scratch, "path"), left, wanted, when);
+}
+
+static void scratch_enough(Report *r)
+{
+    look_at_scratch(r, master_of(r->facts), "");
+}
+
+/* What runs there after a switchover is cut there. */
+static void home_scratch(Report *r)
+{
+    EACH_HOST (r, h, 1)
+        look_at_scratch(r, h, " when it runs there");
 }
 
 static void not_on_replica(Report *r)
@@ -483,6 +494,66 @@ static void replica_remarks(Report *r)
     }
 }
 
+/* --- the way back ---------------------------------------------------------- */
+
+static void home_looked(Report *r)
+{
+    for (guint i = 0; i < r->facts->backs->len; i++) {
+        const Fact *back = r->facts->backs->pdata[i];
+        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, back->vm);
+
+        if (back->failure)
+            found(r, back->call.host, vm->name, "%s cannot say whether '%s' could come home from %s: %s",
+                  back->call.host, vm->name, back->from, back->failure->message);
+    }
+}
+
+/* Only what would keep it from running there: what else would change has been put back at home. The remedy is that of
+ * the same trouble on a replica. */
+static void found_on_way_back(Report *r, const Fact *back, const json_t *remark)
+{
+    const RemarkRow *row = remark_find(fact_text(remark, "id"));
+    const Check *ours = r->check;
+    Check check = *ours;
+
+    if (!row || row->severity != REMARK_ERROR)
+        return;
+    check.remedy = row->remedy;
+    r->check = &check;
+    {
+        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, back->vm);
+
+        found(r, back->call.host, vm->name, "'%s' could not come home from %s to %s: %s", vm->name,
+              back->from, back->call.host, fact_text(remark, "cause"));
+    }
+    r->check = ours;
+}
+
+static void home_fits(Report *r)
+{
+    for (guint i = 0; i < r->facts->backs->len; i++) {
+        const Fact *back = r->facts->backs->pdata[i];
+        const json_t *list = json_object_get(back->said, "remarks");
+
+        for (gsize k = 0; k < json_array_size(list); k++)
+            found_on_way_back(r, back, json_array_get(list, k));
+    }
+}
+
+/* What VMs write while they are away lies in the master's store, above the images that it has. */
+static void home_space(Report *r)
+{
+    const HostFacts *master = master_of(r->facts);
+    gint64 need = MAX(sizes_of(r->facts), LEAST_FREE_BYTES);
+    g_autofree char *left = units_human_size((guint64)free_of(master));
+    g_autofree char *all = units_human_size((guint64)need);
+
+    if (master->info->said && free_of(master) < need)
+        found(r, master->host, NULL,
+              "the store of %s has %s left, and what the VMs write while they are away may grow to %s",
+              master->host, left, all);
+}
+
 /* --- hosts that were tried out ---------------------------------------------- */
 
 /* Of an engine that answers otherwise. */
@@ -565,6 +636,21 @@ static const Check CHECKS[] = {
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
      "add storage before the disks fill up"},
+    {"home-looked", FINDING_WARNING, home_looked,
+     "whether it could be switched back is not known; the way there is not affected",
+     "remove the cause and verify again"},
+    {"home-fits", FINDING_WARNING, home_fits,
+     "it can be switched over, and then not back: it would stay on the replica until that is mended",
+     "on the master, do what the second table says of the same trouble on a replica"},
+    {"home-space", FINDING_WARNING, home_space,
+     "after a switchover, what is replicated back stops when the store is full: no switchback, and no "
+     "protection of what "
+     "runs on the replica",
+     "add storage there, or put the store elsewhere (store in engine.conf)"},
+    {"home-scratch", FINDING_WARNING, home_scratch,
+     "after a switchover, cuts of a guest that overwrites much meanwhile are given up, and its copy at home "
+     "grows old",
+     "make room there, name another folder (scratch in engine.conf), or lower the property scratch"},
 };
 
 static void finding_free(gpointer data)

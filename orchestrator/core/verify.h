@@ -2,7 +2,8 @@
 /* verify - can this scenario be run? Facts in, findings out.
  *
  * Facts are the answers of both engines to host.info, vm.list and host.trial, of the master's to vm.check of each VM, and
- * then, with the definitions that those brought, of the replica's to standby.check. The checks are a
+ * then, with the definitions that those brought, of the replica's to standby.check, and of the master's to the same with what they
+ * would be on the replica: a rehearsal of the way there and of the way back. The checks are a
  * table, each with its severity, cause, consequence and remedy; those about what a definition becomes on the
  * replica are netmap/remark.h's. Errors block a run, warnings do not. */
 #pragma once

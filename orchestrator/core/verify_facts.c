@@ -7,6 +7,8 @@
 
 static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", TRIAL[] = "host.trial",
                   FITS[] = "standby.check";
+/* The same question, asked of the master. */
+static const char BACK[] = "standby.check";
 
 static void fact_free(gpointer data)
 {
@@ -59,6 +61,7 @@ VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
     f->hosts = g_ptr_array_new_with_free_func(hostfacts_free);
     f->checks = g_ptr_array_new();
     f->fits = g_ptr_array_new();
+    f->backs = g_ptr_array_new();
     add_host(f, f->scenario->master);
     for (guint i = 0; i < f->scenario->replicas->len; i++)
         add_host(f, f->scenario->replicas->pdata[i]);
@@ -78,6 +81,7 @@ void verify_facts_free(VerifyFacts *f)
     g_ptr_array_free(f->hosts, TRUE);
     g_ptr_array_free(f->checks, TRUE);
     g_ptr_array_free(f->fits, TRUE);
+    g_ptr_array_free(f->backs, TRUE);
     mapping_free(f->mapping);
     mapping_free(f->in_force);
     g_free(f->machine_id);
@@ -192,6 +196,7 @@ static gboolean is_sound(const char *method, const json_t *doc)
            : method == VMS   ? is_vms(doc)
            : method == TRIAL ? is_trial(doc)
            : method == FITS  ? is_fit(doc)
+           : method == BACK  ? is_fit(doc)
                              : is_check(doc);
 }
 
@@ -235,6 +240,46 @@ static void ask_replicas(VerifyFacts *f)
         }
 }
 
+/* From the replica's places to the master's, as a standby at home is told them: of two that lead to one place the
+ * first; the definition itself remembers where each interface was. */
+static json_t *networks_back(const Mapping *m)
+{
+    json_auto_t *there = mapping_to_json(m);
+    json_t *back = json_object();
+    const char *from;
+    json_t *to;
+
+    json_object_foreach(there, from, to) if (!json_object_get(back, json_string_value(to)))
+        json_object_set_new(back, json_string_value(to), json_string(from));
+    return back;
+}
+
+static const HostFacts *find_host(const VerifyFacts *f, const char *host)
+{
+    for (guint i = 0; i < f->hosts->len; i++)
+        if (g_str_equal(((const HostFacts *)f->hosts->pdata[i])->host, host))
+            return f->hosts->pdata[i];
+    return NULL;
+}
+
+/* The VM as it would be on the replica, which is what would come home. An engine of before does not say. */
+static void ask_way_back(VerifyFacts *f, const Fact *fit)
+{
+    const HostFacts *master = f->hosts->pdata[0];
+    const HostFacts *replica = find_host(f, fit->call.host);
+    const char *definition = fact_text(fit->said, "definition");
+    Fact *back;
+
+    if (!*definition)
+        return;
+    back = ask(f, master->host, BACK, fit->vm,
+               json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", ID_TEXT(fit->vm), "definition", definition,
+                         "host", master->host, "from", fact_text(replica->info->said, "id"), "networks",
+                         networks_back(f->mapping)));
+    back->from = replica->host;
+    g_ptr_array_add(f->backs, back);
+}
+
 /* A scenario may have 2,000 VMs, and each check looks for each. */
 static void index_vms(VerifyFacts *f, const Fact *list)
 {
@@ -270,6 +315,8 @@ void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const G
             g_error_new(US_ERROR, US_ERROR_PROTOCOL, "its answer to %s is not one", fact->call.method);
     if (fact->call.method == VMS && fact->said)
         index_vms(f, fact);
+    if (fact->call.method == FITS && fact->said)
+        ask_way_back(f, fact);
     if (!f->mapping && verify_facts_complete(f))
         ask_replicas(f);
 }

@@ -7,7 +7,9 @@
 /* What was asked, and what came of it. */
 typedef struct {
     VerifyCall call;
-    Id vm;          /* that it was about; nil: none */
+    Id vm; /* that it was about; nil: none */
+    const char
+        *from;      /* of a way back: the replica that the VM would come from (borrowed); NULL: it is none */
     json_t *params; /* the call's */
     gboolean answered;
     json_t *said;    /* NULL: nothing of use */
@@ -29,6 +31,8 @@ struct VerifyFacts {
     GPtrArray *hosts;  /* HostFacts *, the master first; their facts are those of … */
     GPtrArray *checks; /* … Fact *, one a VM of the scenario, of … */
     GPtrArray *fits;   /* … Fact *, one a VM and replica, once they can be asked, and of … */
+    GPtrArray *
+        backs; /* … Fact *, of the master, one for each of these that said what the VM would be there, and of … */
     GPtrArray *all;    /* … Fact *, in the order of the calls */
     char *machine_id;  /* of the controller; NULL: not known */
     Mapping *in_force; /* what the standbys were told; NULL: nothing yet */

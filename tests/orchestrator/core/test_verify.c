@@ -29,8 +29,10 @@
     "],\"data_bytes\":1000000,\"definition\":\"<domain/>\"}"
 #define GOOD_CHECK CHECK("", "")
 #define FIT(id, cause) "{\"remarks\":[{\"id\":\"" id "\",\"cause\":\"" cause "\"}]}"
+#define GOOD_FIT "{\"remarks\":[],\"definition\":\"<domain type='there'/>\"}"
 #define TRIAL(problems) "{\"problems\":[" problems "],\"kvm\":true,\"hook_seen\":true,\"took_ms\":900}"
 #define GOOD_TRIAL TRIAL("")
+#define LARGE_INFO INFO("0.1.0", STORE("999000000000"), DEFAULT, "true")
 #define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
 
 static Scenario *web(void)
@@ -69,6 +71,7 @@ typedef struct {
     const char *check; /* alpha's to vm.check; NULL: all is well */
     const char *fit;   /* beta's to standby.check; NULL: all is well */
     const char *trial; /* beta's to host.trial; NULL: all is well */
+    const char *back;  /* alpha's to standby.check; NULL: all is well */
 } Case;
 
 static const Case CASES[] = {
@@ -101,11 +104,11 @@ static const Case CASES[] = {
      CHECK("\"disk vdb of 'web1': is raw, said once\"", "")},
     {"full replica", NULL, NULL, INFO("0.1.0", STORE("1000000"), DEFAULT, "true"), NULL, "replica-full",
      FINDING_ERROR, "the store of beta has 977 KiB left"},
-    {"small replica", NULL,
+    {"small replica", LARGE_INFO,
      VMS(VM(UUID1, "web1", "{\"target\":\"vda\",\"size_bytes\":99000000000,\"problem\":null}", NIC, "null")),
      NULL, NULL, "replica-space", FINDING_WARNING,
      "the store of beta has 46.6 GiB left, the VMs' disks may grow to 92.2 GiB"},
-    {"sizes beyond all sense", NULL,
+    {"sizes beyond all sense", INFO("0.1.0", STORE("9223372036854775807"), DEFAULT, "true"),
      VMS(VM(UUID1, "web1",
             "{\"target\":\"vda\",\"size_bytes\":9223372036854775807,\"problem\":null},{\"target\":\"vdb\","
             "\"size_bytes\":"
@@ -122,6 +125,30 @@ static const Case CASES[] = {
          "50000000000") "," DEFAULT ",\"hook\":true}",
      NULL, NULL, NULL, "scratch-space", FINDING_WARNING,
      "the scratch folder of alpha (/s) has 977 KiB left, each VM may use 1.00 GiB"},
+    {"little scratch for the way back", NULL, NULL,
+     "{\"version\":\"0.1.0\",\"id\":\"" UUID2
+     "\",\"scratch\":{\"path\":\"/s\",\"free_bytes\":1000000,\"total_bytes\":1}," STORE(
+         "50000000000") "," DEFAULT ",\"hook\":true}",
+     NULL, "home-scratch", FINDING_WARNING,
+     "the scratch folder of beta (/s) has 977 KiB left, each VM may use 1.00 GiB when it runs there"},
+    {"small master", NULL,
+     VMS(VM(UUID1, "web1", "{\"target\":\"vda\",\"size_bytes\":99000000000,\"problem\":null}", NIC, "null")),
+     LARGE_INFO, NULL, "home-space", FINDING_WARNING,
+     "the store of alpha has 46.6 GiB left, and what the VMs write while they are away may grow to 92.2 GiB"},
+    {"full master", INFO("0.1.0", STORE("1000000"), DEFAULT, "true"),
+     VMS(VM(UUID1, "web1", "{\"target\":\"vda\",\"size_bytes\":1,\"problem\":null}", NIC, "null")), NULL,
+     NULL, "home-space", FINDING_WARNING,
+     "the store of alpha has 977 KiB left, and what the VMs write while they are away may grow to 1.00 GiB"},
+    {"a way back that is none", NULL, NULL, NULL, NULL, "home-fits", FINDING_WARNING,
+     "'web1' could not come home from beta to alpha: the network has no bridge", NULL, GOOD_FIT, NULL,
+     FIT("network-there", "the network has no bridge")},
+    {"what would change at home", NULL, NULL, NULL, NULL, NULL, FINDING_WARNING, NULL, NULL, GOOD_FIT, NULL,
+     FIT("media-there", "drive sda")},
+    {"what only a newer master knows", NULL, NULL, NULL, NULL, NULL, FINDING_WARNING, NULL, NULL, GOOD_FIT,
+     NULL, FIT("odd", "it is odd")},
+    {"a way back of another shape", NULL, NULL, NULL, NULL, "home-looked", FINDING_WARNING,
+     "alpha cannot say whether 'web1' could come home from beta: its answer to standby.check is not one",
+     NULL, GOOD_FIT, NULL, "{}"},
     {"a poor clock",
      "{\"version\":\"0.1.0\",\"id\":\"" UUID2
      "\",\"clock_source\":\"hpet\"," STORE("50000000000") "," DEFAULT ",\"hook\":true}",
@@ -163,7 +190,10 @@ static VerifyFacts *facts_of(const Scenario *s, const Case *c)
     add(f, "beta", "vm.list", c->beta_vms ? c->beta_vms : VMS(""));
     /* What the master said is now asked of the replica. */
     if (verify_call_count(f) > n)
-        add(f, "beta", "standby.check", c->fit ? c->fit : "{\"remarks\":[]}");
+        add(f, "beta", "standby.check", c->fit ? c->fit : GOOD_FIT);
+    /* And what the replica made of it, of the master. */
+    if (verify_call_count(f) > n + 1)
+        add(f, "alpha", "standby.check", c->back ? c->back : "{\"remarks\":[]}");
     g_assert_true(verify_facts_complete(f));
     return f;
 }
@@ -213,6 +243,48 @@ static void test_map(void)
     g_assert_true(json_equal(by_itself, lan));
     g_assert_true(json_equal(asked_networks(alone), lan));
     g_assert_cmpuint(json_object_size(asked_networks(two)), ==, 0);
+}
+
+/* The master is asked as a standby would be: with what came of the VM, and the map read backwards. */
+static void test_way_back(void)
+{
+    static const Case OFFICE = {
+        .alpha_info = INFO("0.1.0", STORE("50000000000"),
+                           NETWORKS(NETWORK("default", "true") "," NETWORK("dmz", "true")), "true"),
+        .beta_info = INFO("0.1.0", STORE("50000000000"), NETWORKS(NETWORK("office", "true")), "true")};
+    static const Case OLD = {.fit = "{\"remarks\":[]}"};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) old = facts_of(s, &OLD);
+    g_autoptr(VerifyFacts) f = NULL;
+    json_auto_t *office = json_pack("{s:s}", "office", "default");
+    const json_t *params;
+
+    for (guint i = 0; i < verify_call_count(old); i++)
+        g_assert_false(g_str_equal(verify_call(old, i).host, "alpha") &&
+                       g_str_equal(verify_call(old, i).method, "standby.check"));
+    g_assert_true(mapping_set(s->map, "default", "office", NULL));
+    g_assert_true(mapping_set(s->map, "dmz", "office", NULL));
+    f = facts_of(s, &OFFICE);
+    params = verify_call(f, call_index(f, "alpha", "standby.check")).params;
+    g_assert_cmpstr(json_string_value(json_object_get(params, "definition")), ==, "<domain type='there'/>");
+    g_assert_cmpstr(json_string_value(json_object_get(params, "host")), ==, "alpha");
+    g_assert_cmpstr(json_string_value(json_object_get(params, "from")), ==, UUID2);
+    g_assert_true(json_equal(json_object_get(params, "networks"), office));
+}
+
+/* It keeps nobody from being switched over. */
+static void test_way_back_is_no_takeover(void)
+{
+    static const Case CASE = {.fit = GOOD_FIT, .back = FIT("network-there", "it is gone")};
+    g_autoptr(Scenario) s = web();
+    g_autoptr(VerifyFacts) f = facts_of(s, &CASE);
+    g_autoptr(GPtrArray) findings = verify_check(f);
+
+    g_assert_cmpuint(findings->len, ==, 1);
+    g_assert_cmpstr(((const Finding *)findings->pdata[0])->remedy, ==,
+                    "define and start the network there, with autostart, or map another");
+    g_assert_null(verify_failure(findings));
+    g_assert_null(verify_takeover_failure(findings, NULL));
 }
 
 static void expect_one(const VerifyFacts *f, const char *id, const char *cause)
@@ -507,6 +579,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/verify/checks", test_checks);
     g_test_add_func("/verify/map", test_map);
+    g_test_add_func("/verify/way-back", test_way_back);
+    g_test_add_func("/verify/way-back-is-no-takeover", test_way_back_is_no_takeover);
     g_test_add_func("/verify/takeover", test_takeover);
     g_test_add_func("/verify/apart", test_apart);
     g_test_add_func("/verify/fixes", test_fixes);
