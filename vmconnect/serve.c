@@ -70,6 +70,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"active.stop", serve_active_stop},
     {"active.yield", serve_active_yield},
     {"standby.check", serve_standby_check},
+    {"standby.seed", serve_standby_seed},
     {"standby.admit", serve_standby_admit},
     {"standby.dismiss", serve_standby_dismiss},
     {"standby.points", serve_standby_points},

@@ -2,7 +2,7 @@
 /* serve_parts - what the files that answer the controller share.
  *
  * serve.c has the table and the news; serve_change.c what must be durable before an
- * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run,
+ * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run, serve_seed.c what a first copy could begin from,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
  * serve_plans.c the steps of plans, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
@@ -79,6 +79,7 @@ void serve_active_pause(void *user, RpcReply *reply, const json_t *params);
 void serve_active_continue(void *user, RpcReply *reply, const json_t *params);
 void serve_active_stop(void *user, RpcReply *reply, const json_t *params);
 void serve_active_yield(void *user, RpcReply *reply, const json_t *params);
+void serve_standby_seed(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_check(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_admit(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params);

@@ -494,6 +494,39 @@ static void replica_remarks(Report *r)
     }
 }
 
+/* --- copies that somebody brought ------------------------------------------- */
+
+static void seed_looked(Report *r)
+{
+    EACH_HOST (r, h, 1)
+        if (h->seed && h->seed->failure)
+            found(r, h->host, NULL, "%s cannot look into the folder of the seed, %s: %s", h->host,
+                  r->facts->scenario->policy.seed, h->seed->failure->message);
+}
+
+/* The seed's own sentences, which name the disk, why it is not used, and what to do. Of one that is not there all VMs
+ * say the same. */
+static void seed_usable(Report *r)
+{
+    EACH_HOST (r, h, 1) {
+        const json_t *vms = h->seed ? json_object_get(h->seed->said, "vms") : NULL;
+        const char *before = "";
+
+        for (gsize i = 0; i < json_array_size(vms); i++) {
+            const json_t *one = json_array_get(vms, i);
+            const char *why = fact_text(one, "why");
+            const ScenarioVm *vm = NULL;
+            Id id;
+
+            if (id_parse(fact_text(one, "vm"), &id, NULL))
+                vm = scenario_find_vm(r->facts->scenario, id);
+            if (*why && vm && !g_str_equal(why, before))
+                found(r, h->host, vm->name, "the seed of '%s' on %s: %s", vm->name, h->host, why);
+            before = why;
+        }
+    }
+}
+
 /* --- the way back ---------------------------------------------------------- */
 
 static void home_looked(Report *r)
@@ -636,6 +669,14 @@ static const Check CHECKS[] = {
      "see that you can live with it"},
     {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
      "add storage before the disks fill up"},
+    {"seed-looked", FINDING_WARNING, seed_looked,
+     "whether the first copy can begin from it is not known; what it is not used for is sent as a whole",
+     "see that the medium or mount answers there (ls FOLDER), and that both engines have one release; then "
+     "verify again"},
+    {"seed-usable", FINDING_WARNING, seed_usable,
+     "the first copy is sent as a whole there, as without a seed",
+     "do as the sentence says before the scenario is run, or do without: understudy scenario set SCENARIO "
+     "seed=none"},
     {"home-looked", FINDING_WARNING, home_looked,
      "whether it could be switched back is not known; the way there is not affected",
      "remove the cause and verify again"},

@@ -5,8 +5,10 @@
 #include "netmap/mapping_json.h"
 #include "vmconnect/base/error.h"
 
+#include <string.h>
+
 static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", TRIAL[] = "host.trial",
-                  FITS[] = "standby.check";
+                  FITS[] = "standby.check", SEED[] = "standby.seed";
 /* The same question, asked of the master. */
 static const char BACK[] = "standby.check";
 
@@ -179,6 +181,21 @@ static gboolean is_fit(const json_t *doc)
     return json_is_array(remarks);
 }
 
+static gboolean is_seed(const json_t *doc)
+{
+    const json_t *vms = json_object_get(doc, "vms");
+
+    for (gsize i = 0; i < json_array_size(vms); i++) {
+        const json_t *why = json_object_get(json_array_get(vms, i), "why");
+        Id id;
+
+        if (!id_parse(fact_text(json_array_get(vms, i), "vm"), &id, NULL) ||
+            !(json_is_string(why) || json_is_null(why)))
+            return FALSE;
+    }
+    return json_is_array(vms);
+}
+
 static gboolean is_trial(const json_t *doc)
 {
     const json_t *problems = json_object_get(doc, "problems");
@@ -197,6 +214,7 @@ static gboolean is_sound(const char *method, const json_t *doc)
            : method == TRIAL ? is_trial(doc)
            : method == FITS  ? is_fit(doc)
            : method == BACK  ? is_fit(doc)
+           : method == SEED  ? is_seed(doc)
                              : is_check(doc);
 }
 
@@ -220,6 +238,44 @@ static json_t *fit_params(const VerifyFacts *f, const HostFacts *replica, const 
                      fact_text(master->info->said, "id"), "networks", mapping_to_json(f->mapping));
 }
 
+/* How the images are called on the master: {TARGET: file name}. */
+static json_t *images_of(const json_t *vm)
+{
+    const json_t *disks = json_object_get(vm, "disks");
+    json_t *images = json_object();
+
+    for (gsize i = 0; i < json_array_size(disks); i++) {
+        const json_t *disk = json_array_get(disks, i);
+        const char *source = fact_text(disk, "source");
+        const char *slash = strrchr(source, '/');
+
+        if (*fact_text(disk, "target"))
+            json_object_set_new(images, fact_text(disk, "target"), json_string(slash ? slash + 1 : source));
+    }
+    return images;
+}
+
+/* A scenario that runs has what it needs of a seed, or needs none any more. */
+static void ask_about_seed(VerifyFacts *f, HostFacts *replica)
+{
+    const HostFacts *master = f->hosts->pdata[0];
+    json_t *vms;
+
+    if (!*f->scenario->policy.seed || f->in_force || !replica->info->said)
+        return;
+    vms = json_array();
+    for (guint i = 0; i < f->scenario->vms->len; i++) {
+        const ScenarioVm *vm = f->scenario->vms->pdata[i];
+        const json_t *there = facts_find_vm(master, vm->uuid);
+
+        if (there)
+            json_array_append_new(vms, json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm->uuid), "name", vm->name,
+                                                 "images", images_of(there)));
+    }
+    replica->seed = ask(f, replica->host, SEED, ID_NIL,
+                        json_pack("{s:s, s:o}", "seed", f->scenario->policy.seed, "vms", vms));
+}
+
 /* Each host has spoken: the map can be completed, and the replicas asked what they could run. */
 static void ask_replicas(VerifyFacts *f)
 {
@@ -229,7 +285,8 @@ static void ask_replicas(VerifyFacts *f)
     f->mapping = mapping_copy(f->in_force ? f->in_force : f->scenario->map);
     if (!f->in_force)
         mapping_complete(f->mapping, master, first);
-    for (guint h = 1; h < f->hosts->len; h++)
+    for (guint h = 1; h < f->hosts->len; h++) {
+        ask_about_seed(f, f->hosts->pdata[h]);
         for (guint v = 0; v < f->checks->len; v++) {
             const HostFacts *replica = f->hosts->pdata[h];
             const Fact *check = f->checks->pdata[v];
@@ -238,6 +295,7 @@ static void ask_replicas(VerifyFacts *f)
             if (params)
                 g_ptr_array_add(f->fits, ask(f, replica->host, FITS, check->vm, params));
         }
+    }
 }
 
 /* From the replica's places to the master's, as a standby at home is told them: of two that lead to one place the

@@ -21,6 +21,7 @@ typedef struct {
     Fact *info;
     Fact *vms;
     Fact *trial;
+    Fact *seed;          /* NULL: there is none to ask about */
     GHashTable *by_uuid; /* Id * -> json_t *, borrowed from what vm.list said; NULL: not yet */
     gboolean has_clock;
     gint64 clock_offset_ms;

@@ -29,7 +29,7 @@ static gboolean is_file_name(const char *name)
 }
 
 /* They become parts of paths. */
-static gboolean are_images(const json_t *images)
+gboolean attach_are_images(const json_t *images)
 {
     const char *target;
     json_t *name;
@@ -52,7 +52,7 @@ gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error)
                    "reign", &reign, "standby", &standby, "images", &images) ||
         !id_parse(vm, &a.vm, NULL) || !id_parse(standby, &a.standby, NULL) ||
         !reign_from_json(reign, &a.reign, NULL) || !*scenario || strlen(scenario) > ATTACH_SCENARIO_MAX ||
-        !are_images(images))
+        !attach_are_images(images))
         return malformed(error, "ATTACH");
     a.scenario = g_strdup(scenario);
     a.images = json_incref(images);

@@ -26,6 +26,9 @@ typedef struct {
 } Attach;
 
 json_t *attach_to_json(const Attach *attach);
+/* Are these images of disks, as Attach has them, or NULL? Their names become parts of paths. */
+gboolean attach_are_images(const json_t *images);
+
 /* ret->scenario is the caller's, and ret->images a reference. */
 gboolean attach_from_json(const json_t *doc, Attach *ret_attach, GError **error);
 void attach_clear(Attach *attach);

@@ -230,7 +230,7 @@ static gboolean open_image(const Search *s, const char *target, const Candidate 
     if (fd < 0)
         return FALSE;
     ok = check_image(c, fd, &st, &bytes, error) &&
-         export_open(s->seed, s->place->run_dir, target, c->format, fd, error);
+         (!s->place->run_dir || export_open(s->seed, s->place->run_dir, target, c->format, fd, error));
     close(fd);
     /* What ends within a block is compared up to it, so that whole blocks came from here, or nothing of them. */
     bytes -= bytes % MESSAGE_BLOCK;

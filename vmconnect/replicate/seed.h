@@ -11,7 +11,7 @@
  * Of two that fit none is taken, nor anything but a regular file that is complete in itself. Nothing here is an
  * error: what cannot be used is told, and is sent as a whole.
  *
- * One thread, with which the storage daemon ends. Opening blocks; reading is the sower's. */
+ * One thread, with which the storage daemon ends. Opening blocks, for ever on a dead mount; reading is the sower's. */
 #pragma once
 
 #include "vmconnect/image/nbd.h"
@@ -23,9 +23,10 @@ typedef struct Seed Seed;
 
 typedef struct {
     const char *dir;
-    const char *vm;      /* its name */
-    const char *run_dir; /* for the storage daemon */
-    const char *lost;    /* as seed_lost() of a former one said: nothing is opened; NULL */
+    const char *vm; /* its name */
+    const char *
+        run_dir; /* for the storage daemon; NULL: none is started, it is only looked what could be used, as far as names and heads tell */
+    const char *lost; /* as seed_lost() of a former one said: nothing is opened; NULL */
 } SeedPlace;
 
 /* Look for images of the disks in @images (as Attach has them), and open what is sound. Never NULL. */

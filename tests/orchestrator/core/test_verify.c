@@ -296,6 +296,77 @@ static void expect_one(const VerifyFacts *f, const char *id, const char *cause)
     g_assert_cmpstr(((const Finding *)findings->pdata[0])->cause, ==, cause);
 }
 
+static Scenario *seeded(void)
+{
+    Scenario *s = web();
+
+    g_assert_true(policy_set(&s->policy, "seed", "/media/usb", NULL));
+    return s;
+}
+
+/* All that is asked of a scenario with a seed, and @said (NULL: @failure) of it. */
+static VerifyFacts *seed_facts(const Scenario *s, const char *said, const GError *failure)
+{
+    VerifyFacts *f = verify_facts_new(s, NULL);
+
+    for (guint i = 0; i < verify_call_count(f); i++) {
+        const char *method = verify_call(f, i).method;
+        gboolean master = g_str_equal(verify_call(f, i).host, "alpha");
+        const char *text = g_str_equal(method, "host.info")       ? GOOD_INFO
+                           : g_str_equal(method, "vm.list")       ? (master ? GOOD_VMS : VMS(""))
+                           : g_str_equal(method, "vm.check")      ? GOOD_CHECK
+                           : g_str_equal(method, "standby.check") ? "{\"remarks\":[]}"
+                           : g_str_equal(method, "standby.seed")  ? said
+                                                                  : GOOD_TRIAL;
+        json_auto_t *doc = text ? json_loads(text, 0, NULL) : NULL;
+
+        verify_facts_add(f, i, doc, text ? NULL : failure);
+    }
+    return f;
+}
+
+/* Its replica is asked what is there, and says why something cannot be used. */
+static void test_seed(void)
+{
+    static const struct {
+        const char *said, *id, *cause;
+    } SEEDS[] = {
+        {"{\"vms\":[{\"vm\":\"" UUID1 "\",\"disks\":{\"vda\":65536},\"why\":null}]}", NULL, NULL},
+        {"{\"vms\":[{\"vm\":\"" UUID1 "\",\"disks\":{},\"why\":\"no copy of it is in /media/usb\"}]}",
+         "seed-usable", "the seed of 'web1' on beta: no copy of it is in /media/usb"},
+        {"{\"vms\":[{\"vm\":\"x\"}]}", "seed-looked",
+         "beta cannot look into the folder of the seed, /media/usb: its answer to standby.seed is not one"},
+        {NULL, "seed-looked", "beta cannot look into the folder of the seed, /media/usb: it hangs"},
+    };
+    g_autoptr(GError) hangs = g_error_new_literal(US_ERROR, US_ERROR_TIMEOUT, "it hangs");
+    g_autoptr(Scenario) s = seeded();
+    json_auto_t *running = json_object();
+    json_auto_t *asked = json_pack("{s:s, s:[{s:s, s:s, s:{s:s}}]}", "seed", "/media/usb", "vms", "vm", UUID1,
+                                   "name", "web1", "images", "vda", "d");
+    g_autoptr(VerifyFacts) runs = verify_facts_new(s, running);
+
+    for (guint i = 0; i < G_N_ELEMENTS(SEEDS); i++) {
+        g_autoptr(VerifyFacts) f = seed_facts(s, SEEDS[i].said, hangs);
+        g_autoptr(GPtrArray) findings = verify_check(f);
+
+        g_assert_true(json_equal(verify_call(f, call_index(f, "beta", "standby.seed")).params, asked));
+        g_assert_cmpuint(findings->len, ==, SEEDS[i].id ? 1 : 0);
+        g_assert_cmpuint(verify_errors(findings), ==, 0);
+        if (SEEDS[i].id)
+            expect_one(f, SEEDS[i].id, SEEDS[i].cause);
+    }
+    /* One that runs has begun from it, or will not any more. */
+    add(runs, "alpha", "host.info", GOOD_INFO);
+    add(runs, "alpha", "vm.list", GOOD_VMS);
+    add(runs, "beta", "host.info", GOOD_INFO);
+    add(runs, "alpha", "vm.check", GOOD_CHECK);
+    add(runs, "alpha", "host.trial", GOOD_TRIAL);
+    add(runs, "beta", "host.trial", GOOD_TRIAL);
+    add(runs, "beta", "vm.list", VMS(""));
+    for (guint i = 0; i < verify_call_count(runs); i++)
+        g_assert_cmpstr(verify_call(runs, i).method, !=, "standby.seed");
+}
+
 /* What would keep a VM from starting there, and only that, keeps it from being shut down here. */
 static void test_takeover(void)
 {
@@ -581,6 +652,7 @@ int main(int argc, char **argv)
     g_test_add_func("/verify/map", test_map);
     g_test_add_func("/verify/way-back", test_way_back);
     g_test_add_func("/verify/way-back-is-no-takeover", test_way_back_is_no_takeover);
+    g_test_add_func("/verify/seed", test_seed);
     g_test_add_func("/verify/takeover", test_takeover);
     g_test_add_func("/verify/apart", test_apart);
     g_test_add_func("/verify/fixes", test_fixes);

@@ -245,6 +245,33 @@ static void put_no_folder(const Stage *stage)
     g_assert_cmpint(g_rmdir(stage->seed), ==, 0);
 }
 
+/* Who only looks says the same, but for what only QEMU sees; nothing is started for that. */
+static void expect_same_of_looking(const Stage *stage, const char *says)
+{
+    json_auto_t *images = json_pack("{s:s}", "vda", "vda.qcow2");
+    SeedPlace place = {.dir = stage->seed, .vm = "web1"};
+    g_autoptr(Seed) seed = seed_open(&place, images);
+
+    if (g_str_has_prefix(says, "is not used as its copy: opening"))
+        g_assert_cmpuint(seed_bytes(seed, "vda"), >, 0);
+    else
+        g_assert_nonnull(strstr(seed_why(seed), says));
+}
+
+static void test_looked_at(void)
+{
+    json_auto_t *images = json_pack("{s:s, s:s}", "vda", "vda.qcow2", "vdb", "vdb.qcow2");
+    g_auto(Stage) stage = {0};
+    g_autoptr(Seed) seed = NULL;
+
+    begin(&stage);
+    copy_to_seed(&stage, "vda", "web1-vda.qcow2", "qcow2");
+    seed = seed_open(&(SeedPlace){.dir = stage.seed, .vm = "web1"}, images);
+    g_assert_cmpuint(seed_bytes(seed, "vda"), ==, SIZE - SIZE % (64 * KIB));
+    g_assert_cmpuint(seed_bytes(seed, "vdb"), ==, 0);
+    g_assert_true(g_str_has_prefix(seed_why(seed), "disk vdb is sent as a whole: no copy of it is in"));
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -271,6 +298,7 @@ static void test_refused(void)
 
         begin(&stage);
         CASES[i].put(&stage);
+        expect_same_of_looking(&stage, CASES[i].says);
         stage_attach(&stage, 0);
         /* The active has it for its status. */
         g_assert_nonnull(strstr(sender_position(stage.sender)->seed_why, CASES[i].says));
@@ -600,6 +628,7 @@ int main(int argc, char **argv)
     g_test_add_func("/replicate/seed/other-size", test_other_size);
     g_test_add_func("/replicate/seed/names", test_names);
     g_test_add_func("/replicate/seed/older-peer", test_older_peer);
+    g_test_add_func("/replicate/seed/looked-at", test_looked_at);
     g_test_add_func("/replicate/seed/refused", test_refused);
     g_test_add_func("/replicate/seed/unknown-ending", test_unknown_ending);
     g_test_add_func("/replicate/seed/link-cut", test_link_cut);
