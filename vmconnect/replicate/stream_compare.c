@@ -328,13 +328,15 @@ static void look_at_guest(Comparison *c)
 static int held_ms(Comparison *c)
 {
     Throttle *throttle = c->stream->limits->throttle;
+    gint64 wait_ms;
 
     if (!throttle)
         return 0;
     if (!c->looked || throttle_is_due(throttle, clock_steady_ms()))
         look_at_guest(c);
     c->looked = TRUE;
-    return (int)MIN(throttle_wait_ms(throttle, clock_steady_ms()), 1000);
+    wait_ms = throttle_wait_ms(throttle, clock_steady_ms());
+    return (int)MIN(wait_ms, 1000);
 }
 
 /* --- our own side ------------------------------------------------------ */
