@@ -75,7 +75,10 @@ static void on_overruled(void *user, const char *host)
 
 static void on_news(void *user, const char *host, const json_t *news)
 {
-    scenarios_news(((Controller *)user)->scenarios, host, news);
+    Controller *c = user;
+
+    scenarios_news(c->scenarios, host, news);
+    plans_news(c->plans, host, news);
 }
 
 static void on_tick(uv_timer_t *timer)

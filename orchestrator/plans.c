@@ -331,6 +331,11 @@ static void take_up_orphans(Plans *plans)
     }
 }
 
+void plans_news(Plans *plans, const char *host, const json_t *status)
+{
+    runner_news(plans->runner, host, status);
+}
+
 void plans_tick(Plans *plans)
 {
     take_up_orphans(plans);

@@ -32,6 +32,7 @@ const Runner *plans_runner(const Plans *plans);
 json_t *plans_sign(const Plans *plans, const json_t *params);
 
 void plans_link(Plans *plans, const char *host, gboolean up);
+void plans_news(Plans *plans, const char *host, const json_t *status);
 /* About once a second. */
 void plans_tick(Plans *plans);
 

@@ -301,11 +301,16 @@ GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const
     {
         NewsPromotion promotion = {.vm = vm_of(item)};
 
-        if (wanted(ctx, promotion.vm) &&
+        if ((!wanted || wanted(ctx, promotion.vm)) &&
             reign_from_json(json_object_get(item, "promoted"), &promotion.reign, NULL))
             g_array_append_val(list, promotion);
     }
     return list;
+}
+
+gboolean news_is_complete(const json_t *status)
+{
+    return !json_is_false(json_object_get(status, "complete"));
 }
 
 static void read_branches(const json_t *items, gboolean (*wanted)(const void *ctx, Id vm), const void *ctx,

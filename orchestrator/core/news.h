@@ -85,9 +85,13 @@ typedef struct {
     Reign reign;
 } NewsPromotion;
 
-/* From the "standby" list of a whole `status` document: of NewsPromotion. What is unsound is left out. */
+/* From the "standby" list of a whole `status` document: of NewsPromotion. @wanted NULL: all. What is unsound is left
+ * out. */
 GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                   const void *ctx);
+
+/* Has the thread of each of its VMs spoken since the engine's start? */
+gboolean news_is_complete(const json_t *status);
 
 /* Of what a host's disks alone hold of a VM. */
 typedef struct {

@@ -27,6 +27,10 @@
  * was restarted), never remembered; only the certificate of a release is kept,
  * because it must reach the standby even if the old active dies after giving it.
  *
+ * Root may promote the copy while the controller is away. A plan that is taken up again orders nothing before
+ * the standby has said what it runs, or PLAN_HEAR_MS have passed, and a VM that runs there already has moved: its
+ * old active, which did not give it up, is told to yield.
+ *
  * `plan.state` {"plan", "vm"}, asked of the active, answers
  *   {"done": "none"|"lock"|"shutdown"|"final"|"release"|"unlock"|"rollback",
  *    "doing": null or one of those, "tip": id or null, "certificate": object or null,
@@ -42,6 +46,7 @@
 
 /* Fewer than an engine takes calls at once, so that none waits behind another guest's shutdown. */
 #define PLAN_AT_ONCE 16
+#define PLAN_HEAR_MS 30000
 
 typedef enum {
     STEP_LOCK,
@@ -104,7 +109,7 @@ typedef struct {
     gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
     Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */
     gint64 lose_ms; /* by force: so much is lost, as far as was known when it was planned; -1: not known */
-    Reign by_hand;  /* the standby was promoted by root meanwhile, in this one; number 0: it was not */
+    Reign by_hand;  /* the standby was promoted by root meanwhile, in this one; number 0: not that we know */
     json_t *certificate;  /* of the release, once known */
     gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
     gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */
@@ -129,6 +134,7 @@ typedef struct {
     gboolean ended;
     gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
     gboolean from_up, to_up;
+    gint64 hold_until_ms; /* taken up again: until then it waits for @to to say what it runs; 0: it has */
 } Plan;
 
 typedef struct {
@@ -189,6 +195,7 @@ typedef enum {
     PLAN_ANSWER,       /* host, method, vm, failure or result */
     PLAN_LINK_BACK,    /* host */
     PLAN_LINK_LOST,    /* host */
+    PLAN_NEWS,         /* host, result: its `status` document */
     PLAN_FORCE,        /* forced; its active's link is down */
     PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; calls behind it were not made */
     PLAN_TICK,

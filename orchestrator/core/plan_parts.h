@@ -49,6 +49,8 @@ typedef struct {
         for (Move *m = (plan)->moves->pdata[i_]; m; m = NULL)
 
 const char *step_host(const Plan *plan, StepKind step);
+/* Nobody was asked to release it. */
+gboolean move_is_forced(const Move *m);
 void move_set_why(Move *m, const char *why);
 
 /* Wishes: a record (nothing once the journal is lost), news for the protection, a step's call. */

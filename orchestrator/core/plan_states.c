@@ -8,32 +8,39 @@
     X(WAITING,       READING,       "the controller was restarted: what was done is read from the active")    \
     X(WAITING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
     X(WAITING,       STAYED,        "the old active answers again: nothing is taken from it")                 \
+    X(WAITING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(LOCKING,       SHUTTING_DOWN, "nobody else can start the guest")                                        \
     X(LOCKING,       STAYED,        "the active refused the lock: nothing was begun")                         \
     X(LOCKING,       READING,       "what the active did must be read from it")                               \
+    X(LOCKING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(SHUTTING_DOWN, FINISHING,     "the guest is off")                                                       \
     X(SHUTTING_DOWN, ROLLING_BACK,  "the guest did not shut down")                                            \
     X(SHUTTING_DOWN, READING,       "what the active did must be read from it")                               \
+    X(SHUTTING_DOWN, MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(FINISHING,     RELEASING,     "the last generation is sealed")                                          \
     X(FINISHING,     ROLLING_BACK,  "the last generation could not be sealed")                                \
     X(FINISHING,     READING,       "what the active did must be read from it")                               \
+    X(FINISHING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
     X(RELEASING,     READING,       "whether the active released must be read from it")                       \
+    X(RELEASING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
     X(PROMOTING,     MOVED,         "the guest runs on the standby; the old host has no part in it")          \
     X(PROMOTING,     STAYED,        "the old active has not gone")                                            \
     X(PROMOTING,     BLOCKED,       "the standby did not start the guest")                                    \
     X(BLOCKED,       PROMOTING,     "the start is tried again")                                               \
+    X(BLOCKED,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(UNLOCKING,     MOVED,         "the move is done")                                                       \
     X(ROLLING_BACK,  STAYED,        "the guest runs where it was")                                            \
     X(ROLLING_BACK,  READING,       "how the rollback ended must be read from the active")                    \
+    X(ROLLING_BACK,  MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(READING,       LOCKING,       "the active knows nothing of the plan yet")                               \
     X(READING,       SHUTTING_DOWN, "the active has locked the guest")                                        \
     X(READING,       FINISHING,     "the guest is off")                                                       \
     X(READING,       RELEASING,     "the last generation is sealed")                                          \
     X(READING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
     X(READING,       ROLLING_BACK,  "the active has not released the VM")                                     \
-    X(READING,       MOVED,         "the active was unlocked: the move is done")                              \
+    X(READING,       MOVED,         "the active was unlocked, or the standby promoted by hand")               \
     X(READING,       STAYED,        "the active keeps the guest")                                             \
     X(READING,       DOWN,          "the active rolled back and could not start the guest")
 /* clang-format on */

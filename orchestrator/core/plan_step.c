@@ -32,7 +32,8 @@ static void on_begin(Turn *t)
 
 static gboolean can_take_up(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_WAITING && m->begun && (m->certificate ? plan->to_up : plan->from_up);
+    return m->state == MOVE_WAITING && m->begun && !plan->hold_until_ms &&
+           (m->certificate ? plan->to_up : plan->from_up);
 }
 
 static void take_up(Turn *t, Move *m)
@@ -43,6 +44,7 @@ static void take_up(Turn *t, Move *m)
 /* The protection may not have heard how it ended: it is told again. */
 static void on_resume(Turn *t)
 {
+    t->plan->hold_until_ms = t->now_ms + PLAN_HEAR_MS;
     plan_tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
     EACH_MOVE (t->plan, m)
         if (move_is_over(m))
@@ -50,13 +52,43 @@ static void on_resume(Turn *t)
         else
             plan_tell(t, INPUT_MOVING, m, NULL, NULL);
     EACH_MOVE (t->plan, m)
+        m->next_at_ms = t->now_ms + PLAN_TRY_AGAIN_MS; /* links need a moment after a start */
+    plan_end_if_over(t);
+}
+
+static void let_go(Turn *t)
+{
+    t->plan->hold_until_ms = 0;
+    EACH_MOVE (t->plan, m)
         if (can_take_up(t->plan, m))
             take_up(t, m);
-        else
-            m->next_at_ms = t->now_ms + PLAN_TRY_AGAIN_MS; /* links need a moment after a start */
     plan_begin_more(t);
-    if (!t->plan->ended)
-        plan_end_if_over(t);
+}
+
+/* Whatever the old active did for the plan, it is over. One that has released the VM is left to plan.promote, which finds
+ * the same and has the lock taken off. */
+static void take_promotion(Turn *t, const NewsPromotion *promotion)
+{
+    Move *m = plan_find(t->plan, promotion->vm);
+
+    if (!m || move_is_over(m) || promotion->reign.number <= m->reign.number ||
+        reign_equal(promotion->reign, t->plan->next) || (m->certificate && !move_is_forced(m)))
+        return;
+    m->by_hand = promotion->reign;
+    plan_enter(t, m, MOVE_MOVED);
+}
+
+static void on_news(Turn *t, const char *host, const json_t *status)
+{
+    g_autoptr(GArray) promotions = NULL;
+
+    if (!g_str_equal(host, t->plan->to))
+        return;
+    promotions = news_promotions_from_json(status, NULL, NULL);
+    for (guint i = 0; i < promotions->len; i++)
+        take_promotion(t, &g_array_index(promotions, NewsPromotion, i));
+    if (t->plan->hold_until_ms && news_is_complete(status))
+        let_go(t);
 }
 
 static void on_link(Turn *t, const char *host, gboolean up)
@@ -88,10 +120,12 @@ static void on_link(Turn *t, const char *host, gboolean up)
 
 static void on_tick(Turn *t)
 {
+    if (t->plan->hold_until_ms && t->now_ms >= t->plan->hold_until_ms)
+        let_go(t);
     EACH_MOVE (t->plan, m) {
         if (m->asked || t->now_ms < m->next_at_ms)
             continue;
-        if (m->state == MOVE_WAITING && m->begun)
+        if (m->state == MOVE_WAITING && m->begun && !t->plan->hold_until_ms)
             take_up(t, m);
         else if (m->state == MOVE_READING)
             plan_read(t, m);
@@ -136,6 +170,9 @@ void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out)
     case PLAN_LINK_BACK:
     case PLAN_LINK_LOST:
         on_link(&t, ev->host, ev->kind == PLAN_LINK_BACK);
+        break;
+    case PLAN_NEWS:
+        on_news(&t, ev->host, ev->result);
         break;
     case PLAN_FORCE:
         plan_on_force(&t, ev->forced);

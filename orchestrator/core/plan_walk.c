@@ -40,10 +40,15 @@ Input *plan_tell(Turn *t, InputKind kind, const Move *m, const char *host, const
     return in;
 }
 
-/* Nobody was asked to release it. */
-static gboolean is_forced(const Move *m)
+gboolean move_is_forced(const Move *m)
 {
     return json_is_true(json_object_get(m->certificate, "forced"));
+}
+
+/* Its old active did not release it, as far as is known. */
+static gboolean was_taken(const Move *m)
+{
+    return move_is_forced(m) || (m->by_hand.number && !m->certificate);
 }
 
 void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
@@ -62,7 +67,7 @@ void plan_tell_end(Turn *t, const Move *m, gboolean unlocked)
     in->reign = m->by_hand.number ? m->by_hand : t->plan->next;
     in->unlocked = unlocked;
     in->reverse = t->plan->reverse;
-    in->forced = is_forced(m);
+    in->forced = was_taken(m);
 }
 
 void move_set_why(Move *m, const char *why)
@@ -149,6 +154,8 @@ void plan_begin_more(Turn *t)
 {
     guint under_way = 0;
 
+    if (t->plan->hold_until_ms)
+        return;
     EACH_MOVE (t->plan, m)
         under_way += m->begun && !move_is_over(m);
     EACH_MOVE (t->plan, m) {
@@ -292,7 +299,7 @@ static void old_lives(Turn *t, Move *m)
 
 void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
 {
-    if (step == STEP_PROMOTE && is_forced(m) && json_is_true(json_object_get(result, "old_lives"))) {
+    if (step == STEP_PROMOTE && move_is_forced(m) && json_is_true(json_object_get(result, "old_lives"))) {
         old_lives(t, m);
         return;
     }
@@ -304,5 +311,5 @@ void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
     if (step != STEP_ROLLBACK)
         m->done = step + 1;
     /* Of what was taken by force there is no lock. */
-    plan_enter(t, m, is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
+    plan_enter(t, m, move_is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
 }

@@ -356,7 +356,7 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
     for (guint i = 0; i < list->len; i++)
         take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     /* An engine that has just started does not know yet what its VMs' threads will find. */
-    if (!json_is_false(json_object_get(in->json, "complete")) && g_hash_table_remove(p->unheard, in->host) &&
+    if (news_is_complete(in->json) && g_hash_table_remove(p->unheard, in->host) &&
         g_hash_table_size(p->unheard) == 0)
         action_persist(out, NULL);
     return TRUE;

@@ -283,6 +283,11 @@ void runner_link(Runner *r, const char *host, gboolean up)
     feed_running(r, (PlanEvent){.kind = up ? PLAN_LINK_BACK : PLAN_LINK_LOST, .host = host});
 }
 
+void runner_news(Runner *r, const char *host, const json_t *status)
+{
+    feed_running(r, (PlanEvent){.kind = PLAN_NEWS, .host = host, .result = status});
+}
+
 static void drop_oldest_ended(Runner *r)
 {
     for (guint i = 0; i < r->jobs->len && r->jobs->len > KEEP_ENDED; i++)

@@ -65,6 +65,8 @@ void runner_answer(Runner *r, Id plan, const char *method, Id vm, const json_t *
 void runner_persisted(Runner *r, Id plan, const GError *failure);
 void runner_told(Runner *r, Id plan);
 void runner_link(Runner *r, const char *host, gboolean up);
+/* What @host says, its `status` document. */
+void runner_news(Runner *r, const char *host, const json_t *status);
 /* About once a second. */
 void runner_tick(Runner *r);
 

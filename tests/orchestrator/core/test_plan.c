@@ -279,6 +279,14 @@ static void solo_tick(Solo *solo, gint64 now_ms)
     solo_do(solo, (PlanEvent){.kind = PLAN_TICK, .now_ms = now_ms});
 }
 
+static void solo_says(Solo *solo, const char *host, const char *json)
+{
+    json_auto_t *status = json_parse(json, strlen(json), 4096, NULL);
+
+    g_assert_nonnull(status);
+    solo_do(solo, (PlanEvent){.kind = PLAN_NEWS, .host = host, .result = status});
+}
+
 static guint solo_calls(const Solo *solo)
 {
     guint n = 0;
@@ -538,6 +546,7 @@ static void test_many_after_restart(void)
     plan_free(solo.plan);
     solo.plan = plan_from_records(records, NULL);
     solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
+    solo_says(&solo, "beta", "{\"standby\":[]}");
     g_assert_cmpuint(in_state(solo.plan, MOVE_WAITING), ==, MANY - 1);
     solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
     g_assert_cmpuint(in_state(solo.plan, MOVE_READING), ==, PLAN_AT_ONCE);
@@ -595,16 +604,16 @@ static void test_records(void)
     g_assert_cmpint(((Move *)back->moves->pdata[0])->state, ==, MOVE_MOVED);
 }
 
-/* The reign in which the protection is told that it moved. */
-static guint64 told_reign(const ActionList *out)
+/* How the protection is told that it moved; NULL: it is not. */
+static const Input *told_moved(const ActionList *out)
 {
     for (guint i = 0; i < out->len; i++) {
         const Action *a = out->pdata[i];
 
         if (a->kind == ACTION_TELL && a->tell->kind == INPUT_MOVED)
-            return a->tell->reign.number;
+            return a->tell;
     }
-    return 0;
+    return NULL;
 }
 
 /* The controller was away after the release, and root has promoted the copy: where it runs counts, in its reign. */
@@ -626,13 +635,88 @@ static void test_by_hand(void)
     records_of(solo.out, records);
     solo_answer(&solo, "plan.unlock", "{}", 0);
     records_of(solo.out, records);
-    g_assert_cmpuint(told_reign(solo.out), ==, 3);
+    g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
     g_assert_true(solo.plan->ended);
 
     back = plan_from_records(records, NULL);
     g_ptr_array_set_size(solo.out, 0);
     plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
-    g_assert_cmpuint(told_reign(solo.out), ==, 3);
+    g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
+}
+
+#define PROMOTED(number, id)                                                        \
+    "{\"active\":[],\"standby\":[{\"vm\":\"11111111-1111-1111-1111-111111111111\"," \
+    "\"promoted\":{\"number\":" number ",\"id\":\"" id "\"}}]}"
+#define HAND "33333333-2222-4333-8444-555555555555"
+#define OURS "88000000-0000-0000-0000-000000000000" /* the reign of OPTIONS */
+
+/* Wherever the plan is: the VM runs on the standby, and its old active has not given it up. */
+static void test_promoted_meanwhile(void)
+{
+    static const struct {
+        const char *method, *json;
+    } STEPS[] = {{"plan.lock", "{}"}, {"plan.shutdown", "{}"}, {"plan.final", "{" TIP "}"}};
+
+    for (guint n = 0; n <= G_N_ELEMENTS(STEPS); n++) {
+        g_auto(Solo) solo = {0};
+        json_auto_t *records = json_array();
+        g_autoptr(Plan) back = NULL;
+
+        solo_init(&solo);
+        records_of(solo.out, records);
+        for (guint i = 0; i < n; i++)
+            solo_answer(&solo, STEPS[i].method, STEPS[i].json, 0);
+        solo_says(&solo, "alpha", PROMOTED("3", HAND));
+        solo_says(&solo, "beta", PROMOTED("1", HAND));
+        solo_says(&solo, "beta", PROMOTED("2", OURS));
+        g_assert_false(solo.plan->ended);
+        solo_says(&solo, "beta", PROMOTED("3", HAND));
+        records_of(solo.out, records);
+        g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_MOVED);
+        g_assert_true(solo.plan->ended);
+        g_assert_true(told_moved(solo.out)->forced);
+        g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
+
+        back = plan_from_records(records, NULL);
+        g_ptr_array_set_size(solo.out, 0);
+        plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
+        g_assert_true(told_moved(solo.out)->forced);
+    }
+}
+
+/* What was given up is asked of the standby all the same: its old active's lock comes off. */
+static void test_promoted_after_release(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init(&solo);
+    solo_answer(&solo, "plan.lock", "{}", 0);
+    solo_answer(&solo, "plan.shutdown", "{}", 0);
+    solo_answer(&solo, "plan.final", "{" TIP "}", 0);
+    solo_answer(&solo, "plan.release", "{\"certificate\":{\"x\":1}}", 0);
+    solo_says(&solo, "beta", PROMOTED("3", HAND));
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
+}
+
+/* Taken up again, nothing is ordered before the standby was heard, and all of its threads have spoken. */
+static void test_waits_for_the_standby(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+
+    solo_init(&solo);
+    records_of(solo.out, records);
+    plan_free(solo.plan);
+    solo.plan = plan_from_records(records, NULL);
+    solo.plan->from_up = TRUE;
+    solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "beta"});
+    solo_tick(&solo, PLAN_HEAR_MS - 1);
+    solo_says(&solo, "alpha", "{\"standby\":[]}");
+    solo_says(&solo, "beta", "{\"complete\":false,\"standby\":[]}");
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_WAITING);
+    solo_says(&solo, "beta", "{\"complete\":true,\"standby\":[]}");
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
 }
 
 static void refused_running(const Solo *solo, PlanOptions o, int code, const char *sentence)
@@ -805,6 +889,9 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
     g_test_add_func("/plan/by-hand", test_by_hand);
+    g_test_add_func("/plan/promoted-meanwhile", test_promoted_meanwhile);
+    g_test_add_func("/plan/promoted-after-release", test_promoted_after_release);
+    g_test_add_func("/plan/waits-for-the-standby", test_waits_for_the_standby);
     g_test_add_func("/plan/force-running", test_force_running);
     g_test_add_func("/plan/force-stays", test_force_stays);
     g_test_add_func("/plan/force-stops", test_force_stops);

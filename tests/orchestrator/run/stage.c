@@ -213,12 +213,37 @@ static Runner *new_runner(Stage *s)
     return runner_new(world_id(0xcc), s->life, &DUTIES, s);
 }
 
+static json_t *promotions_of(const Stage *s, StageHost host)
+{
+    json_t *list = json_array();
+
+    for (guint i = 1; i <= STAGE_VMS; i++)
+        if (s->engines[host].vms[i].by_hand)
+            json_array_append_new(list, json_pack("{s:s, s:o}", "vm", ID_TEXT(world_vm(i)), "promoted",
+                                                  reign_to_json((Reign){3, world_id(0x99)})));
+    return list;
+}
+
+/* The first thing that an engine says; in the trace only if it makes a difference. */
+static void say_status(Stage *s, StageHost host)
+{
+    json_auto_t *status = json_pack("{s:[], s:o}", "active", "standby", promotions_of(s, host));
+    gsize before = s->w->trace->len;
+
+    world_step(s->w, (Input){.kind = INPUT_NEWS, .host = (char *)NAMES[host], .json = status}, NULL);
+    if (g_str_has_suffix(s->w->trace->str, "-> nothing\n"))
+        g_string_truncate(s->w->trace, before);
+    runner_news(s->runner, NAMES[host], status);
+}
+
 static void link_is(Stage *s, StageHost host, gboolean up)
 {
     if (s->dead)
         return;
     world_link(s->w, NAMES[host], up);
     runner_link(s->runner, NAMES[host], up);
+    if (up)
+        say_status(s, host);
 }
 
 /* ---- the engines' side ---- */
@@ -422,6 +447,13 @@ void stage_boot(Stage *s, StageHost host)
             set_runs(s, host, i, TRUE);
     }
     stage_heal(s, host);
+}
+
+void stage_promote(Stage *s, guint vm)
+{
+    say(s, "beta: web%u is promoted by hand", vm);
+    s->engines[BETA].vms[vm].by_hand = TRUE;
+    set_runs(s, BETA, vm, TRUE);
 }
 
 void stage_kill_controller(Stage *s)

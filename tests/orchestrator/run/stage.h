@@ -23,6 +23,7 @@ typedef struct {
     gint64 deadline_ms; /* durable: by when it must be released */
     char *error;        /* durable: why the step after done ended without */
     int error_code;
+    gboolean by_hand; /* durable: root has promoted it here, in a reign of its own */
 } StageVm;
 
 typedef struct {
@@ -72,5 +73,8 @@ void stage_kill_controller(Stage *s);
 void stage_start_controller(Stage *s);
 /* …later. */
 void stage_later(Stage *s, gint64 in_ms, void (*what)(Stage *s, StageHost host), StageHost host);
+
+/* Root promotes the copy on beta; alpha's guest must be off. */
+void stage_promote(Stage *s, guint vm);
 
 gboolean stage_runs(const Stage *s, StageHost host, guint vm);

@@ -392,6 +392,65 @@ static void test_deadline(void)
         "        -> standby.admit to beta for web1\n");
 }
 
+/* Active and controller die when the plan is about to roll back, and root promotes the copy. The plan that is taken up
+ * again hears of it before it orders the old active to start its guest, which is there first. */
+static void test_promoted_by_hand(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    s->stubborn = 1;
+    stage_switch_over(s);
+    stage_play(s, 9000);
+    stage_kill_controller(s);
+    stage_crash(s, ALPHA);
+    stage_promote(s, 1);
+    stage_boot(s, ALPHA);
+    stage_cut(s, BETA);
+    world_forget(s->w);
+    stage_start_controller(s);
+    stage_later(s, 8000, stage_heal, BETA);
+    stage_play(s, HOUR_MS);
+    stage_play_on(s, 1000);
+    g_assert_true(stage_runs(s, BETA, 1) && !stage_runs(s, ALPHA, 1));
+    g_assert_cmpuint(protection_term(s->w->p), ==, 3);
+    world_expect(
+        s->w,
+        "[   9] the controller starts again -> web switching\n"
+        "[   9] plan to beta begun -> nothing\n"
+        "[   9] link to alpha is back -> nothing\n"
+        "[   9] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
+        "[  17] link to beta heals\n"
+        "[  17] link to beta is back -> nothing\n"
+        "[  17] web1 moved: the standby was promoted by hand: it runs there\n"
+        "[  17] web1 runs on beta -> keep durably\n"
+        "        -> event VM_MOVED\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "[  17] plan to beta ended -> keep durably\n"
+        "        -> event SWITCHOVER_DONE\n"
+        "        -> web switched: the plan moved every VM\n"
+        "        -> active.yield to alpha for web1\n"
+        "[  17] alpha did active.yield for web1 -> keep durably\n"
+        "        -> event OLD_ACTIVE_BACK\n");
+}
+
+/* Beta does not come: the plan does not wait for it for ever. */
+static void test_standby_is_not_heard(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+
+    s->stubborn = 1;
+    stage_switch_over(s);
+    stage_play(s, 9000);
+    stage_kill_controller(s);
+    stage_cut(s, BETA);
+    stage_start_controller(s);
+    stage_play(s, 9000 + PLAN_HEAR_MS - 1);
+    g_assert_false(s->ended);
+    stage_play(s, 9000 + PLAN_HEAR_MS + 10000);
+    g_assert_true(s->ended);
+    g_assert_true(stage_runs(s, ALPHA, 1));
+}
+
 static void test_journal_is_full(void)
 {
     g_autoptr(Stage) s = stage_new(1);
@@ -620,6 +679,8 @@ int main(int argc, char **argv)
     g_test_add_func("/runner/standby-cannot-start", test_standby_cannot_start);
     g_test_add_func("/runner/restart-between-two-ends", test_restart_between_two_ends);
     g_test_add_func("/runner/deadline", test_deadline);
+    g_test_add_func("/runner/promoted-by-hand", test_promoted_by_hand);
+    g_test_add_func("/runner/standby-is-not-heard", test_standby_is_not_heard);
     g_test_add_func("/runner/journal-is-full", test_journal_is_full);
     g_test_add_func("/runner/restart-after-full-journal", test_restart_after_full_journal);
     for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
