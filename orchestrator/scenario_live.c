@@ -25,6 +25,7 @@ typedef struct {
     Id id;
     guint round; /* of a verification */
     Id vm;       /* of a call */
+    guint64 order;
     char *host;
     const char *method;
 } Ticket;
@@ -176,6 +177,7 @@ static void on_answer(void *user, const json_t *result, const GError *error)
                 .vm = t->vm,
                 .host = t->host,
                 .method = t->method,
+                .order = t->order,
                 .failure = error,
                 .json = result};
 
@@ -192,6 +194,7 @@ static void do_call(Live *live, const Action *a)
         g_str_has_prefix(a->method, "plan.") ? s->duties.sign(s->user, a->params) : json_incref(a->params);
 
     t->vm = a->vm;
+    t->order = a->order;
     t->host = g_strdup(a->host);
     t->method = a->method;
     hosts_call(s->hosts, a->host, a->method, params, a->limit_ms, on_answer, t);

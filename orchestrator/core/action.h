@@ -30,6 +30,7 @@ typedef struct {
     json_t *params;
     Id vm;
     gint64 limit_ms; /* CALL: without an answer after this long it counts as unanswered */
+    guint64 order;   /* CALL of a protection: comes back with the answer */
     Event *event;
     json_t *record;
     char *text;

@@ -84,6 +84,7 @@ Protection *protection_new(const Scenario *scenario, const Roster *roster, Id re
     p->vms = g_ptr_array_new_with_free_func(vm_free);
     p->up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     p->unheard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    p->heard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < scenario->vms->len; i++)
         add_vm(p, scenario->vms->pdata[i], reign_id);
     return p;
@@ -98,6 +99,7 @@ void protection_free(Protection *p)
     g_ptr_array_free(p->vms, TRUE);
     g_hash_table_destroy(p->up);
     g_hash_table_destroy(p->unheard);
+    g_hash_table_destroy(p->heard);
     g_free(p->home.why);
     g_free(p);
 }
@@ -254,8 +256,23 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
             scenario->name, why->message);
         return NULL;
     }
+    p->hold_until_ms = -1; /* counted from its first input */
     protection_restore(p);
     return g_steal_pointer(&p);
+}
+
+gboolean protection_has_heard(const Protection *p, const char *host)
+{
+    return g_hash_table_contains(p->heard, host);
+}
+
+gboolean protection_has_heard_all(const Protection *p)
+{
+    gboolean all = protection_has_heard(p, p->scenario->master);
+
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        all &= protection_has_heard(p, p->scenario->replicas->pdata[i]);
+    return all;
 }
 
 void protection_doubt(Protection *p)

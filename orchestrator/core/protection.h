@@ -59,6 +59,7 @@ typedef struct {
     PlanPart part;     /* what the running plan made of it */
     const char *asked; /* method that was called and not answered; NULL: none */
     char *asked_host;
+    guint64 order;      /* … and its number */
     gint64 retry_at_ms; /* after a refusal: not before */
     char *trouble;      /* the last refusal; NULL: none */
     char *stayed;       /* why the last plan could not move it; NULL */
@@ -97,6 +98,9 @@ typedef struct {
     GHashTable *up;   /* set of host names whose engine answers */
     GHashTable
         *unheard; /* durable set of host names: they must say what they know before anything is ordered */
+    GHashTable *heard; /* set of host names: they have, since their link is up */
+    gint64
+        hold_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;
 } Protection;
 
@@ -136,6 +140,7 @@ struct Input {
     gboolean unlocked;
     gboolean reverse;
     gboolean forced;
+    guint64 order; /* of the call that is answered; 0: of the last */
     char *why;
     const GError *failure;
     const json_t *json;

@@ -74,6 +74,7 @@ static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const cha
     g_free(vm->asked_host);
     vm->asked_host = g_strdup(host);
     action_call(out, host, method, vm->uuid, limit_ms, steal_params);
+    ((Action *)out->pdata[out->len - 1])->order = ++vm->order;
     return TRUE;
 }
 
@@ -154,6 +155,13 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
         ask(p, vm, vm->active, "active.continue", CALL_LIMIT_MS, vm_only(vm), out);
 }
 
+/* Each order to an active is a word that it is the active still, and after a boot it starts its guest upon that.
+ * A controller that has just started may not know yet that another host was promoted by hand. */
+static gboolean is_held(const Protection *p, gint64 now_ms)
+{
+    return now_ms < p->hold_until_ms && !protection_has_heard_all(p);
+}
+
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
     if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
@@ -161,7 +169,7 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
     /* An end can be ordered in any case: it starts nothing. */
     if (p->goal != GOAL_STOPPED && !protection_is_sure(p, NULL))
         return;
-    if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm))
+    if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm) || is_held(p, now_ms))
         return;
     if (p->goal == GOAL_RUNNING)
         order_protect(p, vm, out);
@@ -252,7 +260,9 @@ static void refused(const Protection *p, ProtectionVm *vm, const Input *in, Acti
 
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
-    /* An answer after its link was lost belongs to an order that no longer counts. */
+    /* An answer after its link was lost, or after a newer order, belongs to one that no longer counts. */
+    if (in->order && in->order != vm->order)
+        return;
     if (g_strcmp0(vm->asked, in->method) != 0 || g_strcmp0(vm->asked_host, in->host) != 0)
         return;
     vm->asked = NULL;

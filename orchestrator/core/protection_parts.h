@@ -24,6 +24,10 @@ void protection_publish(const Protection *p, EventCode code, const char *host, c
 /* FALSE with @error REFUSED while a plan runs. */
 gboolean protection_no_plan(const Protection *p, GError **error);
 
+/* Has the host said what it knows, since its link is up? Have all of the scenario's? */
+gboolean protection_has_heard(const Protection *p, const char *host);
+gboolean protection_has_heard_all(const Protection *p);
+
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
 gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error);

@@ -39,6 +39,7 @@ static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign 
     vm->reign = reign;
     vm->reverse = reverse && !g_str_equal(host, p->scenario->master);
     vm->told = TOLD_NOTHING;
+    vm->asked = NULL;
     vm->retry_at_ms = 0; /* what was refused counts no more */
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->trouble, g_free);

@@ -4,6 +4,9 @@
 #include "orchestrator/core/protection_parts.h"
 #include "vmconnect/base/error.h"
 
+/* From the start of the controller: links need a moment, and a host may be gone. */
+#define HOLD_MS 30000
+
 static gboolean refuse(GError **error, UsError code, const char *text, const char *name)
 {
     g_set_error(error, US_ERROR, code, text, name);
@@ -189,6 +192,7 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
     scenario_set_map(p->scenario, in->scenario);
     EACH_VM (p, vm) {
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
+        vm->asked = NULL; /* what is under way says the old one */
         for (guint i = 0; i < vm->copies->len; i++)
             ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
     }
@@ -233,6 +237,7 @@ static void forget_session(Protection *p, const char *host)
             vm->asked = NULL;
         vm->retry_at_ms = 0;
     }
+    g_hash_table_remove(p->heard, host);
 }
 
 static gboolean on_link_back(Protection *p, const Input *in, ActionList *out, GError **error)
@@ -356,8 +361,10 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
     for (guint i = 0; i < list->len; i++)
         take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     /* An engine that has just started does not know yet what its VMs' threads will find. */
-    if (news_is_complete(in->json) && g_hash_table_remove(p->unheard, in->host) &&
-        g_hash_table_size(p->unheard) == 0)
+    if (!news_is_complete(in->json) || !protection_is_up(p, in->host))
+        return TRUE;
+    g_hash_table_add(p->heard, g_strdup(in->host));
+    if (g_hash_table_remove(p->unheard, in->host) && g_hash_table_size(p->unheard) == 0)
         action_persist(out, NULL);
     return TRUE;
 }
@@ -421,6 +428,8 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
 {
     if (!handle(p, in, out, error))
         return FALSE;
+    if (p->hold_until_ms < 0)
+        p->hold_until_ms = in->now_ms + HOLD_MS;
     protection_settle(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);
     EACH_VM (p, vm)

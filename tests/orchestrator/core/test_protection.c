@@ -480,15 +480,106 @@ static void test_restart_while_running(void)
     world_link(w, "beta", TRUE);
     world_link(w, "alpha", TRUE);
     world_news(w, 1, "protected", 300, NULL);
+    world_hear(w, "beta");
     world_answer(w, "beta", "standby.admit", 1, -1, NULL);
     world_answer(w, "alpha", "active.protect", 1, -1, NULL);
     world_expect(w, "[   0] the controller starts again -> web degraded\n"
-                    "[   0] link to beta is back -> standby.admit to beta for web1\n"
+                    "[   0] link to beta is back -> nothing\n"
                     "[   0] link to alpha is back -> nothing\n"
                     "[   0] news from alpha -> web1 on beta protected: the standby caught up\n"
                     "        -> web running: every VM is protected\n"
+                    "[   0] news from beta -> standby.admit to beta for web1\n"
                     "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n"
                     "[   0] alpha did active.protect for web1 -> nothing\n");
+}
+
+static void say_promoted(World *w, const char *host, guint64 number)
+{
+    json_auto_t *status = json_pack("{s:[], s:[{s:s, s:o}]}", "active", "standby", "vm", ID_TEXT(world_vm(1)),
+                                    "promoted", reign_to_json((Reign){number, world_id(0x99)}));
+
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status}, NULL);
+}
+
+/* A host that was booted starts its guest when it is told that it is the active still: not before it is known that the
+ * other one was not made it. */
+static void test_restart_after_a_promotion(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_restart(w);
+    w->now_ms = 1000;
+    world_do(w, INPUT_TICK);
+    world_link(w, "alpha", TRUE);
+    world_hear(w, "alpha");
+    w->now_ms = 4000;
+    world_link(w, "beta", TRUE);
+    world_do(w, INPUT_TICK);
+    say_promoted(w, "beta", 3);
+    world_expect(
+        w,
+        "[   0] the controller starts again -> web degraded\n"
+        "[   1] time passed -> nothing\n"
+        "[   1] link to alpha is back -> nothing\n"
+        "[   1] news from alpha -> nothing\n"
+        "[   4] link to beta is back -> nothing\n"
+        "[   4] time passed -> nothing\n"
+        "[   4] news from beta -> keep durably\n"
+        "        -> event PROMOTED_BY_HAND\n"
+        "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
+        "        -> web switched: it runs there in a reign that the controller did not make\n"
+        "        -> active.yield to alpha for web1\n");
+}
+
+/* A host that does not come is not waited for for ever. */
+static void test_restart_without_the_standby(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_hear(w, "alpha");
+    w->now_ms = 29000;
+    world_do(w, INPUT_TICK);
+    w->now_ms = 30000;
+    world_do(w, INPUT_TICK);
+    world_expect(w, "[   0] the controller starts again -> web degraded\n"
+                    "[   0] link to alpha is back -> nothing\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[  29] time passed -> nothing\n"
+                    "[  30] time passed -> active.protect to alpha for web1\n");
+}
+
+static void keep_order(void *ctx, const Action *a)
+{
+    *(guint64 *)ctx = a->order;
+}
+
+/* The answer to what was ordered before the change does not stand for what is ordered after it. */
+static void test_policy_changes_meanwhile(void)
+{
+    g_autoptr(World) w = world_new(1);
+    guint64 first, order = 0;
+    Input answer = {
+        .kind = INPUT_ANSWER, .host = (char *)"beta", .method = "standby.admit", .vm = world_vm(1)};
+
+    world_run(w);
+    w->on_call = keep_order;
+    w->ctx = &order;
+    world_step(w, (Input){.kind = INPUT_POLICY, .scenario = w->scenario}, NULL);
+    first = order;
+    world_step(w, (Input){.kind = INPUT_POLICY, .scenario = w->scenario}, NULL);
+    g_assert_cmpuint(order, >, first);
+    answer.order = first;
+    world_step(w, answer, NULL);
+    answer.order = order;
+    world_step(w, answer, NULL);
+    world_expect(w, "[   0] policy changed -> standby.admit to beta for web1\n"
+                    "[   0] policy changed -> standby.admit to beta for web1\n"
+                    "[   0] beta did standby.admit for web1 -> nothing\n"
+                    "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n");
 }
 
 static void test_policy_changes(void)
@@ -709,6 +800,8 @@ static void test_forced(void)
     world_forget(w);
     world_restart(w);
     world_link(w, "beta", TRUE);
+    w->now_ms = 30000;
+    world_do(w, INPUT_TICK);
     world_answer(w, "beta", "active.protect", 1, -1, NULL);
     world_link(w, "alpha", TRUE);
     world_step(w,
@@ -721,23 +814,16 @@ static void test_forced(void)
     world_answer(w, "alpha", "standby.admit", 1, -1, NULL);
     world_expect(w,
                  "[   0] the controller starts again -> web degraded\n"
-                 "[   0] link to beta is back -> active.protect to beta for web1\n"
-                 "[   0] beta did active.protect for web1 -> nothing\n"
-                 "[   0] link to alpha is back -> web synchronizing: nothing hinders any more, a first copy "
+                 "[   0] link to beta is back -> nothing\n"
+                 "[  30] time passed -> active.protect to beta for web1\n"
+                 "[  30] beta did active.protect for web1 -> nothing\n"
+                 "[  30] link to alpha is back -> web synchronizing: nothing hinders any more, a first copy "
                  "is being made\n"
                  "        -> active.yield to alpha for web1\n"
-                 "[   0] alpha did active.yield for web1 -> keep durably\n"
+                 "[  30] alpha did active.yield for web1 -> keep durably\n"
                  "        -> event DIVERGED\n"
                  "        -> standby.admit to alpha for web1\n"
-                 "[   0] alpha did standby.admit for web1 -> nothing\n");
-}
-
-static void say_promoted(World *w, const char *host, guint64 number)
-{
-    json_auto_t *status = json_pack("{s:[], s:[{s:s, s:o}]}", "active", "standby", "vm", ID_TEXT(world_vm(1)),
-                                    "promoted", reign_to_json((Reign){number, world_id(0x99)}));
-
-    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status}, NULL);
+                 "[  30] alpha did standby.admit for web1 -> nothing\n");
 }
 
 /* While the controller was away root has promoted a copy. */
@@ -1222,7 +1308,10 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/engine-refuses", test_engine_refuses);
     g_test_add_func("/protection/resync-and-failure", test_resync_and_failure);
     g_test_add_func("/protection/restart-while-running", test_restart_while_running);
+    g_test_add_func("/protection/restart-after-a-promotion", test_restart_after_a_promotion);
+    g_test_add_func("/protection/restart-without-the-standby", test_restart_without_the_standby);
     g_test_add_func("/protection/policy-changes", test_policy_changes);
+    g_test_add_func("/protection/policy-changes-meanwhile", test_policy_changes_meanwhile);
     g_test_add_func("/protection/plan", test_plan);
     g_test_add_func("/protection/there-and-back", test_there_and_back);
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);

@@ -44,6 +44,8 @@ World *world_new(guint vms)
     w->durable = protection_to_json(w->p);
     world_link(w, "alpha", TRUE);
     world_link(w, "beta", TRUE);
+    world_hear(w, "alpha");
+    world_hear(w, "beta");
     world_forget(w);
     return w;
 }
@@ -130,6 +132,13 @@ void world_refused(World *w, InputKind kind, const char *why)
 void world_link(World *w, const char *host, gboolean up)
 {
     must(w, (Input){.kind = up ? INPUT_LINK_BACK : INPUT_LINK_LOST, .host = (char *)host});
+}
+
+void world_hear(World *w, const char *host)
+{
+    json_auto_t *status = json_pack("{s:b, s:[], s:[]}", "complete", 1, "active", "standby");
+
+    must(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status});
 }
 
 void world_answer(World *w, const char *host, const char *method, guint vm, int code, const char *why)

@@ -31,6 +31,8 @@ gboolean world_step(World *w, Input in, GError **error);
 void world_do(World *w, InputKind kind);                       /* it must be possible */
 void world_refused(World *w, InputKind kind, const char *why); /* it must not */
 void world_link(World *w, const char *host, gboolean up);
+/* What it says when its link is up, if it has nothing to say. */
+void world_hear(World *w, const char *host);
 /* The engine answers; @code -1: it did it. */
 void world_answer(World *w, const char *host, const char *method, guint vm, int code, const char *why);
 /* The VM's active says about its copy on the other host; lag -1: nothing sealed. */

@@ -503,8 +503,9 @@ static void restart_after_full_journal(gboolean stopped)
                                  "[  14] link to alpha is back -> active.stop to alpha for web1\n"
                                  "[  14] link to beta is back -> nothing\n"
                                : "[  14] the controller starts again -> web degraded\n"
-                                 "[  14] link to alpha is back -> active.protect to alpha for web1\n"
-                                 "[  14] link to beta is back -> nothing\n");
+                                 "[  14] link to alpha is back -> nothing\n"
+                                 "[  14] link to beta is back -> nothing\n"
+                                 "[  14] news from beta -> standby.admit to beta for web1\n");
     stage_play_on(s, 60000);
     g_assert_true(stage_runs(s, ALPHA, 1));
     plan = runner_find(s->runner, world_id(0x77));
