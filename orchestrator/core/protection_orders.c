@@ -113,11 +113,23 @@ static json_t *owed_params(const Protection *p, const ProtectionVm *vm, Protecti
     return json_pack("{s:s, s:b}", "vm", ID_TEXT(vm->uuid), "purge", 0);
 }
 
+/* With an end a host that was the active gets its autostart back: not before it was heard, and the one that keeps the
+ * copy, if it is there: it may have been promoted by hand, and then another is owed the end. */
+static gboolean can_be_paid(const Protection *p, const ProtectionVm *vm, guint i)
+{
+    const char *keeper = protection_keeper(vm);
+
+    return (OWED[i].owed & (OWES_UNLOCK | OWES_YIELD)) ||
+           (protection_has_heard(p, owed_host(vm, i)) &&
+            (!protection_is_up(p, keeper) || protection_has_heard(p, keeper)));
+}
+
 static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
 {
     for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
-        if ((vm->owes & OWED[i].owed) && ask(p, vm, owed_host(vm, i), OWED[i].method, OWED[i].limit_ms,
-                                             owed_params(p, vm, OWED[i].owed), out))
+        if ((vm->owes & OWED[i].owed) && can_be_paid(p, vm, i) &&
+            ask(p, vm, owed_host(vm, i), OWED[i].method, OWED[i].limit_ms, owed_params(p, vm, OWED[i].owed),
+                out))
             return TRUE;
     return FALSE;
 }

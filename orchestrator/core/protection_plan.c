@@ -52,6 +52,9 @@ void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Re
 {
     runs_there(p, vm, host, reign, policy_reverses(&p->scenario->policy));
     vm->owes = (vm->owes & ~(guint)OWES_UNLOCK) | OWES_YIELD;
+    /* It has the standby's role that it was promoted from, which a stop ends, too. */
+    if (p->goal == GOAL_STOPPED && !protection_vm_is_home(p, vm))
+        vm->owes |= OWES_LEAVE;
     action_persist(out, NULL);
     protection_publish(p, code, host, vm->name, NULL, out);
 }

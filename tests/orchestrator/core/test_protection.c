@@ -335,6 +335,7 @@ static void test_stop_is_owed(void)
         "shows no reason any more");
     world_restart(w);
     world_link(w, "alpha", TRUE);
+    world_hear(w, "alpha");
     world_answer(w, "alpha", "active.stop", 1, US_ERROR_TIMEOUT, "no answer in 120 s");
     w->now_ms = 5000;
     world_do(w, INPUT_TICK);
@@ -347,7 +348,8 @@ static void test_stop_is_owed(void)
                     "        -> standby.dismiss to beta for web1\n"
                     "[   0] beta did standby.dismiss for web1 -> keep durably\n"
                     "[   0] the controller starts again -> web stopped\n"
-                    "[   0] link to alpha is back -> active.stop to alpha for web1\n"
+                    "[   0] link to alpha is back -> nothing\n"
+                    "[   0] news from alpha -> active.stop to alpha for web1\n"
                     "[   0] alpha failed at active.stop for web1 (no answer in 120 s) -> nothing\n"
                     "[   5] time passed -> active.stop to alpha for web1\n"
                     "[   5] alpha did active.stop for web1 -> keep durably\n");
@@ -406,11 +408,13 @@ static void test_purge_fails(void)
     g_assert_cmpstr(((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->why, ==,
                     "beta does not answer: it is told to end replication when it is back");
     world_link(w, "beta", TRUE);
+    world_hear(w, "beta");
     world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
     world_expect(w, "[   0] copies are to be deleted -> keep durably\n"
                     "[   0] the controller starts again -> web stopped\n"
                     "[   0] link to alpha is back -> nothing\n"
-                    "[   0] link to beta is back -> standby.dismiss to beta for web1\n"
+                    "[   0] link to beta is back -> nothing\n"
+                    "[   0] news from beta -> standby.dismiss to beta for web1\n"
                     "[   0] beta did standby.dismiss for web1 -> keep durably\n");
     g_assert_false(protection_owes(w->p));
     world_run(w);
@@ -857,6 +861,44 @@ static void test_promoted_by_hand(void)
     g_assert_true(protection_find(w->p, world_vm(1))->owes & OWES_YIELD);
 }
 
+/* Both hosts were away, root has promoted the copy, and the scenario is stopped. The old active comes first: it does not
+ * get its autostart back before the other one was heard, and is owed something else then. */
+static void test_stop_after_a_promotion(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "beta", FALSE);
+    world_do(w, INPUT_STOP);
+    world_forget(w);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    world_hear(w, "alpha");
+    say_promoted(w, "beta", 3);
+    world_answer(w, "alpha", "active.yield", 1, -1, NULL);
+    world_answer(w, "beta", "active.stop", 1, US_ERROR_NOT_FOUND, "no such VM");
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_answer(w, "alpha", "standby.dismiss", 1, US_ERROR_NOT_FOUND, "no such VM");
+    world_expect(w, "[   0] link to alpha is back -> nothing\n"
+                    "[   0] link to beta is back -> nothing\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] news from beta -> keep durably\n"
+                    "        -> event PROMOTED_BY_HAND\n"
+                    "        -> web1 on alpha stopped: stop asked for\n"
+                    "        -> active.yield to alpha for web1\n"
+                    "[   0] alpha did active.yield for web1 -> keep durably\n"
+                    "        -> event OLD_ACTIVE_BACK\n"
+                    "        -> active.stop to beta for web1\n"
+                    "[   0] beta failed at active.stop for web1 (no such VM) -> keep durably\n"
+                    "        -> standby.dismiss to beta for web1\n"
+                    "[   0] beta did standby.dismiss for web1 -> keep durably\n"
+                    "        -> standby.dismiss to alpha for web1\n"
+                    "[   0] alpha failed at standby.dismiss for web1 (no such VM) -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+    g_assert_cmpstr(protection_active(w->p), ==, "beta");
+}
+
 /* What is known comes from elsewhere, and nobody is there yet. */
 static void run_and_doubt(World *w)
 {
@@ -902,6 +944,7 @@ static void test_doubted_and_stopped(void)
 
     run_and_doubt(w);
     world_link(w, "alpha", TRUE);
+    world_hear(w, "alpha");
     world_forget(w);
     world_do(w, INPUT_STOP);
     g_assert_nonnull(strstr(w->trace->str, "active.stop to alpha"));
@@ -1317,6 +1360,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
     g_test_add_func("/protection/forced", test_forced);
     g_test_add_func("/protection/promoted-by-hand", test_promoted_by_hand);
+    g_test_add_func("/protection/stop-after-a-promotion", test_stop_after_a_promotion);
     g_test_add_func("/protection/reign-learnt", test_reign_learnt);
     g_test_add_func("/protection/reign-learnt-at-home", test_reign_learnt_at_home);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);

@@ -500,7 +500,8 @@ static void restart_after_full_journal(gboolean stopped)
     stage_start_controller(s);
     g_assert_true(s->ended);
     world_expect(s->w, stopped ? "[  14] the controller starts again -> web stopped\n"
-                                 "[  14] link to alpha is back -> active.stop to alpha for web1\n"
+                                 "[  14] link to alpha is back -> nothing\n"
+                                 "[  14] news from alpha -> active.stop to alpha for web1\n"
                                  "[  14] link to beta is back -> nothing\n"
                                : "[  14] the controller starts again -> web degraded\n"
                                  "[  14] link to alpha is back -> nothing\n"
