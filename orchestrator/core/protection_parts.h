@@ -19,6 +19,8 @@ gboolean protection_vm_is_covered(const Protection *p, const ProtectionVm *vm);
 /* Without a plan of ours: in a higher reign than we knew. */
 void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
                            ActionList *out);
+/* The same, and it is the host that we took for the active. */
+void protection_rules_on(Protection *p, ProtectionVm *vm, Reign reign, ActionList *out);
 void protection_publish(const Protection *p, EventCode code, const char *host, const char *vm,
                         const char *why, ActionList *out);
 /* FALSE with @error REFUSED while a plan runs. */

@@ -59,6 +59,21 @@ void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Re
     protection_publish(p, code, host, vm->name, NULL, out);
 }
 
+/* It was away and is back, and the database is older than that: its copies were admitted in an older reign. */
+void protection_rules_on(Protection *p, ProtectionVm *vm, Reign reign, ActionList *out)
+{
+    vm->reign = reign;
+    vm->told = TOLD_NOTHING;
+    vm->asked = NULL;
+    vm->retry_at_ms = 0;
+    g_clear_pointer(&vm->last, news_free);
+    g_clear_pointer(&vm->trouble, g_free);
+    for (guint i = 0; i < vm->copies->len; i++)
+        ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_REIGN_LEARNT, vm->active, vm->name, NULL, out);
+}
+
 static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
     vm->part = PART_MOVED;

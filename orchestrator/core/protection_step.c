@@ -316,7 +316,11 @@ static void keep_what_was_known(const ProtectionVm *vm, News *word, gint64 now_m
 static void take_reign(Protection *p, ProtectionVm *vm, const char *host, Reign reign, EventCode code,
                        ActionList *out)
 {
-    if (reign.number > vm->reign.number && scenario_has_host(p->scenario, host) && id_is_nil(p->plan))
+    if (reign.number <= vm->reign.number || !scenario_has_host(p->scenario, host) || !id_is_nil(p->plan))
+        return;
+    if (g_str_equal(vm->active, host))
+        protection_rules_on(p, vm, reign, out);
+    else
         protection_runs_there(p, vm, host, reign, code, out);
 }
 
