@@ -133,15 +133,15 @@ json_t *protection_to_json(const Protection *p)
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:o}", "vm", ID_TEXT(vm->uuid),
-                                             "active", vm->active, "reign", reign_to_json(vm->reign),
-                                             "reverse", vm->reverse, "owes", (int)vm->owes, "branches",
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o}", "vm",
+                                             ID_TEXT(vm->uuid), "active", vm->active, "reign",
+                                             reign_to_json(vm->reign), "reverse", vm->reverse, "owes",
+                                             (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
                                              protection_branches_to_json(vm), "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
-                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "owed_plan", ID_TEXT(p->owed_plan),
-                     "switchbacks", (int)p->home.tries, "networks", p->networks, "unheard",
-                     protection_unheard(p), "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
+                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "networks",
+                     p->networks, "unheard", protection_unheard(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -170,7 +170,7 @@ static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GEr
     return TRUE;
 }
 
-static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
+static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan, GError **error)
 {
     const char *uuid, *active;
     json_t *reign, *copies, *branches = NULL;
@@ -179,9 +179,9 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?o, s:o}", "vm", &uuid, "active", &active,
-                   "reign", &reign, "reverse", &reverse, "owes", &owes, "branches", &branches, "copies",
-                   &copies) ||
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s:o}", "vm", &uuid, "active",
+                   &active, "reign", &reign, "reverse", &reverse, "owes", &owes, "owed_plan", &owed_plan,
+                   "branches", &branches, "copies", &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);
@@ -194,7 +194,8 @@ static gboolean read_vm(Protection *p, const json_t *doc, GError **error)
     vm->reverse = reverse && !protection_vm_is_home(p, vm);
     protection_branches_from_json(vm, branches);
     vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE | OWES_YIELD);
-    return reign_from_json(reign, &vm->reign, error) && read_copies(vm, p->goal, copies, error);
+    return id_parse(owed_plan, &vm->owed_plan, error) && reign_from_json(reign, &vm->reign, error) &&
+           read_copies(vm, p->goal, copies, error);
 }
 
 static gboolean read_goal(Protection *p, const char *word, GError **error)
@@ -217,15 +218,14 @@ static void miss(Protection *p, const char *host)
 
 static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
-    const char *goal, *plan, *owed;
+    const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
     json_t *networks, *vms, *unheard = NULL;
     int format, tries = 0;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s:s, s?i, s:o, s?o, s:o}", "format", &format, "goal",
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s:o, s?o, s:o}", "format", &format, "goal",
                    &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "networks", &networks,
                    "unheard", &unheard, "vms", &vms) ||
-        !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) ||
-        !id_parse(owed, &p->owed_plan, error))
+        !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "format %d with %zu VMs", format, json_array_size(vms));
@@ -237,7 +237,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
     p->networks = json_incref(networks);
     p->home.tries = (guint)MAX(0, tries);
     for (gsize i = 0; i < json_array_size(vms); i++)
-        if (!read_vm(p, json_array_get(vms, i), error))
+        if (!read_vm(p, json_array_get(vms, i), owed, error))
             return FALSE;
     return TRUE;
 }

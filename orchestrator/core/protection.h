@@ -64,6 +64,8 @@ typedef struct {
     char *trouble;      /* the last refusal; NULL: none */
     char *stayed;       /* why the last plan could not move it; NULL */
     guint owes;         /* ProtectionOwed, durable: calls that must be made once the host answers */
+    guint failed;       /* of those: which did not go well since retry_at_ms was last reached */
+    Id owed_plan;       /* durable: whose lock is owed */
 } ProtectionVm;
 
 typedef enum {
@@ -92,7 +94,6 @@ typedef struct {
     gboolean verifying;
     gboolean purging; /* by others: no order goes out meanwhile */
     Id plan;          /* nil: none runs */
-    Id owed_plan;     /* whose lock is owed */
     json_t *networks; /* {"from": "to"}: what verification made of the map */
     GPtrArray *vms;   /* ProtectionVm * */
     GHashTable *up;   /* set of host names whose engine answers */

@@ -97,11 +97,11 @@ static const char *owed_host(const ProtectionVm *vm, guint i)
     return OWED[i].by_active ? vm->active : protection_keeper(vm);
 }
 
-static json_t *owed_params(const Protection *p, const ProtectionVm *vm, ProtectionOwed owed)
+static json_t *owed_params(const ProtectionVm *vm, ProtectionOwed owed)
 {
     switch (owed) {
     case OWES_UNLOCK:
-        return json_pack("{s:s, s:s}", "plan", ID_TEXT(p->owed_plan), "vm", ID_TEXT(vm->uuid));
+        return json_pack("{s:s, s:s}", "plan", ID_TEXT(vm->owed_plan), "vm", ID_TEXT(vm->uuid));
     case OWES_YIELD:
         return json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "reign", reign_to_json(vm->reign));
     case OWES_STOP:
@@ -127,8 +127,8 @@ static gboolean can_be_paid(const Protection *p, const ProtectionVm *vm, guint i
 static gboolean order_owed(Protection *p, ProtectionVm *vm, ActionList *out)
 {
     for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
-        if ((vm->owes & OWED[i].owed) && can_be_paid(p, vm, i) &&
-            ask(p, vm, owed_host(vm, i), OWED[i].method, OWED[i].limit_ms, owed_params(p, vm, OWED[i].owed),
+        if ((vm->owes & ~vm->failed & OWED[i].owed) && can_be_paid(p, vm, i) &&
+            ask(p, vm, owed_host(vm, i), OWED[i].method, OWED[i].limit_ms, owed_params(vm, OWED[i].owed),
                 out))
             return TRUE;
     return FALSE;
@@ -139,7 +139,7 @@ void protection_each_owed(const Protection *p, ProtectionOwedFunc each, void *us
     EACH_VM (p, vm)
         for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
             if (vm->owes & OWED[i].owed)
-                each(user, owed_host(vm, i), OWED[i].method, owed_params(p, vm, OWED[i].owed));
+                each(user, owed_host(vm, i), OWED[i].method, owed_params(vm, OWED[i].owed));
 }
 
 static gboolean held_by_engine(const ProtectionVm *vm)
@@ -176,12 +176,15 @@ static gboolean is_held(const Protection *p, gint64 now_ms)
 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
-    if (vm->asked || now_ms < vm->retry_at_ms || !id_is_nil(p->plan) || p->purging)
+    if (now_ms >= vm->retry_at_ms)
+        vm->failed = 0;
+    /* What failed waits, and with it all but the rest of what is owed. */
+    if (vm->asked || (now_ms < vm->retry_at_ms && !vm->failed) || !id_is_nil(p->plan) || p->purging)
         return;
     /* An end can be ordered in any case: it starts nothing. */
     if (p->goal != GOAL_STOPPED && !protection_is_sure(p, NULL))
         return;
-    if (order_owed(p, vm, out) || !protection_vm_is_covered(p, vm) || is_held(p, now_ms))
+    if (order_owed(p, vm, out) || vm->failed || !protection_vm_is_covered(p, vm) || is_held(p, now_ms))
         return;
     if (p->goal == GOAL_RUNNING)
         order_protect(p, vm, out);
@@ -262,12 +265,31 @@ static gboolean is_silence(const GError *failure)
 
 static void refused(const Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
-    vm->retry_at_ms = in->now_ms + RETRY_REFUSED_MS;
     if (g_strcmp0(vm->trouble, in->failure->message) == 0)
         return;
     g_free(vm->trouble);
     vm->trouble = g_strdup(in->failure->message);
     action_publish(out, event_new(EVENT_ENGINE_REFUSED, p->scenario->name, in->host, vm->name, vm->trouble));
+}
+
+/* Which of those that are owed it was; 0: none. */
+static guint owed_of(const ProtectionVm *vm, const Input *in)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
+        if ((vm->owes & OWED[i].owed) && g_str_equal(OWED[i].method, in->method) &&
+            g_str_equal(owed_host(vm, i), in->host))
+            return OWED[i].owed;
+    return 0;
+}
+
+static void failed(const Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    gboolean silent = is_silence(in->failure);
+
+    vm->retry_at_ms = in->now_ms + (silent ? RETRY_LINK_MS : RETRY_REFUSED_MS);
+    vm->failed |= owed_of(vm, in);
+    if (!silent)
+        refused(p, vm, in, out);
 }
 
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
@@ -280,8 +302,6 @@ void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, Actio
     vm->asked = NULL;
     if (!in->failure || is_as_good_as_done(in->method, in->failure))
         done(p, vm, in, out);
-    else if (is_silence(in->failure))
-        vm->retry_at_ms = in->now_ms + RETRY_LINK_MS;
     else
-        refused(p, vm, in, out);
+        failed(p, vm, in, out);
 }

@@ -86,7 +86,7 @@ static gboolean on_moved(Protection *p, ProtectionVm *vm, const Input *in, Actio
         g_hash_table_remove_all(p->unheard);
     } else if (!in->unlocked) {
         vm->owes |= OWES_UNLOCK;
-        p->owed_plan = p->plan;
+        vm->owed_plan = p->plan;
     }
     action_persist(out, NULL);
     protection_publish(p, EVENT_VM_MOVED, in->host, vm->name, NULL, out);

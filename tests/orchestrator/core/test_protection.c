@@ -389,6 +389,85 @@ static void test_stop_after_switchover(void)
     g_assert_false(protection_owes(w->p));
 }
 
+static void moved_unlocked_not(World *w, guint vm, Id plan)
+{
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(vm)}, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(vm),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)}},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+}
+
+/* An engine that refuses one of the calls it is owed does not keep the others from theirs. */
+static void test_owed_call_fails(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    moved_unlocked_not(w, 1, world_id(0x77));
+    world_answer(w, "alpha", "plan.unlock", 1, US_ERROR_REFUSED, "not this plan's");
+    world_do(w, INPUT_STOP);
+    world_forget(w);
+    world_answer(w, "alpha", "plan.unlock", 1, US_ERROR_REFUSED, "not this plan's");
+    world_answer(w, "beta", "active.stop", 1, US_ERROR_TIMEOUT, "no answer in 120 s");
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    w->now_ms = 5000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "alpha", "plan.unlock", 1, -1, NULL);
+    world_answer(w, "beta", "active.stop", 1, -1, NULL);
+    world_expect(
+        w, "[   0] alpha failed at plan.unlock for web1 (not this plan's) -> event ENGINE_REFUSED\n"
+           "        -> active.stop to beta for web1\n"
+           "[   0] beta failed at active.stop for web1 (no answer in 120 s) -> standby.dismiss to beta for "
+           "web1\n"
+           "[   0] beta did standby.dismiss for web1 -> keep durably\n"
+           "[   5] time passed -> plan.unlock to alpha for web1\n"
+           "[   5] alpha did plan.unlock for web1 -> keep durably\n"
+           "        -> active.stop to beta for web1\n"
+           "[   5] beta did active.stop for web1 -> keep durably\n");
+    g_assert_false(protection_owes(w->p));
+}
+
+static void keep_plan(void *ctx, const Action *a)
+{
+    const char *plan = json_string_value(json_object_get(a->params, "plan"));
+
+    if (plan)
+        id_parse(plan, ctx, NULL);
+}
+
+/* Each VM's lock is the one of the plan that it was moved by, also as it was kept before. */
+static void test_owed_plans(void)
+{
+    g_autoptr(World) w = world_new(2);
+    json_t *vm;
+    Id plan = ID_NIL;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    moved_unlocked_not(w, 1, world_id(0x71));
+    moved_unlocked_not(w, 2, world_id(0x72));
+    world_restart(w);
+    w->on_call = keep_plan;
+    w->ctx = &plan;
+    protection_find(w->p, world_vm(2))->owes = 0;
+    world_link(w, "alpha", TRUE);
+    g_assert_true(id_equal(plan, world_id(0x71)));
+
+    vm = json_array_get(json_object_get(w->durable, "vms"), 0);
+    json_object_del(vm, "owed_plan");
+    json_object_set_new(w->durable, "owed_plan", json_string(ID_TEXT(world_id(0x73))));
+    world_restart(w);
+    protection_find(w->p, world_vm(2))->owes = 0;
+    world_link(w, "alpha", TRUE);
+    g_assert_true(id_equal(plan, world_id(0x73)));
+}
+
 /* What a purge had admitted is dismissed, whether the purge or the controller came to an end. */
 static void test_purge_fails(void)
 {
@@ -1344,6 +1423,8 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/stop", test_stop);
     g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
     g_test_add_func("/protection/stop-after-switchover", test_stop_after_switchover);
+    g_test_add_func("/protection/owed-call-fails", test_owed_call_fails);
+    g_test_add_func("/protection/owed-plans", test_owed_plans);
     g_test_add_func("/protection/purge-fails", test_purge_fails);
     g_test_add_func("/protection/engine-refuses", test_engine_refuses);
     g_test_add_func("/protection/resync-and-failure", test_resync_and_failure);
