@@ -324,14 +324,26 @@ static void take_reign(Protection *p, ProtectionVm *vm, const char *host, Reign 
         protection_runs_there(p, vm, host, reign, code, out);
 }
 
+/* An active of an older reign than the VM is in, which it was never told that it is over: it may start its guest. */
+static void take_remnant(Protection *p, ProtectionVm *vm, const char *host, Reign reign, ActionList *out)
+{
+    if (reign.number >= vm->reign.number || !g_str_equal(host, protection_keeper(vm)) ||
+        !id_is_nil(p->plan) || (vm->owes & (OWES_UNLOCK | OWES_YIELD)))
+        return;
+    vm->owes |= OWES_YIELD;
+    action_persist(out, NULL);
+}
+
 /* Only the active's own word counts, and only of the reign we know. */
 static void take_word(Protection *p, const char *host, News *steal_word, gint64 now_ms, ActionList *out)
 {
     g_autoptr(News) word = steal_word;
     ProtectionVm *vm = protection_find(p, word->vm);
 
-    if (vm)
+    if (vm) {
         take_reign(p, vm, host, word->reign, EVENT_REIGN_LEARNT, out);
+        take_remnant(p, vm, host, word->reign, out);
+    }
     if (!vm || !g_str_equal(vm->active, host) || !reign_equal(vm->reign, word->reign))
         return;
     tell_what_happened(p, vm, word, out);

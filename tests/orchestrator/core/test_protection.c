@@ -1075,16 +1075,22 @@ static void test_reign_learnt(void)
     g_assert_cmpuint(protection_term(w->p), ==, 3);
 }
 
+static void say_active(World *w, const char *host, guint64 number)
+{
+    json_auto_t *status = json_pack("{s:[{s:s, s:o, s:[]}]}", "active", "vm", ID_TEXT(world_vm(1)), "reign",
+                                    reign_to_json((Reign){number, world_id(0x99)}), "standbys");
+
+    g_assert_true(world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)host, .json = status}, NULL));
+}
+
 /* An older database: the VM was away and is back, so that the active is the same, and its reign is not. */
 static void test_reign_learnt_of_the_active(void)
 {
     g_autoptr(World) w = world_new(1);
-    json_auto_t *status = json_pack("{s:[{s:s, s:o, s:[]}]}", "active", "vm", ID_TEXT(world_vm(1)), "reign",
-                                    reign_to_json((Reign){3, world_id(0x99)}), "standbys");
 
     world_run(w);
-    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = status}, NULL);
-    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"alpha", .json = status}, NULL);
+    say_active(w, "alpha", 3);
+    say_active(w, "alpha", 3);
     world_answer(w, "beta", "standby.admit", 1, -1, NULL);
     world_expect(w, "[   0] news from alpha -> keep durably\n"
                     "        -> event REIGN_LEARNT\n"
@@ -1093,6 +1099,34 @@ static void test_reign_learnt_of_the_active(void)
                     "[   0] beta did standby.admit for web1 -> active.protect to alpha for web1\n");
     g_assert_cmpuint(protection_term(w->p), ==, 3);
     g_assert_cmpuint(protection_find(w->p, world_vm(1))->owes, ==, 0);
+}
+
+/* Nobody remembers that the old active was not told: its own word does. Not of a plan's, and of one that has given the
+ * VM up it is the lock. */
+static void test_forgotten_active(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    moved_unlocked_not(w, 1, world_id(0x77));
+    say_active(w, "alpha", 1);
+    g_assert_cmpuint(protection_find(w->p, world_vm(1))->owes, ==, OWES_UNLOCK);
+    world_answer(w, "alpha", "plan.unlock", 1, -1, NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = world_id(0x71), .host = (char *)"alpha"}, NULL);
+    say_active(w, "alpha", 1);
+    g_assert_cmpuint(protection_find(w->p, world_vm(1))->owes, ==, 0);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = world_id(0x71), .host = (char *)"alpha"}, NULL);
+    world_forget(w);
+    say_active(w, "gamma", 1);
+    say_active(w, "alpha", 1);
+    say_active(w, "alpha", 1);
+    world_answer(w, "alpha", "active.yield", 1, -1, NULL);
+    world_expect(w, "[   0] news from gamma -> nothing\n"
+                    "[   0] news from alpha -> keep durably\n"
+                    "        -> active.yield to alpha for web1\n"
+                    "[   0] news from alpha -> nothing\n"
+                    "[   0] alpha did active.yield for web1 -> keep durably\n"
+                    "        -> event OLD_ACTIVE_BACK\n");
 }
 
 /* What a plan says of what this protection has not is refused, and changes nothing. */
@@ -1441,6 +1475,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/stop-after-a-promotion", test_stop_after_a_promotion);
     g_test_add_func("/protection/reign-learnt", test_reign_learnt);
     g_test_add_func("/protection/reign-learnt-of-the-active", test_reign_learnt_of_the_active);
+    g_test_add_func("/protection/forgotten-active", test_forgotten_active);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
