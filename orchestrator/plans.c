@@ -176,7 +176,8 @@ static void read_one(Plans *plans, Id plan)
     Earlier *earlier;
 
     if (!records) {
-        leave_alone(plans, plan, error);
+        if (!g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND))
+            leave_alone(plans, plan, error);
         return;
     }
     earlier = g_new0(Earlier, 1);
@@ -215,7 +216,8 @@ Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarn
     return plans;
 }
 
-/* A plan that has left no trace was stopped before it began. */
+/* A plan that has left no trace was stopped before it began; one that has ended has told so, and the database is older
+ * than that. */
 static void end_vanished(Plans *plans)
 {
     g_autoptr(GPtrArray) list = scenarios_list(plans->scenarios);
@@ -224,7 +226,7 @@ static void end_vanished(Plans *plans)
         const Protection *p = list->pdata[i];
         Input in = {.kind = INPUT_PLAN_ENDED, .plan = p->plan, .host = p->scenario->replicas->pdata[0]};
 
-        if (!id_is_nil(p->plan) && !runner_find(plans->runner, p->plan) &&
+        if (!id_is_nil(p->plan) && !runner_runs(plans->runner, p->plan) &&
             !g_hash_table_contains(plans->unreadable, &p->plan))
             scenarios_step(plans->scenarios, p->scenario->name, in, NULL, NULL, NULL);
     }

@@ -182,6 +182,7 @@ json_t *journal_read(Journal *j, Id plan, GError **error)
     g_autofree char *path = path_of(j, plan);
     g_autofree char *text = NULL;
     g_autoptr(GError) why = NULL;
+    json_t *records;
     gsize len;
 
     if (!g_file_get_contents(path, &text, &len, &why)) {
@@ -190,7 +191,13 @@ json_t *journal_read(Journal *j, Id plan, GError **error)
         g_set_error(error, US_ERROR, gone ? US_ERROR_NOT_FOUND : US_ERROR_IO, "%s", why->message);
         return NULL;
     }
-    return parse(path, text, len, error);
+    records = parse(path, text, len, error);
+    if (!records || json_array_size(records) > 0)
+        return records;
+    json_decref(records);
+    if (durable_remove(path, error))
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "'%s' had no whole record", path);
+    return NULL;
 }
 
 static gboolean has_ended(Journal *j, Id plan)

@@ -34,6 +34,7 @@ gboolean journal_append(Journal *j, Id plan, const json_t *record, GError **erro
 GArray *journal_list(Journal *j, GError **error);
 
 /* A plan's records in order, a JSON array; a torn last line is cut off the file. A
- * plan of an earlier process is read before anything is appended to it. NULL with
+ * plan of an earlier process is read before anything is appended to it. A file without a
+ * whole record is removed: the plan was stopped before it began. NULL with
  * @error NOT_FOUND, IO or CORRUPT. */
 json_t *journal_read(Journal *j, Id plan, GError **error);

@@ -301,6 +301,13 @@ void runner_tick(Runner *r)
     feed_running(r, (PlanEvent){.kind = PLAN_TICK});
 }
 
+gboolean runner_runs(const Runner *r, Id plan)
+{
+    const Job *job = find(r, plan);
+
+    return job && !job->reported;
+}
+
 const Plan *runner_find(const Runner *r, Id plan)
 {
     const Job *job = find(r, plan);

@@ -50,8 +50,8 @@ gboolean runner_force(Runner *r, const Plan *forced, GError **error);
 
 /* Take @steal_plan up after a restart, with its scenario's protection (NULL: there is none
  * any more). Plans that are over are kept to be looked at, others go on as soon as their
- * engines answer. A protection whose plan is not among them afterwards was stopped
- * before that began: give it INPUT_PLAN_ENDED. */
+ * engines answer. A protection whose plan does not run afterwards hears of no end any
+ * more: give it INPUT_PLAN_ENDED. */
 void runner_resume(Runner *r, Plan *steal_plan, const Protection *p);
 
 /* Run @steal_plan, which plan_orphan() has made, in the place of what is known of it. BUSY as runner_start(), or if
@@ -70,6 +70,8 @@ void runner_news(Runner *r, const char *host, const json_t *status);
 /* About once a second. */
 void runner_tick(Runner *r);
 
+/* Has it an end to tell yet? */
+gboolean runner_runs(const Runner *r, Id plan);
 /* Borrowed; NULL if unknown. By id, or the one that runs for a scenario. */
 const Plan *runner_find(const Runner *r, Id plan);
 const Plan *runner_find_running(const Runner *r, const char *scenario);

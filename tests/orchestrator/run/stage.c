@@ -480,7 +480,7 @@ void stage_start_controller(Stage *s)
     g_assert_no_error(error);
     if (plan)
         runner_resume(s->runner, plan, s->w->p);
-    if (!s->journal->len && !id_is_nil(s->w->p->plan))
+    if (!id_is_nil(s->w->p->plan) && !runner_runs(s->runner, s->w->p->plan))
         world_step(s->w, (Input){.kind = INPUT_PLAN_ENDED, .plan = s->w->p->plan, .host = (char *)"beta"},
                    NULL);
     s->ended = !runner_find_running(s->runner, "web");

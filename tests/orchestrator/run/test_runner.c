@@ -522,6 +522,26 @@ static void test_restart_after_full_journal(void)
     restart_after_full_journal(TRUE);
 }
 
+/* A database from the middle of the plan is put back: nobody tells it of the plan's end any more. */
+static void test_database_is_older(void)
+{
+    g_autoptr(Stage) s = stage_new(1);
+    json_auto_t *before = NULL;
+
+    s->stubborn = 1;
+    stage_switch_over(s);
+    stage_play(s, 5000);
+    before = json_incref(s->w->durable);
+    stage_play(s, HOUR_MS);
+    g_assert_true(s->ended);
+    stage_kill_controller(s);
+    json_decref(s->w->durable);
+    s->w->durable = json_incref(before);
+    stage_start_controller(s);
+    g_assert_true(id_is_nil(s->w->p->plan));
+    g_assert_cmpint(s->w->p->state, !=, SCENARIO_SWITCHING);
+}
+
 /* ---- the same switchover, with something going wrong at its 1st, 2nd, 3rd … point ---- */
 
 static void controller_back(Stage *s, StageHost host)
@@ -685,6 +705,7 @@ int main(int argc, char **argv)
     g_test_add_func("/runner/standby-is-not-heard", test_standby_is_not_heard);
     g_test_add_func("/runner/journal-is-full", test_journal_is_full);
     g_test_add_func("/runner/restart-after-full-journal", test_restart_after_full_journal);
+    g_test_add_func("/runner/database-is-older", test_database_is_older);
     for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
         g_test_add_data_func(WALKS[i].path, &WALKS[i].fault, walk);
     return g_test_run();
