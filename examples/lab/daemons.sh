@@ -111,7 +111,7 @@ clock_library() {
 engine_start() {
   local host=$1 off=${2:-} program clock=()
   program=$(cat "$LAB_DIR/bin" 2>/dev/null)/vmconnect/understudy-engine
-  [[ -z $off ]] || clock=(env "LD_PRELOAD=$(clock_library)" "FAKETIME=$off" DONT_FAKE_MONOTONIC=1)
+  [[ -z $off ]] || clock=(env "LD_PRELOAD=$(clock_library)" "FAKETIME=$off" NO_FAKE_STAT=1 DONT_FAKE_MONOTONIC=1)
   [[ -x $program ]] || return 0
   daemon_folders "$host" engine
   touch "$(host_dir "$host")/etc/understudy/engine.conf"
