@@ -47,6 +47,33 @@ Mapping *mapping_copy(const Mapping *m)
     return copy;
 }
 
+static gboolean has_from(const Mapping *m, const Place *from)
+{
+    for (guint i = 0; i < m->rules->len; i++)
+        if (place_equal(&((const MapRule *)m->rules->pdata[i])->places[MAP_MASTER], from))
+            return TRUE;
+    return FALSE;
+}
+
+Mapping *mapping_turn(const Mapping *m)
+{
+    Mapping *back = mapping_new();
+
+    for (guint i = 0; i < m->rules->len; i++) {
+        const MapRule *rule = m->rules->pdata[i];
+        const Place *to = &rule->places[MAP_REPLICA];
+        MapRule *turned;
+
+        if (rule->mac || !to->kind || has_from(back, to))
+            continue;
+        turned = g_new0(MapRule, 1);
+        turned->places[MAP_MASTER] = place_copy(to);
+        turned->places[MAP_REPLICA] = place_copy(&rule->places[MAP_MASTER]);
+        g_ptr_array_add(back->rules, turned);
+    }
+    return back;
+}
+
 void mapping_free(Mapping *m)
 {
     if (!m)

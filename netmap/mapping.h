@@ -37,6 +37,9 @@ typedef struct {
 
 Mapping *mapping_new(void);
 Mapping *mapping_copy(const Mapping *m);
+/* The map of the way back: of places alone, since the definition remembers of each interface where it was, and its address. Of two
+ * places that were mapped to one the first is taken. */
+Mapping *mapping_turn(const Mapping *m);
 void mapping_free(Mapping *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Mapping, mapping_free)
 

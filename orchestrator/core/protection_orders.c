@@ -2,6 +2,8 @@
 /* Orders to engines: one call at a time per VM, every one of them repeatable.
  * What an engine was told counts only while its link lasts; then it is told again. */
 #include "orchestrator/core/protection_parts.h"
+
+#include "netmap/mapping_json.h"
 #include "vmconnect/base/error.h"
 
 #define CALL_LIMIT_MS 30000
@@ -22,21 +24,17 @@ static json_t *host_or_null(const Protection *p, const char *name, json_t *(*des
     return host ? describe(host) : json_null();
 }
 
-/* From the places of the active to those of the standby. On the way back one place may be what two were mapped to:
- * the definition remembers where each of its interfaces was. */
+/* From the places of the active to those of the standby. */
 static json_t *networks_of(const Protection *p, const ProtectionVm *vm)
 {
-    const char *from;
-    json_t *back;
-    json_t *to;
+    g_autoptr(Mapping) there = NULL;
+    g_autoptr(Mapping) back = NULL;
 
     if (protection_vm_is_home(p, vm))
         return json_incref(p->networks);
-    back = json_object();
-    json_object_foreach(p->networks, from,
-                        to) if (json_is_string(to) && !json_object_get(back, json_string_value(to)))
-        json_object_set_new(back, json_string_value(to), json_string(from));
-    return back;
+    there = mapping_from_json(p->networks, NULL);
+    back = there ? mapping_turn(there) : mapping_new();
+    return mapping_to_json(back);
 }
 
 /* NULL: none. It is a folder of the replica's host, and nothing that engines of before know. */

@@ -298,18 +298,12 @@ static void ask_replicas(VerifyFacts *f)
     }
 }
 
-/* From the replica's places to the master's, as a standby at home is told them: of two that lead to one place the
- * first; the definition itself remembers where each interface was. */
+/* As a standby at home is told it. */
 static json_t *networks_back(const Mapping *m)
 {
-    json_auto_t *there = mapping_to_json(m);
-    json_t *back = json_object();
-    const char *from;
-    json_t *to;
+    g_autoptr(Mapping) back = mapping_turn(m);
 
-    json_object_foreach(there, from, to) if (!json_object_get(back, json_string_value(to)))
-        json_object_set_new(back, json_string_value(to), json_string(from));
-    return back;
+    return mapping_to_json(back);
 }
 
 static const HostFacts *find_host(const VerifyFacts *f, const char *host)

@@ -220,6 +220,31 @@ static void test_two_from_one(void)
 }
 
 /* One network on each side maps by itself; with two of them it does not. */
+/* Places alone, and each to one: what only the way there says is not said back. */
+static void test_turned(void)
+{
+    static const char *const RULES[][2] = {
+        {"default", "office,test=lab"},           {"dmz", "office"},
+        {"bridge:br0", "bridge:ovs0@20,mac=new"}, {"mac:52:54:00:12:34:56", "dmz,mac=new"},
+        {"mac:52:54:00:12:34:57", ",mac=new"},
+    };
+    static const char *const BACK[][2] = {{"office", "default"}, {"bridge:ovs0@20", "bridge:br0"}};
+    g_autoptr(Mapping) m = mapping_new();
+    g_autoptr(Mapping) back = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(RULES); i++)
+        g_assert_true(mapping_set(m, RULES[i][0], RULES[i][1], NULL));
+    back = mapping_turn(m);
+    g_assert_cmpuint(back->rules->len, ==, G_N_ELEMENTS(BACK));
+    for (guint i = 0; i < back->rules->len; i++) {
+        g_autofree char *from = mapping_from_text(back->rules->pdata[i]);
+        g_autofree char *to = mapping_to_text(back->rules->pdata[i]);
+
+        g_assert_cmpstr(from, ==, BACK[i][0]);
+        g_assert_cmpstr(to, ==, BACK[i][1]);
+    }
+}
+
 static void test_completes(void)
 {
     g_autoptr(Host) one = host_new(NULL, "one");
@@ -267,6 +292,7 @@ int main(int argc, char **argv)
     g_test_add_func("/netmap/mapping/sets", test_sets);
     g_test_add_func("/netmap/mapping/finds", test_finds);
     g_test_add_func("/netmap/mapping/two-from-one", test_two_from_one);
+    g_test_add_func("/netmap/mapping/turned", test_turned);
     g_test_add_func("/netmap/mapping/completes", test_completes);
     g_test_add_func("/netmap/mapping/new-macs", test_new_macs);
     return g_test_run();
