@@ -409,7 +409,7 @@ static gboolean check_adopted(const Ledger *ledger, const Generation *g, GError 
 {
     if (!id_equal(g->parent, ledger->promoted))
         return ledger_impossible(error, "generation %s does not stand on what was promoted", ID_TEXT(g->id));
-    if (ledger->partial || ledger->merge)
+    if (ledger->partial || (ledger->merge && ledger->merge->state != LEDGER_WITHDRAWN))
         return ledger_impossible(error, "something else is under way");
     if (ledger_find_point(ledger, g->id) || id_is_in(g->id, ledger->past))
         return ledger_impossible(error, "generation %s is there already", ID_TEXT(g->id));
@@ -431,6 +431,20 @@ static void sign_images(Ledger *ledger, GPtrArray *layers, guint overlays)
     }
 }
 
+/* A merge that a promotion has cut short. What was copied is masked by the files above, and these stay: the next merge
+ * of this disk takes them with it. It does not go on itself, because the VM may have run from a point below others: then two
+ * chains read from its lowest file, and nobody can write there. */
+static void give_up_merge(Ledger *ledger)
+{
+    for (guint i = 0; ledger->merge && i < ledger->merge->disks->len; i++) {
+        const LedgerMergeDisk *disk = ledger->merge->disks->pdata[i];
+
+        for (guint k = 0; k < disk->dropped->len; k++)
+            ledger_remove_layer(ledger, g_array_index(disk->dropped, Id, k));
+    }
+    g_clear_pointer(&ledger->merge, ledger_merge_free);
+}
+
 gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **error)
 {
     g_autoptr(LedgerPoint) point = NULL;
@@ -447,6 +461,7 @@ gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **err
                                       : check_overlays(ledger, layers, error)) ||
         !check_tops(point, layers, ledger->active->len ? ledger->active->len : layers->len, error))
         return FALSE;
+    give_up_merge(ledger);
     sign_images(ledger, layers, ledger->active->len);
     remove_layers_of(ledger, ledger->active);
     add_layers(ledger, layers);

@@ -216,6 +216,45 @@ static void test_overlays_are_adopted(void)
     assert_same(ledger, read);
 }
 
+/* A merge that was cut short by the promotion does not stand in the way: its files stay, and go with the next one. */
+static void test_adoption_gives_a_merge_up(void)
+{
+    g_autoptr(Ledger) ledger = story_new(2);
+
+    /* The old vdb is in no chain of a point that is left. */
+    story_apply(ledger, story_seal_sharing(ledger, 3, STORY_VDA, STORY_NONE));
+    story_apply(ledger, story_seal(ledger, 4));
+    story_apply(ledger, story_seal(ledger, 5));
+    story_apply(ledger, story_withdrawn(ledger, 0, 3));
+    story_apply(ledger, story_promoted(ledger, 4));
+    story_apply(ledger, story_adopted(ledger, 10, 2));
+    g_assert_null(ledger->merge);
+    g_assert_null(ledger_find_layer(ledger, story_layer(2, "vdb")));
+    assert_chain(ledger, "vda", "1 2 3 4 900");
+    assert_chain(ledger, "vdb", "4 900");
+    /* Two chains stand on 4. */
+    g_assert_false(ledger_can_withdraw(ledger, 0));
+    g_assert_true(ledger_can_withdraw(ledger, 1));
+    story_apply(ledger, story_withdrawn(ledger, 1, 2));
+    finish_merge(ledger);
+    story_apply(ledger, story_withdrawn(ledger, 0, 1));
+    finish_merge(ledger);
+    assert_chain(ledger, "vda", "1");
+    assert_chain(ledger, "vdb", "4");
+    g_assert_cmpuint(ledger->layers->len, ==, 2);
+}
+
+/* Once a merge is flushed its files are not what the points say before it is over. */
+static void test_a_flushed_merge_is_not_adopted_over(void)
+{
+    g_autoptr(Ledger) ledger = story_new(3);
+
+    story_apply(ledger, story_withdrawn(ledger, 0, 2));
+    story_apply(ledger, ledger_record_flushed());
+    story_apply(ledger, story_promoted(ledger, 3));
+    assert_refused(ledger, story_adopted(ledger, 10, 2), "*under way");
+}
+
 /* Images that lie elsewhere are stood on, and never merged into or dropped. */
 static void test_images_are_adopted(void)
 {
@@ -355,6 +394,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ledger/confirm-and-retain", test_confirm_and_retain);
     g_test_add_func("/ledger/promotion-and-back", test_promotion_and_back);
     g_test_add_func("/ledger/overlays-are-adopted", test_overlays_are_adopted);
+    g_test_add_func("/ledger/adoption-gives-a-merge-up", test_adoption_gives_a_merge_up);
+    g_test_add_func("/ledger/a-flushed-merge-is-not-adopted-over", test_a_flushed_merge_is_not_adopted_over);
     g_test_add_func("/ledger/images-are-adopted", test_images_are_adopted);
     g_test_add_func("/ledger/what-cannot-be-is-refused", test_what_cannot_be_is_refused);
     g_test_add_func("/ledger/one-record-is-the-whole", test_one_record_is_the_whole);

@@ -5,6 +5,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/process.h"
+#include "vmconnect/store/store_internal.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -247,6 +248,63 @@ static void test_going_back_in_time(void)
     g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 2); /* one point, and a staged overlay */
 }
 
+/* Promoted in the middle of a merge that has copied something: the VM comes home all the same, and what was left lying
+ * is merged then. @index: of the point that is promoted. */
+static void adopt_after_a_merge(guint index)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(Generation) g = NULL;
+    const RigPoint *point;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 5; i++)
+        rig_cut(rig);
+    point = rig->points->pdata[index];
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 10});
+    store_pin(rig->store, ((const RigPoint *)rig->points->pdata[3])->generation->id, TRUE, &error);
+    g_assert_no_error(error);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    while (!rig->store->merge.copying || rig->store->merge.copying->len) {
+        store_pump(rig->store, &error);
+        g_assert_no_error(error);
+    }
+    store_promote(rig->store, point->generation->id, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    memcpy(((RigDisk *)rig->disks->pdata[0])->data, g_bytes_get_data(point->contents->pdata[0], NULL),
+           RIG_DISK);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 0, 1);
+    images = sign(files->pdata[0]);
+    g = final_generation(rig);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    rig_check_points(rig);
+    attach_next(rig);
+    for (guint i = 0; i < 3; i++)
+        rig_cut(rig);
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    for (guint i = 3; i < 5; i++) {
+        store_pin(rig->store, ((const RigPoint *)rig->points->pdata[i])->generation->id, FALSE, NULL);
+        rig_settle(rig, 30000);
+        rig_check_points(rig);
+    }
+    g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 2); /* one point, and a staged overlay */
+}
+
+static void test_a_merge_cut_short(void)
+{
+    adopt_after_a_merge(4);
+}
+
+/* Two chains read from what was being merged. */
+static void test_a_merge_cut_short_below_a_branch(void)
+{
+    adopt_after_a_merge(3);
+}
+
 /* A raw image under a qcow2 one, as a VM has them that was made from a template. */
 static GPtrArray *make_images(Rig *rig, char **ret_top)
 {
@@ -450,6 +508,8 @@ int main(int argc, char **argv)
     ADD("overlays-that-are-not-what-ran", test_overlays_that_are_not_what_ran);
     ADD("nothing-happened", test_nothing_happened);
     ADD("going-back-in-time", test_going_back_in_time);
+    ADD("a-merge-cut-short", test_a_merge_cut_short);
+    ADD("a-merge-cut-short-below-a-branch", test_a_merge_cut_short_below_a_branch);
     ADD("images", test_images);
     ADD("branch", test_branch);
     ADD("branch-of-little", test_branch_of_little);
