@@ -12,6 +12,7 @@
 #include "vmconnect/hypervisor/pivot_mark.h"
 
 #include <poll.h>
+#include <string.h>
 
 #define JOB_FIRST_MS 5000
 #define JOB_MOST_MS 600000
@@ -232,6 +233,54 @@ gboolean flatten_has_store(const Flatten *f)
     return g_file_test(ledger, G_FILE_TEST_EXISTS);
 }
 
+/* Every path that the VM has open, as keys. */
+static GHashTable *live_files(const Active *a, GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    g_autoptr(GHashTable) files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (guint i = 0; i < disks->len; i++) {
+        g_autoptr(GPtrArray) chain =
+            chain_of_disk(capture_live(a->capture), ((const Disk *)disks->pdata[i])->target, ABORT_MS,
+                          a->patience.wake_fd, error);
+
+        if (!chain)
+            return NULL;
+        for (guint k = 0; k < chain->len; k++)
+            g_hash_table_add(files, g_strdup(((const ChainLayer *)chain->pdata[k])->path));
+    }
+    return g_steal_pointer(&files);
+}
+
+/* After the first commit a disk may have left its overlay for its image, and before it none has. */
+gboolean flatten_expect_all(const GPtrArray *given, GHashTable *live, gboolean begun, GError **error)
+{
+    for (guint i = 0; i < given->len; i++) {
+        const StoreGiven *disk = given->pdata[i];
+
+        if (g_hash_table_contains(live, disk->overlay) ||
+            (begun && disk->home && g_hash_table_contains(live, disk->home)) ||
+            !g_file_test(disk->overlay, G_FILE_TEST_EXISTS))
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "disk %s is not attached to it any more, and what was written to it here is in %s alone: "
+                    "attach that again, or copy it away (`qemu-img convert`), and remove it",
+                    disk->target, disk->overlay);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* What was detached while it runs is among its disks no more, and needed perhaps: by its next start, by another VM,
+ * by its user. */
+static gboolean expect_all_attached(Active *a, const Store *store, GError **error)
+{
+    g_autoptr(GPtrArray) given = store_given(store, error);
+    g_autoptr(GHashTable) live = given ? live_files(a, error) : NULL;
+
+    return live && flatten_expect_all(given, live, store_is_dissolved(store), error);
+}
+
 /* The first disk that has something to commit; *@ret_homeless: some disk has no image to go back to. */
 static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean *ret_homeless,
                              GError **error)
@@ -254,29 +303,42 @@ static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean
     return TRUE;
 }
 
-/* The next start must not need what is removed now, either. */
-static gboolean expect_flat_definition(const Flatten *f, Active *a, GError **error)
+static gboolean is_local(const Disk *disk)
 {
-    const GPtrArray *disks = capture_disks(a->capture);
+    return disk->source &&
+           (g_strcmp0(disk->source_type, "file") == 0 || g_strcmp0(disk->source_type, "block") == 0);
+}
 
-    for (guint i = 0; i < disks->len; i++) {
-        const Disk *disk = disks->pdata[i];
-        g_autoptr(GPtrArray) chain =
-            chain_of_disk(capture_definition(a->capture), disk->target, ABORT_MS, -1, error);
+static gboolean expect_flat_disk(const Flatten *f, const Active *a, const char *target, GError **error)
+{
+    g_autoptr(GPtrArray) chain =
+        chain_of_disk(capture_definition(a->capture), target, ABORT_MS, a->patience.wake_fd, error);
 
-        for (guint k = 0; chain && k < chain->len; k++) {
-            const ChainLayer *layer = chain->pdata[k];
+    for (guint k = 0; chain && k < chain->len; k++) {
+        const ChainLayer *layer = chain->pdata[k];
 
-            if (!is_in(f->store_dir, layer->path))
-                continue;
-            g_set_error(error, US_ERROR, US_ERROR_REFUSED, "its definition names %s still for disk %s",
-                        layer->path, disk->target);
-            return FALSE;
-        }
-        if (!chain)
+        if (!is_in(f->store_dir, layer->path))
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "its definition names %s still for disk %s",
+                    layer->path, target);
+        return FALSE;
+    }
+    return chain != NULL;
+}
+
+/* The next start must not need what is removed now, either; it may have more disks than the VM has now. */
+static gboolean expect_flat_definition(const Flatten *f, const Active *a, GError **error)
+{
+    const char *xml = capture_definition(a->capture);
+    g_autoptr(Definition) d = definition_parse(xml, strlen(xml), error);
+
+    for (guint i = 0; d && i < d->disks->len; i++) {
+        const Disk *disk = d->disks->pdata[i];
+
+        if (is_local(disk) && !expect_flat_disk(f, a, disk->target, error))
             return FALSE;
     }
-    return TRUE;
+    return d != NULL;
 }
 
 static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_outcome, GError **error)
@@ -299,6 +361,8 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
         *ret_outcome = FLATTEN_NOTHING;
         return TRUE;
     }
+    if (!expect_all_attached(a, store, error))
+        return FALSE;
     if (s.lowest) {
         if (!store_dissolve(store, error) || !run_job(f, a, conn, &s, &done, error))
             return FALSE;

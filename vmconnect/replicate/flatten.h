@@ -36,9 +36,14 @@ typedef enum {
     FLATTEN_DONE,    /* it runs from its images, and the folder is empty */
 } FlattenOutcome;
 
-/* One step, at most one job. FALSE with @error: REFUSED while a point is pinned, and what
- * libvirt and the store say: try again later. */
+/* One step, at most one job. FALSE with @error: REFUSED while a point is pinned, or a disk is detached whose overlay is
+ * here, and what libvirt and the store say: try again later. */
 gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error);
+
+/* Is each disk that the VM was started from (@given, of StoreGiven *) still one of its disks, whose files are the keys of
+ * @live; or has it, once flattening has @begun, gone back to its image? REFUSED if one was detached and its
+ * overlay is still there: nothing is committed or removed then. Looks for that file alone. */
+gboolean flatten_expect_all(const GPtrArray *given, GHashTable *live, gboolean begun, GError **error);
 
 /* Is there a copy in the folder, and that copy. BUSY as store_open(); the caller closes. */
 gboolean flatten_has_store(const Flatten *f);

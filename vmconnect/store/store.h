@@ -272,6 +272,16 @@ Id store_promoted(const Store *store);
  * the files are the VM's. REFUSED while a point is pinned. What is promoted already dissolved is no error. */
 gboolean store_dissolve(Store *store, GError **error);
 gboolean store_is_dissolved(const Store *store);
+/* A disk of the VM as it was started from here. */
+typedef struct {
+    char *target;
+    char *overlay; /* that it wrote to */
+    char *home;    /* the image outside of the folder that all that lies in it stands on; NULL: none */
+} StoreGiven;
+
+/* Of StoreGiven *, with free function, until it is cleared; empty if nothing was promoted, or if it was dissolved by a
+ * version that did not keep that. CORRUPT, IO. */
+GPtrArray *store_given(const Store *store, GError **error);
 /* …and when no file of ours in the folder is the VM's any more, but its variable store: they are removed. */
 gboolean store_clear(Store *store, GError **error);
 

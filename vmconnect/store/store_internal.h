@@ -6,7 +6,8 @@
  *   store_merge.c    the journalled merge
  *   store_read.c     leases, points, definitions, usage
  *   store_promote.c  promotion, and back
- *   store_adopt.c    the disks of a VM that ran here become its copy */
+ *   store_adopt.c    the disks of a VM that ran here become its copy
+ *   store_given.c    what a VM that runs from here was given */
 #pragma once
 
 #include "vmconnect/store/chain.h"
@@ -100,6 +101,10 @@ guint store_merge_backlog(const Store *store);
 /* store_promote.c: "<point>.nvram.fd"; the caller frees. What durable_replace() left half done counts, too. */
 char *store_nvram_name(Id point);
 gboolean store_is_nvram_name(const char *name);
+
+/* store_given.c: what the ledger says, for when it does not any more. */
+#define STORE_GIVEN_NAME "given"
+gboolean store_write_given(const Store *store, GError **error);
 
 /* store_read.c */
 void store_lease_free(gpointer lease);

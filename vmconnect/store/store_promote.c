@@ -188,7 +188,7 @@ gboolean store_dissolve(Store *store, GError **error)
         return FALSE;
     }
     store_drop_daemon(store);
-    return store_append(store, ledger_record_dissolved(), error);
+    return store_write_given(store, error) && store_append(store, ledger_record_dissolved(), error);
 }
 
 static gboolean check_purge(const Store *store, GError **error)
@@ -209,7 +209,8 @@ static gboolean check_purge(const Store *store, GError **error)
  * images that nobody can tell apart. */
 static gboolean clear(Store *store, GError **error)
 {
-    static const char *const NAMES[] = {"ledger.torn", "ledger.new", "ledger.format1", "ledger.format2",
+    static const char *const NAMES[] = {STORE_GIVEN_NAME, STORE_GIVEN_NAME ".new", "ledger.torn",
+                                        "ledger.new",     "ledger.format1",        "ledger.format2",
                                         "ledger"};
     release_images(store, clock_steady_ms() + CREATE_MS);
     if (!ledger_file_reset(store->file, error) || !store_sweep(store, error))

@@ -499,6 +499,53 @@ static void test_images_beside_a_copy(void)
     g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
 }
 
+static void assert_given(Rig *rig, const char *overlay, const char *home)
+{
+    GError *error = NULL;
+    g_autoptr(GPtrArray) given = store_given(rig->store, &error);
+    const StoreGiven *disk;
+
+    g_assert_no_error(error);
+    g_assert_cmpuint(given->len, ==, 1);
+    disk = given->pdata[0];
+    g_assert_cmpstr(disk->target, ==, "vda");
+    g_assert_cmpstr(disk->overlay, ==, overlay);
+    g_assert_cmpstr(disk->home, ==, home);
+}
+
+/* Which disks the VM was started on is known until the last of its files goes. */
+static void test_given(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) images = NULL;
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(Generation) g = NULL;
+    g_autofree char *top = NULL;
+    const char *overlay;
+    GError *error = NULL;
+
+    images = make_images(rig, &top);
+    open_empty(rig);
+    g = final_generation(rig);
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    attach_next(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    overlay = ((const StoreFiles *)files->pdata[0])->files->pdata[0];
+    assert_given(rig, overlay, top);
+    store_dissolve(rig->store, &error);
+    g_assert_no_error(error);
+    assert_given(rig, overlay, top);
+    rig_close(rig);
+    open_empty(rig);
+    assert_given(rig, overlay, top);
+    store_clear(rig->store, &error);
+    g_assert_no_error(error);
+    rig_close(rig);
+    g_assert_false(g_file_test(rig->dir, G_FILE_TEST_EXISTS));
+}
+
 #define ADD(name, function) g_test_add_func("/store-adopt/" name, function)
 
 int main(int argc, char **argv)
@@ -514,6 +561,7 @@ int main(int argc, char **argv)
     ADD("branch", test_branch);
     ADD("branch-of-little", test_branch_of_little);
     ADD("images-that-changed", test_images_that_changed);
+    ADD("given", test_given);
     ADD("images-beside-a-copy", test_images_beside_a_copy);
     return g_test_run();
 }
