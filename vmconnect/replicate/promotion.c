@@ -48,12 +48,15 @@ static void promotion_clear(Promotion *p)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
 
-/* What nobody names is the newest that the VM's active has sealed: never what a host wrote alone. */
+/* What nobody names is what was promoted already, if anything was, else the newest that the VM's active has sealed: never
+ * what a host wrote alone. */
 static gboolean choose_point(Promotion *p, GError **error)
 {
     g_autoptr(GPtrArray) points = store_points(p->site->store);
     const StorePoint *newest = points->len ? points->pdata[0] : NULL;
 
+    if (id_is_nil(p->point))
+        p->point = store_promoted(p->site->store);
     if (!id_is_nil(p->point))
         return TRUE;
     if (!newest)
