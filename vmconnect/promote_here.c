@@ -76,8 +76,8 @@ static json_t *ask(Asking *a, const char *method, const json_t *params, gint64 l
 
 /* --- one VM ---------------------------------------------------------------- */
 
-/* *@ret_runs: it is this host's already. */
-static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_reign, gboolean *ret_runs,
+/* *@ret_ours: it is this host's already. */
+static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_reign, gboolean *ret_ours,
                            GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -87,7 +87,7 @@ static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    *ret_runs = guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
+    *ret_ours = guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
     /* A promotion that did not come to its end goes on in its reign. The next number may have been given away by a
      * release that this host has not heard of. */
     *ret_reign = guard && guard->role == GUARD_ACTIVE
@@ -106,30 +106,30 @@ static char *newest_cut(Asking *a, Id vm)
     return g_strdup(json_string_value(json_object_get(newest, "cut_at")));
 }
 
+/* What is this host's already may have failed to start after that: asked again, the engine sees to it. */
 static gboolean promote(Asking *a, const StandbyRole *role, GError **error)
 {
     json_auto_t *params = NULL;
     json_auto_t *result = NULL;
     g_autofree char *cut = NULL;
-    gboolean runs;
+    gboolean ours;
     Reign reign;
 
-    if (!next_reign(a, role, &reign, &runs, error))
+    if (!next_reign(a, role, &reign, &ours, error))
         return FALSE;
-    if (runs) {
-        g_print("%s: this host is its active already, in reign %" G_GUINT64_FORMAT "\n", role->name,
-                reign.number);
-        return TRUE;
-    }
-    cut = newest_cut(a, role->vm);
-    params = json_pack("{s:s, s:s, s:n, s:o, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
-                       ID_TEXT(role->vm), "tip", "reign_next", reign_to_json(reign), "certificate", "forced",
-                       1, "old_is_off", 1, "running", 1, "autostart", 0);
+    cut = ours ? NULL : newest_cut(a, role->vm);
+    params = json_pack("{s:s, s:s, s:n, s:o, s:b, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
+                       ID_TEXT(role->vm), "tip", "reign_next", reign_to_json(reign), "by_hand", 1,
+                       "certificate", "forced", 1, "old_is_off", 1, "running", 1, "autostart", 0);
     result = ask(a, "plan.promote", params, PROMOTE_MS, error);
     if (!result)
         return FALSE;
-    g_print("%s: running, as it was at %s, in reign %" G_GUINT64_FORMAT "\n", role->name,
-            cut ? cut : "its newest point", reign.number);
+    if (ours)
+        g_print("%s: running; this host is its active already, in reign %" G_GUINT64_FORMAT "\n", role->name,
+                reign.number);
+    else
+        g_print("%s: running, as it was at %s, in reign %" G_GUINT64_FORMAT "\n", role->name,
+                cut ? cut : "its newest point", reign.number);
     return TRUE;
 }
 

@@ -5,7 +5,7 @@
  * The engine of this host does it, asked by root with the host's own key; it goes on by the role that the
  * controller gave it last. Each VM gets the reign after that, so that the old active, once it is back,
  * starts nothing, and a controller that is back hears from this engine who the active is. What has begun is asked for
- * again in the same reign; what runs already is left alone. */
+ * again in the same reign; what runs already is left alone, and what is off or paused is started. */
 #pragma once
 
 #include <glib.h>

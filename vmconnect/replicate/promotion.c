@@ -34,6 +34,7 @@ typedef struct {
     char *from; /* … that of the one it comes from */
     gboolean autostart;
     gboolean stays_off; /* as it was */
+    gboolean by_hand;   /* root has asked */
     virConnectPtr conn;
 } Promotion;
 
@@ -94,6 +95,7 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     p->scenario = g_strdup(scenario);
     p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
     p->stays_off = json_is_false(json_object_get(json_object_get(params, "certificate"), "running"));
+    p->by_hand = json_is_true(json_object_get(params, "by_hand"));
     return TRUE;
 }
 
@@ -264,7 +266,7 @@ static gboolean define(const Promotion *p, GError **error)
     return xml && put_belongings(p, d, nvram, error) && lifecycle_define(p->conn, xml, error);
 }
 
-static gboolean make_first_checkpoint(const Promotion *p, GError **error)
+static Capture *open_capture(const Promotion *p, GError **error)
 {
     const HostPaths *paths = p->site->paths;
     CaptureSettings settings = {.run_dir = paths->run_dir,
@@ -273,9 +275,16 @@ static gboolean make_first_checkpoint(const Promotion *p, GError **error)
                                 .permit_dir = paths->permit_dir,
                                 .cancel_fd = -1};
     g_autoptr(Capture) capture = capture_new(p->conn, p->site->vm, &settings, error);
+
+    return capture && capture_look(capture, error) ? g_steal_pointer(&capture) : NULL;
+}
+
+static gboolean make_first_checkpoint(const Promotion *p, GError **error)
+{
+    g_autoptr(Capture) capture = open_capture(p, error);
     g_autoptr(GError) why = NULL;
 
-    if (!capture || !capture_look(capture, error))
+    if (!capture)
         return FALSE;
     /* One that is there is never made anew: the guest may have run since, and if its QEMU died, a broken
      * record says so where a fresh one would hide what was written. */
@@ -285,19 +294,46 @@ static gboolean make_first_checkpoint(const Promotion *p, GError **error)
     return FALSE;
 }
 
-/* A VM that runs already has passed all that comes before. */
+/* Off, for @reason: is that its user's doing, or has the start not come to its end? Without its first checkpoint it has
+ * never run here, whatever was done to a VM that was defined before it. */
+static gboolean was_shut_down(const Promotion *p, int reason, gboolean *ret_was, GError **error)
+{
+    g_autoptr(Capture) capture = NULL;
+    g_autoptr(GArray) checkpoints = NULL;
+
+    *ret_was = FALSE;
+    if (reason != VIR_DOMAIN_SHUTOFF_SHUTDOWN && reason != VIR_DOMAIN_SHUTOFF_DESTROYED)
+        return TRUE;
+    capture = open_capture(p, error);
+    checkpoints = capture ? capture_checkpoints(capture, error) : NULL;
+    if (!checkpoints)
+        return FALSE;
+    *ret_was = id_is_in(p->point, checkpoints);
+    return TRUE;
+}
+
+/* A VM that runs already has passed all that comes before. One that its user has shut down since is started again by
+ * root alone, and not by a plan that asks twice. */
 static gboolean start(const Promotion *p, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(p->conn, p->site->vm, error);
-    gboolean ok;
+    gboolean stays = FALSE, ok;
     VmState state;
+    int reason;
 
-    if (!dom || !vm_state_read(dom, &state, NULL, error))
+    if (!dom || !vm_state_read(dom, &state, &reason, error))
         return FALSE;
     if (state == VM_STATE_RUNNING)
         return TRUE;
     if (p->stays_off && state == VM_STATE_OFF)
         return make_first_checkpoint(p, error);
+    if (state == VM_STATE_OFF && !p->by_hand && !was_shut_down(p, reason, &stays, error))
+        return FALSE;
+    if (stays) {
+        log_notice("vm %s: it was promoted, and has been shut down since -> it stays off",
+                   ID_TEXT(p->site->vm));
+        return TRUE;
+    }
     ok = state == VM_STATE_PAUSED || lifecycle_start_paused(p->conn, p->site->vm, error);
     stop_at("promotion.started_paused");
     ok = ok && make_first_checkpoint(p, error);

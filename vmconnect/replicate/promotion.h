@@ -4,7 +4,8 @@
  *   guard: active, journal open → chain given away → firmware variables, TPM state → defined
  *   → guard: journal closed, permit → started paused → first checkpoint → resumed
  *
- * A VM that was off before the plan gets its checkpoint and stays off.
+ * A VM that was off before the plan gets its checkpoint and stays off, and so does one that its user has shut down
+ * since it was promoted, unless root asks.
  *
  * Every step can be repeated, and the whole is repeated after a crash: each asks
  * what is before it does anything. Until the start nothing has run here, so a
@@ -30,7 +31,7 @@ typedef struct {
 
 /* @params: {"scenario", "tip": id | null, "reign_next": {…}, "here": id, "from": id,
  * "networks": {from: to}, "certificate": as
- * handover.h, …}. *@ret_result:
+ * handover.h, "by_hand": root asks, …}. *@ret_result:
  * {"running": true, "point": id, "reign": {…}}; a reign that is not the one asked for is one in which the VM was
  * promoted here by hand. REFUSED if a guard here knows a higher reign and the VM was not,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */
