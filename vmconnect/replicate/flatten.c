@@ -11,6 +11,7 @@
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/pivot_mark.h"
 
+#include <glib/gstdio.h>
 #include <poll.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 #define POLL_MS 50
 #define ABORT_MS 30000
 #define DEFINITION_DIR "/etc/libvirt/qemu"
+#define JOB_DIR "flatten" /* in the run folder */
 
 /* --- the chain ----------------------------------------------------------- */
 
@@ -110,6 +112,63 @@ static gboolean abort_job(virDomainPtr dom, const char *target, GError **error)
     return !there;
 }
 
+/* A file of the VM's, there from before a job of ours begins until it is over, names the disk: what else commits there
+ * is its user's doing. Gone after a boot, as the job is. */
+static char *job_mark(const Active *a)
+{
+    return g_build_filename(a->paths.run_dir, JOB_DIR, ID_TEXT(a->vm), NULL);
+}
+
+static gboolean mark_job(const Active *a, const char *target, GError **error)
+{
+    g_autofree char *path = job_mark(a);
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    return durable_mkdir(dir, 0700, error) && durable_replace(path, target, strlen(target), 0600, error);
+}
+
+static void clear_job_mark(const Active *a)
+{
+    g_autofree char *path = job_mark(a);
+
+    g_unlink(path);
+}
+
+/* The disk; NULL: no job of ours is left. The caller frees. */
+static char *marked_job(const Active *a)
+{
+    g_autofree char *path = job_mark(a);
+    char *target = NULL;
+
+    return g_file_get_contents(path, &target, NULL, NULL) ? target : NULL;
+}
+
+/* *@ret_begun FALSE: one of its user's is under way. */
+static gboolean begin_job(const Active *a, virDomainPtr dom, const Stretch *s, gboolean *ret_begun,
+                          GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    virDomainBlockJobInfo info;
+    int n = virDomainGetBlockJobInfo(dom, s->target, &info, 0);
+
+    *ret_begun = n == 0;
+    if (n < 0)
+        return virt_error(error, "cannot see the block job of %s", s->target);
+    if (n > 0)
+        return TRUE;
+    if (!mark_job(a, s->target, error))
+        return FALSE;
+    if (virDomainBlockCommit(dom, s->target, s->image, s->only ? NULL : s->lowest, 0,
+                             s->only ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0) == 0)
+        return TRUE;
+    virt_error(&why, "cannot commit disk %s into %s", s->target, s->image);
+    /* A libvirtd that was lost in between may have begun it. */
+    if (!g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE))
+        clear_job_mark(a);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
 /* *@ret_done: it ended, or is a mirror from now on. */
 static gboolean wait_for_job(const Flatten *f, const Active *a, virDomainPtr dom, const Stretch *s,
                              gboolean *ret_done, GError **error)
@@ -186,6 +245,7 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
                         GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, a->vm, error);
+    gboolean begun;
     VmState state;
 
     *ret_done = FALSE;
@@ -198,16 +258,19 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
     if (s->only && !expect_source(dom, s->target, s->lowest, error))
         return FALSE;
     f->job_ms = f->job_ms ? f->job_ms : JOB_FIRST_MS;
-    if (virDomainBlockCommit(dom, s->target, s->image, s->only ? NULL : s->lowest, 0,
-                             s->only ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0) < 0)
-        return virt_error(error, "cannot commit disk %s into %s", s->target, s->image);
+    if (!begin_job(a, dom, s, &begun, error))
+        return FALSE;
+    if (!begun)
+        return TRUE;
     stop_at("flatten.committing");
     if (!wait_for_job(f, a, dom, s, ret_done, error))
         return FALSE;
-    if (*ret_done)
-        return !s->only || pivot(a, conn, dom, s, error);
-    f->job_ms = MIN(f->job_ms * 2, JOB_MOST_MS);
-    return abort_job(dom, s->target, error);
+    if (!*ret_done)
+        f->job_ms = MIN(f->job_ms * 2, JOB_MOST_MS);
+    if (*ret_done ? s->only && !pivot(a, conn, dom, s, error) : !abort_job(dom, s->target, error))
+        return FALSE;
+    clear_job_mark(a);
+    return TRUE;
 }
 
 /* --- all ----------------------------------------------------------------- */
@@ -294,7 +357,14 @@ static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean
 
         if (!read_stretch(f, a, ((const Disk *)disks->pdata[i])->target, &s, error))
             return FALSE;
-        *ret_homeless |= !s.image || s.is_buried;
+        if (s.is_buried) {
+            g_set_error(
+                error, US_ERROR, US_ERROR_REFUSED,
+                "disk %s has a snapshot on it that is not ours: it goes back to its image when that is gone",
+                s.target);
+            return FALSE;
+        }
+        *ret_homeless |= !s.image;
         if (s.lowest && s.image && !ret->lowest) {
             *ret = s;
             s = (Stretch){0};
@@ -356,7 +426,7 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
         return TRUE;
     if (!find_stretch(f, a, &s, &homeless, error))
         return FALSE;
-    /* A disk that came while the VM was away, or that has a snapshot on it, stays where it is, and so do the others. */
+    /* A disk that came while the VM was away stays where it is, and so do the others. */
     if (homeless) {
         *ret_outcome = FLATTEN_NOTHING;
         return TRUE;
@@ -397,30 +467,33 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
     return step(f, a, store, ret_outcome, error);
 }
 
-/* Before anything is cut: a job of ours would be in the way. */
-gboolean flatten_recover(Flatten *f, Active *a, GError **error)
+/* One that may be of ours is given up, a pause that is of ours ended. */
+static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const char *job, GError **error)
 {
-    gboolean marked = pivot_is_marked(a->vm, a->paths.run_dir);
-    g_autoptr(Store) store = flatten_has_store(f) ? flatten_open_store(f, a, NULL) : NULL;
-    g_autoptr(virDomain) dom = NULL;
-    const GPtrArray *disks;
-    virConnectPtr conn;
     CaptureState looked;
     VmState state;
 
-    if (!marked && !(store && store_is_dissolved(store)))
+    if (!active_look(a, &looked, error) || !vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    if (job && state != VM_STATE_OFF && capture_find_disk(a->capture, job) && !abort_job(dom, job, error))
+        return FALSE;
+    return !pivot_is_marked(a->vm, a->paths.run_dir) || state != VM_STATE_PAUSED ||
+           (sync_definition(dom, error) && lifecycle_resume(conn, a->vm, error));
+}
+
+/* Before anything is cut: a job of ours would be in the way. */
+gboolean flatten_recover(Active *a, GError **error)
+{
+    g_autofree char *job = marked_job(a);
+    g_autoptr(virDomain) dom = NULL;
+    virConnectPtr conn;
+
+    if (!job && !pivot_is_marked(a->vm, a->paths.run_dir))
         return TRUE;
     conn = active_connection(a, error);
-    if (!conn || !active_look(a, &looked, error) || !(dom = vm_lookup(conn, a->vm, error)) ||
-        !vm_state_read(dom, &state, NULL, error))
+    if (!conn || !vm_find(conn, a->vm, &dom, error) || (dom && !recover(a, conn, dom, job, error)))
         return FALSE;
-    disks = capture_disks(a->capture);
-    for (guint i = 0; state != VM_STATE_OFF && i < disks->len; i++)
-        if (!abort_job(dom, ((const Disk *)disks->pdata[i])->target, error))
-            return FALSE;
-    if (marked && state == VM_STATE_PAUSED &&
-        (!sync_definition(dom, error) || !lifecycle_resume(conn, a->vm, error)))
-        return FALSE;
+    clear_job_mark(a);
     pivot_mark_clear(a->vm, a->paths.run_dir);
     return TRUE;
 }

@@ -36,8 +36,8 @@ typedef enum {
     FLATTEN_DONE,    /* it runs from its images, and the folder is empty */
 } FlattenOutcome;
 
-/* One step, at most one job. FALSE with @error: REFUSED while a point is pinned, or a disk is detached whose overlay is
- * here, and what libvirt and the store say: try again later. */
+/* One step, at most one job. FALSE with @error: REFUSED while a point is pinned, a disk is detached whose overlay is
+ * here, or has a snapshot on it, and what libvirt and the store say: try again later. */
 gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError **error);
 
 /* Is each disk that the VM was started from (@given, of StoreGiven *) still one of its disks, whose files are the keys of
@@ -51,6 +51,6 @@ Store *flatten_open_store(const Flatten *f, const Active *a, GError **error);
 /* Remember what is kept in @store; NULL: there is no copy in the folder. */
 void flatten_look(Flatten *f, const Store *store);
 
-/* First thing after a restart of the engine: a job of ours that is left is given up, and a guest that
- * stands still between pivot and resume goes on. */
-gboolean flatten_recover(Flatten *f, Active *a, GError **error);
+/* First thing after a restart of the engine, and after a step that failed: a job of ours that is left is given up, and a
+ * guest that stands still between pivot and resume goes on. Jobs of its user are left alone. */
+gboolean flatten_recover(Active *a, GError **error);

@@ -728,7 +728,7 @@ static void cycle(Worker *w)
     ActiveOutcome outcome = ACTIVE_CONFIRMED;
     g_autoptr(GError) error = NULL;
 
-    w->flatten_recovered = w->flatten_recovered || flatten_recover(&w->flatten, w->active, &error);
+    w->flatten_recovered = w->flatten_recovered || flatten_recover(w->active, &error);
     if (!w->flatten_recovered || !guard(w, &error) ||
         (w->active->role->paused ? !active_measure(w->active, &error)
                                  : !active_cycle(w->active, &outcome, &error))) {
