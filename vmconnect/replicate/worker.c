@@ -559,6 +559,14 @@ static gboolean on_points(Worker *w, Command *c, GError **error)
     return TRUE;
 }
 
+/* A job of ours that is left would be in anybody's way, and a guest that stands still between pivot and resume shuts down
+ * for nobody. */
+static gboolean recover(Worker *w, GError **error)
+{
+    w->flatten_recovered = w->flatten_recovered || flatten_recover(w->active, error);
+    return w->flatten_recovered;
+}
+
 static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
@@ -580,11 +588,12 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         set_identity(w, c);
         return TRUE;
     case COMMAND_STOP:
-        return stop(w, error);
+        return recover(w, error) && stop(w, error);
     case COMMAND_COMPARE:
         return compare(w, c, error);
     case COMMAND_LOCK:
-        return guard(w, error) && handover_lock(&w->handover, w->active, c->params, error);
+        return recover(w, error) && guard(w, error) &&
+               handover_lock(&w->handover, w->active, c->params, error);
     case COMMAND_SHUTDOWN:
         return need_lock(w, error) && handover_shutdown(w->handover, w->active, c->params, error);
     case COMMAND_FINAL:
@@ -692,12 +701,14 @@ static void flatten(Worker *w)
     while (outcome == FLATTEN_MORE && clock_steady_ms() - started_ms < FLATTEN_BUSY_MS)
         if (!flatten_step(&w->flatten, w->active, &outcome, &error))
             outcome = FLATTEN_LATER;
-    /* What it has left, its job or a guest that stands still, is seen to before the next cut. */
+    /* What it has left, its job or a guest that stands still, is seen to before the next cut, and that soon. */
     w->flatten_recovered = !error;
     set_flatten_why(w, error);
     w->flat = outcome == FLATTEN_NOTHING || outcome == FLATTEN_DONE;
     now_ms = clock_steady_ms();
     w->flatten_at_ms = now_ms + (error ? FLATTEN_RETRY_MS : MAX(FLATTEN_GAP_MS, now_ms - started_ms));
+    if (error)
+        w->due_ms = MIN(w->due_ms, now_ms + RETRY_MIN_MS);
 }
 
 /* Between two cuts, for at most half of the time from one to the next; users' own operations get libvirt's lock before and
@@ -728,8 +739,7 @@ static void cycle(Worker *w)
     ActiveOutcome outcome = ACTIVE_CONFIRMED;
     g_autoptr(GError) error = NULL;
 
-    w->flatten_recovered = w->flatten_recovered || flatten_recover(w->active, &error);
-    if (!w->flatten_recovered || !guard(w, &error) ||
+    if (!recover(w, &error) || !guard(w, &error) ||
         (w->active->role->paused ? !active_measure(w->active, &error)
                                  : !active_cycle(w->active, &outcome, &error))) {
         w->due_ms = clock_steady_ms() + w->retry_ms;
