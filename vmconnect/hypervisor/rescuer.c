@@ -45,6 +45,7 @@ typedef struct {
 
 typedef struct {
     RescuerWatch watch;
+    guint number;         /* from 1; of no other watch */
     gint64 stopped_at_ms; /* first seen standing; 0: runs */
     gboolean overfull;    /* QEMU said so */
     gboolean ended;       /* nothing of ours is open any more */
@@ -60,9 +61,10 @@ struct Rescuer {
     Mailbox *to_loop;
     Harbour *harbour;
     JobGate *gate;
-    Connection *connection;                               /* the thread's, as the next two */
-    GHashTable *watches;                                  /* Id * -> Watched */
-    GHashTable *out;                                      /* Id * of VMs with a rescue under way */
+    Connection *connection; /* the thread's, as the next three */
+    GHashTable *watches;    /* Id * -> Watched */
+    GHashTable *out;        /* Id * of VMs with a rescue under way -> number of its watch; 0: had none */
+    guint last_number;
     void (*on_news)(void *user, const RescuerNews *news); /* the loop's; NULL once closing */
     void *news_user;
     void (*on_closed)(void *user);
@@ -146,9 +148,11 @@ static void say(Rescuer *r, RescuerKind kind, Id vm, gint64 paused_ms, char *why
 
 static void send_out(Rescuer *r, Id vm, RescueFlags flags)
 {
+    const Watched *w = g_hash_table_lookup(r->watches, &vm);
+
     if (g_hash_table_contains(r->out, &vm))
         return;
-    g_hash_table_add(r->out, g_memdup2(&vm, sizeof(vm)));
+    g_hash_table_insert(r->out, g_memdup2(&vm, sizeof(vm)), GUINT_TO_POINTER(w ? w->number : 0));
     atomic_fetch_add(&r->harbour->refs, 1);
     rescue_start(r->uri, r->run_folder, r->gate, vm, flags, on_back, r->harbour);
 }
@@ -240,9 +244,17 @@ static void report(Rescuer *r, const RescueOutcome *o, gint64 paused_ms)
             g_strdup_printf("the file systems of '%s' were thawed by the rescuer", name));
 }
 
-static void come_back(Rescuer *r, const RescueOutcome *o)
+/* What a rescue did that went out for a job before this one says nothing of this one. */
+static Watched *watched_by(const Rescuer *r, const RescueOutcome *o)
 {
     Watched *w = g_hash_table_lookup(r->watches, &o->vm);
+
+    return w && w->number == GPOINTER_TO_UINT(g_hash_table_lookup(r->out, &o->vm)) ? w : NULL;
+}
+
+static void come_back(Rescuer *r, const RescueOutcome *o)
+{
+    Watched *w = watched_by(r, o);
     gint64 paused_ms = w && w->stopped_at_ms ? clock_steady_ms() - w->stopped_at_ms : 0;
 
     g_hash_table_remove(r->out, &o->vm);
@@ -269,6 +281,7 @@ static void take_watch(Rescuer *r, Letter *l)
     Watched *w = g_new0(Watched, 1);
 
     w->watch = l->watch;
+    w->number = ++r->last_number;
     l->watch.scratch = NULL;
     g_hash_table_replace(r->watches, g_memdup2(&l->vm, sizeof(l->vm)), w);
 }
