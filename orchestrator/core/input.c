@@ -19,6 +19,7 @@ static const struct {
     [INPUT_ANSWER] = {"%h did %m for %v", "%h failed at %m for %v"},
     [INPUT_PLAN_BEGUN] = {"plan to %h begun"},
     [INPUT_MOVING] = {"plan has %v"},
+    [INPUT_YIELDED] = {"%v ended on %h"},
     [INPUT_MOVED] = {"%v runs on %h"},
     [INPUT_STAYED] = {"%v stayed"},
     [INPUT_BLOCKED] = {"%v released, not started on %h"},

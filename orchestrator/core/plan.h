@@ -14,7 +14,8 @@
  *
  * By force, when the active is gone, there is one step, promote, of the newest point that the standby has; the
  * operator knows that the other side is off, and is told what will be lost. The old active is
- * told when it is back that its reign is over (`active.yield`). A plan in good order whose active
+ * told when it is back that its reign is over (`active.yield`): before the promotion is tried again, if it is back
+ * before that has worked. A plan in good order whose active
  * goes under it is gone on with so, by the same operator: PLAN_FORCE.
  *
  * Before release whatever fails is rolled back: the guest runs on where it
@@ -105,6 +106,7 @@ typedef struct {
     gboolean rolling;  /* it is decided to roll back, as soon as the engine says that it is not released */
     gboolean begun;    /* an intention of it is in the journal, or about to be */
     gboolean was_off;  /* when it was planned, as far as was known */
+    gboolean yielded;  /* by force: its old active, which is back, has ended its part */
     gboolean asked;    /* a call is under way */
     gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
     Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */

@@ -4,6 +4,9 @@
 #include "orchestrator/core/plan_parts.h"
 #include "vmconnect/base/json.h"
 
+/* Jobs of a busy guest are waited for. */
+#define YIELD_LIMIT_MS 120000
+
 /* Its papers are here: the standby starts it, whether the old active is there or not. */
 static gboolean is_released(const Move *m)
 {
@@ -107,4 +110,35 @@ void plan_on_force(Turn *t, const Plan *forced)
             force(t, m, f);
     }
     plan_begin_more(t);
+}
+
+void plan_promote(Turn *t, Move *m)
+{
+    if (!move_is_forced(m) || m->yielded || !t->plan->from_up) {
+        plan_enter(t, m, MOVE_PROMOTING);
+        return;
+    }
+    m->asked = TRUE;
+    action_call(t->out, t->plan->from, "active.yield", m->vm, YIELD_LIMIT_MS,
+                json_pack("{s:s, s:o}", "vm", ID_TEXT(m->vm), "reign", reign_to_json(t->plan->next)));
+}
+
+/* One that has no part in it has none to end. */
+void plan_yielded(Turn *t, Move *m, const json_t *result, const GError *failure)
+{
+    const char *guest = json_string_value(json_object_get(result, "guest"));
+    g_autofree char *why = NULL;
+
+    m->asked = FALSE;
+    if (failure && !g_error_matches(failure, US_ERROR, US_ERROR_NOT_FOUND)) {
+        why = g_strdup_printf("%s, where it ran before, is back and has not ended its part in it: %s",
+                              t->plan->from, failure->message);
+        plan_blocked(t, m, why);
+        return;
+    }
+    m->yielded = TRUE;
+    if (!failure)
+        plan_tell(t, INPUT_YIELDED, m, t->plan->from, guest);
+    if (t->plan->to_up)
+        plan_enter(t, m, MOVE_PROMOTING);
 }

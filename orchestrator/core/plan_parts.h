@@ -63,6 +63,11 @@ void plan_call(Turn *t, Move *m, StepKind step);
 void plan_enter(Turn *t, Move *m, MoveState to);
 void plan_end_if_over(Turn *t);
 void plan_on_force(Turn *t, const Plan *forced);
+/* It is promoted (once more). By force, and with the old active back, that one ends its part first. */
+void plan_promote(Turn *t, Move *m);
+void plan_yielded(Turn *t, Move *m, const json_t *result, const GError *failure);
+/* The standby does not start it, or must not yet: said once, and tried again. */
+void plan_blocked(Turn *t, Move *m, const char *why);
 /* As many of those that wait as there is room for. */
 void plan_begin_more(Turn *t);
 

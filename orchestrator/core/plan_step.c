@@ -13,6 +13,10 @@ static void on_answer(Turn *t, const PlanEvent *ev)
         plan_was_read(t, m, ev->result);
         return;
     }
+    if ((m->state == MOVE_BLOCKED || m->state == MOVE_WAITING) && g_str_equal(ev->method, "active.yield")) {
+        plan_yielded(t, m, ev->result, ev->failure);
+        return;
+    }
     if (step == STEP_COUNT || !g_str_equal(ev->method, step_method(step)))
         return;
     if (ev->failure)
@@ -32,13 +36,16 @@ static void on_begin(Turn *t)
 
 static gboolean can_take_up(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_WAITING && m->begun && !plan->hold_until_ms &&
+    return m->state == MOVE_WAITING && m->begun && !m->asked && !plan->hold_until_ms &&
            (m->certificate ? plan->to_up : plan->from_up);
 }
 
 static void take_up(Turn *t, Move *m)
 {
-    plan_enter(t, m, m->certificate ? MOVE_PROMOTING : MOVE_READING);
+    if (m->certificate)
+        plan_promote(t, m);
+    else
+        plan_enter(t, m, MOVE_READING);
 }
 
 /* The protection may not have heard how it ended: it is told again. */
@@ -109,8 +116,8 @@ static void on_link(Turn *t, const char *host, gboolean up)
         } else if (from && m->state == MOVE_READING) {
             m->asked = FALSE;
             plan_read(t, m);
-        } else if (!from && up && m->state == MOVE_BLOCKED) {
-            plan_enter(t, m, MOVE_PROMOTING);
+        } else if (!from && up && m->state == MOVE_BLOCKED && !m->asked) {
+            plan_promote(t, m);
         } else if (!up && step != STEP_COUNT && g_str_equal(step_host(t->plan, step), host)) {
             plan_without_engine(t, m, step);
         }
@@ -130,7 +137,7 @@ static void on_tick(Turn *t)
         else if (m->state == MOVE_READING)
             plan_read(t, m);
         else if (m->state == MOVE_BLOCKED && t->plan->to_up)
-            plan_enter(t, m, MOVE_PROMOTING);
+            plan_promote(t, m);
     }
 }
 

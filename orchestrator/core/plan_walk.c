@@ -17,8 +17,6 @@ static const struct {
     [STEP_ROLLBACK] = {MOVE_STAYED, MOVE_READING},
 };
 
-static void blocked(Turn *t, Move *m, const char *why);
-
 void plan_keep(Turn *t, json_t *steal_record)
 {
     if (t->plan->journal_lost)
@@ -185,7 +183,7 @@ void plan_without_engine(Turn *t, Move *m, StepKind step)
         return;
     }
     if (step == STEP_PROMOTE) {
-        blocked(t, m, why);
+        plan_blocked(t, m, why);
         return;
     }
     plan_enter(t, m, MOVE_READING);
@@ -244,14 +242,16 @@ gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result)
     return TRUE;
 }
 
-static void blocked(Turn *t, Move *m, const char *why)
+void plan_blocked(Turn *t, Move *m, const char *why)
 {
     gboolean news = g_strcmp0(m->why, why) != 0;
 
     move_set_why(m, why);
     if (news)
         plan_tell(t, INPUT_BLOCKED, m, t->plan->to, why);
-    plan_enter(t, m, MOVE_BLOCKED);
+    if (m->state == MOVE_PROMOTING)
+        plan_enter(t, m, MOVE_BLOCKED);
+    m->next_at_ms = t->now_ms + PLAN_TRY_AGAIN_MS;
 }
 
 static gboolean is_silence(const GError *failure)
@@ -265,7 +265,7 @@ static gboolean is_silence(const GError *failure)
 void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
 {
     if (step == STEP_PROMOTE) {
-        blocked(t, m, failure->message);
+        plan_blocked(t, m, failure->message);
         return;
     }
     if (step == STEP_UNLOCK) {
@@ -285,7 +285,8 @@ void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
     plan_enter(t, m, FLOW[step].denied);
 }
 
-/* Before it has written anything, a standby looks whether the old active still sends. */
+/* Before it has written anything, a standby looks whether the old active still sends. One that has yielded sends no
+ * more, and was heard a moment ago. */
 static void old_lives(Turn *t, Move *m)
 {
     g_autofree char *why = g_strdup_printf(
@@ -293,6 +294,10 @@ static void old_lives(Turn *t, Move *m)
         "the same, use --old-is-off",
         t->plan->from, t->plan->to);
 
+    if (m->yielded) {
+        plan_blocked(t, m, why);
+        return;
+    }
     move_set_why(m, why);
     plan_enter(t, m, MOVE_STAYED);
 }

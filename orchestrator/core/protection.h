@@ -120,10 +120,11 @@ typedef enum {
     INPUT_ANSWER,     /* host, method, vm, failure (NULL: done), json: the result */
     INPUT_PLAN_BEGUN, /* plan, host: to where; then INPUT_MOVING for each VM it has */
     INPUT_MOVING,     /* vm: the plan has it */
-    INPUT_MOVED,      /* vm, host, reign, unlocked, reverse, forced */
-    INPUT_STAYED,     /* vm, why */
-    INPUT_BLOCKED,    /* vm, host, why: given up by the one, not yet started by the other */
-    INPUT_DOWN,       /* vm, why: neither moved nor running */
+    INPUT_YIELDED, /* vm, host, why: the state of the guest there; by force, and that host was back before */
+    INPUT_MOVED,   /* vm, host, reign, unlocked, reverse, forced */
+    INPUT_STAYED,  /* vm, why */
+    INPUT_BLOCKED, /* vm, host, why: given up by the one, not yet started by the other */
+    INPUT_DOWN,    /* vm, why: neither moved nor running */
     INPUT_PLAN_ENDED, /* plan, host: to where */
     INPUT_SWITCHBACK, /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
     INPUT_TICK,

@@ -211,14 +211,10 @@ static gboolean says_paused(const ProtectionVm *vm)
     return first && first->state == COPY_PAUSED;
 }
 
-/* The old active's guest may have lived on; what only its disks hold is kept there. */
-static void yielded(const Protection *p, const ProtectionVm *vm, const Input *in, ActionList *out)
+void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,
+                        ActionList *out)
 {
-    const char *guest = json_string_value(json_object_get(in->json, "guest"));
-
-    if (in->failure)
-        return; /* it had no part in it any more */
-    protection_publish(p, g_strcmp0(guest, "paused") == 0 ? EVENT_DIVERGED : EVENT_OLD_ACTIVE_BACK, in->host,
+    protection_publish(p, g_strcmp0(guest, "paused") == 0 ? EVENT_DIVERGED : EVENT_OLD_ACTIVE_BACK, host,
                        vm->name, NULL, out);
 }
 
@@ -241,7 +237,8 @@ static void done(const Protection *p, ProtectionVm *vm, const Input *in, ActionL
         pay(vm, OWES_UNLOCK, out);
     else if (g_str_equal(method, "active.yield")) {
         pay(vm, OWES_YIELD, out);
-        yielded(p, vm, in, out);
+        if (!in->failure) /* else it had no part in it any more */
+            protection_yielded(p, vm, host, json_string_value(json_object_get(in->json, "guest")), out);
     } else if (g_str_equal(method, "active.continue") && says_paused(vm))
         g_clear_pointer(&vm->last, news_free); /* no longer true, the next word counts */
     g_clear_pointer(&vm->trouble, g_free);

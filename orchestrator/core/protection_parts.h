@@ -39,6 +39,9 @@ gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);
 /* A host that is owed a call and does not answer; NULL: none. */
 const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm);
+/* The old active's guest may have lived on; what only its disks hold is kept there. */
+void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,
+                        ActionList *out);
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
 
 /* After the states are settled: wait, or ask for the switchback, if it is left to the controller. */

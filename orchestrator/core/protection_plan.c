@@ -168,6 +168,9 @@ gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, 
     switch (in->kind) {
     case INPUT_MOVING:
         return on_moving(p, vm, in, out);
+    case INPUT_YIELDED:
+        protection_yielded(p, vm, in->host, in->why, out);
+        return TRUE;
     case INPUT_MOVED:
         return on_moved(p, vm, in, out);
     case INPUT_STAYED:

@@ -426,6 +426,7 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_PLAN_ENDED:
         return protection_on_plan_ended(p, in, out, error);
     case INPUT_MOVING:
+    case INPUT_YIELDED:
     case INPUT_MOVED:
     case INPUT_STAYED:
     case INPUT_BLOCKED:

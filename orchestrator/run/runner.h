@@ -31,13 +31,13 @@ typedef struct {
 typedef struct Runner Runner;
 
 /* @controller and @incarnation (raised durably at each start of the controller)
- * go into every command. Engines do not decide by them: what an older controller
+ * go into every step of a plan. Engines do not decide by them: what an older controller
  * may still do they tell by the reign. */
 Runner *runner_new(Id controller, guint64 incarnation, const RunnerDuties *duties, void *ctx);
 void runner_free(Runner *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Runner, runner_free)
 
-/* @params with who commands: {"controller", "incarnation"} added. The runner's calls
+/* @params with who commands: {"controller", "incarnation"} added. The runner's steps
  * are; a protection's plan.unlock is sent through this, too. New reference. */
 json_t *runner_sign(const Runner *r, const json_t *params);
 

@@ -798,6 +798,74 @@ static void test_force_running(void)
     g_assert_true(solo.plan->ended);
 }
 
+static const Action *last_call(const ActionList *out)
+{
+    const Action *last = out->pdata[out->len - 1];
+
+    g_assert_cmpint(last->kind, ==, ACTION_CALL);
+    return last;
+}
+
+/* The standby cannot start it yet, and the old active turns out to live: it yields before the start is tried again, also
+ * after a restart of the controller. */
+static void test_force_meets_the_old_active(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+    PlanOptions o = OPTIONS;
+
+    solo.w = world_new(1);
+    world_run(solo.w);
+    world_link(solo.w, "alpha", FALSE);
+    o.force = o.old_is_off = TRUE;
+    solo.plan = build(solo.w, o);
+    solo.out = action_list_new();
+    solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
+    records_of(solo.out, records);
+    solo_answer(&solo, "plan.promote", NULL, US_ERROR_FAILED);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
+    for (gint64 now_ms = 10000; now_ms <= 20000; now_ms += 10000) {
+        solo_tick(&solo, now_ms);
+        g_assert_cmpstr(last_call(solo.out)->method, ==, "active.yield");
+        g_assert_cmpstr(last_call(solo.out)->host, ==, "alpha");
+        solo_tick(&solo, now_ms);
+        g_assert_cmpuint(solo_calls(&solo), ==, 0);
+        if (now_ms == 10000) {
+            g_autoptr(GError) failure = g_error_new(US_ERROR, US_ERROR_FAILED, "libvirtd hangs");
+
+            solo_do(&solo, (PlanEvent){.kind = PLAN_ANSWER,
+                                       .now_ms = now_ms,
+                                       .method = "active.yield",
+                                       .vm = world_vm(1),
+                                       .failure = failure});
+            g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
+            g_assert_cmpstr(
+                solo_move(&solo)->why, ==,
+                "alpha, where it ran before, is back and has not ended its part in it: libvirtd hangs");
+        }
+    }
+    solo_answer(&solo, "active.yield", NULL, US_ERROR_NOT_FOUND);
+    g_assert_cmpstr(last_call(solo.out)->method, ==, "plan.promote");
+
+    plan_free(solo.plan);
+    solo.plan = plan_from_records(records, NULL);
+    solo.plan->from_up = solo.plan->to_up = TRUE;
+    solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
+    solo_says(&solo, "beta", "{\"standby\":[]}");
+    g_assert_cmpstr(last_call(solo.out)->method, ==, "active.yield");
+    solo_answer(&solo, "active.yield", "{\"guest\":\"paused\"}", 0);
+    g_assert_cmpint(((const Action *)solo.out->pdata[0])->tell->kind, ==, INPUT_YIELDED);
+    g_assert_cmpstr(((const Action *)solo.out->pdata[0])->tell->why, ==, "paused");
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
+    /* The standby has heard the old one a moment ago: it cannot stay there any more. */
+    solo_answer(&solo, "plan.promote", "{\"running\":false,\"old_lives\":true}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
+    solo_answer(&solo, "active.yield", "{}", 0);
+    solo_tick(&solo, 60000);
+    g_assert_cmpstr(last_call(solo.out)->method, ==, "plan.promote");
+}
+
 /* The controller does not see the old active, and the standby does. */
 static void test_force_stays(void)
 {
@@ -894,6 +962,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/waits-for-the-standby", test_waits_for_the_standby);
     g_test_add_func("/plan/force-running", test_force_running);
     g_test_add_func("/plan/force-stays", test_force_stays);
+    g_test_add_func("/plan/force-meets-the-old-active", test_force_meets_the_old_active);
     g_test_add_func("/plan/force-stops", test_force_stops);
     g_test_add_func("/plan/text", test_text);
     g_test_add_func("/plan/json", test_json);

@@ -869,6 +869,15 @@ static void test_forced(void)
     world_link(w, "alpha", FALSE);
     world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
     world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    world_forget(w);
+    world_step(w,
+               (Input){.kind = INPUT_YIELDED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"alpha",
+                       .why = (char *)"paused"},
+               NULL);
+    world_expect(w, "[   0] web1 ended on alpha (paused) -> event DIVERGED\n");
     world_step(w,
                (Input){.kind = INPUT_MOVED,
                        .plan = plan,
