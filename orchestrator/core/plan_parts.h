@@ -78,6 +78,7 @@ void plan_without_engine(Turn *t, Move *m, StepKind step);
 /* What the plan needs from a step's result; FALSE if it is not there. */
 gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result);
 
-/* Ask the active for plan.state if its link is up; take what it says. */
+/* Ask the active for plan.state if its link is up; take what it says. Of a VM that was promoted by hand the one question
+ * is whether it was released. */
 void plan_read(Turn *t, Move *m);
 void plan_was_read(Turn *t, Move *m, const json_t *state);

@@ -6,8 +6,12 @@
 
 void plan_read(Turn *t, Move *m)
 {
-    if (!t->plan->from_up)
-        return; /* until its link is back */
+    if (!t->plan->from_up) {
+        /* What runs on the standby does not wait until its link is back. */
+        if (m->by_hand.number)
+            plan_enter(t, m, MOVE_MOVED);
+        return;
+    }
     m->asked = TRUE;
     action_call(t->out, t->plan->from, "plan.state", m->vm, READ_LIMIT_MS,
                 json_pack("{s:s, s:s}", "plan", ID_TEXT(t->plan->id), "vm", ID_TEXT(m->vm)));
@@ -93,7 +97,9 @@ void plan_was_read(Turn *t, Move *m, const json_t *state)
     if (done == DONE_COUNT || !take_papers(t, m, done, state))
         return;
     m->done = DONE[done].steps;
-    if (done == DONE_ROLLBACK)
+    if (m->by_hand.number && (done < DONE_RELEASE || done == DONE_ROLLBACK))
+        plan_enter(t, m, MOVE_MOVED);
+    else if (done == DONE_ROLLBACK)
         rolled_back(t, m, error);
     else if (done < DONE_RELEASE && (m->rolling || error))
         roll_back(t, m, done, error);

@@ -72,8 +72,14 @@ static void let_go(Turn *t)
     plan_begin_more(t);
 }
 
+/* Its answer, or the controller that waited for it, may be lost. */
+static gboolean may_have_released(const Move *m)
+{
+    return m->state == MOVE_RELEASING || m->state == MOVE_READING || (m->state == MOVE_WAITING && m->begun);
+}
+
 /* Whatever the old active did for the plan, it is over. One that has released the VM is left to plan.promote, which finds
- * the same and has the lock taken off. */
+ * the same and has the lock taken off: a yield would leave it on. */
 static void take_promotion(Turn *t, const NewsPromotion *promotion)
 {
     Move *m = plan_find(t->plan, promotion->vm);
@@ -82,7 +88,10 @@ static void take_promotion(Turn *t, const NewsPromotion *promotion)
         reign_equal(promotion->reign, t->plan->next) || (m->certificate && !move_is_forced(m)))
         return;
     m->by_hand = promotion->reign;
-    plan_enter(t, m, MOVE_MOVED);
+    if (!may_have_released(m))
+        plan_enter(t, m, MOVE_MOVED);
+    else if (m->state != MOVE_READING)
+        plan_enter(t, m, MOVE_READING);
 }
 
 static void on_news(Turn *t, const char *host, const json_t *status)

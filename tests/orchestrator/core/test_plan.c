@@ -671,6 +671,11 @@ static void test_promoted_meanwhile(void)
         solo_says(&solo, "beta", PROMOTED("2", OURS));
         g_assert_false(solo.plan->ended);
         solo_says(&solo, "beta", PROMOTED("3", HAND));
+        if (n == G_N_ELEMENTS(STEPS)) {
+            g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+            solo_tick(&solo, 1000);
+            solo_answer(&solo, "plan.state", STATE("final", TIP ",\"certificate\":null,\"error\":null"), 0);
+        }
         records_of(solo.out, records);
         g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_MOVED);
         g_assert_true(solo.plan->ended);
@@ -681,6 +686,40 @@ static void test_promoted_meanwhile(void)
         g_ptr_array_set_size(solo.out, 0);
         plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
         g_assert_true(told_moved(solo.out)->forced);
+    }
+}
+
+/* Whether it was given up only the old active knows; one that is away is not waited for. */
+static void test_promoted_and_perhaps_released(void)
+{
+    static const struct {
+        const char *state;
+        MoveState then;
+    } CASES[] = {
+        {STATE("release", TIP ",\"certificate\":{\"x\":1},\"error\":null"), MOVE_PROMOTING},
+        {STATE("shutdown", NONE), MOVE_MOVED},
+        {STATE("rollback", NONE), MOVE_MOVED},
+        {STATE("unlock", NONE), MOVE_MOVED},
+        {NULL, MOVE_MOVED},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_auto(Solo) solo = {0};
+        json_auto_t *records = json_array();
+
+        solo_init(&solo);
+        records_of(solo.out, records);
+        plan_free(solo.plan);
+        solo.plan = plan_from_records(records, NULL);
+        solo.plan->from_up = CASES[i].state != NULL;
+        solo.plan->to_up = TRUE;
+        solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
+        solo_says(&solo, "beta", PROMOTED("3", HAND));
+        g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_READING);
+        solo_tick(&solo, 1000);
+        if (CASES[i].state)
+            solo_answer(&solo, "plan.state", CASES[i].state, 0);
+        g_assert_cmpint(solo_move(&solo)->state, ==, CASES[i].then);
     }
 }
 
@@ -958,6 +997,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/force", test_force);
     g_test_add_func("/plan/by-hand", test_by_hand);
     g_test_add_func("/plan/promoted-meanwhile", test_promoted_meanwhile);
+    g_test_add_func("/plan/promoted-and-perhaps-released", test_promoted_and_perhaps_released);
     g_test_add_func("/plan/promoted-after-release", test_promoted_after_release);
     g_test_add_func("/plan/waits-for-the-standby", test_waits_for_the_standby);
     g_test_add_func("/plan/force-running", test_force_running);

@@ -421,15 +421,16 @@ static void test_promoted_by_hand(void)
         "[   9] plan has web1 -> web1 on beta switching: a plan locked the VM\n"
         "[  17] link to beta heals\n"
         "[  17] link to beta is back -> nothing\n"
-        "[  17] web1 moved: the standby was promoted by hand: it runs there\n"
-        "[  17] web1 runs on beta -> keep durably\n"
+        "[  17] web1 reading: the controller was restarted: what was done is read from the active\n"
+        "[  18] web1 moved: the active was unlocked, or the standby promoted by hand\n"
+        "[  18] web1 runs on beta -> keep durably\n"
         "        -> event VM_MOVED\n"
         "        -> web1 on alpha unprotected: the VM runs on the other host; its old image is no copy yet\n"
-        "[  17] plan to beta ended -> keep durably\n"
+        "[  18] plan to beta ended -> keep durably\n"
         "        -> event SWITCHOVER_DONE\n"
         "        -> web switched: the plan moved every VM\n"
         "        -> active.yield to alpha for web1\n"
-        "[  17] alpha did active.yield for web1 -> keep durably\n"
+        "[  18] alpha did active.yield for web1 -> keep durably\n"
         "        -> event OLD_ACTIVE_BACK\n");
 }
 
