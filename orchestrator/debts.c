@@ -21,7 +21,7 @@ typedef struct {
 struct Debts {
     Database *db;
     Hosts *hosts;
-    DebtsSign sign;
+    DebtsWord word;
     void *user;
     GPtrArray *list;    /* Debt *, in the order in which they are to be told */
     GHashTable *paying; /* set of hosts that are being told */
@@ -45,13 +45,13 @@ static void debt_free(gpointer data)
     g_free(debt);
 }
 
-Debts *debts_new(Database *db, Hosts *hosts, DebtsSign sign, void *user)
+Debts *debts_new(Database *db, Hosts *hosts, DebtsWord word, void *user)
 {
     Debts *d = g_new0(Debts, 1);
 
     d->db = db;
     d->hosts = hosts;
-    d->sign = sign;
+    d->word = word;
     d->user = user;
     d->list = g_ptr_array_new_with_free_func(debt_free);
     d->paying = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -216,14 +216,15 @@ static void pay_next(Payment *p)
     const Debts *d = p->debts;
     const Debt *debt = first_of(d, p->host);
     json_auto_t *params = NULL;
+    const char *method;
 
     if (!debt) {
         tell_paid(p);
         return;
     }
-    params =
-        g_str_has_prefix(debt->method, "plan.") ? d->sign(d->user, debt->params) : json_incref(debt->params);
-    hosts_call(d->hosts, p->host, debt->method, params, CALL_MS, on_answer, p);
+    method = debt->method;
+    params = d->word(d->user, p->host, &method, debt->params);
+    hosts_call(d->hosts, p->host, method, params, CALL_MS, on_answer, p);
 }
 
 void debts_pay(Debts *d, const char *host, DebtsPaid paid, void *user)

@@ -12,11 +12,11 @@
 
 typedef struct Debts Debts;
 
-/* @params with who commands, for calls of plans; new reference. */
-typedef json_t *(*DebtsSign)(void *user, const json_t *params);
+/* What is really said to @host today, instead of *@method with @params: new reference. */
+typedef json_t *(*DebtsWord)(void *user, const char *host, const char **method, const json_t *params);
 
 /* Borrows both. */
-Debts *debts_new(Database *db, Hosts *hosts, DebtsSign sign, void *user);
+Debts *debts_new(Database *db, Hosts *hosts, DebtsWord word, void *user);
 /* After the hosts' calls have ended. */
 void debts_free(Debts *d);
 

@@ -9,6 +9,37 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 
+static const ProtectionVm *find_vm(const Scenarios *s, Id vm)
+{
+    for (guint i = 0; i < s->list->len; i++) {
+        const ProtectionVm *found = protection_find(((const Live *)s->list->pdata[i])->p, vm);
+
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+/* To end the protection of a VM would free its guest there, and it may run elsewhere by now, in a later reign: then
+ * the host is told so. */
+static json_t *word_for(void *user, const char *host, const char **method, const json_t *params)
+{
+    const Scenarios *s = user;
+    const char *text = json_string_value(json_object_get(params, "vm"));
+    const ProtectionVm *vm;
+    Id id;
+
+    if (g_str_has_prefix(*method, "plan."))
+        return s->duties.sign(s->user, params);
+    if (!g_str_equal(*method, "active.stop") || !text || !id_parse(text, &id, NULL))
+        return json_incref((json_t *)params);
+    vm = find_vm(s, id);
+    if (!vm || g_str_equal(vm->active, host))
+        return json_incref((json_t *)params);
+    *method = "active.yield";
+    return json_pack("{s:s, s:o}", "vm", text, "reign", reign_to_json(vm->reign));
+}
+
 Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const ScenariosEvents *duties,
                          void *user)
 {
@@ -21,7 +52,7 @@ Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const Scena
     s->user = user;
     s->list = g_ptr_array_new_with_free_func(live_free);
     s->reigns = reigns_new();
-    s->debts = debts_new(db, hosts, duties->sign, user);
+    s->debts = debts_new(db, hosts, word_for, s);
     return s;
 }
 

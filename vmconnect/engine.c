@@ -333,12 +333,15 @@ static int run_engine(Conf *conf)
 /* --- the commands for root --------------------------------------------- */
 
 static gboolean alone;
+static gboolean gone;
 static gboolean old_is_off;
 
 static const GOptionEntry OPTIONS[] = {
     {"old-is-off", 0, 0, G_OPTION_ARG_NONE, &old_is_off, "with promote: I certify that the active is off",
      NULL},
     {"alone", 0, 0, G_OPTION_ARG_NONE, &alone, "with start: I certify that the other host is off", NULL},
+    {"gone", 0, 0, G_OPTION_ARG_NONE, &gone,
+     "with start --alone: I certify that the other host never comes back", NULL},
     {NULL},
 };
 
@@ -394,7 +397,7 @@ static gboolean rescue(const Conf *conf, GError **error)
 
 static gboolean start_here(const Conf *conf, const char *scenario, GError **error)
 {
-    AlonePlace place = {conf_get(conf, "libvirt"), GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER};
+    AlonePlace place = {conf_get(conf, "libvirt"), GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER, gone};
 
     if (alone)
         return start_alone(&place, scenario, error);

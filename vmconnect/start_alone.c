@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/start_alone.h"
 
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/replicate/bequest.h"
 
 #define CONNECT_MS 10000
 
@@ -95,10 +97,13 @@ static gboolean refuse_unread(const AloneVm *vm, GError **error)
 
 static gboolean refuse_standby(const Guard *guard, GError **error)
 {
-    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                "this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
-                "): only a switchover or a promotion may run the VM here, from a recovery point",
-                guard->scenario, guard->reign.number);
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
+        "): only a switchover or a promotion may run the VM here, from a recovery point; if the other host "
+        "is "
+        "gone for good and no copy is kept here, say --gone, and it starts from the disks that it left here",
+        guard->scenario, guard->reign.number);
     return FALSE;
 }
 
@@ -138,10 +143,18 @@ static gboolean counts(const AloneVm *vm)
     return vm->plan && vm->plan->reign.number >= vm->guard->reign.number;
 }
 
-gboolean alone_may_start(const AloneVm *vm, GError **error)
+/* Given up here, by a release or by a later reign. */
+static gboolean is_given_up(const AloneVm *vm)
+{
+    return vm->guard->role == GUARD_STANDBY || (counts(vm) && vm->plan->state == HANDOVER_RELEASED);
+}
+
+gboolean alone_may_start(const AloneVm *vm, gboolean gone, GError **error)
 {
     if (vm->unread)
         return refuse_unread(vm, error);
+    if (gone && is_given_up(vm))
+        return TRUE;
     if (vm->guard->role != GUARD_ACTIVE)
         return refuse_standby(vm->guard, error);
     if (counts(vm) && vm->plan->state == HANDOVER_RELEASED)
@@ -153,6 +166,24 @@ gboolean alone_may_start(const AloneVm *vm, GError **error)
 
 /* --- doing it ------------------------------------------------------------ */
 
+/* It is its user's again. The plan first: what is left of it alone would say that the VM was given up. */
+static gboolean end_protection(const AlonePlace *place, const AloneVm *vm, GError **error)
+{
+    g_autofree char *plan = g_build_filename(place->plan_dir, ID_TEXT(vm->vm), NULL);
+
+    return durable_remove(plan, error) && bequest_remove(place->plan_dir, vm->vm, error) &&
+           guard_remove(place->guard_dir, vm->vm, error);
+}
+
+static gboolean permit(const AlonePlace *place, const AloneVm *vm, GError **error)
+{
+    if (is_given_up(vm))
+        return end_protection(place, vm, error);
+    /* Of files that were copied from another machine root has said with this that they are this one's. */
+    return (!vm->guard->elsewhere || guard_write(place->guard_dir, vm->guard, error)) &&
+           permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error);
+}
+
 static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm *vm, virDomainPtr dom,
                       const char **ret_what, GError **error)
 {
@@ -161,9 +192,7 @@ static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm
     if (!vm_state_read(dom, &state, NULL, error))
         return FALSE;
     *ret_what = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : vm_state_name(state);
-    /* Of files that were copied from another machine root has said with this that they are this one's. */
-    return (!vm->guard->elsewhere || guard_write(place->guard_dir, vm->guard, error)) &&
-           permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error) &&
+    return permit(place, vm, error) &&
            (!g_str_equal(*ret_what, "started") || lifecycle_start(conn, vm->vm, error));
 }
 
@@ -175,10 +204,14 @@ static gboolean try(const AlonePlace *place, Connection *connection, const Alone
     g_autoptr(GError) why = NULL;
     const char *what;
 
-    if (alone_may_start(vm, &why))
+    if (alone_may_start(vm, place->gone, &why))
         conn = connection_get(connection, CONNECT_MS, &why);
     if (conn)
         dom = vm_lookup(conn, vm->vm, &why);
+    if (conn && !dom && is_given_up(vm))
+        g_prefix_error(&why,
+                       "what it left here has become a copy: `understudy-engine promote %s` starts that; ",
+                       vm->guard->scenario);
     if (dom && start(place, conn, vm, dom, &what, &why)) {
         g_print("%s: %s\n", virDomainGetName(dom), what);
         return TRUE;

@@ -4,7 +4,10 @@
  *
  * For a host that came up alone: its engine does not run, or has not permitted
  * the start. The guard files and plan files decide what may start; nothing in them
- * is changed, but for the permit of this boot, so that the start hook has the last word. */
+ * is changed, but for the permit of this boot, so that the start hook has the last word.
+ *
+ * With `--gone` root certifies that the other host never comes back, with all that it had: then a VM that this host gave up, and whose
+ * disks it still has as it left them, is started from these, and its protection here ends. */
 #pragma once
 
 #include "vmconnect/hypervisor/guard_file.h"
@@ -29,14 +32,15 @@ GPtrArray *alone_look(const char *guard_dir, const char *plan_dir, GError **erro
  * NULL with NOT_FOUND, naming the scenarios there are, if none is of it. */
 GPtrArray *alone_select(const GPtrArray *all, const char *scenario, GError **error);
 
-/* May @vm start here, if the other host is off? Else REFUSED or CORRUPT, with what to do instead. */
-gboolean alone_may_start(const AloneVm *vm, GError **error);
+/* May @vm start here, if the other host is off, or even @gone? Else REFUSED or CORRUPT, with what to do instead. */
+gboolean alone_may_start(const AloneVm *vm, gboolean gone, GError **error);
 
 typedef struct {
     const char *libvirt_uri;
     const char *guard_dir;
     const char *plan_dir;
     const char *permit_dir;
+    gboolean gone; /* the other host never comes back */
 } AlonePlace;
 
 /* Start those that may, and say of each on standard output and standard error what became of it.

@@ -22,7 +22,7 @@ static void expect_in(const Guard *guard, Reign reign, const HandoverState *plan
     AloneVm vm = {.guard = (Guard *)guard, .plan = plan ? &handover : NULL};
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(alone_may_start(&vm, &error) == !refusal);
+    g_assert_true(alone_may_start(&vm, FALSE, &error) == !refusal);
     if (!refusal)
         return;
     g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
@@ -67,6 +67,21 @@ static void test_standby(void)
 
     expect(&standby, NULL, "only a switchover or a promotion");
     expect(&standby, &unlocked, "only a switchover or a promotion");
+}
+
+/* The other host never comes back: what was given up here may start, what a plan still holds not. */
+static void test_gone(void)
+{
+    Guard standby = guard_of(GUARD_STANDBY, FALSE);
+    Guard active = guard_of(GUARD_ACTIVE, TRUE);
+    Handover released = {.state = HANDOVER_RELEASED, .reign = active.reign};
+    Handover locked = {.state = HANDOVER_LOCKED, .reign = active.reign};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(alone_may_start(&(AloneVm){.guard = &standby}, TRUE, NULL));
+    g_assert_true(alone_may_start(&(AloneVm){.guard = &active, .plan = &released}, TRUE, NULL));
+    g_assert_false(alone_may_start(&(AloneVm){.guard = &active, .plan = &locked}, TRUE, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
 }
 
 typedef struct {
@@ -133,11 +148,11 @@ static void test_unreadable(Spot *p, gconstpointer data)
     damage(p->plan_dir, bad_plan);
     all = alone_look(p->guard_dir, p->plan_dir, NULL);
     g_assert_cmpuint(all->len, ==, 3);
-    g_assert_true(alone_may_start(find(all, good), NULL));
+    g_assert_true(alone_may_start(find(all, good), FALSE, NULL));
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
 
-        g_assert_false(alone_may_start(find(all, bad[i]), &error));
+        g_assert_false(alone_may_start(find(all, bad[i]), FALSE, &error));
         g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
         g_assert_nonnull(strstr(error->message, ID_TEXT(bad[i])));
         g_assert_nonnull(strstr(error->message, "remove the file"));
@@ -180,6 +195,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/alone/active", test_active);
     g_test_add_func("/alone/standby", test_standby);
+    g_test_add_func("/alone/gone", test_gone);
     g_test_add("/alone/unreadable", Spot, NULL, place_open, test_unreadable, place_close);
     g_test_add("/alone/select", Spot, NULL, place_open, test_select, place_close);
     g_test_add("/alone/none", Spot, NULL, place_open, test_none, place_close);

@@ -76,7 +76,9 @@ gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **
     g_set_error(
         error, US_ERROR, US_ERROR_REFUSED,
         "Understudy does not let '%s' start: this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
-        "), and the VM runs or may run on another host. To run it here: `understudy switchover %s`.",
-        name, g->scenario, g->reign.number, g->scenario);
+        "), and the VM runs or may run on another host. To run it here: `understudy switchover %s`; if that "
+        "host never "
+        "comes back and no copy is kept here, as root `understudy-engine start %s --alone --gone`.",
+        name, g->scenario, g->reign.number, g->scenario, g->scenario);
     return FALSE;
 }
