@@ -24,6 +24,7 @@
 #define MAX_BYTES 65536
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
 #define FINAL_AGAIN_MS 250
+#define LATE_MS 600000 /* so long is a guest that was asked to shut down in vain thought to obey still */
 #define IMAGE_MS 10000
 #define OVERTAKEN_MS 3000
 #define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
@@ -339,8 +340,13 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
     rules.timeout_ms = timeout_ms;
     rules.power_off = power_off;
     conn = active_connection(a, error);
-    if (!conn || !shutdown_guest(conn, a->vm, &rules, &how, error))
+    if (!conn)
         return FALSE;
+    if (!shutdown_guest(conn, a->vm, &rules, &how, error)) {
+        h->late_until_ms = clock_steady_ms() + LATE_MS;
+        return FALSE;
+    }
+    h->late_until_ms = 0;
     stop_at("handover.shut");
     return advance(h, a, HANDOVER_SHUT, error);
 }
@@ -571,7 +577,7 @@ static gboolean permit(Active *a, GError **error)
     return permit_grant(a->paths.permit_dir, a->vm, a->role->reign, error);
 }
 
-static gboolean start_again(const Handover *h, Active *a, GError **error)
+static gboolean start_again(Handover *h, Active *a, GError **error)
 {
     virConnectPtr conn;
     CaptureState state;
@@ -580,8 +586,35 @@ static gboolean start_again(const Handover *h, Active *a, GError **error)
         return FALSE;
     if (!h->was_running || state != CAPTURE_OFF)
         return TRUE;
+    h->late_until_ms = 0;
     conn = active_connection(a, error);
     return conn && lifecycle_start(conn, a->vm, error);
+}
+
+/* Who was asked and did not obey may do so when nobody wants it any more. Once: what its user does after that is his
+ * own business. */
+gboolean handover_undo_late_shutdown(Handover *h, Active *a, GError **error)
+{
+    virConnectPtr conn;
+    g_autoptr(virDomain) dom = NULL;
+    VmState state;
+    int reason;
+
+    if (!h || h->state != HANDOVER_ROLLED_BACK || !a->capture || capture_state(a->capture) != CAPTURE_OFF ||
+        clock_steady_ms() >= h->late_until_ms)
+        return TRUE;
+    conn = active_connection(a, error);
+    dom = conn ? vm_lookup(conn, a->vm, error) : NULL;
+    if (!dom || !vm_state_read(dom, &state, &reason, error))
+        return FALSE;
+    if (state != VM_STATE_OFF)
+        return TRUE;
+    h->late_until_ms = 0;
+    if (reason != VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+        return TRUE;
+    log_notice("vm %s: it obeyed the shutdown of plan %s, which was rolled back -> start it again",
+               ID_TEXT(h->vm), ID_TEXT(h->plan));
+    return lifecycle_start(conn, a->vm, error);
 }
 
 static gboolean worth_trying_again(const GError *error)

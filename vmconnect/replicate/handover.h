@@ -48,6 +48,7 @@ typedef struct {
     Reign reign_next;     /* RELEASED on */
     gint64 deadline_ms;   /* steady time of this boot; not stored */
     gboolean doubtful;    /* RELEASED was written and may or may not be durable; not stored */
+    gint64 late_until_ms; /* so long the guest, which did not shut down in time, may do so late; not stored */
 } Handover;
 
 const char *handover_state_name(HandoverState state);
@@ -83,3 +84,7 @@ gboolean handover_finish_release(const Handover *h, Active *a, GError **error);
  * still holds it after an error: try again. Else the rollback has ended all the same, and
  * the guest must be started by hand. */
 gboolean handover_rollback(Handover *h, Active *a, GError **error);
+
+/* After a rollback, when its guest is found to be off: start it, if it has obeyed late. FALSE with @error: it did not start,
+ * and is its user's to look after. @h may be NULL. */
+gboolean handover_undo_late_shutdown(Handover *h, Active *a, GError **error);

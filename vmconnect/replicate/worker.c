@@ -733,6 +733,14 @@ static void audit(Worker *w)
     tell(w, NULL);
 }
 
+static void undo_late_shutdown(Worker *w)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!handover_undo_late_shutdown(w->handover, w->active, &error))
+        log_warning("vm %s: it did not start: %s", ID_TEXT(w->active->vm), error->message);
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -758,6 +766,7 @@ static void cycle(Worker *w)
     set_why(w, error);
     tell(w, NULL);
     restart_if_stuck(w);
+    undo_late_shutdown(w);
     if (outcome != ACTIVE_UNFINISHED) {
         audit(w);
         flatten(w);
