@@ -95,21 +95,22 @@ static int list(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offs
 
 static int open_file(const char *path, struct fuse_file_info *file)
 {
+    /* Else the kernel would keep what was read. */
+    gboolean is_direct = may_be_slow();
     int fd = openat(folder, inside(path), (file->flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_CLOEXEC);
 
     file->fh = (guint64)fd;
-    /* Else the kernel would keep what was read. */
-    file->direct_io = may_be_slow();
+    file->direct_io = is_direct;
     return result(fd);
 }
 
 static int create_file(const char *path, mode_t mode, struct fuse_file_info *file)
 {
+    gboolean is_direct = may_be_slow();
     int fd = openat(folder, inside(path), (file->flags & ~O_DIRECT) | O_CREAT | O_CLOEXEC, mode);
 
     file->fh = (guint64)fd;
-    /* Else the kernel would keep what was read. */
-    file->direct_io = may_be_slow();
+    file->direct_io = is_direct;
     return result(fd);
 }
 
@@ -121,20 +122,24 @@ static int close_file(const char *path, struct fuse_file_info *file)
 
 static int read_file(const char *path, char *data, size_t len, off_t offset, struct fuse_file_info *file)
 {
-    ssize_t n = pread((int)file->fh, data, len, offset);
+    ssize_t n;
 
     (void)path;
     move_head(len);
+    n = pread((int)file->fh, data, len, offset);
     return n < 0 ? -errno : (int)n;
 }
 
 static int write_file(const char *path, const char *data, size_t len, off_t offset,
                       struct fuse_file_info *file)
 {
-    ssize_t n = is_broken() ? (errno = EIO, -1) : pwrite((int)file->fh, data, len, offset);
+    ssize_t n;
 
     (void)path;
     move_head(len);
+    if (is_broken())
+        return -EIO;
+    n = pwrite((int)file->fh, data, len, offset);
     return n < 0 ? -errno : (int)n;
 }
 
