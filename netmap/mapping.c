@@ -247,6 +247,7 @@ static gboolean check_function(const Mapping *m, guint at, GError **error)
 {
     const Place *place = &((const MapRule *)m->rules->pdata[at])->places[MAP_REPLICA];
 
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no rule of a map is NULL
     for (guint i = 0; place->kind == PLACE_HOSTDEV && i < at; i++)
         if (place_equal(place, &((const MapRule *)m->rules->pdata[i])->places[MAP_REPLICA]))
             return wrong(error, "%s is mapped to twice: one device of a host cannot be in two interfaces",

@@ -59,10 +59,10 @@ typedef struct {
     char *guest;    /* alive | silent | off | unknown */
     char *tracking; /* bitmap, … */
     gint64 spool_bytes;
-    gboolean stuck;    /* libvirtd has lost a job and keeps the VM locked; `why` says what helps */
-    char *why;         /* what is in the way of all copies; NULL: nothing */
-    gint64 rescues;    /* how often the guest had to be freed from a cut, since the engine's start */
-    char *rescue_why;  /* the last time; NULL: never */
+    gboolean stuck;   /* libvirtd has lost a job and keeps the VM locked; `why` says what helps */
+    char *why;        /* what is in the way of all copies; NULL: nothing */
+    gint64 rescues;   /* how often the guest had to be freed from a cut, since the engine's start */
+    char *rescue_why; /* the last time; NULL: never */
     NewsPlan plan;
     GPtrArray *copies; /* NewsCopy * */
 } News;

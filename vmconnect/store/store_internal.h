@@ -104,6 +104,7 @@ gboolean store_is_nvram_name(const char *name);
 
 /* store_given.c: what the ledger says, for when it does not any more. */
 #define STORE_GIVEN_NAME "given"
+#define STORE_GIVEN_NEW "given.new" /* of a crash */
 gboolean store_write_given(const Store *store, GError **error);
 
 /* store_read.c */

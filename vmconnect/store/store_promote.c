@@ -209,9 +209,8 @@ static gboolean check_purge(const Store *store, GError **error)
  * images that nobody can tell apart. */
 static gboolean clear(Store *store, GError **error)
 {
-    static const char *const NAMES[] = {STORE_GIVEN_NAME, STORE_GIVEN_NAME ".new", "ledger.torn",
-                                        "ledger.new",     "ledger.format1",        "ledger.format2",
-                                        "ledger"};
+    static const char *const NAMES[] = {STORE_GIVEN_NAME, STORE_GIVEN_NEW,  "ledger.torn", "ledger.new",
+                                        "ledger.format1", "ledger.format2", "ledger"};
     release_images(store, clock_steady_ms() + CREATE_MS);
     if (!ledger_file_reset(store->file, error) || !store_sweep(store, error))
         return FALSE;

@@ -247,7 +247,8 @@ static void test_refusals(void)
     refused(&d, other, US_ERROR_EXISTS);
     scenario_add_replica(nowhere, "nobody");
     refused(&d, nowhere, US_ERROR_NOT_FOUND);
-    g_assert_false(scenarios_begin_delete(d.scenarios, "web", SCENARIOS_DELETE_PURGE, on_begun, NULL, &silent));
+    g_assert_false(
+        scenarios_begin_delete(d.scenarios, "web", SCENARIOS_DELETE_PURGE, on_begun, NULL, &silent));
     g_assert_error(silent, US_ERROR, US_ERROR_UNREACHABLE);
     begin_delete(&d);
     g_assert_false(scenarios_run(d.scenarios, "web", told, &d, &error));
