@@ -130,14 +130,31 @@ gboolean debts_owes(const Debts *d, const char *host)
     return first_of(d, host) != NULL;
 }
 
-gboolean debts_forget(Debts *d, const char *host)
+/* What could not be struck out is told again after a restart: each call may be. */
+static void on_struck_out(const GError *error, void *user)
+{
+    (void)user;
+    if (error)
+        log_warning("the database still has what is not owed to a host any more: %s", error->message);
+}
+
+static void save(const Debts *d)
+{
+    DatabaseChanges *changes = database_changes_new();
+
+    debts_put(d, changes);
+    database_submit(d->db, changes, on_struck_out, NULL);
+}
+
+void debts_forget(Debts *d, const char *host)
 {
     gboolean any = FALSE;
     Debt *debt;
 
     while ((debt = first_of(d, host)))
         any = g_ptr_array_remove(d->list, debt);
-    return any;
+    if (any)
+        save(d);
 }
 
 /* --- paying ---------------------------------------------------------------- */
@@ -160,23 +177,6 @@ static void tell_paid(Payment *p)
     payment_end(p);
     if (paid)
         paid(user, host);
-}
-
-/* Then it is told again after a restart: each call may be. */
-static void on_struck_out(const GError *error, void *user)
-{
-    (void)user;
-    if (error)
-        log_warning("the database could not take what a host was told: %s", error->message);
-}
-
-static void strike_out(Debts *d, Debt *debt)
-{
-    DatabaseChanges *changes = database_changes_new();
-
-    g_ptr_array_remove(d->list, debt);
-    debts_put(d, changes);
-    database_submit(d->db, changes, on_struck_out, NULL);
 }
 
 /* Nothing to end is as good as ended. */
@@ -207,7 +207,8 @@ static void on_answer(void *user, const json_t *result, const GError *error)
     }
     log_notice("host '%s', of a scenario that was deleted while it was away: %s is done", p->host,
                debt->method);
-    strike_out(p->debts, debt);
+    g_ptr_array_remove(p->debts->list, debt);
+    save(p->debts);
     pay_next(p);
 }
 

@@ -28,8 +28,8 @@ void debts_put(const Debts *d, DatabaseChanges *changes);
 void debts_add(Debts *d, const char *host, const char *method, json_t *steal_params);
 /* Is there something that @host must be told before anything else? */
 gboolean debts_owes(const Debts *d, const char *host);
-/* Nothing will ever be told to @host: it is let go. TRUE: there was something. */
-gboolean debts_forget(Debts *d, const char *host);
+/* Nothing will ever be told to @host: it is let go. */
+void debts_forget(Debts *d, const char *host);
 
 /* Whoever is told: nothing is in the way of other words with @host. */
 typedef void (*DebtsPaid)(void *user, const char *host);

@@ -188,13 +188,6 @@ static void step_those_with(Scenarios *s, const char *host, Input in)
     }
 }
 
-static void on_forgotten(const GError *error, void *user)
-{
-    (void)user;
-    if (error)
-        log_warning("the database still has what a host was to be told that was let go: %s", error->message);
-}
-
 static void on_debts_paid(void *user, const char *host)
 {
     Scenarios *s = user;
@@ -210,13 +203,7 @@ void scenarios_host_is_up(Scenarios *s, const char *host)
 
 void scenarios_host_is_gone(Scenarios *s, const char *host)
 {
-    DatabaseChanges *changes;
-
-    if (!debts_forget(s->debts, host))
-        return;
-    changes = database_changes_new();
-    debts_put(s->debts, changes);
-    database_submit(s->db, changes, on_forgotten, NULL);
+    debts_forget(s->debts, host);
 }
 
 void scenarios_host_is_down(Scenarios *s, const char *host)
@@ -371,46 +358,40 @@ static gboolean is_home(const Protection *p)
     return g_strcmp0(protection_active(p), p->scenario->master) == 0;
 }
 
+/* Engines that have not confirmed their last stop. */
 typedef struct {
     const Protection *p;
-    gboolean up;
-    const char *found;
-} Creditor;
+    const char *silent;  /* the first of those that do not answer; NULL: none */
+    const char *answers; /* … of those that do */
+} Creditors;
 
 static void look_at_creditor(void *user, const char *host, const char *method, json_t *params)
 {
-    Creditor *c = user;
+    Creditors *c = user;
+    const char **first = protection_is_up(c->p, host) ? &c->answers : &c->silent;
 
     (void)method;
     json_decref(params);
-    if (!c->found && protection_is_up(c->p, host) == c->up)
-        c->found = host;
-}
-
-/* The first engine that has not confirmed its last stop, and by @up whether it answers; NULL: none. */
-static const char *creditor(const Protection *p, gboolean up)
-{
-    Creditor c = {p, up, NULL};
-
-    protection_each_owed(p, look_at_creditor, &c);
-    return c.found;
+    *first = *first ? *first : host;
 }
 
 static gboolean check_owed(const Protection *p, gboolean force, GError **error)
 {
-    const char *silent = creditor(p, FALSE);
-    const char *answers = creditor(p, TRUE);
+    Creditors c = {.p = p};
 
-    if (answers || (silent && !force))
-        g_set_error(
-            error, US_ERROR, US_ERROR_REFUSED,
-            answers ? "scenario '%s': the engine of %s has not confirmed its last stop: wait until "
-                      "understudy status shows it stopped"
-                    : "scenario '%s': the engine of %s has not confirmed its last stop, and does not answer: "
-                      "bring it back, or, if it is gone for good, leave it out with --force; should it come "
-                      "back after all, it is told then",
-            p->scenario->name, answers ? answers : silent);
-    return !answers && (!silent || force);
+    protection_each_owed(p, look_at_creditor, &c);
+    if (c.answers)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "scenario '%s': the engine of %s has not confirmed its last stop: wait until "
+                    "understudy status shows it stopped",
+                    p->scenario->name, c.answers);
+    else if (c.silent && !force)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "scenario '%s': the engine of %s has not confirmed its last stop, and does not answer: "
+                    "bring it back, or, if it is gone for good, leave it out with --force; should it come "
+                    "back after all, it is told then",
+                    p->scenario->name, c.silent);
+    return !c.answers && (!c.silent || force);
 }
 
 static gboolean check_delete(const Live *live, ScenariosDelete how, GError **error)

@@ -34,15 +34,21 @@ static gboolean on_moving(Protection *p, ProtectionVm *vm, const Input *in, Acti
     return TRUE;
 }
 
-static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, gboolean reverse)
+/* What was said, asked and refused in the one before counts no more. */
+static void enter_reign(ProtectionVm *vm, Reign reign)
 {
     vm->reign = reign;
-    vm->reverse = reverse && !g_str_equal(host, p->scenario->master);
     vm->told = TOLD_NOTHING;
     vm->asked = NULL;
-    vm->retry_at_ms = 0; /* what was refused counts no more */
+    vm->retry_at_ms = 0;
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->trouble, g_free);
+}
+
+static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, gboolean reverse)
+{
+    enter_reign(vm, reign);
+    vm->reverse = reverse && !g_str_equal(host, p->scenario->master);
     protection_set_active(p, vm, host, COPY_SWITCHING);
 }
 
@@ -62,12 +68,7 @@ void protection_runs_there(Protection *p, ProtectionVm *vm, const char *host, Re
 /* It was away and is back, and the database is older than that: its copies were admitted in an older reign. */
 void protection_rules_on(Protection *p, ProtectionVm *vm, Reign reign, ActionList *out)
 {
-    vm->reign = reign;
-    vm->told = TOLD_NOTHING;
-    vm->asked = NULL;
-    vm->retry_at_ms = 0;
-    g_clear_pointer(&vm->last, news_free);
-    g_clear_pointer(&vm->trouble, g_free);
+    enter_reign(vm, reign);
     for (guint i = 0; i < vm->copies->len; i++)
         ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
     action_persist(out, NULL);

@@ -468,6 +468,7 @@ static void replica_looked(Report *r)
 static void found_remark(Report *r, const Fact *fit, const json_t *remark)
 {
     const RemarkRow *row = remark_find(fact_text(remark, "id"));
+    const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, fit->vm);
     const Check *unknown = r->check;
     Check check = *unknown;
 
@@ -475,11 +476,7 @@ static void found_remark(Report *r, const Fact *fit, const json_t *remark)
         check = (Check){row->id, row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING, NULL,
                         row->consequence, row->remedy};
     r->check = &check;
-    {
-        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, fit->vm);
-
-        found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
-    }
+    found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
     r->check = unknown;
 }
 
@@ -546,6 +543,7 @@ static void home_looked(Report *r)
 static void found_on_way_back(Report *r, const Fact *back, const json_t *remark)
 {
     const RemarkRow *row = remark_find(fact_text(remark, "id"));
+    const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, back->vm);
     const Check *ours = r->check;
     Check check = *ours;
 
@@ -553,12 +551,8 @@ static void found_on_way_back(Report *r, const Fact *back, const json_t *remark)
         return;
     check.remedy = row->remedy;
     r->check = &check;
-    {
-        const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, back->vm);
-
-        found(r, back->call.host, vm->name, "'%s' could not come home from %s to %s: %s", vm->name,
-              back->from, back->call.host, fact_text(remark, "cause"));
-    }
+    found(r, back->call.host, vm->name, "'%s' could not come home from %s to %s: %s", vm->name, back->from,
+          back->call.host, fact_text(remark, "cause"));
     r->check = ours;
 }
 

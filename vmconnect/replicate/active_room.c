@@ -3,12 +3,12 @@
  * our doing, so it goes on by ours, too, once there is room; in its user's own folders that is the user's. */
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/path.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/replicate/active_parts.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/statvfs.h>
 
 #define DISKS_MAX 64
@@ -22,8 +22,7 @@ static gboolean is_ours(const Active *a, const char *target)
         const Disk *disk = disks->pdata[i];
 
         if (g_str_equal(disk->target, target))
-            return disk->source && g_str_has_prefix(disk->source, a->paths.store_dir) &&
-                   disk->source[strlen(a->paths.store_dir)] == '/';
+            return disk->source && path_is_in(a->paths.store_dir, disk->source);
     }
     return FALSE;
 }

@@ -5,6 +5,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/path.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/chain.h"
 #include "vmconnect/hypervisor/inventory.h"
@@ -41,11 +42,6 @@ static void stretch_clear(Stretch *s)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Stretch, stretch_clear)
 
-static gboolean is_in(const char *dir, const char *path)
-{
-    return g_str_has_prefix(path, dir) && path[strlen(dir)] == '/';
-}
-
 static gboolean read_stretch(const Flatten *f, Active *a, const char *target, Stretch *ret, GError **error)
 {
     g_autoptr(GPtrArray) chain =
@@ -54,7 +50,7 @@ static gboolean read_stretch(const Flatten *f, Active *a, const char *target, St
 
     if (!chain)
         return FALSE;
-    while (n < chain->len && is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path))
+    while (n < chain->len && path_is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path))
         n++;
     *ret = (Stretch){.target = target};
     if (n < chain->len)
@@ -63,7 +59,7 @@ static gboolean read_stretch(const Flatten *f, Active *a, const char *target, St
         ret->lowest = g_strdup(((const ChainLayer *)chain->pdata[n - 1])->path);
     ret->only = n == 1;
     for (; n < chain->len; n++)
-        ret->is_buried |= is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path);
+        ret->is_buried |= path_is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path);
     return TRUE;
 }
 
@@ -387,7 +383,7 @@ static gboolean expect_flat_disk(const Flatten *f, const Active *a, const char *
     for (guint k = 0; chain && k < chain->len; k++) {
         const ChainLayer *layer = chain->pdata[k];
 
-        if (!is_in(f->store_dir, layer->path))
+        if (!path_is_in(f->store_dir, layer->path))
             continue;
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "its definition names %s still for disk %s",
                     layer->path, target);

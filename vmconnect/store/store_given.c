@@ -6,6 +6,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/path.h"
 
 #include <string.h>
 
@@ -34,14 +35,9 @@ static void add(GPtrArray *list, const char *target, const char *overlay, const 
 /* The uppermost file that lies elsewhere; NULL: none does. */
 static const char *home_of(const Store *store, const StoreFiles *disk)
 {
-    gsize len = strlen(store->dir);
-
-    for (guint i = 0; i < disk->files->len; i++) {
-        const char *path = disk->files->pdata[i];
-
-        if (!g_str_has_prefix(path, store->dir) || path[len] != '/')
-            return path;
-    }
+    for (guint i = 0; i < disk->files->len; i++)
+        if (!path_is_in(store->dir, disk->files->pdata[i]))
+            return disk->files->pdata[i];
     return NULL;
 }
 
