@@ -16,6 +16,7 @@
 /* What the clerk needs, and what there was before. */
 typedef struct ServeUndo {
     char *guard_dir;
+    char *plan_dir;
     char *path;
     char *text;
     ActiveRole *active;
@@ -55,11 +56,13 @@ static void change_free(ServeChange *c)
         c->free_data(c->data);
     guard_free(c->known);
     guard_free(c->guard);
+    bequest_free(c->bequest);
     g_clear_error(&c->unknown);
     g_clear_error(&c->error);
     active_role_free(c->undo->active);
     standby_role_free(c->undo->standby);
     g_free(c->undo->guard_dir);
+    g_free(c->undo->plan_dir);
     g_free(c->undo->path);
     g_free(c->undo->text);
     g_free(c->undo);
@@ -86,6 +89,8 @@ static void write_work(void *data)
     /* What the user once had set is remembered through every change of roles. */
     if (c->guard && c->known)
         c->guard->autostart = c->known->autostart;
+    if (c->bequest && !bequest_write(c->bequest, c->undo->plan_dir, &c->error))
+        return;
     if (c->guard && !guard_write(c->undo->guard_dir, c->guard, &c->error))
         return;
     /* A guard without a role refuses a start; a role without a guard would let one pass: it goes last. */
@@ -146,6 +151,7 @@ void serve_change(const ServeChange *change)
 
     c->undo = g_new0(ServeUndo, 1);
     c->undo->guard_dir = g_strdup(c->engine->paths.guard);
+    c->undo->plan_dir = g_strdup(c->engine->paths.plan);
     g_queue_push_tail(&c->engine->changes, c);
     next(c->engine);
 }
@@ -184,6 +190,13 @@ static void ending_free(gpointer data)
     json_decref(ending->params);
     json_decref(ending->result);
     g_free(ending);
+}
+
+/* A VM that was promoted here and not replicated from here yet has no worker, but the keeper of its copy. */
+static gboolean is_told_to_active(const Ending *ending)
+{
+    return ends_active(ending) &&
+           (ending->verb != COMMAND_YIELD || policy_active(ending->engine->policy, ending->vm));
 }
 
 /* The copy's guard goes with its role. One of a higher reign is another matter: the VM was handed
@@ -272,7 +285,7 @@ static gboolean then_end(ServeChange *c)
 {
     Ending *ending = g_steal_pointer(&c->data);
     void (*tell)(Roles *, Id, CommandVerb, json_t *, RolesAnswer, void *) =
-        ends_active(ending) ? roles_tell_active : roles_tell_standby;
+        is_told_to_active(ending) ? roles_tell_active : roles_tell_standby;
 
     c->free_data = NULL;
     ending->serial = serial_now(ending);

@@ -11,6 +11,7 @@
 #include "vmconnect/hypervisor/host.h"
 #include "vmconnect/hypervisor/job.h"
 #include "vmconnect/hypervisor/trial_mark.h"
+#include "vmconnect/replicate/adoption.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -95,16 +96,26 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 #define NAME_MS 1000
 
 typedef struct {
+    char *guest_name; /* NULL: not known */
+    gboolean given_up;
+} VmMore;
+
+typedef struct {
     Inventory *inventory;
-    GPtrArray *names; /* of char *, parallel to its VMs; NULL: not known */
+    GArray *more; /* of VmMore, parallel to its VMs */
 } VmList;
+
+static void vm_more_clear(gpointer data)
+{
+    g_free(((VmMore *)data)->guest_name);
+}
 
 static void vm_list_free(gpointer data)
 {
     VmList *list = data;
 
     inventory_free(list->inventory);
-    g_ptr_array_unref(list->names);
+    g_array_unref(list->more);
     g_free(list);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmList, vm_list_free)
@@ -122,18 +133,24 @@ static char *name_of(virConnectPtr conn, const Vm *vm, gint64 until_ms)
 
 static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
+    const Engine *engine = request;
     gint64 until_ms = clock_steady_ms() + NAMES_MS;
     Inventory *inventory = inventory_read(conn, error);
     VmList *list;
 
-    (void)request;
     if (!inventory)
         return FALSE;
     list = g_new0(VmList, 1);
     list->inventory = inventory;
-    list->names = g_ptr_array_new_with_free_func(g_free);
-    for (guint i = 0; i < inventory->vms->len; i++)
-        g_ptr_array_add(list->names, name_of(conn, inventory->vms->pdata[i], until_ms));
+    list->more = g_array_new(FALSE, FALSE, sizeof(VmMore));
+    g_array_set_clear_func(list->more, vm_more_clear);
+    for (guint i = 0; i < inventory->vms->len; i++) {
+        const Vm *vm = inventory->vms->pdata[i];
+        VmMore more = {name_of(conn, vm, until_ms),
+                       adoption_is_due(vm->definition->uuid, engine->paths.guard, engine->paths.plan)};
+
+        g_array_append_val(list->more, more);
+    }
     *ret_result = list;
     return TRUE;
 }
@@ -163,14 +180,15 @@ static void on_vms(void *user, gpointer result, const GError *error)
     for (guint i = 0; i < list->inventory->vms->len; i++) {
         const Vm *vm = list->inventory->vms->pdata[i];
         const ActiveRole *role = policy_active(asked->engine->policy, vm->definition->uuid);
-        const char *name = list->names->pdata[i];
+        const VmMore *more = &g_array_index(list->more, VmMore, i);
         json_t *item;
 
         /* Here for a second, and nobody's to protect. */
         if (is_of_trial(asked->engine, vm->definition))
             continue;
         item = vm_to_json(vm, list->inventory);
-        json_object_set_new(item, "guest_name", name ? json_string(name) : json_null());
+        json_object_set_new(item, "guest_name", json_pack("s?", more->guest_name));
+        json_object_set_new(item, "given_up", json_boolean(more->given_up));
         json_object_set_new(item, "scenario", role ? json_string(role->scenario) : json_null());
         json_array_append_new(vms, item);
     }
@@ -180,10 +198,12 @@ static void on_vms(void *user, gpointer result, const GError *error)
 
 void serve_vm_list(void *user, RpcReply *reply, const json_t *params)
 {
-    HandsJob job = {.what = "listing the VMs", .work = read_vms, .free_result = vm_list_free};
+    Engine *engine = ((Visit *)user)->engine;
+    HandsJob job = {
+        .what = "listing the VMs", .work = read_vms, .request = engine, .free_result = vm_list_free};
 
     (void)params;
-    hands_submit(((Visit *)user)->engine->hands, &job, on_vms, asked_new(user, reply));
+    hands_submit(engine->hands, &job, on_vms, asked_new(user, reply));
 }
 
 /* --- one VM, looked at closely ------------------------------------------ */

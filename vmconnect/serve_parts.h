@@ -9,6 +9,7 @@
 
 #include "vmconnect/engine.h"
 #include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/replicate/bequest.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -50,6 +51,8 @@ struct ServeChange {
     Guard *known;
     GError *unknown;
     Guard *guard;
+    /* What this host leaves to itself, by @make, taken; written before the guard, for that says that the VM is over here. */
+    Bequest *bequest;
     gboolean no_guard; /* there shall be none any more */
     /* serve_change.c's own: */
     struct ServeUndo *undo;

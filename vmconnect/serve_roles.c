@@ -252,6 +252,9 @@ static gboolean make_guard_standby(ServeChange *c, GError **error)
     c->guard->scenario = g_strdup(c->known ? c->known->scenario : role->scenario);
     c->guard->reign = *reign;
     c->guard->role = GUARD_STANDBY;
+    /* A worker knows better what it leaves. */
+    if (!role && c->known->role == GUARD_ACTIVE)
+        c->bequest = bequest_new_found(c->vm, c->known->reign);
     return TRUE;
 }
 

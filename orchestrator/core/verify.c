@@ -345,13 +345,19 @@ static void home_scratch(Report *r)
         look_at_scratch(r, h, " when it runs there");
 }
 
+/* What a VM left on a host that it was taken away from becomes a part of its copy there. */
+static gboolean is_left_behind(const json_t *there)
+{
+    return json_is_true(json_object_get(there, "given_up")) && g_str_equal(fact_text(there, "state"), "off");
+}
+
 static void not_on_replica(Report *r)
 {
     EACH_HOST (r, h, 1)
         EACH_VM (r, vm) {
             const json_t *there = facts_find_vm(h, vm->uuid);
 
-            if (there)
+            if (there && !is_left_behind(there))
                 found(r, h->host, vm->name, "%s has a VM with the UUID of '%s' (it is %s)", h->host, vm->name,
                       fact_text(there, "state"));
         }

@@ -90,6 +90,8 @@ static void stage_init(Stage *s)
     *s = (Stage){.dir = g_dir_make_tmp("understudy-XXXXXX", NULL), .vm = id_random()};
     policy = g_build_filename(s->dir, "policy.json", NULL);
     s->e.paths.guard = g_build_filename(s->dir, "guard", NULL);
+    s->e.paths.plan = g_build_filename(s->dir, "plan", NULL);
+    g_assert_cmpint(g_mkdir(s->e.paths.plan, 0700), ==, 0);
     s->e.policy = policy_load(policy, NULL);
     paths.run_dir = s->dir;
     paths.store_dir = s->dir;
@@ -114,6 +116,7 @@ static void stage_end(Stage *s)
     g_assert_cmpint(uv_loop_close(&s->e.loop), ==, 0);
     policy_free(s->e.policy);
     g_free(s->e.paths.guard);
+    g_free(s->e.paths.plan);
     g_assert_cmpint(system(remove), ==, 0);
     g_free(s->dir);
 }
@@ -298,6 +301,43 @@ static void test_yield(void)
     g_assert_null(policy_active(s.e.policy, s.vm));
     stage_end(&s);
     for (int i = 0; i < 4; i++)
+        reply_clear(&replies[i]);
+}
+
+/* A VM that was promoted here, and never replicated from here: the keeper is told, the copy's role goes on, and what ran
+ * here in that reign is left to it before the guard says that it is over. */
+static void test_yield_of_promoted(void)
+{
+    Stage s;
+    RpcReply replies[2] = {0};
+    json_auto_t *params = NULL;
+    Guard active = {.scenario = (char *)"web", .reign = {2, REIGN_ID}, .role = GUARD_ACTIVE};
+    g_autoptr(Guard) guard = NULL;
+    g_autoptr(Bequest) left = NULL;
+
+    stage_init(&s);
+    params = json_pack("{s:s, s:o}", "vm", ID_TEXT(s.vm), "reign", reign_to_json((Reign){4, REIGN_ID}));
+    admit(&s, &replies[0], 1);
+    wait_for(&s, &replies[0]);
+    active.vm = s.vm;
+    g_assert_true(guard_write(s.e.paths.guard, &active, NULL));
+    serve_active_yield(&s.visit, &replies[1], params);
+    while (g_queue_is_empty(&fake_player(s.vm, TRUE)->told))
+        uv_run(&s.e.loop, UV_RUN_ONCE);
+    guard = guard_read(s.e.paths.guard, s.vm, NULL);
+    g_assert_nonnull(guard);
+    g_assert_cmpint(guard->role, ==, GUARD_STANDBY);
+    g_assert_cmpuint(guard->reign.number, ==, 4);
+    left = bequest_read(s.e.paths.plan, s.vm, NULL);
+    g_assert_nonnull(left);
+    g_assert_false(left->exact);
+    g_assert_cmpuint(left->generation->reign.number, ==, 2);
+    fake_player_answer(fake_player(s.vm, TRUE), COMMAND_YIELD, NULL);
+    wait_for(&s, &replies[1]);
+    g_assert_no_error(replies[1].error);
+    g_assert_nonnull(policy_standby(s.e.policy, s.vm));
+    stage_end(&s);
+    for (int i = 0; i < 2; i++)
         reply_clear(&replies[i]);
 }
 
@@ -510,6 +550,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
     g_test_add_func("/serve/pin", test_pin);
     g_test_add_func("/serve/yield", test_yield);
+    g_test_add_func("/serve/yield/promoted", test_yield_of_promoted);
     g_test_add_func("/serve/protect-what-was-promoted", test_protect_what_was_promoted);
     g_test_add_func("/serve/end", test_end);
     g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);

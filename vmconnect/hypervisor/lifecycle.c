@@ -48,6 +48,24 @@ gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error)
     return with_domain(conn, vm, virDomainSuspend, "cannot suspend", error);
 }
 
+gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error)
+{
+    g_autoptr(virDomain) dom = NULL;
+    VmState state;
+
+    *ret_guest = "off";
+    if (!vm_find(conn, vm, &dom, error))
+        return FALSE;
+    if (!dom)
+        return TRUE;
+    if (!vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
+        return qemu_process_expect_none(vm, virDomainGetName(dom), error);
+    *ret_guest = "paused";
+    return state == VM_STATE_PAUSED || lifecycle_suspend(conn, vm, error);
+}
+
 gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error)
 {
     g_autoptr(virDomain) dom = virDomainDefineXMLFlags(conn, xml, 0);

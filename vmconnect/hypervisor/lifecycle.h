@@ -21,6 +21,10 @@ gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error);
 
+/* It runs no more here: paused if it lives, and not destroyed, since what its memory holds may be wanted by whoever
+ * looks at what two hosts have each. *@ret_guest: "paused" or "off". STUCK as above. */
+gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error);
+
 /* Define from XML; an existing domain of the same UUID is replaced. EXISTS: the
  * name belongs to another UUID. Not validated against the schema: what libvirt
  * took on the other host it must take here. */

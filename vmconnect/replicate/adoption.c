@@ -22,9 +22,9 @@
 #define OUR_PREFIX "understudy-" /* of every bitmap that we make */
 
 /* Another host was made the active since. */
-static gboolean is_over(const AdoptionSite *site, const Bequest *b, gboolean *ret_over, GError **error)
+static gboolean is_over(const Bequest *b, const char *guard_dir, gboolean *ret_over, GError **error)
 {
-    g_autoptr(Guard) guard = guard_read(site->paths->guard_dir, site->vm, error);
+    g_autoptr(Guard) guard = guard_read(guard_dir, b->vm, error);
 
     if (!guard)
         return FALSE;
@@ -291,6 +291,20 @@ static gboolean settle(const AdoptionSite *site, Bequest **b, const char *defini
     return gather_found(found, error) && bequest_write(found, site->paths->plan_dir, error);
 }
 
+/* Its VM was undefined by its user, and nothing is known of where its disks were; unless it ran from this copy, which
+ * then has what it wrote, and is none of anything. */
+static gboolean expect_nothing(const AdoptionSite *site, GError **error)
+{
+    if (id_is_nil(store_promoted(site->store)))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "it ran here from the copy in %s/%s and was undefined since: define it again with its disks "
+                "there, and what it wrote is kept as a branch; if that is not needed, move that folder away "
+                "and remove %s/%s.bequest, and a new copy is made",
+                site->paths->store_dir, ID_TEXT(site->vm), site->paths->plan_dir, ID_TEXT(site->vm));
+    return FALSE;
+}
+
 static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
 {
     g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
@@ -305,9 +319,8 @@ static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    /* Its VM was undefined by its user, and nothing is known of where its disks were. */
     if (!definition && !(*b)->generation->definition)
-        return TRUE;
+        return expect_nothing(site, error);
     if ((definition && !expect_not_saved(site, conn, error)) || !settle(site, b, definition, error) ||
         !check_store(site, *b, error) || !lifecycle_undefine(conn, site->vm, error))
         return FALSE;
@@ -334,8 +347,16 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
     }
     if (!b)
         return TRUE;
-    if (!is_over(site, b, &over, error))
+    if (!is_over(b, site->paths->guard_dir, &over, error))
         return FALSE;
     return !over || ((store_has_adopted(site->store, b->generation->id) || adopt(site, &b, error)) &&
                      bequest_remove(site->paths->plan_dir, site->vm, error));
+}
+
+gboolean adoption_is_due(Id vm, const char *guard_dir, const char *plan_dir)
+{
+    g_autoptr(Bequest) b = bequest_read(plan_dir, vm, NULL);
+    gboolean over;
+
+    return b && is_over(b, guard_dir, &over, NULL) && over;
 }

@@ -26,3 +26,6 @@ typedef struct {
 /* Nothing to adopt is no error. FALSE with @error: try again, and take nothing meanwhile; REFUSED if it
  * waits for its operator: the guest lives here still. */
 gboolean adoption_run(const AdoptionSite *site, GError **error);
+
+/* Would what @vm left on this host become a part of its copy, if one is kept here? FALSE if that cannot be read. */
+gboolean adoption_is_due(Id vm, const char *guard_dir, const char *plan_dir);

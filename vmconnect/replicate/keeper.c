@@ -6,7 +6,9 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/guard_file.h"
+#include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/adoption.h"
 #include "vmconnect/replicate/point_desk.h"
@@ -16,6 +18,7 @@
 
 #include <errno.h>
 
+#define CONNECT_MS 10000
 #define LIVES_MS 5000  /* an active that was heard of since is not gone */
 #define RETRY_MS 5000  /* a store that cannot be opened is tried again */
 #define STATUS_MS 1000 /* at most so often is status told unasked */
@@ -311,6 +314,26 @@ static gboolean promote(Keeper *k, Command *c, GError **error)
     return TRUE;
 }
 
+/* The VM was promoted here and never replicated from here: no worker has it, and what it left is this copy's. The guard
+ * and the bequest say so already. */
+static gboolean yield(Keeper *k, Command *c, GError **error)
+{
+    g_autoptr(Connection) connection = NULL;
+    virConnectPtr conn;
+    const char *guest;
+
+    k->promoted = (Reign){0};
+    if (!permit_remove(k->paths.permit_dir, k->vm, error))
+        return FALSE;
+    connection = connection_new(k->paths.libvirt_uri, NULL, NULL);
+    conn = connection_get(connection, CONNECT_MS, error);
+    if (!conn || !lifecycle_stand_still(conn, k->vm, &guest, error))
+        return FALSE;
+    k->adopted = FALSE;
+    c->result = json_pack("{s:s}", "guest", guest);
+    return TRUE;
+}
+
 static gboolean purge(Keeper *k, GError **error)
 {
     if (!need_store(k, error))
@@ -338,6 +361,8 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
         return need_store(k, error) && point_desk_open(k->desk, k->store, c->params, &c->result, error);
     case COMMAND_PROMOTE:
         return promote(k, c, error);
+    case COMMAND_YIELD:
+        return yield(k, c, error);
     case COMMAND_PURGE:
         return purge(k, error);
     default:

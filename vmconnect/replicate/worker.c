@@ -477,27 +477,6 @@ static gboolean unlock(Worker *w, const Command *c, GError **error)
     return w->quit;
 }
 
-/* Paused, not destroyed: what its memory holds may be wanted by whoever looks at what the two hosts have each. */
-static gboolean pause_guest(Worker *w, const char **ret_guest, GError **error)
-{
-    Active *a = w->active;
-    virConnectPtr conn = active_connection(a, error);
-    g_autoptr(virDomain) dom = NULL;
-    VmState state;
-
-    *ret_guest = "off";
-    if (!conn || !vm_find(conn, a->vm, &dom, error))
-        return FALSE;
-    if (!dom)
-        return TRUE;
-    if (!vm_state_read(dom, &state, NULL, error))
-        return FALSE;
-    if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
-        return qemu_process_expect_none(a->vm, virDomainGetName(dom), error);
-    *ret_guest = "paused";
-    return state == VM_STATE_PAUSED || lifecycle_suspend(conn, a->vm, error);
-}
-
 /* In this reign: the file of a plan outlives it. */
 static gboolean has_released(const Worker *w)
 {
@@ -514,11 +493,13 @@ static gboolean yield(Worker *w, Command *c, GError **error)
     Active *a = w->active;
     g_autoptr(Bequest) found = NULL;
     const char *guest;
+    virConnectPtr conn;
 
     active_detach(a);
     /* From now on it is we who let it stand still, and nobody resumes it. */
     pivot_mark_clear(a->vm, a->paths.run_dir);
-    if (!permit_remove(a->paths.permit_dir, a->vm, error) || !pause_guest(w, &guest, error))
+    if (!permit_remove(a->paths.permit_dir, a->vm, error) || !(conn = active_connection(a, error)) ||
+        !lifecycle_stand_still(conn, a->vm, &guest, error))
         return FALSE;
     stop_at("yield.paused");
     if (!has_released(w)) {

@@ -33,6 +33,9 @@
 #define TRIAL(problems) "{\"problems\":[" problems "],\"kvm\":true,\"hook_seen\":true,\"took_ms\":900}"
 #define GOOD_TRIAL TRIAL("")
 #define LARGE_INFO INFO("0.1.0", STORE("999000000000"), DEFAULT, "true")
+#define LEFT(state)                                                \
+    "{\"uuid\":\"" UUID1 "\",\"name\":\"web1\",\"state\":\"" state \
+    "\",\"disks\":[],\"interfaces\":[],\"scenario\":null,\"given_up\":true}"
 #define GOOD_VMS VMS(VM(UUID1, "web1", DISK, NIC, "null"))
 
 static Scenario *web(void)
@@ -117,6 +120,9 @@ static const Case CASES[] = {
      NULL, NULL, "replica-space", FINDING_WARNING, NULL},
     {"same UUID there", NULL, NULL, NULL, GOOD_VMS, "replica-uuid", FINDING_ERROR,
      "beta has a VM with the UUID of 'web1' (it is running)"},
+    {"left there when another host became its active", NULL, NULL, NULL, VMS(LEFT("off")), NULL},
+    {"it lives on there", NULL, NULL, NULL, VMS(LEFT("paused")), "replica-uuid", FINDING_ERROR,
+     "beta has a VM with the UUID of 'web1' (it is paused)"},
     {"same name there", NULL, NULL, NULL, VMS(VM(UUID2, "web1", DISK, NIC, "null")), "replica-name",
      FINDING_ERROR, "beta has another VM that is called 'web1'"},
     {"little scratch",
