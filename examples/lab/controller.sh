@@ -49,7 +49,7 @@ console_open() {
     -- socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr,fork" \
     EXEC:"$LAB_HERE/lab --name $LAB_NAME --dir $LAB_DIR exec $place socat STDIO TCP\\:127.0.0.1\\:25443" \
     </dev/null >/dev/null 2>"$LAB_DIR/console/log"
-  say "console: https://127.0.0.1:$port/"
+  say "controller: https://127.0.0.1:$port/"
 }
 
 console_port_is_free() {
