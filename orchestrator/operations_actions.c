@@ -159,6 +159,11 @@ static gboolean read_ids(Wanted *w, const json_t *list, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"vms\" must be an array of UUIDs");
         return FALSE;
     }
+    /* Of a choice that came out empty nobody means all. */
+    if (list && json_array_size(list) == 0) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"vms\" names no VM: leave it out to move all of them");
+        return FALSE;
+    }
     for (gsize i = 0; i < json_array_size(list); i++) {
         const char *text = json_string_value(json_array_get(list, i));
         Id id;

@@ -39,8 +39,16 @@ gboolean obeyed_read(const char *path, Obeyed *ret, GError **error)
     gsize len;
 
     *ret = (Obeyed){ID_NIL, 0};
-    if (durable_read(path, &text, &len, &why))
-        return parse(text, len, ret, error);
+    if (durable_read(path, &text, &len, &why)) {
+        if (parse(text, len, ret, error))
+            return TRUE;
+        g_prefix_error(error,
+                       "%s, which says how new the memory of the controller is that this engine obeys, is "
+                       "damaged; guests "
+                       "run on, and nothing is replicated; remove it if there is but one controller: ",
+                       path);
+        return FALSE;
+    }
     if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&why));

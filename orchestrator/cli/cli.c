@@ -38,11 +38,24 @@ gboolean cli_flag(const Cli *cli, const char *name)
     return g_hash_table_contains(cli->options, name);
 }
 
+/* As names of hosts and scenarios are, and ids. */
+static gboolean is_plain(const char *text)
+{
+    return g_ascii_isalnum(text[0]) &&
+           text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
+}
+
 json_t *cli_call(Cli *cli, const char *operation, const char *parameter, const json_t *query,
                  const json_t *body, GError **error)
 {
     const char *parameters[] = {parameter, NULL};
 
+    /* A server takes `..` and `/` for the way to something else. */
+    if (parameter && !is_plain(parameter)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "'%.80s' is neither a name nor an id: nothing was asked for", parameter);
+        return NULL;
+    }
     return client_call(cli->client, operation, parameters, query, body, error);
 }
 

@@ -192,7 +192,12 @@ Guard *guard_read(const char *folder, Id vm, GError **error)
     g_autoptr(Guard) g = text ? guard_decode(text, len, error) : NULL;
 
     if (text && !g)
-        g_prefix_error(error, "%s: ", path);
+        g_prefix_error(
+            error,
+            "%s, by which this host knows whether the VM may run here, is of no use, and nothing is started, "
+            "replicated or received for it; if it is certain where it runs, remove that file and restart "
+            "understudy-engine: ",
+            path);
     if (g && !id_equal(g->vm, vm)) {
         g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "%s speaks of another VM, %s", path, ID_TEXT(g->vm));
         return NULL;

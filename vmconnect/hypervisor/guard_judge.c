@@ -78,7 +78,9 @@ gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **
         "Understudy does not let '%s' start: this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
         "), and the VM runs or may run on another host. To run it here: `understudy switchover %s`; if that "
         "host never "
-        "comes back and no copy is kept here, as root `understudy-engine start %s --alone --gone`.",
+        "comes back, or the scenario is not there any more, and this is the VM that you want, as root "
+        "`understudy-engine start %s "
+        "--alone --gone`.",
         name, g->scenario, g->reign.number, g->scenario, g->scenario);
     return FALSE;
 }

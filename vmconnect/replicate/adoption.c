@@ -220,10 +220,11 @@ static gboolean check_store(const AdoptionSite *site, const Bequest *b, GError *
         return TRUE;
     g_prefix_error(
         error,
-        "its disks here cannot become its copy; bring them back to what they were, or, if what they "
-        "hold is not needed, undefine it and remove %s/%s.bequest and its folder of copies, and a new "
-        "copy is made: ",
-        site->paths->plan_dir, ID_TEXT(site->vm));
+        "its disks here cannot become its copy; bring them back to what they were, or, if what they hold is "
+        "not needed, `virsh undefine %s --checkpoints-metadata --snapshots-metadata --keep-nvram`, remove "
+        "%s/%s.bequest, and move %s/%s away: a new copy is made then: ",
+        ID_TEXT(site->vm), site->paths->plan_dir, ID_TEXT(site->vm), site->paths->store_dir,
+        ID_TEXT(site->vm));
     return FALSE;
 }
 
@@ -291,18 +292,49 @@ static gboolean settle(const AdoptionSite *site, Bequest **b, const char *defini
     return gather_found(found, error) && bequest_write(found, site->paths->plan_dir, error);
 }
 
-/* Its VM was undefined by its user, and nothing is known of where its disks were; unless it ran from this copy, which
- * then has what it wrote, and is none of anything. */
-static gboolean expect_nothing(const AdoptionSite *site, GError **error)
+/* One that ran from this copy wrote into overlays that the copy knows; what else its definition says is that of the point that it
+ * was started from. */
+static gboolean add_store_disk(const Bequest *b, const StoreFiles *files, GError **error)
 {
+    g_autoptr(Qcow2Facts) facts = qcow2_read(files->files->pdata[0], "qcow2", IMAGE_MS, -1, error);
+    BequestDisk *disk;
+
+    if (!facts)
+        return FALSE;
+    generation_add_disk(b->generation, files->target, facts->size_bytes);
+    disk = bequest_add_disk((Bequest *)b, files->target, facts->size_bytes);
+    for (guint i = 0; i < files->files->len; i++) {
+        SignedImage *image = signed_image_read(files->files->pdata[i], files->formats->pdata[i], error);
+
+        if (!image)
+            return FALSE;
+        g_ptr_array_add(disk->images, image);
+    }
+    return TRUE;
+}
+
+/* Its VM was undefined by its user: nothing is known any more of where its disks were, unless it ran from this copy. */
+static gboolean find_undefined(const AdoptionSite *site, Bequest **b, GError **error)
+{
+    g_autoptr(Bequest) found = NULL;
+    g_autoptr(GPtrArray) disks = NULL;
+
     if (id_is_nil(store_promoted(site->store)))
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                "it ran here from the copy in %s/%s and was undefined since: define it again with its disks "
-                "there, and what it wrote is kept as a branch; if that is not needed, move that folder away "
-                "and remove %s/%s.bequest, and a new copy is made",
-                site->paths->store_dir, ID_TEXT(site->vm), site->paths->plan_dir, ID_TEXT(site->vm));
-    return FALSE;
+    found = bequest_new_found(site->vm, (*b)->generation->reign);
+    disks = store_promoted_files(site->store);
+    for (guint i = 0; i < disks->len; i++)
+        if (!add_store_disk(found, disks->pdata[i], error))
+            return FALSE;
+    found->generation->definition = store_definition(site->store, store_promoted(site->store), error);
+    found->generation->cut_at_ms = clock_wall_ms();
+    if (!found->generation->definition)
+        return FALSE;
+    found->generation->incomplete =
+        g_strdup("its VM was undefined here: firmware variables and TPM state, if it had any, are not known");
+    bequest_free(*b);
+    *b = g_steal_pointer(&found);
+    return bequest_write(*b, site->paths->plan_dir, error);
 }
 
 static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
@@ -319,8 +351,10 @@ static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
+    if (!definition && !(*b)->generation->definition && !find_undefined(site, b, error))
+        return FALSE;
     if (!definition && !(*b)->generation->definition)
-        return expect_nothing(site, error);
+        return TRUE;
     if ((definition && !expect_not_saved(site, conn, error)) || !settle(site, b, definition, error) ||
         !check_store(site, *b, error) || !lifecycle_undefine(conn, site->vm, error))
         return FALSE;
@@ -335,6 +369,25 @@ static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
     return TRUE;
 }
 
+/* A VM that was promoted here, and was its user's since, has left no bequest; that a copy is kept here again says that it is over. */
+static gboolean find_orphan(const AdoptionSite *site, Bequest **ret_found, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) guard = NULL;
+
+    if (id_is_nil(store_promoted(site->store)) || store_is_dissolved(site->store))
+        return TRUE;
+    guard = guard_read(site->paths->guard_dir, site->vm, &why);
+    if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (!guard || guard->role != GUARD_STANDBY)
+        return TRUE;
+    *ret_found = bequest_new_found(site->vm, (Reign){guard->reign.number - 1, id_random()});
+    return bequest_write(*ret_found, site->paths->plan_dir, error);
+}
+
 gboolean adoption_run(const AdoptionSite *site, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -345,6 +398,8 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
+    if (!b && !find_orphan(site, &b, error))
+        return FALSE;
     if (!b)
         return TRUE;
     if (!is_over(b, site->paths->guard_dir, &over, error))

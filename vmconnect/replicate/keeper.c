@@ -152,6 +152,9 @@ static void adopt(Keeper *k)
     k->adopted = adoption_run(&site, &error);
     set_sentence(k, &k->adopt_why, "what the VM left here is not its copy yet, nothing is received", error);
     k->adopt_at_ms = clock_steady_ms() + RETRY_MS;
+    /* As it may have been told to: its operator has moved the copy away. */
+    if (!k->adopted && !store_is_there(k->store))
+        g_clear_pointer(&k->store, store_close);
 }
 
 /* Whoever did not order it hears of it so. */

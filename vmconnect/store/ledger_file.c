@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Replaced when it has both this length and this many times that of its first record. */
@@ -33,6 +34,14 @@ struct LedgerFile {
 const Ledger *ledger_file_model(const LedgerFile *file)
 {
     return file->model;
+}
+
+gboolean ledger_file_is_there(const LedgerFile *file)
+{
+    struct stat open, there;
+
+    return file->fd < 0 || fstat(file->fd, &open) != 0 ||
+           (stat(file->path, &there) == 0 && there.st_ino == open.st_ino && there.st_dev == open.st_dev);
 }
 
 void ledger_file_close(LedgerFile *file)

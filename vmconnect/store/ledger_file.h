@@ -17,6 +17,8 @@ LedgerFile *ledger_file_open(const char *path, Id vm, gboolean may_create, GErro
 void ledger_file_close(LedgerFile *file);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LedgerFile, ledger_file_close)
 
+/* Is the file that is open the one at its path? */
+gboolean ledger_file_is_there(const LedgerFile *file);
 /* The model as of the last record that is durable; borrowed. */
 const Ledger *ledger_file_model(const LedgerFile *file);
 

@@ -434,6 +434,11 @@ Store *store_open(const StoreOptions *options, GError **error)
     return g_steal_pointer(&store);
 }
 
+gboolean store_is_there(const Store *store)
+{
+    return ledger_file_is_there(store->file);
+}
+
 void store_close(Store *store)
 {
     if (!store)

@@ -267,6 +267,10 @@ gboolean store_has_adopted(const Store *store, Id generation);
 
 /* The point that was promoted, nil if none. */
 Id store_promoted(const Store *store);
+/* The files of the VM that runs from it, as store_promote() gave them: of StoreFiles *. */
+GPtrArray *store_promoted_files(const Store *store);
+/* Is the ledger that was opened still the one in its folder? Somebody may have moved that away. */
+gboolean store_is_there(const Store *store);
 
 /* The VM that was promoted stays here, and needs none of what it was promoted from any more: all points are given up, and
  * the files are the VM's. REFUSED while a point is pinned. What is promoted already dissolved is no error. */

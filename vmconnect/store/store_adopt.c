@@ -48,6 +48,8 @@ static gboolean check_chain(const StoreFiles *given, const StoreAdopted *disk, G
 {
     gboolean same = disk && disk->images->len == given->files->len;
 
+    if (!disk)
+        return refuse(error, "disk %s was taken out of the VM while it ran here", given->target);
     for (guint i = 0; same && i < given->files->len; i++)
         same = g_str_equal(((const SignedImage *)disk->images->pdata[i])->path, given->files->pdata[i]);
     return same ||

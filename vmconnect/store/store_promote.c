@@ -154,6 +154,11 @@ Id store_promoted(const Store *store)
     return store_ledger(store)->promoted;
 }
 
+GPtrArray *store_promoted_files(const Store *store)
+{
+    return store_files_of(store, store_ledger(store)->active);
+}
+
 gboolean store_demote(Store *store, GError **error)
 {
     if (id_is_nil(store_ledger(store)->promoted))

@@ -200,7 +200,9 @@ static void lose(Store *store, const Generation *g, GError **error)
 static gboolean check_attach(const Ledger *ledger, Reign reign, guint64 session, GError **error)
 {
     if (!id_is_nil(ledger->promoted) || ledger->dissolved)
-        return refuse(error, "this copy was promoted: it receives nothing any more");
+        return refuse(
+            error, "this copy was promoted, and its VM runs from it, or did last: nothing is received before "
+                   "what it wrote has become a part of it");
     if (reign.number < ledger->reign.number)
         return refuse(error,
                       "reign %" G_GUINT64_FORMAT " is over, this copy follows reign %" G_GUINT64_FORMAT,

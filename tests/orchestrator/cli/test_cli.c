@@ -357,6 +357,8 @@ static void test_bad_words(void)
         {"scenario create web --file ~/absent", "absent"},
         {"scenario set web interval", "must be KEY=VALUE"},
         {"scenario set web", "needs KEY=VALUE, or --map"},
+        {"scenario show ../hosts/alpha", "neither a name nor an id"},
+        {"branch release web/export --yes", "neither a name nor an id"},
         {"scenario set web --map x", "must be FROM=TO"},
         {"scenario set web --interval 5s", "--interval is not an option here"},
         {"scenario set web frob=1", "frob"},
