@@ -15,6 +15,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/units.h"
 #include "vmconnect/link/issuer.h"
 #include "vmconnect/loop/program.h"
 
@@ -26,12 +27,20 @@
 #define DATABASE "state.db"
 #define TICK_MS 1000
 
+#define KEPT_MIN 1000
+#define KEPT_MAX 10000000
+#define AGE_MIN_MS ((gint64)24 * 3600 * 1000)
+#define AGE_MAX_MS (3650 * AGE_MIN_MS)
+
 static const ConfKey KEYS[] = {
     {"listen", "", "address to listen on; empty: every IPv4 address, ::: IPv6 too"},
     {"port", "25443", "TCP port of API and console"},
     {"state", "/var/lib/understudy/controller", "folder of authority, database and journal; 0700"},
     {"run", "/run/understudy/controller", "folder of what need not survive a boot"},
     {"names", "", "further names and addresses of this machine for its certificate, comma-separated"},
+    {"events_kept", "100000", "events that the history holds at most; 1000 to 10000000"},
+    {"events_age", "365d", "and how old they get; 1d to 3650d"},
+    {"hooks", "/etc/understudy/hooks", "folder of the programs that channels may run"},
     {"log", "info", "error, warning, notice, info or debug"},
     {NULL},
 };
@@ -149,6 +158,26 @@ static GPtrArray *read_names(const Conf *conf)
     return list;
 }
 
+static gboolean read_kept(const Conf *conf, EventsKept *ret_kept, GError **error)
+{
+    const char *count = conf_get(conf, "events_kept");
+    const char *age = conf_get(conf, "events_age");
+    EventsKept kept;
+
+    if (!g_ascii_string_to_signed(count, 10, KEPT_MIN, KEPT_MAX, &kept.count, NULL)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "events_kept: '%s' is not a number from %d to %d", count,
+                    KEPT_MIN, KEPT_MAX);
+        return FALSE;
+    }
+    if (!units_parse_duration(age, &kept.age_ms, NULL) || kept.age_ms < AGE_MIN_MS ||
+        kept.age_ms > AGE_MAX_MS) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "events_age: '%s' is not a time from 1d to 3650d", age);
+        return FALSE;
+    }
+    *ret_kept = kept;
+    return TRUE;
+}
+
 static gboolean check_names(const Conf *conf, GError **error)
 {
     g_autoptr(GPtrArray) list = read_names(conf);
@@ -161,6 +190,13 @@ static gboolean check_names(const Conf *conf, GError **error)
             return FALSE;
         }
     return TRUE;
+}
+
+static gboolean check(const Conf *conf, GError **error)
+{
+    EventsKept kept;
+
+    return check_names(conf, error) && read_kept(conf, &kept, error);
 }
 
 static char **names(const Controller *c)
@@ -205,10 +241,11 @@ static gboolean take_up(Controller *c, GError **error)
     g_autofree char *journal = g_build_filename(conf_get(c->conf, "state"), "journal", NULL);
     json_auto_t *hosts = database_load_hosts(c->db, error);
     json_auto_t *scenarios = hosts ? database_load_scenarios(c->db, error) : NULL;
+    EventsKept kept;
 
-    if (!scenarios)
+    if (!scenarios || !read_kept(c->conf, &kept, error))
         return FALSE;
-    c->events = events_new(c->db);
+    c->events = events_new(c->db, kept);
     c->hosts = hosts_new(&c->loop, authority_identity(c->authority), database_incarnation(c->db), &HOSTS, c);
     c->scenarios = scenarios_new(c->db, c->hosts, c->events, &SCENARIOS, c);
     if (!hosts_load(c->hosts, hosts, error) || !scenarios_load(c->scenarios, scenarios, error))
@@ -422,7 +459,7 @@ int main(int argc, char **argv)
             "  (none)               run, until SIGTERM\n"
             "  accept-copy          the state is a copy, and what it was copied from is gone for good\n"
             "  recover --from HOST  take up the scenarios of a controller that is lost, from an engine",
-        .check = check_names};
+        .check = check};
     int status;
     g_autoptr(Conf) conf = program_begin(&SPEC, &argc, &argv, &status);
 

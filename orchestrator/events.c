@@ -12,14 +12,18 @@ typedef struct {
 
 struct Events {
     Database *db;
+    EventsKept kept;
     GQueue *waiting; /* Waiting * */
+    void (*on_come)(void *user);
+    void *listener;
 };
 
-Events *events_new(Database *db)
+Events *events_new(Database *db, EventsKept kept)
 {
     Events *events = g_new0(Events, 1);
 
     events->db = db;
+    events->kept = kept;
     events->waiting = g_queue_new();
     return events;
 }
@@ -41,10 +45,15 @@ static void wake(Events *events, gint64 now_ms, gboolean come)
 
 static void on_durable(const GError *error, void *user)
 {
-    if (error)
+    Events *events = user;
+
+    if (error) {
         log_error("an event could not be kept: %s", error->message);
-    else
-        wake(user, 0, TRUE);
+        return;
+    }
+    wake(events, 0, TRUE);
+    if (events->on_come)
+        events->on_come(events->listener);
 }
 
 static LogLevel level_of(const Event *event)
@@ -62,7 +71,14 @@ void events_publish(Events *events, const Event *event)
     log_line(level_of(event), "%s: %s%s%s", event_code_name(event->code), event->text,
              event->next ? "; " : "", event->next ? event->next : "");
     database_add_event(changes, sequence, at_ms, event->scenario, event->host, doc);
+    database_forget_events(changes, (gint64)sequence - events->kept.count, at_ms - events->kept.age_ms);
     database_submit(events->db, changes, on_durable, events);
+}
+
+void events_listen(Events *events, void (*on_come)(void *user), void *user)
+{
+    events->on_come = on_come;
+    events->listener = user;
 }
 
 void events_wait(Events *events, gint64 until_ms, EventsWaiter waiter, void *user)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events - where an event gets its number, its time, its line in the log and its place
- * in the database, and how a client waits for the next one. Loop thread only. */
+ * in the database, how long it stays there, and how a client waits for the next one. Loop thread only. */
 #pragma once
 
 #include "orchestrator/core/event.h"
@@ -8,9 +8,18 @@
 
 typedef struct Events Events;
 
-Events *events_new(Database *db);
+/* What the history holds at most; what is older is forgotten with the next event. */
+typedef struct {
+    gint64 count;
+    gint64 age_ms;
+} EventsKept;
+
+Events *events_new(Database *db, EventsKept kept);
 
 void events_publish(Events *events, const Event *event);
+
+/* Call @on_come whenever there are new ones in the database; one at a time, for good. */
+void events_listen(Events *events, void (*on_come)(void *user), void *user);
 
 /* @come: there may be a new one in the database. Else it is late, or the end. */
 typedef void (*EventsWaiter)(void *user, gboolean come);

@@ -2,6 +2,7 @@
 #include "orchestrator/core/event.h"
 
 #include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
 
 #include <string.h>
 
@@ -69,18 +70,34 @@ static const Entry *entry_of(EventCode code)
     return &CATALOGUE[code];
 }
 
-Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why)
+static Event *filled(EventCode code, const Field *fields)
 {
     const Entry *entry = entry_of(code);
-    const Field fields[] = {{"scenario", scenario}, {"host", host}, {"vm", vm}, {"why", why}, {0}};
     Event *e = g_new0(Event, 1);
 
     e->code = code;
+    e->text = fill(entry->text, fields);
+    e->next = entry->next ? fill(entry->next, fields) : NULL;
+    return e;
+}
+
+Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why)
+{
+    const Field fields[] = {{"scenario", scenario}, {"host", host}, {"vm", vm}, {"why", why}, {0}};
+    Event *e = filled(code, fields);
+
     e->scenario = g_strdup(scenario);
     e->host = g_strdup(host);
     e->vm = g_strdup(vm);
-    e->text = fill(entry->text, fields);
-    e->next = entry->next ? fill(entry->next, fields) : NULL;
+    return e;
+}
+
+Event *event_new_about_channel(EventCode code, const char *channel, const char *why)
+{
+    const Field fields[] = {{"channel", channel}, {"why", why}, {0}};
+    Event *e = filled(code, fields);
+
+    e->channel = g_strdup(channel);
     return e;
 }
 
@@ -93,6 +110,7 @@ void event_free(Event *e)
     g_free(e->vm);
     g_free(e->text);
     g_free(e->next);
+    g_free(e->channel);
     g_free(e);
 }
 
@@ -118,14 +136,26 @@ int event_severity_syslog(EventSeverity severity)
     return SEVERITIES[severity].syslog;
 }
 
+gboolean event_severity_parse(const char *name, EventSeverity *ret_severity, GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(SEVERITIES); i++)
+        if (g_str_equal(SEVERITIES[i].name, name)) {
+            *ret_severity = (EventSeverity)i;
+            return TRUE;
+        }
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "severity '%.32s' is none of info, significant, warning, error and critical", name);
+    return FALSE;
+}
+
 json_t *event_to_json(const Event *e, guint64 sequence, gint64 at_ms)
 {
     char at[CLOCK_TEXT_LEN + 1];
 
-    return json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s?}", "sequence", (json_int_t)sequence,
-                     "at", clock_format(at_ms, at), "code", event_code_name(e->code), "severity",
-                     event_severity_name(event_severity(e->code)), "scenario", e->scenario, "host", e->host,
-                     "vm", e->vm, "text", e->text, "next", e->next);
+    return json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s?, s:s*}", "sequence",
+                     (json_int_t)sequence, "at", clock_format(at_ms, at), "code", event_code_name(e->code),
+                     "severity", event_severity_name(event_severity(e->code)), "scenario", e->scenario,
+                     "host", e->host, "vm", e->vm, "text", e->text, "next", e->next, "channel", e->channel);
 }
 
 char *event_catalogue_text(void)

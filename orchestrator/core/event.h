@@ -3,7 +3,7 @@
  *
  * Code, severity, text and next step of an event stand in one table;
  * docs/events.md is made from it (a test compares). In the templates
- * {scenario}, {host}, {vm} and {why} are filled in by event_new(). Number and
+ * {scenario}, {host}, {vm}, {why} and {channel} are filled in by event_new(). Number and
  * time are given by who keeps the list, not here. */
 #pragma once
 
@@ -125,7 +125,18 @@
       "switchover of scenario '{scenario}' to {host} is done", NULL)                                         \
     X(SWITCHOVER_FAILED,  ERROR,                                                                             \
       "switchover of scenario '{scenario}' to {host} did not move every VM: {why}",                          \
-      "understudy status {scenario} shows which VM runs where")
+      "understudy status {scenario} shows which VM runs where")                                              \
+    X(NOTIFY_FAILED,      WARNING,                                                                           \
+      "channel '{channel}' delivers nothing: {why}; what it was to tell waits, and none of it is lost",      \
+      "remove the cause; understudy notify test {channel} tries it at once")                                 \
+    X(NOTIFY_BACK,        INFO,                                                                              \
+      "channel '{channel}' delivers again", NULL)                                                            \
+    X(NOTIFY_TEST,        INFO,                                                                              \
+      "this is a test of channel '{channel}': nothing has happened", NULL)                                   \
+    X(EVENTS_FORGOTTEN,   WARNING,                                                                           \
+      "{why} fell out of the history before channel '{channel}' could deliver them; some may have been "     \
+      "for it",                                                                                              \
+      "raise events_kept and events_age in controller.conf, and look why it could not deliver")
 /* clang-format on */
 
 typedef enum {
@@ -158,10 +169,14 @@ typedef struct {
     char *vm;   /* its name; NULL: none */
     char *text; /* filled in */
     char *next; /* filled in; NULL: nothing needs doing */
+    char *
+        channel; /* the one that it is about, and that it is not sent through; NULL, as event_new() leaves it: none */
 } Event;
 
 /* @scenario, @host, @vm, @why may be NULL if the template does not name them (a bug otherwise). */
 Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why);
+/* The same for {channel} and {why}. */
+Event *event_new_about_channel(EventCode code, const char *channel, const char *why);
 void event_free(Event *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Event, event_free)
 
@@ -169,8 +184,11 @@ const char *event_code_name(EventCode code);
 EventSeverity event_severity(EventCode code);
 const char *event_severity_name(EventSeverity severity);
 int event_severity_syslog(EventSeverity severity);
+/* USAGE for a name that is none. */
+gboolean event_severity_parse(const char *name, EventSeverity *ret_severity, GError **error);
 
-/* {"sequence", "at", "code", "severity", "scenario", "host", "vm", "text", "next"}; @at_ms is wall time. */
+/* {"sequence", "at", "code", "severity", "scenario", "host", "vm", "text", "next"}, and "channel" if there is one; @at_ms
+ * is wall time. */
 json_t *event_to_json(const Event *e, guint64 sequence, gint64 at_ms);
 
 /* The catalogue as docs/events.md has it. The caller frees. */

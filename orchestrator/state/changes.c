@@ -138,6 +138,42 @@ void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wa
     change_text(change, scenario);
     change_text(change, host);
     add_document(change, doc);
-    change_number(add(changes, "DELETE FROM events WHERE sequence <= ?"),
-                  (gint64)sequence - DATABASE_EVENTS_KEPT);
+}
+
+/* Always a beginning of the history, so that a gap at its start says what was forgotten; found by going up from there,
+ * so that this costs no more than what it forgets. */
+void database_forget_events(DatabaseChanges *changes, gint64 upto, gint64 before_wall_ms)
+{
+    change_number(add(changes, "DELETE FROM events WHERE sequence <= ?1"
+                               " AND sequence < (SELECT max(sequence) FROM events)"),
+                  upto);
+    change_number(add(changes,
+                      "DELETE FROM events WHERE sequence <"
+                      " coalesce((SELECT sequence FROM events WHERE at_ms >= ?1 ORDER BY sequence LIMIT 1),"
+                      " (SELECT max(sequence) FROM events))"),
+                  before_wall_ms);
+}
+
+void database_put_channel(DatabaseChanges *changes, Id id, const char *name, const json_t *doc,
+                          const json_t *state)
+{
+    Change *change = add(changes, "INSERT INTO channels (id, name, doc, state) VALUES (?, ?, ?, ?)");
+
+    change_id(change, id);
+    change_text(change, name);
+    add_document(change, doc);
+    add_document(change, state);
+}
+
+void database_put_channel_state(DatabaseChanges *changes, Id id, const json_t *state)
+{
+    Change *change = add(changes, "UPDATE channels SET state = ?1 WHERE id = ?2");
+
+    add_document(change, state);
+    change_id(change, id);
+}
+
+void database_delete_channel(DatabaseChanges *changes, Id id)
+{
+    change_id(add(changes, "DELETE FROM channels WHERE id = ?"), id);
 }

@@ -9,7 +9,7 @@
 
 #include <sqlite3.h>
 
-#define CHANGE_MAX_VALUES 6
+#define CHANGE_MAX_VALUES 8
 
 typedef struct {
     const char *sql; /* static */

@@ -78,6 +78,11 @@ guint64 database_take_sequence(Database *db)
     return db->next_sequence++;
 }
 
+guint64 database_last_sequence(const Database *db)
+{
+    return db->next_sequence - 1;
+}
+
 static json_t *load(Database *db, const char *sql, GError **error)
 {
     Change query = {.sql = sql};
@@ -94,6 +99,14 @@ json_t *database_load_hosts(Database *db, GError **error)
 json_t *database_load_scenarios(Database *db, GError **error)
 {
     return load(db, "SELECT doc FROM scenarios ORDER BY name", error);
+}
+
+json_t *database_load_channels(Database *db, GError **error)
+{
+    return load(db,
+                "SELECT json_object('id', id, 'name', name, 'doc', json(doc), 'state', json(state))"
+                " FROM channels ORDER BY name",
+                error);
 }
 
 gboolean database_is_lost(const GError *error)
@@ -230,6 +243,37 @@ void database_query_events(Database *db, const DatabaseEventFilter *filter, Data
     change_text(query, filter->scenario);
     change_text(query, filter->host);
     change_number(query, filter->limit ? filter->limit : DEFAULT_LIMIT);
+    ask(db, query, on_rows, user);
+}
+
+static void change_list(Change *change, const json_t *list)
+{
+    g_autofree char *text = list ? json_text(list) : NULL;
+
+    change_text(change, text);
+}
+
+void database_query_backlog(Database *db, const DatabaseBacklog *backlog, DatabaseRows on_rows, void *user)
+{
+#define MEANT                                                                   \
+    "FROM events WHERE sequence > ?1 AND sequence <= ?2"                        \
+    " AND json_extract(doc, '$.severity') IN (SELECT value FROM json_each(?3))" \
+    " AND (?4 IS NULL OR scenario IN (SELECT value FROM json_each(?4)))"        \
+    " AND (?5 IS NULL OR json_extract(doc, '$.channel') IS NOT ?5)"
+    static const char BACKLOG[] = "SELECT json_object('oldest', (SELECT min(sequence) FROM events),"
+                                  " 'newest', (SELECT max(sequence) FROM events),"
+                                  " 'waiting', CASE WHEN ?6 = 0 THEN (SELECT count(*) " MEANT ") END,"
+                                  " 'events', (SELECT json_group_array(json(doc)) FROM (SELECT doc " MEANT
+                                  " ORDER BY sequence LIMIT ?6)))";
+#undef MEANT
+    Change *query = change_new(BACKLOG);
+
+    change_number(query, (gint64)backlog->after);
+    change_number(query, backlog->upto ? (gint64)backlog->upto : G_MAXINT64);
+    change_list(query, backlog->severities);
+    change_list(query, backlog->scenarios);
+    change_text(query, backlog->not_about);
+    change_number(query, backlog->limit);
     ask(db, query, on_rows, user);
 }
 

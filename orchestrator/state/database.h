@@ -17,10 +17,10 @@
 
 /* The file's format; a newer one is refused and left alone. There is no older one yet: the
  * first change of format brings its upgrade, after a copy was kept. A file of format 1 may have
- * the tables plans and journal, too, which nothing uses: plans are in files of their own. */
+ * the tables plans and journal, too, which nothing uses: plans are in files of their own; one
+ * that an earlier version made has no table channels before this one opens it, and that version
+ * passes over it. */
 #define DATABASE_FORMAT 1
-/* Older events are forgotten. */
-#define DATABASE_EVENTS_KEPT 100000
 
 typedef struct Database Database;
 
@@ -38,9 +38,11 @@ gboolean database_leap(const char *path, GError **error);
 /* 1, 2, … one for each open. */
 guint64 database_incarnation(const Database *db);
 
-/* Before database_start(). New arrays, in order of name, as they were put; or NULL with @error. */
+/* Before database_start(). New arrays, in order of name, as they were put; or NULL with @error. A channel is
+ * {"id", "name", "doc": as it was put, "state": as it was put last}. */
 json_t *database_load_hosts(Database *db, GError **error);
 json_t *database_load_scenarios(Database *db, GError **error);
+json_t *database_load_channels(Database *db, GError **error);
 
 /* Give the file to the writer thread. */
 void database_start(Database *db, uv_loop_t *loop);
@@ -57,12 +59,23 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 void database_delete_scenario(DatabaseChanges *changes, Id id);
+/* @doc: what the operator set; @state: how far it has come. */
+void database_put_channel(DatabaseChanges *changes, Id id, const char *name, const json_t *doc,
+                          const json_t *state);
+/* Of one that is there; nothing if it is not any more. */
+void database_put_channel_state(DatabaseChanges *changes, Id id, const json_t *state);
+void database_delete_channel(DatabaseChanges *changes, Id id);
 /* @sequence from database_take_sequence(), also where @doc says it. @scenario, @host: NULL if none. */
 void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
                         const char *host, const json_t *doc);
+/* Forget the oldest events: all up to @upto, and those before the first that is not older than @before_wall_ms. The
+ * newest stays whatever they say: the next one's number is told by it. */
+void database_forget_events(DatabaseChanges *changes, gint64 upto, gint64 before_wall_ms);
 
 /* The next event's number: 1, 2, …, never given twice; one not used is a gap. */
 guint64 database_take_sequence(Database *db);
+/* The last that was given out, 0 if none; it may not be durable yet. */
+guint64 database_last_sequence(const Database *db);
 
 /* @error NULL: durable. EXISTS: another host or scenario has that name. NO_SPACE: nothing
  * was changed, a later submission may work. IO, CORRUPT: database_is_lost(). */
@@ -88,6 +101,20 @@ typedef struct {
 } DatabaseEventFilter;
 
 void database_query_events(Database *db, const DatabaseEventFilter *filter, DatabaseRows on_rows, void *user);
+
+/* What somebody who has been told all up to @after has not been told yet. */
+typedef struct {
+    guint64 after;
+    guint64 upto;             /* not what came later; 0: all */
+    const json_t *severities; /* array of texts */
+    const json_t *scenarios;  /* array of names; NULL: of all, and of none */
+    const char *not_about;    /* no event whose "channel" this is */
+    guint limit;              /* the oldest so many; 0: they are only counted */
+} DatabaseBacklog;
+
+/* The only row: {"oldest", "newest": sequences of the whole history, null if it is empty; "waiting": how many there are,
+ * null unless they are only counted; "events": […] in rising order}. */
+void database_query_backlog(Database *db, const DatabaseBacklog *backlog, DatabaseRows on_rows, void *user);
 
 /* Do what was submitted, end the thread, close the file, free. Callbacks still come;
  * @on_closed (may be NULL) is the last. Before database_start() it frees at once. */

@@ -30,6 +30,11 @@ static const char SCHEMA[] =
     " doc TEXT NOT NULL) STRICT;"
     "INSERT INTO meta VALUES ('incarnation', '0');";
 
+/* Came later than the format's first files; an older program passes over it. */
+static const char CHANNELS[] =
+    "CREATE TABLE IF NOT EXISTS channels (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL,"
+    " state TEXT NOT NULL) STRICT, WITHOUT ROWID;";
+
 static UsError code_of(int rc)
 {
     switch (rc & 0xff) {
@@ -195,7 +200,9 @@ static gboolean prepare(sqlite3 *file, Id controller, guint64 *ret_incarnation, 
         return FALSE;
     if (format == 0 && !create(file, controller, error))
         return FALSE;
-    return check_owner(file, controller, error) && begin_incarnation(file, ret_incarnation, error) &&
+    return check_owner(file, controller, error) &&
+           run(file, CHANNELS, "cannot add a table to the controller's state", error) &&
+           begin_incarnation(file, ret_incarnation, error) &&
            number_of(file, "SELECT coalesce(max(sequence), 0) FROM events", ret_newest_event, error);
 }
 

@@ -91,7 +91,7 @@ static void desk_open(Desk *d)
     d->db = database_open(path, ME, NULL);
     g_assert_true(d->identity && d->db);
     rows = database_load_scenarios(d->db, NULL);
-    d->events = events_new(d->db);
+    d->events = events_new(d->db, (EventsKept){1000, 1000 * 1000});
     d->hosts = hosts_new(&d->loop, d->identity, 1, &HOSTS, d);
     hosts_add(d->hosts, "alpha", (Id){{2}}, NOBODY);
     hosts_add(d->hosts, "beta", (Id){{3}}, NOBODY);

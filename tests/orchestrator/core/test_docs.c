@@ -127,6 +127,14 @@ static void test_events_can_be_made(void)
         g_assert_true(e->next == NULL || strchr(e->next, '{') == NULL);
         g_assert_cmpint(event_severity_syslog(event_severity(code)), <=, 6);
     }
+    for (EventCode code = EVENT_NOTIFY_FAILED; code <= EVENT_EVENTS_FORGOTTEN; code++) {
+        g_autoptr(Event) e = event_new_about_channel(code, "ops", "so");
+        json_auto_t *about = event_to_json(e, 1, 0);
+
+        g_assert_nonnull(strstr(e->text, "'ops'"));
+        g_assert_null(strchr(e->text, '{'));
+        g_assert_cmpstr(json_string_value(json_object_get(about, "channel")), ==, "ops");
+    }
 }
 
 int main(int argc, char **argv)

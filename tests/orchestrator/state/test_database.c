@@ -289,25 +289,158 @@ static void test_events(void)
     desk_close(&desk);
 }
 
+static void add_events(DatabaseChanges *changes, const guint64 *sequences, guint count)
+{
+    for (guint i = 0; i < count; i++) {
+        json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)sequences[i]);
+
+        database_add_event(changes, sequences[i], (gint64)sequences[i] * 1000, NULL, NULL, event);
+    }
+}
+
+/* By number, and by age up to the first that is young enough, whatever the clock did behind it; never the newest. */
 static void test_events_are_forgotten(void)
 {
+    static const guint64 NUMBERS[] = {1, 2, 3, 4, 5};
     Desk desk;
-    guint64 far = DATABASE_EVENTS_KEPT + 2;
-    static const guint64 NUMBERS[] = {1, 2, 3};
     DatabaseChanges *changes = database_changes_new();
-    json_auto_t *last = json_pack("{s:I}", "sequence", (json_int_t)far);
+    json_auto_t *early = json_pack("{s:i}", "sequence", 6);
 
     desk_open(&desk);
-    for (guint i = 0; i < G_N_ELEMENTS(NUMBERS); i++) {
-        json_auto_t *event = json_pack("{s:I}", "sequence", (json_int_t)NUMBERS[i]);
-
-        database_add_event(changes, NUMBERS[i], 0, NULL, NULL, event);
-    }
-    database_add_event(changes, far, 0, NULL, NULL, last);
+    add_events(changes, NUMBERS, G_N_ELEMENTS(NUMBERS));
+    database_add_event(changes, 6, 1500, NULL, NULL, early);
+    submit(&desk, changes);
+    changes = database_changes_new();
+    database_forget_events(changes, -7, G_MININT64);
+    submit(&desk, changes);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "1 2 3 4 5 6");
+    changes = database_changes_new();
+    database_forget_events(changes, 1, 0);
+    submit(&desk, changes);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "2 3 4 5 6");
+    changes = database_changes_new();
+    database_forget_events(changes, 0, 3000);
+    submit(&desk, changes);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "3 4 5 6");
+    changes = database_changes_new();
+    database_forget_events(changes, 1000, 0);
+    submit(&desk, changes);
+    expect_events(&desk, &(DatabaseEventFilter){0}, "6");
+    changes = database_changes_new();
+    database_forget_events(changes, 0, G_MAXINT64);
     submit(&desk, changes);
     g_assert_no_error(desk.error);
-    expect_events(&desk, &(DatabaseEventFilter){0}, "3 100002");
+    expect_events(&desk, &(DatabaseEventFilter){0}, "6");
     desk_close(&desk);
+}
+
+/* --- channels --- */
+
+static void expect_backlog(Desk *desk, const DatabaseBacklog *backlog, const char *wanted)
+{
+    g_autoptr(GString) got = g_string_new(NULL);
+    const json_t *row;
+    json_t *event;
+    gsize i;
+
+    database_query_backlog(desk->db, backlog, on_rows, desk);
+    while (!desk->rows)
+        uv_run(&desk->loop, UV_RUN_ONCE);
+    g_assert_cmpuint(json_array_size(desk->rows), ==, 1);
+    row = json_array_get(desk->rows, 0);
+    g_string_printf(got, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT ":",
+                    json_integer_value(json_object_get(row, "oldest")),
+                    json_integer_value(json_object_get(row, "newest")),
+                    json_integer_value(json_object_get(row, "waiting")));
+    json_array_foreach(json_object_get(row, "events"), i, event) g_string_append_printf(
+        got, " %" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(event, "sequence")));
+    g_assert_cmpstr(got->str, ==, wanted);
+    g_clear_pointer(&desk->rows, json_decref);
+}
+
+static void test_backlog(void)
+{
+    static const struct {
+        const char *severity, *scenario, *channel;
+    } EVENTS[] = {{"info", NULL, NULL},     {"warning", "web", NULL}, {"error", "shop", NULL},
+                  {"warning", NULL, "ops"}, {"error", "web", NULL},   {"info", "web", NULL}};
+    json_auto_t *bad = json_pack("[s, s]", "warning", "error");
+    json_auto_t *all = json_pack("[s, s, s]", "info", "warning", "error");
+    json_auto_t *web = json_pack("[s]", "web");
+    json_auto_t *odd = json_pack("[s]", "'; DROP TABLE events; --");
+    DatabaseChanges *changes = database_changes_new();
+    Desk desk;
+
+    desk_open(&desk);
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = all, .limit = 9}, "0-0 of 0:");
+    for (guint i = 0; i < G_N_ELEMENTS(EVENTS); i++) {
+        json_auto_t *event = json_pack("{s:i, s:s, s:s*}", "sequence", (int)i + 2, "severity",
+                                       EVENTS[i].severity, "channel", EVENTS[i].channel);
+
+        database_add_event(changes, i + 2, 0, EVENTS[i].scenario, NULL, event);
+    }
+    submit(&desk, changes);
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = all, .limit = 9}, "2-7 of 0: 2 3 4 5 6 7");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = all, .limit = 2, .after = 3}, "2-7 of 0: 4 5");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = all, .limit = 9, .after = 3, .upto = 5},
+                   "2-7 of 0: 4 5");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = bad, .limit = 9}, "2-7 of 0: 3 4 5 6");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = bad, .limit = 9, .not_about = "ops"},
+                   "2-7 of 0: 3 4 6");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = bad, .scenarios = web, .limit = 9},
+                   "2-7 of 0: 3 6");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = all, .scenarios = odd, .limit = 9}, "2-7 of 0:");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = bad, .after = 3}, "2-7 of 3:");
+    expect_backlog(&desk, &(DatabaseBacklog){.severities = bad, .after = 7}, "2-7 of 0:");
+    desk_close(&desk);
+}
+
+static json_t *channels(void)
+{
+    g_autoptr(GError) error = NULL;
+    Database *db = database_open(path, ME, &error);
+    json_t *list = database_load_channels(db, &error);
+
+    g_assert_no_error(error);
+    database_close(db, NULL, NULL);
+    return list;
+}
+
+static void test_channels(void)
+{
+    json_auto_t *state = json_pack("{s:i}", "cursor", 1);
+    json_auto_t *later = json_pack("{s:i}", "cursor", 2);
+    json_auto_t *ops = doc("ops");
+    json_auto_t *want =
+        json_pack("[{s:s, s:s, s:O, s:O}]", "id", ID_TEXT(HOST), "name", "ops", "doc", ops, "state", later);
+    json_auto_t *got = NULL;
+    json_auto_t *none = NULL;
+    DatabaseChanges *changes = database_changes_new();
+    Desk desk;
+
+    desk_open(&desk);
+    database_put_channel(changes, HOST, "ops", ops, state);
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    changes = database_changes_new();
+    database_put_channel(changes, WEB, "ops", ops, state);
+    submit(&desk, changes);
+    g_assert_error(desk.error, US_ERROR, US_ERROR_EXISTS);
+    changes = database_changes_new();
+    database_put_channel_state(changes, HOST, later);
+    database_put_channel_state(changes, WEB, later); /* it is not there: nothing */
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    desk_close(&desk);
+    got = channels();
+    g_assert_true(json_equal(got, want));
+    desk_open(&desk);
+    changes = database_changes_new();
+    database_delete_channel(changes, HOST);
+    submit(&desk, changes);
+    desk_close(&desk);
+    none = channels();
+    g_assert_cmpuint(json_array_size(none), ==, 0);
 }
 
 static void test_all_or_nothing(void)
@@ -698,6 +831,8 @@ int main(int argc, char **argv)
     add("/state/change-and-delete", test_change_and_delete);
     add("/state/events", test_events);
     add("/state/events-are-forgotten", test_events_are_forgotten);
+    add("/state/backlog", test_backlog);
+    add("/state/channels", test_channels);
     add("/state/all-or-nothing", test_all_or_nothing);
     add("/state/order-and-close", test_order_and_close);
     add("/state/not-a-database", test_not_a_database);
