@@ -414,6 +414,7 @@ static void test_channels(void)
     json_auto_t *want =
         json_pack("[{s:s, s:s, s:O, s:O}]", "id", ID_TEXT(HOST), "name", "ops", "doc", ops, "state", later);
     json_auto_t *got = NULL;
+    json_auto_t *gone = NULL;
     json_auto_t *none = NULL;
     DatabaseChanges *changes = database_changes_new();
     Desk desk;
@@ -434,6 +435,16 @@ static void test_channels(void)
     desk_close(&desk);
     got = channels();
     g_assert_true(json_equal(got, want));
+    /* A file of a version that knew none. */
+    {
+        sqlite3 *file = NULL;
+
+        g_assert_cmpint(sqlite3_open(path, &file), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_exec(file, "DROP TABLE channels", NULL, NULL, NULL), ==, SQLITE_OK);
+        sqlite3_close(file);
+        gone = channels();
+        g_assert_cmpuint(json_array_size(gone), ==, 0);
+    }
     desk_open(&desk);
     changes = database_changes_new();
     database_delete_channel(changes, HOST);

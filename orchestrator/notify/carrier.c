@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path: the thread sets up one handle, performs it, judges what came of it and brings that to the loop. A cancelled
+ * one is seen by libcurl's progress callback, which is called at least once a second also while nothing moves. */
+#include "orchestrator/notify/carrier.h"
+
+#include "orchestrator/notify/line.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/loop/aside.h"
+
+#include <curl/curl.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define CONNECT_MS 15000L
+#define MAX_ANSWER_BYTES ((gsize)64 * 1024) /* of heads, and of bodies; the rest is not read */
+#define SAID_BYTES 200
+/* libcurl keeps its own deadline; this is for what it cannot. A mail server's answer to QUIT is waited for beyond it. */
+#define GRACE_MS 10000
+
+/* The thread's, and the loop's where it is atomic. */
+typedef struct {
+    CarrierOrder *order;
+    atomic_bool cancelled;
+    gsize sent; /* of a mail's body */
+    gsize head_bytes, body_bytes;
+    GString *said; /* the last refusal of an SMTP server, the beginning of an HTTP body */
+    char complaint[CURL_ERROR_SIZE];
+    atomic_uint refs;
+} Trip;
+
+typedef struct {
+    GError *error;
+} Outcome;
+
+struct Carrier {
+    Trip *trip;
+    CarrierDone on_done; /* NULL: cancelled */
+    void *user;
+};
+
+CarrierOrder *carrier_order_new(void)
+{
+    return g_new0(CarrierOrder, 1);
+}
+
+void carrier_order_free(CarrierOrder *o)
+{
+    if (!o)
+        return;
+    g_free(o->url);
+    g_free(o->ca);
+    g_free(o->user);
+    g_free(o->password);
+    g_free(o->from);
+    g_strfreev(o->to);
+    g_strfreev(o->headers);
+    g_free(o->body);
+    g_free(o);
+}
+
+static void trip_unref(void *data)
+{
+    Trip *t = data;
+
+    if (atomic_fetch_sub(&t->refs, 1) > 1)
+        return;
+    carrier_order_free(t->order);
+    g_string_free(t->said, TRUE);
+    g_free(t);
+}
+
+static void outcome_free(void *data)
+{
+    Outcome *o = data;
+
+    g_clear_error(&o->error);
+    g_free(o);
+}
+
+/* --- on the thread --------------------------------------------------------- */
+
+static size_t on_head(char *data, size_t size, size_t count, void *user)
+{
+    Trip *t = user;
+    gsize len = size * count;
+
+    t->head_bytes += len;
+    if (t->head_bytes > MAX_ANSWER_BYTES)
+        return 0;
+    /* The last refusal: behind it comes the goodbye. */
+    if (t->order->mail && len > 0 && (data[0] == '4' || data[0] == '5')) {
+        g_string_truncate(t->said, 0);
+        g_string_append_len(t->said, data, (gssize)MIN(len, SAID_BYTES));
+    }
+    return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *user)
+{
+    Trip *t = user;
+    gsize len = size * count;
+
+    t->body_bytes += len;
+    if (t->said->len < SAID_BYTES && !t->order->mail)
+        g_string_append_len(t->said, data, (gssize)MIN(len, SAID_BYTES - t->said->len));
+    return t->body_bytes > MAX_ANSWER_BYTES ? 0 : len;
+}
+
+static size_t on_wanted(char *data, size_t size, size_t count, void *user)
+{
+    Trip *t = user;
+    gsize len = MIN(size * count, strlen(t->order->body) - t->sent);
+
+    memcpy(data, t->order->body + t->sent, len);
+    t->sent += len;
+    return len;
+}
+
+static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    Trip *t = user;
+
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return atomic_load(&t->cancelled);
+}
+
+static void settle(CURL *curl, Trip *t)
+{
+    const CarrierOrder *o = t->order;
+    struct curl_blob ca = {o->ca, o->ca ? strlen(o->ca) : 0, CURL_BLOB_NOCOPY};
+
+    curl_easy_setopt(curl, CURLOPT_URL, o->url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, o->mail ? "smtp,smtps" : "http,https");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
+    /* A look-up that hangs is left behind, not waited for. */
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->complaint);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+    if (o->ca)
+        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca);
+}
+
+static struct curl_slist *list_of(char *const *texts)
+{
+    struct curl_slist *list = NULL;
+
+    for (; texts && *texts; texts++)
+        list = curl_slist_append(list, *texts);
+    return list;
+}
+
+/* For each answer of a mail server. */
+static long answer_s(const CarrierOrder *o)
+{
+    return MAX(1, (long)(o->timeout_ms / 2000));
+}
+
+static CURLcode perform_mail(CURL *curl, Trip *t)
+{
+    const CarrierOrder *o = t->order;
+    struct curl_slist *to = list_of(o->to);
+    CURLcode rc;
+
+    curl_easy_setopt(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT, answer_s(o));
+    /* Else it says QUIT when the handle is cleaned up, and waits as long as it pleases. */
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)(o->tls ? CURLUSESSL_ALL : CURLUSESSL_NONE));
+    if (o->user) {
+        curl_easy_setopt(curl, CURLOPT_USERNAME, o->user);
+        curl_easy_setopt(curl, CURLOPT_PASSWORD, o->password);
+    }
+    curl_easy_setopt(curl, CURLOPT_MAIL_FROM, o->from);
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_wanted);
+    curl_easy_setopt(curl, CURLOPT_READDATA, t);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    rc = curl_easy_perform(curl);
+    curl_slist_free_all(to);
+    return rc;
+}
+
+static CURLcode perform_post(CURL *curl, Trip *t)
+{
+    struct curl_slist *headers = list_of(t->order->headers);
+    CURLcode rc;
+
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(t->order->body));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->order->body);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    rc = curl_easy_perform(curl);
+    curl_slist_free_all(headers);
+    return rc;
+}
+
+/* --- what came of it ------------------------------------------------------- */
+
+static const struct {
+    CURLcode rc;
+    UsError code;
+    const char *why; /* NULL: in libcurl's words */
+} FAILURES[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, US_ERROR_UNREACHABLE,
+     "its name cannot be resolved: correct it, or look at this machine's name servers"},
+    {CURLE_COULDNT_CONNECT, US_ERROR_UNREACHABLE,
+     "nobody takes the connection: look whether the server runs, at its port, and what filters packets "
+     "between"},
+    {CURLE_OPERATION_TIMEDOUT, US_ERROR_TIMEOUT,
+     "no answer in time: look at the server, and what filters packets between"},
+    {CURLE_PEER_FAILED_VERIFICATION, US_ERROR_DENIED,
+     "its certificate is not believed: give the authority with --ca FILE, or name the server as its "
+     "certificate does"},
+    {CURLE_SSL_CONNECT_ERROR, US_ERROR_FAILED,
+     "TLS with it cannot be begun: look at its port, and whether TLS begins at once there (smtps, https)"},
+    {CURLE_USE_SSL_FAILED, US_ERROR_DENIED,
+     "it offers no TLS and nothing was told to it: let it offer STARTTLS, or --tls never if the line is "
+     "safe"},
+    {CURLE_LOGIN_DENIED, US_ERROR_DENIED, "it refuses user and password: correct them"},
+};
+
+static void fail_by_server(const Trip *t, long status, CURLcode rc, GError **error)
+{
+    g_autofree char *said = line_of(t->said->str, SAID_BYTES);
+    const char *shown = g_strstrip(said);
+
+    if (!t->order->mail && status >= 300 && status < 400)
+        g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                    "it answers with a redirection (status %ld), which is not followed: take the final URL",
+                    status);
+    else if (status > 0)
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "it does not take it: status %ld%s%s", status,
+                    *shown ? ": " : "", shown);
+    else
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "the dialogue broke off: %s",
+                    t->complaint[0] ? t->complaint : curl_easy_strerror(rc));
+}
+
+static GError *judge(CURL *curl, const Trip *t, CURLcode rc)
+{
+    GError *error = NULL;
+    long status = 0;
+
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    /* A mail is taken when the dialogue says so; of HTTP the status counts, however much comes behind it. */
+    if (t->order->mail ? rc == CURLE_OK
+                       : status >= 200 && status < 300 && (rc == CURLE_OK || t->body_bytes > 0))
+        return NULL;
+    for (guint i = 0; i < G_N_ELEMENTS(FAILURES); i++)
+        if (FAILURES[i].rc == rc) {
+            g_set_error_literal(&error, US_ERROR, (int)FAILURES[i].code, FAILURES[i].why);
+            return error;
+        }
+    /* Of a dialogue of mail, what was said last may have been a yes. */
+    fail_by_server(t,
+                   t->order->mail   ? (status >= 400 ? status : 0)
+                   : rc == CURLE_OK ? status
+                                    : 0,
+                   rc, &error);
+    return error;
+}
+
+static gpointer run(gpointer request)
+{
+    Trip *t = request;
+    Outcome *outcome = g_new0(Outcome, 1);
+    CURL *curl = curl_easy_init();
+    CURLcode rc;
+
+    g_assert(curl);
+    settle(curl, t);
+    rc = t->order->mail ? perform_mail(curl, t) : perform_post(curl, t);
+    outcome->error = judge(curl, t, rc);
+    curl_easy_cleanup(curl);
+    return outcome;
+}
+
+/* --- on the loop ------------------------------------------------------------ */
+
+static void on_aside(void *user, gpointer result)
+{
+    Carrier *c = user;
+    Outcome *outcome = result;
+    g_autoptr(GError) late = NULL;
+
+    if (!outcome)
+        late = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "no answer in time");
+    if (c->on_done)
+        c->on_done(c->user, outcome ? outcome->error : late);
+    atomic_store(&c->trip->cancelled, TRUE);
+    trip_unref(c->trip);
+    if (outcome)
+        outcome_free(outcome);
+    g_free(c);
+}
+
+Carrier *carrier_start(uv_loop_t *loop, CarrierOrder *order, CarrierDone on_done, void *user)
+{
+    Carrier *c = g_new0(Carrier, 1);
+    Trip *t = g_new0(Trip, 1);
+    AsideWork work = {.timeout_ms = order->timeout_ms + 1000 * answer_s(order) + GRACE_MS,
+                      .work = run,
+                      .request = t,
+                      .free_request = trip_unref,
+                      .free_result = outcome_free};
+
+    t->order = order;
+    t->said = g_string_new(NULL);
+    atomic_init(&t->refs, 2);
+    *c = (Carrier){t, on_done, user};
+    aside_run(loop, &work, on_aside, c);
+    return c;
+}
+
+void carrier_cancel(Carrier *carrier)
+{
+    if (!carrier)
+        return;
+    carrier->on_done = NULL;
+    atomic_store(&carrier->trip->cancelled, TRUE);
+}

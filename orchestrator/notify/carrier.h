@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* carrier - one transfer by libcurl, mail or HTTP, that cannot hold up the loop.
+ *
+ * It has a thread of its own (vmconnect/loop/aside.h): libcurl's multi interface would do for HTTP, but speaks the end
+ * of an SMTP dialogue, the answer to the mail itself and QUIT, synchronously, for as long as a server likes; and
+ * both read the system's certificates, tens of milliseconds of work. Name look-ups are on a thread of libcurl's.
+ * What comes back is bounded, proxies are not asked, redirections are not followed. Loop's thread only. */
+#pragma once
+
+#include <glib.h>
+#include <uv.h>
+
+/* Texts are the order's own; NULL: not used. */
+typedef struct {
+    gint64 timeout_ms; /* of everything together */
+    char *url;
+    char *ca;      /* PEM, instead of the system's */
+    gboolean mail; /* else an HTTP POST */
+    gboolean tls;  /* a mail goes only over TLS */
+    char *user;
+    char *password;
+    char *from;
+    char **to;
+    char **headers; /* of HTTP: "Name: value" */
+    char *body;     /* a whole mail, or an HTTP body */
+} CarrierOrder;
+
+CarrierOrder *carrier_order_new(void);
+void carrier_order_free(CarrierOrder *order);
+
+typedef struct Carrier Carrier;
+
+/* Once, never from within carrier_start(). @error NULL: the server has it. Else it says why not, and what
+ * to do: UNREACHABLE, TIMEOUT, DENIED (certificate, password), FAILED (the server's word). */
+typedef void (*CarrierDone)(void *user, const GError *error);
+
+/* Takes @order. The carrier ends with @on_done. */
+Carrier *carrier_start(uv_loop_t *loop, CarrierOrder *order, CarrierDone on_done, void *user);
+
+/* @on_done is not called any more. The thread ends within a second or so, and the loop not before it. NULL is accepted. */
+void carrier_cancel(Carrier *carrier);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* courier - brings the events of the history to one channel, in order, at least once each.
+ *
+ * What has come so far is durable: after each message the number of its last event, and before it that of the event that
+ * it will end with. So one that died in the middle makes the same message again, with the same id, by which a
+ * receiver knows it. Between its messages are the pauses of pace.h. While more than one is allowed, an
+ * event is a message; the last that the rate allows takes all that wait. Nothing is ever passed over but what the
+ * channel does not want, and what the history has forgotten, which the next message then says. Loop's thread only. */
+#pragma once
+
+#include "orchestrator/notify/channel.h"
+#include "orchestrator/notify/pace.h"
+#include "orchestrator/notify/sending.h"
+#include "orchestrator/state/database.h"
+
+typedef struct {
+    SendingGround ground;
+    Database *db;
+    Id controller;
+    PaceSettings pace;
+    gint64 idle_ms; /* how far it has looked without finding anything is kept so often */
+    void (*on_event)(void *user, const Event *event);
+    void *user;
+} CourierGround;
+
+typedef struct Courier Courier;
+
+/* Takes @channel. @state: of courier_state(), or courier_first_state(). CORRUPT. */
+Courier *courier_new(const CourierGround *ground, Id id, Channel *channel, const json_t *state,
+                     GError **error);
+
+/* Of a new channel: it is told what comes after @newest. New reference. */
+json_t *courier_first_state(guint64 newest);
+
+/* There may be new events. */
+void courier_poke(Courier *c);
+/* Try at once what failed. */
+void courier_retry(Courier *c);
+
+Id courier_id(const Courier *c);
+const Channel *courier_channel(const Courier *c);
+
+/* {…channel_describe(), "state": {"delivered", "delivered_at", "waiting", "failing_since", "error", "next_try_at"}} is told
+ * once, on the loop, also when the courier was closed meanwhile; borrowed. */
+void courier_describe(Courier *c, void (*on_described)(void *user, const json_t *doc), void *user);
+
+/* Begin nothing any more, give up what is on its way, and free it when the database has answered. Its state is
+ * kept once more if @keep. */
+void courier_close(Courier *c, gboolean keep);
