@@ -233,6 +233,30 @@ static gboolean open_database(Controller *c, GError **error)
     return c->db && bound_check(state, DATABASE, error);
 }
 
+static void on_channel_event(void *user, const Event *event)
+{
+    events_publish(((Controller *)user)->events, event);
+}
+
+static void on_new_events(void *user)
+{
+    notifier_poke(user);
+}
+
+static gboolean take_up_channels(Controller *c, GError **error)
+{
+    CourierGround ground = notifier_ground(&c->loop, conf_get(c->conf, "hooks"));
+    json_auto_t *channels = database_load_channels(c->db, error);
+
+    ground.db = c->db;
+    ground.controller = identity_peer(authority_identity(c->authority)).id;
+    ground.on_event = on_channel_event;
+    ground.user = c;
+    c->notifier = notifier_new(&ground);
+    events_listen(c->events, on_new_events, c->notifier);
+    return channels && notifier_load(c->notifier, channels, error);
+}
+
 /* Everything that was there, before anything new can come. */
 static gboolean take_up(Controller *c, GError **error)
 {
@@ -252,7 +276,7 @@ static gboolean take_up(Controller *c, GError **error)
         return FALSE;
     c->plans = plans_new(&c->loop, journal, identity_peer(authority_identity(c->authority)).id,
                          database_incarnation(c->db), c->hosts, c->scenarios, error);
-    return c->plans != NULL;
+    return c->plans && take_up_channels(c, error);
 }
 
 static void serve(Controller *c, const Operation *list)
@@ -274,6 +298,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
     serve(c, OPERATIONS_COMPARE);
+    serve(c, OPERATIONS_NOTIFY);
     serve(c, OPERATIONS_POINTS);
     serve(c, OPERATIONS_RECOVER);
     serve(c, OPERATIONS_STATUS);
@@ -292,6 +317,7 @@ static gboolean start(Controller *c, GError **error)
         return FALSE;
     database_start(c->db, &c->loop);
     plans_resume(c->plans);
+    notifier_poke(c->notifier);
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
     return TRUE;
 }
@@ -318,6 +344,7 @@ static void begin_end(Controller *c)
     operations_enrol_close(c);
     hosts_close(c->hosts);
     events_close(c->events);
+    notifier_close(c->notifier);
     c->open = 2;
     http_server_close(c->server, on_part_closed, c);
     database_close(c->db, on_part_closed, c);
@@ -329,6 +356,7 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->scenarios, scenarios_free);
     g_clear_pointer(&c->plans, plans_free);
     g_clear_pointer(&c->hosts, hosts_free);
+    g_clear_pointer(&c->notifier, notifier_free);
     g_clear_pointer(&c->events, events_free);
     g_clear_pointer(&c->api, api_free);
     g_clear_pointer(&c->authority, authority_free);

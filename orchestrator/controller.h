@@ -9,6 +9,7 @@
 #include "orchestrator/authority/authority.h"
 #include "orchestrator/events.h"
 #include "orchestrator/hosts.h"
+#include "orchestrator/notify/notifier.h"
 #include "orchestrator/plans.h"
 #include "orchestrator/scenarios.h"
 #include "orchestrator/state/database.h"
@@ -25,6 +26,7 @@ typedef struct Controller {
     Hosts *hosts;
     Scenarios *scenarios;
     Plans *plans;
+    Notifier *notifier;
     Api *api;
     HttpServer *server;
     GHashTable *lost;     /* set of names: hosts whose link was there and is lost */

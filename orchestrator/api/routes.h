@@ -45,7 +45,12 @@
     X("status",              GET,    "/status",                          FALSE, "scenario") \
     X("plan.list",           GET,    "/plans",                           FALSE, "scenario") \
     X("plan.show",           GET,    "/plans/{plan}",                    FALSE, "")         \
-    X("event.list",          GET,    "/events",                          FALSE, "after,scenario,host,since,limit,wait_ms")
+    X("event.list",          GET,    "/events",                          FALSE, "after,scenario,host,since,limit,wait_ms") \
+    X("notify.list",         GET,    "/notify",                          FALSE, "")         \
+    X("notify.add",          POST,   "/notify",                          TRUE,  "")         \
+    X("notify.show",         GET,    "/notify/{channel}",                FALSE, "")         \
+    X("notify.remove",       DELETE, "/notify/{channel}",                FALSE, "")         \
+    X("notify.test",         POST,   "/notify/{channel}/test",           TRUE,  "")
 /* clang-format on */
 
 typedef struct {

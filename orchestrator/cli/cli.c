@@ -129,7 +129,7 @@ gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name
     return FALSE;
 }
 
-char *cli_token(const char *text, GError **error)
+static char *read_words(const char *what, const char *text, GError **error)
 {
     char buf[MAX_TOKEN_BYTES] = "";
     g_autofree char *contents = NULL;
@@ -137,7 +137,7 @@ char *cli_token(const char *text, GError **error)
 
     if (text[0] == '@') {
         if (!g_file_get_contents(text + 1, &contents, NULL, &why)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "the token cannot be read: %s", why->message);
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "the %s cannot be read: %s", what, why->message);
             return NULL;
         }
     } else if (g_str_equal(text, "-")) {
@@ -147,10 +147,27 @@ char *cli_token(const char *text, GError **error)
     }
     g_strstrip(contents);
     if (contents[0] == '\0' || strlen(contents) >= MAX_TOKEN_BYTES) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the token is empty or too long");
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the %s is empty or too long", what);
         return NULL;
     }
     return g_steal_pointer(&contents);
+}
+
+char *cli_token(const char *text, GError **error)
+{
+    return read_words("token", text, error);
+}
+
+char *cli_secret(const char *what, const char *text, GError **error)
+{
+    if (text[0] == '@' || g_str_equal(text, "-"))
+        return read_words(what, text, error);
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "--%s: every user of this machine sees what is an argument; write it into a file and say @FILE, or - "
+        "for standard input",
+        what);
+    return NULL;
 }
 
 static const char *text_of(const json_t *doc, const char *key)

@@ -77,6 +77,10 @@ gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name
 /* A token as it may be given: itself, @FILE, or - for standard input. The caller frees. */
 char *cli_token(const char *text, GError **error);
 
+/* The same for a secret, which is never an argument itself: @FILE, or - for a line of standard input. @what
+ * ("password") is for the message. */
+char *cli_secret(const char *what, const char *text, GError **error);
+
 /* The UUID among @docs (objects) whose "name" is @text or, if none has that name, whose @key starts
  * with it. The caller frees; NOT_FOUND, or USAGE if several or @text is empty. @what is for the
  * message: "VM". */

@@ -148,10 +148,10 @@ static json_t *read_answer(CURL *curl, const char *url, const GString *answer, G
     return NULL;
 }
 
-/* Copies are deleted one VM after the other, each within its own limit at the controller. */
+/* Copies are deleted one VM after the other, each within its own limit at the controller; so is a channel tested. */
 long client_answer_s(const char *operation)
 {
-    return g_str_equal(operation, "scenario.delete") ? 0 : ANSWER_S;
+    return g_str_equal(operation, "scenario.delete") || g_str_equal(operation, "notify.test") ? 0 : ANSWER_S;
 }
 
 static char *full_url(const Client *c, const ApiRoute *route, const char *const *parameters,

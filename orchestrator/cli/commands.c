@@ -49,6 +49,19 @@ OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
 OPTIONS(EVENTS, {"follow", NULL, "go on with those to come"}, {"scenario", "SCENARIO", "only of this one"},
         {"host", "HOST", "only of this one"}, {"since", "TIME", "2h, or 2026-11-21T22:16:54.123Z"},
         {"limit", "N", "at most so many, the newest"});
+OPTIONS(NOTIFY_ADD, {"mail", "TO[,TO…]", "a mail to these addresses"},
+        {"smtp", "URL", "the server that takes it: smtp://HOST:587 (STARTTLS), smtps://HOST"},
+        {"from", "ADDRESS", "the mail's sender"}, {"user", "USER", "of that server"},
+        {"password", "@FILE|-", "where the user's password is"},
+        {"tls", "required|never", "never: also if the server offers none"},
+        {"webhook", "URL|@FILE|-", "a POST of the event as JSON"},
+        {"secret", "@FILE|-", "where the key is that signs it (X-Understudy-Signature)"},
+        {"ca", "FILE", "certificates in PEM to believe instead of the system's"},
+        {"syslog", NULL, "a line in the log of the controller's host"},
+        {"hook", "FILE", "a program in /etc/understudy/hooks of the controller's host"},
+        {"severity", "SEVERITY", "the least: info, significant, warning (default), error, critical"},
+        {"scenario", "SCENARIO[,…]", "only events of these"},
+        {"rate", "N", "messages an hour, what exceeds comes as a digest (20; syslog 0: no limit)"});
 
 static const Command COMMANDS[] = {
     {"login", "FILE|URL", 1, 1, LOGIN, PROPERTIES_NONE, TRUE,
@@ -108,6 +121,17 @@ static const Command COMMANDS[] = {
     {"plan show", "ID", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "one plan, step by step",
      command_plan_show},
     {"events", "", 0, 0, EVENTS, PROPERTIES_NONE, FALSE, "what happened", command_events},
+    {"notify add", "NAME", 1, 1, NOTIFY_ADD, PROPERTIES_NONE, FALSE, "have somebody told of events",
+     command_notify_add},
+    {"notify list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "the channels there are, and whether they deliver", command_notify_list},
+    {"notify show", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "everything about one channel",
+     command_notify_show},
+    {"notify remove", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "tell through it no more",
+     command_notify_remove},
+    {"notify test", "[NAME]", 0, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "send a test message through one channel, or through all, and wait for the outcome",
+     command_notify_test},
 };
 
 const Command *command_at(guint index)

@@ -51,3 +51,8 @@ gboolean command_points(Cli *cli, GError **error);
 gboolean command_plan_list(Cli *cli, GError **error);
 gboolean command_plan_show(Cli *cli, GError **error);
 gboolean command_events(Cli *cli, GError **error);
+gboolean command_notify_add(Cli *cli, GError **error);
+gboolean command_notify_list(Cli *cli, GError **error);
+gboolean command_notify_show(Cli *cli, GError **error);
+gboolean command_notify_remove(Cli *cli, GError **error);
+gboolean command_notify_test(Cli *cli, GError **error);

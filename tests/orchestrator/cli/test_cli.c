@@ -1000,6 +1000,89 @@ static void test_watch(void)
     ",\"at\":\"2026-11-21T22:16:54.123Z\",\"code\":\"SYNC_DONE\",\"severity\":\"significant\"," \
     "\"scenario\":\"web\",\"host\":null,\"vm\":null,\"text\":\"" text "\",\"next\":null}"
 
+#define CHANNELS                                                                                             \
+    "{\"channels\":[{\"name\":\"ops\",\"severity\":\"warning\",\"rate\":20,\"mail\":{\"to\":[\"a@b.c\",\"d@" \
+    "e.f\"],"                                                                                                \
+    "\"from\":\"u@b.c\",\"smtp\":\"smtp://"                                                                  \
+    "mail:587\",\"tls\":\"required\",\"user\":\"u\",\"has_password\":true},"                                 \
+    "\"state\":{\"delivered\":17,\"delivered_at\":\"2026-11-21T22:16:54.123Z\",\"waiting\":3,\"failing_"     \
+    "since\":"                                                                                               \
+    "\"2026-11-21T22:17:00.000Z\",\"error\":\"nobody takes\\u001b[2J the connection\",\"next_try_at\":"      \
+    "\"2026-11-21T22:18:00.000Z\"}},{\"name\":\"pager\",\"severity\":\"critical\",\"rate\":0,\"scenarios\":" \
+    "[\"web\",\"shop\"],\"webhook\":{\"url\":\"https://example.org/…\",\"has_secret\":false},\"state\":"   \
+    "{\"delivered\":null,\"delivered_at\":null,\"waiting\":0,\"failing_since\":null,\"error\":null,"         \
+    "\"next_try_at\":null}}]}"
+
+static void assert_asked(const char *wanted)
+{
+    uv_mutex_lock(&fake.lock);
+    assert_says(fake.asked->str, wanted);
+    g_string_truncate(fake.asked, 0);
+    uv_mutex_unlock(&fake.lock);
+}
+
+static void test_notify(void)
+{
+    g_autofree char *secret = g_build_filename(home, "secret", NULL);
+
+    g_assert_true(g_file_set_contents(secret, "geheim\n", -1, NULL));
+    understudy(
+        0,
+        "notify add ops --mail a@b.c,d@e.f --smtp smtp://mail:587 --from u@b.c --user u --password @~/secret"
+        " --severity error --scenario web,shop --rate 5");
+    assert_says(out, "understudy notify test ops tries it");
+    assert_asked(
+        "notify.add {\"name\":\"ops\",\"mail\":{\"to\":[\"a@b.c\",\"d@e.f\"],\"from\":\"u@b.c\",\"smtp\":"
+        "\"smtp://mail:587\",\"user\":\"u\",\"password\":\"geheim\"},\"severity\":\"error\",\"rate\":5,"
+        "\"scenarios\":[\"web\",\"shop\"]}\n");
+    understudy(0, "notify add a --webhook https://example.org/ --secret @~/secret");
+    assert_asked(
+        "notify.add {\"name\":\"a\",\"webhook\":{\"url\":\"https://example.org/\",\"secret\":\"geheim\"}}\n");
+    understudy(0, "notify add a --webhook @~/secret");
+    assert_asked("notify.add {\"name\":\"a\",\"webhook\":{\"url\":\"geheim\"}}\n");
+    understudy(0, "notify add a --syslog --severity info");
+    assert_asked("notify.add {\"name\":\"a\",\"syslog\":{},\"severity\":\"info\"}\n");
+    understudy(0, "notify add a --hook page --rate 0");
+    assert_asked("notify.add {\"name\":\"a\",\"hook\":{\"file\":\"page\"},\"rate\":0}\n");
+    /* A secret that everybody has seen already is not taken. */
+    understudy(2, "notify add a --webhook https://example.org/ --secret geheim");
+    assert_says(err, "every user of this machine sees what is an argument");
+    understudy(2, "notify add a --mail a@b.c --smtp smtp://mail --from u@b.c --user u --password geheim");
+    g_assert_null(strstr(err, "geheim"));
+    understudy(2, "notify add a --mail a@b.c --smtp smtp://mail --from u@b.c --user u --password @~/nowhere");
+    assert_says(err, "the password cannot be read");
+    understudy(2, "notify add a --mail a@b.c --from u@b.c");
+    assert_says(err, "--mail needs --smtp");
+    understudy(2, "notify add a");
+    understudy(2, "notify add a --syslog --hook page");
+    assert_says(err, "needs one of");
+    understudy(2, "notify add a --syslog --rate many");
+    understudy(2, "notify add a --webhook https://h/ --ca ~/nowhere");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+
+    understudy(1, "notify test");
+    assert_says(err, "nobody is told of anything");
+    say("notify.list", CHANNELS);
+    understudy(0, "notify list");
+    golden("notify-list.txt");
+    say("notify.show",
+        "{\"name\":\"log\",\"severity\":\"info\",\"rate\":0,\"syslog\":{},\"state\":{\"waiting\":0}}");
+    understudy(0, "notify show log");
+    golden("notify-show.txt");
+    understudy(2, "notify remove ops");
+    understudy(0, "notify remove ops --yes");
+
+    say("notify.test", "{\"took_ms\":12}");
+    understudy(0, "notify test");
+    g_assert_cmpstr(out, ==,
+                    "channel 'ops' delivers: it took 12 ms\nchannel 'pager' delivers: it took 12 ms\n");
+    say_no("notify.test", US_ERROR_UNREACHABLE, "nobody takes the connection");
+    understudy(5, "notify test ops");
+    assert_says(err, "understudy: channel 'ops' does not deliver: nobody takes the connection");
+    understudy(5, "notify test --json");
+    assert_says(out, "\"delivered\": false");
+}
+
 static void test_events(void)
 {
     static const char *const ARGV[] = {CLI_PROGRAM, "events", "--follow", NULL};
@@ -1046,14 +1129,15 @@ static void test_page(void)
     g_assert_cmpstr(clean, ==, "a?b\xef\xbf\xbd?c");
 }
 
-/* Deleting many copies has no limit of ours; everything else has. */
+/* Deleting many copies and testing a channel have no limit of ours; everything else has. */
 static void test_limits(void)
 {
     const ApiRoute *route;
 
     for (guint i = 0; (route = api_route_at(i)); i++)
         g_assert_cmpint(client_answer_s(route->operation) == 0, ==,
-                        g_str_equal(route->operation, "scenario.delete"));
+                        g_str_equal(route->operation, "scenario.delete") ||
+                            g_str_equal(route->operation, "notify.test"));
 }
 
 static void add(const char *path, void (*test)(void))
@@ -1098,6 +1182,7 @@ int main(int argc, char **argv)
     add("/cli/points-kept", test_points_kept);
     add("/cli/watch", test_watch);
     add("/cli/events", test_events);
+    add("/cli/notify", test_notify);
     add("/cli/odd-answers", test_odd_answers);
     g_test_add_func("/cli/page", test_page);
     g_test_add_func("/cli/find", test_find);
