@@ -65,6 +65,7 @@ Live *live_new(Scenarios *owner, Id id, Protection *steal_protection)
     live->owner = owner;
     live->id = id;
     live->p = steal_protection;
+    live->p->vitals = owner->vitals;
     live->todo = g_queue_new();
     live->papers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     live->look_at_ms = clock_steady_ms() + steal_protection->scenario->policy.verify_interval_ms;

@@ -7,6 +7,7 @@
 #include "orchestrator/debts.h"
 #include "orchestrator/reigns.h"
 #include "orchestrator/scenarios.h"
+#include "orchestrator/watches.h"
 
 typedef struct {
     ScenariosDone done; /* NULL: nobody */
@@ -43,6 +44,8 @@ struct Scenarios {
     GPtrArray *list; /* Live *, by name */
     Reigns *reigns;
     Debts *debts;
+    Vitals *vitals;
+    Watches *watches;
     gboolean closed;
 };
 

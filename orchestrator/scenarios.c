@@ -53,6 +53,8 @@ Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const Scena
     s->list = g_ptr_array_new_with_free_func(live_free);
     s->reigns = reigns_new();
     s->debts = debts_new(db, hosts, word_for, s);
+    s->vitals = vitals_new();
+    s->watches = watches_new(hosts, s->vitals);
     return s;
 }
 
@@ -196,18 +198,42 @@ static void on_debts_paid(void *user, const char *host)
         step_those_with(s, host, (Input){.kind = INPUT_LINK_BACK});
 }
 
+static void tell_vitals(Scenarios *s)
+{
+    g_autoptr(ActionList) out = action_list_new();
+
+    vitals_step(s->vitals, out);
+    for (guint i = 0; i < out->len; i++)
+        events_publish(s->events, ((const Action *)out->pdata[i])->event);
+}
+
+/* Also those whose engine never answered. */
+static void know_hosts(Scenarios *s)
+{
+    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
+
+    for (guint i = 0; i < names->len; i++)
+        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
+}
+
 void scenarios_host_is_up(Scenarios *s, const char *host)
 {
+    know_hosts(s);
+    vitals_link(s->vitals, host, TRUE);
+    watches_forget(s->watches, host);
     debts_pay(s->debts, host, on_debts_paid, s);
 }
 
 void scenarios_host_is_gone(Scenarios *s, const char *host)
 {
+    vitals_remove(s->vitals, host);
     debts_forget(s->debts, host);
 }
 
 void scenarios_host_is_down(Scenarios *s, const char *host)
 {
+    vitals_link(s->vitals, host, FALSE);
+    watches_forget(s->watches, host);
     for (guint i = 0; i < s->list->len; i++)
         live_forget_papers(s->list->pdata[i], host);
     step_those_with(s, host, (Input){.kind = INPUT_LINK_LOST});
@@ -215,6 +241,8 @@ void scenarios_host_is_down(Scenarios *s, const char *host)
 
 void scenarios_news(Scenarios *s, const char *host, const json_t *status)
 {
+    vitals_hear(s->vitals, host, status);
+    tell_vitals(s);
     step_those_with(s, host, (Input){.kind = INPUT_NEWS, .json = status});
 }
 
@@ -223,6 +251,9 @@ void scenarios_tick(Scenarios *s)
     g_autoptr(GPtrArray) list = scenarios_list(s);
 
     debts_tick(s->debts);
+    know_hosts(s);
+    watches_tick(s->watches, list);
+    tell_vitals(s);
     for (guint i = 0; i < s->list->len; i++)
         live_persist_again(s->list->pdata[i]);
     for (guint i = 0; i < s->list->len; i++)
@@ -511,6 +542,7 @@ void scenarios_delete(Scenarios *s, const char *name, ScenariosDone done, void *
 void scenarios_close(Scenarios *s)
 {
     s->closed = TRUE;
+    watches_close(s->watches);
 }
 
 void scenarios_free(Scenarios *s)
@@ -520,6 +552,8 @@ void scenarios_free(Scenarios *s)
     g_ptr_array_free(s->list, TRUE);
     reigns_free(s->reigns);
     debts_free(s->debts);
+    watches_free(s->watches);
+    vitals_free(s->vitals);
     g_free(s);
 }
 

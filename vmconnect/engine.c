@@ -37,6 +37,7 @@ static const ConfKey KEYS[] = {
      "folder for libvirt's scratch files, and nothing else; local file system, no quota"},
     {"qemu_user", "",
      "user that QEMU runs as and that must bind sockets; empty: what qemu.conf means (libvirt-qemu)"},
+    {"probes", "/etc/understudy/probes", "folder of the programs that a check of the kind script may run"},
     {"restart_libvirtd", "",
      "command that restarts libvirtd, run when that has lost a backup job of ours; empty: never"},
     {"log", "info", "error, warning, notice, info or debug"},
@@ -151,11 +152,18 @@ static void on_ears(void *user, const EarEvent *event)
     if (event->kind == EAR_RESYNC && !e->ending)
         serve_trial_tidy(e);
     rescuer_hear(e->rescuer, event);
+    if (!e->ending)
+        guests_hear(e->guests, event);
 }
 
 static void on_status(void *user, gboolean urgent)
 {
     (urgent ? serve_news_now : serve_news)(user);
+}
+
+static void on_other_news(void *user)
+{
+    serve_news(user);
 }
 
 static void on_role_ended(void *user, Id vm, gboolean standby)
@@ -217,6 +225,9 @@ static gboolean start(Engine *e, GError **error)
     e->trials = trials_new(&e->paths);
     e->trial_hands = hands_new(&e->loop, uri);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
+    e->guests = guests_new(&e->loop, on_other_news, e);
+    e->watch = watch_new(&e->loop, &(ProberPaths){uri, conf_get(e->conf, "probes")}, on_other_news, e);
+    watch_set_identity(e->watch, identity_is_owned(e->identity) ? e->identity : NULL);
     e->ears = ears_new(&e->loop, uri, on_ears, e);
     paths = (HostPaths){.libvirt_uri = uri,
                         .nbd_dir = e->paths.nbd,
@@ -246,7 +257,9 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open = 4;
+    e->open = 5;
+    watch_close(g_steal_pointer(&e->watch), on_part_closed, e);
+    guests_close(g_steal_pointer(&e->guests));
     hands_close(e->hands, on_part_closed, e);
     hands_close(e->trial_hands, on_part_closed, e);
     ears_close(e->ears, on_part_closed, e);

@@ -8,6 +8,7 @@
 #include "netmap/host.h"
 #include "vmconnect/base/conf.h"
 #include "vmconnect/hypervisor/ears.h"
+#include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/hands.h"
 #include "vmconnect/hypervisor/rescuer.h"
 #include "vmconnect/link/enrol_loop.h"
@@ -16,6 +17,7 @@
 #include "vmconnect/loop/clerk.h"
 #include "vmconnect/obeyed.h"
 #include "vmconnect/policy.h"
+#include "vmconnect/probe/watch.h"
 #include "vmconnect/roles.h"
 
 #include <glib.h>
@@ -61,10 +63,12 @@ typedef struct Engine {
     Ears *ears;
     Rescuer *rescuer;
     Roles *roles;
+    Guests *guests;
+    Watch *watch;
     Listener *listener;
     EnrolDesk *desk;          /* NULL while owned */
     GPtrArray *visits;        /* of Visit *: links of our controller */
-    GPtrArray *arriving;      /* of Arrival *: bulk links whose ATTACH has not come yet */
+    GPtrArray *arriving;      /* of Arrival *: bulk links whose ATTACH has not come yet, and beats */
     GQueue changes;           /* of ServeChange *: wait for their turn … */
     gpointer changing;        /* … while this one has it; NULL: none */
     uv_fs_poll_t owner_watch; /* of the file that says who the owner is */

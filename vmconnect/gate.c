@@ -3,7 +3,7 @@
  *
  * The certificate says who somebody is; what for, their hello. A controller's
  * link becomes an Rpc, and so does that of root on this host, who may ask less; an active's bulk link waits here for its ATTACH, is
- * checked against what the controller has admitted, and goes to the keeper;
+ * checked against what the controller has admitted, and goes to the keeper; another engine's beat is kept, and nothing is said on it;
  * a stranger may only enrol. */
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
@@ -153,6 +153,35 @@ static void receive_active(Engine *engine, Link *link)
     g_ptr_array_add(engine->arriving, a);
 }
 
+/* --- beats --------------------------------------------------------------- */
+
+#define BEAT_PING_MS 10000
+#define BEAT_DEAD_MS 30000
+#define BEATS_MAX 256
+
+static void on_word(void *user, Frame *taken)
+{
+    frame_free(taken);
+    (void)user;
+}
+
+/* The link itself answers, for as long as this loop turns. */
+static void receive_beat(Engine *engine, Link *link)
+{
+    LinkLoopEvents events = {.on_frame = on_word, .on_closed = on_arrival_gone};
+    Arrival *a;
+
+    if (engine->arriving->len >= BEATS_MAX) {
+        link_free(link);
+        return;
+    }
+    a = g_new0(Arrival, 1);
+    a->engine = engine;
+    link_set_heartbeat(link, BEAT_PING_MS, BEAT_DEAD_MS);
+    a->link = link_loop_new(&engine->loop, link, &events, a);
+    g_ptr_array_add(engine->arriving, a);
+}
+
 /* --- all --------------------------------------------------------------- */
 
 void gate_on_link(void *user, Link *link)
@@ -165,6 +194,8 @@ void gate_on_link(void *user, Link *link)
         receive_controller(engine, link);
     else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BULK)
         receive_active(engine, link);
+    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BEAT)
+        receive_beat(engine, link);
     else
         link_free(link);
 }

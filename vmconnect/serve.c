@@ -15,7 +15,7 @@
 static void status(void *user, RpcReply *reply, const json_t *params)
 {
     (void)params;
-    rpc_reply(reply, roles_status(((Visit *)user)->engine->roles));
+    rpc_reply(reply, serve_status(((Visit *)user)->engine));
 }
 
 void serve_news_now(Engine *engine)
@@ -25,7 +25,7 @@ void serve_news_now(Engine *engine)
     if (engine->visits->len == 0 || engine->ending)
         return;
     uv_timer_stop(&engine->news_timer);
-    doc = roles_status(engine->roles);
+    doc = serve_status(engine);
     json_object_set_new(doc, "event", json_string("status"));
     engine->news_at_ms = clock_steady_ms();
     for (guint i = 0; i < engine->visits->len; i++)
@@ -76,6 +76,8 @@ const RpcMethod SERVE_METHODS[] = {
     {"standby.points", serve_standby_points},
     {"standby.pin", serve_standby_pin},
     {"standby.open", serve_standby_open},
+    {"watch.set", serve_watch_set},
+    {"guest.revive", serve_guest_revive},
     {"plan.lock", serve_plan_lock},
     {"plan.shutdown", serve_plan_shutdown},
     {"plan.final", serve_plan_final},

@@ -4,7 +4,7 @@
  * serve.c has the table and the news; serve_change.c what must be durable before an
  * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run, serve_seed.c what a first copy could begin from,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
- * serve_plans.c the steps of plans, serve_scenarios.c what the controller wants remembered. All on the loop. */
+ * serve_plans.c the steps of plans, serve_watch.c what it watches, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
 
 #include "vmconnect/engine.h"
@@ -66,6 +66,9 @@ void serve_change(const ServeChange *change);
  * part, unless it was given anew meanwhile. No thread there is as good. */
 void serve_end(Engine *engine, RpcReply *reply, Id vm, CommandVerb verb, json_t *params);
 
+/* All that this engine says of itself unasked; new reference. */
+json_t *serve_status(const Engine *engine);
+
 /* The methods; their user is the Visit. */
 void serve_host_obey(void *user, RpcReply *reply, const json_t *params);
 void serve_host_info(void *user, RpcReply *reply, const json_t *params);
@@ -89,6 +92,8 @@ void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_points(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_pin(void *user, RpcReply *reply, const json_t *params);
 void serve_standby_open(void *user, RpcReply *reply, const json_t *params);
+void serve_watch_set(void *user, RpcReply *reply, const json_t *params);
+void serve_guest_revive(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_lock(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_shutdown(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_final(void *user, RpcReply *reply, const json_t *params);

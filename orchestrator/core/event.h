@@ -69,6 +69,43 @@
       "look at {host}, its network and the understudy-engine service")                                       \
     X(LINK_BACK,          INFO,                                                                              \
       "the engine of {host} answers again", NULL)                                                            \
+    X(PROBE_MISSED,       INFO,                                                                              \
+      "{host} missed a probe: no path to it answered", NULL)                                                 \
+    X(HOST_SILENT,        ERROR,                                                                             \
+      "{host} is silent: {why}",                                                                             \
+      "look at {host} and its network")                                                                      \
+    X(HOST_BACK,          SIGNIFICANT,                                                                       \
+      "{host} answers again", NULL)                                                                          \
+    X(WATCH_BLIND,        WARNING,                                                                           \
+      "{host} sees nobody, nor its own gateway: what it says of others does not count",                      \
+      "look at the network of {host}")                                                                       \
+    X(HYPERVISOR_SILENT,  WARNING,                                                                           \
+      "libvirtd of {host} does not answer: {why}; guests run on, nothing new is replicated",                 \
+      "look at the libvirtd service of {host}; its restart disturbs no guest")                               \
+    X(HYPERVISOR_BACK,    INFO,                                                                              \
+      "libvirtd of {host} answers again", NULL)                                                              \
+    X(GUEST_SILENT,       ERROR,                                                                             \
+      "'{vm}' on {host} does not live: {why}",                                                               \
+      "look at it; what is done meanwhile: understudy status {scenario}")                                    \
+    X(GUEST_BACK,         SIGNIFICANT,                                                                       \
+      "'{vm}' on {host} lives again", NULL)                                                                  \
+    X(AGENT_SILENT,       WARNING,                                                                           \
+      "the agent of '{vm}' on {host} answered before and does not any more; its QEMU runs it, and nothing is done", \
+      "look at the guest; to have it watched by other means: understudy scenario set {scenario} --check")    \
+    X(GUEST_RESTARTED,    WARNING,                                                                           \
+      "'{vm}' was {why} on {host}, where it did not live any more",                                          \
+      "look for the cause in the guest and on {host}")                                                       \
+    X(GUEST_RESTART_FAILED, ERROR,                                                                           \
+      "'{vm}' could not be brought back to life on {host}: {why}",                                           \
+      "remove the cause and start it there, or switch over: understudy switchover {scenario}")               \
+    X(COUNTDOWN_STARTED,  WARNING,                                                                           \
+      "scenario '{scenario}': a switchover is required in {why} if what is silent does not answer",          \
+      "understudy status {scenario} shows what is silent, and why")                                          \
+    X(COUNTDOWN_CANCELLED, SIGNIFICANT,                                                                      \
+      "scenario '{scenario}': what was silent answers again, no switchover is required", NULL)               \
+    X(SWITCHOVER_REQUIRED, CRITICAL,                                                                         \
+      "scenario '{scenario}': a switchover is required: {why}",                                              \
+      "understudy switchover {scenario} --force (shows what would be lost, and asks)")                       \
     X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
     X(SWITCHBACK_AHEAD,   INFO,                                                                              \

@@ -18,7 +18,7 @@
 #define MAX_WORDS 3
 #define NO_FOLDER "none"
 
-typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD, KIND_FOLDER } Kind;
+typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD, KIND_FOLDER, KIND_COUNT } Kind;
 
 typedef struct {
     PolicyProperty shown;
@@ -124,6 +124,32 @@ static const Row TABLE[] = {
      IN(start_timeout_ms),
      5 * SECOND_MS,
      HOUR_MS},
+    {{"probe_interval", "5s", "1s to 1h",
+      "time between two probes of a host or guest, from the standby's host and from its own", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(probe_interval_ms),
+     SECOND_MS,
+     HOUR_MS},
+    {{"probe_timeout", "5s", "250ms to 1h, at most probe_interval counts",
+      "how long a probe may take before it counts as missed", POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(probe_timeout_ms),
+     250,
+     HOUR_MS},
+    {{"probe_misses", "3", "1 to 100", "probes missed in a row that make a host or guest silent",
+      POLICY_ALWAYS},
+     KIND_COUNT,
+     IN(probe_misses),
+     1,
+     100},
+    {{"restart", "auto", "auto | never",
+      "whether a guest that died, or whose checks are missed, is first started or reset where it is",
+      POLICY_ALWAYS},
+     KIND_WORD,
+     IN(restart),
+     0,
+     0,
+     {"auto", "never"}},
     {{"verify_interval", "1h", "10s to 7d",
       "time between two looks whether a switchover would work; an event says so when the answer changes",
       POLICY_ALWAYS},
@@ -187,6 +213,15 @@ static gboolean set_duration(const Row *row, Policy *p, const char *value, GErro
     gint64 ms;
 
     return units_parse_duration(value, &ms, error) && set_number(row, p, ms, value, error);
+}
+
+static gboolean set_count(const Row *row, Policy *p, const char *value, GError **error)
+{
+    guint64 n;
+
+    return g_ascii_string_to_unsigned(value, 10, 0, G_MAXINT, &n, NULL)
+               ? set_number(row, p, (gint64)n, value, error)
+               : out_of_range(row, value, error);
 }
 
 static gboolean set_size(const Row *row, Policy *p, const char *value, GError **error)
@@ -321,6 +356,8 @@ static gboolean set_row(const Row *row, Policy *p, const char *value, GError **e
         return set_word(row, p, value, error);
     case KIND_FOLDER:
         return set_folder(row, p, value, error);
+    case KIND_COUNT:
+        return set_count(row, p, value, error);
     }
     g_assert_not_reached();
 }
@@ -340,6 +377,8 @@ static char *get_row(const Row *row, const Policy *p)
         return g_strdup(row->words[row->field == NO_FIELD ? 0 : *(int *)member(row, p)]);
     case KIND_FOLDER:
         return g_strdup(*(char *)member(row, p) ? member(row, p) : NO_FOLDER);
+    case KIND_COUNT:
+        return g_strdup_printf("%" G_GINT64_FORMAT, *(gint64 *)member(row, p));
     }
     g_assert_not_reached();
 }

@@ -16,6 +16,7 @@
 typedef enum { COMPRESS_AUTO, COMPRESS_NEVER, COMPRESS_ALWAYS } Compress;
 typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
 typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
+typedef enum { RESTART_AUTO, RESTART_NEVER } Restart;
 typedef enum { SWITCHBACK_MANUAL, SWITCHBACK_AUTO } Switchback;
 
 typedef struct {
@@ -34,6 +35,9 @@ typedef struct {
     gint64 start_timeout_ms;
     gint64 verify_interval_ms;
     gint64 switchback_after_ms;
+    gint64 probe_interval_ms;
+    gint64 probe_timeout_ms;
+    gint64 probe_misses; /* in a row */
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;
@@ -41,6 +45,7 @@ typedef struct {
     int freeze;                /* Freeze */
     int reverse;               /* Reverse */
     int switchback;            /* Switchback */
+    int restart;               /* Restart */
     char seed[FOLDER_MAX + 1]; /* folder on the replica; "": none */
 } Policy;
 

@@ -18,6 +18,7 @@
 #include "orchestrator/core/roster.h"
 #include "orchestrator/core/scenario.h"
 #include "orchestrator/core/states.h"
+#include "orchestrator/core/vitals.h"
 
 /* What the operator wants; durable. */
 typedef enum { GOAL_STOPPED, GOAL_RUNNING, GOAL_PAUSED } Goal;
@@ -43,6 +44,28 @@ typedef struct {
 /* What the active's engine has confirmed in this session. */
 typedef enum { TOLD_NOTHING, TOLD_PROTECT, TOLD_PAUSE } ProtectionTold;
 
+/* Is a guest alive? OFF: its user, or we, want it so. */
+typedef enum { GUEST_LIFE_UNKNOWN, GUEST_LIFE_ALIVE, GUEST_LIFE_OFF, GUEST_LIFE_SILENT } GuestLife;
+
+const char *guest_life_name(GuestLife life);
+
+/* protection_life.c; nothing of it is durable. */
+typedef struct {
+    GuestLife state;
+    char *why;          /* NULL: nothing to say */
+    gboolean revivable; /* silent, and its host could start it again */
+    gboolean lived;     /* when its host's engine last said so or so */
+    gboolean mute;      /* its agent does not answer any more */
+    gboolean proven;    /* its checks have passed since it was started */
+    gboolean known_boots;
+    guint boots;       /* as its host counts them */
+    gint64 booted_ms;  /* since it is watched; 0: not */
+    gboolean reviving; /* it was asked for, and has not answered yet, nor failed … */
+    gboolean revived;  /* … it has been started or reset … */
+    gboolean gave_up;  /* … it did not come to life so, and has not since */
+    gint64 revived_ms; /* when it was asked for last; 0: never */
+} ProtectionLife;
+
 typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PART_DOWN } PlanPart;
 
 typedef struct {
@@ -66,6 +89,7 @@ typedef struct {
     guint owes;         /* ProtectionOwed, durable: calls that must be made once the host answers */
     guint failed;       /* of those: which did not go well since retry_at_ms was last reached */
     Id owed_plan;       /* durable: whose lock is owed */
+    ProtectionLife life;
 } ProtectionVm;
 
 typedef enum {
@@ -86,9 +110,17 @@ typedef struct {
     char *why;          /* why the last try could not be begun; NULL */
 } ProtectionHome;
 
+/* Until a switchover is required. */
+typedef struct {
+    gboolean runs;
+    gboolean over; /* it is, and was told */
+    gint64 since_ms;
+} ProtectionCountdown;
+
 typedef struct {
     Scenario *scenario;
     const Roster *roster; /* borrowed */
+    const Vitals *vitals; /* borrowed; NULL: nobody watches */
     ScenarioState state;
     Goal goal;
     gboolean verifying;
@@ -103,6 +135,7 @@ typedef struct {
     gint64
         hold_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;
+    ProtectionCountdown countdown;
 } Protection;
 
 typedef enum {
@@ -203,6 +236,8 @@ gint64 protection_lag_limit_ms(const Policy *policy);
 
 /* With switchback=auto, how long until the VMs are moved home if nothing comes between; -1: nothing is ahead. */
 gint64 protection_switchback_left_ms(const Protection *p, gint64 now_ms);
+/* How long a silent guest has still to answer before a switchover is required; 0: it is; -1: all are well. */
+gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms);
 /* Does an ACTION_SWITCHBACK still count? A command may have overtaken it. */
 gboolean protection_wants_home(const Protection *p);
 

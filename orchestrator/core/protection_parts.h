@@ -44,6 +44,10 @@ void protection_yielded(const Protection *p, const ProtectionVm *vm, const char 
                         ActionList *out);
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
 
+/* Look at what is known of each guest's life, and act upon it; an answer to guest.revive. */
+void protection_live(Protection *p, gint64 now_ms, ActionList *out);
+void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
+
 /* After the states are settled: wait, or ask for the switchback, if it is left to the controller. */
 void protection_go_home(Protection *p, gint64 now_ms, ActionList *out);
 /* It counts from nothing again. */

@@ -389,7 +389,9 @@ static gboolean on_answer(Protection *p, const Input *in, ActionList *out, GErro
     ProtectionVm *vm = protection_find(p, in->vm);
 
     (void)error;
-    if (vm)
+    if (vm && g_str_equal(in->method, "guest.revive"))
+        protection_on_revived(p, vm, in, out);
+    else if (vm)
         protection_answered(p, vm, in, out);
     return TRUE;
 }
@@ -447,6 +449,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
     if (p->hold_until_ms < 0)
         p->hold_until_ms = in->now_ms + HOLD_MS;
     protection_settle(p, in->now_ms, out);
+    protection_live(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);
     EACH_VM (p, vm)
         protection_order(p, vm, in->now_ms, out);

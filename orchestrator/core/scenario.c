@@ -9,12 +9,14 @@
 
 /* libvirt's own limit for a name is the file system's; ours is for messages and rows. */
 #define MAX_VM_NAME 1024
+#define MAX_CHECKS 16
 
 static void vm_free(gpointer p)
 {
     ScenarioVm *vm = p;
 
     g_free(vm->name);
+    g_ptr_array_unref(vm->checks);
     g_free(vm);
 }
 
@@ -31,6 +33,14 @@ Scenario *scenario_new(const char *name, const char *master)
     return s;
 }
 
+static void copy_checks(ScenarioVm *to, const ScenarioVm *from)
+{
+    g_ptr_array_set_size(to->checks, 0);
+    for (guint i = 0; i < from->checks->len; i++)
+        g_ptr_array_add(to->checks, check_spec_copy(from->checks->pdata[i]));
+    to->need_all = from->need_all;
+}
+
 Scenario *scenario_copy(const Scenario *s)
 {
     Scenario *copy = scenario_new(s->name, s->master);
@@ -40,7 +50,7 @@ Scenario *scenario_copy(const Scenario *s)
     for (guint i = 0; i < s->vms->len; i++) {
         const ScenarioVm *vm = s->vms->pdata[i];
 
-        scenario_add_vm(copy, vm->uuid, vm->name);
+        copy_checks(scenario_add_vm(copy, vm->uuid, vm->name), vm);
     }
     scenario_set_map(copy, s);
     copy->policy = s->policy;
@@ -64,13 +74,15 @@ void scenario_add_replica(Scenario *s, const char *host)
     g_ptr_array_add(s->replicas, g_strdup(host));
 }
 
-void scenario_add_vm(Scenario *s, Id uuid, const char *name)
+ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name)
 {
     ScenarioVm *vm = g_new0(ScenarioVm, 1);
 
     vm->uuid = uuid;
     vm->name = g_strdup(name);
+    vm->checks = g_ptr_array_new_with_free_func((GDestroyNotify)check_spec_free);
     g_ptr_array_add(s->vms, vm);
+    return vm;
 }
 
 void scenario_set_map(Scenario *s, const Scenario *from)
@@ -275,6 +287,21 @@ gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
            scenario_check(s, error);
 }
 
+static json_t *vm_to_json(const ScenarioVm *vm)
+{
+    json_t *doc = json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name);
+    json_t *checks;
+
+    if (vm->checks->len == 0)
+        return doc;
+    checks = json_array();
+    for (guint i = 0; i < vm->checks->len; i++)
+        json_array_append_new(checks, check_spec_to_json(vm->checks->pdata[i]));
+    json_object_set_new(doc, "checks", checks);
+    json_object_set_new(doc, "need", json_string(vm->need_all ? "all" : "any"));
+    return doc;
+}
+
 json_t *scenario_to_json(const Scenario *s)
 {
     json_t *replicas = json_array();
@@ -285,7 +312,7 @@ json_t *scenario_to_json(const Scenario *s)
     for (guint i = 0; i < s->vms->len; i++) {
         const ScenarioVm *vm = s->vms->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name));
+        json_array_append_new(vms, vm_to_json(vm));
     }
     return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "format", SCENARIO_FORMAT, "name", s->name,
                      "master", s->master, "replicas", replicas, "vms", vms, "map", mapping_to_json(s->map),
@@ -306,19 +333,42 @@ static gboolean read_replicas(Scenario *s, const json_t *list, GError **error)
     return TRUE;
 }
 
+/* Instead of those there are. */
+static gboolean read_checks(ScenarioVm *vm, const json_t *list, const char *need, GError **error)
+{
+    if (need && !g_str_equal(need, "all") && !g_str_equal(need, "any"))
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"need\" is \"any\" or \"all\" of its checks",
+                      vm->name);
+    if (list && (!json_is_array(list) || json_array_size(list) > MAX_CHECKS))
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"checks\" is a list of at most %d", vm->name,
+                      MAX_CHECKS);
+    g_ptr_array_set_size(vm->checks, 0);
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        CheckSpec *spec = check_spec_from_json(json_array_get(list, i), error);
+
+        if (!spec)
+            return FALSE;
+        g_ptr_array_add(vm->checks, spec);
+        if (spec->kind == CHECK_BEAT)
+            return refuse(error, US_ERROR_USAGE, "VM '%.64s': a guest has no engine to beat", vm->name);
+    }
+    vm->need_all = g_strcmp0(need, "all") == 0;
+    return TRUE;
+}
+
 static gboolean read_vms(Scenario *s, const json_t *list, GError **error)
 {
     if (!json_is_array(list))
         return refuse(error, US_ERROR_USAGE, "scenario: \"vms\" is a list of {\"uuid\", \"name\"}");
     for (gsize i = 0; i < json_array_size(list); i++) {
-        const char *uuid, *name;
+        const char *uuid, *name, *need = NULL;
+        json_t *checks = NULL;
         Id id;
 
-        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s}", "uuid", &uuid,
-                       "name", &name) ||
-            !id_parse(uuid, &id, error))
+        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s, s?o, s?s}", "uuid",
+                       &uuid, "name", &name, "checks", &checks, "need", &need) ||
+            !id_parse(uuid, &id, error) || !read_checks(scenario_add_vm(s, id, name), checks, need, error))
             return FALSE;
-        scenario_add_vm(s, id, name);
     }
     return TRUE;
 }

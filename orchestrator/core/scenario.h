@@ -6,14 +6,15 @@
  * command line, REST and files:
  *
  *   {"format": 1, "name": "web", "master": "alpha", "replicas": ["beta"],
- *    "vms": [{"uuid": "…", "name": "web1"}],
+ *    "vms": [{"uuid": "…", "name": "web1", "checks": [{"kind": "tcp", "address": "10.0.0.5", "port": 80}], "need": "any"}],
  *    "map": {"default": "office,test=lab"}, "policy": {"interval": "5s", …}}
  *
- * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out; unknown keys are refused everywhere. */
+ * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out, and "checks" (vmconnect/base/check.h; none: its agent, if it has one) and "need" of a VM; unknown keys are refused everywhere. */
 #pragma once
 
 #include "netmap/mapping.h"
 #include "orchestrator/core/policy.h"
+#include "vmconnect/base/check.h"
 #include "vmconnect/base/id.h"
 
 #include <glib.h>
@@ -26,7 +27,9 @@
 
 typedef struct {
     Id uuid;
-    char *name; /* as libvirt has it: any text; for people, the UUID identifies */
+    char *name;        /* as libvirt has it: any text; for people, the UUID identifies */
+    GPtrArray *checks; /* of CheckSpec *: how to see that it lives; empty: by its agent, if it has one */
+    gboolean need_all; /* one that is missed is enough; else all must be */
 } ScenarioVm;
 
 typedef struct {
@@ -45,7 +48,8 @@ void scenario_free(Scenario *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
 
 void scenario_add_replica(Scenario *s, const char *host);
-void scenario_add_vm(Scenario *s, Id uuid, const char *name);
+/* Borrowed from @s. */
+ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name);
 /* All of @from's, instead of those there are. */
 void scenario_set_map(Scenario *s, const Scenario *from);
 

@@ -73,26 +73,43 @@ static json_t *branches_of(const ProtectionVm *vm)
     return list;
 }
 
+/* Of one that nobody watches, since nothing replicates it, its active's own word. */
+static const char *guest_of(const Protection *p, const ProtectionVm *vm)
+{
+    if (vm->life.state != GUEST_LIFE_UNKNOWN)
+        return guest_life_name(vm->life.state);
+    return vm->last && protection_is_up(p, vm->active) ? vm->last->guest : "unknown";
+}
+
+static json_t *checks_of(const Protection *p, const ProtectionVm *vm)
+{
+    json_t *list = json_array();
+
+    if (p->vitals)
+        vitals_describe_checks(p->vitals, vm->active, vm->uuid, list);
+    if (p->vitals && protection_keeper(vm))
+        vitals_describe_checks(p->vitals, protection_keeper(vm), vm->uuid, list);
+    return list;
+}
+
 static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
     json_t *standbys = json_array();
-    gboolean heard = vm->last && protection_is_up(p, vm->active);
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:n, s:o}", "name", vm->name,
-                     "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)), "active",
-                     vm->active, "guest", heard ? vm->last->guest : "unknown", "tracking",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o}", "name",
+                     vm->name, "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)),
+                     "active", vm->active, "guest", guest_of(p, vm), "guest_why", vm->life.why, "tracking",
                      vm->last ? vm->last->tracking : NULL, "spool_bytes",
                      known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
-                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm));
+                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm),
+                     "checks", checks_of(p, vm));
 }
 
 /* The last second is one, too. */
-static json_t *switchback_s(const Protection *p, gint64 now_ms)
+static json_t *seconds_left(gint64 left_ms)
 {
-    gint64 left_ms = protection_switchback_left_ms(p, now_ms);
-
     return left_ms < 0 ? json_null() : json_integer((left_ms + 999) / 1000);
 }
 
@@ -102,11 +119,12 @@ json_t *status_of(const Protection *p, gint64 now_ms)
 
     for (guint i = 0; i < p->vms->len; i++)
         json_array_append_new(vms, vm_of(p, p->vms->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:n, s:o, s:o, s:s?, s:o}", "name", p->scenario->name,
+    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:o, s:o, s:o, s:s?, s:o}", "name", p->scenario->name,
                      "state", scenario_state_name(p->state), "master", p->scenario->master, "active",
                      protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s",
-                     "switchback_s", switchback_s(p, now_ms), "unheard", protection_unheard(p), "plan",
-                     id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
+                     seconds_left(protection_countdown_left_ms(p, now_ms)), "switchback_s",
+                     seconds_left(protection_switchback_left_ms(p, now_ms)), "unheard", protection_unheard(p),
+                     "plan", id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
 }
 
 json_t *status_document(const GPtrArray *protections, gint64 now_ms)

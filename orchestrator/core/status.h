@@ -2,7 +2,7 @@
 /* status - the document that `understudy status --json` and GET /status answer.
  *
  * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "switchback_s", "unheard", "plan",
- *   "vms": [{"name", "uuid", "state", "active", "guest", "tracking", "spool_bytes",
+ *   "vms": [{"name", "uuid", "state", "active", "guest", "guest_why", "tracking", "spool_bytes",
  *     "standbys": [{"host", "state", "lag_ms", "why",
  *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s"},
  *       "resync": {"reason", "compared_bytes", "sent_bytes"},

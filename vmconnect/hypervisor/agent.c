@@ -3,6 +3,7 @@
  * libvirt's own freeze waits for ever for an agent that died. */
 #include "vmconnect/hypervisor/agent.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
@@ -13,12 +14,15 @@
 #include <string.h>
 
 #define ANSWER_MAX_BYTES (64 << 10)
+#define ASK_AGAIN_MS 100
 #define HOST_NAME_MAX_BYTES 253 /* RFC 1035 */
 
-/* A command without arguments; its "return" as a new reference. */
-static json_t *ask(virDomainPtr dom, const char *command, gint64 timeout_ms, GError **error)
+/* Its "return" as a new reference. Takes @arguments; NULL: none. */
+static json_t *ask_with(virDomainPtr dom, const char *command, json_t *arguments, gint64 timeout_ms,
+                        GError **error)
 {
-    g_autofree char *text = g_strdup_printf("{\"execute\":\"%s\"}", command);
+    json_auto_t *question = json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments);
+    g_autofree char *text = json_text(question);
     char *answer = virDomainQemuAgentCommand(dom, text, (int)((timeout_ms + 999) / 1000), 0);
     json_auto_t *doc = NULL;
 
@@ -33,11 +37,56 @@ static json_t *ask(virDomainPtr dom, const char *command, gint64 timeout_ms, GEr
     return doc ? json_incref(json_object_get(doc, "return")) : NULL;
 }
 
+static json_t *ask(virDomainPtr dom, const char *command, gint64 timeout_ms, GError **error)
+{
+    return ask_with(dom, command, NULL, timeout_ms, error);
+}
+
 gboolean agent_ping(virDomainPtr dom, gint64 timeout_ms, GError **error)
 {
     json_auto_t *answer = ask(dom, "guest-ping", timeout_ms, error);
 
     return answer != NULL;
+}
+
+static json_t *start_in_guest(virDomainPtr dom, const char *const *argv, gint64 timeout_ms, GError **error)
+{
+    json_t *args = json_array();
+
+    for (const char *const *word = argv + 1; *word; word++)
+        json_array_append_new(args, json_string(*word));
+    return ask_with(dom, "guest-exec", json_pack("{s:s, s:o}", "path", argv[0], "arg", args), timeout_ms,
+                    error);
+}
+
+gboolean agent_run(virDomainPtr dom, const char *const *argv, gint64 timeout_ms, GError **error)
+{
+    gint64 until_ms = clock_steady_ms() + timeout_ms;
+    json_auto_t *started = start_in_guest(dom, argv, timeout_ms, error);
+    json_int_t pid = json_integer_value(json_object_get(started, "pid"));
+
+    while (started) {
+        int left_ms = clock_left_ms(until_ms);
+        json_auto_t *state =
+            ask_with(dom, "guest-exec-status", json_pack("{s:I}", "pid", pid), MAX(left_ms, 1), error);
+        json_int_t code = json_integer_value(json_object_get(state, "exitcode"));
+
+        if (!state)
+            return FALSE;
+        if (json_is_true(json_object_get(state, "exited"))) {
+            if (code == 0 && !json_object_get(state, "signal"))
+                return TRUE;
+            g_set_error(error, US_ERROR, US_ERROR_FAILED, "'%s' in the guest ended with %d", argv[0],
+                        (int)code);
+            return FALSE;
+        }
+        if (left_ms == 0) {
+            g_set_error(error, US_ERROR, US_ERROR_FAILED, "'%s' in the guest has not ended in time", argv[0]);
+            return FALSE;
+        }
+        g_usleep(MIN(left_ms, ASK_AGAIN_MS) * 1000UL);
+    }
+    return FALSE;
 }
 
 char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error)

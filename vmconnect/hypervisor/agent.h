@@ -14,6 +14,9 @@
 
 gboolean agent_ping(virDomainPtr dom, gint64 timeout_ms, GError **error);
 
+/* Run @argv in the guest and wait for its end. FALSE unless it ended with 0; one that takes longer is left to the guest. */
+gboolean agent_run(virDomainPtr dom, const char *const *argv, gint64 timeout_ms, GError **error);
+
 /* What the guest calls itself; the caller frees. */
 char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error);
 

@@ -66,6 +66,30 @@ gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest
     return state == VM_STATE_PAUSED || lifecycle_suspend(conn, vm, error);
 }
 
+static int reset(virDomainPtr dom)
+{
+    int state, reason;
+
+    if (virDomainReset(dom, 0) < 0 || virDomainGetState(dom, &state, &reason, 0) < 0)
+        return -1;
+    return state == VIR_DOMAIN_PAUSED ? virDomainResume(dom) : 0;
+}
+
+gboolean lifecycle_revive(virConnectPtr conn, Id vm, const char **ret_how, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    VmState state;
+
+    if (!dom || !vm_state_read(dom, &state, NULL, error))
+        return FALSE;
+    /* A crashed one that libvirt has kept for a look is ended: its QEMU runs nothing any more. */
+    if (state == VM_STATE_CRASHED && virDomainDestroy(dom) < 0)
+        return virt_error(error, "cannot end what crashed of '%s'", virDomainGetName(dom));
+    *ret_how = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : "reset";
+    return *ret_how[0] == 's' ? lifecycle_start(conn, vm, error)
+                              : with_domain(conn, vm, reset, "cannot reset", error);
+}
+
 gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error)
 {
     g_autoptr(virDomain) dom = virDomainDefineXMLFlags(conn, xml, 0);

@@ -16,7 +16,8 @@ static const MessageRule RULES[] = {
 static const struct {
     Purpose purpose;
     const char *name;
-} PURPOSES[] = {{PURPOSE_CONTROL, "control"}, {PURPOSE_BULK, "bulk"}, {PURPOSE_ENROL, "enrol"}};
+} PURPOSES[] = {
+    {PURPOSE_CONTROL, "control"}, {PURPOSE_BULK, "bulk"}, {PURPOSE_ENROL, "enrol"}, {PURPOSE_BEAT, "beat"}};
 
 const char *purpose_name(Purpose purpose)
 {

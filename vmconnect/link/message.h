@@ -17,6 +17,7 @@ typedef enum {
     PURPOSE_CONTROL = 1, /* a controller asks, an engine answers */
     PURPOSE_BULK = 2,    /* the active's engine streams one VM to a standby's */
     PURPOSE_ENROL = 4,   /* a controller takes an engine without owner into its care */
+    PURPOSE_BEAT = 8,    /* an engine wants to know whether another one lives; nothing is said on it */
 } Purpose;
 
 const char *purpose_name(Purpose purpose);
@@ -36,7 +37,7 @@ typedef enum {
 #define MESSAGE_HASHES_MAX 1024          /* of one frame */
 #define MESSAGE_COMPARE_MAX (1ull << 30) /* bytes of one COMPARE */
 #define MESSAGE_COMPARES_MAX 32          /* that have no answer yet */
-#define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL)
+#define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL | PURPOSE_BEAT)
 #define MESSAGE_SIDE_BOTH (SIDE_DIALER | SIDE_LISTENER)
 
 #define MESSAGE_FLAG_ZSTD 1u /* DATA: the payload is one zstd frame */

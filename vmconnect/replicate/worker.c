@@ -466,6 +466,24 @@ static gboolean need_lock(const Worker *w, GError **error)
     return FALSE;
 }
 
+/* What has died here is started again: it is this host's, and no plan has it. */
+static gboolean revive(Worker *w, Command *c, GError **error)
+{
+    virConnectPtr conn;
+    const char *how;
+
+    if (handover_holds(w->handover)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "plan %s has this VM: it is not started by others meanwhile", ID_TEXT(w->handover->plan));
+        return FALSE;
+    }
+    if (!guard(w, error) || !(conn = active_connection(w->active, error)) ||
+        !lifecycle_revive(conn, w->active->vm, &how, error))
+        return FALSE;
+    c->result = json_pack("{s:s}", "how", how);
+    return TRUE;
+}
+
 /* After a release the role is over; after a rollback there is nothing to unlock. */
 static gboolean unlock(Worker *w, const Command *c, GError **error)
 {
@@ -552,7 +570,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
     w->confirmed |= c->verb >= COMMAND_LOCK && c->verb <= COMMAND_UNLOCK;
-    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK;
+    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK || c->verb == COMMAND_REVIVE;
     if (c->verb == COMMAND_YIELD)
         return yield(w, c, error);
     if (w->blocked && c->verb != COMMAND_QUIT) {
@@ -572,6 +590,8 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return recover(w, error) && stop(w, error);
     case COMMAND_COMPARE:
         return compare(w, c, error);
+    case COMMAND_REVIVE:
+        return recover(w, error) && revive(w, c, error);
     case COMMAND_LOCK:
         return recover(w, error) && guard(w, error) &&
                handover_lock(&w->handover, w->active, c->params, error);

@@ -20,7 +20,8 @@ static void test_defaults(void)
         {"retain", "24+24h"},    {"bandwidth", "0"},        {"compress", "auto"},
         {"freeze", "never"},     {"scratch", "1GiB"},       {"shutdown_timeout", "3m"},
         {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"seed", "none"},
-        {"tracking", "auto"},
+        {"tracking", "auto"},    {"probe_interval", "5s"},  {"probe_timeout", "5s"},
+        {"probe_misses", "3"},   {"restart", "auto"},
     };
     Policy p;
 

@@ -1165,7 +1165,7 @@ static void test_status(void)
         "\"countdown_s\":null,\"switchback_s\":null,\"unheard\":[],\"plan\":null,\"vms\":[{\"name\":\"web1\","
         "\"uuid\":"
         "\"11111111-1111-1111-1111-"
-        "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"tracking\":"
+        "111111111111\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"guest_why\":null,\"tracking\":"
         "\"bitmap\",\"spool_"
         "bytes\":131072,\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"lag_ms\":740,\"why\":null,"
         "\"sync\":{"
@@ -1176,7 +1176,7 @@ static void test_status(void)
         "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"},"
         "\"compare\":null}]"
         ",\"lose_"
-        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[]}]}]}";
+        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[],\"checks\":[]}]}]}";
     g_autoptr(World) w = world_new(1);
     g_autoptr(GPtrArray) all = g_ptr_array_new();
     json_auto_t *doc = NULL;

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Is each guest alive? What must be done if not: it is started again where it died, and when the countdown is over
+ * without an answer, its operator is told that a switchover is required.
+ *
+ * Nothing of it is durable. A controller that has just started learns what is from the engines, and counts anew.
+ * A guest counts as silent only upon evidence: its host is silent to all who can see it, its QEMU has ended or stands still,
+ * it stands still for an error of its disks, or checks that its operator chose, and that were answered since it
+ * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
+#include "orchestrator/core/protection_parts.h"
+
+#include "vmconnect/base/units.h"
+
+#define REVIVE_LIMIT_MS 60000
+
+const char *guest_life_name(GuestLife life)
+{
+    static const char *const NAMES[] = {[GUEST_LIFE_UNKNOWN] = "unknown",
+                                        [GUEST_LIFE_ALIVE] = "alive",
+                                        [GUEST_LIFE_OFF] = "off",
+                                        [GUEST_LIFE_SILENT] = "silent"};
+
+    return NAMES[life];
+}
+
+/* --- what is known of one guest ------------------------------------------------ */
+
+typedef struct {
+    GuestLife life;
+    gboolean revivable; /* silent, and its host could start or reset it */
+    gboolean mute;      /* alive, and its agent does not answer any more */
+    const char *why;    /* borrowed; NULL: nothing */
+} Finding;
+
+/* The guest was started since: its checks have as long as a start may take before they count against it. */
+static void notice_boot(ProtectionVm *vm, const VitalsGuest *guest, gint64 now_ms)
+{
+    ProtectionLife *life = &vm->life;
+
+    if (life->known_boots && guest->boots == life->boots)
+        return;
+    if (life->known_boots) {
+        life->booted_ms = now_ms;
+        life->proven = FALSE;
+    }
+    life->known_boots = TRUE;
+    life->boots = guest->boots;
+}
+
+static gboolean fails(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there)
+{
+    guint missed = here->missed + there->missed;
+
+    return wanted->need_all ? missed > 0 : missed > 0 && missed >= here->n + there->n;
+}
+
+static gboolean passes(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there)
+{
+    guint answered = here->answered + there->answered;
+
+    return wanted->need_all ? answered > 0 && answered >= here->n + there->n : answered > 0;
+}
+
+/* Since it was started each check has been tried anew. */
+static gboolean is_fresh(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return vm->life.booted_ms == 0 || now_ms >= vm->life.booted_ms + p->scenario->policy.probe_interval_ms;
+}
+
+/* Or its start has failed: then it goes on to be so until it answers. */
+static gboolean may_be_starting(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return vm->life.booted_ms > 0 && !vm->life.proven &&
+           (vm->life.gave_up || now_ms < vm->life.booted_ms + p->scenario->policy.start_timeout_ms);
+}
+
+/* One that is being started is what it was before: silent until it answers, if it was that and can answer. */
+static void apply_start(const ProtectionVm *vm, gboolean can_answer, Finding *f)
+{
+    if (vm->life.state != GUEST_LIFE_SILENT || !can_answer)
+        return;
+    f->life = GUEST_LIFE_SILENT;
+    f->why = "it was started, and does not answer yet";
+}
+
+/* By the checks that its operator chose; those of the two hosts together. */
+static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, Finding *f)
+{
+    const ScenarioVm *wanted = scenario_find_vm(p->scenario, vm->uuid);
+    guint misses = (guint)p->scenario->policy.probe_misses;
+    VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
+    VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
+
+    vm->life.proven |= is_fresh(p, vm, now_ms) && passes(wanted, &here, &there);
+    if (may_be_starting(p, vm, now_ms))
+        apply_start(vm, wanted->checks->len > 0 || here.proven > 0, f);
+    else if (!fails(wanted, &here, &there))
+        return;
+    else if (wanted->checks->len == 0)
+        f->mute = here.proven > 0;
+    else
+        *f = (Finding){
+            .life = GUEST_LIFE_SILENT, .revivable = TRUE, .why = here.words ? here.words : there.words};
+}
+
+/* One that lived when its host was heard last has died with it. */
+static gboolean is_dead(const ProtectionVm *vm, const VitalsGuest *guest)
+{
+    return g_str_equal(guest->word, "dead") || (g_str_equal(guest->word, "idle") && vm->life.lived);
+}
+
+static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
+{
+    Finding f = {.why = guest->why, .revivable = is_dead(vm, guest)};
+
+    if (g_str_equal(guest->word, "alive"))
+        f.life = GUEST_LIFE_ALIVE;
+    else if (f.revivable || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen"))
+        f.life = GUEST_LIFE_SILENT;
+    else if (g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
+        f.life = GUEST_LIFE_OFF;
+    return f;
+}
+
+/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not: until its engine
+ * says so, nothing has changed. */
+static Finding find_without_word(const Protection *p, const ProtectionVm *vm)
+{
+    const char *why;
+
+    if (vm->life.state == GUEST_LIFE_OFF)
+        return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
+    if (vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
+        return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
+    if (vm->life.state == GUEST_LIFE_SILENT)
+        return (Finding){.life = GUEST_LIFE_SILENT,
+                         .why = "its host answers again, and its engine has not said whether it lives"};
+    return (Finding){.life = GUEST_LIFE_UNKNOWN};
+}
+
+static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    VitalsGuest guest;
+    Finding f;
+
+    if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
+        return find_without_word(p, vm);
+    notice_boot(vm, &guest, now_ms);
+    f = find_by_word(vm, &guest);
+    if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
+        vm->life.lived = f.life == GUEST_LIFE_ALIVE;
+    if (f.life == GUEST_LIFE_ALIVE)
+        apply_checks(p, vm, now_ms, &f);
+    return f;
+}
+
+/* --- what follows ---------------------------------------------------------------- */
+
+static void publish(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
+                    ActionList *out)
+{
+    protection_publish(p, code, vm->active, vm->name, why, out);
+}
+
+static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+    const char *why = f->why ? f->why : "no reason is known";
+
+    if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT)
+        publish(p, vm, EVENT_GUEST_SILENT, why, out);
+    if (f->life == GUEST_LIFE_ALIVE && life->state == GUEST_LIFE_SILENT)
+        publish(p, vm, EVENT_GUEST_BACK, NULL, out);
+    if (f->mute && !life->mute)
+        publish(p, vm, EVENT_AGENT_SILENT, NULL, out);
+    life->gave_up &= f->life != GUEST_LIFE_ALIVE;
+    life->state = f->life;
+    life->mute = f->mute;
+    life->revivable = f->revivable;
+    if (g_strcmp0(life->why, f->why) != 0) {
+        g_free(life->why);
+        life->why = g_strdup(f->why);
+    }
+}
+
+/* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
+static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+    gint64 start_ms = p->scenario->policy.start_timeout_ms;
+
+    if (life->state != GUEST_LIFE_SILENT || !life->revivable || !vitals_answers(p->vitals, vm->active) ||
+        p->scenario->policy.restart == RESTART_NEVER || life->gave_up ||
+        (life->revived_ms > 0 && now_ms < life->revived_ms + start_ms))
+        return;
+    life->revived = FALSE;
+    life->revived_ms = now_ms;
+    life->reviving = TRUE;
+    action_call(out, vm->active, "guest.revive", vm->uuid, MAX(REVIVE_LIMIT_MS, start_ms),
+                json_pack("{s:s}", "vm", ID_TEXT(vm->uuid)));
+}
+
+static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why, ActionList *out)
+{
+    vm->life.reviving = FALSE;
+    vm->life.gave_up = TRUE;
+    publish(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
+}
+
+static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+
+    if (!life->reviving)
+        return;
+    if (life->state == GUEST_LIFE_ALIVE && life->revived)
+        life->reviving = FALSE;
+    else if (now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms)
+        fail_revival(p, vm, life->why ? life->why : "it does not answer", out);
+}
+
+void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    const char *how = json_string_value(json_object_get(in->json, "how"));
+
+    if (!vm->life.reviving)
+        return;
+    if (in->failure) {
+        fail_revival(p, vm, in->failure->message, out);
+        return;
+    }
+    vm->life.revived = TRUE;
+    publish(p, vm, EVENT_GUEST_RESTARTED, g_strcmp0(how, "reset") == 0 ? "reset" : "started", out);
+}
+
+/* --- the countdown ----------------------------------------------------------------- */
+
+static char *losses(const Protection *p, gint64 now_ms)
+{
+    GString *text = g_string_new(NULL);
+
+    EACH_VM (p, vm) {
+        gint64 lag_ms = protection_lag_ms(vm, protection_keeper(vm), now_ms);
+        g_autofree char *age = lag_ms >= 0 ? units_format_duration((lag_ms / 1000) * 1000) : NULL;
+
+        if (vm->life.state != GUEST_LIFE_SILENT)
+            continue;
+        g_string_append_printf(text, "%s'%s' on %s (%s): ", text->len ? "; " : "", vm->name, vm->active,
+                               vm->life.why ? vm->life.why : "silent");
+        g_string_append_printf(text, age ? "its copy is %s old" : "it has no copy", age);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
+{
+    g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
+
+    p->countdown = (ProtectionCountdown){.runs = TRUE, .since_ms = now_ms};
+    protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
+}
+
+/* A start that is under way may still succeed at the last second. */
+static gboolean is_over(const Protection *p, gint64 now_ms)
+{
+    EACH_VM (p, vm)
+        if (vm->life.reviving)
+            return FALSE;
+    return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
+}
+
+static void count(Protection *p, gint64 now_ms, ActionList *out)
+{
+    gboolean silent = FALSE;
+
+    EACH_VM (p, vm)
+        silent |= vm->life.state == GUEST_LIFE_SILENT;
+    if (silent && !p->countdown.runs)
+        begin_countdown(p, now_ms, out);
+    else if (!silent && p->countdown.runs) {
+        protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
+        p->countdown = (ProtectionCountdown){0};
+    }
+    if (p->countdown.runs && !p->countdown.over && is_over(p, now_ms)) {
+        g_autofree char *why = losses(p, now_ms);
+
+        p->countdown.over = TRUE;
+        protection_publish(p, EVENT_SWITCHOVER_REQUIRED, NULL, NULL, why, out);
+    }
+}
+
+/* Whatever comes next is looked at as if for the first time. */
+static void forget(Protection *p)
+{
+    p->countdown = (ProtectionCountdown){0};
+    EACH_VM (p, vm) {
+        g_free(vm->life.why);
+        vm->life = (ProtectionLife){0};
+    }
+}
+
+void protection_live(Protection *p, gint64 now_ms, ActionList *out)
+{
+    if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
+        forget(p);
+        return;
+    }
+    EACH_VM (p, vm) {
+        Finding f = find(p, vm, now_ms);
+
+        settle_guest(p, vm, &f, out);
+        end_revival(p, vm, now_ms, out);
+        revive(p, vm, now_ms, out);
+    }
+    count(p, now_ms, out);
+}
+
+gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
+{
+    gint64 left_ms = p->countdown.since_ms + p->scenario->policy.countdown_ms - now_ms;
+
+    return p->countdown.runs ? MAX(left_ms, 0) : -1;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vitals - what is known of whether hosts and guests live, by everybody who can say.
+ *
+ * Pure; one for all of the controller, borrowed by every protection. In come the links to the engines and their `status`
+ * documents: what each watches of others ("watch"), what it says of its own guests ("guests") and of libvirtd
+ * ("libvirt"). A host is silent when its engine does not answer the controller, and no path to it answers the engines
+ * that watch it; whoever sees nothing at all, not even its own gateway, says nothing about others. The cause is so looked for on our
+ * own side first. */
+#pragma once
+
+#include "orchestrator/core/action.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct Vitals Vitals;
+
+typedef enum {
+    LIFE_UNKNOWN, /* nobody who can see it says so or so */
+    LIFE_ALIVE,
+    LIFE_SILENT,
+} Life;
+
+Vitals *vitals_new(void);
+void vitals_free(Vitals *v);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
+
+/* @host: by name and by the id of its engine, by which others name it. One that is known is as it was. */
+void vitals_add(Vitals *v, const char *host, Id id);
+void vitals_remove(Vitals *v, const char *host);
+void vitals_link(Vitals *v, const char *host, gboolean up);
+/* What cannot be read of it is left out: an engine of another version says more, or less. */
+void vitals_hear(Vitals *v, const char *host, const json_t *status);
+
+/* Probes missed in a row that make a host of these silent; 0: nobody asks any more. */
+void vitals_expect(Vitals *v, const char *host, guint misses);
+
+/* About once a second: events about hosts, each once. */
+void vitals_step(Vitals *v, ActionList *out);
+
+/* @ret_why (may be NULL): borrowed until the next call that changes @v; NULL if it is alive. */
+Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
+/* Does the link to its engine stand? */
+gboolean vitals_answers(const Vitals *v, const char *host);
+
+/* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
+typedef struct {
+    const char *word; /* alive | off | dead | stalled | frozen | unknown */
+    const char *why;  /* NULL: nothing */
+    guint boots;
+} VitalsGuest;
+
+gboolean vitals_guest(const Vitals *v, const char *host, Id vm, VitalsGuest *ret_guest);
+
+/* Of the checks that @host's engine makes of a guest. */
+typedef struct {
+    guint n;
+    guint answered;    /* the last try */
+    guint missed;      /* @misses in a row */
+    guint proven;      /* were answered at some time */
+    const char *why;   /* of the first that is missed */
+    const char *words; /* of that: what was tried */
+} VitalsChecks;
+
+/* The same for people, appended to @list: {"host", "check", "answered", "misses", "why"}. */
+void vitals_describe_checks(const Vitals *v, const char *host, Id vm, json_t *list);
+
+VitalsChecks vitals_checks(const Vitals *v, const char *host, Id vm, guint misses);

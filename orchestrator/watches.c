@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/watches.h"
+
+#include "orchestrator/core/protection.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+
+#define CALL_MS 15000
+#define AGAIN_MS 10000
+
+/* What one engine shall look after, and what it has been told. */
+typedef struct {
+    json_t *wanted; /* being put together */
+    json_t *told;   /* NULL: nothing that counts */
+    gboolean asking;
+    gint64 again_at_ms;
+} Duty;
+
+struct Watches {
+    Hosts *hosts;
+    Vitals *vitals;
+    GHashTable *duties; /* host -> Duty * */
+    gboolean closed;
+};
+
+static void duty_free(gpointer data)
+{
+    Duty *d = data;
+
+    json_decref(d->wanted);
+    json_decref(d->told);
+    g_free(d);
+}
+
+Watches *watches_new(Hosts *hosts, Vitals *vitals)
+{
+    Watches *w = g_new0(Watches, 1);
+
+    w->hosts = hosts;
+    w->vitals = vitals;
+    w->duties = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, duty_free);
+    return w;
+}
+
+void watches_free(Watches *w)
+{
+    if (!w)
+        return;
+    g_hash_table_unref(w->duties);
+    g_free(w);
+}
+
+void watches_close(Watches *w)
+{
+    w->closed = TRUE;
+}
+
+void watches_forget(Watches *w, const char *host)
+{
+    Duty *d = g_hash_table_lookup(w->duties, host);
+
+    if (!d)
+        return;
+    g_clear_pointer(&d->told, json_decref);
+    d->again_at_ms = 0;
+}
+
+/* --- what is wanted ----------------------------------------------------------- */
+
+static Duty *duty_of(Watches *w, const char *host)
+{
+    Duty *d = g_hash_table_lookup(w->duties, host);
+
+    if (!d) {
+        d = g_new0(Duty, 1);
+        g_hash_table_insert(w->duties, g_strdup(host), d);
+    }
+    if (!d->wanted)
+        d->wanted = json_pack("{s:[], s:[]}", "hosts", "guests");
+    return d;
+}
+
+static json_t *with_times(const Policy *policy, json_t *steal_item)
+{
+    json_object_set_new(steal_item, "interval_ms", json_integer(policy->probe_interval_ms));
+    json_object_set_new(steal_item, "timeout_ms",
+                        json_integer(MIN(policy->probe_timeout_ms, policy->probe_interval_ms)));
+    return steal_item;
+}
+
+static json_t *find_item(const json_t *list, const char *id)
+{
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (g_strcmp0(json_string_value(json_object_get(json_array_get(list, i), "id")), id) == 0)
+            return json_array_get(list, i);
+    return NULL;
+}
+
+/* Of several scenarios the most eager. */
+static void want_host(Watches *w, const char *watcher, const RosterHost *host, const Policy *policy)
+{
+    json_t *hosts = json_object_get(duty_of(w, watcher)->wanted, "hosts");
+    json_auto_t *item = with_times(policy, roster_host_full(host));
+    json_t *known = find_item(hosts, ID_TEXT(host->id));
+
+    json_object_del(item, "name");
+    if (!known)
+        json_array_append(hosts, item);
+    else if (json_integer_value(json_object_get(known, "interval_ms")) > policy->probe_interval_ms)
+        json_object_update(known, item);
+}
+
+static void want_guest(Watches *w, const char *watcher, const ProtectionVm *vm, const Policy *policy,
+                       json_t *steal_checks)
+{
+    if (json_array_size(steal_checks) == 0) {
+        json_decref(steal_checks);
+        return;
+    }
+    json_array_append_new(
+        json_object_get(duty_of(w, watcher)->wanted, "guests"),
+        with_times(policy, json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "checks", steal_checks)));
+}
+
+static json_t *checks_from(const ScenarioVm *vm, gboolean active)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vm->checks->len; i++)
+        if (((const CheckSpec *)vm->checks->pdata[i])->from_active == active)
+            json_array_append_new(list, check_spec_to_json(vm->checks->pdata[i]));
+    if (active && vm->checks->len == 0)
+        json_array_append_new(list, json_pack("{s:s}", "kind", "agent"));
+    return list;
+}
+
+static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, guint *misses)
+{
+    const Policy *policy = &p->scenario->policy;
+    const ScenarioVm *known = scenario_find_vm(p->scenario, vm->uuid);
+    const RosterHost *active = roster_find(hosts_roster(w->hosts), vm->active);
+    const char *keeper = protection_keeper(vm);
+
+    want_guest(w, vm->active, vm, policy, checks_from(known, TRUE));
+    if (!keeper || !active)
+        return;
+    want_host(w, keeper, active, policy);
+    want_guest(w, keeper, vm, policy, checks_from(known, FALSE));
+    *misses = (guint)policy->probe_misses;
+}
+
+static void want_all(Watches *w, const GPtrArray *protections)
+{
+    g_autoptr(GPtrArray) names = hosts_names(w->hosts);
+    g_autoptr(GHashTable) misses = g_hash_table_new(g_str_hash, g_str_equal);
+
+    for (guint i = 0; i < protections->len; i++) {
+        const Protection *p = protections->pdata[i];
+
+        for (guint k = 0; p->goal != GOAL_STOPPED && k < p->vms->len; k++) {
+            ProtectionVm *vm = p->vms->pdata[k];
+            guint before = GPOINTER_TO_UINT(g_hash_table_lookup(misses, vm->active)), n = 0;
+
+            want_vm(w, p, vm, &n);
+            g_hash_table_insert(misses, vm->active, GUINT_TO_POINTER(MAX(before, n)));
+        }
+    }
+    for (guint i = 0; i < names->len; i++)
+        vitals_expect(w->vitals, names->pdata[i],
+                      GPOINTER_TO_UINT(g_hash_table_lookup(misses, names->pdata[i])));
+}
+
+/* --- telling ------------------------------------------------------------------- */
+
+typedef struct {
+    Watches *watches;
+    char *host;
+    json_t *said;
+} Telling;
+
+/* An engine of before cannot; there is no harm in asking it again. */
+static void on_told(void *user, const json_t *result, const GError *error)
+{
+    Telling *t = user;
+    Duty *d = t->watches->closed ? NULL : g_hash_table_lookup(t->watches->duties, t->host);
+
+    (void)result;
+    if (d) {
+        d->asking = FALSE;
+        d->again_at_ms = clock_steady_ms() + AGAIN_MS;
+        if (!error)
+            d->told = json_incref(t->said);
+        else
+            log_notice("host '%s' does not watch what it should: %s -> it is asked again", t->host,
+                       error->message);
+    }
+    json_decref(t->said);
+    g_free(t->host);
+    g_free(t);
+}
+
+static void tell(Watches *w, const char *host, Duty *d)
+{
+    Telling *t = g_new0(Telling, 1);
+
+    *t = (Telling){w, g_strdup(host), json_incref(d->wanted)};
+    g_clear_pointer(&d->told, json_decref);
+    d->asking = TRUE;
+    hosts_call(w->hosts, host, "watch.set", d->wanted, CALL_MS, on_told, t);
+}
+
+void watches_tick(Watches *w, const GPtrArray *protections)
+{
+    GHashTableIter it;
+    gpointer host, duty;
+
+    want_all(w, protections);
+    g_hash_table_iter_init(&it, w->duties);
+    while (g_hash_table_iter_next(&it, &host, &duty)) {
+        Duty *d = duty;
+
+        if (!d->wanted)
+            d->wanted = json_pack("{s:[], s:[]}", "hosts", "guests");
+        if (!d->asking && hosts_is_up(w->hosts, host) && (!d->told || !json_equal(d->told, d->wanted)) &&
+            (d->told || clock_steady_ms() >= d->again_at_ms))
+            tell(w, host, d);
+        g_clear_pointer(&d->wanted, json_decref);
+    }
+}

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Is it alive? What hosts say of each other and of their guests comes in, events, restarts and countdowns come out; time is a
+ * number. Then a thousand scenarios at once, with whatever happens to hosts and guests, and what must always hold. */
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "world.h"
+
+#include <string.h>
+
+typedef struct {
+    World *w;
+    Vitals *v;
+    const char *word, *why; /* of web1, by alpha's engine */
+    guint boots;
+    gboolean libvirt;
+    int agent;        /* misses; -1: it was never answered */
+    int path;         /* misses of both checks of alpha's one path, as beta has it */
+    int gateway;      /* misses of beta's; -1: it has none */
+    int web;          /* misses of beta's check of web1, if there is one */
+    gboolean has_web; /* there is */
+} Stage;
+
+static json_t *score(const char *words, int misses)
+{
+    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", "ping", "words", words, "tried", 1, "ever",
+                     misses >= 0, "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
+}
+
+static void say_alpha(Stage *s)
+{
+    json_auto_t *doc = json_pack(
+        "{s:b, s:[], s:[], s:[{s:s, s:s, s:s?, s:i}], s:{s:b, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
+        "complete", 1, "active", "standby", "guests", "vm", ID_TEXT(world_vm(1)), "word", s->word, "why",
+        s->why, "boots", (int)s->boots, "libvirt", "up", s->libvirt, "why", s->libvirt ? NULL : "it hangs",
+        "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", score("agent", s->agent),
+        "gateway");
+
+    vitals_hear(s->v, "alpha", doc);
+}
+
+static void say_beta(Stage *s)
+{
+    json_auto_t *doc =
+        json_pack("{s:b, s:[], s:[], s:[], s:{s:[{s:s, s:[o,o]}], s:[], s:o}}", "complete", 1, "active",
+                  "standby", "guests", "watch", "hosts", "id", ID_TEXT(world_id(0xa1)), "checks",
+                  score("beat alpha", s->path), score("ping alpha", s->path), "guests", "gateway",
+                  s->gateway < 0 ? json_null() : score("ping gateway", s->gateway));
+
+    if (s->has_web)
+        json_array_append_new(
+            json_object_get(json_object_get(doc, "watch"), "guests"),
+            json_pack("{s:s, s:[o]}", "vm", ID_TEXT(world_vm(1)), "checks", score("tcp web1", s->web)));
+    vitals_hear(s->v, "beta", doc);
+}
+
+/* A second passes, in which both said what they have to say. */
+static void pass(Stage *s, gboolean alpha_speaks)
+{
+    g_autoptr(ActionList) out = action_list_new();
+
+    s->w->now_ms += 1000;
+    if (alpha_speaks)
+        say_alpha(s);
+    say_beta(s);
+    vitals_step(s->v, out);
+    for (guint i = 0; i < out->len; i++)
+        g_string_append_printf(s->w->trace, "[%4" G_GINT64_FORMAT "] %s %s\n", s->w->now_ms / 1000,
+                               event_code_name(((const Action *)out->pdata[i])->event->code),
+                               ((const Action *)out->pdata[i])->event->host);
+    world_do(s->w, INPUT_TICK);
+}
+
+static void pass_for(Stage *s, int seconds, gboolean alpha_speaks)
+{
+    for (int i = 0; i < seconds; i++)
+        pass(s, alpha_speaks);
+}
+
+static Stage *stage_new(void)
+{
+    Stage *s = g_new0(Stage, 1);
+
+    s->w = world_new(1);
+    s->v = vitals_new();
+    s->word = "alive";
+    s->libvirt = TRUE;
+    s->gateway = -1;
+    vitals_add(s->v, "alpha", world_id(0xa1));
+    vitals_add(s->v, "beta", world_id(0xb2));
+    vitals_link(s->v, "alpha", TRUE);
+    vitals_link(s->v, "beta", TRUE);
+    vitals_expect(s->v, "alpha", 3);
+    s->w->p->vitals = s->v;
+    s->w->p->scenario->policy.countdown_ms = 20000;
+    s->w->p->scenario->policy.start_timeout_ms = 10000;
+    /* What becomes of the copy meanwhile is another matter. */
+    s->w->p->scenario->policy.interval_ms = 3600000;
+    world_run(s->w);
+    pass(s, TRUE);
+    world_forget(s->w);
+    return s;
+}
+
+static void stage_free(Stage *s)
+{
+    world_free(s->w);
+    vitals_free(s->v);
+    g_free(s);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
+
+/* Only what was decided; seconds count from now. */
+static void expect(Stage *s, const char *wanted)
+{
+    g_auto(GStrv) lines = g_strsplit(s->w->trace->str, "\n", -1);
+    GString *found = g_string_new(NULL);
+
+    for (char **line = lines; *line; line++)
+        if (**line && !strstr(*line, "time passed -> nothing"))
+            g_string_append_printf(found, "%s\n", *line);
+    g_assert_cmpstr(found->str, ==, wanted);
+    g_string_free(found, TRUE);
+    world_forget(s->w);
+}
+
+static void revived(Stage *s, int code, const char *why)
+{
+    world_answer(s->w, "alpha", "guest.revive", 1, code, why);
+}
+
+/* --- hosts -------------------------------------------------------------------- */
+
+static void lose_alpha(Stage *s)
+{
+    vitals_link(s->v, "alpha", FALSE);
+    world_link(s->w, "alpha", FALSE);
+    world_forget(s->w);
+}
+
+static void find_alpha(Stage *s)
+{
+    vitals_link(s->v, "alpha", TRUE);
+    world_link(s->w, "alpha", TRUE);
+    world_forget(s->w);
+}
+
+static void test_host_dies(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    s->path = 1;
+    pass(s, FALSE);
+    s->path = 3;
+    pass_for(s, 22, FALSE);
+    expect(s, "[   2] PROBE_MISSED alpha\n"
+              "[   3] HOST_SILENT alpha\n"
+              "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
+}
+
+/* It is back before its guest is; and the guest is started there, once. */
+static void test_host_comes_back(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    s->path = 3;
+    pass_for(s, 3, FALSE);
+    world_forget(s->w);
+    s->path = 0;
+    pass_for(s, 3, FALSE);
+    expect(s, "[   5] HOST_BACK alpha\n");
+    find_alpha(s);
+    s->word = "idle";
+    pass_for(s, 2, TRUE);
+    expect(s, "[   8] time passed -> guest.revive to alpha for web1\n");
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    s->agent = 3;
+    pass_for(s, 3, TRUE);
+    s->agent = 0;
+    pass_for(s, 4, TRUE);
+    expect(s, "[   9] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+              "[  15] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
+}
+
+/* The controller loses a host that the standby hears: nobody is dead. */
+static void test_line_of_the_controller(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    pass_for(s, 60, FALSE);
+    expect(s, "");
+}
+
+/* The standby loses a host that the controller hears. */
+static void test_line_of_the_standby(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->path = 10;
+    pass_for(s, 60, TRUE);
+    expect(s, "[   2] PROBE_MISSED alpha\n");
+}
+
+/* Whoever does not see its own gateway is cut off itself. */
+static void test_blind(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->gateway = 1;
+    s->path = 5;
+    pass_for(s, 60, FALSE);
+    expect(s, "[   3] WATCH_BLIND beta\n");
+}
+
+/* Nobody is left who could see it: nothing is known, and nobody could take over. */
+static void test_both_gone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    vitals_link(s->v, "beta", FALSE);
+    for (int i = 0; i < 60; i++) {
+        g_autoptr(ActionList) out = action_list_new();
+
+        s->w->now_ms += 1000;
+        vitals_step(s->v, out);
+        g_assert_cmpuint(out->len, ==, 0);
+        world_do(s->w, INPUT_TICK);
+    }
+    expect(s, "");
+}
+
+static void test_libvirtd(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->libvirt = FALSE;
+    pass_for(s, 30, TRUE);
+    s->libvirt = TRUE;
+    pass_for(s, 2, TRUE);
+    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+              "[  32] HYPERVISOR_BACK alpha\n");
+}
+
+/* --- guests -------------------------------------------------------------------- */
+
+static void test_guest_dies(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    s->why = "it crashed";
+    s->boots = 1;
+    pass(s, TRUE);
+    s->word = "alive";
+    s->boots = 2;
+    revived(s, -1, NULL);
+    pass_for(s, 7, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   2] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+              "[   8] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+/* It fails, the countdown goes to its end, and nobody tries for ever. */
+static void test_restart_fails(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    revived(s, US_ERROR_FAILED, "no memory");
+    pass_for(s, 120, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* Started, but it never answers again. */
+static void test_restart_in_vain(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    revived(s, -1, NULL);
+    s->word = "alive";
+    s->boots = 1;
+    s->agent = 5;
+    pass_for(s, 9, TRUE);
+    world_forget(s->w);
+    pass_for(s, 2, TRUE);
+    expect(s, "[  12] time passed -> event GUEST_RESTART_FAILED\n");
+}
+
+/* The countdown is over while a start is under way, and that succeeds at the last second. */
+static void test_last_second(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.countdown_ms = 5000;
+    s->word = "dead";
+    pass(s, TRUE);
+    revived(s, -1, NULL);
+    s->word = "alive";
+    s->boots = 1;
+    s->agent = 5;
+    pass_for(s, 8, TRUE);
+    world_forget(s->w);
+    s->agent = 0;
+    pass(s, TRUE);
+    expect(s, "[  11] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+static void test_users_will(void)
+{
+    static const char *const WORDS[] = {"off", "idle"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(WORDS); i++) {
+        g_autoptr(Stage) s = stage_new();
+
+        s->word = "off";
+        pass(s, TRUE);
+        s->word = WORDS[i];
+        pass_for(s, 60, TRUE);
+        lose_alpha(s);
+        s->path = 5;
+        pass_for(s, 60, FALSE);
+        expect(s, "[  63] PROBE_MISSED alpha\n"
+                  "[  63] HOST_SILENT alpha\n");
+    }
+}
+
+static void test_agent_alone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->agent = 5;
+    pass_for(s, 60, TRUE);
+    expect(s, "[   2] time passed -> event AGENT_SILENT\n");
+    s->agent = 0;
+    pass(s, TRUE);
+    expect(s, "");
+}
+
+static void test_never_had_an_agent(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->agent = -1;
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+    /* And it is started all the same, and back at once. */
+    s->word = "dead";
+    pass(s, TRUE);
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    pass(s, TRUE);
+    expect(s, "[  62] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  62] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+              "[  63] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+static void watch_web(Stage *s)
+{
+    json_auto_t *doc = json_pack("{s:s, s:s, s:i}", "kind", "tcp", "address", "10.0.0.9", "port", 80);
+    ScenarioVm *vm = s->w->p->scenario->vms->pdata[0];
+
+    g_ptr_array_add(vm->checks, check_spec_from_json(doc, NULL));
+    s->has_web = TRUE;
+    s->agent = -1;
+}
+
+/* It hangs with a living agent: what its operator chose says so, and it is reset. */
+static void test_hangs(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->web = 3;
+    pass(s, TRUE);
+    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* While it reboots by itself it has the time that a start may take. */
+static void test_reboots(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->boots = 1;
+    s->web = 5;
+    pass_for(s, 9, TRUE);
+    s->web = 0;
+    pass_for(s, 20, TRUE);
+    expect(s, "");
+    s->boots = 2;
+    s->web = 5;
+    pass_for(s, 10, TRUE);
+    expect(s, "");
+    pass(s, TRUE);
+    expect(s, "[  42] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* Nothing that a start would mend. */
+static void test_stands_still(void)
+{
+    static const char *const WORDS[] = {"frozen", "stalled"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(WORDS); i++) {
+        g_autoptr(Stage) s = stage_new();
+
+        s->word = WORDS[i];
+        pass_for(s, 21, TRUE);
+        s->word = "alive";
+        pass(s, TRUE);
+        expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                  "        -> event COUNTDOWN_STARTED\n"
+                  "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                  "[  23] time passed -> event GUEST_BACK\n"
+                  "        -> event COUNTDOWN_CANCELLED\n");
+    }
+}
+
+static void test_restart_never(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.restart = RESTART_NEVER;
+    s->word = "dead";
+    pass_for(s, 21, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* What a plan has shut down is not dead. */
+static void test_plan(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->plan = world_id(0x77);
+    s->word = "dead";
+    s->path = 5;
+    pass_for(s, 60, TRUE);
+    s->w->p->plan = ID_NIL;
+    expect(s, "[   2] PROBE_MISSED alpha\n"
+              "[   2] time passed -> web switching: a plan was begun\n");
+}
+
+/* --- a thousand ------------------------------------------------------------------ */
+
+/* What must hold, whatever comes: the trace of one scenario, event by event. */
+typedef struct {
+    gboolean counting, required, silent;
+    guint restarts;
+    gint64 restarted_ms;
+} Told;
+
+static void take(Told *t, const Stage *s, const char *line)
+{
+    if (strstr(line, "COUNTDOWN_STARTED")) {
+        g_assert_false(t->counting);
+        g_assert_true(t->silent);
+        t->counting = TRUE;
+    } else if (strstr(line, "COUNTDOWN_CANCELLED")) {
+        g_assert_true(t->counting);
+        t->counting = t->required = FALSE;
+    } else if (strstr(line, "SWITCHOVER_REQUIRED")) {
+        g_assert_true(t->counting);
+        g_assert_false(t->required);
+        t->required = TRUE;
+    } else if (strstr(line, "GUEST_SILENT")) {
+        g_assert_false(t->silent);
+        t->silent = TRUE;
+    } else if (strstr(line, "GUEST_BACK")) {
+        g_assert_true(t->silent);
+        t->silent = FALSE;
+    } else if (strstr(line, "guest.revive to")) {
+        g_assert_true(t->silent);
+        g_assert_true(t->restarted_ms == 0 || s->w->now_ms >= t->restarted_ms + 10000);
+        t->restarted_ms = s->w->now_ms;
+        t->restarts++;
+    }
+}
+
+static void check_told(Told *t, Stage *s)
+{
+    g_auto(GStrv) lines = g_strsplit(s->w->trace->str, "\n", -1);
+
+    for (char **line = lines; *line; line++)
+        take(t, s, *line);
+    world_forget(s->w);
+    /* An end that is not told, because the guest is its user's again, ends both. */
+    if (s->w->p->vms->len && ((ProtectionVm *)s->w->p->vms->pdata[0])->life.state != GUEST_LIFE_SILENT)
+        t->silent = FALSE;
+    if (!s->w->p->countdown.runs)
+        t->counting = t->required = FALSE;
+}
+
+static void chance(Stage *s, GRand *r, gboolean *alpha)
+{
+    static const char *const WORDS[] = {"alive", "alive", "alive",   "alive",  "off",
+                                        "idle",  "dead",  "stalled", "frozen", "unknown"};
+
+    if (g_rand_int_range(r, 0, 20) == 0)
+        s->word = WORDS[g_rand_int_range(r, 0, G_N_ELEMENTS(WORDS))];
+    if (g_rand_int_range(r, 0, 30) == 0)
+        s->boots++;
+    if (g_rand_int_range(r, 0, 20) == 0)
+        s->agent = g_rand_int_range(r, -1, 6);
+    if (g_rand_int_range(r, 0, 20) == 0)
+        s->path = g_rand_int_range(r, 0, 6);
+    if (g_rand_int_range(r, 0, 40) == 0)
+        s->libvirt = !s->libvirt;
+    if (g_rand_int_range(r, 0, 40) == 0) {
+        *alpha = !*alpha;
+        (*alpha ? find_alpha : lose_alpha)(s);
+    }
+    if (((ProtectionVm *)s->w->p->vms->pdata[0])->life.reviving && g_rand_int_range(r, 0, 4) == 0)
+        revived(s, g_rand_boolean(r) ? -1 : US_ERROR_FAILED, "because");
+}
+
+static void test_thousand(void)
+{
+    guint restarts = 0, required = 0;
+
+    for (guint seed = 0; seed < 1000; seed++) {
+        g_autoptr(Stage) s = stage_new();
+        GRand *r = g_rand_new_with_seed(seed);
+        gboolean alpha = TRUE;
+        Told t = {0};
+
+        for (int i = 0; i < 200; i++) {
+            chance(s, r, &alpha);
+            pass(s, alpha);
+            check_told(&t, s);
+            required += t.required;
+        }
+        /* In the end all is well, and known to be. */
+        s->word = "alive";
+        s->agent = s->path = 0;
+        s->libvirt = TRUE;
+        if (!alpha)
+            find_alpha(s);
+        pass_for(s, 30, TRUE);
+        g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
+        restarts += t.restarts;
+        g_rand_free(r);
+    }
+    g_assert_cmpuint(restarts, >, 500);
+    g_assert_cmpuint(required, >, 500);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/life/host/dies", test_host_dies);
+    g_test_add_func("/life/host/comes-back", test_host_comes_back);
+    g_test_add_func("/life/host/line-of-the-controller", test_line_of_the_controller);
+    g_test_add_func("/life/host/line-of-the-standby", test_line_of_the_standby);
+    g_test_add_func("/life/host/blind", test_blind);
+    g_test_add_func("/life/host/both-gone", test_both_gone);
+    g_test_add_func("/life/host/libvirtd", test_libvirtd);
+    g_test_add_func("/life/guest/dies", test_guest_dies);
+    g_test_add_func("/life/guest/restart-fails", test_restart_fails);
+    g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
+    g_test_add_func("/life/guest/last-second", test_last_second);
+    g_test_add_func("/life/guest/users-will", test_users_will);
+    g_test_add_func("/life/guest/agent-alone", test_agent_alone);
+    g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
+    g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/reboots", test_reboots);
+    g_test_add_func("/life/guest/stands-still", test_stands_still);
+    g_test_add_func("/life/guest/restart-never", test_restart_never);
+    g_test_add_func("/life/guest/plan", test_plan);
+    g_test_add_func("/life/thousand", test_thousand);
+    return g_test_run();
+}

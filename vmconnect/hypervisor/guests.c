@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/hypervisor/guests.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/hypervisor/qemu_process.h"
+#include "vmconnect/loop/aside.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_MS 1000
+#define FIND_MS 10000
+#define FIND_EACH 10 /* looks */
+
+/* --- what libvirt means ------------------------------------------------------ */
+
+static const char *const NAMES[] = {
+#define X(word, name) [GUEST_##word] = name,
+    GUEST_WORDS(X)
+#undef X
+};
+
+const char *guest_word_name(GuestWord word)
+{
+    return NAMES[word];
+}
+
+static GuestWord word_of_off(int reason, const char **ret_why)
+{
+    switch (reason) {
+    case VIR_DOMAIN_SHUTOFF_CRASHED:
+        *ret_why = "it crashed";
+        return GUEST_DEAD;
+    case VIR_DOMAIN_SHUTOFF_FAILED:
+    case VIR_DOMAIN_SHUTOFF_DAEMON:
+        *ret_why = "its QEMU has ended by itself, or could not be started";
+        return GUEST_DEAD;
+    case VIR_DOMAIN_SHUTOFF_SHUTDOWN:
+        *ret_why = "it was shut down";
+        break;
+    case VIR_DOMAIN_SHUTOFF_DESTROYED:
+        *ret_why = "it was destroyed by its user";
+        break;
+    case VIR_DOMAIN_SHUTOFF_SAVED:
+        *ret_why = "it was saved";
+        break;
+    case VIR_DOMAIN_SHUTOFF_MIGRATED:
+        *ret_why = "it was migrated away";
+        break;
+    case VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT:
+        *ret_why = "it was set back to a snapshot of when it was off";
+        break;
+    default:
+        *ret_why = "it has not been started since its host was";
+        return GUEST_IDLE;
+    }
+    return GUEST_OFF;
+}
+
+static GuestWord word_of_paused(int reason, const char **ret_why)
+{
+    switch (reason) {
+    case VIR_DOMAIN_PAUSED_IOERROR:
+        *ret_why = "it stands still: an I/O error of one of its disks";
+        return GUEST_STALLED;
+    case VIR_DOMAIN_PAUSED_WATCHDOG:
+        *ret_why = "its watchdog went off";
+        return GUEST_DEAD;
+    case VIR_DOMAIN_PAUSED_CRASHED:
+        *ret_why = "it crashed";
+        return GUEST_DEAD;
+    case VIR_DOMAIN_PAUSED_STARTING_UP:
+        return GUEST_ALIVE;
+    default:
+        *ret_why = "it is paused";
+        return GUEST_OFF;
+    }
+}
+
+GuestWord guest_word_of(VmState state, int reason, const char **ret_why)
+{
+    *ret_why = NULL;
+    switch (state) {
+    case VM_STATE_RUNNING:
+    case VM_STATE_SHUTTING_DOWN:
+        return GUEST_ALIVE;
+    case VM_STATE_PAUSED:
+        return word_of_paused(reason, ret_why);
+    case VM_STATE_OFF:
+        return word_of_off(reason, ret_why);
+    case VM_STATE_CRASHED:
+        *ret_why = "it crashed";
+        return GUEST_DEAD;
+    case VM_STATE_SUSPENDED:
+        *ret_why = "it went to sleep by itself";
+        return GUEST_OFF;
+    case VM_STATE_UNKNOWN:
+        break;
+    }
+    return GUEST_UNKNOWN;
+}
+
+static int off_reason(int detail)
+{
+    static const int REASONS[] = {
+        [VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN] = VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+        [VIR_DOMAIN_EVENT_STOPPED_DESTROYED] = VIR_DOMAIN_SHUTOFF_DESTROYED,
+        [VIR_DOMAIN_EVENT_STOPPED_CRASHED] = VIR_DOMAIN_SHUTOFF_CRASHED,
+        [VIR_DOMAIN_EVENT_STOPPED_MIGRATED] = VIR_DOMAIN_SHUTOFF_MIGRATED,
+        [VIR_DOMAIN_EVENT_STOPPED_SAVED] = VIR_DOMAIN_SHUTOFF_SAVED,
+        [VIR_DOMAIN_EVENT_STOPPED_FAILED] = VIR_DOMAIN_SHUTOFF_FAILED,
+        [VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT] = VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT,
+    };
+
+    return detail >= 0 && (guint)detail < G_N_ELEMENTS(REASONS) ? REASONS[detail]
+                                                                : VIR_DOMAIN_SHUTOFF_UNKNOWN;
+}
+
+static int paused_reason(int detail)
+{
+    return detail == VIR_DOMAIN_EVENT_SUSPENDED_IOERROR    ? VIR_DOMAIN_PAUSED_IOERROR
+           : detail == VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG ? VIR_DOMAIN_PAUSED_WATCHDOG
+                                                           : VIR_DOMAIN_PAUSED_USER;
+}
+
+gboolean guest_word_of_event(int event, int detail, GuestWord *ret_word, const char **ret_why)
+{
+    *ret_why = NULL;
+    switch (event) {
+    case VIR_DOMAIN_EVENT_STARTED:
+    case VIR_DOMAIN_EVENT_RESUMED:
+        *ret_word = GUEST_ALIVE;
+        return TRUE;
+    case VIR_DOMAIN_EVENT_SUSPENDED:
+        *ret_word = word_of_paused(paused_reason(detail), ret_why);
+        return TRUE;
+    case VIR_DOMAIN_EVENT_STOPPED:
+        *ret_word = word_of_off(off_reason(detail), ret_why);
+        return TRUE;
+    case VIR_DOMAIN_EVENT_CRASHED:
+        *ret_word = GUEST_DEAD;
+        *ret_why = detail == VIR_DOMAIN_EVENT_CRASHED_PANICKED ? "its kernel panicked" : "it crashed";
+        return TRUE;
+    case VIR_DOMAIN_EVENT_PMSUSPENDED:
+        *ret_word = guest_word_of(VM_STATE_SUSPENDED, 0, ret_why);
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+/* --- guests ------------------------------------------------------------------ */
+
+typedef struct {
+    Guests *guests;
+    Id vm;
+    char *name;
+    GuestWord word;  /* libvirt's */
+    const char *why; /* static */
+    guint boots;
+    int pidfd; /* -1: not held */
+    long pid;
+    gboolean finding;
+    guint turns;    /* of the timer since it was looked for last */
+    gboolean ended; /* the process that was held has */
+    gboolean frozen;
+} Guest;
+
+struct Guests {
+    uv_loop_t *loop;
+    GHashTable *by_vm; /* Id * -> Guest * */
+    uv_timer_t timer;
+    char *down; /* why libvirtd does not answer; NULL: it does */
+    gboolean heard;
+    void (*on_news)(void *user);
+    void *user;
+    gboolean closed;
+    guint refs; /* the timer, threads aside */
+};
+
+static void unref(Guests *g)
+{
+    if (--g->refs > 0)
+        return;
+    g_hash_table_unref(g->by_vm);
+    g_free(g->down);
+    g_free(g);
+}
+
+static void let_go(Guest *guest)
+{
+    if (guest->pidfd >= 0)
+        close(guest->pidfd);
+    guest->pidfd = -1;
+    guest->pid = 0;
+    guest->turns = 0;
+    guest->ended = guest->frozen = FALSE;
+}
+
+static void guest_free(gpointer data)
+{
+    Guest *guest = data;
+
+    let_go(guest);
+    g_free(guest->name);
+    g_free(guest);
+}
+
+static Guest *guest_of(Guests *g, Id vm, const char *name)
+{
+    Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+
+    if (!guest) {
+        guest = g_new0(Guest, 1);
+        guest->guests = g;
+        guest->vm = vm;
+        guest->pidfd = -1;
+        g_hash_table_insert(g->by_vm, &guest->vm, guest);
+    }
+    if (g_strcmp0(guest->name, name) != 0) {
+        g_free(guest->name);
+        guest->name = g_strdup(name);
+    }
+    return guest;
+}
+
+/* --- its process -------------------------------------------------------------- */
+
+typedef struct {
+    Guests *guests;
+    Id vm;
+    char *name;
+    int pidfd;
+} Finding;
+
+static void finding_free(gpointer data)
+{
+    Finding *f = data;
+
+    if (f->pidfd >= 0)
+        close(f->pidfd);
+    g_free(f->name);
+    g_free(f);
+}
+
+static gpointer find_work(gpointer data)
+{
+    const Finding *request = data;
+    Finding *found = g_new0(Finding, 1);
+    gboolean gone;
+
+    found->pidfd = qemu_process_open(QEMU_PROCESS_FOLDER, request->name, request->vm, &gone, NULL);
+    return found;
+}
+
+/* Of a pidfd: fdinfo(5) has its process. 0: not known. */
+static long pid_of(int pidfd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", pidfd);
+    g_autofree char *text = NULL;
+    const char *line;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !(line = strstr(text, "\nPid:")))
+        return 0;
+    return MAX(strtol(line + 5, NULL, 10), 0);
+}
+
+static void on_found(void *user, gpointer result)
+{
+    Finding *asked = user;
+    Finding *found = result;
+    Guests *g = asked->guests;
+    Guest *guest = g_hash_table_lookup(g->by_vm, &asked->vm);
+
+    if (guest)
+        guest->finding = FALSE;
+    if (guest && found && found->pidfd >= 0 && !g->closed) {
+        let_go(guest);
+        guest->pidfd = found->pidfd;
+        guest->pid = pid_of(guest->pidfd);
+        found->pidfd = -1;
+    }
+    if (found)
+        finding_free(found);
+    finding_free(asked);
+    unref(g);
+}
+
+static Finding *finding_new(Guest *guest)
+{
+    Finding *f = g_new0(Finding, 1);
+
+    *f = (Finding){guest->guests, guest->vm, g_strdup(guest->name), -1};
+    return f;
+}
+
+static void find(Guest *guest)
+{
+    AsideWork work = {.timeout_ms = FIND_MS,
+                      .work = find_work,
+                      .request = finding_new(guest),
+                      .free_request = finding_free,
+                      .free_result = finding_free};
+
+    if (guest->finding)
+        return;
+    guest->finding = TRUE;
+    guest->guests->refs++;
+    aside_run(guest->guests->loop, &work, on_found, finding_new(guest));
+}
+
+/* Of a process that has ended, poll(2) on its pidfd says so. */
+static gboolean has_ended(const Guest *guest)
+{
+    struct pollfd p = {.fd = guest->pidfd, .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Stopped by a signal, or by a debugger: proc(5). The state comes behind the name, which may have any bytes in it. */
+static gboolean stands_still(long pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%ld/stat", pid);
+    g_autofree char *text = NULL;
+    const char *end;
+
+    if (pid == 0 || !g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
+        return FALSE;
+    return strlen(end) > 2 && (end[2] == 'T' || end[2] == 't');
+}
+
+static void look(Guest *guest)
+{
+    gboolean ended = guest->pidfd >= 0 && has_ended(guest);
+    gboolean frozen = guest->pidfd >= 0 && !ended && stands_still(guest->pid);
+
+    if (ended == guest->ended && frozen == guest->frozen)
+        return;
+    guest->ended = ended;
+    guest->frozen = frozen;
+    guest->guests->on_news(guest->guests->user);
+}
+
+static void find_if_missing(Guest *guest)
+{
+    if (guest->word == GUEST_ALIVE && guest->pidfd < 0 && guest->turns++ % FIND_EACH == 0)
+        find(guest);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    Guests *g = timer->data;
+    GHashTableIter it;
+    gpointer guest;
+
+    g_hash_table_iter_init(&it, g->by_vm);
+    while (g_hash_table_iter_next(&it, NULL, &guest)) {
+        look(guest);
+        find_if_missing(guest);
+    }
+}
+
+/* --- hearing ------------------------------------------------------------------ */
+
+static void set_word(Guest *guest, GuestWord word, const char *why)
+{
+    gboolean same = guest->word == word && guest->why == why;
+
+    guest->word = word;
+    guest->why = why;
+    if (word == GUEST_OFF || word == GUEST_IDLE || word == GUEST_DEAD)
+        look(guest);
+    if (!same)
+        guest->guests->on_news(guest->guests->user);
+}
+
+static void take_inventory(Guests *g, const Inventory *inventory)
+{
+    g_autoptr(GHashTable) there = g_hash_table_new(id_hash, id_equal_func);
+    GHashTableIter it;
+    gpointer key;
+
+    for (guint i = 0; i < inventory->vms->len; i++) {
+        const Vm *vm = inventory->vms->pdata[i];
+        Guest *guest = guest_of(g, vm->definition->uuid, vm->definition->name);
+        const char *why;
+        GuestWord word = guest_word_of(vm->state, vm->reason, &why);
+
+        g_hash_table_add(there, &guest->vm);
+        if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
+            guest->boots++;
+        set_word(guest, word, why);
+    }
+    g_hash_table_iter_init(&it, g->by_vm);
+    while (g_hash_table_iter_next(&it, &key, NULL))
+        if (!g_hash_table_contains(there, key))
+            g_hash_table_iter_remove(&it);
+}
+
+static void hear_lifecycle(Guests *g, const EarEvent *event)
+{
+    Guest *guest = guest_of(g, event->vm, event->name);
+    const char *why;
+    GuestWord word;
+
+    if (!guest_word_of_event(event->event, event->detail, &word, &why))
+        return;
+    if (event->event == VIR_DOMAIN_EVENT_STARTED)
+        let_go(guest);
+    /* libvirt tells of a start that it goes on before it tells that it was started: with its end a new one begins. */
+    if (event->event == VIR_DOMAIN_EVENT_STARTED || event->event == VIR_DOMAIN_EVENT_STOPPED) {
+        guest->boots++;
+        g->on_news(g->user);
+    }
+    set_word(guest, word, why);
+}
+
+void guests_hear(Guests *g, const EarEvent *event)
+{
+    if (event->kind == EAR_DOWN && !g->down) {
+        g->down = g_strdup(event->why->message);
+        g->on_news(g->user);
+    } else if (event->kind == EAR_RESYNC) {
+        g_clear_pointer(&g->down, g_free);
+        g->heard = TRUE;
+        take_inventory(g, event->inventory);
+        g->on_news(g->user);
+    } else if (event->kind == EAR_LIFECYCLE)
+        hear_lifecycle(g, event);
+    else if (event->kind == EAR_REBOOT) {
+        guest_of(g, event->vm, event->name)->boots++;
+        g->on_news(g->user);
+    }
+}
+
+/* --- telling ------------------------------------------------------------------ */
+
+/* The kernel's word counts where libvirt's is not there, and where it says that a guest is dead or stands still. */
+static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_why)
+{
+    *ret_why = guest->why;
+    if (guest->word == GUEST_ALIVE && guest->frozen) {
+        *ret_why = "its QEMU was stopped by a signal, and stands still";
+        return GUEST_FROZEN;
+    }
+    if (guest->word == GUEST_ALIVE && guest->ended && g->down) {
+        *ret_why = "its QEMU has ended, and libvirtd, which does not answer, has not started it anew";
+        return GUEST_DEAD;
+    }
+    return guest->word;
+}
+
+json_t *guests_describe(const Guests *g, Id vm)
+{
+    const Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+    const char *why = NULL;
+    GuestWord word = guest ? word_now(g, guest, &why) : GUEST_UNKNOWN;
+
+    return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(vm), "word", guest_word_name(word), "why", why,
+                     "boots", guest ? (int)guest->boots : 0);
+}
+
+json_t *guests_libvirt(const Guests *g)
+{
+    return json_pack("{s:b, s:s?}", "up", g->heard && !g->down, "why",
+                     g->down    ? g->down
+                     : g->heard ? NULL
+                                : "it has not answered yet");
+}
+
+Guests *guests_new(uv_loop_t *loop, void (*on_news)(void *user), void *user)
+{
+    Guests *g = g_new0(Guests, 1);
+
+    g->loop = loop;
+    g->by_vm = g_hash_table_new_full(id_hash, id_equal_func, NULL, guest_free);
+    g->on_news = on_news;
+    g->user = user;
+    g->refs = 1;
+    uv_timer_init(loop, &g->timer);
+    g->timer.data = g;
+    uv_timer_start(&g->timer, on_timer, LOOK_MS, LOOK_MS);
+    return g;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    unref(handle->data);
+}
+
+void guests_close(Guests *g)
+{
+    if (!g)
+        return;
+    g->closed = TRUE;
+    uv_close((uv_handle_t *)&g->timer, on_timer_closed);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guests - does each guest of this host run, as libvirt and the kernel have it?
+ *
+ * libvirt's word comes by the ears. While libvirtd is silent the kernel's goes on: the process of a QEMU that was there
+ * is held by a pidfd, and its state is looked at each second, so that a libvirtd that hangs or was restarted is never
+ * taken for a dead guest, nor a dead guest for one that libvirtd keeps from telling. What runs inside is not asked here (probe/).
+ *
+ * Loop thread only; what may hang is looked at on threads aside. */
+#pragma once
+
+#include "vmconnect/hypervisor/ears.h"
+
+#include <glib.h>
+#include <jansson.h>
+#include <uv.h>
+
+/*    word     as JSON     meaning */
+#define GUEST_WORDS(X)                                                                                   \
+    X(UNKNOWN, "unknown") /* libvirt has not said yet */                                                 \
+    X(ALIVE, "alive")     /* its QEMU runs it */                                                         \
+    X(OFF, "off")         /* its user, or we, have shut it down, destroyed, saved, moved or paused it */ \
+    X(IDLE, "idle")       /* it is off, and nobody knows why, as after a boot of its host */             \
+    X(DEAD, "dead")       /* it crashed, panicked, or its QEMU has ended by itself */                    \
+    X(STALLED, "stalled") /* it stands still: an I/O error of its disks */                               \
+    X(FROZEN, "frozen")   /* its QEMU stands still */
+
+typedef enum {
+#define X(word, name) GUEST_##word,
+    GUEST_WORDS(X)
+#undef X
+} GuestWord;
+
+const char *guest_word_name(GuestWord word);
+
+/* What libvirt's state and its reason (VIR_DOMAIN_*) mean; *@ret_why is static, NULL if there is nothing to say. */
+GuestWord guest_word_of(VmState state, int reason, const char **ret_why);
+/* The same of a lifecycle event and its detail. FALSE: it says nothing about that. */
+gboolean guest_word_of_event(int event, int detail, GuestWord *ret_word, const char **ret_why);
+
+typedef struct Guests Guests;
+
+/* @on_news: something is other than before. */
+Guests *guests_new(uv_loop_t *loop, void (*on_news)(void *user), void *user);
+/* No call comes any more. It frees itself when the loop is through with it. NULL is accepted. */
+void guests_close(Guests *guests);
+
+void guests_hear(Guests *guests, const EarEvent *event);
+
+/* {"vm", "word", "why", "boots"}: "boots" rises with each end, start and reboot of it that was seen. New reference. */
+json_t *guests_describe(const Guests *guests, Id vm);
+/* {"up": true or false, "why"}: libvirtd. New reference. */
+json_t *guests_libvirt(const Guests *guests);

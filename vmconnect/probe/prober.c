@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/probe/prober.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/agent.h"
+#include "vmconnect/hypervisor/hands.h"
+#include "vmconnect/image/process.h"
+#include "vmconnect/link/dial.h"
+#include "vmconnect/loop/aside.h"
+#include "vmconnect/probe/pinger.h"
+
+#include <string.h>
+
+/* Agents answer in milliseconds, or not at all: so many guests whose agent hangs can be asked at once. */
+#define AGENT_HANDS 4
+#define GRACE_MS 1000 /* what must not hang has so long beyond its time */
+#define SCRIPT_OUTPUT_MAX 4096
+
+struct Prober {
+    uv_loop_t *loop;
+    char *script_dir;
+    Pinger *pinger;
+    Hands *hands[AGENT_HANDS];
+    guint next_hand;
+    guint open; /* hands that have not closed yet */
+    void (*on_closed)(void *user);
+    void *user;
+};
+
+struct Probe {
+    ProbeDone on_done; /* NULL: cancelled */
+    void *user;
+    Ping *ping;
+    struct Knock *knock;
+};
+
+/* Told once, unless it was cancelled. */
+static void tell(Probe *probe, ProbeResult result, const char *why)
+{
+    ProbeDone on_done = probe->on_done;
+
+    probe->on_done = NULL;
+    if (on_done)
+        on_done(probe->user, result, why);
+}
+
+static ProbeResult result_of(const char *why)
+{
+    return why ? PROBE_MISSED : PROBE_ANSWERED;
+}
+
+/* Nothing comes back to it any more. */
+static void end(Probe *probe, const char *why)
+{
+    tell(probe, result_of(why), why);
+    g_free(probe);
+}
+
+/* --- ping ------------------------------------------------------------------ */
+
+static void on_ping(void *user, const char *why)
+{
+    end(user, why);
+}
+
+static void try_ping(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
+{
+    probe->ping = pinger_ask(p->pinger, spec->address, timeout_ms, on_ping, probe);
+}
+
+/* --- tcp ------------------------------------------------------------------- */
+
+typedef struct Knock {
+    Probe *probe;
+    uv_getaddrinfo_t look_up;
+    uv_connect_t connect;
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    char *why;
+    gboolean looking;
+    guint handles;
+} Knock;
+
+static void knock_unref(Knock *k)
+{
+    if (k->handles > 0 || k->looking)
+        return;
+    end(k->probe, NULL);
+    g_free(k->why);
+    g_free(k);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    Knock *k = handle->data;
+
+    k->handles--;
+    knock_unref(k);
+}
+
+static void knock_end(Knock *k, const char *why)
+{
+    if (uv_is_closing((uv_handle_t *)&k->timer))
+        return;
+    uv_close((uv_handle_t *)&k->tcp, on_handle_closed);
+    uv_close((uv_handle_t *)&k->timer, on_handle_closed);
+    tell(k->probe, result_of(why), why);
+}
+
+static void on_knock_timer(uv_timer_t *timer)
+{
+    Knock *k = timer->data;
+
+    knock_end(k, k->why ? k->why : "no answer in time");
+}
+
+static void knock_end_soon(Knock *k, const char *what, int rc)
+{
+    k->why = g_strdup_printf("%s: %s", what, uv_strerror(rc));
+    uv_timer_start(&k->timer, on_knock_timer, 0, 0);
+}
+
+static void on_connected(uv_connect_t *request, int status)
+{
+    Knock *k = request->data;
+    g_autofree char *why = status ? g_strdup_printf("nothing accepts there: %s", uv_strerror(status)) : NULL;
+
+    if (status != UV_ECANCELED)
+        knock_end(k, why);
+}
+
+static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    Knock *k = request->data;
+    int rc;
+
+    k->looking = FALSE;
+    if (uv_is_closing((uv_handle_t *)&k->timer))
+        knock_unref(k);
+    else if (status != 0)
+        knock_end_soon(k, "its name is not found", status);
+    else if ((rc = uv_tcp_connect(&k->connect, &k->tcp, found->ai_addr, on_connected)) != 0)
+        knock_end_soon(k, "it cannot be connected to", rc);
+    uv_freeaddrinfo(found);
+}
+
+static void try_tcp(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    Knock *k = g_new0(Knock, 1);
+    char port[8];
+    int rc;
+
+    g_snprintf(port, sizeof(port), "%u", spec->port);
+    k->probe = probe;
+    k->handles = 2;
+    uv_tcp_init(p->loop, &k->tcp);
+    uv_timer_init(p->loop, &k->timer);
+    k->tcp.data = k->timer.data = k->look_up.data = k->connect.data = k;
+    probe->knock = k;
+    uv_timer_start(&k->timer, on_knock_timer, (guint64)timeout_ms, 0);
+    rc = uv_getaddrinfo(p->loop, &k->look_up, on_looked_up, spec->address, port, &hints);
+    k->looking = rc == 0;
+    if (rc != 0)
+        knock_end_soon(k, "its name cannot be looked up", rc);
+}
+
+/* --- the guest's agent ------------------------------------------------------ */
+
+typedef struct {
+    Id vm;
+    char **argv; /* NULL: a ping */
+    gint64 timeout_ms;
+} Asked;
+
+static void asked_free(gpointer data)
+{
+    Asked *asked = data;
+
+    g_strfreev(asked->argv);
+    g_free(asked);
+}
+
+static gboolean ask_agent(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const Asked *asked = request;
+    g_autoptr(virDomain) dom = vm_lookup(conn, asked->vm, error);
+
+    *ret_result = NULL;
+    if (!dom)
+        return FALSE;
+    return asked->argv ? agent_run(dom, (const char *const *)asked->argv, asked->timeout_ms, error)
+                       : agent_ping(dom, asked->timeout_ms, error);
+}
+
+/* libvirt gives up on an agent by itself, in time: whatever takes longer is libvirtd. */
+static gboolean is_libvirtd(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
+}
+
+static void on_agent(void *user, gpointer result, const GError *error)
+{
+    (void)result;
+    if (is_libvirtd(error))
+        tell(user, PROBE_NOT_MADE, error->message);
+    end(user, error ? error->message : NULL);
+}
+
+static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gint64 timeout_ms)
+{
+    Asked *asked = g_new0(Asked, 1);
+    HandsJob job = {.what = "asking the guest's agent",
+                    .timeout_ms = timeout_ms + GRACE_MS,
+                    .work = ask_agent,
+                    .request = asked,
+                    .free_request = asked_free};
+
+    *asked = (Asked){vm, g_strdupv(spec->argv), timeout_ms};
+    hands_submit(p->hands[p->next_hand++ % AGENT_HANDS], &job, on_agent, probe);
+}
+
+/* --- scripts ---------------------------------------------------------------- */
+
+typedef struct {
+    char **argv;
+    int timeout_ms;
+} Script;
+
+static void script_free(gpointer data)
+{
+    Script *script = data;
+
+    g_strfreev(script->argv);
+    g_free(script);
+}
+
+/* The reason why not, "": it ended with 0. */
+static gpointer run_script(gpointer request)
+{
+    const Script *script = request;
+    ProcessSpec spec = {.argv = (const char *const *)script->argv};
+    g_autoptr(GError) error = NULL;
+
+    if (process_run_spec(&spec, script->timeout_ms, -1, SCRIPT_OUTPUT_MAX, NULL, &error))
+        return g_strdup("");
+    return g_strdup(error->message);
+}
+
+static void on_script(void *user, gpointer result)
+{
+    g_autofree char *why = result;
+
+    end(user, !why ? "it hangs, and cannot be ended" : *why ? why : NULL);
+}
+
+static void try_script(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
+{
+    Script *script = g_new0(Script, 1);
+    AsideWork work = {.timeout_ms = timeout_ms + GRACE_MS,
+                      .work = run_script,
+                      .request = script,
+                      .free_request = script_free,
+                      .free_result = g_free};
+
+    script->argv = g_strdupv(spec->argv);
+    g_free(script->argv[0]);
+    script->argv[0] = g_build_filename(p->script_dir, spec->argv[0], NULL);
+    script->timeout_ms = (int)timeout_ms;
+    aside_run(p->loop, &work, on_script, probe);
+}
+
+/* --- all --------------------------------------------------------------------- */
+
+Prober *prober_new(uv_loop_t *loop, const ProberPaths *paths)
+{
+    Prober *p = g_new0(Prober, 1);
+
+    p->loop = loop;
+    p->script_dir = g_strdup(paths->script_dir);
+    p->pinger = pinger_new(loop);
+    for (guint i = 0; i < AGENT_HANDS; i++)
+        p->hands[i] = hands_new(loop, paths->libvirt_uri);
+    return p;
+}
+
+Probe *prober_try(Prober *p, const CheckSpec *spec, Id vm, gint64 timeout_ms, ProbeDone on_done, void *user)
+{
+    Probe *probe = g_new0(Probe, 1);
+
+    probe->on_done = on_done;
+    probe->user = user;
+    if (spec->kind == CHECK_PING)
+        try_ping(p, probe, spec, timeout_ms);
+    else if (spec->kind == CHECK_TCP)
+        try_tcp(p, probe, spec, timeout_ms);
+    else if (spec->kind == CHECK_AGENT || spec->kind == CHECK_COMMAND)
+        try_agent(p, probe, spec, vm, timeout_ms);
+    else
+        try_script(p, probe, spec, timeout_ms);
+    return probe;
+}
+
+void prober_cancel(Probe *probe)
+{
+    if (!probe)
+        return;
+    probe->on_done = NULL;
+    if (probe->knock)
+        knock_end(probe->knock, NULL);
+    else if (probe->ping) {
+        pinger_cancel(probe->ping);
+        g_free(probe);
+    }
+}
+
+static void on_hand_closed(void *user)
+{
+    Prober *p = user;
+
+    if (--p->open > 0)
+        return;
+    p->on_closed(p->user);
+    g_free(p->script_dir);
+    g_free(p);
+}
+
+void prober_close(Prober *p, void (*on_closed)(void *user), void *user)
+{
+    p->on_closed = on_closed;
+    p->user = user;
+    p->open = AGENT_HANDS;
+    pinger_close(p->pinger);
+    for (guint i = 0; i < AGENT_HANDS; i++)
+        hands_close(p->hands[i], on_hand_closed, p);
+}
