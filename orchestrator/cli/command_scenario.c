@@ -262,22 +262,76 @@ static json_t *changed_policy(const Cli *cli, GError **error)
     return g_steal_pointer(&policy);
 }
 
-static json_t *changes(const Cli *cli, GError **error)
+/* The list of --check; NULL with @error. */
+static json_t *wanted_checks(const Cli *cli, GError **error)
+{
+    json_auto_t *list = json_array();
+
+    for (const char *const *one = cli_options(cli, "check"); *one; one++) {
+        g_autoptr(CheckSpec) spec = NULL;
+
+        if (g_str_equal(*one, "none"))
+            continue;
+        spec = check_spec_parse(*one, error);
+        if (!spec) {
+            g_prefix_error(error, "--check %s: ", *one);
+            return NULL;
+        }
+        json_array_append_new(list, check_spec_to_json(spec));
+    }
+    return g_steal_pointer(&list);
+}
+
+/* {UUID: {"checks", "need"}} of the VMs meant; empty without --check. */
+static json_t *changed_vms(Cli *cli, GError **error)
+{
+    json_auto_t *checks = wanted_checks(cli, error);
+    json_auto_t *doc = NULL;
+    json_auto_t *changed = json_object();
+    g_autoptr(GHashTable) wanted = NULL;
+    json_t *vm;
+    gsize i;
+
+    if (!checks || !cli_options(cli, "check")[0]) {
+        if (checks && (cli_options(cli, "vm")[0] || cli_option(cli, "need"))) {
+            g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, "--vm and --need go with --check");
+            return NULL;
+        }
+        return checks ? g_steal_pointer(&changed) : NULL;
+    }
+    doc = cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error);
+    wanted = doc ? meant(cli, "vm", json_object_get(doc, "vms"), error) : NULL;
+    if (!wanted)
+        return NULL;
+    json_array_foreach(json_object_get(doc, "vms"), i, vm)
+    {
+        const char *uuid = json_string_value(json_object_get(vm, "uuid"));
+
+        if (g_hash_table_size(wanted) == 0 || g_hash_table_contains(wanted, uuid))
+            json_object_set_new(changed, uuid, json_pack("{s:O, s:s*}", "checks", checks, "need", cli_option(cli, "need")));
+    }
+    return g_steal_pointer(&changed);
+}
+
+static json_t *changes(Cli *cli, GError **error)
 {
     json_auto_t *policy = changed_policy(cli, error);
     json_auto_t *map = policy ? mappings(cli, error) : NULL;
+    json_auto_t *vms = map ? changed_vms(cli, error) : NULL;
     json_auto_t *body = json_object();
 
-    if (!map)
+    if (!vms)
         return NULL;
     if (json_object_size(policy) > 0)
         json_object_set(body, "policy", policy);
     if (json_object_size(map) > 0)
         json_object_set(body, "map", map);
+    if (json_object_size(vms) > 0)
+        json_object_set(body, "vms", vms);
     if (json_object_size(body) > 0)
         return g_steal_pointer(&body);
     g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                "scenario set needs KEY=VALUE, or --map FROM=TO: --help lists the keys");
+                "scenario set needs KEY=VALUE, --map FROM=TO or --check CHECK: --help lists the keys");
     return NULL;
 }
 

@@ -87,6 +87,34 @@ static void append_unheard(GString *out, const json_t *s)
     }
 }
 
+/* What does not live, and how long it has still to answer. */
+static void append_silence(GString *out, const json_t *s)
+{
+    const json_t *left = json_object_get(s, "countdown_s");
+    g_autofree char *time = json_is_integer(left) ? units_human_duration(json_integer_value(left) * 1000) : NULL;
+    const char *name = json_string_value(json_object_get(s, "name")) ?: "-";
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(s, "vms"), i, vm)
+    {
+        const char *why = json_string_value(json_object_get(vm, "guest_why"));
+        g_autofree char *line = NULL;
+        g_autofree char *clean = NULL;
+
+        if (g_strcmp0(json_string_value(json_object_get(vm, "guest")), "silent") != 0)
+            continue;
+        line = g_strdup_printf("'%s' does not live: %s", json_string_value(json_object_get(vm, "name")) ?: "-",
+                               why ?: "no reason is known");
+        clean = page_clean(line);
+        g_string_append_printf(out, "  %s\n", clean);
+    }
+    if (time && json_integer_value(left) > 0)
+        g_string_append_printf(out, "  a switchover is required in %s if that does not answer\n", time);
+    else if (time)
+        g_string_append_printf(out, "  a switchover is required: understudy switchover %s --force\n", name);
+}
+
 /* When the VMs are moved home by themselves. The caller frees. */
 static char *switchback_text(const json_t *s)
 {
@@ -116,6 +144,7 @@ static void append_scenario(GString *out, const json_t *s)
     text = page_text(page, 2);
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
+    append_silence(out, s);
     append_unheard(out, s);
     append_branches(out, s);
 }

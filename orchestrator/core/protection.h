@@ -56,6 +56,7 @@ typedef struct {
     gboolean revivable; /* silent, and its host could start it again */
     gboolean lived;     /* when its host's engine last said so or so */
     gboolean mute;      /* its agent does not answer any more */
+    gboolean answers;   /* it did, as long as it was alive: so it will when it is started */
     gboolean proven;    /* its checks have passed since it was started */
     gboolean known_boots;
     guint boots;       /* as its host counts them */

@@ -90,9 +90,13 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
     VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
 
+    if (passes(wanted, &here, &there))
+        vm->life.answers = TRUE;
+    else if (fails(wanted, &here, &there) && !may_be_starting(p, vm, now_ms))
+        vm->life.answers = FALSE;
     vm->life.proven |= is_fresh(p, vm, now_ms) && passes(wanted, &here, &there);
     if (may_be_starting(p, vm, now_ms))
-        apply_start(vm, wanted->checks->len > 0 || here.proven > 0, f);
+        apply_start(vm, wanted->checks->len > 0 || vm->life.answers, f);
     else if (!fails(wanted, &here, &there))
         return;
     else if (wanted->checks->len == 0)
@@ -150,6 +154,9 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)
         apply_checks(p, vm, now_ms, &f);
+    /* Its host's engine may be heard before its answer is. */
+    if (f.life == GUEST_LIFE_ALIVE && vm->life.reviving && !vm->life.revived)
+        f = (Finding){.life = GUEST_LIFE_SILENT, .why = "it is being started"};
     return f;
 }
 

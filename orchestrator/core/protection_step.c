@@ -190,6 +190,7 @@ static gboolean on_policy(Protection *p, const Input *in, ActionList *out, GErro
         protection_home_anew(p);
     p->scenario->policy = in->scenario->policy;
     scenario_set_map(p->scenario, in->scenario);
+    scenario_set_rules(p->scenario, in->scenario);
     EACH_VM (p, vm) {
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
         vm->asked = NULL; /* what is under way says the old one */

@@ -91,6 +91,17 @@ void scenario_set_map(Scenario *s, const Scenario *from)
     s->map = mapping_copy(from->map);
 }
 
+void scenario_set_rules(Scenario *s, const Scenario *from)
+{
+    for (guint i = 0; i < s->vms->len; i++) {
+        ScenarioVm *vm = s->vms->pdata[i];
+        const ScenarioVm *other = scenario_find_vm(from, vm->uuid);
+
+        if (other)
+            copy_checks(vm, other);
+    }
+}
+
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid)
 {
     for (guint i = 0; i < s->vms->len; i++) {
@@ -232,13 +243,24 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
     return TRUE;
 }
 
+static void drop_rules(json_t *doc)
+{
+    json_t *vms = json_object_get(doc, "vms");
+
+    json_object_del(doc, "policy");
+    for (gsize i = 0; i < json_array_size(vms); i++) {
+        json_object_del(json_array_get(vms, i), "checks");
+        json_object_del(json_array_get(vms, i), "need");
+    }
+}
+
 static gboolean same_shape(const Scenario *a, const Scenario *b)
 {
     json_auto_t *x = scenario_to_json(a);
     json_auto_t *y = scenario_to_json(b);
 
-    json_object_del(x, "policy");
-    json_object_del(y, "policy");
+    drop_rules(x);
+    drop_rules(y);
     return json_equal(x, y);
 }
 
@@ -275,15 +297,76 @@ static gboolean patch_policy(Scenario *s, json_t *policy, GError **error)
     return TRUE;
 }
 
+/* Instead of those there are. */
+static gboolean read_checks(ScenarioVm *vm, const json_t *list, const char *need, GError **error)
+{
+    if (need && !g_str_equal(need, "all") && !g_str_equal(need, "any"))
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"need\" is \"any\" or \"all\" of its checks",
+                      vm->name);
+    if (list && (!json_is_array(list) || json_array_size(list) > MAX_CHECKS))
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"checks\" is a list of at most %d", vm->name,
+                      MAX_CHECKS);
+    g_ptr_array_set_size(vm->checks, 0);
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        CheckSpec *spec = check_spec_from_json(json_array_get(list, i), error);
+
+        if (!spec)
+            return FALSE;
+        g_ptr_array_add(vm->checks, spec);
+        if (spec->kind == CHECK_BEAT)
+            return refuse(error, US_ERROR_USAGE, "VM '%.64s': a guest has no engine to beat", vm->name);
+    }
+    vm->need_all = g_strcmp0(need, "all") == 0;
+    return TRUE;
+}
+
+static ScenarioVm *find_meant(const Scenario *s, const char *meant)
+{
+    for (guint i = 0; i < s->vms->len; i++) {
+        ScenarioVm *vm = s->vms->pdata[i];
+
+        if (g_str_equal(vm->name, meant) || g_str_equal(ID_TEXT(vm->uuid), meant))
+            return vm;
+    }
+    return NULL;
+}
+
+static gboolean patch_vm(Scenario *s, const char *meant, const json_t *change, GError **error)
+{
+    ScenarioVm *vm = find_meant(s, meant);
+    const char *need = NULL;
+    json_t *checks;
+
+    if (!vm)
+        return refuse(error, US_ERROR_USAGE, "scenario '%s' has no VM '%.64s'", s->name, meant);
+    return json_read(change, "change of a VM", error, "{s:o, s?s}", "checks", &checks, "need", &need) &&
+           read_checks(vm, checks, need, error);
+}
+
+static gboolean patch_vms(Scenario *s, json_t *vms, GError **error)
+{
+    const char *meant;
+    json_t *change;
+
+    if (vms && !json_is_object(vms))
+        return refuse(error, US_ERROR_USAGE, "\"vms\" must be an object");
+    json_object_foreach(vms, meant, change)
+    {
+        if (!patch_vm(s, meant, change, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
 {
-    json_t *policy = NULL, *map = NULL;
+    json_t *policy = NULL, *map = NULL, *vms = NULL;
 
-    if (!json_read(patch, "change", error, "{s?o, s?o}", "policy", &policy, "map", &map))
+    if (!json_read(patch, "change", error, "{s?o, s?o, s?o}", "policy", &policy, "map", &map, "vms", &vms))
         return FALSE;
-    if (!policy && !map)
-        return refuse(error, US_ERROR_USAGE, "there is nothing to change: neither \"policy\" nor \"map\"");
-    return patch_policy(s, policy, error) && (!map || mapping_merge_json(s->map, map, TRUE, error)) &&
+    if (!policy && !map && !vms)
+        return refuse(error, US_ERROR_USAGE, "there is nothing to change: neither \"policy\" nor \"map\" nor \"vms\"");
+    return patch_policy(s, policy, error) && patch_vms(s, vms, error) && (!map || mapping_merge_json(s->map, map, TRUE, error)) &&
            scenario_check(s, error);
 }
 
@@ -330,29 +413,6 @@ static gboolean read_replicas(Scenario *s, const json_t *list, GError **error)
             return refuse(error, US_ERROR_USAGE, "scenario: \"replicas\" is a list of host names");
         scenario_add_replica(s, host);
     }
-    return TRUE;
-}
-
-/* Instead of those there are. */
-static gboolean read_checks(ScenarioVm *vm, const json_t *list, const char *need, GError **error)
-{
-    if (need && !g_str_equal(need, "all") && !g_str_equal(need, "any"))
-        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"need\" is \"any\" or \"all\" of its checks",
-                      vm->name);
-    if (list && (!json_is_array(list) || json_array_size(list) > MAX_CHECKS))
-        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"checks\" is a list of at most %d", vm->name,
-                      MAX_CHECKS);
-    g_ptr_array_set_size(vm->checks, 0);
-    for (gsize i = 0; i < json_array_size(list); i++) {
-        CheckSpec *spec = check_spec_from_json(json_array_get(list, i), error);
-
-        if (!spec)
-            return FALSE;
-        g_ptr_array_add(vm->checks, spec);
-        if (spec->kind == CHECK_BEAT)
-            return refuse(error, US_ERROR_USAGE, "VM '%.64s': a guest has no engine to beat", vm->name);
-    }
-    vm->need_all = g_strcmp0(need, "all") == 0;
     return TRUE;
 }
 

@@ -50,6 +50,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
 void scenario_add_replica(Scenario *s, const char *host);
 /* Borrowed from @s. */
 ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name);
+/* How each VM that both have is looked after: its checks. */
+void scenario_set_rules(Scenario *s, const Scenario *from);
 /* All of @from's, instead of those there are. */
 void scenario_set_map(Scenario *s, const Scenario *from);
 
@@ -73,8 +75,8 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
  * policy as its table says. REFUSED with the key and when it may change. */
 gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error);
 
-/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}}, either may be left out;
- * values are texts, a TO of null takes the mapping out. USAGE, and then @s may be half changed. */
+/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}, "vms": {UUID or name: {"checks", "need"}}}, each may be
+ * left out; values are texts, a TO of null takes the mapping out, an empty list of checks leaves it to the default. USAGE, and then @s may be half changed. */
 gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error);
 
 /* The document. Reading includes scenario_check(); a "format" above ours is UNSUPPORTED. */

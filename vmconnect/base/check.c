@@ -178,6 +178,74 @@ char *check_spec_words(const CheckSpec *spec)
                      NULL);
 }
 
+/* "ADDRESS:PORT", "[v6]:PORT". */
+static void add_address_and_port(json_t *doc, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    g_autofree char *address = colon ? g_strndup(text, (gsize)(colon - text)) : g_strdup(text);
+    gsize len = strlen(address);
+    guint64 port;
+
+    if (address[0] == '[' && len > 2 && address[len - 1] == ']') {
+        memmove(address, address + 1, len - 2);
+        address[len - 2] = '\0';
+    }
+    json_object_set_new(doc, "address", json_string(address));
+    if (colon && g_ascii_string_to_unsigned(colon + 1, 10, 1, 65535, &port, NULL))
+        json_object_set_new(doc, "port", json_integer((json_int_t)port));
+}
+
+static gboolean add_words(json_t *doc, const char *text, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_auto(GStrv) words = NULL;
+    json_t *argv;
+
+    if (!g_shell_parse_argv(text, NULL, &words, &why))
+        return bad(error, json_string_value(json_object_get(doc, "kind")), why->message);
+    argv = json_array();
+    for (char **word = words; *word; word++)
+        json_array_append_new(argv, json_string(*word));
+    json_object_set_new(doc, "argv", argv);
+    return TRUE;
+}
+
+static json_t *read_words(const char *text, GError **error)
+{
+    const char *colon = strchr(text, ':');
+    g_autofree char *kind = colon ? g_strndup(text, (gsize)(colon - text)) : g_strdup(text);
+    const char *rest = colon ? colon + 1 : "";
+    gboolean is_http = g_str_equal(kind, "http") || g_str_equal(kind, "https");
+    json_auto_t *doc = json_pack("{s:s}", "kind", is_http ? "http" : kind);
+
+    if (!doc) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, "a check is text in UTF-8");
+        return NULL;
+    }
+    if (is_http)
+        json_object_set_new(doc, "url", json_string(text));
+    else if (g_str_equal(kind, "tcp"))
+        add_address_and_port(doc, rest);
+    else if (g_str_equal(kind, "ping"))
+        json_object_set_new(doc, "address", json_string(rest));
+    else if ((g_str_equal(kind, "command") || g_str_equal(kind, "script")) && !add_words(doc, rest, error))
+        return NULL;
+    return g_steal_pointer(&doc);
+}
+
+CheckSpec *check_spec_parse(const char *text, GError **error)
+{
+    const char *at = strrchr(text, '@');
+    gboolean has_from = at && (g_str_equal(at, "@active") || g_str_equal(at, "@standby"));
+    g_autofree char *what = g_strndup(text, has_from ? (gsize)(at - text) : strlen(text));
+    json_auto_t *doc =
+        text[0] == '{' ? json_parse(text, strlen(text), TEXT_MAX * ARGV_MAX, error) : read_words(what, error);
+
+    if (doc && has_from && text[0] != '{')
+        json_object_set_new(doc, "from", json_string(at + 1));
+    return doc ? check_spec_from_json(doc, error) : NULL;
+}
+
 /* --- score ----------------------------------------------------------------- */
 
 gboolean check_score_add(CheckScore *score, const char *why)

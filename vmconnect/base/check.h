@@ -38,6 +38,9 @@ typedef struct {
  * active. USAGE: unknown kinds and keys, what is missing, empty, or longer than it can be. */
 CheckSpec *check_spec_from_json(const json_t *doc, GError **error);
 json_t *check_spec_to_json(const CheckSpec *spec);
+/* As people write it: "agent", "ping:ADDRESS", "tcp:ADDRESS:PORT", a URL, "command:PROGRAM ARGUMENT…", "script:PROGRAM ARGUMENT…",
+ * with "@active" or "@standby" at the end for where it is tried from; or the JSON. USAGE. */
+CheckSpec *check_spec_parse(const char *text, GError **error);
 CheckSpec *check_spec_copy(const CheckSpec *spec);
 gboolean check_spec_equal(const CheckSpec *a, const CheckSpec *b);
 void check_spec_free(CheckSpec *spec);

@@ -356,7 +356,7 @@ static void test_bad_words(void)
         {"scenario create web --master a --replica b --map x", "must be FROM=TO"},
         {"scenario create web --file ~/absent", "absent"},
         {"scenario set web interval", "must be KEY=VALUE"},
-        {"scenario set web", "needs KEY=VALUE, or --map"},
+        {"scenario set web", "needs KEY=VALUE, --map"},
         {"scenario show ../hosts/alpha", "neither a name nor an id"},
         {"branch release web/export --yes", "neither a name nor an id"},
         {"scenario set web --map x", "must be FROM=TO"},
