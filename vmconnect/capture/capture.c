@@ -199,6 +199,16 @@ gboolean capture_look(Capture *c, GError **error)
     return c->state == CAPTURE_OFF || take_remark(c, error);
 }
 
+gboolean capture_awaits_agent(const Capture *c, gint64 within_ms)
+{
+    gint64 age_ms;
+
+    if (c->state == CAPTURE_OFF || !c->parsed->has_agent || c->parsed->agent_connected)
+        return FALSE;
+    age_ms = qemu_process_age_ms(QEMU_PROCESS_FOLDER, virDomainGetName(c->domain), c->vm);
+    return age_ms >= 0 && age_ms < within_ms;
+}
+
 CaptureState capture_state(const Capture *c)
 {
     return c->state;

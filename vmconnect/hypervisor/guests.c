@@ -7,7 +7,6 @@
 #include "vmconnect/loop/aside.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -162,7 +161,7 @@ typedef struct {
     const char *why; /* static */
     guint boots;
     int pidfd; /* -1: not held */
-    long pid;
+    pid_t pid;
     gboolean finding;
     guint turns;    /* of the timer since it was looked for last */
     gboolean ended; /* the process that was held has */
@@ -256,18 +255,6 @@ static gpointer find_work(gpointer data)
     return found;
 }
 
-/* Of a pidfd: fdinfo(5) has its process. 0: not known. */
-static long pid_of(int pidfd)
-{
-    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", pidfd);
-    g_autofree char *text = NULL;
-    const char *line;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL) || !(line = strstr(text, "\nPid:")))
-        return 0;
-    return MAX(strtol(line + 5, NULL, 10), 0);
-}
-
 static void on_found(void *user, gpointer result)
 {
     Finding *asked = user;
@@ -280,7 +267,7 @@ static void on_found(void *user, gpointer result)
     if (guest && found && found->pidfd >= 0 && !g->closed) {
         let_go(guest);
         guest->pidfd = found->pidfd;
-        guest->pid = pid_of(guest->pidfd);
+        guest->pid = qemu_process_pid(guest->pidfd);
         found->pidfd = -1;
     }
     if (found)
@@ -321,9 +308,9 @@ static gboolean has_ended(const Guest *guest)
 }
 
 /* Stopped by a signal, or by a debugger: proc(5). The state comes behind the name, which may have any bytes in it. */
-static gboolean stands_still(long pid)
+static gboolean stands_still(pid_t pid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%ld/stat", pid);
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
     g_autofree char *text = NULL;
     const char *end;
 

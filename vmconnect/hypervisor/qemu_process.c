@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* `-name guest=NAME,…` and `-uuid ID` are arguments of every QEMU that libvirt starts. */
@@ -141,6 +142,50 @@ int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret
     else
         *ret_gone = FALSE;
     return fd;
+}
+
+/* fdinfo(5), proc_pid_fdinfo(5). */
+pid_t qemu_process_pid(int pidfd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", pidfd);
+    g_autofree char *text = NULL;
+    const char *line;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !(line = strstr(text, "\nPid:")))
+        return 0;
+    return (pid_t)MAX(strtol(line + 5, NULL, 10), 0);
+}
+
+/* Field 22 of proc_pid_stat(5), in clock ticks since the boot; fields are counted from behind the name, which may have any
+ * bytes in it. -1: it cannot be read. */
+static gint64 started_ms(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) fields = NULL;
+    const char *end;
+
+    if (pid == 0 || !g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
+        return -1;
+    fields = g_strsplit(end + 1, " ", -1);
+    if (g_strv_length(fields) < 21)
+        return -1;
+    return (gint64)(g_ascii_strtoull(fields[20], NULL, 10) * 1000 / (guint64)sysconf(_SC_CLK_TCK));
+}
+
+gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm)
+{
+    struct timespec now;
+    gint64 began_ms;
+    gboolean gone;
+    int fd = qemu_process_open(folder, name, vm, &gone, NULL);
+
+    if (fd < 0)
+        return -1;
+    began_ms = started_ms(qemu_process_pid(fd));
+    close(fd);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return began_ms < 0 ? -1 : (gint64)now.tv_sec * 1000 + now.tv_nsec / 1000000 - began_ms;
 }
 
 gboolean qemu_process_expect_none(Id vm, const char *name, GError **error)

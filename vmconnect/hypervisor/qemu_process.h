@@ -8,6 +8,7 @@
 #include "vmconnect/base/id.h"
 
 #include <glib.h>
+#include <sys/types.h>
 
 /* libvirt's folder of NAME.xml files, its record of what runs. (NAME.pid lies
  * there too, under a name that libvirt escapes as if it were XML.) */
@@ -18,6 +19,12 @@
  * with NOT_FOUND: then *ret_gone says whether there is a record whose process
  * has exited. No record proves nothing. */
 int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret_gone, GError **error);
+
+/* The process that such a descriptor is of; 0: it has exited, or that cannot be told. */
+pid_t qemu_process_pid(int pidfd);
+
+/* How long ago the process that runs @vm was started; -1: there is none, or that cannot be told. */
+gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm);
 
 /* libvirt says that @vm, called @name, is off. FALSE with STUCK and the remedy: its QEMU runs all the same.
  * libvirt 9.0, killed while it begins a backup job, can leave a record that it does not take back;

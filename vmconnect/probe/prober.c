@@ -181,16 +181,28 @@ static void asked_free(gpointer data)
     g_free(asked);
 }
 
+static gboolean ask(virDomainPtr dom, const Asked *asked, GError **error)
+{
+    return asked->argv ? agent_run(dom, (const char *const *)asked->argv, asked->timeout_ms, error)
+                       : agent_ping(dom, asked->timeout_ms, error);
+}
+
+/* What libvirt says in time is the agent's silence; no answer of libvirt's at all is libvirtd's. */
 static gboolean ask_agent(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
     const Asked *asked = request;
+    g_autoptr(GError) why = NULL;
     g_autoptr(virDomain) dom = vm_lookup(conn, asked->vm, error);
 
     *ret_result = NULL;
     if (!dom)
         return FALSE;
-    return asked->argv ? agent_run(dom, (const char *const *)asked->argv, asked->timeout_ms, error)
-                       : agent_ping(dom, asked->timeout_ms, error);
+    if (ask(dom, asked, &why))
+        return TRUE;
+    if (g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT))
+        why->code = US_ERROR_FAILED;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }
 
 /* libvirt gives up on an agent by itself, in time: whatever takes longer is libvirtd. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CONNECT_MS 10000
+#define AGENT_MS 20000 /* so long a guest that is being started is left alone, until its agent is there */
 #define CLOSING_MS 15000
 #define DOUBT_MS 3000            /* what looks lost for so long is … */
 #define DOUBT_FORGOTTEN_MS 30000 /* … unless so much lies between two looks */
@@ -372,6 +373,11 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     note_state(a, state, asked_at_ms);
     if (!look_at_disks(a, error))
         return FALSE;
+    if (capture_awaits_agent(a->capture, AGENT_MS)) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_BUSY,
+                            "not cutting: the guest was started a moment ago, and its agent is waited for");
+        return FALSE;
+    }
     if (state == CAPTURE_ENDING) {
         g_set_error_literal(error, US_ERROR, US_ERROR_BUSY, "not cutting: the guest is going down");
         return FALSE;
