@@ -38,6 +38,12 @@ static gboolean is_text(const char *text)
     return text && *text && strlen(text) <= TEXT_MAX;
 }
 
+/* A program of that folder, not of one beside it. */
+static gboolean is_file_name(const char *name)
+{
+    return name[0] != '.' && !strchr(name, '/');
+}
+
 static gboolean read_argv(CheckSpec *spec, const json_t *doc, GError **error)
 {
     gsize n = json_array_size(doc);
@@ -52,6 +58,9 @@ static gboolean read_argv(CheckSpec *spec, const json_t *doc, GError **error)
             return bad(error, NAMES[spec->kind], "an argument is no text, or longer than 1024 bytes");
         spec->argv[i] = g_strdup(word);
     }
+    if (spec->kind == CHECK_SCRIPT && !is_file_name(spec->argv[0]))
+        return bad(error, NAMES[spec->kind],
+                   "its program is a file in the engine's folder of probes: a name without '/'");
     return TRUE;
 }
 

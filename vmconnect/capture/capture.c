@@ -199,14 +199,14 @@ gboolean capture_look(Capture *c, GError **error)
     return c->state == CAPTURE_OFF || take_remark(c, error);
 }
 
-gboolean capture_awaits_agent(const Capture *c, gint64 within_ms)
+gboolean capture_lacks_agent(const Capture *c)
 {
-    gint64 age_ms;
+    return c->state != CAPTURE_OFF && c->parsed->has_agent && !c->parsed->agent_connected;
+}
 
-    if (c->state == CAPTURE_OFF || !c->parsed->has_agent || c->parsed->agent_connected)
-        return FALSE;
-    age_ms = qemu_process_age_ms(QEMU_PROCESS_FOLDER, virDomainGetName(c->domain), c->vm);
-    return age_ms >= 0 && age_ms < within_ms;
+gint64 capture_age_ms(const Capture *c)
+{
+    return qemu_process_age_ms(QEMU_PROCESS_FOLDER, virDomainGetName(c->domain), c->vm);
 }
 
 CaptureState capture_state(const Capture *c)

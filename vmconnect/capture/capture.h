@@ -53,9 +53,11 @@ Capture *capture_new(virConnectPtr conn, Id vm, const CaptureSettings *settings,
 void capture_free(Capture *c);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Capture, capture_free)
 
-/* Does the running guest have a channel for an agent, and none on it yet, though it was started less than @within_ms ago? An agent
- * that connects while a job of ours is open is not noticed by libvirt 9.0, ever, and holds its thread up for half a minute. */
-gboolean capture_awaits_agent(const Capture *c, gint64 within_ms);
+/* Does the running guest have a channel for an agent, and none on it? An agent that connects while a job of ours is open
+ * is not noticed by libvirt 9.0, ever, and holds its thread up for half a minute. */
+gboolean capture_lacks_agent(const Capture *c);
+/* How long ago its QEMU was started; -1: that cannot be told. */
+gint64 capture_age_ms(const Capture *c);
 
 /* Ask libvirt anew: state, name, definition, disks and their sizes. The rest
  * of these answer from the newest look, and borrow until the next one. */

@@ -7,6 +7,7 @@
 #include "vmconnect/image/process.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/aside.h"
+#include "vmconnect/probe/http_get.h"
 #include "vmconnect/probe/pinger.h"
 
 #include <string.h>
@@ -234,54 +235,65 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
     hands_submit(p->hands[p->next_hand++ % AGENT_HANDS], &job, on_agent, probe);
 }
 
-/* --- scripts ---------------------------------------------------------------- */
+/* --- what is done on a thread aside ------------------------------------------- */
 
 typedef struct {
-    char **argv;
-    int timeout_ms;
-} Script;
+    CheckSpec *spec;
+    char *script_dir;
+    gint64 timeout_ms;
+} Errand;
 
-static void script_free(gpointer data)
+static void errand_free(gpointer data)
 {
-    Script *script = data;
+    Errand *e = data;
 
-    g_strfreev(script->argv);
-    g_free(script);
+    check_spec_free(e->spec);
+    g_free(e->script_dir);
+    g_free(e);
 }
 
-/* The reason why not, "": it ended with 0. */
-static gpointer run_script(gpointer request)
+static char *run_script(const Errand *e)
 {
-    const Script *script = request;
-    ProcessSpec spec = {.argv = (const char *const *)script->argv};
+    g_autofree char *path = g_build_filename(e->script_dir, e->spec->argv[0], NULL);
+    g_autofree const char **argv =
+        g_memdup2(e->spec->argv, (g_strv_length(e->spec->argv) + 1) * sizeof(char *));
+    ProcessSpec spec = {.argv = argv};
     g_autoptr(GError) error = NULL;
 
-    if (process_run_spec(&spec, script->timeout_ms, -1, SCRIPT_OUTPUT_MAX, NULL, &error))
-        return g_strdup("");
-    return g_strdup(error->message);
+    argv[0] = path;
+    return process_run_spec(&spec, (int)e->timeout_ms, -1, SCRIPT_OUTPUT_MAX, NULL, &error)
+               ? NULL
+               : g_strdup(error->message);
 }
 
-static void on_script(void *user, gpointer result)
+/* Why it was missed; "": it was answered. */
+static gpointer run_errand(gpointer request)
+{
+    const Errand *e = request;
+    char *why =
+        e->spec->kind == CHECK_HTTP ? http_get(e->spec->url, e->spec->expect, e->timeout_ms) : run_script(e);
+
+    return why ? why : g_strdup("");
+}
+
+static void on_errand(void *user, gpointer result)
 {
     g_autofree char *why = result;
 
     end(user, !why ? "it hangs, and cannot be ended" : *why ? why : NULL);
 }
 
-static void try_script(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
+static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
 {
-    Script *script = g_new0(Script, 1);
+    Errand *e = g_new0(Errand, 1);
     AsideWork work = {.timeout_ms = timeout_ms + GRACE_MS,
-                      .work = run_script,
-                      .request = script,
-                      .free_request = script_free,
+                      .work = run_errand,
+                      .request = e,
+                      .free_request = errand_free,
                       .free_result = g_free};
 
-    script->argv = g_strdupv(spec->argv);
-    g_free(script->argv[0]);
-    script->argv[0] = g_build_filename(p->script_dir, spec->argv[0], NULL);
-    script->timeout_ms = (int)timeout_ms;
-    aside_run(p->loop, &work, on_script, probe);
+    *e = (Errand){check_spec_copy(spec), g_strdup(p->script_dir), timeout_ms};
+    aside_run(p->loop, &work, on_errand, probe);
 }
 
 /* --- all --------------------------------------------------------------------- */
@@ -311,7 +323,7 @@ Probe *prober_try(Prober *p, const CheckSpec *spec, Id vm, gint64 timeout_ms, Pr
     else if (spec->kind == CHECK_AGENT || spec->kind == CHECK_COMMAND)
         try_agent(p, probe, spec, vm, timeout_ms);
     else
-        try_script(p, probe, spec, timeout_ms);
+        try_aside(p, probe, spec, timeout_ms);
     return probe;
 }
 

@@ -361,6 +361,26 @@ static gboolean look_at_disks(Active *a, GError **error)
     return known;
 }
 
+static gboolean is_young(gint64 age_ms)
+{
+    return age_ms >= 0 && age_ms < AGENT_MS;
+}
+
+/* A guest that starts or reboots is left alone until its agent is there; one that has none, or lost it, not for long. */
+static gboolean let_agent_come(Active *a, gint64 now_ms, GError **error)
+{
+    gboolean lacks = capture_lacks_agent(a->capture);
+
+    if (lacks && a->had_agent)
+        a->agent_gone_ms = now_ms;
+    a->had_agent = !lacks;
+    if (!lacks || (now_ms - a->agent_gone_ms >= AGENT_MS && !is_young(capture_age_ms(a->capture))))
+        return TRUE;
+    g_set_error_literal(error, US_ERROR, US_ERROR_BUSY,
+                        "not cutting: the guest is starting, and its agent is waited for");
+    return FALSE;
+}
+
 static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
 {
     gint64 asked_at_ms = clock_steady_ms();
@@ -373,11 +393,8 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     note_state(a, state, asked_at_ms);
     if (!look_at_disks(a, error))
         return FALSE;
-    if (capture_awaits_agent(a->capture, AGENT_MS)) {
-        g_set_error_literal(error, US_ERROR, US_ERROR_BUSY,
-                            "not cutting: the guest was started a moment ago, and its agent is waited for");
+    if (!let_agent_come(a, asked_at_ms, error))
         return FALSE;
-    }
     if (state == CAPTURE_ENDING) {
         g_set_error_literal(error, US_ERROR, US_ERROR_BUSY, "not cutting: the guest is going down");
         return FALSE;

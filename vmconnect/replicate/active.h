@@ -51,6 +51,8 @@ typedef struct Active {
     Id watched_since;        /* … since this checkpoint; nil: since the first look */
     gint64 start_mark;       /* start_lock_mark() at the newest look; -1: not looked yet */
     gint64 off_since_ms;     /* steady: since when the VM has been seen off; 0: it is not */
+    gboolean had_agent;      /* at the last look */
+    gint64 agent_gone_ms;    /* steady: when it was found gone last; 0: never */
     GArray *distrusted;      /* of Id: checkpoints that turned out to have lost track, never taken again */
     gint64 doubted_since_ms; /* steady: since when tracking looks lost, … */
     gint64 doubted_at_ms;    /* … and when it did last */
