@@ -130,7 +130,7 @@ static const Row TABLE[] = {
      IN(probe_interval_ms),
      SECOND_MS,
      HOUR_MS},
-    {{"probe_timeout", "5s", "250ms to 1h, at most probe_interval counts",
+    {{"probe_timeout", "5s", "250ms to 1h; at most three quarters of probe_interval count",
       "how long a probe may take before it counts as missed", POLICY_ALWAYS},
      KIND_DURATION,
      IN(probe_timeout_ms),
