@@ -10,6 +10,7 @@
 typedef struct {
     World *w;
     Vitals *v;
+    guint told;             /* of what each has said last */
     const char *word, *why; /* of web1, by alpha's engine */
     guint boots;
     gboolean libvirt;
@@ -53,15 +54,28 @@ static void say_beta(Stage *s)
     vitals_hear(s->v, "beta", doc);
 }
 
+/* Engines push what is other than before, and so do these. */
+static guint summary(const Stage *s, gboolean alpha_speaks)
+{
+    g_autofree char *all =
+        g_strdup_printf("%s %s %u %d %d %d %d %d %d %d", s->word, s->why, s->boots, s->libvirt, s->agent,
+                        s->path, s->gateway, s->web, s->has_web, alpha_speaks);
+
+    return g_str_hash(all);
+}
+
 /* A second passes, in which both said what they have to say. */
 static void pass(Stage *s, gboolean alpha_speaks)
 {
     g_autoptr(ActionList) out = action_list_new();
+    guint now = summary(s, alpha_speaks);
 
     s->w->now_ms += 1000;
-    if (alpha_speaks)
+    if (now != s->told && alpha_speaks)
         say_alpha(s);
-    say_beta(s);
+    if (now != s->told)
+        say_beta(s);
+    s->told = now;
     vitals_step(s->v, out);
     for (guint i = 0; i < out->len; i++)
         g_string_append_printf(s->w->trace, "[%4" G_GINT64_FORMAT "] %s %s\n", s->w->now_ms / 1000,
@@ -134,6 +148,7 @@ static void lose_alpha(Stage *s)
 {
     vitals_link(s->v, "alpha", FALSE);
     world_link(s->w, "alpha", FALSE);
+    s->told = 0;
     world_forget(s->w);
 }
 
@@ -141,6 +156,7 @@ static void find_alpha(Stage *s)
 {
     vitals_link(s->v, "alpha", TRUE);
     world_link(s->w, "alpha", TRUE);
+    s->told = 0;
     world_forget(s->w);
 }
 
