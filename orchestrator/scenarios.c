@@ -414,7 +414,7 @@ static gboolean check_owed(const Protection *p, gboolean force, GError **error)
     if (c.answers)
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "scenario '%s': the engine of %s has not confirmed its last stop: wait until "
-                    "understudy status shows it stopped",
+                    "understudy status shows no reason any more",
                     p->scenario->name, c.answers);
     else if (c.silent && !force)
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,

@@ -39,12 +39,13 @@ static void end(Watch *w)
     g_clear_pointer(&w->last, g_free);
 }
 
-static gboolean is_late(const Watch *w, const char *what, GError **error)
+/* @missing: what is waited for, as far as is known; "": nothing. */
+static gboolean is_late(const Watch *w, const char *what, const char *missing, GError **error)
 {
     if (w->cli->timeout_ms == 0 || clock_steady_ms() - w->start_ms < w->cli->timeout_ms)
         return FALSE;
     g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
-                "%s has not ended in time: it goes on by itself, only the waiting ended", what);
+                "%s has not ended in time%s: it goes on by itself, only the waiting ended", what, missing);
     return TRUE;
 }
 
@@ -72,7 +73,29 @@ char *progress_of_standby(const json_t *standby)
                            left_text ? left_text : "", left_text ? " left" : "");
 }
 
-static char *line_of_scenario(const json_t *scenario)
+/* "; alpha has not confirmed it for web1: WHY" of each call that is still owed to an engine. The caller frees. */
+static char *owed_text(const json_t *scenario)
+{
+    GString *text = g_string_new(NULL);
+    json_t *vm;
+    json_t *owed;
+    gsize i;
+    gsize j;
+
+    json_array_foreach(json_object_get(scenario, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "owed"), j, owed)
+    {
+        const char *why = json_string_value(json_object_get(owed, "why"));
+
+        g_string_append_printf(text, "; %s has not confirmed it for %s%s%s",
+                               json_string_value(json_object_get(owed, "host")) ?: "-",
+                               json_string_value(json_object_get(vm, "name")) ?: "-", why ? ": " : "",
+                               why ? why : "");
+    }
+    return g_string_free(text, FALSE);
+}
+
+static char *line_of_scenario(const json_t *scenario, const char *missing)
 {
     g_autoptr(GString) line = g_string_new(NULL);
     json_t *vm;
@@ -90,6 +113,7 @@ static char *line_of_scenario(const json_t *scenario)
         if (progress)
             g_string_append_printf(line, "; %s %s", json_string_value(json_object_get(vm, "name")), progress);
     }
+    g_string_append(line, missing);
     return g_strdup(line->str);
 }
 
@@ -104,13 +128,15 @@ static const json_t *first_scenario(const json_t *doc, const char *name, GError 
     return NULL;
 }
 
-/* TRUE if waiting is over: *@ret_ok says how. */
-static gboolean scenario_is_over(const json_t *scenario, const char *const *states, GError **error)
+/* TRUE if waiting is over, with @error if that is not what was waited for. It is stopped at once, and has ended when every
+ * engine has confirmed that. */
+static gboolean scenario_is_over(const json_t *scenario, const char *const *states, const char *missing,
+                                 GError **error)
 {
     const char *state = json_string_value(json_object_get(scenario, "state"));
 
     if (g_strv_contains(states, state))
-        return TRUE;
+        return !g_str_equal(state, "stopped") || !*missing;
     if (g_str_equal(state, "failed") || g_str_equal(state, "stopped")) {
         g_set_error(error, US_ERROR, US_ERROR_FAILED,
                     "scenario '%s' is %s: understudy events --scenario %s says why",
@@ -130,6 +156,7 @@ json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *st
 
     for (;; g_usleep(ASK_EVERY_US)) {
         const json_t *scenario;
+        g_autofree char *missing = NULL;
         g_autofree char *line = NULL;
 
         json_decref(doc);
@@ -137,9 +164,10 @@ json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *st
         scenario = doc ? first_scenario(doc, name, &why) : NULL;
         if (!scenario)
             break;
-        line = line_of_scenario(scenario);
+        missing = g_strv_contains(states, "stopped") ? owed_text(scenario) : g_strdup("");
+        line = line_of_scenario(scenario, missing);
         show(&w, line);
-        if (scenario_is_over(scenario, states, &why) || is_late(&w, name, &why))
+        if (scenario_is_over(scenario, states, missing, &why) || is_late(&w, name, missing, &why))
             break;
     }
     end(&w);
@@ -205,7 +233,7 @@ json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error)
             plan_went_well(doc, &why);
             break;
         }
-        if (is_late(&w, "the plan", &why))
+        if (is_late(&w, "the plan", "", &why))
             break;
     }
     end(&w);
@@ -306,7 +334,7 @@ json_t *progress_wait_compared(Cli *cli, const char *name, const json_t *begun, 
         g_autofree char *line = NULL;
 
         if (!scenario || !take_compared(list, scenario, &running, &why) ||
-            (running && is_late(&w, "the comparison", &why)))
+            (running && is_late(&w, "the comparison", "", &why)))
             break;
         line = line_of_compared(list);
         show(&w, line);

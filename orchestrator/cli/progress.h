@@ -11,7 +11,8 @@
 char *progress_of_standby(const json_t *standby);
 
 /* Until scenario @name is in one of @states (NULL-ended): its status, or NULL with @error
- * FAILED if it is "failed" (or "stopped", where that is not waited for), TIMEOUT. */
+ * FAILED if it is "failed" (or "stopped", where that is not waited for), TIMEOUT. "stopped" counts when nothing is owed to an
+ * engine any more: what is, is shown, and said with a TIMEOUT. */
 json_t *progress_wait_scenario(Cli *cli, const char *name, const char *const *states, GError **error);
 
 /* Until each comparison of @begun ({vm, name, host, compare}…) has ended: {"vms"}, the same with how it ended, or NULL with

@@ -32,7 +32,7 @@ static void vm_free(gpointer data)
     g_ptr_array_free(vm->branches, TRUE);
     news_free(vm->last);
     g_free(vm->asked_host);
-    g_free(vm->trouble);
+    g_ptr_array_free(vm->troubles, TRUE);
     g_free(vm->stayed);
     g_free(vm);
 }
@@ -70,6 +70,7 @@ static void add_vm(Protection *p, const ScenarioVm *known, Id reign_id)
     vm->reign = (Reign){1, reign_id};
     vm->copies = g_ptr_array_new_with_free_func(copy_free);
     vm->branches = g_ptr_array_new_with_free_func(protection_branches_free);
+    vm->troubles = g_ptr_array_new_with_free_func(protection_trouble_free);
     protection_set_active(p, vm, p->scenario->master, COPY_STOPPED);
     g_ptr_array_add(p->vms, vm);
 }

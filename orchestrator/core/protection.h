@@ -41,6 +41,13 @@ typedef struct {
     gint64 told;  /* durable: of so many the operator was told */
 } ProtectionBranches;
 
+/* A refusal: it counts until the same order goes well, or is not given any more. */
+typedef struct {
+    char *method;
+    char *host;
+    char *why;
+} ProtectionTrouble;
+
 /* What the active's engine has confirmed in this session. */
 typedef enum { TOLD_NOTHING, TOLD_PROTECT, TOLD_PAUSE } ProtectionTold;
 
@@ -83,13 +90,13 @@ typedef struct {
     PlanPart part;     /* what the running plan made of it */
     const char *asked; /* method that was called and not answered; NULL: none */
     char *asked_host;
-    guint64 order;      /* … and its number */
-    gint64 retry_at_ms; /* after a refusal: not before */
-    char *trouble;      /* the last refusal; NULL: none */
-    char *stayed;       /* why the last plan could not move it; NULL */
-    guint owes;         /* ProtectionOwed, durable: calls that must be made once the host answers */
-    guint failed;       /* of those: which did not go well since retry_at_ms was last reached */
-    Id owed_plan;       /* durable: whose lock is owed */
+    guint64 order;       /* … and its number */
+    gint64 retry_at_ms;  /* after a refusal: not before */
+    GPtrArray *troubles; /* ProtectionTrouble *, in the order in which they came */
+    char *stayed;        /* why the last plan could not move it; NULL */
+    guint owes;          /* ProtectionOwed, durable: calls that must be made once the host answers */
+    guint failed;        /* of those: which did not go well since retry_at_ms was last reached */
+    Id owed_plan;        /* durable: whose lock is owed */
     ProtectionLife life;
 } ProtectionVm;
 
@@ -226,6 +233,8 @@ gboolean protection_owes(const Protection *p);
 /* Each of them in its order; takes @params. */
 typedef void (*ProtectionOwedFunc)(void *user, const char *host, const char *method, json_t *params);
 void protection_each_owed(const Protection *p, ProtectionOwedFunc each, void *user);
+/* [{"host", "why"}] of those of one VM, "why" null while nothing is known to hinder it. New reference. */
+json_t *protection_owed(const Protection *p, const ProtectionVm *vm);
 /* The host that keeps the VM's copy by our order, wherever it runs. */
 const char *protection_keeper(const ProtectionVm *vm);
 

@@ -188,14 +188,78 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
         order_protect(p, vm, out);
     else if (p->goal == GOAL_PAUSED && vm->told != TOLD_PAUSE)
         ask(p, vm, vm->active, "active.pause", CALL_LIMIT_MS, vm_only(vm), out);
+    /* No order is left that was refused. */
+    if (!vm->asked)
+        g_ptr_array_set_size(vm->troubles, 0);
 }
 
-const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm)
+/* --- what was refused ---------------------------------------------------- */
+
+void protection_trouble_free(gpointer trouble)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
-        if ((vm->owes & OWED[i].owed) && !protection_is_up(p, owed_host(vm, i)))
-            return owed_host(vm, i);
+    ProtectionTrouble *t = trouble;
+
+    g_free(t->method);
+    g_free(t->host);
+    g_free(t->why);
+    g_free(t);
+}
+
+/* NULL: the order was not refused. */
+static ProtectionTrouble *find_trouble(const ProtectionVm *vm, const char *host, const char *method)
+{
+    for (guint i = 0; i < vm->troubles->len; i++) {
+        ProtectionTrouble *t = vm->troubles->pdata[i];
+
+        if (g_str_equal(t->host, host) && g_str_equal(t->method, method))
+            return t;
+    }
     return NULL;
+}
+
+const char *protection_trouble(const ProtectionVm *vm)
+{
+    return vm->troubles->len ? ((const ProtectionTrouble *)vm->troubles->pdata[0])->why : NULL;
+}
+
+/* Why it has not been paid; NULL: it is being paid, as far as is known. */
+static const char *why_owed(const Protection *p, const ProtectionVm *vm, guint i)
+{
+    const ProtectionTrouble *t = find_trouble(vm, owed_host(vm, i), OWED[i].method);
+
+    if (t)
+        return t->why;
+    return protection_is_up(p, owed_host(vm, i)) ? NULL : "it does not answer";
+}
+
+json_t *protection_owed(const Protection *p, const ProtectionVm *vm)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < G_N_ELEMENTS(OWED); i++)
+        if (vm->owes & OWED[i].owed)
+            json_array_append_new(
+                list, json_pack("{s:s, s:s?}", "host", owed_host(vm, i), "why", why_owed(p, vm, i)));
+    return list;
+}
+
+char *protection_owed_text(const Protection *p, const ProtectionVm *vm)
+{
+    const char *host = NULL, *why = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(OWED) && !why; i++) {
+        if (!(vm->owes & OWED[i].owed))
+            continue;
+        why = why_owed(p, vm, i);
+        host = why || !host ? owed_host(vm, i) : host;
+    }
+    if (!host)
+        return NULL;
+    if (!why)
+        return g_strdup_printf("%s has not confirmed yet that replication has ended", host);
+    if (!protection_is_up(p, host))
+        return g_strdup_printf("%s does not answer: it is told to end replication when it is back", host);
+    return g_strdup_printf("%s has not ended replication (%s): it is told again and again", host, why);
 }
 
 static void pay(ProtectionVm *vm, guint owed, ActionList *out)
@@ -241,7 +305,7 @@ static void done(const Protection *p, ProtectionVm *vm, const Input *in, ActionL
             protection_yielded(p, vm, host, json_string_value(json_object_get(in->json, "guest")), out);
     } else if (g_str_equal(method, "active.continue") && says_paused(vm))
         g_clear_pointer(&vm->last, news_free); /* no longer true, the next word counts */
-    g_clear_pointer(&vm->trouble, g_free);
+    g_ptr_array_remove(vm->troubles, find_trouble(vm, host, method));
 }
 
 /* Nothing to end is as good as ended. */
@@ -260,11 +324,15 @@ static gboolean is_silence(const GError *failure)
 
 static void refused(const Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
-    if (g_strcmp0(vm->trouble, in->failure->message) == 0)
+    ProtectionTrouble *t = find_trouble(vm, in->host, in->method);
+
+    if (t && g_str_equal(t->why, in->failure->message))
         return;
-    g_free(vm->trouble);
-    vm->trouble = g_strdup(in->failure->message);
-    action_publish(out, event_new(EVENT_ENGINE_REFUSED, p->scenario->name, in->host, vm->name, vm->trouble));
+    g_ptr_array_remove(vm->troubles, t);
+    t = g_new0(ProtectionTrouble, 1);
+    *t = (ProtectionTrouble){g_strdup(in->method), g_strdup(in->host), g_strdup(in->failure->message)};
+    g_ptr_array_add(vm->troubles, t);
+    action_publish(out, event_new(EVENT_ENGINE_REFUSED, p->scenario->name, in->host, vm->name, t->why));
 }
 
 /* Which of those that are owed it was; 0: none. */

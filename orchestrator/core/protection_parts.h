@@ -37,8 +37,11 @@ gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, 
 
 /* Orders: append the next call that @vm needs, if any; take an answer to one. */
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);
-/* A host that is owed a call and does not answer; NULL: none. */
-const char *protection_silent_creditor(const Protection *p, const ProtectionVm *vm);
+/* Who has not confirmed a stop, and why: of the first of those of whom that is known. The caller frees; NULL: all have. */
+char *protection_owed_text(const Protection *p, const ProtectionVm *vm);
+/* Why the first of the orders that were refused was; NULL: none is. */
+const char *protection_trouble(const ProtectionVm *vm);
+void protection_trouble_free(gpointer trouble);
 /* The old active's guest may have lived on; what only its disks hold is kept there. */
 void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,
                         ActionList *out);

@@ -42,7 +42,7 @@ static void enter_reign(ProtectionVm *vm, Reign reign)
     vm->asked = NULL;
     vm->retry_at_ms = 0;
     g_clear_pointer(&vm->last, news_free);
-    g_clear_pointer(&vm->trouble, g_free);
+    g_ptr_array_set_size(vm->troubles, 0);
 }
 
 static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, gboolean reverse)

@@ -51,14 +51,12 @@ static CopyState copy_target(const Protection *p, const ProtectionVm *vm, const 
 static char *why_not(const Protection *p, const ProtectionVm *vm, const ProtectionCopy *c)
 {
     const NewsCopy *last = vm->last ? news_find(vm->last, c->host) : NULL;
-    const char *silent = protection_silent_creditor(p, vm);
+    const char *trouble = protection_trouble(vm);
 
-    if (vm->trouble)
-        return g_strdup(vm->trouble);
-    if (p->goal == GOAL_STOPPED && silent)
-        return g_strdup_printf("%s does not answer: it is told to end replication when it is back", silent);
     if (p->goal == GOAL_STOPPED)
-        return NULL;
+        return protection_owed_text(p, vm);
+    if (trouble)
+        return g_strdup(trouble);
     if (!protection_vm_is_covered(p, vm))
         return g_strdup_printf(
             "runs on %s after a switchover: nothing protects it there until 'understudy run "

@@ -47,7 +47,7 @@ static void begin_anew(Protection *p)
         vm->retry_at_ms = 0;
         vm->part = PART_NONE;
         g_clear_pointer(&vm->last, news_free);
-        g_clear_pointer(&vm->trouble, g_free);
+        g_ptr_array_set_size(vm->troubles, 0);
         g_clear_pointer(&vm->stayed, g_free);
         for (guint i = 0; i < vm->copies->len; i++)
             ((ProtectionCopy *)vm->copies->pdata[i])->admitted = FALSE;
@@ -136,7 +136,7 @@ static gboolean on_stop(Protection *p, const Input *in, ActionList *out, GError 
         vm->part = PART_NONE;
         vm->asked = NULL; /* an order under way is overtaken by the stop */
         g_clear_pointer(&vm->last, news_free);
-        g_clear_pointer(&vm->trouble, g_free);
+        g_ptr_array_set_size(vm->troubles, 0);
         g_clear_pointer(&vm->stayed, g_free);
     }
     action_persist(out, NULL);

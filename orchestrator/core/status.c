@@ -98,13 +98,13 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o}", "name",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o, s:o}", "name",
                      vm->name, "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)),
                      "active", vm->active, "guest", guest_of(p, vm), "guest_why", vm->life.why, "tracking",
                      vm->last ? vm->last->tracking : NULL, "spool_bytes",
                      known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
                      known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm),
-                     "checks", checks_of(p, vm));
+                     "checks", checks_of(p, vm), "owed", protection_owed(p, vm));
 }
 
 /* The last second is one, too. */

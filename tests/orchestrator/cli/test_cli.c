@@ -786,6 +786,34 @@ static void test_waiting_has_an_end(void)
     assert_says(err, "has not ended in time");
 }
 
+#define STOPPED(owed)                                                                                      \
+    "{\"scenarios\":[{\"name\":\"web\",\"state\":\"stopped\",\"vms\":[{\"name\":\"web1\",\"standbys\":[]," \
+    "\"owed\":[" owed "]}]}]}"
+
+/* It is stopped at once, and has ended when its engines say so: that is waited for, and who does not is named. */
+static void test_wait_for_a_stop(void)
+{
+    say("scenario.stop", "accept");
+    say("status", STOPPED("{\"host\":\"alpha\",\"why\":null}"));
+    say("status", STOPPED("{\"host\":\"alpha\",\"why\":\"its guard is a folder\"}"));
+    say("status", STOPPED(""));
+    understudy(0, "stop web --yes --wait");
+    assert_says(err, "web: stopped; alpha has not confirmed it for web1\n");
+    assert_says(err, "web: stopped; alpha has not confirmed it for web1: its guard is a folder\n");
+    g_assert_cmpstr(out, ==, "stopped\n");
+}
+
+static void test_a_stop_is_refused(void)
+{
+    say("scenario.stop", "accept");
+    say("status", STOPPED("{\"host\":\"alpha\",\"why\":\"its guard is a folder\"}"));
+    understudy(7, "stop web --yes --wait --timeout 100ms");
+    assert_says(
+        err,
+        "web has not ended in time; alpha has not confirmed it for web1: its guard is a folder: it goes on");
+    g_assert_cmpstr(out, ==, "");
+}
+
 static void test_actions(void)
 {
     say("scenario.stop", "accept");
@@ -1172,6 +1200,8 @@ int main(int argc, char **argv)
     add("/cli/run-fails", test_run_fails);
     add("/cli/waiting-has-an-end", test_waiting_has_an_end);
     add("/cli/actions", test_actions);
+    add("/cli/wait-for-a-stop", test_wait_for_a_stop);
+    add("/cli/a-stop-is-refused", test_a_stop_is_refused);
     add("/cli/switchover", test_switchover);
     add("/cli/switchover-stays", test_switchover_stays);
     add("/cli/plans", test_plans);

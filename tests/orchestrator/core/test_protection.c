@@ -355,6 +355,75 @@ static void test_stop_is_owed(void)
                     "[   5] alpha did active.stop for web1 -> keep durably\n");
 }
 
+static const char *why(const World *w, guint vm)
+{
+    return ((const ProtectionCopy *)protection_find(w->p, world_vm(vm))->copies->pdata[0])->why;
+}
+
+static char *owed(const World *w, guint vm)
+{
+    json_auto_t *list = protection_owed(w->p, protection_find(w->p, world_vm(vm)));
+
+    return json_dumps(list, JSON_SORT_KEYS);
+}
+
+/* What one engine refuses is not made good by what another does: it is said until it is done. */
+static void test_stop_is_refused(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autofree char *first = NULL, *then = NULL, *last = NULL;
+
+    world_run(w);
+    world_do(w, INPUT_STOP);
+    g_assert_cmpstr(why(w, 1), ==, "alpha has not confirmed yet that replication has ended");
+    world_answer(w, "alpha", "active.stop", 1, US_ERROR_FAILED, "its guard is a folder");
+    first = owed(w, 1);
+    g_assert_cmpstr(
+        first, ==,
+        "[{\"host\": \"alpha\", \"why\": \"its guard is a folder\"}, {\"host\": \"beta\", \"why\": null}]");
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    then = owed(w, 1);
+    g_assert_cmpstr(then, ==, "[{\"host\": \"alpha\", \"why\": \"its guard is a folder\"}]");
+    g_assert_cmpstr(why(w, 1), ==,
+                    "alpha has not ended replication (its guard is a folder): it is told again and again");
+    w->now_ms = 30000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "alpha", "active.stop", 1, US_ERROR_FAILED, "its guard is a folder"); /* no news */
+    w->now_ms = 60000;
+    world_do(w, INPUT_TICK);
+    world_answer(w, "alpha", "active.stop", 1, -1, NULL);
+    last = owed(w, 1);
+    g_assert_cmpstr(last, ==, "[]");
+    g_assert_cmpstr(why(w, 1), ==, NULL);
+    world_expect(
+        w, "[   0] stop asked for -> keep durably\n"
+           "        -> event SCENARIO_STOPPED\n"
+           "        -> web1 on beta stopped: stop asked for\n"
+           "        -> web stopped: stop asked for\n"
+           "        -> active.stop to alpha for web1\n"
+           "[   0] alpha failed at active.stop for web1 (its guard is a folder) -> event ENGINE_REFUSED\n"
+           "        -> standby.dismiss to beta for web1\n"
+           "[   0] beta did standby.dismiss for web1 -> keep durably\n"
+           "[  30] time passed -> active.stop to alpha for web1\n"
+           "[  30] alpha failed at active.stop for web1 (its guard is a folder) -> nothing\n"
+           "[  60] time passed -> active.stop to alpha for web1\n"
+           "[  60] alpha did active.stop for web1 -> keep durably\n");
+}
+
+/* An order that is not given any more was not refused. */
+static void test_refusal_is_overtaken(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_do(w, INPUT_PAUSE);
+    world_answer(w, "alpha", "active.pause", 1, US_ERROR_FAILED, "it is busy");
+    g_assert_cmpstr(why(w, 1), ==, "it is busy");
+    world_do(w, INPUT_CONTINUE);
+    world_do(w, INPUT_TICK);
+    g_assert_cmpstr(why(w, 1), ==, NULL);
+}
+
 /* Moved, then stopped: the host that it was moved to still has the standby's role. */
 static void test_stop_after_switchover(void)
 {
@@ -1176,7 +1245,7 @@ static void test_status(void)
         "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"},"
         "\"compare\":null}]"
         ",\"lose_"
-        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[],\"checks\":[]}]}]}";
+        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[],\"checks\":[],\"owed\":[]}]}]}";
     g_autoptr(World) w = world_new(1);
     g_autoptr(GPtrArray) all = g_ptr_array_new();
     json_auto_t *doc = NULL;
@@ -1465,6 +1534,8 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/seed", test_seed);
     g_test_add_func("/protection/stop", test_stop);
     g_test_add_func("/protection/stop-is-owed", test_stop_is_owed);
+    g_test_add_func("/protection/stop-is-refused", test_stop_is_refused);
+    g_test_add_func("/protection/refusal-is-overtaken", test_refusal_is_overtaken);
     g_test_add_func("/protection/stop-after-switchover", test_stop_after_switchover);
     g_test_add_func("/protection/owed-call-fails", test_owed_call_fails);
     g_test_add_func("/protection/owed-plans", test_owed_plans);
