@@ -93,7 +93,7 @@ typedef struct {
     guint64 order;       /* … and its number */
     gint64 retry_at_ms;  /* after a refusal: not before */
     GPtrArray *troubles; /* ProtectionTrouble *, in the order in which they came */
-    char *stayed;        /* why the last plan could not move it; NULL */
+    char *stayed;        /* why the last plan could not move it, or, PART_BLOCKED, cannot yet; NULL */
     guint owes;          /* ProtectionOwed, durable: calls that must be made once the host answers */
     guint failed;        /* of those: which did not go well since retry_at_ms was last reached */
     Id owed_plan;        /* durable: whose lock is owed */

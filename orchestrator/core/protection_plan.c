@@ -42,6 +42,7 @@ static void enter_reign(ProtectionVm *vm, Reign reign)
     vm->asked = NULL;
     vm->retry_at_ms = 0;
     g_clear_pointer(&vm->last, news_free);
+    g_clear_pointer(&vm->stayed, g_free);
     g_ptr_array_set_size(vm->troubles, 0);
 }
 
@@ -107,6 +108,11 @@ static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, Acti
 static gboolean on_blocked(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
     vm->part = PART_BLOCKED;
+    g_free(vm->stayed);
+    vm->stayed =
+        g_strdup_printf("it is off: %s gave it up, and %s cannot start it (%s); remove the cause, then it is "
+                        "started: it is tried again and again",
+                        vm->active, in->host, in->why);
     protection_publish(p, EVENT_VM_BLOCKED, in->host, vm->name, in->why, out);
     return TRUE;
 }

@@ -55,6 +55,8 @@ static char *why_not(const Protection *p, const ProtectionVm *vm, const Protecti
 
     if (p->goal == GOAL_STOPPED)
         return protection_owed_text(p, vm);
+    if (vm->part == PART_BLOCKED)
+        return g_strdup(vm->stayed);
     if (trouble)
         return g_strdup(trouble);
     if (!protection_vm_is_covered(p, vm))

@@ -811,6 +811,40 @@ static void test_plan(void)
     g_assert_cmpstr(protection_find(w->p, world_vm(2))->active, ==, "alpha");
 }
 
+/* Given up by the one and not started by the other: whoever looks reads why, and what to do. */
+static void test_blocked(void)
+{
+    const Id plan = world_id(0x77);
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(1)}, NULL);
+    g_assert_cmpstr(why(w, 1), ==, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_BLOCKED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"beta",
+                       .why = (char *)"no network 'default'"},
+               NULL);
+    g_assert_cmpstr(
+        why(w, 1), ==,
+        "it is off: alpha gave it up, and beta cannot start it (no network 'default'); remove the cause, "
+        "then it is started: it is tried again and again");
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(1),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)},
+                       .unlocked = TRUE,
+                       .reverse = TRUE},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+    g_assert_cmpstr(why(w, 1), ==, NULL);
+}
+
 /* Replicated back at once, and home again: the hosts have changed their parts, and nothing else is new. */
 static void test_there_and_back(void)
 {
@@ -1548,6 +1582,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/policy-changes", test_policy_changes);
     g_test_add_func("/protection/policy-changes-meanwhile", test_policy_changes_meanwhile);
     g_test_add_func("/protection/plan", test_plan);
+    g_test_add_func("/protection/blocked", test_blocked);
     g_test_add_func("/protection/there-and-back", test_there_and_back);
     g_test_add_func("/protection/run-where-it-was-moved", test_run_where_it_was_moved);
     g_test_add_func("/protection/forced", test_forced);
