@@ -16,7 +16,7 @@
     X(DISK_ELSEWHERE, "disk-there", ERROR, "the VM could not be started on the replica",                     \
       "put the image there under the same path, or detach the disk")                                         \
     X(DIRECT_IO, "disk-direct-io", ERROR, "the VM could not be started on the replica",                      \
-      "put the replica's store on a file system that can do O_DIRECT (not tmpfs), or take cache='none' and " \
+      "put the store there on a file system that can do O_DIRECT (not tmpfs), or take cache='none' and "     \
       "io='native' out of the disk")                                                                         \
     X(NVDIMM, "memory-nvdimm", ERROR, "what it holds is not replicated, and would be lost",                  \
       "move its data to a disk, and detach it")                                                              \
@@ -41,7 +41,8 @@
     X(DOMAIN_TYPE, "virtualization", ERROR, "the VM could not be started on the replica",                    \
       "enable virtualization there (firmware setup, kvm module, nested for a host that is a VM itself)")     \
     X(MACHINE, "machine-type", ERROR, "the VM could not be started on the replica",                          \
-      "install the master's QEMU or a newer one there, or change the VM's machine type to one that both "    \
+      "install the other host's QEMU or a newer one there, or change the VM's machine type to one that "     \
+      "both "                                                                                                \
       "have")                                                                                                \
     X(CPU, "cpu-model", ERROR, "the VM could not be started on the replica",                                 \
       "choose a CPU model that both hosts have: virsh hypervisor-cpu-baseline")                              \

@@ -105,9 +105,9 @@ static json_t *sign(void *user, const json_t *params)
     return plans_sign(((Controller *)user)->plans, params);
 }
 
-static gboolean switch_back(void *user, const Protection *p, GError **error)
+static void switch_back(void *user, const Protection *p, ScenariosDone done, void *done_user)
 {
-    return plans_switch_back(((Controller *)user)->plans, p, error);
+    plans_switch_back(((Controller *)user)->plans, p, done, done_user);
 }
 
 static void begin_end(Controller *c);

@@ -252,16 +252,6 @@ static Plan *wanted_plan(const Asked *a, Wanted *w, GError **error)
     return plan_switchover(p, &w->options, error);
 }
 
-/* Names of the VMs that @w moves, borrowed; NULL: all. */
-static GPtrArray *moved_names(const Protection *p, const Wanted *w)
-{
-    GPtrArray *names = w->options.vms ? g_ptr_array_new() : NULL;
-
-    for (guint i = 0; i < w->options.vm_count; i++)
-        g_ptr_array_add(names, protection_find(p, w->options.vms[i])->name);
-    return names;
-}
-
 /* A guest that could not be started there is not shut down here. */
 static void on_looked_before(void *user, const VerifyFacts *facts)
 {
@@ -270,21 +260,34 @@ static void on_looked_before(void *user, const VerifyFacts *facts)
     g_autoptr(GError) error = NULL;
     g_autoptr(Plan) plan = wanted_plan(a, &w, &error);
     g_autoptr(GPtrArray) findings = verify_check(facts);
-    g_autoptr(GPtrArray) names = NULL;
 
-    if (plan) {
-        names =
-            moved_names(scenarios_find(a->c->scenarios, api_call_parameter(a->call, "scenario"), NULL), &w);
-        error = verify_takeover_failure(findings, names);
-    }
+    if (plan)
+        error = verify_move_failure(findings);
     if (error)
         api_call_fail(a->call, error);
     else
         start(a->c, a->call, g_steal_pointer(&plan));
 }
 
-/* What was looked at before a run is the way from the master; on the way back there is nothing to look at but what
- * the hosts themselves refuse. */
+/* By force nobody is kept from it, and hears of it. */
+static void on_looked_before_force(void *user, const VerifyFacts *facts)
+{
+    g_autofree Asked *a = user;
+    g_auto(Wanted) w = {0};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = wanted_plan(a, &w, &error);
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    json_t *doc;
+
+    if (!plan) {
+        api_call_fail(a->call, error);
+        return;
+    }
+    doc = plan_to_json(plan);
+    json_object_set_new(doc, "warnings", verify_move_warnings(findings, plan->to));
+    api_call_answer(a->call, doc);
+}
+
 static void go(Asked *steal_asked)
 {
     g_autofree Asked *a = steal_asked;
@@ -297,13 +300,13 @@ static void go(Asked *steal_asked)
 
     if (!plan)
         api_call_fail(call, error);
-    else if (w.preview)
+    else if (w.preview && !plan->forced)
         api_call_answer(call, plan_to_json(plan));
-    else if (protection_away(p) || plan->forced)
+    else if (!w.preview && plan->forced)
         start(c, call, g_steal_pointer(&plan));
     else
-        verification_start(c->hosts, p->scenario, protection_networks(p), on_looked_before,
-                           g_steal_pointer(&a));
+        verification_start_move(c->hosts, p, plan, plan->forced ? on_looked_before_force : on_looked_before,
+                                g_steal_pointer(&a));
 }
 
 static gboolean has_point(const json_t *points, Id point)

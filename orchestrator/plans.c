@@ -2,6 +2,7 @@
 #include "orchestrator/plans.h"
 
 #include "orchestrator/run/journal.h"
+#include "orchestrator/verification.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
@@ -286,7 +287,21 @@ static void nobody_waits(void *user, const GError *error)
     (void)error;
 }
 
-gboolean plans_switch_back(Plans *plans, const Protection *p, GError **error)
+typedef struct {
+    Plans *plans;
+    char *scenario;
+    ScenariosDone done;
+    void *user;
+} GoingHome;
+
+static void end_going_home(GoingHome *g, const GError *error)
+{
+    g->done(g->user, error);
+    g_free(g->scenario);
+    g_free(g);
+}
+
+static Plan *plan_home(Plans *plans, const Protection *p, GError **error)
 {
     const PlanOptions options = {.id = id_random(),
                                  .reign = id_random(),
@@ -294,9 +309,49 @@ gboolean plans_switch_back(Plans *plans, const Protection *p, GError **error)
                                  .reverse = PLAN_REVERSE_BY_POLICY,
                                  .now_ms = clock_steady_ms(),
                                  .running = runner_find_running(plans->runner, p->scenario->name)};
-    Plan *plan = plan_switchover(p, &options, error);
 
-    return plan && plans_start(plans, plan, nobody_waits, NULL, error);
+    return plan_switchover(p, &options, error);
+}
+
+/* The scenario, if it still wants what was asked for before the look. */
+static const Protection *still_wants_home(const GoingHome *g, GError **error)
+{
+    const Protection *p = g->plans->closed ? NULL : scenarios_find(g->plans->scenarios, g->scenario, NULL);
+
+    if (p && protection_wants_home(p))
+        return p;
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "scenario '%s' is not to go home any more", g->scenario);
+    return NULL;
+}
+
+static void on_looked_home(void *user, const VerifyFacts *facts)
+{
+    GoingHome *g = user;
+    g_autoptr(GError) error = NULL;
+    const Protection *p = still_wants_home(g, &error);
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    g_autoptr(Plan) plan = NULL;
+
+    if (p)
+        error = verify_move_failure(findings);
+    if (!error)
+        plan = plan_home(g->plans, p, &error);
+    if (plan)
+        plans_start(g->plans, g_steal_pointer(&plan), nobody_waits, NULL, &error);
+    end_going_home(g, error);
+}
+
+void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user)
+{
+    GoingHome *g = g_new0(GoingHome, 1);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = plan_home(plans, p, &error);
+
+    *g = (GoingHome){plans, g_strdup(p->scenario->name), done, user};
+    if (plan)
+        verification_start_move(plans->hosts, p, plan, on_looked_home, g);
+    else
+        end_going_home(g, error);
 }
 
 /* --- the rest ---------------------------------------------------------- */

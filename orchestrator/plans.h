@@ -22,9 +22,10 @@ void plans_resume(Plans *plans);
  * made so; never before this returns. FALSE with @error: BUSY. */
 gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error);
 
-/* Run the plan that moves the VMs of @p home, as `understudy switchback` does without options. FALSE with @error,
- * and nothing is begun: what plan_switchover() refuses, BUSY. */
-gboolean plans_switch_back(Plans *plans, const Protection *p, GError **error);
+/* Run the plan that moves the VMs of @p home, as `understudy switchback` does without options, and after the same look.
+ * @done once, possibly before this returns: it has begun, or nothing is: what plan_switchover() refuses, VERIFY, BUSY,
+ * CANCELLED if @p does not want home any more. */
+void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user);
 
 /* All there are, to be looked at. */
 const Runner *plans_runner(const Plans *plans);

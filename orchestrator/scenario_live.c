@@ -232,16 +232,24 @@ static void on_verified(void *user, const VerifyFacts *facts)
     live_step(live, in, runner.done, runner.user, NULL);
 }
 
+/* Of one that a command, or what breaks the waiting, has overtaken there is nothing to say. */
+static void on_switched_back(void *user, const GError *error)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+
+    if (live && (!error || protection_wants_home(live->p)))
+        live_step(live, (Input){.kind = INPUT_SWITCHBACK, .failure = error}, NULL, NULL, NULL);
+}
+
 static void do_switchback(Live *live)
 {
     Scenarios *s = live->owner;
-    g_autoptr(GError) failure = NULL;
 
     /* A command has overtaken it while it was made durable. */
     if (!protection_wants_home(live->p))
         return;
-    s->duties.switch_back(s->user, live->p, &failure);
-    live_step(live, (Input){.kind = INPUT_SWITCHBACK, .failure = failure}, NULL, NULL, NULL);
+    s->duties.switch_back(s->user, live->p, on_switched_back, ticket_new(live));
 }
 
 static void do_action(Live *live, const Action *a)

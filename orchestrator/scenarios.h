@@ -16,17 +16,18 @@
 
 typedef struct Scenarios Scenarios;
 
+/* What was asked for is done and durable, or why not. */
+typedef void (*ScenariosDone)(void *user, const GError *error);
+
 typedef struct {
     /* @params with who commands, for calls of plans; new reference. */
     json_t *(*sign)(void *user, const json_t *params);
-    /* Begin the plan that `understudy switchback` begins. FALSE with @error, and nothing is begun. */
-    gboolean (*switch_back)(void *user, const Protection *p, GError **error);
+    /* Look whether the VMs of @p could be started at home, and begin the plan that `understudy switchback` begins. @done
+     * once, possibly before this returns: it is begun, or why nothing is. */
+    void (*switch_back)(void *user, const Protection *p, ScenariosDone done, void *done_user);
     /* The database is lost to this process. */
     void (*on_lost)(void *user, const GError *error);
 } ScenariosEvents;
-
-/* What was asked for is done and durable, or why not. */
-typedef void (*ScenariosDone)(void *user, const GError *error);
 
 /* All borrowed. */
 Scenarios *scenarios_new(Database *db, Hosts *hosts, Events *events, const ScenariosEvents *duties,

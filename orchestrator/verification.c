@@ -73,12 +73,25 @@ static void tell_what_we_know(const Hosts *hosts, VerifyFacts *facts, const Scen
         tell_clock(hosts, facts, s->replicas->pdata[i]);
 }
 
-void verification_start(Hosts *hosts, const Scenario *scenario, const json_t *networks, VerificationDone done,
-                        void *user)
+static void start(Hosts *hosts, VerifyFacts *steal_facts, VerificationDone done, void *user)
 {
     Verification *v = g_new0(Verification, 1);
 
-    *v = (Verification){hosts, verify_facts_new(scenario, networks), 0, done, user};
-    tell_what_we_know(hosts, v->facts, scenario);
+    *v = (Verification){hosts, steal_facts, 0, done, user};
     ask_all(v);
+}
+
+void verification_start(Hosts *hosts, const Scenario *scenario, const json_t *networks, VerificationDone done,
+                        void *user)
+{
+    VerifyFacts *facts = verify_facts_new(scenario, networks);
+
+    tell_what_we_know(hosts, facts, scenario);
+    start(hosts, facts, done, user);
+}
+
+void verification_start_move(Hosts *hosts, const Protection *p, const Plan *plan, VerificationDone done,
+                             void *user)
+{
+    start(hosts, verify_move_facts(p, plan), done, user);
 }

@@ -228,18 +228,35 @@ static char *loss_text(const json_t *plan)
     return g_string_free(text, FALSE);
 }
 
+/* What may keep it from being started there: that is looked at before a disaster, and by force all the same. */
+static char *warnings_text(const json_t *plan)
+{
+    GString *text = g_string_new(NULL);
+    json_t *warning;
+    gsize i;
+
+    json_array_foreach(json_object_get(plan, "warnings"), i, warning)
+    {
+        g_autofree char *clean = page_clean(json_string_value(warning) ?: "-");
+
+        g_string_append_printf(text, "it may not start there: %s\n", clean);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static gboolean confirm_force(Cli *cli, const json_t *plan, GError **error)
 {
     const char *name = cli_argument(cli, 0);
     const char *from = json_string_value(json_object_get(plan, "from"));
     g_autofree char *loss = loss_text(plan);
+    g_autofree char *warnings = warnings_text(plan);
     g_autofree char *question =
         g_strdup_printf("The VMs of '%s' are started on %s. If they still run on %s, both write. Type the "
                         "scenario's name if %s "
                         "is off:",
                         name, json_string_value(json_object_get(plan, "to")), from, from);
 
-    cli_say(cli, "%s", loss);
+    cli_say(cli, "%s%s", loss, warnings);
     return cli_confirm_name(cli, question, name, error);
 }
 

@@ -223,6 +223,8 @@ char *input_words(const Input *in, const char *vm_name);
 ProtectionVm *protection_find(const Protection *p, Id vm);
 /* The map that the standbys go by; NULL: it was not run. */
 const json_t *protection_networks(const Protection *p);
+/* … as the VM's standby was told it: from the places of the host that runs it. New reference. */
+json_t *protection_networks_of(const Protection *p, const ProtectionVm *vm);
 gboolean protection_is_up(const Protection *p, const char *host);
 
 /* Where changes of the policy stand now. */

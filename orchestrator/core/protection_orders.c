@@ -24,8 +24,7 @@ static json_t *host_or_null(const Protection *p, const char *name, json_t *(*des
     return host ? describe(host) : json_null();
 }
 
-/* From the places of the active to those of the standby. */
-static json_t *networks_of(const Protection *p, const ProtectionVm *vm)
+json_t *protection_networks_of(const Protection *p, const ProtectionVm *vm)
 {
     g_autoptr(Mapping) there = NULL;
     g_autoptr(Mapping) back = NULL;
@@ -49,8 +48,9 @@ static json_t *admit_params(const Protection *p, const ProtectionVm *vm)
 {
     return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:s*}", "scenario", p->scenario->name, "reign",
                      reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "name", vm->name, "active",
-                     host_or_null(p, vm->active, roster_host_brief), "networks", networks_of(p, vm), "retain",
-                     policy_for_standby(&p->scenario->policy), "seed", seed_of(p, vm));
+                     host_or_null(p, vm->active, roster_host_brief), "networks",
+                     protection_networks_of(p, vm), "retain", policy_for_standby(&p->scenario->policy),
+                     "seed", seed_of(p, vm));
 }
 
 static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)

@@ -26,6 +26,7 @@ typedef struct {
 struct Check {
     const char *id;
     FindingSeverity severity;
+    gboolean bars_move;
     void (*look)(Report *r);
     const char *consequence;
     const char *remedy;
@@ -40,6 +41,7 @@ static void found(Report *r, const char *host, const char *vm, const char *forma
 
     one->id = r->check->id;
     one->severity = r->check->severity;
+    one->bars_move = r->check->bars_move;
     one->consequence = r->check->consequence;
     one->remedy = r->check->remedy;
     one->host = host;
@@ -470,6 +472,11 @@ static void replica_looked(Report *r)
     }
 }
 
+static FindingSeverity severity_of(const RemarkRow *row)
+{
+    return row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING;
+}
+
 /* A row of netmap's table, instead of one of ours. NULL: it is of a newer engine. */
 static void found_remark(Report *r, const Fact *fit, const json_t *remark)
 {
@@ -479,8 +486,8 @@ static void found_remark(Report *r, const Fact *fit, const json_t *remark)
     Check check = *unknown;
 
     if (row)
-        check = (Check){row->id, row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING, NULL,
-                        row->consequence, row->remedy};
+        check = (Check){row->id, severity_of(row), severity_of(row) == FINDING_ERROR,
+                        NULL,    row->consequence, row->remedy};
     r->check = &check;
     found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
     r->check = unknown;
@@ -593,7 +600,7 @@ static void home_space(Report *r)
 static void hosts_tried(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (h->trial->failure && !silence_of(h))
+        if (h->trial && h->trial->failure && !silence_of(h))
             found(r, h->host, NULL, "%s cannot be tried out: %s", h->host, h->trial->failure->message);
 }
 
@@ -609,86 +616,89 @@ static void trial(Report *r)
 }
 
 static const Check CHECKS[] = {
-    {"engine-answers", FINDING_ERROR, engine_answers, "nothing can be replicated",
+    {"engine-answers", FINDING_ERROR, TRUE, engine_answers, "nothing can be replicated",
      "look at the host, its network and the understudy-engine service"},
-    {"engine-version", FINDING_ERROR, versions, "the engines may not understand each other",
+    {"engine-version", FINDING_ERROR, FALSE, versions, "the engines may not understand each other",
      "bring both hosts to the same release"},
-    {"replica-apart", FINDING_ERROR, replica_apart, "it would be gone together with its master",
+    {"replica-apart", FINDING_ERROR, FALSE, replica_apart, "it would be gone together with its master",
      "name a host that is a machine of its own, or runs elsewhere"},
-    {"start-guard", FINDING_ERROR, start_guard, "a guest could be started on both hosts",
+    {"start-guard", FINDING_ERROR, FALSE, start_guard, "a guest could be started on both hosts",
      "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd"},
-    {"vm-there", FINDING_ERROR, vm_there, "it cannot be protected",
+    {"vm-there", FINDING_ERROR, TRUE, vm_there, "it cannot be protected",
      "take it out of the scenario, or define it again"},
-    {"vm-taken", FINDING_ERROR, vm_free_of_others,
+    {"vm-taken", FINDING_ERROR, FALSE, vm_free_of_others,
      "two protections of one VM would destroy each other's tracking", "stop the other scenario"},
-    {"vm-looked-at", FINDING_ERROR, vms_looked_at, "whether it can be protected is not known",
-     "remove the cause and verify again"},
-    {"disk-tracked", FINDING_ERROR, disks_tracked, "its changes cannot be replicated",
+    {"vm-looked-at", FINDING_ERROR, FALSE, vms_looked_at, "whether it can be protected is not known",
+     "remove the cause and try again"},
+    {"disk-tracked", FINDING_ERROR, FALSE, disks_tracked, "its changes cannot be replicated",
      "do as the sentence says, or take the VM out of the scenario"},
-    {"replica-full", FINDING_ERROR, space_left, "its recovery points cannot be kept",
+    {"replica-full", FINDING_ERROR, TRUE, space_left, "its recovery points cannot be kept",
      "make room, or add storage"},
-    {"replica-uuid", FINDING_ERROR, not_on_replica,
+    {"replica-uuid", FINDING_ERROR, TRUE, not_on_replica,
      "the replica could not define the VM, and two could run at once",
      "see which of the two is in use, and undefine the other; disks are not touched by that"},
-    {"replica-name", FINDING_ERROR, name_free, "the replica could not define the VM",
+    {"replica-name", FINDING_ERROR, TRUE, name_free, "the replica could not define the VM",
      "rename one of the two"},
-    {"map-leads", FINDING_ERROR, rules_lead_somewhere, "what the rule is about would land nowhere",
+    {"map-leads", FINDING_ERROR, FALSE, rules_lead_somewhere, "what the rule is about would land nowhere",
      "define and start the network, with autostart; or take the rule out: understudy scenario set SCENARIO "
      "--map "
      "FROM="},
-    {"mac-once", FINDING_ERROR, macs_once, "they disturb each other, wherever they run",
+    {"mac-once", FINDING_ERROR, FALSE, macs_once, "they disturb each other, wherever they run",
      "give one of the two another address"},
-    {"replica-looked", FINDING_ERROR, replica_looked, "whether it could take over is not known",
-     "remove the cause and verify again"},
-    {"replica-fits", FINDING_WARNING, replica_remarks, "the replica's engine is newer and knows more",
+    {"replica-looked", FINDING_ERROR, TRUE, replica_looked, "whether it could take over is not known",
+     "remove the cause and try again"},
+    {"replica-fits", FINDING_WARNING, FALSE, replica_remarks, "the replica's engine is newer and knows more",
      "bring the controller to its release"},
-    {"host-tried", FINDING_ERROR, hosts_tried, "whether VMs can be protected and started there is not known",
-     "remove the cause and verify again"},
-    {"trial-store", FINDING_ERROR, trial, "copies cannot be kept there", "do as the sentence says"},
-    {"trial-start", FINDING_ERROR, trial, "no VM could be switched over to it", "do as the sentence says"},
-    {"trial-hook", FINDING_ERROR, trial, "a guest could be started on both hosts", "do as the sentence says"},
-    {"trial-scratch", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+    {"host-tried", FINDING_ERROR, TRUE, hosts_tried,
+     "whether VMs can be protected and started there is not known", "remove the cause and try again"},
+    {"trial-store", FINDING_ERROR, TRUE, trial, "copies cannot be kept there", "do as the sentence says"},
+    {"trial-start", FINDING_ERROR, TRUE, trial, "no VM could be switched over to it",
      "do as the sentence says"},
-    {"trial-socket", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+    {"trial-hook", FINDING_ERROR, FALSE, trial, "a guest could be started on both hosts",
      "do as the sentence says"},
-    {"trial-backup", FINDING_ERROR, trial, "nothing that runs there can be replicated",
+    {"trial-scratch", FINDING_ERROR, FALSE, trial, "nothing that runs there can be replicated",
      "do as the sentence says"},
-    {"trial-define", FINDING_ERROR, trial, "no VM could be switched over to it", "do as the sentence says"},
-    {"controller-apart", FINDING_WARNING, controller_apart,
+    {"trial-socket", FINDING_ERROR, FALSE, trial, "nothing that runs there can be replicated",
+     "do as the sentence says"},
+    {"trial-backup", FINDING_ERROR, TRUE, trial, "nothing that runs there can be replicated",
+     "do as the sentence says"},
+    {"trial-define", FINDING_ERROR, TRUE, trial, "no VM could be switched over to it",
+     "do as the sentence says"},
+    {"controller-apart", FINDING_WARNING, FALSE, controller_apart,
      "when that host is gone nobody is left who sees the others and can switch over",
      "run the controller on a third machine"},
-    {"clocks-agree", FINDING_WARNING, clocks_agree,
+    {"clocks-agree", FINDING_WARNING, FALSE, clocks_agree,
      "times of events and points mislead, and certificates may count as expired",
      "keep the clocks of all hosts together, for instance by chrony"},
-    {"clock-source", FINDING_WARNING, clock_source, "it is slow to read and drifts, for guests, too",
+    {"clock-source", FINDING_WARNING, FALSE, clock_source, "it is slow to read and drifts, for guests, too",
      "look why the kernel does not trust its processor's counter (dmesg | grep -i clocksource)"},
-    {"scratch-space", FINDING_WARNING, scratch_enough,
+    {"scratch-space", FINDING_WARNING, FALSE, scratch_enough,
      "cuts of a guest that overwrites much meanwhile are given up, and its copy grows old",
      "make room there, name another folder (scratch in engine.conf), or lower the property scratch"},
-    {"vm-remark", FINDING_WARNING, remarks, "it can be protected all the same",
+    {"vm-remark", FINDING_WARNING, FALSE, remarks, "it can be protected all the same",
      "see that you can live with it"},
-    {"replica-space", FINDING_WARNING, space_enough, "replication stops when the store is full",
+    {"replica-space", FINDING_WARNING, FALSE, space_enough, "replication stops when the store is full",
      "add storage before the disks fill up"},
-    {"seed-looked", FINDING_WARNING, seed_looked,
+    {"seed-looked", FINDING_WARNING, FALSE, seed_looked,
      "whether the first copy can begin from it is not known; what it is not used for is sent as a whole",
      "see that the medium or mount answers there (ls FOLDER), and that both engines have one release; then "
      "verify again"},
-    {"seed-usable", FINDING_WARNING, seed_usable,
+    {"seed-usable", FINDING_WARNING, FALSE, seed_usable,
      "the first copy is sent as a whole there, as without a seed",
      "do as the sentence says before the scenario is run, or do without: understudy scenario set SCENARIO "
      "seed=none"},
-    {"home-looked", FINDING_WARNING, home_looked,
+    {"home-looked", FINDING_WARNING, FALSE, home_looked,
      "whether it could be switched back is not known; the way there is not affected",
-     "remove the cause and verify again"},
-    {"home-fits", FINDING_WARNING, home_fits,
+     "remove the cause and try again"},
+    {"home-fits", FINDING_WARNING, FALSE, home_fits,
      "it can be switched over, and then not back: it would stay on the replica until that is mended",
      "on the master, do what the second table says of the same trouble on a replica"},
-    {"home-space", FINDING_WARNING, home_space,
+    {"home-space", FINDING_WARNING, FALSE, home_space,
      "after a switchover, what is replicated back stops when the store is full: no switchback, and no "
      "protection of what "
      "runs on the replica",
      "add storage there, or put the store elsewhere (store in engine.conf)"},
-    {"home-scratch", FINDING_WARNING, home_scratch,
+    {"home-scratch", FINDING_WARNING, FALSE, home_scratch,
      "after a switchover, cuts of a guest that overwrites much meanwhile are given up, and its copy at home "
      "grows old",
      "make room there, name another folder (scratch in engine.conf), or lower the property scratch"},
@@ -747,23 +757,6 @@ GError *verify_failure(const GPtrArray *findings)
                  : NULL;
 }
 
-static gboolean is_about(const Finding *f, const GPtrArray *vms)
-{
-    return !vms || (f->vm && g_ptr_array_find_with_equal_func((GPtrArray *)vms, f->vm, g_str_equal, NULL));
-}
-
-GError *verify_takeover_failure(const GPtrArray *findings, const GPtrArray *vms)
-{
-    for (guint i = 0; i < findings->len; i++) {
-        const Finding *f = findings->pdata[i];
-
-        if (f->severity == FINDING_ERROR && remark_find(f->id) && is_about(f, vms))
-            return g_error_new(US_ERROR, US_ERROR_VERIFY, "%s: %s; %s; nothing was shut down", f->cause,
-                               f->consequence, f->remedy);
-    }
-    return NULL;
-}
-
 json_t *verify_to_json(const GPtrArray *findings)
 {
     json_t *list = json_array();
@@ -782,33 +775,40 @@ json_t *verify_to_json(const GPtrArray *findings)
                      "findings", list);
 }
 
-static void write_row(GString *text, const char *id, FindingSeverity severity, const char *consequence,
-                      const char *remedy)
+static void write_row(GString *text, const char *id, FindingSeverity severity, gboolean bars_move,
+                      const char *consequence, const char *remedy)
 {
-    g_string_append_printf(text, "| `%s` | %s | %s | %s |\n", id,
-                           severity == FINDING_ERROR ? "error" : "warning", consequence, remedy);
+    g_string_append_printf(text, "| `%s` | %s | %s | %s | %s |\n", id,
+                           severity == FINDING_ERROR ? "error" : "warning", bars_move ? "yes" : "",
+                           consequence, remedy);
 }
 
 char *verify_catalogue_text(void)
 {
-    static const char HEAD[] = "| check | severity | what would follow | what to do |\n|---|---|---|---|\n";
-    GString *text =
-        g_string_new("# What is verified\n\n"
-                     "Made from the tables in `orchestrator/core/verify.c` and `netmap/remark.h`; a test "
-                     "compares. Errors keep a scenario from being run; those of the second table also keep "
-                     "a guest from being shut down for a switchover. The cause, which names host, VM and "
-                     "device, is each finding's own.\n\n## Hosts, disks, room\n\n");
+    static const char HEAD[] = "| check | severity | bars a move | what would follow | what to do |\n"
+                               "|---|---|---|---|---|\n";
+    GString *text = g_string_new("# What is verified\n\n"
+                                 "Made from the tables in `orchestrator/core/verify.c` and "
+                                 "`netmap/remark.h`; a test compares. Errors keep "
+                                 "a scenario from being run. What bars a move keeps a guest from being shut "
+                                 "down to be started elsewhere, by "
+                                 "a switchover, a switchback, or a switchback that begins by itself: where "
+                                 "it goes is then the *replica* of "
+                                 "these tables, in either direction (`orchestrator/core/verify_move.h`). The "
+                                 "cause, which names host, VM and "
+                                 "device, is each finding's own.\n\n## Hosts, disks, room\n\n");
 
     g_string_append(text, HEAD);
     for (guint i = 0; i < G_N_ELEMENTS(CHECKS); i++)
-        write_row(text, CHECKS[i].id, CHECKS[i].severity, CHECKS[i].consequence, CHECKS[i].remedy);
+        write_row(text, CHECKS[i].id, CHECKS[i].severity, CHECKS[i].bars_move, CHECKS[i].consequence,
+                  CHECKS[i].remedy);
     g_string_append(text, "\n## What a definition becomes on the replica\n\n");
     g_string_append(text, HEAD);
     for (guint i = 0; i < REMARKS; i++) {
         const RemarkRow *row = remark_row((RemarkKind)i);
 
-        write_row(text, row->id, row->severity == REMARK_ERROR ? FINDING_ERROR : FINDING_WARNING,
-                  row->consequence, row->remedy);
+        write_row(text, row->id, severity_of(row), severity_of(row) == FINDING_ERROR, row->consequence,
+                  row->remedy);
     }
     return g_string_free(text, FALSE);
 }

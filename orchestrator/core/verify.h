@@ -4,7 +4,7 @@
  * Facts are the answers of both engines to host.info, vm.list and host.trial, of the master's to vm.check of each VM, and
  * then, with the definitions that those brought, of the replica's to standby.check, and of the master's to the same with what they
  * would be on the replica: a rehearsal of the way there and of the way back. The checks are a
- * table, each with its severity, cause, consequence and remedy; those about what a definition becomes on the
+ * table, each with its severity, cause, consequence and remedy, and whether it bars a move (verify_move.h); those about what a definition becomes on the
  * replica are netmap/remark.h's. Errors block a run, warnings do not. */
 #pragma once
 
@@ -18,8 +18,9 @@ typedef enum { FINDING_WARNING, FINDING_ERROR } FindingSeverity;
 typedef struct {
     const char *id; /* static: "replica-space" */
     FindingSeverity severity;
-    const char *host; /* borrowed from the facts; NULL: none */
-    char *vm;         /* name; NULL: none */
+    gboolean bars_move; /* the VM could not be started there, or whether it could is not known */
+    const char *host;   /* borrowed from the facts; NULL: none */
+    char *vm;           /* name; NULL: none */
     char *cause;
     const char *consequence; /* static */
     const char *remedy;      /* static */
@@ -30,6 +31,9 @@ typedef struct VerifyFacts VerifyFacts;
 /* Facts about @scenario, none yet. @networks (NULL: it does not run): the map that its standbys were told when it was
  * run (verify_networks()), by which a switchover goes, whatever the hosts have become since. */
 VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks);
+/* Of the way there alone: what bars a move is asked, and no more. The master is not tried out, and not asked about
+ * the way back; nor is the replica tried out if there is no time for that, @tried. */
+VerifyFacts *verify_facts_new_one_way(const Scenario *way, const json_t *networks, gboolean tried);
 void verify_facts_free(VerifyFacts *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyFacts, verify_facts_free)
 
@@ -71,10 +75,6 @@ json_t *verify_networks(const VerifyFacts *f);
 
 /* NULL if there are no errors, else VERIFY with the first cause and how many more. */
 GError *verify_failure(const GPtrArray *findings);
-
-/* The same of what would keep the replica from starting one of @vms (char *, names; NULL: any): what a switchover
- * must know before it shuts a guest down. */
-GError *verify_takeover_failure(const GPtrArray *findings, const GPtrArray *vms);
 
 /* The tables of checks as docs/verification.md has them. The caller frees. */
 char *verify_catalogue_text(void);

@@ -42,18 +42,19 @@ static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm, js
     return fact;
 }
 
-static void add_host(VerifyFacts *f, const char *host)
+static void add_host(VerifyFacts *f, const char *host, gboolean tried)
 {
     HostFacts *h = g_new0(HostFacts, 1);
 
     h->host = host;
     h->info = ask(f, host, INFO, ID_NIL, NULL);
     h->vms = ask(f, host, VMS, ID_NIL, NULL);
-    h->trial = ask(f, host, TRIAL, ID_NIL, NULL);
+    h->trial = tried ? ask(f, host, TRIAL, ID_NIL, NULL) : NULL;
     g_ptr_array_add(f->hosts, h);
 }
 
-VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
+static VerifyFacts *facts_new(const Scenario *scenario, const json_t *networks, gboolean try_master,
+                              gboolean try_replicas)
 {
     VerifyFacts *f = g_new0(VerifyFacts, 1);
 
@@ -64,15 +65,28 @@ VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
     f->checks = g_ptr_array_new();
     f->fits = g_ptr_array_new();
     f->backs = g_ptr_array_new();
-    add_host(f, f->scenario->master);
+    add_host(f, f->scenario->master, try_master);
     for (guint i = 0; i < f->scenario->replicas->len; i++)
-        add_host(f, f->scenario->replicas->pdata[i]);
+        add_host(f, f->scenario->replicas->pdata[i], try_replicas);
     for (guint i = 0; i < f->scenario->vms->len; i++) {
         Id vm = ((const ScenarioVm *)f->scenario->vms->pdata[i])->uuid;
 
         g_ptr_array_add(f->checks,
                         ask(f, f->scenario->master, CHECK, vm, json_pack("{s:s}", "vm", ID_TEXT(vm))));
     }
+    return f;
+}
+
+VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
+{
+    return facts_new(scenario, networks, TRUE, TRUE);
+}
+
+VerifyFacts *verify_facts_new_one_way(const Scenario *way, const json_t *networks, gboolean tried)
+{
+    VerifyFacts *f = facts_new(way, networks, FALSE, tried);
+
+    f->one_way = TRUE;
     return f;
 }
 
@@ -322,7 +336,7 @@ static void ask_way_back(VerifyFacts *f, const Fact *fit)
     const char *definition = fact_text(fit->said, "definition");
     Fact *back;
 
-    if (!*definition)
+    if (!*definition || f->one_way)
         return;
     back = ask(f, master->host, BACK, fit->vm,
                json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", ID_TEXT(fit->vm), "definition", definition,
@@ -404,7 +418,7 @@ const json_t *facts_find_vm_named(const HostFacts *h, const char *name)
 
 const char *facts_trial_problem(const HostFacts *h, const char *id)
 {
-    const json_t *problems = json_object_get(h->trial->said, "problems");
+    const json_t *problems = h->trial ? json_object_get(h->trial->said, "problems") : NULL;
 
     for (gsize i = 0; i < json_array_size(problems); i++)
         if (g_str_equal(fact_text(json_array_get(problems, i), "id"), id))

@@ -20,7 +20,7 @@ typedef struct {
     const char *host; /* borrowed from the scenario */
     Fact *info;
     Fact *vms;
-    Fact *trial;
+    Fact *trial;         /* NULL: it is not tried out */
     Fact *seed;          /* NULL: there is none to ask about */
     GHashTable *by_uuid; /* Id * -> json_t *, borrowed from what vm.list said; NULL: not yet */
     gboolean has_clock;
@@ -36,6 +36,7 @@ struct VerifyFacts {
         backs; /* … Fact *, of the master, one for each of these that said what the VM would be there, and of … */
     GPtrArray *all;    /* … Fact *, in the order of the calls */
     char *machine_id;  /* of the controller; NULL: not known */
+    gboolean one_way;  /* of the way back nothing is asked */
     Mapping *in_force; /* what the standbys were told; NULL: nothing yet */
     Mapping *mapping;  /* the scenario's, completed; NULL: not all of the first answers are there */
 };

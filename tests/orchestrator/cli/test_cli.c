@@ -874,6 +874,22 @@ static void test_switchover_stays(void)
     assert_says(err, "'web1' was not moved (stayed): the guest did not shut down in 3 m");
 }
 
+/* What is known to be in the way is said before the question, and keeps nobody from it. */
+static void test_switchover_by_force(void)
+{
+    g_autofree char *plan = plan_doc("false", "waiting", "null");
+    json_auto_t *doc = json_loads(plan, 0, NULL);
+    g_autofree char *preview = NULL;
+
+    json_object_set_new(doc, "forced", json_true());
+    json_object_set_new(doc, "warnings", json_pack("[s]", "beta has another VM that is called 'web1'"));
+    preview = json_text(doc);
+    say("scenario.switchover", preview);
+    say("scenario.switchover", "plan " PLAN);
+    understudy(0, "switchover web --force --yes");
+    assert_says(out, "it may not start there: beta has another VM that is called 'web1'\n");
+}
+
 static void test_plans(void)
 {
     g_autofree char *moved = plan_doc("true", "moved", "null");
@@ -1204,6 +1220,7 @@ int main(int argc, char **argv)
     add("/cli/a-stop-is-refused", test_a_stop_is_refused);
     add("/cli/switchover", test_switchover);
     add("/cli/switchover-stays", test_switchover_stays);
+    add("/cli/switchover-by-force", test_switchover_by_force);
     add("/cli/plans", test_plans);
     add("/cli/status", test_status);
     add("/cli/status-away", test_status_away);

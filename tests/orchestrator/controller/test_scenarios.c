@@ -55,11 +55,12 @@ static json_t *sign(void *user, const json_t *params)
     return json_copy((json_t *)params);
 }
 
-static gboolean switch_back(void *user, const Protection *p, GError **error)
+static void switch_back(void *user, const Protection *p, ScenariosDone done, void *done_user)
 {
     (void)user;
     (void)p;
-    (void)error;
+    (void)done;
+    (void)done_user;
     g_assert_not_reached();
 }
 
