@@ -190,6 +190,38 @@ static void test_none(Spot *p, gconstpointer data)
     g_assert_nonnull(strstr(error->message, "none of any"));
 }
 
+/* --- with a libvirt of this process ----------------------------------------- */
+
+#define URI "test:///default"
+#define TEST_VM "6695eb01-f6a4-8304-79aa-97f2502e193f" /* runs there */
+
+static void add_test_vm(const Spot *p, GuardRole role)
+{
+    Guard guard = guard_of(role, FALSE);
+
+    g_assert_true(id_parse(TEST_VM, &guard.vm, NULL));
+    g_assert_true(guard_write(p->guard_dir, &guard, NULL));
+}
+
+/* It says what it says, and libvirt nothing beside. */
+static void test_quiet(Spot *p, gconstpointer data)
+{
+    AlonePlace place = {URI, p->guard_dir, p->plan_dir, p->dir, FALSE};
+
+    (void)data;
+    if (g_test_subprocess()) {
+        add_guard(p, "web");
+        add_test_vm(p, GUARD_ACTIVE);
+        g_assert_false(start_alone(&place, "web", NULL));
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stdout("*test: running*");
+    g_test_trap_assert_stderr("*: not started: *");
+    g_test_trap_assert_stderr_unmatched("*libvirt:*");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -199,5 +231,6 @@ int main(int argc, char **argv)
     g_test_add("/alone/unreadable", Spot, NULL, place_open, test_unreadable, place_close);
     g_test_add("/alone/select", Spot, NULL, place_open, test_select, place_close);
     g_test_add("/alone/none", Spot, NULL, place_open, test_none, place_close);
+    g_test_add("/alone/quiet", Spot, NULL, place_open, test_quiet, place_close);
     return g_test_run();
 }

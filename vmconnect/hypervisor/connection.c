@@ -8,6 +8,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/event_uv.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 typedef struct {
     atomic_uint refs;
     atomic_bool lost;
+    gboolean watched; /* libvirt has it, and calls on_close() */
     uv_mutex_t lock;
     void (*on_lost)(void *user); /* under lock; NULL once the owner has left */
     void *user;
@@ -93,8 +95,21 @@ static void on_close(virConnectPtr conn, int reason, void *data)
     uv_mutex_unlock(&line->lock);
 }
 
+/* Each error is taken from the call that failed; what libvirt prints itself would be said twice. */
+static void be_silent(void *user, virErrorPtr error)
+{
+    (void)user;
+    (void)error;
+}
+
+static void silence(void)
+{
+    virSetErrorFunc(NULL, be_silent);
+}
+
 /* A driver without keepalive is within this process (test:///): it has nothing
- * to lose and takes no close callback, without saying so. */
+ * to lose and takes no close callback, without saying so. Nor is anything heard of a connection in a process that turns no
+ * loop: a command, which asks and ends. */
 static virConnectPtr open_watched(const char *uri, Line *line, GError **error)
 {
     virConnectPtr conn = virConnectOpen(uri);
@@ -103,26 +118,32 @@ static virConnectPtr open_watched(const char *uri, Line *line, GError **error)
         virt_error(error, "libvirtd does not accept a connection to %s", uri);
         return NULL;
     }
-    if (virConnectSetKeepAlive(conn, CONNECTION_KEEPALIVE_S, CONNECTION_KEEPALIVE_COUNT) != 0)
+    if (!event_uv_is_started() ||
+        virConnectSetKeepAlive(conn, CONNECTION_KEEPALIVE_S, CONNECTION_KEEPALIVE_COUNT) != 0)
         return conn;
     atomic_fetch_add(&line->refs, 1);
-    if (virConnectRegisterCloseCallback(conn, on_close, line, line_unref) != 0)
+    line->watched = virConnectRegisterCloseCallback(conn, on_close, line, line_unref) == 0;
+    if (!line->watched)
         line_unref(line);
     return conn;
 }
 
 /* Not on_close's thread; may wait for keepalive. */
-static void close_watched(virConnectPtr conn)
+static void close_watched(virConnectPtr conn, Line *line)
 {
-    virConnectUnregisterCloseCallback(conn, on_close);
+    gboolean watched = line->watched;
+
+    line_leave(line);
+    if (watched)
+        virConnectUnregisterCloseCallback(conn, on_close);
     virConnectClose(conn);
 }
 
 static void opener_free(Opener *o)
 {
     if (o->conn)
-        close_watched(o->conn);
-    if (o->line)
+        close_watched(o->conn, o->line);
+    else if (o->line)
         line_leave(o->line);
     g_clear_error(&o->error);
     uv_cond_destroy(&o->done_cond);
@@ -199,8 +220,10 @@ static void opener_abandon(Opener *o)
 
 Connection *connection_new(const char *uri, void (*on_lost)(void *user), void *user)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     Connection *c = g_new0(Connection, 1);
 
+    pthread_once(&once, silence);
     c->uri = g_strdup(uri);
     c->on_lost = on_lost;
     c->user = user;
@@ -212,8 +235,7 @@ static void drop(Connection *c)
 {
     if (!c->conn)
         return;
-    line_leave(g_steal_pointer(&c->line));
-    close_watched(g_steal_pointer(&c->conn));
+    close_watched(g_steal_pointer(&c->conn), g_steal_pointer(&c->line));
 }
 
 void connection_free(Connection *c)

@@ -5,7 +5,8 @@
  * flight: two threads on one connection hang when libvirtd does. Never the
  * loop's thread: a call to a hung libvirtd takes 15-20 s (keepalive), and its
  * open never returns, so the open itself runs on a helper thread and only the
- * wait for it has a deadline.
+ * wait for it has a deadline. In a process without the loop of event_uv.h, a command, nobody notices that a connection
+ * is lost. libvirt prints nothing any more from the first connection_new() on: what it says is in our errors.
  *
  * A lost connection says something about libvirtd and nothing about a guest. */
 #pragma once

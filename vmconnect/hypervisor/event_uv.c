@@ -246,12 +246,6 @@ static void on_bell(uv_async_t *bell)
     }
 }
 
-static void be_silent(void *user, virErrorPtr error)
-{
-    (void)user;
-    (void)error;
-}
-
 void event_uv_start(uv_loop_t *loop)
 {
     int rc;
@@ -268,8 +262,12 @@ void event_uv_start(uv_loop_t *loop)
     signal(SIGPIPE, SIG_IGN);
     rc = virInitialize();
     g_assert(rc == 0);
-    virSetErrorFunc(NULL, be_silent);
     virEventRegisterImpl(add_handle, update_handle, remove_watch, add_timeout, update_timeout, remove_watch);
+}
+
+gboolean event_uv_is_started(void)
+{
+    return us.loop != NULL;
 }
 
 guint event_uv_watches(void)

@@ -14,8 +14,10 @@
 #include <uv.h>
 
 /* Once in a process, on the loop's thread, before the first virConnectOpen().
- * Also ignores SIGPIPE and keeps libvirt from printing errors of its own. */
+ * Also ignores SIGPIPE. */
 void event_uv_start(uv_loop_t *loop);
+/* Was it? Any thread. */
+gboolean event_uv_is_started(void);
 
 /* How many watches libvirt has now. Zero only when every connection is closed
  * and uv has closed their handles: the loop must turn until then. Any thread. */
