@@ -337,11 +337,28 @@ void serve_play_again(Engine *engine, Id vm, gboolean standby)
         &(ServeChange){.engine = engine, .vm = vm, .then = standby ? then_play_standby : then_play_active});
 }
 
+/* The guard goes with the role, unless root has taken it away: then the VM here is its user's, and not to be had by the
+ * same word again. */
+static gboolean check_not_ended(const ServeChange *c, const StandbyRole *role, GError **error)
+{
+    if (!policy_standby(c->engine->policy, role->vm) ||
+        !g_error_matches(c->unknown, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "%s: no copy is kept here. Decide which host has the right one. If it is this, delete "
+                "scenario '%s' and protect the VM anew, with this host as its master; if not, stop the "
+                "scenario, which lets this host go, end and undefine the VM here, move its folder of copies "
+                "away, and run the scenario",
+                GUARD_ENDED, role->scenario);
+    return FALSE;
+}
+
 static gboolean take_standby(ServeChange *c, GError **error)
 {
     const StandbyRole *role = c->data;
 
-    if (!check_guard(c, role->reign, error) || !check_admit(c->engine, role, error))
+    if (!check_guard(c, role->reign, error) || !check_admit(c->engine, role, error) ||
+        !check_not_ended(c, role, error))
         return FALSE;
     /* One of this reign stays as it is, for this host may be the one that runs the VM in it. */
     if (!c->known || c->known->reign.number < role->reign.number)

@@ -97,13 +97,13 @@ static gboolean refuse_unread(const AloneVm *vm, GError **error)
 
 static gboolean refuse_standby(const Guard *guard, GError **error)
 {
-    g_set_error(
-        error, US_ERROR, US_ERROR_REFUSED,
-        "this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
-        "): only a switchover or a promotion may run the VM here, from a recovery point; if the other host "
-        "is "
-        "gone for good and no copy is kept here, say --gone, and it starts from the disks that it left here",
-        guard->scenario, guard->reign.number);
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
+                "): only a switchover or a promotion may run the VM here, from a recovery point: `understudy "
+                "switchover %s --force`, or, without a controller, `understudy-engine promote %s "
+                "--old-is-off`. If the other host is gone for good and no copy is kept here, say --gone, and "
+                "it runs from the disks that it left here",
+                guard->scenario, guard->reign.number, guard->scenario, guard->scenario);
     return FALSE;
 }
 
@@ -184,16 +184,50 @@ static gboolean permit(const AlonePlace *place, const AloneVm *vm, GError **erro
            permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error);
 }
 
-static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm *vm, virDomainPtr dom,
-                      const char **ret_what, GError **error)
+/* From a state to a guest that runs. */
+typedef struct {
+    const char *done;
+    const char *verb; /* virsh's; NULL: nothing has to be done */
+    gboolean (*call)(virConnectPtr conn, Id vm, GError **error);
+} Way;
+
+/* A guest of a VM that was given up stands still because it was told to yield. Why another one does, this cannot know: at
+ * the end of a promotion one is paused until its first checkpoint stands. */
+static const Way *find_way(const AloneVm *vm, virDomainPtr dom, GError **error)
 {
+    static const Way START = {"started", "start", lifecycle_start};
+    static const Way RESUME = {"resumed", "resume", lifecycle_resume};
+    static const Way NONE = {"running", NULL, NULL};
     VmState state;
 
     if (!vm_state_read(dom, &state, NULL, error))
+        return NULL;
+    if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
+        return &START;
+    if (state == VM_STATE_RUNNING)
+        return &NONE;
+    if (state == VM_STATE_PAUSED && is_given_up(vm))
+        return &RESUME;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "it is %s here, and is left so: look at it with `virsh domstate %s --reason`; `virsh %s %s` "
+                "lets it run on",
+                vm_state_name(state), virDomainGetName(dom),
+                state == VM_STATE_SUSPENDED ? "dompmwakeup" : "resume", virDomainGetName(dom));
+    return NULL;
+}
+
+static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm *vm, virDomainPtr dom,
+                      const char **ret_done, GError **error)
+{
+    const Way *way = find_way(vm, dom, error);
+
+    if (!way || !permit(place, vm, error))
         return FALSE;
-    *ret_what = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : vm_state_name(state);
-    return permit(place, vm, error) &&
-           (!g_str_equal(*ret_what, "started") || lifecycle_start(conn, vm->vm, error));
+    *ret_done = way->done;
+    if (!way->call || way->call(conn, vm->vm, error))
+        return TRUE;
+    g_prefix_error(error, "it may run now, `virsh %s %s` does it again: ", way->verb, virDomainGetName(dom));
+    return FALSE;
 }
 
 /* Judged before libvirt is asked: a refusal needs no libvirtd. */
@@ -202,18 +236,20 @@ static gboolean try(const AlonePlace *place, Connection *connection, const Alone
     virConnectPtr conn = NULL;
     g_autoptr(virDomain) dom = NULL;
     g_autoptr(GError) why = NULL;
-    const char *what;
+    const char *done;
 
     if (alone_may_start(vm, place->gone, &why))
         conn = connection_get(connection, CONNECT_MS, &why);
     if (conn)
         dom = vm_lookup(conn, vm->vm, &why);
     if (conn && !dom && is_given_up(vm))
-        g_prefix_error(&why,
-                       "what it left here has become a copy: `understudy-engine promote %s` starts that; ",
-                       vm->guard->scenario);
-    if (dom && start(place, conn, vm, dom, &what, &why)) {
-        g_print("%s: %s\n", virDomainGetName(dom), what);
+        g_prefix_error(
+            &why,
+            "what it left here has become a copy, which `understudy-engine promote %s --old-is-off` runs, or "
+            "says how: ",
+            vm->guard->scenario);
+    if (dom && start(place, conn, vm, dom, &done, &why)) {
+        g_print("%s: %s\n", virDomainGetName(dom), done);
         return TRUE;
     }
     g_printerr("%s: not started: %s\n", dom ? virDomainGetName(dom) : ID_TEXT(vm->vm), why->message);

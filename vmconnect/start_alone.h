@@ -7,7 +7,8 @@
  * is changed, but for the permit of this boot, so that the start hook has the last word.
  *
  * With `--gone` root certifies that the other host never comes back, with all that it had: then a VM that this host gave up, and whose
- * disks it still has as it left them, is started from these, and its protection here ends. */
+ * disks it still has as it left them, is started from these, or its guest, which lives on here and was paused, is resumed; and
+ * its protection here ends. A role as its standby, which the engine may still have, is without a guard file from then on, and takes nothing. */
 #pragma once
 
 #include "vmconnect/hypervisor/guard_file.h"

@@ -304,6 +304,43 @@ static void test_yield(void)
         reply_clear(&replies[i]);
 }
 
+static void dismiss(Stage *s, RpcReply *reply)
+{
+    ask(s, reply, serve_standby_dismiss);
+    while (g_queue_is_empty(&fake_player(s->vm, TRUE)->told))
+        uv_run(&s->e.loop, UV_RUN_ONCE);
+    fake_player_answer(fake_player(s->vm, TRUE), COMMAND_QUIT, NULL);
+    fake_player_end(fake_player(s->vm, TRUE));
+    wait_for(s, reply);
+}
+
+/* Root goes on with what runs here, and the role that is still there is not given anew by a controller that says again
+ * what it said before; it is when it was let go. */
+static void test_admit_after_the_end(void)
+{
+    Stage s;
+    RpcReply replies[4] = {0};
+
+    stage_init(&s);
+    admit(&s, &replies[0], 2);
+    wait_for(&s, &replies[0]);
+    g_assert_no_error(replies[0].error);
+    g_assert_true(guard_remove(s.e.paths.guard, s.vm, NULL));
+    admit(&s, &replies[1], 2);
+    wait_for(&s, &replies[1]);
+    g_assert_error(replies[1].error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(replies[1].error->message, GUARD_ENDED));
+    g_assert_null(guard_read(s.e.paths.guard, s.vm, NULL));
+    dismiss(&s, &replies[2]);
+    g_assert_no_error(replies[2].error);
+    admit(&s, &replies[3], 2);
+    wait_for(&s, &replies[3]);
+    g_assert_no_error(replies[3].error);
+    stage_end(&s);
+    for (int i = 0; i < 4; i++)
+        reply_clear(&replies[i]);
+}
+
 /* A VM that was promoted here, and never replicated from here: the keeper is told, the copy's role goes on, and what ran
  * here in that reign is left to it before the guard says that it is over. */
 static void test_yield_of_promoted(void)
@@ -550,6 +587,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
     g_test_add_func("/serve/pin", test_pin);
     g_test_add_func("/serve/yield", test_yield);
+    g_test_add_func("/serve/admit-after-the-end", test_admit_after_the_end);
     g_test_add_func("/serve/yield/promoted", test_yield_of_promoted);
     g_test_add_func("/serve/protect-what-was-promoted", test_protect_what_was_promoted);
     g_test_add_func("/serve/end", test_end);

@@ -2,6 +2,9 @@
 /* Which VMs root may start here, by what the files say. */
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/start_alone.h"
 
 #include <stdlib.h>
@@ -203,6 +206,44 @@ static void add_test_vm(const Spot *p, GuardRole role)
     g_assert_true(guard_write(p->guard_dir, &guard, NULL));
 }
 
+/* The guest stands still before, and what it does after is as wanted; its guard file goes with its protection. */
+static void start_paused(const Spot *p, GuardRole role, gboolean gone, VmState wanted)
+{
+    AlonePlace place = {URI, p->guard_dir, p->plan_dir, p->dir, gone};
+    g_autoptr(Connection) connection = connection_new(URI, NULL, NULL);
+    virConnectPtr conn = connection_get(connection, 5000, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(virDomain) dom = NULL;
+    g_autoptr(Guard) guard = NULL;
+    VmState state;
+    Id vm;
+
+    add_test_vm(p, role);
+    g_assert_true(id_parse(TEST_VM, &vm, NULL));
+    dom = vm_lookup(conn, vm, NULL);
+    g_assert_true(lifecycle_suspend(conn, vm, NULL));
+    g_assert_true(start_alone(&place, "web", &error) == (wanted == VM_STATE_RUNNING));
+    g_assert_true(vm_state_read(dom, &state, NULL, NULL));
+    g_assert_cmpint(state, ==, wanted);
+    guard = guard_read(p->guard_dir, vm, NULL);
+    g_assert_true((guard == NULL) == (wanted == VM_STATE_RUNNING));
+    if (error)
+        g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+}
+
+static void test_paused_given_up(Spot *p, gconstpointer data)
+{
+    (void)data;
+    start_paused(p, GUARD_STANDBY, TRUE, VM_STATE_RUNNING);
+}
+
+/* It may be in the middle of a promotion. */
+static void test_paused_active(Spot *p, gconstpointer data)
+{
+    (void)data;
+    start_paused(p, GUARD_ACTIVE, TRUE, VM_STATE_PAUSED);
+}
+
 /* It says what it says, and libvirt nothing beside. */
 static void test_quiet(Spot *p, gconstpointer data)
 {
@@ -231,6 +272,8 @@ int main(int argc, char **argv)
     g_test_add("/alone/unreadable", Spot, NULL, place_open, test_unreadable, place_close);
     g_test_add("/alone/select", Spot, NULL, place_open, test_select, place_close);
     g_test_add("/alone/none", Spot, NULL, place_open, test_none, place_close);
+    g_test_add("/alone/paused-given-up", Spot, NULL, place_open, test_paused_given_up, place_close);
+    g_test_add("/alone/paused-active", Spot, NULL, place_open, test_paused_active, place_close);
     g_test_add("/alone/quiet", Spot, NULL, place_open, test_quiet, place_close);
     return g_test_run();
 }

@@ -19,6 +19,10 @@
 #define GUARD_FOLDER "/var/lib/understudy/engine/guard"
 #define PERMIT_FOLDER "/run/understudy/engine/permit"
 #define GUARD_MAX_BYTES 4096
+/* What it means that a VM of which this host has a standby's role has no guard file. */
+#define GUARD_ENDED                                                                      \
+    "root has ended this VM's protection on this host, and goes on with what runs here " \
+    "(`understudy-engine start --alone --gone`)"
 
 typedef enum { GUARD_ACTIVE, GUARD_STANDBY } GuardRole;
 

@@ -22,14 +22,9 @@
 #define OUR_PREFIX "understudy-" /* of every bitmap that we make */
 
 /* Another host was made the active since. */
-static gboolean is_over(const Bequest *b, const char *guard_dir, gboolean *ret_over, GError **error)
+static gboolean is_over(const Bequest *b, const Guard *guard)
 {
-    g_autoptr(Guard) guard = guard_read(guard_dir, b->vm, error);
-
-    if (!guard)
-        return FALSE;
-    *ret_over = guard->role == GUARD_STANDBY && guard->reign.number > b->generation->reign.number;
-    return TRUE;
+    return guard->role == GUARD_STANDBY && guard->reign.number > b->generation->reign.number;
 }
 
 /* --- what is found ------------------------------------------------------ */
@@ -82,7 +77,7 @@ static Bequest *as_found(const Bequest *b, const char *definition, GError **erro
 /* --- libvirt ------------------------------------------------------------ */
 
 /* NULL without @error: there is none. */
-static char *read_definition(virConnectPtr conn, Id vm, GError **error)
+static char *read_definition(virConnectPtr conn, Id vm, const char *scenario, GError **error)
 {
     g_autoptr(virDomain) dom = NULL;
     g_autofree char *xml = NULL;
@@ -95,8 +90,9 @@ static char *read_definition(virConnectPtr conn, Id vm, GError **error)
             error, US_ERROR, US_ERROR_REFUSED,
             "'%s' lives on here, %s, though another host was made its active: what only it holds is kept "
             "until you have looked at it; then end it with `virsh destroy %s` on this host, and its disks "
-            "are kept aside as a branch",
-            virDomainGetName(dom), vm_state_name(state), virDomainGetName(dom));
+            "are kept aside as a branch. If that other host never comes back, `understudy-engine start %s "
+            "--alone --gone` lets this guest run on",
+            virDomainGetName(dom), vm_state_name(state), virDomainGetName(dom), scenario);
         return NULL;
     }
     if (!qemu_process_expect_none(vm, virDomainGetName(dom), error))
@@ -337,7 +333,7 @@ static gboolean find_undefined(const AdoptionSite *site, Bequest **b, GError **e
     return bequest_write(*b, site->paths->plan_dir, error);
 }
 
-static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
+static gboolean adopt(const AdoptionSite *site, const char *scenario, Bequest **b, GError **error)
 {
     g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
     virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
@@ -346,7 +342,7 @@ static gboolean adopt(const AdoptionSite *site, Bequest **b, GError **error)
 
     if (!conn)
         return FALSE;
-    definition = read_definition(conn, site->vm, &why);
+    definition = read_definition(conn, site->vm, scenario, &why);
     if (why) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
@@ -392,7 +388,7 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Bequest) b = bequest_read(site->paths->plan_dir, site->vm, &why);
-    gboolean over;
+    g_autoptr(Guard) guard = NULL;
 
     if (why) {
         g_propagate_error(error, g_steal_pointer(&why));
@@ -402,16 +398,18 @@ gboolean adoption_run(const AdoptionSite *site, GError **error)
         return FALSE;
     if (!b)
         return TRUE;
-    if (!is_over(b, site->paths->guard_dir, &over, error))
+    guard = guard_read(site->paths->guard_dir, site->vm, error);
+    if (!guard)
         return FALSE;
-    return !over || ((store_has_adopted(site->store, b->generation->id) || adopt(site, &b, error)) &&
-                     bequest_remove(site->paths->plan_dir, site->vm, error));
+    return !is_over(b, guard) ||
+           ((store_has_adopted(site->store, b->generation->id) || adopt(site, guard->scenario, &b, error)) &&
+            bequest_remove(site->paths->plan_dir, site->vm, error));
 }
 
 gboolean adoption_is_due(Id vm, const char *guard_dir, const char *plan_dir)
 {
     g_autoptr(Bequest) b = bequest_read(plan_dir, vm, NULL);
-    gboolean over;
+    g_autoptr(Guard) guard = b ? guard_read(guard_dir, vm, NULL) : NULL;
 
-    return b && is_over(b, guard_dir, &over, NULL) && over;
+    return guard && is_over(b, guard);
 }

@@ -214,18 +214,23 @@ static gboolean need_store(Keeper *k, GError **error)
     return FALSE;
 }
 
-/* Whoever was promised more is served no more, and what this host runs itself it receives from nobody. */
+/* Whoever was promised more is served no more, and what this host runs itself it receives from nobody: neither as
+ * its active, nor after root has ended its protection. */
 static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, &why);
 
-    if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+    if (!guard && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: nothing is received", GUARD_ENDED);
+        return FALSE;
+    }
+    if (!guard) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    if (!guard || (guard->role == GUARD_STANDBY &&
-                   (guard->reign.number < reign.number || reign_equal(guard->reign, reign))))
+    if (guard->role == GUARD_STANDBY &&
+        (guard->reign.number < reign.number || reign_equal(guard->reign, reign)))
         return TRUE;
     g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
                 "this host knows reign %" G_GUINT64_FORMAT
