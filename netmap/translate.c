@@ -35,14 +35,22 @@ static xmlDoc *read_domain(const char *definition, GError **error)
     return g_steal_pointer(&doc);
 }
 
+/* On the host that it is of nothing is plugged elsewhere, and nothing left behind. */
+static gboolean stays(const TranslateInput *in)
+{
+    return g_strcmp0(in->from, in->to->id) == 0;
+}
+
 static void translate(Translation *t)
 {
-    home_open(&t->home, t->root, t->in->from, t->in->to->id);
+    home_open(&t->home, t->root, stays(t->in) ? NULL : t->in->from, t->in->to->id);
     xml_set(t->root, "id", NULL);
     translate_machine(t);
     translate_disks(t);
-    translate_interfaces(t);
-    translate_devices(t);
+    if (!stays(t->in)) {
+        translate_interfaces(t);
+        translate_devices(t);
+    }
     home_close(&t->home);
 }
 

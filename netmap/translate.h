@@ -26,8 +26,10 @@ typedef struct {
 typedef enum { CPU_NOT_ASKED, CPU_FITS, CPU_DOES_NOT_FIT } CpuAnswer;
 
 typedef struct {
-    const char *from; /* id of the host that it leaves; NULL: not known, then the way back restores less */
-    const Host *to;   /* the host that takes it */
+    /* Id of the host that it leaves; NULL: not known, then the way back restores less. That of @to: it is defined there
+     * already, and only its disks and its variable store are others. */
+    const char *from;
+    const Host *to;         /* the host that takes it */
     const Mapping *mapping; /* read from … */
     MapColumn from_column;
     MapColumn to_column; /* … to */

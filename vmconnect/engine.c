@@ -348,10 +348,13 @@ static int run_engine(Conf *conf)
 static gboolean alone;
 static gboolean gone;
 static gboolean old_is_off;
+static char *point;
 
 static const GOptionEntry OPTIONS[] = {
     {"old-is-off", 0, 0, G_OPTION_ARG_NONE, &old_is_off, "with promote: I certify that the active is off",
      NULL},
+    {"point", 0, 0, G_OPTION_ARG_STRING, &point,
+     "with promote: go on from this recovery point or branch instead of the newest point", "ID"},
     {"alone", 0, 0, G_OPTION_ARG_NONE, &alone, "with start: I certify that the other host is off", NULL},
     {"gone", 0, 0, G_OPTION_ARG_NONE, &gone,
      "with start --alone: I certify that the other host never comes back", NULL},
@@ -412,6 +415,13 @@ static gboolean start_here(const Conf *conf, const char *scenario, GError **erro
 {
     AlonePlace place = {conf_get(conf, "libvirt"), GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER, gone};
 
+    if (point) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "start goes on from the disks as they are; from a point: `understudy-engine promote %s "
+                    "--old-is-off --point %s`",
+                    scenario, point);
+        return FALSE;
+    }
     if (alone)
         return start_alone(&place, scenario, error);
     g_set_error(
@@ -430,9 +440,12 @@ static gboolean promote(const Conf *conf, const char *scenario, GError **error)
     g_autofree char *address =
         g_strdup_printf(strchr(listen, ':') ? "[%s]:%s" : "%s:%s", *listen ? listen : "127.0.0.1", port);
     PromotePlace place = {STATE_FOLDER "/identity", STATE_FOLDER "/policy.json", GUARD_FOLDER, address};
+    Id from = ID_NIL;
 
+    if (point && !id_parse(point, &from, error))
+        return FALSE;
     if (old_is_off)
-        return promote_here(&place, scenario, error);
+        return promote_here(&place, scenario, from, error);
     g_set_error(
         error, US_ERROR, US_ERROR_USAGE,
         "promote needs --old-is-off, by which you certify that the host that ran the VMs of scenario '%s' "
@@ -454,9 +467,10 @@ static const Subcommand SUBCOMMANDS[] = {
     {"token", print_token, NULL, "token", "make and print a new token for a controller"},
     {"disown", disown, NULL, "disown", "forget this engine's controller"},
     {"rescue", rescue, NULL, "rescue", "end our backup jobs, resume and thaw what they stopped"},
-    {"promote", NULL, promote, "promote SCENARIO --old-is-off",
+    {"promote", NULL, promote, "promote SCENARIO --old-is-off [--point ID]",
      "run its copies here; controller and active are gone"},
-    {"start", NULL, start_here, "start SCENARIO --alone", "start its VMs here; the other host is off"},
+    {"start", NULL, start_here, "start SCENARIO --alone [--gone]",
+     "start its VMs here; the other host is off"},
 };
 
 static gboolean run_subcommand(char *const *words, int n, const Conf *conf, GError **error)
@@ -477,12 +491,13 @@ static gboolean run_subcommand(char *const *words, int n, const Conf *conf, GErr
 
 static char *summary(void)
 {
+    static const char FORMAT[] = "  %-42s  %s\n";
     GString *text =
-        g_string_new("Replicates this host's virtual machines and keeps copies of others.\n\nCommands:\n"
-                     "  (none)                         run, until SIGTERM\n");
+        g_string_new("Replicates this host's virtual machines and keeps copies of others.\n\nCommands:\n");
 
+    g_string_append_printf(text, FORMAT, "(none)", "run, until SIGTERM");
     for (guint i = 0; i < G_N_ELEMENTS(SUBCOMMANDS); i++)
-        g_string_append_printf(text, "  %-29s  %s\n", SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
+        g_string_append_printf(text, FORMAT, SUBCOMMANDS[i].usage, SUBCOMMANDS[i].help);
     return g_string_free(text, FALSE);
 }
 

@@ -96,40 +96,63 @@ static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_
     return TRUE;
 }
 
-/* When the newest point was cut; NULL: nobody knows. */
-static char *newest_cut(Asking *a, Id vm)
+static const char *text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
+/* As standby.points has them; NULL: it does not say. */
+static json_t *points_of(Asking *a, Id vm, GError **error)
 {
     json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm));
-    json_auto_t *result = ask(a, "standby.points", params, POINTS_MS, NULL);
-    const json_t *newest = json_array_get(json_object_get(result, "points"), 0);
+    json_auto_t *result = ask(a, "standby.points", params, POINTS_MS, error);
 
-    return g_strdup(json_string_value(json_object_get(newest, "cut_at")));
+    return result ? json_incref(json_object_get(result, "points")) : NULL;
+}
+
+static const json_t *find_point(const json_t *points, const char *id)
+{
+    for (gsize i = 0; id && i < json_array_size(points); i++)
+        if (g_strcmp0(text_of(json_array_get(points, i), "id"), id) == 0)
+            return json_array_get(points, i);
+    return NULL;
+}
+
+/* When a branch was cut says nothing: that is when it was found. */
+static char *origin_of(const json_t *points, const char *id)
+{
+    const json_t *point = find_point(points, id);
+    const char *cut = text_of(point, "cut_at");
+
+    if (json_is_true(json_object_get(point, "branch")))
+        return g_strdup_printf("from branch %s, what this host wrote alone in reign %" JSON_INTEGER_FORMAT,
+                               id, json_integer_value(json_object_get(point, "term")));
+    return cut ? g_strdup_printf("as it was at %s", cut) : g_strdup_printf("from point %s", id ? id : "?");
 }
 
 /* What is this host's already may have failed to start after that: asked again, the engine sees to it. */
-static gboolean promote(Asking *a, const StandbyRole *role, GError **error)
+static gboolean promote(Asking *a, const StandbyRole *role, Id point, GError **error)
 {
+    json_auto_t *points = NULL;
     json_auto_t *params = NULL;
     json_auto_t *result = NULL;
-    g_autofree char *cut = NULL;
+    g_autofree char *origin = NULL;
     gboolean ours;
     Reign reign;
 
     if (!next_reign(a, role, &reign, &ours, error))
         return FALSE;
-    cut = ours ? NULL : newest_cut(a, role->vm);
-    params = json_pack("{s:s, s:s, s:n, s:o, s:b, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
-                       ID_TEXT(role->vm), "tip", "reign_next", reign_to_json(reign), "by_hand", 1,
-                       "certificate", "forced", 1, "old_is_off", 1, "running", 1, "autostart", 0);
+    points = points_of(a, role->vm, NULL);
+    params =
+        json_pack("{s:s, s:s, s:o, s:o, s:b, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
+                  ID_TEXT(role->vm), "tip", json_from_id(point), "reign_next", reign_to_json(reign),
+                  "by_hand", 1, "certificate", "forced", 1, "old_is_off", 1, "running", 1, "autostart", 0);
     result = ask(a, "plan.promote", params, PROMOTE_MS, error);
     if (!result)
         return FALSE;
-    if (ours)
-        g_print("%s: running; this host is its active already, in reign %" G_GUINT64_FORMAT "\n", role->name,
-                reign.number);
-    else
-        g_print("%s: running, as it was at %s, in reign %" G_GUINT64_FORMAT "\n", role->name,
-                cut ? cut : "its newest point", reign.number);
+    origin = origin_of(points, text_of(result, "point"));
+    g_print("%s: running%s%s, in reign %" G_GUINT64_FORMAT "\n", role->name,
+            ours ? "; this host is its active already" : ", ", ours ? "" : origin, reign.number);
     return TRUE;
 }
 
@@ -162,7 +185,45 @@ static gboolean select_roles(GPtrArray *roles, const char *scenario, GError **er
     return FALSE;
 }
 
-gboolean promote_here(const PromotePlace *place, const char *scenario, GError **error)
+static void list_points(const StandbyRole *role, const json_t *points)
+{
+    for (gsize i = 0; i < json_array_size(points); i++) {
+        const char *id = text_of(json_array_get(points, i), "id");
+        g_autofree char *origin = origin_of(points, id);
+
+        g_printerr("%s: point %s, %s\n", role->name, id, origin);
+    }
+}
+
+/* A point is of one VM. Which points there are is said only here: who has a controller asks that. */
+static gboolean select_role_of(Asking *a, GPtrArray *roles, Id point, GError **error)
+{
+    g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
+    guint kept = roles->len;
+
+    for (guint i = 0; i < roles->len; i++) {
+        json_t *points = points_of(a, ((const StandbyRole *)roles->pdata[i])->vm, error);
+
+        if (!points)
+            return FALSE;
+        g_ptr_array_add(lists, points);
+        if (find_point(points, ID_TEXT(point)))
+            kept = i;
+    }
+    if (kept < roles->len) {
+        g_ptr_array_remove_range(roles, kept + 1, roles->len - kept - 1);
+        g_ptr_array_remove_range(roles, 0, kept);
+        return TRUE;
+    }
+    for (guint i = 0; i < roles->len; i++)
+        list_points(roles->pdata[i], lists->pdata[i]);
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                "there is no whole point %s on this host, nothing was promoted: name one of those above",
+                ID_TEXT(point));
+    return FALSE;
+}
+
+gboolean promote_here(const PromotePlace *place, const char *scenario, Id point, GError **error)
 {
     g_auto(Asking) asking = {.place = place, .plan = id_random(), .reign = id_random()};
     g_autoptr(Policy) policy = policy_load(place->policy, error);
@@ -170,13 +231,14 @@ gboolean promote_here(const PromotePlace *place, const char *scenario, GError **
     g_autoptr(GError) first = NULL;
     guint failed = 0;
 
-    if (!roles || !select_roles(roles, scenario, error) || !dial(&asking, error))
+    if (!roles || !select_roles(roles, scenario, error) || !dial(&asking, error) ||
+        (!id_is_nil(point) && !select_role_of(&asking, roles, point, error)))
         return FALSE;
     for (guint i = 0; i < roles->len; i++) {
         const StandbyRole *role = roles->pdata[i];
         g_autoptr(GError) why = NULL;
 
-        if (promote(&asking, role, &why))
+        if (promote(&asking, role, point, &why))
             continue;
         failed++;
         g_printerr("%s: not promoted: %s\n", role->name, why->message);

@@ -8,6 +8,8 @@
  * again in the same reign; what runs already is left alone, and what is off or paused is started. */
 #pragma once
 
+#include "vmconnect/base/id.h"
+
 #include <glib.h>
 
 typedef struct {
@@ -17,7 +19,8 @@ typedef struct {
     const char *address; /* of this host's engine */
 } PromotePlace;
 
-/* Say of each VM on standard output and standard error what became of it. FALSE with the first failure, when all were
- * tried: NOT_FOUND if no copy of @scenario is kept here, naming those that are; UNREACHABLE if the engine
- * does not answer. */
-gboolean promote_here(const PromotePlace *place, const char *scenario, GError **error);
+/* From the newest point of each VM, or, of that one alone whose point it is, from @point (nil: none is named); never from
+ * a branch that nobody named. Say of each VM on standard output and standard error what became of it. FALSE with the first failure, when all
+ * were tried: NOT_FOUND if no copy of @scenario, or no such point, is kept here, naming those that are; UNREACHABLE if the
+ * engine does not answer. */
+gboolean promote_here(const PromotePlace *place, const char *scenario, Id point, GError **error);

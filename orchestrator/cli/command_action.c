@@ -203,8 +203,40 @@ static char *steps_text(const json_t *plan)
     return page_text(page, 0);
 }
 
+/* As the host has it where the VMs go; NULL: it cannot be read now. */
+static json_t *find_point(Cli *cli, const json_t *plan, const char *id)
+{
+    json_auto_t *doc = cli_call(cli, "scenario.points", cli_argument(cli, 0), NULL, NULL, NULL);
+    const char *to = json_string_value(json_object_get(plan, "to"));
+    const json_t *points = json_object_get(doc, "points");
+
+    for (gsize i = 0; i < json_array_size(points); i++) {
+        json_t *point = json_array_get(points, i);
+
+        if (g_strcmp0(json_string_value(json_object_get(point, "id")), id) == 0 &&
+            g_strcmp0(json_string_value(json_object_get(point, "host")), to) == 0)
+            return json_incref(point);
+    }
+    return NULL;
+}
+
+/* Of a point that was named. */
+static char *origin_text(Cli *cli, const json_t *plan, const char *id)
+{
+    json_auto_t *point = find_point(cli, plan, id);
+    g_autofree char *to = page_clean(json_string_value(json_object_get(plan, "to")));
+    g_autofree char *cut = page_clean(json_string_value(json_object_get(point, "cut_at")));
+
+    if (json_is_true(json_object_get(point, "branch")))
+        return g_strdup_printf("branch %s, what %s alone held at the end of term %" JSON_INTEGER_FORMAT
+                               "; what was written on other hosts since is not in it",
+                               id, to, json_integer_value(json_object_get(point, "term")));
+    return g_strdup_printf("point %s%s%s; what came after it is kept beside", id, point ? " of " : "",
+                           point ? cut : "");
+}
+
 /* What is lost, as far as anybody knows: nothing is sent any more. */
-static char *loss_text(const json_t *plan)
+static char *loss_text(Cli *cli, const json_t *plan)
 {
     GString *text = g_string_new(NULL);
     json_t *vm;
@@ -215,10 +247,11 @@ static char *loss_text(const json_t *plan)
         const json_t *lose_ms = json_object_get(vm, "lose_ms");
         g_autofree char *name = page_clean(json_string_value(json_object_get(vm, "name")));
         g_autofree char *time = units_human_duration(json_integer_value(lose_ms));
+        const char *point = json_string_value(json_object_get(vm, "point"));
+        g_autofree char *origin = point ? origin_text(cli, plan, point) : NULL;
 
-        if (json_is_string(json_object_get(vm, "point")))
-            g_string_append_printf(text, "%s goes on from point %s; what came after it is kept beside\n",
-                                   name, json_string_value(json_object_get(vm, "point")));
+        if (origin)
+            g_string_append_printf(text, "%s goes on from %s\n", name, origin);
         else if (json_is_integer(lose_ms))
             g_string_append_printf(text, "%s loses what it wrote in its last %s\n", name, time);
         else
@@ -248,7 +281,7 @@ static gboolean confirm_force(Cli *cli, const json_t *plan, GError **error)
 {
     const char *name = cli_argument(cli, 0);
     const char *from = json_string_value(json_object_get(plan, "from"));
-    g_autofree char *loss = loss_text(plan);
+    g_autofree char *loss = loss_text(cli, plan);
     g_autofree char *warnings = warnings_text(plan);
     g_autofree char *question =
         g_strdup_printf("The VMs of '%s' are started on %s. If they still run on %s, both write. Type the "

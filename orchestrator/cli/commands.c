@@ -41,7 +41,7 @@ OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
         {"power-off", NULL, "switch a guest off that does not shut down in time"},
         {"reverse", NULL, "replicate back to the old host at once, whatever the scenario says"},
         {"no-reverse", NULL, "do not, whatever the scenario says"},
-        {"point", "ID", "go on from this recovery point instead of the newest"},
+        {"point", "ID", "go on from this recovery point or branch instead of the newest point"},
         {"force", NULL, "the old host is gone: go on from the newest point on the replica"},
         {"old-is-off", NULL, "with --force: certify that the old host is off"});
 OPTIONS(SWITCHBACK, {"vm", "VM", "only this one; may be repeated", TRUE},

@@ -167,31 +167,33 @@ static const ProtectionCopy *copy_on(const ProtectionVm *vm, const char *host)
     g_assert_not_reached();
 }
 
-/* What was asked of its active after the last plan it may never do again. */
-gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, GError **error)
+/* What was asked of its active after the last plan it may never do again. Of a point that its operator names it is not the
+ * copy that has to be whole, but that point: its host is asked for it before anything is begun. */
+gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, Id point, GError **error)
 {
-    return copy_on(vm, to)->complete ||
-           plan_refuse(
-               error, US_ERROR_REFUSED,
-               "'%s' cannot be switched over to %s: there is no complete copy of it there; nothing was begun",
-               vm->name, to);
+    return !id_is_nil(point) || copy_on(vm, to)->complete ||
+           plan_refuse(error, US_ERROR_REFUSED,
+                       "'%s' cannot be switched over to %s: there is no complete copy of it there; nothing "
+                       "was begun. If the VM is to go on from what there is, an older point or a branch, "
+                       "`understudy points` lists those: name one with --point ID",
+                       vm->name, to);
 }
 
-static gboolean check_vm(const ProtectionVm *vm, const char *to, gboolean force, GError **error)
+static gboolean check_vm(const ProtectionVm *vm, const char *to, const PlanOptions *o, GError **error)
 {
     const ProtectionCopy *copy;
 
     if (g_str_equal(vm->active, to))
         return plan_refuse(error, US_ERROR_REFUSED, "'%s' runs on %s already: nothing was begun", vm->name,
                            to);
-    if (vm->owes && !force)
+    if (vm->owes && !o->force)
         return plan_refuse(
             error, US_ERROR_BUSY,
             "the last plan's lock of '%s' is still to be taken off: nothing was begun; bring that host back "
             "first",
             vm->name);
-    if (force)
-        return plan_check_forced_vm(vm, to, error);
+    if (o->force)
+        return plan_check_forced_vm(vm, to, o->point, error);
     copy = copy_on(vm, to);
     if (copy->state == COPY_PROTECTED || copy->state == COPY_LAGGING)
         return TRUE;
@@ -271,7 +273,7 @@ static gboolean check_point(const PlanOptions *o, const GPtrArray *chosen, GErro
 void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m)
 {
     m->tip = plan->point;
-    m->lose_ms = protection_lag_ms(vm, plan->to, now_ms);
+    m->lose_ms = id_is_nil(plan->point) ? protection_lag_ms(vm, plan->to, now_ms) : -1;
     m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off", plan->old_is_off, "running",
                                !m->was_off, "autostart", 0);
 }
@@ -328,7 +330,7 @@ static Plan *switchover(const Protection *p, const PlanOptions *o, GError **erro
     if (!chosen || !check_point(o, chosen, error))
         return NULL;
     for (guint i = 0; i < chosen->len; i++)
-        if (!check_vm(chosen->pdata[i], to, o->force, error))
+        if (!check_vm(chosen->pdata[i], to, o, error))
             return NULL;
     plan = build(p, chosen, to, o);
     if (!plan_check_engines(p, plan, error))

@@ -110,8 +110,9 @@ typedef struct {
     gboolean asked;    /* a call is under way */
     gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
     Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */
-    gint64 lose_ms; /* by force: so much is lost, as far as was known when it was planned; -1: not known */
-    Reign by_hand;  /* the standby was promoted by root meanwhile, in this one; number 0: not that we know */
+    gint64
+        lose_ms; /* by force, from the newest: so much is lost, as far as was known when it was planned; -1: not known */
+    Reign by_hand; /* the standby was promoted by root meanwhile, in this one; number 0: not that we know */
     json_t *certificate;  /* of the release, once known */
     gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
     gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */

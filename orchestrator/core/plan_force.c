@@ -45,7 +45,7 @@ static gboolean add_move(const Protection *p, const Move *running, gint64 now_ms
     const ProtectionVm *vm = protection_find(p, running->vm);
     Move *m;
 
-    if (!vm || !plan_check_forced_vm(vm, plan->to, error))
+    if (!vm || !plan_check_forced_vm(vm, plan->to, ID_NIL, error))
         return FALSE;
     m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
     m->was_off = running->was_off;

@@ -12,8 +12,8 @@ Move *plan_add_move(Plan *plan, Id vm, const char *name, Reign reign);
 gboolean plan_refuse(GError **error, UsError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Do those that are needed answer, and by force, is the other one silent? */
 gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **error);
-/* Can it be taken without its active's help? */
-gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, GError **error);
+/* Can it be taken without its active's help, from @point (nil: the newest)? */
+gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, Id point, GError **error);
 void plan_set_times(Plan *plan, const Policy *policy);
 /* What its release would have said of the VM, as far as it is known. */
 void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What golden definitions do not show: refusals, hostile documents, the way back after changes, new addresses. */
+#include "netmap/home.h"
 #include "tests/netmap/world.h"
 
 #include <string.h>
@@ -361,6 +362,32 @@ static void test_slot_taken_meanwhile(Fixture *f, gconstpointer data)
     g_assert_cmpuint(g_strv_length(parts), ==, 2);
 }
 
+/* What is of that host already needs neither mapping nor way back: its disks are others, and all else stays. */
+static void test_of_that_host(Fixture *f, gconstpointer data)
+{
+    static const char DEVICES[] =
+        NIC(MAC1, "nowhere") "<hostdev mode='subsystem' type='pci'><source><address "
+                             "domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></source></hostdev>"
+                             "<graphics type='vnc' port='-1' listen='192.0.2.77'/>";
+    g_autofree char *definition = g_strconcat(HEAD DISK, DEVICES, TAIL, NULL);
+    g_autofree char *elsewhere = run(f, definition);
+    g_autofree char *here = NULL;
+
+    (void)data;
+    g_assert_null(elsewhere);
+    f->in.from = f->beta->id;
+    f->in.nvram = "/s/nvram.fd";
+    here = run(f, definition);
+    g_assert_cmpuint(f->remarks ? f->remarks->len : 1, ==, 0);
+    expect(here, "<source network=\"nowhere\"/>");
+    expect(here, "<hostdev mode=\"subsystem\"");
+    expect(here, "listen=\"192.0.2.77\"");
+    expect(here, f->in.disks[0].files[0]);
+    expect(here, "<nvram>/s/nvram.fd</nvram>");
+    g_assert_null(strstr(here, "/a.qcow2"));
+    g_assert_null(strstr(here, HOME_NAMESPACE));
+}
+
 /* --- MAC addresses --------------------------------------------------------- */
 
 static void test_new_mac(Fixture *f, gconstpointer data)
@@ -451,6 +478,7 @@ int main(int argc, char **argv)
     TEST("moved-meanwhile", test_moved_meanwhile);
     TEST("device-gone-meanwhile", test_device_gone_meanwhile);
     TEST("slot-taken-meanwhile", test_slot_taken_meanwhile);
+    TEST("of-that-host", test_of_that_host);
     TEST("new-mac", test_new_mac);
     TEST("nvram-unsaid", test_nvram_unsaid);
     TEST("mac-on-other-segment", test_mac_on_other_segment);

@@ -77,10 +77,10 @@ gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **
         error, US_ERROR, US_ERROR_REFUSED,
         "Understudy does not let '%s' start: this host is a standby of scenario '%s' (term %" G_GUINT64_FORMAT
         "), and the VM runs or may run on another host. To run it here: `understudy switchover %s`; if that "
-        "host never "
-        "comes back, or the scenario is not there any more, and this is the VM that you want, as root "
-        "`understudy-engine start %s "
-        "--alone --gone`.",
-        name, g->scenario, g->reign.number, g->scenario, g->scenario);
+        "host is off and no controller is there, as root `understudy-engine promote %s --old-is-off`; if it "
+        "never comes back and no copy is kept here, or the scenario is not there any more and this is the VM "
+        "that you "
+        "want, as root `understudy-engine start %s --alone --gone`.",
+        name, g->scenario, g->reign.number, g->scenario, g->scenario, g->scenario);
     return FALSE;
 }

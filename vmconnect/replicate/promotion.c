@@ -27,6 +27,7 @@
 typedef struct {
     const PromotionSite *site;
     Id point;
+    gboolean own; /* it is a branch: its VM was defined here */
     Reign reign;
     char *scenario;
     Mapping *networks;
@@ -49,17 +50,12 @@ static void promotion_clear(Promotion *p)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
 
-/* What nobody names is what was promoted already, if anything was, else the newest that the VM's active has sealed: never
- * what a host wrote alone. */
-static gboolean choose_point(Promotion *p, GError **error)
+/* Never what a host wrote alone. */
+static gboolean take_newest(Promotion *p, const GPtrArray *points, GError **error)
 {
-    g_autoptr(GPtrArray) points = store_points(p->site->store);
     const StorePoint *newest = points->len ? points->pdata[0] : NULL;
+    const char *id = newest ? ID_TEXT(newest->generation->id) : NULL;
 
-    if (id_is_nil(p->point))
-        p->point = store_promoted(p->site->store);
-    if (!id_is_nil(p->point))
-        return TRUE;
     if (!newest)
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "there is no sealed generation here yet: wait until the first synchronisation is done");
@@ -67,12 +63,37 @@ static gboolean choose_point(Promotion *p, GError **error)
         g_set_error(
             error, US_ERROR, US_ERROR_REFUSED,
             "the newest point here, %s, is a branch, what this host wrote alone in reign %" G_GUINT64_FORMAT
-            ", and nothing of what came after has been received on top of it yet: if the VM is to go on "
-            "from it, or from another point, name that one",
-            ID_TEXT(newest->generation->id), newest->generation->reign.number);
+            ", and nothing of what came after has been received on top of it: if the VM is to go on "
+            "from it, or from an older point, name that one: `understudy switchover %s --force --point %s`, "
+            "or, without a controller, `understudy-engine promote %s --old-is-off --point %s` on this host",
+            id, newest->generation->reign.number, p->scenario, id, p->scenario, id);
     else
         p->point = newest->generation->id;
     return !id_is_nil(p->point);
+}
+
+/* What nobody names is what was promoted already, if anything was; and then there is no other choice. */
+static gboolean choose_point(Promotion *p, GError **error)
+{
+    g_autoptr(GPtrArray) points = store_points(p->site->store);
+    Id promoted = store_promoted(p->site->store);
+
+    if (!id_is_nil(p->point) && !id_is_nil(promoted) && !id_equal(p->point, promoted)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "point %s was promoted already, and the VM goes on from it: from %s it cannot",
+                    ID_TEXT(promoted), ID_TEXT(p->point));
+        return FALSE;
+    }
+    if (id_is_nil(p->point))
+        p->point = promoted;
+    if (id_is_nil(p->point) && !take_newest(p, points, error))
+        return FALSE;
+    for (guint i = 0; i < points->len; i++) {
+        const StorePoint *point = points->pdata[i];
+
+        p->own |= point->branch && id_equal(point->generation->id, p->point);
+    }
+    return TRUE;
 }
 
 static gboolean read_params(Promotion *p, const json_t *params, GError **error)
@@ -138,7 +159,7 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
     g_autoptr(GPtrArray) remarks = NULL;
     Takeover takeover = {.vm = p->site->vm,
                          .here = here,
-                         .from = p->from,
+                         .from = p->own ? p->here : p->from,
                          .mapping = p->networks,
                          .nvram = nvram,
                          .disks = disks,

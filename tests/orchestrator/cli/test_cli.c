@@ -862,6 +862,36 @@ static void test_switchover(void)
     understudy(0, "plan show " PLAN);
 }
 
+/* What it goes on from is shown before the name is asked for: as the host has it where it goes. */
+static void shown_from_point(const char *branch, const char *said)
+{
+    g_autofree char *points = g_strdup_printf(
+        "{\"points\":[{\"id\":\"" POINT "\",\"host\":\"alpha\",\"branch\":false,\"term\":1,\"cut_at\":null},"
+        "{\"id\":\"" POINT
+        "\",\"host\":\"beta\",\"branch\":%s,\"term\":7,\"cut_at\":\"2026-11-21T22:16:54.123Z\"}]}",
+        branch);
+
+    say("scenario.switchover",
+        "{\"id\":\"" PLAN "\",\"from\":\"alpha\",\"to\":\"beta\",\"forced\":true,\"vms\":[{\"vm\":\"" WEB1
+        "\",\"name\":\"web1\",\"point\":\"" POINT "\",\"lose_ms\":null,\"steps\":[]}]}");
+    say("scenario.points", points);
+    understudy(2, "switchover web --force --point " POINT);
+    assert_says(out, said);
+}
+
+static void test_switchover_from_a_branch(void)
+{
+    shown_from_point("true", "web1 goes on from branch " POINT
+                             ", what beta alone held at the end of term 7; what was written on other hosts "
+                             "since is not in it\n");
+}
+
+static void test_switchover_from_a_point(void)
+{
+    shown_from_point("false", "web1 goes on from point " POINT
+                              " of 2026-11-21T22:16:54.123Z; what came after it is kept beside\n");
+}
+
 static void test_switchover_stays(void)
 {
     g_autofree char *preview = plan_doc("false", "waiting", "null");
@@ -1219,6 +1249,8 @@ int main(int argc, char **argv)
     add("/cli/wait-for-a-stop", test_wait_for_a_stop);
     add("/cli/a-stop-is-refused", test_a_stop_is_refused);
     add("/cli/switchover", test_switchover);
+    add("/cli/switchover-from-a-branch", test_switchover_from_a_branch);
+    add("/cli/switchover-from-a-point", test_switchover_from_a_point);
     add("/cli/switchover-stays", test_switchover_stays);
     add("/cli/switchover-by-force", test_switchover_by_force);
     add("/cli/plans", test_plans);

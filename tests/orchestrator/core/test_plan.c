@@ -87,9 +87,12 @@ static void test_force_refuses(void)
             "a point is of one VM, and 2 would be moved: name it with --vm; nothing was begun");
     o.point = ID_NIL;
     ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = FALSE;
-    refused(
-        w, o, US_ERROR_REFUSED,
-        "'web1' cannot be switched over to beta: there is no complete copy of it there; nothing was begun");
+    refused(w, o, US_ERROR_REFUSED,
+            "'web1' cannot be switched over to beta: there is no complete copy of it there; nothing was "
+            "begun. If the VM is "
+            "to go on from what there is, an older point or a branch, `understudy points` lists those: name "
+            "one with "
+            "--point ID");
     world_link(w, "beta", FALSE);
     ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = TRUE;
     refused(w, o, US_ERROR_UNREACHABLE,
@@ -139,6 +142,29 @@ static void test_force(void)
               out);
     g_assert_cmpint(m->state, ==, MOVE_MOVED);
     g_assert_true(plan->ended);
+}
+
+/* Of a point that was named the copy need not be whole, and how old the newest is says nothing. */
+static void test_force_from_a_point(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Plan) plan = NULL;
+    PlanOptions o = OPTIONS;
+    const Move *m;
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = FALSE;
+    o.force = TRUE;
+    o.point = world_id(0x55);
+    plan = build(w, o);
+    m = plan->moves->pdata[0];
+    g_assert_true(id_equal(m->tip, o.point));
+    g_assert_cmpint(m->lose_ms, ==, -1);
+    o.force = FALSE;
+    refused(w, o, US_ERROR_UNREACHABLE,
+            "if alpha is gone, `--force` goes on from the newest point on beta: the engine of alpha does not "
+            "answer: a switchover in good order needs both; nothing was begun");
 }
 
 static void test_builder_refuses_beside_a_plan(void)
@@ -1000,6 +1026,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/promoted-and-perhaps-released", test_promoted_and_perhaps_released);
     g_test_add_func("/plan/promoted-after-release", test_promoted_after_release);
     g_test_add_func("/plan/waits-for-the-standby", test_waits_for_the_standby);
+    g_test_add_func("/plan/force-from-a-point", test_force_from_a_point);
     g_test_add_func("/plan/force-running", test_force_running);
     g_test_add_func("/plan/force-stays", test_force_stays);
     g_test_add_func("/plan/force-meets-the-old-active", test_force_meets_the_old_active);
