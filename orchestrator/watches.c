@@ -121,15 +121,23 @@ static void want_guest(Watches *w, const char *watcher, const ProtectionVm *vm, 
     }
     json_array_append_new(
         json_object_get(duty_of(w, watcher)->wanted, "guests"),
-        with_times(policy, json_pack("{s:s, s:o}", "vm", ID_TEXT(vm->uuid), "checks", steal_checks)));
+        with_times(policy, json_pack("{s:s, s:I, s:o}", "vm", ID_TEXT(vm->uuid), "reign",
+                                     (json_int_t)vm->reign.number, "checks", steal_checks)));
 }
 
-static json_t *checks_from(const ScenarioVm *vm, gboolean active)
+/* While a plan runs the host that a VM has come from may be on its way down: what starts after the VM waits for what its new host
+ * sees. */
+static gboolean is_new_there(const Protection *p, const ProtectionVm *vm)
+{
+    return !id_is_nil(p->plan) && vm->part == PART_MOVED;
+}
+
+static json_t *checks_from(const ScenarioVm *vm, gboolean active, gboolean all)
 {
     json_t *list = json_array();
 
     for (guint i = 0; i < vm->checks->len; i++)
-        if (((const CheckSpec *)vm->checks->pdata[i])->from_active == active)
+        if (((const CheckSpec *)vm->checks->pdata[i])->from_active == active || (active && all))
             json_array_append_new(list, check_spec_to_json(vm->checks->pdata[i]));
     if (active && vm->checks->len == 0)
         json_array_append_new(list, json_pack("{s:s}", "kind", "agent"));
@@ -143,11 +151,12 @@ static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, gui
     const RosterHost *active = roster_find(hosts_roster(w->hosts), vm->active);
     const char *keeper = protection_keeper(vm);
 
-    want_guest(w, vm->active, vm, policy, checks_from(known, TRUE));
+    want_guest(w, vm->active, vm, policy, checks_from(known, TRUE, is_new_there(p, vm)));
     if (!keeper || !active)
         return;
     want_host(w, keeper, active, policy);
-    want_guest(w, keeper, vm, policy, checks_from(known, FALSE));
+    if (!is_new_there(p, vm))
+        want_guest(w, keeper, vm, policy, checks_from(known, FALSE, FALSE));
     *misses = (guint)policy->probe_misses;
 }
 

@@ -2,7 +2,7 @@
 /* watches - what each engine is told to look after, for all scenarios together.
  *
  * The host that keeps a copy watches the one that runs the VM, and what of the guest is to be seen from outside; the one
- * that runs it asks its agent. Told as a whole, again when it has changed, or the engine's link is new. Loop thread only. */
+ * that runs it asks its agent; what a plan has just started, its new host alone. Told as a whole, again when it has changed, or the engine's link is new. Loop thread only. */
 #pragma once
 
 #include "orchestrator/core/vitals.h"

@@ -10,7 +10,7 @@ typedef struct {
     guint misses;        /* that make it silent; 0: nobody asks */
     json_t *status;      /* the last; NULL: none since its link is up */
     GHashTable *guests;  /* Id * -> json_t * in it */
-    GHashTable *checks;  /* Id * -> json_t *: the "checks" of a guest that it watches */
+    GHashTable *checks;  /* Id * -> json_t *: a guest that it watches, with its "checks" */
     GHashTable *watched; /* Id * -> json_t *: those of a host */
     Life life;
     char *why;
@@ -165,7 +165,7 @@ void vitals_hear(Vitals *v, const char *name, const json_t *status)
     forget_status(h);
     h->status = json_incref((json_t *)status);
     fill(h->guests, json_object_get(status, "guests"), "vm", NULL);
-    fill(h->checks, json_object_get(watch, "guests"), "vm", "checks");
+    fill(h->checks, json_object_get(watch, "guests"), "vm", NULL);
     fill(h->watched, json_object_get(watch, "hosts"), "id", "checks");
 }
 
@@ -367,7 +367,7 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *list)
 {
     const Host *h = find(v, name);
-    const json_t *checks = h ? g_hash_table_lookup(h->checks, &vm) : NULL;
+    const json_t *checks = json_object_get(h ? g_hash_table_lookup(h->checks, &vm) : NULL, "checks");
 
     for (gsize i = 0; i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
@@ -381,8 +381,10 @@ void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *li
 VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misses)
 {
     const Host *h = find(v, name);
-    const json_t *checks = h ? g_hash_table_lookup(h->checks, &vm) : NULL;
-    VitalsChecks sum = {.n = (guint)json_array_size(checks)};
+    const json_t *guest = h ? g_hash_table_lookup(h->checks, &vm) : NULL;
+    const json_t *checks = json_object_get(guest, "checks");
+    VitalsChecks sum = {.n = (guint)json_array_size(checks),
+                        .reign = (guint64)json_integer_value(json_object_get(guest, "reign"))};
 
     for (gsize i = 0; i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);

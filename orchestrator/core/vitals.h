@@ -55,6 +55,7 @@ gboolean vitals_guest(const Vitals *v, const char *host, Id vm, VitalsGuest *ret
 /* Of the checks that @host's engine makes of a guest. */
 typedef struct {
     guint n;
+    guint64 reign;     /* in which they are made: the VM's when its host was told to; 0: not known */
     guint answered;    /* the last try */
     guint missed;      /* @misses in a row */
     guint proven;      /* were answered at some time */

@@ -33,6 +33,7 @@ typedef struct {
 /* A host or a guest. */
 typedef struct {
     Id id;
+    gint64 reign;     /* of a guest; 0: not said */
     GPtrArray *items; /* of Item *, owned */
 } Subject;
 
@@ -129,6 +130,7 @@ static GPtrArray *subjects_new(void)
 /* What is wanted, not begun. */
 typedef struct {
     Id id;
+    gint64 reign;
     GPtrArray *specs; /* of CheckSpec * */
     gint64 interval_ms;
     gint64 timeout_ms;
@@ -199,14 +201,15 @@ static gboolean add_checks(Wanted *wanted, const json_t *checks, GError **error)
 static Wanted *read_wanted(const json_t *doc, const char *id_key, const char *list_key, GError **error)
 {
     Wanted *wanted = g_new0(Wanted, 1);
-    json_int_t interval_ms, timeout_ms;
+    json_int_t interval_ms, timeout_ms, reign = 0;
     const char *id;
     json_t *list;
 
     wanted->specs = g_ptr_array_new_with_free_func((GDestroyNotify)check_spec_free);
-    if (json_read(doc, "watch", error, "{s:s, s:o, s:I, s:I}", id_key, &id, list_key, &list, "interval_ms",
-                  &interval_ms, "timeout_ms", &timeout_ms) &&
+    if (json_read(doc, "watch", error, "{s:s, s?I, s:o, s:I, s:I}", id_key, &id, "reign", &reign, list_key,
+                  &list, "interval_ms", &interval_ms, "timeout_ms", &timeout_ms) &&
         id_parse(id, &wanted->id, error)) {
+        wanted->reign = reign;
         wanted->interval_ms = interval_ms;
         wanted->timeout_ms = timeout_ms;
         if (json_array_size(list) > CHECKS_MAX)
@@ -238,13 +241,14 @@ static GPtrArray *read_list(const json_t *list, const char *id_key, const char *
     return g_steal_pointer(&all);
 }
 
-/* The same check goes on as it is. */
+/* The same check goes on as it is, but not in another reign: what answered before ran elsewhere. */
 static Item *take_item(GPtrArray *subjects, const Wanted *wanted, const CheckSpec *spec)
 {
     for (guint i = 0; i < subjects->len; i++) {
         const Subject *s = subjects->pdata[i];
 
-        for (guint k = 0; id_equal(s->id, wanted->id) && k < s->items->len; k++) {
+        for (guint k = 0; id_equal(s->id, wanted->id) && s->reign == wanted->reign && k < s->items->len;
+             k++) {
             Item *item = s->items->pdata[k];
 
             if (item && item->interval_ms == wanted->interval_ms && item->timeout_ms == wanted->timeout_ms &&
@@ -280,6 +284,7 @@ static void replace(Watch *w, GPtrArray **subjects, GPtrArray *all_wanted)
         Subject *s = g_new0(Subject, 1);
 
         s->id = wanted->id;
+        s->reign = wanted->reign;
         s->items = g_ptr_array_new_with_free_func(item_free);
         g_ptr_array_add(*subjects, s);
         while (wanted->specs->len > 0) {
@@ -409,8 +414,11 @@ static json_t *told(const GPtrArray *subjects, const char *id_key)
     for (guint i = 0; i < subjects->len; i++) {
         const Subject *s = subjects->pdata[i];
 
-        json_array_append_new(list,
-                              json_pack("{s:s, s:o}", id_key, ID_TEXT(s->id), "checks", scores(s->items)));
+        json_t *one = json_pack("{s:s, s:o}", id_key, ID_TEXT(s->id), "checks", scores(s->items));
+
+        if (s->reign)
+            json_object_set_new(one, "reign", json_integer(s->reign));
+        json_array_append_new(list, one);
     }
     return list;
 }

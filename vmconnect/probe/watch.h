@@ -3,7 +3,7 @@
  *
  * Told as a whole (watch.set), kept in memory alone: without a controller nobody listens, and one that is back tells it
  * again. Each check is tried once an interval, from a moment of its own so that they do not come all at once; a
- * check that goes on under the next telling keeps its score. Its findings are a part of the engine's status; @on_news
+ * check that goes on under the next telling keeps its score, unless the guest is in another reign by then. Its findings are a part of the engine's status; @on_news
  * when they are other than before, so that 20 guests that live say nothing. Loop thread only. */
 #pragma once
 
@@ -22,11 +22,11 @@ Watch *watch_new(uv_loop_t *loop, const ProberPaths *paths, void (*on_news)(void
 /* As who it knocks at other engines' ports; referenced. Whoever is not owned watches nobody: NULL. */
 void watch_set_identity(Watch *watch, Identity *identity);
 
-/* {"hosts": [{"id", "addresses", "interval_ms", "timeout_ms"}], "guests": [{"vm", "checks", "interval_ms",
- * "timeout_ms"}]}. FALSE with USAGE, and all is as before. */
+/* {"hosts": [{"id", "addresses", "interval_ms", "timeout_ms"}], "guests": [{"vm", "reign", "checks",
+ * "interval_ms", "timeout_ms"}]}; "reign" may be left out. FALSE with USAGE, and all is as before. */
 gboolean watch_set(Watch *watch, const json_t *params, GError **error);
 
-/* {"hosts": [{"id", "checks": [score]}], "guests": [{"vm", "checks": [score]}], "gateway": score or null}: check.h. "gateway"
+/* {"hosts": [{"id", "checks": [score]}], "guests": [{"vm", "reign", "checks": [score]}], "gateway": score or null}: check.h. "gateway"
  * is this host's own way to anywhere: if it is silent, so will others seem to be. New reference. */
 json_t *watch_status(const Watch *watch);
 
