@@ -282,33 +282,78 @@ static json_t *wanted_checks(const Cli *cli, GError **error)
     return g_steal_pointer(&list);
 }
 
-/* {UUID: {"checks", "need"}} of the VMs meant; empty without --check. */
+/* UUIDs of what --after names among @vms; NULL with @error. */
+static json_t *wanted_after(const Cli *cli, const json_t *vms, GError **error)
+{
+    json_auto_t *list = json_array();
+
+    for (const char *const *vm = cli_options(cli, "after"); *vm; vm++) {
+        g_autofree char *uuid = NULL;
+
+        if (g_str_equal(*vm, "none"))
+            continue;
+        uuid = cli_find(vms, "uuid", "VM", *vm, error);
+        if (!uuid)
+            return NULL;
+        json_array_append_new(list, json_string(uuid));
+    }
+    return g_steal_pointer(&list);
+}
+
+/* What becomes of each of @vms that is meant. */
+static json_t *vm_change(const Cli *cli, const json_t *vms, GError **error)
+{
+    const char *gate = cli_option(cli, "gate");
+    json_auto_t *checks = cli_option(cli, "check") ? wanted_checks(cli, error) : NULL;
+    json_auto_t *after = NULL;
+    Gate scratch;
+
+    if ((cli_option(cli, "check") && !checks) || (gate && !gate_parse(gate, &scratch, error)))
+        return NULL;
+    after = cli_option(cli, "after") ? wanted_after(cli, vms, error) : NULL;
+    if (cli_option(cli, "after") && !after)
+        return NULL;
+    return json_pack("{s:O*, s:s*, s:O*, s:s*}", "checks", checks, "need", cli_option(cli, "need"), "after",
+                     after, "gate", gate);
+}
+
+static gboolean check_vm_options(const Cli *cli, GError **error)
+{
+    gboolean changes = cli_option(cli, "check") || cli_option(cli, "after") || cli_option(cli, "gate");
+    const char *what = cli_option(cli, "need") && !cli_option(cli, "check") ? "--need goes with --check"
+                       : cli_option(cli, "vm") && !changes ? "--vm goes with --check, --after and --gate"
+                                                           : NULL;
+
+    if (what)
+        g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, what);
+    return !what;
+}
+
+/* {UUID: change} of the VMs meant; empty if nothing was said of any. */
 static json_t *changed_vms(Cli *cli, GError **error)
 {
-    json_auto_t *checks = wanted_checks(cli, error);
     json_auto_t *doc = NULL;
+    json_auto_t *change = NULL;
     json_auto_t *changed = json_object();
     g_autoptr(GHashTable) wanted = NULL;
     json_t *vm;
     gsize i;
 
-    if (!checks || !cli_options(cli, "check")[0]) {
-        if (checks && (cli_options(cli, "vm")[0] || cli_option(cli, "need"))) {
-            g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, "--vm and --need go with --check");
-            return NULL;
-        }
-        return checks ? g_steal_pointer(&changed) : NULL;
-    }
+    if (!check_vm_options(cli, error))
+        return NULL;
+    if (!cli_option(cli, "check") && !cli_option(cli, "after") && !cli_option(cli, "gate"))
+        return g_steal_pointer(&changed);
     doc = cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error);
     wanted = doc ? meant(cli, "vm", json_object_get(doc, "vms"), error) : NULL;
-    if (!wanted)
+    change = wanted ? vm_change(cli, json_object_get(doc, "vms"), error) : NULL;
+    if (!change)
         return NULL;
     json_array_foreach(json_object_get(doc, "vms"), i, vm)
     {
         const char *uuid = json_string_value(json_object_get(vm, "uuid"));
 
-        if (g_hash_table_size(wanted) == 0 || g_hash_table_contains(wanted, uuid))
-            json_object_set_new(changed, uuid, json_pack("{s:O, s:s*}", "checks", checks, "need", cli_option(cli, "need")));
+        if (uuid && (g_hash_table_size(wanted) == 0 || g_hash_table_contains(wanted, uuid)))
+            json_object_set(changed, uuid, change);
     }
     return g_steal_pointer(&changed);
 }
@@ -330,8 +375,10 @@ static json_t *changes(Cli *cli, GError **error)
         json_object_set(body, "vms", vms);
     if (json_object_size(body) > 0)
         return g_steal_pointer(&body);
-    g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                "scenario set needs KEY=VALUE, --map FROM=TO or --check CHECK: --help lists the keys");
+    g_set_error(
+        error, US_ERROR, US_ERROR_USAGE,
+        "scenario set needs KEY=VALUE, --map FROM=TO, --check CHECK, --after VM or --gate GATE: --help "
+        "lists them");
     return NULL;
 }
 

@@ -91,7 +91,8 @@ static void append_unheard(GString *out, const json_t *s)
 static void append_silence(GString *out, const json_t *s)
 {
     const json_t *left = json_object_get(s, "countdown_s");
-    g_autofree char *time = json_is_integer(left) ? units_human_duration(json_integer_value(left) * 1000) : NULL;
+    g_autofree char *time =
+        json_is_integer(left) ? units_human_duration(json_integer_value(left) * 1000) : NULL;
     const char *name = json_string_value(json_object_get(s, "name")) ?: "-";
     json_t *vm;
     gsize i;
@@ -104,8 +105,9 @@ static void append_silence(GString *out, const json_t *s)
 
         if (g_strcmp0(json_string_value(json_object_get(vm, "guest")), "silent") != 0)
             continue;
-        line = g_strdup_printf("'%s' does not live: %s", json_string_value(json_object_get(vm, "name")) ?: "-",
-                               why ?: "no reason is known");
+        line =
+            g_strdup_printf("'%s' does not live: %s", json_string_value(json_object_get(vm, "name")) ?: "-",
+                            why ?: "no reason is known");
         clean = page_clean(line);
         g_string_append_printf(out, "  %s\n", clean);
     }

@@ -27,12 +27,16 @@ OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"map", "FROM=TO",
          "network of the master = of the replica; may be repeated (understudy(1), NETWORKS)", TRUE},
         {"file", "FILE", "a scenario document to start from"});
-OPTIONS(SET,
-        {"map", "FROM=TO", "while stopped: network of the master = of the replica (FROM= takes it out)", TRUE},
-        {"check", "CHECK", "how to see that the guest lives; may be repeated (understudy(1), CHECKS); none: by its agent",
-         TRUE},
-        {"need", "any|all", "with --check: how many of them must be answered"},
-        {"vm", "VM", "with --check: of which VM; may be repeated; without it: of all", TRUE});
+OPTIONS(
+    SET,
+    {"map", "FROM=TO", "while stopped: network of the master = of the replica (FROM= takes it out)", TRUE},
+    {"vm", "VM", "with what follows: of which VM; may be repeated; without it: of all", TRUE},
+    {"check", "CHECK",
+     "how to see that the guest lives; may be repeated (understudy(1), CHECKS); none: by its agent", TRUE},
+    {"need", "any|all", "with --check: how many of them must be answered"},
+    {"after", "VM",
+     "it starts after this one, and is shut down before; may be repeated; none: after no other", TRUE},
+    {"gate", "GATE", "what must be true of it before those after it start: none, probe, TIME or probe+TIME"});
 OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"},
         {"force", NULL, "also if a host that is gone for good cannot be told; it is, should it come back"});
 OPTIONS(VERIFY, {"fix", NULL, "show what can be put right by itself, and do it after a yes"});

@@ -151,10 +151,10 @@ typedef enum {
     INPUT_STOP,
     INPUT_PAUSE,
     INPUT_CONTINUE,
-    INPUT_VERIFIED,   /* failure (NULL: no errors), networks */
-    INPUT_POLICY,     /* scenario: with its new policy and map, checked by scenario_may_become() */
-    INPUT_PURGE,      /* its standbys are about to be admitted once more, to delete their copies */
-    INPUT_KEEP,       /* that has failed: what was admitted is dismissed again */
+    INPUT_VERIFIED, /* failure (NULL: no errors), networks */
+    INPUT_POLICY,   /* scenario: with its new policy, map and start order, checked by scenario_may_become() */
+    INPUT_PURGE,    /* its standbys are about to be admitted once more, to delete their copies */
+    INPUT_KEEP,     /* that has failed: what was admitted is dismissed again */
     INPUT_LINK_BACK,  /* host */
     INPUT_LINK_LOST,  /* host */
     INPUT_NEWS,       /* host, json: its `status` document */
@@ -166,8 +166,8 @@ typedef enum {
     INPUT_STAYED,  /* vm, why */
     INPUT_BLOCKED, /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,    /* vm, why: neither moved nor running */
-    INPUT_PLAN_ENDED, /* plan, host: to where */
-    INPUT_SWITCHBACK, /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
+    INPUT_PLAN_ENDED,  /* plan, host: to where */
+    INPUT_SWITCHBACK,  /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
     INPUT_TICK,
 } InputKind;
 

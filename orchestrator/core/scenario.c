@@ -2,6 +2,7 @@
 #include "orchestrator/core/scenario.h"
 
 #include "netmap/mapping_json.h"
+#include "orchestrator/core/start_order.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -17,6 +18,7 @@ static void vm_free(gpointer p)
 
     g_free(vm->name);
     g_ptr_array_unref(vm->checks);
+    g_array_unref(vm->after);
     g_free(vm);
 }
 
@@ -41,6 +43,13 @@ static void copy_checks(ScenarioVm *to, const ScenarioVm *from)
     to->need_all = from->need_all;
 }
 
+static void copy_order(ScenarioVm *to, const ScenarioVm *from)
+{
+    g_array_set_size(to->after, 0);
+    g_array_append_vals(to->after, from->after->data, from->after->len);
+    to->gate = from->gate;
+}
+
 Scenario *scenario_copy(const Scenario *s)
 {
     Scenario *copy = scenario_new(s->name, s->master);
@@ -50,7 +59,10 @@ Scenario *scenario_copy(const Scenario *s)
     for (guint i = 0; i < s->vms->len; i++) {
         const ScenarioVm *vm = s->vms->pdata[i];
 
-        copy_checks(scenario_add_vm(copy, vm->uuid, vm->name), vm);
+        ScenarioVm *to = scenario_add_vm(copy, vm->uuid, vm->name);
+
+        copy_checks(to, vm);
+        copy_order(to, vm);
     }
     scenario_set_map(copy, s);
     copy->policy = s->policy;
@@ -81,6 +93,7 @@ ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name)
     vm->uuid = uuid;
     vm->name = g_strdup(name);
     vm->checks = g_ptr_array_new_with_free_func((GDestroyNotify)check_spec_free);
+    vm->after = g_array_new(FALSE, FALSE, sizeof(Id));
     g_ptr_array_add(s->vms, vm);
     return vm;
 }
@@ -97,8 +110,10 @@ void scenario_set_rules(Scenario *s, const Scenario *from)
         ScenarioVm *vm = s->vms->pdata[i];
         const ScenarioVm *other = scenario_find_vm(from, vm->uuid);
 
-        if (other)
-            copy_checks(vm, other);
+        if (!other)
+            continue;
+        copy_checks(vm, other);
+        copy_order(vm, other);
     }
 }
 
@@ -149,6 +164,32 @@ static gboolean refuse(GError **error, UsError code, const char *format, ...)
     va_end(args);
     g_set_error_literal(error, US_ERROR, code, text);
     return FALSE;
+}
+
+ScenarioVm *scenario_mean_vm(const Scenario *s, const char *meant, GError **error)
+{
+    ScenarioVm *found = NULL;
+    gboolean several = FALSE;
+    Id id = ID_NIL;
+
+    id_parse(meant, &id, NULL);
+    for (guint i = 0; i < s->vms->len; i++) {
+        ScenarioVm *vm = s->vms->pdata[i];
+
+        if (id_equal(vm->uuid, id))
+            return vm;
+        if (!g_str_equal(vm->name, meant))
+            continue;
+        several |= found != NULL;
+        found = vm;
+    }
+    if (found && !several)
+        return found;
+    refuse(error, US_ERROR_USAGE,
+           several ? "scenario '%s' has several VMs '%.64s': name it by its UUID"
+                   : "scenario '%s' has no VM '%.64s'; understudy scenario show lists those it has",
+           s->name, meant);
+    return NULL;
 }
 
 static gboolean check_hosts(const Scenario *s, GError **error)
@@ -208,7 +249,7 @@ static gboolean check_map(const Scenario *s, GError **error)
 gboolean scenario_check(const Scenario *s, GError **error)
 {
     return scenario_name_check("scenario", s->name, error) && check_hosts(s, error) && check_vms(s, error) &&
-           check_map(s, error);
+           start_order_check(s, error) && check_map(s, error);
 }
 
 static gboolean check_apart(const Scenario *s, const Scenario *other, GError **error)
@@ -243,15 +284,16 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
     return TRUE;
 }
 
+/* What may change while it runs. */
 static void drop_rules(json_t *doc)
 {
+    static const char *const RULES[] = {"checks", "need", "after", "gate"};
     json_t *vms = json_object_get(doc, "vms");
 
     json_object_del(doc, "policy");
-    for (gsize i = 0; i < json_array_size(vms); i++) {
-        json_object_del(json_array_get(vms, i), "checks");
-        json_object_del(json_array_get(vms, i), "need");
-    }
+    for (gsize i = 0; i < json_array_size(vms); i++)
+        for (guint k = 0; k < G_N_ELEMENTS(RULES); k++)
+            json_object_del(json_array_get(vms, i), RULES[k]);
 }
 
 static gboolean same_shape(const Scenario *a, const Scenario *b)
@@ -320,27 +362,25 @@ static gboolean read_checks(ScenarioVm *vm, const json_t *list, const char *need
     return TRUE;
 }
 
-static ScenarioVm *find_meant(const Scenario *s, const char *meant)
+static gboolean read_order(const Scenario *s, ScenarioVm *vm, const json_t *after, const char *gate,
+                           GError **error)
 {
-    for (guint i = 0; i < s->vms->len; i++) {
-        ScenarioVm *vm = s->vms->pdata[i];
-
-        if (g_str_equal(vm->name, meant) || g_str_equal(ID_TEXT(vm->uuid), meant))
-            return vm;
-    }
-    return NULL;
+    return (!after || start_order_read(s, vm, after, error)) && (!gate || gate_parse(gate, &vm->gate, error));
 }
 
+/* What is not said stays as it is. */
 static gboolean patch_vm(Scenario *s, const char *meant, const json_t *change, GError **error)
 {
-    ScenarioVm *vm = find_meant(s, meant);
-    const char *need = NULL;
-    json_t *checks;
+    ScenarioVm *vm = scenario_mean_vm(s, meant, error);
+    const char *need = NULL, *gate = NULL;
+    json_t *checks = NULL, *after = NULL;
 
-    if (!vm)
-        return refuse(error, US_ERROR_USAGE, "scenario '%s' has no VM '%.64s'", s->name, meant);
-    return json_read(change, "change of a VM", error, "{s:o, s?s}", "checks", &checks, "need", &need) &&
-           read_checks(vm, checks, need, error);
+    if (!vm || !json_read(change, "change of a VM", error, "{s?o, s?s, s?o, s?s}", "checks", &checks, "need",
+                          &need, "after", &after, "gate", &gate))
+        return FALSE;
+    if (need && !checks)
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"need\" goes with \"checks\"", vm->name);
+    return (!checks || read_checks(vm, checks, need, error)) && read_order(s, vm, after, gate, error);
 }
 
 static gboolean patch_vms(Scenario *s, json_t *vms, GError **error)
@@ -365,23 +405,34 @@ gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error)
     if (!json_read(patch, "change", error, "{s?o, s?o, s?o}", "policy", &policy, "map", &map, "vms", &vms))
         return FALSE;
     if (!policy && !map && !vms)
-        return refuse(error, US_ERROR_USAGE, "there is nothing to change: neither \"policy\" nor \"map\" nor \"vms\"");
-    return patch_policy(s, policy, error) && patch_vms(s, vms, error) && (!map || mapping_merge_json(s->map, map, TRUE, error)) &&
-           scenario_check(s, error);
+        return refuse(error, US_ERROR_USAGE,
+                      "there is nothing to change: neither \"policy\" nor \"map\" nor \"vms\"");
+    return patch_policy(s, policy, error) && patch_vms(s, vms, error) &&
+           (!map || mapping_merge_json(s->map, map, TRUE, error)) && scenario_check(s, error);
 }
 
-static json_t *vm_to_json(const ScenarioVm *vm)
+static void checks_to_json(const ScenarioVm *vm, json_t *doc)
 {
-    json_t *doc = json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name);
-    json_t *checks;
+    json_t *checks = json_array();
 
-    if (vm->checks->len == 0)
-        return doc;
-    checks = json_array();
     for (guint i = 0; i < vm->checks->len; i++)
         json_array_append_new(checks, check_spec_to_json(vm->checks->pdata[i]));
     json_object_set_new(doc, "checks", checks);
     json_object_set_new(doc, "need", json_string(vm->need_all ? "all" : "any"));
+}
+
+/* What is as it is without being said is left out. */
+static json_t *vm_to_json(const Scenario *s, const ScenarioVm *vm)
+{
+    json_t *doc = json_pack("{s:s, s:s}", "uuid", ID_TEXT(vm->uuid), "name", vm->name);
+    g_autofree char *gate = gate_text(&vm->gate);
+
+    if (vm->checks->len > 0)
+        checks_to_json(vm, doc);
+    if (vm->after->len > 0)
+        json_object_set_new(doc, "after", start_order_to_json(s, vm));
+    if (!gate_is_none(&vm->gate))
+        json_object_set_new(doc, "gate", json_string(gate));
     return doc;
 }
 
@@ -395,7 +446,7 @@ json_t *scenario_to_json(const Scenario *s)
     for (guint i = 0; i < s->vms->len; i++) {
         const ScenarioVm *vm = s->vms->pdata[i];
 
-        json_array_append_new(vms, vm_to_json(vm));
+        json_array_append_new(vms, vm_to_json(s, vm));
     }
     return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "format", SCENARIO_FORMAT, "name", s->name,
                      "master", s->master, "replicas", replicas, "vms", vms, "map", mapping_to_json(s->map),
@@ -416,21 +467,35 @@ static gboolean read_replicas(Scenario *s, const json_t *list, GError **error)
     return TRUE;
 }
 
+/* When all are known: one may be named before its own turn. */
+static gboolean read_orders(const Scenario *s, const json_t *list, GError **error)
+{
+    for (guint i = 0; i < s->vms->len; i++) {
+        const json_t *doc = json_array_get(list, i);
+
+        if (!read_order(s, s->vms->pdata[i], json_object_get(doc, "after"),
+                        json_string_value(json_object_get(doc, "gate")), error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean read_vms(Scenario *s, const json_t *list, GError **error)
 {
     if (!json_is_array(list))
         return refuse(error, US_ERROR_USAGE, "scenario: \"vms\" is a list of {\"uuid\", \"name\"}");
     for (gsize i = 0; i < json_array_size(list); i++) {
-        const char *uuid, *name, *need = NULL;
-        json_t *checks = NULL;
+        const char *uuid, *name, *need = NULL, *gate = NULL;
+        json_t *checks = NULL, *after = NULL;
         Id id;
 
-        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s, s?o, s?s}", "uuid",
-                       &uuid, "name", &name, "checks", &checks, "need", &need) ||
+        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s, s?o, s?s, s?o, s?s}",
+                       "uuid", &uuid, "name", &name, "checks", &checks, "need", &need, "after", &after,
+                       "gate", &gate) ||
             !id_parse(uuid, &id, error) || !read_checks(scenario_add_vm(s, id, name), checks, need, error))
             return FALSE;
     }
-    return TRUE;
+    return read_orders(s, list, error);
 }
 
 static gboolean read_map(Scenario *s, json_t *doc, GError **error)

@@ -6,13 +6,15 @@
  * command line, REST and files:
  *
  *   {"format": 1, "name": "web", "master": "alpha", "replicas": ["beta"],
- *    "vms": [{"uuid": "…", "name": "web1", "checks": [{"kind": "tcp", "address": "10.0.0.5", "port": 80}], "need": "any"}],
+ *    "vms": [{"uuid": "…", "name": "web1", "checks": [{"kind": "tcp", "address": "10.0.0.5", "port": 80}], "need": "any",
+ *             "after": ["db1"], "gate": "probe"}, …],
  *    "map": {"default": "office,test=lab"}, "policy": {"interval": "5s", …}}
  *
- * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out, and "checks" (vmconnect/base/check.h; none: its agent, if it has one) and "need" of a VM; unknown keys are refused everywhere. */
+ * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out, and "checks" (vmconnect/base/check.h; none: its agent, if it has one), "need", "after" and "gate" of a VM (start_order.h, gate.h); unknown keys are refused everywhere. */
 #pragma once
 
 #include "netmap/mapping.h"
+#include "orchestrator/core/gate.h"
 #include "orchestrator/core/policy.h"
 #include "vmconnect/base/check.h"
 #include "vmconnect/base/id.h"
@@ -30,6 +32,8 @@ typedef struct {
     char *name;        /* as libvirt has it: any text; for people, the UUID identifies */
     GPtrArray *checks; /* of CheckSpec *: how to see that it lives; empty: by its agent, if it has one */
     gboolean need_all; /* one that is missed is enough; else all must be */
+    GArray *after;     /* of Id: VMs of the scenario that it starts after, and is shut down before */
+    Gate gate;         /* what must be true of it before those that start after it do */
 } ScenarioVm;
 
 typedef struct {
@@ -50,12 +54,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
 void scenario_add_replica(Scenario *s, const char *host);
 /* Borrowed from @s. */
 ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name);
-/* How each VM that both have is looked after: its checks. */
+/* How each VM that both have is looked after: its checks, its start order and gate. */
 void scenario_set_rules(Scenario *s, const Scenario *from);
 /* All of @from's, instead of those there are. */
 void scenario_set_map(Scenario *s, const Scenario *from);
 
 const ScenarioVm *scenario_find_vm(const Scenario *s, Id uuid);
+/* By its UUID, or by a name that no other of them has; borrowed. NULL with @error USAGE. */
+ScenarioVm *scenario_mean_vm(const Scenario *s, const char *meant, GError **error);
 gboolean scenario_has_host(const Scenario *s, const char *host);
 
 /* Scenario and host names: a letter or digit, then letters, digits, '.', '_', '-';
@@ -72,11 +78,12 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
                                GError **error);
 
 /* May @from be replaced by @to now? Hosts, VMs, map and name only while stopped; the
- * policy as its table says. REFUSED with the key and when it may change. */
+ * policy as its table says, checks and start order always. REFUSED with the key and when it may change. */
 gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error);
 
-/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}, "vms": {UUID or name: {"checks", "need"}}}, each may be
- * left out; values are texts, a TO of null takes the mapping out, an empty list of checks leaves it to the default. USAGE, and then @s may be half changed. */
+/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}, "vms": {VM: {"checks", "need", "after": [VM], "gate"}}},
+ * each may be left out; values are texts, a VM is a name or UUID, a TO of null takes the mapping out, an empty list of checks
+ * leaves it to the default. USAGE, and then @s may be half changed. */
 gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error);
 
 /* The document. Reading includes scenario_check(); a "format" above ours is UNSUPPORTED. */

@@ -287,9 +287,9 @@ static const char VMS[] =
     "\",\"state\":\"protected\",\"active\":\"alpha\","           \
     "\"guest\":\"alive\",\"spool_bytes\":131072,\"standbys\":[" standby "]}]}]}"
 
-static const char SCENARIO[] =
-    "{\"format\":1,\"name\":\"web\",\"master\":\"alpha\",\"replicas\":[\"beta\"],"
-    "\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\"},{\"uuid\":\"" WEB2 "\",\"name\":\"web2\"}]}";
+static const char SCENARIO[] = "{\"format\":1,\"name\":\"web\",\"master\":\"alpha\",\"replicas\":[\"beta\"],"
+                               "\"vms\":[{\"uuid\":\"" WEB1 "\",\"name\":\"web1\"},{\"uuid\":\"" WEB2
+                               "\",\"name\":\"web2\",\"after\":[\"web1\"],\"gate\":\"probe\"}]}";
 
 static const char PLAN_DOC[] =
     "{\"id\":\"" PLAN
@@ -679,6 +679,18 @@ static void test_scenarios(void)
                     "scenario.set {\"policy\":{\"interval\":\"2s\",\"shutdown_timeout\":\"90s\"}}\n");
     understudy(0, "scenario set web --map default=office --map dmz=");
     g_assert_cmpstr(fake.asked->str, ==, "scenario.set {\"map\":{\"default\":\"office\",\"dmz\":null}}\n");
+    understudy(0, "scenario set web --vm web2 --after web1 --gate probe+30s");
+    assert_says(fake.asked->str,
+                "scenario.set {\"vms\":{\"" WEB2 "\":{\"after\":[\"" WEB1 "\"],\"gate\":\"probe+30s\"}}}\n");
+    understudy(0, "scenario set web --gate 10s");
+    assert_says(fake.asked->str, "\"" WEB1 "\":{\"gate\":\"10s\"}");
+    assert_says(fake.asked->str, "\"" WEB2 "\":{\"gate\":\"10s\"}");
+    understudy(0, "scenario set web --vm web2 --after none");
+    assert_says(fake.asked->str, "{\"after\":[]}");
+    understudy(2, "scenario set web --vm web2 --gate soon");
+    assert_says(err, "'soon' is no gate");
+    understudy(1, "scenario set web --vm web2 --after nobody");
+    assert_says(err, "there is no VM 'nobody'");
     say_no("scenario.set", US_ERROR_REFUSED, "networks may only change while it is stopped");
     understudy(4, "scenario set web --map default=office");
     understudy(0, "scenario delete web --purge --yes");
