@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What makes a scenario do something. Where it matters it is shown first, and asked for. */
 #include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/order.h"
 #include "orchestrator/cli/page.h"
 #include "orchestrator/cli/progress.h"
 #include "vmconnect/base/error.h"
@@ -299,6 +300,7 @@ static gboolean show_move(Cli *cli, const char *operation, GError **error)
     json_auto_t *body = switchover_body(cli, TRUE, error);
     json_auto_t *plan = body ? cli_call(cli, operation, name, NULL, body, error) : NULL;
     g_autofree char *text = plan ? steps_text(plan) : NULL;
+    g_autofree char *order = plan ? order_text(plan) : NULL;
     g_autofree char *question = NULL;
 
     if (!plan)
@@ -306,7 +308,7 @@ static gboolean show_move(Cli *cli, const char *operation, GError **error)
     question = g_strdup_printf("Shut the VMs of '%s' down on %s and start them on %s?", name,
                                json_string_value(json_object_get(plan, "from")),
                                json_string_value(json_object_get(plan, "to")));
-    cli_say(cli, "%s", text);
+    cli_say(cli, "%s%s", text, order);
     return json_is_true(json_object_get(plan, "forced")) ? confirm_force(cli, plan, error)
                                                          : cli_confirm(cli, question, error);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is: status, points, plans, events. */
 #include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/order.h"
 #include "orchestrator/cli/page.h"
 #include "orchestrator/cli/progress.h"
 #include "vmconnect/base/clock.h"
@@ -376,10 +377,12 @@ gboolean command_plan_show(Cli *cli, GError **error)
 {
     g_autofree char *id = find_plan(cli, cli_argument(cli, 0), error);
     json_auto_t *plan = id ? cli_call(cli, "plan.show", id, NULL, NULL, error) : NULL;
+    g_autofree char *steps = plan ? plan_text_of(plan) : NULL;
+    g_autofree char *order = plan ? order_text(plan) : NULL;
 
     if (!plan)
         return FALSE;
-    cli_show(cli, plan, plan_text_of(plan));
+    cli_show(cli, plan, g_strconcat(steps, order, NULL));
     return TRUE;
 }
 

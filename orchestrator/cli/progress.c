@@ -188,7 +188,11 @@ static char *line_of_plan(const json_t *plan)
         const char *name = json_string_value(json_object_get(vm, "name"));
         const char *state = json_string_value(json_object_get(vm, "state"));
 
-        g_string_append_printf(line, "%s%s: %s", i ? "; " : "", name ? name : "-", state ? state : "-");
+        const char *why = json_string_value(json_object_get(vm, "why"));
+        gboolean waits = why && (g_strcmp0(state, "waiting") == 0 || g_strcmp0(state, "held") == 0);
+
+        g_string_append_printf(line, "%s%s: %s%s%s", i ? "; " : "", name ? name : "-", state ? state : "-",
+                               waits ? ", " : "", waits ? why : "");
     }
     return g_strdup(line->str);
 }

@@ -158,6 +158,10 @@
     X(VM_DOWN,            CRITICAL,                                                                          \
       "'{vm}' was not moved and could not be started again on {host}: {why}",                                \
       "start it there: virsh start, after the cause is removed")                                             \
+    X(GATE_MISSED,        WARNING,                                                                           \
+      "what starts after '{vm}' is started on {host} without waiting for it any longer: {why}",              \
+      "look at '{vm}' and its checks; understudy scenario set {scenario} --vm {vm} --gate GATE changes what "\
+      "is waited for")                                                                                       \
     X(SWITCHOVER_DONE,    SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} is done", NULL)                                         \
     X(SWITCHOVER_FAILED,  ERROR,                                                                             \

@@ -24,6 +24,7 @@ static const struct {
     [INPUT_STAYED] = {"%v stayed"},
     [INPUT_BLOCKED] = {"%v released, not started on %h"},
     [INPUT_DOWN] = {"%v down"},
+    [INPUT_GATE_MISSED] = {"%v is waited for no longer"},
     [INPUT_PLAN_ENDED] = {"plan to %h ended"},
     [INPUT_SWITCHBACK] = {"switchback begun", "switchback not begun"},
     [INPUT_TICK] = {"time passed"},

@@ -69,6 +69,8 @@ static void move_free(gpointer data)
 
     g_free(m->name);
     g_free(m->why);
+    g_ptr_array_unref(m->before);
+    g_ptr_array_unref(m->behind);
     json_decref(m->certificate);
     g_free(m);
 }
@@ -93,6 +95,8 @@ Move *plan_add_move(Plan *plan, Id vm, const char *name, Reign reign)
     m->name = g_strdup(name);
     m->reign = reign;
     m->lose_ms = -1;
+    m->before = g_ptr_array_new();
+    m->behind = g_ptr_array_new();
     g_ptr_array_add(plan->moves, m);
     return m;
 }
@@ -337,6 +341,7 @@ static Plan *switchover(const Protection *p, const PlanOptions *o, GError **erro
         return NULL;
     plan->to_id = roster_find(p->roster, to)->id;
     add_moves(chosen, o, plan);
+    plan_order(plan, p);
     return g_steal_pointer(&plan);
 }
 

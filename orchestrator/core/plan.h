@@ -20,7 +20,8 @@
  *
  * Before release whatever fails is rolled back: the guest runs on where it
  * was. After it the start on the standby is tried again until it works. A VM
- * that could not move does not stop the others. Of many VMs PLAN_AT_ONCE are under
+ * that could not move does not stop the others, but for those that its scenario's start order names:
+ * plan_order.c. Of many VMs PLAN_AT_ONCE are under
  * way at a time; the others wait, running, for one of these to be over.
  *
  * plan_step() is pure, like protection_step(). What an engine did is read from
@@ -80,6 +81,7 @@ typedef struct {
     X(SHUTTING_DOWN, "shutting-down")                                                                        \
     X(FINISHING,     "finishing")                                                                            \
     X(RELEASING,     "releasing")                                                                            \
+    X(HELD,          "held")          /* released; those that it starts after are not there yet */            \
     X(PROMOTING,     "promoting")                                                                            \
     X(BLOCKED,       "blocked")       /* released, and the standby could not start it; tried again */         \
     X(UNLOCKING,     "unlocking")                                                                            \
@@ -116,6 +118,18 @@ typedef struct {
     json_t *certificate;  /* of the release, once known */
     gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
     gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */
+
+    /* The start order; not in the journal, plan_order() gives it. */
+    GPtrArray *before;  /* Move *, borrowed: that it starts after, and is shut down before */
+    GPtrArray *behind;  /* Move *, borrowed: that start after it */
+    Gate gate;          /* what they wait for */
+    gboolean need_all;  /* of its checks */
+    gboolean is_off;    /* it was left off on the standby … */
+    gboolean is_on;     /* … or that says that it runs it, before it was asked to */
+    gboolean open;      /* nobody waits for it, any more */
+    gint64 there_ms;    /* since when it runs there, or was seen to; 0: not yet */
+    gint64 answered_ms; /* when its probe was answered there; 0: not yet */
+    gint64 stuck_ms;    /* since when it does not go on; 0: it does */
 } Move;
 
 typedef struct {
@@ -132,8 +146,9 @@ typedef struct {
     Id point;            /* go on from this one instead of the newest; nil: the newest */
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
-    gint64 deadline_ms; /* from its lock on, the active waits that long for the release */
-    GPtrArray *moves;   /* Move * */
+    gint64 deadline_ms;   /* from its lock on, the active waits that long for the release */
+    GPtrArray *moves;     /* Move * */
+    const Vitals *vitals; /* borrowed; NULL: no probe is answered */
     gboolean ended;
     gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
     gboolean from_up, to_up;
@@ -163,6 +178,8 @@ typedef struct {
  * that is needed does not answer).
  * By force, with one running: what it is to become, under its own id; for PLAN_FORCE. */
 Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **error);
+/* Take the start order from @p's scenario, for plans that plan_switchover() has not made. */
+void plan_order(Plan *plan, const Protection *p);
 /* A plan that an engine says it is in and that @p does not know, to be gone on with or rolled back; NULL if there is none,
  * or not all that it needs answer. For runner_take_up(). */
 Plan *plan_orphan(const Protection *p);
@@ -174,9 +191,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plan, plan_free)
 void plan_steps(const Plan *plan, PlanStep ret_steps[static STEP_COUNT]);
 
 /* For people and `plan show`: {"id", "scenario", "from", "to", "ended", "deadline_ms",
- * "vms": [{"vm", "name", "state", "why", "down_ms", "steps": [{"method", "host", "text", "gate",
+ * "vms": [{"vm", "name", "state", "why", "after": [{"vm", "name", "until"}], "down_ms", "steps": [{"method", "host", "text", "gate",
  * "undo", "expected_ms", "limit_ms", "state": "done"|"doing"|"todo"|"undone"}]}]}.
- * "down_ms" is from the guest being off to its running on the standby, null until then. */
+ * "after" are those that it starts after, each "until" its gate is met, in words, and that it is shut down before. "why" of one
+ * that waits for others says for whom and what. "down_ms" is from the guest being off to its running on the standby, null until then. */
 json_t *plan_to_json(const Plan *plan);
 /* The same as text, before or after it is run. The caller frees. */
 char *plan_text(const Plan *plan);

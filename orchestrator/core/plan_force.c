@@ -74,6 +74,7 @@ Plan *plan_switchover_running(const Protection *p, const PlanOptions *o, GError 
     EACH_MOVE (running, m)
         if (!move_is_over(m) && !is_released(m) && !add_move(p, m, o->now_ms, plan, error))
             return NULL;
+    plan_order(plan, p);
     if (plan->moves->len > 0)
         return g_steal_pointer(&plan);
     plan_refuse(
@@ -109,7 +110,6 @@ void plan_on_force(Turn *t, const Plan *forced)
         if (m && !move_is_over(m) && !is_released(m))
             force(t, m, f);
     }
-    plan_begin_more(t);
 }
 
 void plan_promote(Turn *t, Move *m)

@@ -69,6 +69,7 @@ Plan *plan_orphan(const Protection *p)
         if (!plan)
             continue;
         add_moves(p, plan);
+        plan_order(plan, p);
         return plan;
     }
     return NULL;

@@ -68,8 +68,18 @@ void plan_promote(Turn *t, Move *m);
 void plan_yielded(Turn *t, Move *m, const json_t *result, const GError *failure);
 /* The standby does not start it, or must not yet: said once, and tried again. */
 void plan_blocked(Turn *t, Move *m, const char *why);
-/* As many of those that wait as there is room for. */
-void plan_begin_more(Turn *t);
+/* As many of those that wait as there is room for, and whose turn it is. FALSE: nobody. */
+gboolean plan_begin_more(Turn *t);
+
+/* At the end of each step: whoever waited and need not any more goes on, and the plan ends. */
+void plan_go_on(Turn *t);
+/* Must others be there before it is started? Must others be off before it is shut down: the first of them, or NULL. */
+gboolean move_is_held(const Move *m);
+const Move *move_first_behind(const Move *m);
+/* Are others off until it is there? */
+gboolean plan_waits_on(const Plan *plan, const Move *m);
+/* For people: whom it waits for, and what. NULL: for nobody. The caller frees. */
+char *plan_waits_for(const Plan *plan, const Move *m);
 
 /* How a step went: done, denied or unanswered, or its engine known to be silent. */
 void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result);

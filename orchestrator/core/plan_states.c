@@ -7,7 +7,8 @@
     X(WAITING,       LOCKING,       "the plan was begun")                                                     \
     X(WAITING,       READING,       "the controller was restarted: what was done is read from the active")    \
     X(WAITING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
-    X(WAITING,       STAYED,        "the old active answers again: nothing is taken from it")                 \
+    X(WAITING,       HELD,          "it is released; those it starts after come first")                       \
+    X(WAITING,       STAYED,        "the old active keeps what runs there: nothing was begun")                \
     X(WAITING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(LOCKING,       SHUTTING_DOWN, "nobody else can start the guest")                                        \
     X(LOCKING,       STAYED,        "the active refused the lock: nothing was begun")                         \
@@ -22,8 +23,11 @@
     X(FINISHING,     READING,       "what the active did must be read from it")                               \
     X(FINISHING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
+    X(RELEASING,     HELD,          "the active gave the VM up for good; those it starts after come first")   \
     X(RELEASING,     READING,       "whether the active released must be read from it")                       \
     X(RELEASING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
+    X(HELD,          PROMOTING,     "those it starts after are there, or were waited for long enough")        \
+    X(HELD,          MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
     X(PROMOTING,     MOVED,         "the guest runs on the standby; the old host has no part in it")          \
     X(PROMOTING,     STAYED,        "the old active has not gone")                                            \
@@ -39,6 +43,7 @@
     X(READING,       FINISHING,     "the guest is off")                                                       \
     X(READING,       RELEASING,     "the last generation is sealed")                                          \
     X(READING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
+    X(READING,       HELD,          "it is released; those it starts after come first")                       \
     X(READING,       ROLLING_BACK,  "the active has not released the VM")                                     \
     X(READING,       MOVED,         "the active was unlocked, or the standby promoted by hand")               \
     X(READING,       STAYED,        "the active keeps the guest")                                             \

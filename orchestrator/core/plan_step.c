@@ -13,7 +13,8 @@ static void on_answer(Turn *t, const PlanEvent *ev)
         plan_was_read(t, m, ev->result);
         return;
     }
-    if ((m->state == MOVE_BLOCKED || m->state == MOVE_WAITING) && g_str_equal(ev->method, "active.yield")) {
+    if ((m->state == MOVE_BLOCKED || m->state == MOVE_WAITING || m->state == MOVE_HELD) &&
+        g_str_equal(ev->method, "active.yield")) {
         plan_yielded(t, m, ev->result, ev->failure);
         return;
     }
@@ -31,7 +32,6 @@ static void on_begin(Turn *t)
     plan_keep(t, plan_record_begin(t->plan));
     EACH_MOVE (t->plan, m)
         plan_tell(t, INPUT_MOVING, m, NULL, NULL);
-    plan_begin_more(t);
 }
 
 static gboolean can_take_up(const Plan *plan, const Move *m)
@@ -69,7 +69,6 @@ static void let_go(Turn *t)
     EACH_MOVE (t->plan, m)
         if (can_take_up(t->plan, m))
             take_up(t, m);
-    plan_begin_more(t);
 }
 
 /* Its answer, or the controller that waited for it, may be lost. */
@@ -84,6 +83,8 @@ static void take_promotion(Turn *t, const NewsPromotion *promotion)
 {
     Move *m = plan_find(t->plan, promotion->vm);
 
+    if (m && promotion->reign.number > m->reign.number)
+        m->is_on = TRUE;
     if (!m || move_is_over(m) || promotion->reign.number <= m->reign.number ||
         reign_equal(promotion->reign, t->plan->next) || (m->certificate && !move_is_forced(m)))
         return;
@@ -131,7 +132,6 @@ static void on_link(Turn *t, const char *host, gboolean up)
             plan_without_engine(t, m, step);
         }
     }
-    plan_begin_more(t);
 }
 
 static void on_tick(Turn *t)
@@ -158,7 +158,7 @@ static void on_journal_lost(Turn *t)
     EACH_MOVE (t->plan, m) {
         if (m->state == MOVE_PROMOTING || m->state == MOVE_UNLOCKING) {
             plan_call(t, m, move_step(m->state));
-        } else if (!move_is_over(m) && m->state != MOVE_BLOCKED) {
+        } else if (!move_is_over(m) && m->state != MOVE_BLOCKED && m->state != MOVE_HELD) {
             m->rolling = TRUE;
             if (!m->why)
                 move_set_why(m, "the controller cannot write the plan's journal");
@@ -200,4 +200,5 @@ void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out)
         on_tick(&t);
         break;
     }
+    plan_go_on(&t);
 }

@@ -31,8 +31,23 @@ static gboolean is_shown(const Plan *plan, const Move *m, StepKind step)
     return step != STEP_ROLLBACK || m->rolling || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
 }
 
+static json_t *after_to_json(const Move *m)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < m->before->len; i++) {
+        const Move *other = m->before->pdata[i];
+        g_autofree char *until = gate_words(&other->gate);
+
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "vm", ID_TEXT(other->vm), "name",
+                                              other->name, "until", until));
+    }
+    return list;
+}
+
 static json_t *move_to_json(const Plan *plan, const Move *m)
 {
+    g_autofree char *waits = plan_waits_for(plan, m);
     PlanStep steps[STEP_COUNT];
     json_t *list = json_array();
     gint64 down_ms = m->running_at_ms && m->off_at_ms ? m->running_at_ms - m->off_at_ms : -1;
@@ -41,9 +56,10 @@ static json_t *move_to_json(const Plan *plan, const Move *m)
     for (StepKind i = 0; i < STEP_COUNT; i++)
         if (is_shown(plan, m, i))
             json_array_append_new(list, step_to_json(plan, m, i, &steps[i]));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
-                     "state", move_state_name(m->state), "why", m->why, "point", json_from_id(m->tip),
-                     "lose_ms", m->lose_ms < 0 ? json_null() : json_integer(m->lose_ms), "down_ms",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
+                     "state", move_state_name(m->state), "why", waits ? waits : m->why, "after",
+                     after_to_json(m), "point", json_from_id(m->tip), "lose_ms",
+                     m->lose_ms < 0 ? json_null() : json_integer(m->lose_ms), "down_ms",
                      down_ms < 0 ? json_null() : json_integer(down_ms), "steps", list);
 }
 
@@ -61,10 +77,12 @@ json_t *plan_to_json(const Plan *plan)
 static void append_move(GString *text, const Plan *plan, const Move *m)
 {
     PlanStep steps[STEP_COUNT];
+    g_autofree char *waits = plan_waits_for(plan, m);
+    const char *why = waits ? waits : m->why;
 
     plan_steps(plan, steps);
-    g_string_append_printf(text, "  %s: %s%s%s\n", m->name, move_state_name(m->state), m->why ? ", " : "",
-                           m->why ? m->why : "");
+    g_string_append_printf(text, "  %s: %s%s%s\n", m->name, move_state_name(m->state), why ? ", " : "",
+                           why ? why : "");
     for (StepKind i = 0; i < STEP_COUNT; i++) {
         g_autofree char *expected = units_human_duration(steps[i].expected_ms);
         g_autofree char *limit = units_human_duration(steps[i].limit_ms);

@@ -147,30 +147,62 @@ static void begin(Turn *t, Move *m)
     plan_enter(t, m, plan->forced ? MOVE_PROMOTING : MOVE_LOCKING);
 }
 
-/* One that the standby cannot start counts, too: where it fails, no more guests are shut down. */
-void plan_begin_more(Turn *t)
+/* What starts after it goes on running there, and needs it. */
+static gboolean stays_for_another(Turn *t, Move *m, const Move *behind)
 {
-    guint under_way = 0;
+    g_autofree char *why = NULL;
 
-    if (t->plan->hold_until_ms)
-        return;
-    EACH_MOVE (t->plan, m)
-        under_way += m->begun && !move_is_over(m);
+    if (t->plan->forced || !behind || behind->state != MOVE_STAYED)
+        return FALSE;
+    why = g_strdup_printf("'%s', which starts after it, stayed on %s: nothing is taken from under it",
+                          behind->name, t->plan->from);
+    move_set_why(m, why);
+    plan_enter(t, m, MOVE_STAYED);
+    return TRUE;
+}
+
+static gboolean is_under_way(const Move *m)
+{
+    return m->begun && !move_is_over(m) && m->state != MOVE_HELD;
+}
+
+/* One that the standby cannot start counts, too: where it fails, no more guests are shut down, but for those that are
+ * waited for by others that are off. */
+static gboolean may_begin(const Plan *plan, const Move *m, guint under_way, guint blocked)
+{
+    if (plan->forced ? move_is_held(m) : move_first_behind(m) != NULL)
+        return FALSE;
+    return under_way - (plan_waits_on(plan, m) ? blocked : 0) < PLAN_AT_ONCE;
+}
+
+gboolean plan_begin_more(Turn *t)
+{
+    guint under_way = 0, blocked = 0;
+    gboolean changed = FALSE;
+
+    if (t->plan->hold_until_ms || !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
+        return FALSE;
     EACH_MOVE (t->plan, m) {
-        if (m->state != MOVE_WAITING || m->begun || under_way >= PLAN_AT_ONCE ||
-            !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
-            continue;
-        begin(t, m);
-        under_way += m->begun && !move_is_over(m);
+        under_way += is_under_way(m);
+        blocked += m->state == MOVE_BLOCKED;
     }
+    EACH_MOVE (t->plan, m) {
+        if (m->state != MOVE_WAITING || m->begun)
+            continue;
+        if (may_begin(t->plan, m, under_way, blocked))
+            begin(t, m);
+        else if (!stays_for_another(t, m, move_first_behind(m)))
+            continue;
+        under_way += is_under_way(m);
+        changed = TRUE;
+    }
+    return changed;
 }
 
 static void over(Turn *t, Move *m, gboolean unlocked)
 {
     plan_tell_end(t, m, unlocked);
     plan_keep(t, plan_record_over(m));
-    plan_begin_more(t);
-    plan_end_if_over(t);
 }
 
 /* The engine of the step's host is known to be silent: what then? */
@@ -189,8 +221,24 @@ void plan_without_engine(Turn *t, Move *m, StepKind step)
     plan_enter(t, m, MOVE_READING);
 }
 
-void plan_enter(Turn *t, Move *m, MoveState to)
+/* What is released waits for its turn, once: then it is tried until it works. */
+static MoveState in_its_turn(const Move *m, MoveState to)
 {
+    return to == MOVE_PROMOTING && m->state != MOVE_HELD && m->state != MOVE_BLOCKED && move_is_held(m)
+               ? MOVE_HELD
+               : to;
+}
+
+/* Its papers are durable before it waits: the old active may be gone when its turn comes. */
+static void hold(Turn *t, Move *m)
+{
+    plan_keep(t, plan_record_intent(m, STEP_PROMOTE));
+    m->next_at_ms = t->now_ms;
+}
+
+void plan_enter(Turn *t, Move *m, MoveState wanted)
+{
+    MoveState to = in_its_turn(m, wanted);
     const StateEdge *edge = state_may_move(move_machine(), m->state, to);
     gboolean unlocked = m->done == STEP_UNLOCK + 1;
     StepKind step = move_step(to);
@@ -202,6 +250,8 @@ void plan_enter(Turn *t, Move *m, MoveState to)
     m->next_at_ms = t->now_ms + (to == MOVE_READING ? PLAN_READ_AGAIN_MS : PLAN_TRY_AGAIN_MS);
     if (move_is_over(m))
         over(t, m, unlocked);
+    else if (to == MOVE_HELD)
+        hold(t, m);
     else if (to == MOVE_READING || to == MOVE_BLOCKED)
         return; /* until it is time, or a link is back */
     else if (is_up(t->plan, step))
@@ -229,6 +279,7 @@ gboolean plan_take_result(Turn *t, Move *m, StepKind step, const json_t *result)
         m->off_at_ms = t->now_ms;
     if (step == STEP_PROMOTE) {
         m->running_at_ms = t->now_ms;
+        m->is_off = json_is_false(json_object_get(result, "running"));
         take_reign(m, t->plan->next, json_object_get(result, "reign"));
     }
     if (step == STEP_FINAL)

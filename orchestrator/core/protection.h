@@ -166,6 +166,7 @@ typedef enum {
     INPUT_STAYED,  /* vm, why */
     INPUT_BLOCKED, /* vm, host, why: given up by the one, not yet started by the other */
     INPUT_DOWN,    /* vm, why: neither moved nor running */
+    INPUT_GATE_MISSED, /* vm, host, why: those that start after it wait no longer */
     INPUT_PLAN_ENDED,  /* plan, host: to where */
     INPUT_SWITCHBACK,  /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
     INPUT_TICK,

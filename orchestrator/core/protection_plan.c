@@ -184,6 +184,9 @@ gboolean protection_on_plan_vm(Protection *p, const Input *in, ActionList *out, 
         return on_stayed(p, vm, in, out);
     case INPUT_BLOCKED:
         return on_blocked(p, vm, in, out);
+    case INPUT_GATE_MISSED:
+        protection_publish(p, EVENT_GATE_MISSED, in->host, vm->name, in->why, out);
+        return TRUE;
     default:
         return on_down(p, vm, in, out);
     }

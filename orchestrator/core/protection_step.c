@@ -434,6 +434,7 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
     case INPUT_STAYED:
     case INPUT_BLOCKED:
     case INPUT_DOWN:
+    case INPUT_GATE_MISSED:
         return protection_on_plan_vm(p, in, out, error);
     case INPUT_SWITCHBACK:
         return protection_on_switchback(p, in, out, error);

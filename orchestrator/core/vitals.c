@@ -389,8 +389,11 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
     for (gsize i = 0; i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);
         gboolean missed = misses_of(score) >= misses;
+        gboolean answered = is_true(score, "tried") && misses_of(score) == 0;
 
-        sum.answered += is_true(score, "tried") && misses_of(score) == 0;
+        sum.answered += answered;
+        if (!answered && !sum.open)
+            sum.open = text_of(score, "words");
         sum.missed += missed;
         sum.proven += is_true(score, "ever");
         if (missed && !sum.words) {

@@ -61,6 +61,7 @@ typedef struct {
     guint proven;      /* were answered at some time */
     const char *why;   /* of the first that is missed */
     const char *words; /* of that: what was tried */
+    const char *open;  /* of the first that is not answered, or was not tried: what it is */
 } VitalsChecks;
 
 /* The same for people, appended to @list: {"host", "check", "answered", "misses", "why"}. */

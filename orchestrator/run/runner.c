@@ -186,6 +186,8 @@ void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
     Plan *plan = steal_plan;
     Job *job = add(r, plan);
 
+    if (p)
+        plan_order(plan, p);
     job->open = !plan->ended && !plan_goes_on(plan, p);
     if (!plan_goes_on(plan, p))
         plan_conclude(plan, p);

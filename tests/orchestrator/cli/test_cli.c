@@ -904,6 +904,36 @@ static void test_switchover_from_a_point(void)
                               " of 2026-11-21T22:16:54.123Z; what came after it is kept beside\n");
 }
 
+/* Who is shut down before whom, and what is waited for. */
+static void test_order(void)
+{
+    static const char PLAN_OF_TWO[] =
+        "{\"id\":\"" PLAN "\",\"scenario\":\"web\",\"from\":\"alpha\",\"to\":\"beta\",\"forced\":%s,"
+        "\"ended\":%s,\"vms\":[{\"name\":\"db1\",\"state\":\"%s\",\"after\":[],\"steps\":[{\"host\":\"beta\","
+        "\"text\":\"start it there\",\"state\":\"done\"}]},{\"name\":\"web1\",\"state\":\"%s\",\"why\":%s,"
+        "\"after\":[{\"name\":\"db1\",\"until\":\"answers its probe\"},{\"name\":\"nfs1\",\"until\":\"has "
+        "run for "
+        "30s\"}],\"steps\":[{\"host\":\"beta\",\"text\":\"start it there\",\"state\":\"todo\"}]}]}";
+    g_autofree char *held = g_strdup_printf(PLAN_OF_TWO, "false", "false", "moved", "held",
+                                            "\"waits for 'db1': its probe 'agent' is not answered yet\"");
+    g_autofree char *moved = g_strdup_printf(PLAN_OF_TWO, "false", "true", "moved", "moved", "null");
+    g_autofree char *forced = g_strdup_printf(PLAN_OF_TWO, "true", "false", "waiting", "waiting", "null");
+
+    say("plan.show", held);
+    understudy(0, "plan show " PLAN);
+    golden("plan-order.txt");
+    say("scenario.switchover", forced);
+    understudy(2, "switchover web --force");
+    assert_says(out, "'web1' is started when 'db1' answers its probe and 'nfs1' has run for 30s\n");
+    say("scenario.switchover", held);
+    say("scenario.switchover", "plan " PLAN);
+    understudy(2, "switchover web"); /* takes the one that was left in front */
+    say("plan.show", held);
+    say("plan.show", moved);
+    understudy(0, "switchover web --yes --wait");
+    assert_says(err, "db1: moved; web1: held, waits for 'db1': its probe 'agent' is not answered yet\n");
+}
+
 static void test_switchover_stays(void)
 {
     g_autofree char *preview = plan_doc("false", "waiting", "null");
@@ -1263,6 +1293,7 @@ int main(int argc, char **argv)
     add("/cli/switchover", test_switchover);
     add("/cli/switchover-from-a-branch", test_switchover_from_a_branch);
     add("/cli/switchover-from-a-point", test_switchover_from_a_point);
+    add("/cli/order", test_order);
     add("/cli/switchover-stays", test_switchover_stays);
     add("/cli/switchover-by-force", test_switchover_by_force);
     add("/cli/plans", test_plans);
