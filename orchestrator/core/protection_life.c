@@ -90,6 +90,11 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
     VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
 
+    /* What is asked by libvirtd says nothing while that says nothing. */
+    if (!vitals_has_libvirt(p->vitals, vm->active)) {
+        here = (VitalsChecks){0};
+        f->mute = vm->life.mute;
+    }
     if (passes(wanted, &here, &there))
         vm->life.answers = TRUE;
     else if (fails(wanted, &here, &there) && !may_be_starting(p, vm, now_ms))

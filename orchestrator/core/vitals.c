@@ -351,6 +351,13 @@ gboolean vitals_answers(const Vitals *v, const char *name)
     return h && h->up && h->status;
 }
 
+gboolean vitals_has_libvirt(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+
+    return h && is_true(json_object_get(h->status, "libvirt"), "up");
+}
+
 gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret_guest)
 {
     const Host *h = find(v, name);

@@ -43,6 +43,9 @@ Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
 /* Does the link to its engine stand? */
 gboolean vitals_answers(const Vitals *v, const char *host);
 
+/* Does its libvirtd answer, as far as its engine says? */
+gboolean vitals_has_libvirt(const Vitals *v, const char *host);
+
 /* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
 typedef struct {
     const char *word; /* alive | off | dead | stalled | frozen | unknown */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/probe/watch.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/link/dial.h"
@@ -11,6 +12,8 @@
 
 #define INTERVAL_MIN_MS 250
 #define INTERVAL_MAX_MS 3600000
+/* That libvirtd hangs is known after 15 s; if it does not, another's question that an agent never answers is in the way of ours. */
+#define UNMADE_MS 25000
 #define SUBJECTS_MAX 4096
 #define CHECKS_MAX 16
 #define ROUTES "/proc/net/route"
@@ -26,8 +29,9 @@ typedef struct {
     gint64 interval_ms;
     gint64 timeout_ms;
     uv_timer_t timer;
-    Probe *probe; /* NULL: none is under way */
-    Beat *beat;   /* of BEAT */
+    Probe *probe;     /* NULL: none is under way */
+    Beat *beat;       /* of BEAT */
+    gint64 unmade_ms; /* steady: since when no try could be made; 0: they can */
 } Item;
 
 /* A host or a guest. */
@@ -63,6 +67,10 @@ static void on_probe(void *user, ProbeResult result, const char *why)
 
     item->probe = NULL;
     if (result != PROBE_NOT_MADE)
+        item->unmade_ms = 0;
+    else if (!item->unmade_ms)
+        item->unmade_ms = clock_steady_ms();
+    if (!item->unmade_ms || clock_steady_ms() - item->unmade_ms >= UNMADE_MS)
         item_say(item, why);
 }
 
