@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define CONNECT_MS 10000
-#define AGENT_MS 20000 /* so long a guest that is being started is left alone, until its agent is there */
+#define AGENT_MS 30000 /* so long a guest that is being started is left alone, until its agent is there */
 #define CLOSING_MS 15000
 #define DOUBT_MS 3000            /* what looks lost for so long is … */
 #define DOUBT_FORGOTTEN_MS 30000 /* … unless so much lies between two looks */
