@@ -201,7 +201,7 @@ static const Hosts HOSTS[] = {
      .vms = VMS(VM(OTHER, "web1")), .fit = FIT("network-there", "it is on nothing")},
 };
 
-/* @host: who is found wanting, @other: who runs the VMs. */
+/* Each of HOSTS, said by the host that shall run the VMs, or by the one that does. */
 static void check_all(World *w, const Plan *plan)
 {
     for (guint i = 0; i < G_N_ELEMENTS(HOSTS); i++) {
