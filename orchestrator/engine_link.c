@@ -9,7 +9,8 @@
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_LAST_MS 5000
 #define ASK_LIMIT_MS 10000
-#define SILENCE_MS 2000 /* then status is asked for */
+#define WHOLE_EACH_MS 20000 /* the whole status is asked for … */
+#define WANTED_EACH_MS 2000 /* … and if somebody lacks a word of it */
 #define INFO_EACH_MS 30000
 /* Room below what an engine takes at once. */
 #define CALLS_AT_ONCE (RPC_OUTSTANDING - 16)
@@ -44,7 +45,8 @@ struct EngineLink {
     json_t *info;
     gint64 info_at_ms;
     gint64 clock_offset_ms;
-    gint64 heard_at_ms;
+    gint64 whole_at_ms; /* when it was asked for last */
+    gboolean wanted;
     gboolean asking_status;
     gboolean asking_info;
     gboolean closed;
@@ -152,7 +154,6 @@ void engine_link_call(EngineLink *link, const char *method, const json_t *params
 
 static void heard(EngineLink *link, const json_t *status)
 {
-    link->heard_at_ms = clock_steady_ms();
     if (!link->closed)
         link->events.on_news(link->user, status);
 }
@@ -161,7 +162,9 @@ static void on_news(void *user, const json_t *news)
 {
     EngineLink *link = user;
 
-    if (link->rpc && g_strcmp0(json_string_value(json_object_get(news, "event")), "status") == 0)
+    const char *event = json_string_value(json_object_get(news, "event"));
+
+    if (link->rpc && (g_strcmp0(event, "status") == 0 || g_strcmp0(event, "changes") == 0))
         heard(link, news);
 }
 
@@ -179,6 +182,8 @@ static void ask_status(EngineLink *link)
     if (link->asking_status)
         return;
     link->asking_status = TRUE;
+    link->wanted = FALSE;
+    link->whole_at_ms = clock_steady_ms();
     engine_link_call(link, "status", NULL, ASK_LIMIT_MS, on_status, link);
 }
 
@@ -205,13 +210,18 @@ static void ask_info(EngineLink *link)
     engine_link_call(link, "host.info", NULL, ASK_LIMIT_MS, on_info, link);
 }
 
+void engine_link_want_status(EngineLink *link)
+{
+    link->wanted = TRUE;
+}
+
 void engine_link_tick(EngineLink *link)
 {
     gint64 now_ms = clock_steady_ms();
 
     if (!link->rpc)
         return;
-    if (now_ms - link->heard_at_ms >= SILENCE_MS)
+    if (now_ms - link->whole_at_ms >= (link->wanted ? WANTED_EACH_MS : WHOLE_EACH_MS))
         ask_status(link);
     if (now_ms - link->info_at_ms >= INFO_EACH_MS)
         ask_info(link);

@@ -3,8 +3,8 @@
  *
  * It lives as long as the host is known; the connection under it comes and goes.
  * Whoever is not reached is dialled again, after 1/4 s, 1/2 s, 1 s … 5 s. While
- * the link is up the engine's status comes as news; an engine that says nothing for a
- * while is asked. More calls than an engine takes at once wait here. Loop thread only. */
+ * the link is up the engine's status comes as news, first all of it, then what has changed; now and then it is
+ * asked for all of it. More calls than an engine takes at once wait here. Loop thread only. */
 #pragma once
 
 #include "vmconnect/link/rpc.h"
@@ -17,7 +17,7 @@ typedef struct {
     void (*on_down)(void *user, const GError *why);
     /* It obeys another controller of this identity, whose memory is newer. Once, until it is up again. */
     void (*on_overruled)(void *user);
-    /* @status: the engine's `status` document, pushed or asked for. */
+    /* @status: the engine's `status` document, pushed or asked for, or what has changed of it (news_is_part()). */
     void (*on_news)(void *user, const json_t *status);
 } EngineLinkEvents;
 
@@ -37,6 +37,9 @@ gint64 engine_link_clock_offset_ms(const EngineLink *link);
  * returns, also if the link is down (UNREACHABLE) or closed (CANCELLED). */
 void engine_link_call(EngineLink *link, const char *method, const json_t *params, gint64 limit_ms,
                       RpcAnswerFunc on_answer, void *user);
+
+/* Somebody lacks a word that only a whole status is sure to have: it is asked for soon. */
+void engine_link_want_status(EngineLink *link);
 
 /* About once a second. */
 void engine_link_tick(EngineLink *link);

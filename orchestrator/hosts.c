@@ -180,6 +180,14 @@ gboolean hosts_is_up(const Hosts *hosts, const char *name)
     return host && engine_link_is_up(host->link);
 }
 
+void hosts_want_status(Hosts *hosts, const char *name)
+{
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
+
+    if (host)
+        engine_link_want_status(host->link);
+}
+
 gboolean hosts_clock_offset(const Hosts *hosts, const char *name, gint64 *ret_ms)
 {
     const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);

@@ -30,6 +30,8 @@ const Roster *hosts_roster(const Hosts *hosts);
 /* Sorted; char *, borrowed. The caller frees the array. */
 GPtrArray *hosts_names(const Hosts *hosts);
 gboolean hosts_is_up(const Hosts *hosts, const char *name);
+/* Somebody lacks a word of it: its whole status is asked for soon. */
+void hosts_want_status(Hosts *hosts, const char *name);
 /* Its wall clock less ours, as it was when its link came up; FALSE: it never did. */
 gboolean hosts_clock_offset(const Hosts *hosts, const char *name, gint64 *ret_ms);
 /* The host that this engine is, or NULL; borrowed. */

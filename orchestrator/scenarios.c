@@ -246,6 +246,16 @@ void scenarios_news(Scenarios *s, const char *host, const json_t *status)
     step_those_with(s, host, (Input){.kind = INPUT_NEWS, .json = status});
 }
 
+/* What has changed alone does not say what somebody has forgotten, or never heard. */
+static void want_words(Scenarios *s, const Protection *p)
+{
+    if (protection_lacks_word(p, p->scenario->master))
+        hosts_want_status(s->hosts, p->scenario->master);
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        if (protection_lacks_word(p, p->scenario->replicas->pdata[i]))
+            hosts_want_status(s->hosts, p->scenario->replicas->pdata[i]);
+}
+
 void scenarios_tick(Scenarios *s)
 {
     g_autoptr(GPtrArray) list = scenarios_list(s);
@@ -260,6 +270,8 @@ void scenarios_tick(Scenarios *s)
         live_look(s->list->pdata[i]);
     for (guint i = 0; i < s->list->len; i++)
         live_give_papers(s->list->pdata[i]);
+    for (guint i = 0; i < list->len; i++)
+        want_words(s, list->pdata[i]);
     for (guint i = 0; i < list->len; i++)
         scenarios_step(s, ((Protection *)list->pdata[i])->scenario->name, (Input){.kind = INPUT_TICK}, NULL,
                        NULL, NULL);

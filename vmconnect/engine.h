@@ -19,6 +19,7 @@
 #include "vmconnect/policy.h"
 #include "vmconnect/probe/watch.h"
 #include "vmconnect/roles.h"
+#include "vmconnect/tidings.h"
 
 #include <glib.h>
 #include <uv.h>
@@ -73,9 +74,9 @@ typedef struct Engine {
     gpointer changing;        /* … while this one has it; NULL: none */
     uv_fs_poll_t owner_watch; /* of the file that says who the owner is */
     uv_timer_t leave_timer;   /* links of a former owner end when it fires */
-    uv_timer_t news_timer;    /* status is pushed when it fires */
+    uv_timer_t news_timer;    /* news are looked for when it fires */
     uv_signal_t signals[2];
-    gint64 news_at_ms; /* when the last was pushed */
+    gint64 news_at_ms; /* when some were looked for last */
     guint open;        /* asynchronous closes under way */
     gboolean ending;
 } Engine;
@@ -84,6 +85,7 @@ typedef struct Engine {
 typedef struct {
     Engine *engine;
     Rpc *rpc;
+    Tidings *tidings;     /* what it was told of the status */
     Id controller;        /* who that is; this engine itself: root */
     gboolean is_measured; /* it must say how new its memory is: */
     guint64 incarnation;  /* 0: it has not said */
@@ -128,7 +130,7 @@ void serve_trial_tidy(Engine *engine);
 /* A VM's thread has ended; was its role given anew meanwhile? */
 void serve_play_again(Engine *engine, Id vm, gboolean standby);
 
-/* Push the status to our controllers soon, at most four times a second. */
+/* The status may be another: our controllers are told soon what they must know, within a second what else there is (tidings.h). */
 void serve_news(Engine *engine);
 /* Before an answer that says what the status will say, too. */
 void serve_news_now(Engine *engine);

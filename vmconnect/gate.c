@@ -16,13 +16,19 @@
 
 /* --- controllers ------------------------------------------------------- */
 
+static void visit_free(Visit *visit)
+{
+    tidings_free(visit->tidings);
+    g_free(visit);
+}
+
 static void on_controller_gone(void *user, const GError *error)
 {
     Visit *visit = user;
 
     log_info("link of the controller over (%s) -> replication goes on by the last policy", error->message);
     g_ptr_array_remove_fast(visit->engine->visits, visit);
-    g_free(visit);
+    visit_free(visit);
 }
 
 /* Who dials with this engine's own key is root on this host. */
@@ -60,6 +66,7 @@ static void receive_controller(Engine *engine, Link *link)
     visit->engine = engine;
     visit->controller = link_peer(link).id;
     visit->is_measured = !root && link_hello(link)->version_max >= HELLO_VERSION_OBEY;
+    visit->tidings = tidings_new(link_hello(link)->version_max < HELLO_VERSION_CHANGES);
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);
     serve_news(engine);
@@ -223,7 +230,7 @@ static void close_visits(Engine *engine, gboolean former_only)
             continue;
         g_ptr_array_remove_index_fast(engine->visits, i - 1);
         rpc_close(visit->rpc, NULL);
-        g_free(visit);
+        visit_free(visit);
     }
 }
 

@@ -266,11 +266,11 @@ void roles_attach(Roles *roles, Id vm, Link *link, Reign reign, json_t *images)
 /* --- status ------------------------------------------------------------ */
 
 /* A worker says when its newest sealed instant was; how long ago that is, is a matter of now. */
-static void age(json_t *status, json_t *standby)
+static void age(json_t *status, json_t *standby, gint64 now_ms)
 {
     gint64 truth_ms = json_integer_value(json_object_get(standby, "truth_ms"));
     gint64 interval_ms = json_integer_value(json_object_get(status, "interval_ms"));
-    gint64 lag_ms = clock_steady_ms() - truth_ms;
+    gint64 lag_ms = now_ms - truth_ms;
 
     json_object_del(standby, "truth_ms");
     json_object_set_new(standby, "lag_ms", truth_ms ? json_integer(lag_ms) : json_null());
@@ -281,20 +281,20 @@ static void age(json_t *status, json_t *standby)
     }
 }
 
-static json_t *aged(const Player *p)
+static json_t *aged(const Player *p, gint64 now_ms)
 {
     json_t *status = json_deep_copy(p->status);
     json_t *standby;
     gsize i;
 
-    json_array_foreach(json_object_get(status, "standbys"), i, standby) age(status, standby);
+    json_array_foreach(json_object_get(status, "standbys"), i, standby) age(status, standby, now_ms);
     if (p->worker)
         json_object_set_new(status, "rescues",
                             json_pack("{s:i, s:s?}", "count", (int)p->rescues, "why", p->rescue_why));
     return status;
 }
 
-static json_t *list(GHashTable *side)
+static json_t *list(GHashTable *side, gint64 now_ms)
 {
     json_t *out = json_array();
     GHashTableIter it;
@@ -305,7 +305,7 @@ static json_t *list(GHashTable *side)
         const Player *p = value;
 
         if (p->status)
-            json_array_append_new(out, aged(p));
+            json_array_append_new(out, aged(p, now_ms));
     }
     return out;
 }
@@ -322,11 +322,11 @@ static gboolean all_have_spoken(GHashTable *side)
     return TRUE;
 }
 
-json_t *roles_status(const Roles *roles)
+json_t *roles_status(const Roles *roles, gint64 now_ms)
 {
     return json_pack("{s:b, s:o, s:o}", "complete",
                      all_have_spoken(roles->active) && all_have_spoken(roles->standby), "active",
-                     list(roles->active), "standby", list(roles->standby));
+                     list(roles->active, now_ms), "standby", list(roles->standby, now_ms));
 }
 
 void roles_rescued(Roles *roles, Id vm, const char *why)

@@ -53,7 +53,7 @@ void roles_tell_standby(Roles *roles, Id vm, CommandVerb verb, json_t *params, R
 void roles_attach(Roles *roles, Id vm, Link *link, Reign reign, json_t *images);
 
 /* {"active": […], "standby": […]}: what each thread last said, with lag_ms as of now. New reference. */
-json_t *roles_status(const Roles *roles);
+json_t *roles_status(const Roles *roles, gint64 now_ms);
 
 /* The rescuer had to end a job of ours on @vm: status counts it. */
 void roles_rescued(Roles *roles, Id vm, const char *why);

@@ -8,40 +8,66 @@
 
 #include "vmconnect/base/clock.h"
 
-#define NEWS_EACH_MS 250
+#define NEWS_EACH_MS 250 /* at most so often is looked for some */
 
 /* --- status ------------------------------------------------------------ */
 
 static void status(void *user, RpcReply *reply, const json_t *params)
 {
     (void)params;
-    rpc_reply(reply, serve_status(((Visit *)user)->engine));
+    rpc_reply(reply, serve_status(((Visit *)user)->engine, clock_steady_ms()));
 }
 
-void serve_news_now(Engine *engine)
+/* At that time, if it is not to be sooner anyway. */
+static void look_at(Engine *engine, gint64 due_ms);
+
+static void look(Engine *engine, gboolean at_once)
 {
-    json_auto_t *doc = NULL;
+    gint64 now_ms = clock_steady_ms(), due_ms = -1;
+    json_auto_t *status = NULL;
 
     if (engine->visits->len == 0 || engine->ending)
         return;
     uv_timer_stop(&engine->news_timer);
-    doc = serve_status(engine);
-    json_object_set_new(doc, "event", json_string("status"));
-    engine->news_at_ms = clock_steady_ms();
-    for (guint i = 0; i < engine->visits->len; i++)
-        rpc_news(((Visit *)engine->visits->pdata[i])->rpc, doc);
+    status = serve_status(engine, now_ms);
+    engine->news_at_ms = now_ms;
+    for (guint i = 0; i < engine->visits->len; i++) {
+        const Visit *visit = engine->visits->pdata[i];
+        gint64 later_ms;
+        json_auto_t *news = tidings_take(visit->tidings, status, now_ms, at_once, &later_ms);
+
+        if (news)
+            rpc_news(visit->rpc, news);
+        else if (later_ms >= 0)
+            due_ms = due_ms < 0 ? later_ms : MIN(due_ms, later_ms);
+    }
+    if (due_ms >= 0)
+        look_at(engine, due_ms);
 }
 
 static void on_news_timer(uv_timer_t *timer)
 {
-    serve_news_now(timer->data);
+    look(timer->data, FALSE);
+}
+
+static void look_at(Engine *engine, gint64 due_ms)
+{
+    guint64 left_ms = (guint64)clock_left_ms(due_ms);
+
+    if (!uv_is_active((uv_handle_t *)&engine->news_timer) ||
+        uv_timer_get_due_in(&engine->news_timer) > left_ms)
+        uv_timer_start(&engine->news_timer, on_news_timer, left_ms, 0);
+}
+
+void serve_news_now(Engine *engine)
+{
+    look(engine, TRUE);
 }
 
 void serve_news(Engine *engine)
 {
-    if (engine->visits->len > 0 && !engine->ending && !uv_is_active((uv_handle_t *)&engine->news_timer))
-        uv_timer_start(&engine->news_timer, on_news_timer,
-                       (guint64)clock_left_ms(engine->news_at_ms + NEWS_EACH_MS), 0);
+    if (engine->visits->len > 0 && !engine->ending)
+        look_at(engine, engine->news_at_ms + NEWS_EACH_MS);
 }
 
 const RpcMethod SERVE_METHODS_OF_ROOT[] = {

@@ -67,7 +67,7 @@ void serve_change(const ServeChange *change);
 void serve_end(Engine *engine, RpcReply *reply, Id vm, CommandVerb verb, json_t *params);
 
 /* All that this engine says of itself unasked; new reference. */
-json_t *serve_status(const Engine *engine);
+json_t *serve_status(const Engine *engine, gint64 now_ms);
 
 /* The methods; their user is the Visit. */
 void serve_host_obey(void *user, RpcReply *reply, const json_t *params);

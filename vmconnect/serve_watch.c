@@ -31,9 +31,9 @@ static json_t *guests(const Engine *engine)
     return list;
 }
 
-json_t *serve_status(const Engine *engine)
+json_t *serve_status(const Engine *engine, gint64 now_ms)
 {
-    json_t *doc = roles_status(engine->roles);
+    json_t *doc = roles_status(engine->roles, now_ms);
 
     json_object_set_new(doc, "guests", guests(engine));
     json_object_set_new(doc, "libvirt", guests_libvirt(engine->guests));

@@ -308,9 +308,14 @@ GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const
     return list;
 }
 
+gboolean news_is_part(const json_t *status)
+{
+    return g_strcmp0(json_string_value(json_object_get(status, "event")), "changes") == 0;
+}
+
 gboolean news_is_complete(const json_t *status)
 {
-    return !json_is_false(json_object_get(status, "complete"));
+    return !json_is_false(json_object_get(status, "complete")) && !news_is_part(status);
 }
 
 static void read_branches(const json_t *items, gboolean (*wanted)(const void *ctx, Id vm), const void *ctx,

@@ -72,7 +72,7 @@ News *news_from_json(const json_t *item, GError **error);
 void news_free(News *n);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(News, news_free)
 
-/* From a whole `status` document, the items of its "active" list whose VM is
+/* From a `status` document, whole or of changes, the items of its "active" list whose VM is
  * @wanted (NULL: all of them) as News *. PROTOCOL if there is no such list, or one
  * of those items is unsound; the others are not looked at, so that what one VM's
  * worker says cannot spoil the news of another scenario. */
@@ -85,12 +85,15 @@ typedef struct {
     Reign reign;
 } NewsPromotion;
 
-/* From the "standby" list of a whole `status` document: of NewsPromotion. @wanted NULL: all. What is unsound is left
+/* From the "standby" list of such a document: of NewsPromotion. @wanted NULL: all. What is unsound is left
  * out. */
 GArray *news_promotions_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                   const void *ctx);
 
-/* Has the thread of each of its VMs spoken since the engine's start? */
+/* Does it say what has changed alone (vmconnect/tidings.h)? Of what it does not name there is nothing new. */
+gboolean news_is_part(const json_t *status);
+
+/* Is it all that the engine knows, and has the thread of each of its VMs spoken since the engine's start? */
 gboolean news_is_complete(const json_t *status);
 
 /* Of what a host's disks alone hold of a VM. */
@@ -100,7 +103,7 @@ typedef struct {
     gint64 bytes; /* at most so much nothing else holds; -1: not known yet */
 } NewsBranches;
 
-/* From both lists of a whole `status` document: of NewsBranches. What is unsound, or not said, is left out. */
+/* From both lists of such a document: of NewsBranches. What is unsound, or not said, is left out. */
 GArray *news_branches_from_json(const json_t *status, gboolean (*wanted)(const void *ctx, Id vm),
                                 const void *ctx);
 

@@ -331,6 +331,18 @@ gboolean protection_is_up(const Protection *p, const char *host)
     return g_hash_table_contains(p->up, host);
 }
 
+gboolean protection_lacks_word(const Protection *p, const char *host)
+{
+    if (!protection_is_up(p, host))
+        return FALSE;
+    if (!protection_has_heard(p, host))
+        return TRUE;
+    EACH_VM (p, vm)
+        if (!vm->last && vm->told != TOLD_NOTHING && g_str_equal(vm->active, host))
+            return TRUE;
+    return FALSE;
+}
+
 gboolean protection_vm_is_home(const Protection *p, const ProtectionVm *vm)
 {
     return g_str_equal(vm->active, p->scenario->master);

@@ -227,6 +227,8 @@ const json_t *protection_networks(const Protection *p);
 /* … as the VM's standby was told it: from the places of the host that runs it. New reference. */
 json_t *protection_networks_of(const Protection *p, const ProtectionVm *vm);
 gboolean protection_is_up(const Protection *p, const char *host);
+/* Does it wait for a word of @host, which is up, that only a whole status is sure to have? */
+gboolean protection_lacks_word(const Protection *p, const char *host);
 
 /* Where changes of the policy stand now. */
 PolicyMoment protection_moment(const Protection *p);

@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/vitals.h"
 
+#include "orchestrator/core/news.h"
+
 #include <string.h>
+
+/* Who looks after a host, and does not count as blind. */
+typedef struct {
+    guint n;
+    guint silent;    /* of these, hear nothing of it */
+    gboolean missed; /* no path answered the last try of one */
+    char *why;       /* of the first that is silent */
+} Watchers;
 
 typedef struct {
     char *name;
     Id id;
     gboolean up;
     guint misses;        /* that make it silent; 0: nobody asks */
-    json_t *status;      /* the last; NULL: none since its link is up */
-    GHashTable *guests;  /* Id * -> json_t * in it */
+    gboolean heard;      /* a whole status since its link is up */
+    json_t *libvirt;     /* the last word of it; NULL: none */
+    json_t *gateway;     /* the same */
+    GHashTable *guests;  /* Id * -> json_t * */
     GHashTable *checks;  /* Id * -> json_t *: a guest that it watches, with its "checks" */
     GHashTable *watched; /* Id * -> json_t *: those of a host */
     Life life;
     char *why;
+    gboolean blind;      /* what it sees of others does not count */
+    Watchers seen;       /* of who sees it */
     gboolean missed;     /* told: some path was missed and none answered */
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
@@ -21,7 +35,10 @@ typedef struct {
 } Host;
 
 struct Vitals {
-    GPtrArray *hosts; /* Host * */
+    GPtrArray *hosts;    /* Host * */
+    GHashTable *by_name; /* its own -> Host * */
+    GHashTable *by_id;   /* Id * (its own) -> Host * */
+    gboolean stale;      /* something has come since the last step that may change what is known of hosts */
 };
 
 /* --- reading ----------------------------------------------------------------- */
@@ -31,9 +48,14 @@ static void key_free(gpointer key)
     g_free(key);
 }
 
+static void doc_free(gpointer doc)
+{
+    json_decref(doc);
+}
+
 static GHashTable *by_id_new(void)
 {
-    return g_hash_table_new_full(id_hash, id_equal_func, key_free, NULL);
+    return g_hash_table_new_full(id_hash, id_equal_func, key_free, doc_free);
 }
 
 static void fill(GHashTable *by_id, const json_t *list, const char *key, const char *member)
@@ -46,7 +68,7 @@ static void fill(GHashTable *by_id, const json_t *list, const char *key, const c
 
         if (text && id_parse(text, &id, NULL))
             g_hash_table_insert(by_id, g_memdup2(&id, sizeof(id)),
-                                member ? json_object_get(item, member) : item);
+                                json_incref(member ? json_object_get(item, member) : item));
     }
 }
 
@@ -55,8 +77,9 @@ static void forget_status(Host *h)
     g_hash_table_remove_all(h->guests);
     g_hash_table_remove_all(h->checks);
     g_hash_table_remove_all(h->watched);
-    json_decref(h->status);
-    h->status = NULL;
+    g_clear_pointer(&h->libvirt, json_decref);
+    g_clear_pointer(&h->gateway, json_decref);
+    h->heard = FALSE;
 }
 
 static const char *text_of(const json_t *item, const char *key)
@@ -86,6 +109,7 @@ static void host_free(gpointer data)
     g_hash_table_unref(h->watched);
     g_free(h->name);
     g_free(h->why);
+    g_free(h->seen.why);
     g_free(h);
 }
 
@@ -94,6 +118,8 @@ Vitals *vitals_new(void)
     Vitals *v = g_new0(Vitals, 1);
 
     v->hosts = g_ptr_array_new_with_free_func(host_free);
+    v->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    v->by_id = g_hash_table_new(id_hash, id_equal_func);
     return v;
 }
 
@@ -101,16 +127,15 @@ void vitals_free(Vitals *v)
 {
     if (!v)
         return;
+    g_hash_table_unref(v->by_name);
+    g_hash_table_unref(v->by_id);
     g_ptr_array_unref(v->hosts);
     g_free(v);
 }
 
 static Host *find(const Vitals *v, const char *name)
 {
-    for (guint i = 0; i < v->hosts->len; i++)
-        if (g_str_equal(((Host *)v->hosts->pdata[i])->name, name))
-            return v->hosts->pdata[i];
-    return NULL;
+    return name ? g_hash_table_lookup(v->by_name, name) : NULL;
 }
 
 void vitals_add(Vitals *v, const char *name, Id id)
@@ -126,14 +151,21 @@ void vitals_add(Vitals *v, const char *name, Id id)
     h->checks = by_id_new();
     h->watched = by_id_new();
     g_ptr_array_add(v->hosts, h);
+    g_hash_table_insert(v->by_name, h->name, h);
+    g_hash_table_insert(v->by_id, &h->id, h);
+    v->stale = TRUE;
 }
 
 void vitals_remove(Vitals *v, const char *name)
 {
     Host *h = find(v, name);
 
-    if (h)
-        g_ptr_array_remove(v->hosts, h);
+    if (!h)
+        return;
+    g_hash_table_remove(v->by_name, h->name);
+    g_hash_table_remove(v->by_id, &h->id);
+    g_ptr_array_remove(v->hosts, h);
+    v->stale = TRUE;
 }
 
 static void set_life(Host *h, Life life, char *steal_why)
@@ -150,31 +182,55 @@ void vitals_link(Vitals *v, const char *name, gboolean up)
     if (!h)
         return;
     h->up = up;
+    v->stale = TRUE;
     forget_status(h);
     if (up)
         set_life(h, LIFE_ALIVE, NULL);
 }
 
+static void take_part(json_t **part, json_t *word)
+{
+    json_decref(*part);
+    *part = json_incref(word);
+}
+
+static void take_watch(Host *h, const json_t *watch)
+{
+    fill(h->checks, json_object_get(watch, "guests"), "vm", NULL);
+    fill(h->watched, json_object_get(watch, "hosts"), "id", "checks");
+    take_part(&h->gateway, json_object_get(watch, "gateway"));
+}
+
 void vitals_hear(Vitals *v, const char *name, const json_t *status)
 {
     Host *h = find(v, name);
-    const json_t *watch = json_object_get(status, "watch");
+    json_t *guests = json_object_get(status, "guests"), *libvirt = json_object_get(status, "libvirt"),
+           *watch = json_object_get(status, "watch");
+    gboolean part = news_is_part(status);
 
-    if (!h)
+    /* What has changed means nothing before it is known what there was. */
+    if (!h || (part && !h->heard))
         return;
-    forget_status(h);
-    h->status = json_incref((json_t *)status);
-    fill(h->guests, json_object_get(status, "guests"), "vm", NULL);
-    fill(h->checks, json_object_get(watch, "guests"), "vm", NULL);
-    fill(h->watched, json_object_get(watch, "hosts"), "id", "checks");
+    if (!part)
+        forget_status(h);
+    h->heard = TRUE;
+    if (guests)
+        fill(h->guests, guests, "vm", NULL);
+    if (libvirt)
+        take_part(&h->libvirt, libvirt);
+    if (watch)
+        take_watch(h, watch);
+    v->stale |= !part || libvirt || watch;
 }
 
 void vitals_expect(Vitals *v, const char *name, guint misses)
 {
     Host *h = find(v, name);
 
-    if (h)
-        h->misses = misses;
+    if (!h)
+        return;
+    v->stale |= h->misses != misses;
+    h->misses = misses;
 }
 
 /* --- who sees whom ------------------------------------------------------------ */
@@ -204,12 +260,11 @@ static Sight sight_of(const json_t *checks, guint misses)
 /* Its own gateway does not answer; or it watches several hosts, and sees none. */
 static gboolean is_blind(const Host *h)
 {
-    const json_t *gateway = json_object_get(json_object_get(h->status, "watch"), "gateway");
     GHashTableIter it;
     gpointer checks;
     guint hosts = 0, seen = 0;
 
-    if (is_true(gateway, "ever") && misses_of(gateway) > 0)
+    if (is_true(h->gateway, "ever") && misses_of(h->gateway) > 0)
         return TRUE;
     g_hash_table_iter_init(&it, h->watched);
     while (g_hash_table_iter_next(&it, NULL, &checks)) {
@@ -219,14 +274,6 @@ static gboolean is_blind(const Host *h)
         seen += s.answered > 0;
     }
     return hosts > 1 && seen == 0;
-}
-
-/* What a watcher has seen of @h; NULL: it does not watch it, or its word does not count. */
-static const json_t *seen_by(const Host *watcher, const Host *h)
-{
-    if (watcher == h || !watcher->up || !watcher->status || is_blind(watcher))
-        return NULL;
-    return g_hash_table_lookup(watcher->watched, &h->id);
 }
 
 static char *words_of(const Host *watcher, const json_t *checks)
@@ -243,36 +290,63 @@ static char *words_of(const Host *watcher, const json_t *checks)
     return g_string_free(text, FALSE);
 }
 
-/* @ret_missed: no path answered somebody's last try. */
-static void judge(const Vitals *v, Host *h, gboolean *ret_missed)
+static void add_sight(Host *h, const Host *watcher, const json_t *checks)
 {
-    guint watchers = 0, silent = 0;
-    char *why = NULL;
+    Sight s = sight_of(checks, MAX(h->misses, 1));
+    Watchers *w = &h->seen;
 
-    *ret_missed = FALSE;
-    for (guint i = 0; i < v->hosts->len; i++) {
-        const Host *watcher = v->hosts->pdata[i];
-        const json_t *checks = seen_by(watcher, h);
-        Sight s = sight_of(checks, MAX(h->misses, 1));
+    if (s.n == 0 || s.tried < s.n)
+        return;
+    w->n++;
+    w->missed |= s.answered == 0;
+    if (s.missed < s.n)
+        return;
+    w->silent++;
+    if (!w->why)
+        w->why = words_of(watcher, checks);
+}
 
-        if (s.n == 0 || s.tried < s.n)
-            continue;
-        watchers++;
-        *ret_missed |= s.answered == 0;
-        if (s.missed < s.n)
-            continue;
-        silent++;
-        if (!why)
-            why = words_of(watcher, checks);
+/* What a watcher has seen, as far as its word counts. */
+static void add_sights(const Vitals *v, const Host *watcher)
+{
+    GHashTableIter it;
+    gpointer id, checks;
+
+    if (!watcher->up || !watcher->heard || watcher->blind)
+        return;
+    g_hash_table_iter_init(&it, watcher->watched);
+    while (g_hash_table_iter_next(&it, &id, &checks)) {
+        Host *h = g_hash_table_lookup(v->by_id, id);
+
+        if (h && h != watcher)
+            add_sight(h, watcher, checks);
     }
-    if (h->up || (watchers > 0 && silent < watchers))
+}
+
+static void look_around(const Vitals *v)
+{
+    for (guint i = 0; i < v->hosts->len; i++) {
+        Host *h = v->hosts->pdata[i];
+
+        g_free(h->seen.why);
+        h->seen = (Watchers){0};
+        h->blind = is_blind(h);
+    }
+    for (guint i = 0; i < v->hosts->len; i++)
+        add_sights(v, v->hosts->pdata[i]);
+}
+
+static void judge(Host *h)
+{
+    const Watchers *w = &h->seen;
+
+    if (h->up || (w->n > 0 && w->silent < w->n))
         set_life(h, LIFE_ALIVE, NULL);
-    else if (watchers > 0)
-        set_life(h, LIFE_SILENT, g_steal_pointer(&why));
+    else if (w->n > 0)
+        set_life(h, LIFE_SILENT, g_strdup(w->why));
     else
         set_life(h, LIFE_UNKNOWN,
                  g_strdup("its engine does not answer the controller, and nobody who answers watches it"));
-    g_free(why);
 }
 
 /* --- events ------------------------------------------------------------------- */
@@ -282,9 +356,9 @@ static void tell(const Host *h, EventCode code, const char *why, ActionList *out
     action_publish(out, event_new(code, NULL, h->name, NULL, why));
 }
 
-static void tell_host(Host *h, gboolean missed, ActionList *out)
+static void tell_host(Host *h, ActionList *out)
 {
-    gboolean silent = h->life == LIFE_SILENT && h->misses > 0;
+    gboolean missed = h->seen.missed, silent = h->life == LIFE_SILENT && h->misses > 0;
 
     if (missed && !h->missed && h->misses > 0)
         tell(h, EVENT_PROBE_MISSED, NULL, out);
@@ -298,7 +372,7 @@ static void tell_host(Host *h, gboolean missed, ActionList *out)
 
 static void tell_blind(Host *h, ActionList *out)
 {
-    gboolean blind = h->up && h->status && is_blind(h);
+    gboolean blind = h->up && h->heard && h->blind;
 
     if (blind && !h->is_blind)
         tell(h, EVENT_WATCH_BLIND, NULL, out);
@@ -307,7 +381,7 @@ static void tell_blind(Host *h, ActionList *out)
 
 static void tell_libvirt(Host *h, ActionList *out)
 {
-    const json_t *libvirt = json_object_get(h->status, "libvirt");
+    const json_t *libvirt = h->libvirt;
     gboolean down = libvirt && !is_true(libvirt, "up");
     const char *why = text_of(libvirt, "why");
 
@@ -322,12 +396,15 @@ static void tell_libvirt(Host *h, ActionList *out)
 
 void vitals_step(Vitals *v, ActionList *out)
 {
+    if (!v->stale)
+        return;
+    v->stale = FALSE;
+    look_around(v);
     for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];
-        gboolean missed;
 
-        judge(v, h, &missed);
-        tell_host(h, missed, out);
+        judge(h);
+        tell_host(h, out);
         tell_blind(h, out);
         tell_libvirt(h, out);
     }
@@ -348,14 +425,14 @@ gboolean vitals_answers(const Vitals *v, const char *name)
 {
     const Host *h = find(v, name);
 
-    return h && h->up && h->status;
+    return h && h->up && h->heard;
 }
 
 gboolean vitals_has_libvirt(const Vitals *v, const char *name)
 {
     const Host *h = find(v, name);
 
-    return h && is_true(json_object_get(h->status, "libvirt"), "up");
+    return h && is_true(h->libvirt, "up");
 }
 
 gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret_guest)

@@ -29,13 +29,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
 void vitals_add(Vitals *v, const char *host, Id id);
 void vitals_remove(Vitals *v, const char *host);
 void vitals_link(Vitals *v, const char *host, gboolean up);
-/* What cannot be read of it is left out: an engine of another version says more, or less. */
+/* @status: whole, or what has changed (news_is_part()). What cannot be read of it is left out: an engine of another version says
+ * more, or less. */
 void vitals_hear(Vitals *v, const char *host, const json_t *status);
 
 /* Probes missed in a row that make a host of these silent; 0: nobody asks any more. */
 void vitals_expect(Vitals *v, const char *host, guint misses);
 
-/* About once a second: events about hosts, each once. */
+/* Events about hosts, each once; if nothing has come since the last step there are none. */
 void vitals_step(Vitals *v, ActionList *out);
 
 /* @ret_why (may be NULL): borrowed until the next call that changes @v; NULL if it is alive. */

@@ -22,6 +22,9 @@
 /* From which version on an engine asks how new its controller's memory is. */
 #define HELLO_VERSION_OBEY 3
 
+/* From which version on a controller takes news of what has changed alone. */
+#define HELLO_VERSION_CHANGES 3
+
 /* Feature bits: what both have may be used. */
 #define HELLO_FEATURE_ZSTD (1u << 0)
 #define HELLO_FEATURES HELLO_FEATURE_ZSTD

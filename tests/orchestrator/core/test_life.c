@@ -258,6 +258,35 @@ static void test_both_gone(void)
     expect(s, "");
 }
 
+/* An engine says what has changed alone: the rest is as it was. */
+static void test_changes(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    g_autoptr(ActionList) out = action_list_new();
+    json_auto_t *libvirt =
+        json_pack("{s:s, s:{s:b, s:s}}", "event", "changes", "libvirt", "up", 0, "why", "it hangs");
+    json_auto_t *dead = json_pack("{s:s, s:[{s:s, s:s, s:s, s:i}]}", "event", "changes", "guests", "vm",
+                                  ID_TEXT(world_vm(1)), "word", "dead", "why", "it crashed", "boots", 0);
+    VitalsGuest guest;
+
+    vitals_hear(s->v, "alpha", libvirt);
+    vitals_step(s->v, out);
+    g_assert_cmpuint(out->len, ==, 1);
+    g_assert_cmpint(((const Action *)out->pdata[0])->event->code, ==, EVENT_HYPERVISOR_SILENT);
+    g_assert_true(vitals_guest(s->v, "alpha", world_vm(1), &guest));
+    g_assert_cmpstr(guest.word, ==, "alive");
+    vitals_hear(s->v, "alpha", dead);
+    g_assert_true(vitals_guest(s->v, "alpha", world_vm(1), &guest));
+    g_assert_cmpstr(guest.word, ==, "dead");
+    g_assert_false(vitals_has_libvirt(s->v, "alpha"));
+    /* Of a new link nothing is known before all of it was said. */
+    vitals_link(s->v, "alpha", FALSE);
+    vitals_link(s->v, "alpha", TRUE);
+    vitals_hear(s->v, "alpha", dead);
+    g_assert_false(vitals_answers(s->v, "alpha"));
+    g_assert_false(vitals_guest(s->v, "alpha", world_vm(1), &guest));
+}
+
 static void test_libvirtd(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -605,6 +634,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/blind", test_blind);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
+    g_test_add_func("/life/host/changes", test_changes);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);

@@ -1411,6 +1411,37 @@ static void test_hostile_news(void)
 }
 
 /* What an engine says about VMs of others is not ours to judge. */
+/* Changes do not say what an engine did not name: who lacks a word asks for all. */
+static void test_lacks_word(void)
+{
+    g_autoptr(World) w = world_new(1);
+    json_auto_t *changes =
+        json_pack("{s:s, s:b, s:[], s:[]}", "event", "changes", "complete", 1, "active", "standby");
+
+    world_run(w);
+    g_assert_false(protection_lacks_word(w->p, "alpha"));
+    g_assert_false(protection_lacks_word(w->p, "beta"));
+    world_link(w, "beta", FALSE);
+    g_assert_false(protection_lacks_word(w->p, "beta"));
+    world_link(w, "beta", TRUE);
+    g_assert_true(protection_lacks_word(w->p, "beta"));
+    g_assert_true(world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = changes}, NULL));
+    g_assert_true(protection_lacks_word(w->p, "beta"));
+    world_hear(w, "beta");
+    g_assert_false(protection_lacks_word(w->p, "beta"));
+    world_answer(w, "beta", "standby.admit", 1, -1, NULL);
+    /* Its pause is over, which no change need say: it may have gone on before its answer. */
+    world_do(w, INPUT_PAUSE);
+    world_answer(w, "alpha", "active.pause", 1, -1, NULL);
+    world_news(w, 1, "paused", 500, NULL);
+    world_do(w, INPUT_CONTINUE);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_answer(w, "alpha", "active.continue", 1, -1, NULL);
+    g_assert_true(protection_lacks_word(w->p, "alpha"));
+    world_news(w, 1, "protected", 500, NULL);
+    g_assert_false(protection_lacks_word(w->p, "alpha"));
+}
+
 static void test_news_of_others(void)
 {
     static const char TEXT[] =
@@ -1597,6 +1628,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/branches", test_branches);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
     g_test_add_func("/protection/news-of-others", test_news_of_others);
+    g_test_add_func("/protection/lacks-word", test_lacks_word);
     g_test_add_func("/protection/foreign-news", test_foreign_news);
     g_test_add_func("/protection/corrupt-state", test_corrupt_state);
     g_test_add_func("/protection/any-order", test_any_order);
