@@ -420,6 +420,17 @@ static void tell_stopped(Live *live)
     tell(&live->runner, stopped);
 }
 
+/* Time that passes and an engine's word change who is to be watched only where they change what is durable. */
+static gboolean may_move(const Input *in, const ActionList *out)
+{
+    if (in->kind != INPUT_TICK && in->kind != INPUT_NEWS)
+        return TRUE;
+    for (guint i = 0; i < out->len; i++)
+        if (((const Action *)out->pdata[i])->kind == ACTION_PERSIST)
+            return TRUE;
+    return FALSE;
+}
+
 gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError **error)
 {
     g_autoptr(ActionList) out = action_list_new();
@@ -428,6 +439,8 @@ gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError 
     if (!may_step(live, &in, error) || !protection_step(live->p, &in, out, error))
         return FALSE;
     narrate(live, &in, out);
+    if (may_move(&in, out))
+        watches_changed(live->owner->watches);
     if (in.kind == INPUT_STOP || in.kind == INPUT_POLICY || in.kind == INPUT_RUN)
         live->round++;
     if (in.kind == INPUT_STOP)

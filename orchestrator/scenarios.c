@@ -69,6 +69,7 @@ static Live *add(Scenarios *s, Id id, Protection *steal_protection)
 
     g_ptr_array_add(s->list, live);
     g_ptr_array_sort(s->list, by_name);
+    watches_changed(s->watches);
     return live;
 }
 
@@ -227,6 +228,7 @@ void scenarios_host_is_up(Scenarios *s, const char *host)
 void scenarios_host_is_gone(Scenarios *s, const char *host)
 {
     vitals_remove(s->vitals, host);
+    watches_forget(s->watches, host);
     debts_forget(s->debts, host);
 }
 
@@ -513,6 +515,7 @@ static void on_deleted(const GError *error, void *user)
     } else {
         live_take_papers(live);
         g_ptr_array_remove(d->s->list, live);
+        watches_changed(d->s->watches);
     }
     d->done(d->user, error);
     g_free(d->name);

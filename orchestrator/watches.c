@@ -11,7 +11,7 @@
 
 /* What one engine shall look after, and what it has been told. */
 typedef struct {
-    json_t *wanted; /* being put together */
+    json_t *wanted; /* NULL: not put together yet */
     json_t *told;   /* NULL: nothing that counts */
     gboolean asking;
     gint64 again_at_ms;
@@ -21,6 +21,7 @@ struct Watches {
     Hosts *hosts;
     Vitals *vitals;
     GHashTable *duties; /* host -> Duty * */
+    gboolean changed;   /* what is wanted is to be put together anew */
     gboolean closed;
 };
 
@@ -39,6 +40,7 @@ Watches *watches_new(Hosts *hosts, Vitals *vitals)
 
     w->hosts = hosts;
     w->vitals = vitals;
+    w->changed = TRUE;
     w->duties = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, duty_free);
     return w;
 }
@@ -56,10 +58,16 @@ void watches_close(Watches *w)
     w->closed = TRUE;
 }
 
+void watches_changed(Watches *w)
+{
+    w->changed = TRUE;
+}
+
 void watches_forget(Watches *w, const char *host)
 {
     Duty *d = g_hash_table_lookup(w->duties, host);
 
+    w->changed = TRUE;
     if (!d)
         return;
     g_clear_pointer(&d->told, json_decref);
@@ -160,6 +168,16 @@ static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, gui
     *misses = (guint)policy->probe_misses;
 }
 
+static void want_nothing(Watches *w)
+{
+    GHashTableIter it;
+    gpointer duty;
+
+    g_hash_table_iter_init(&it, w->duties);
+    while (g_hash_table_iter_next(&it, NULL, &duty))
+        g_clear_pointer(&((Duty *)duty)->wanted, json_decref);
+}
+
 static void want_all(Watches *w, const GPtrArray *protections)
 {
     g_autoptr(GPtrArray) names = hosts_names(w->hosts);
@@ -220,21 +238,34 @@ static void tell(Watches *w, const char *host, Duty *d)
     hosts_call(w->hosts, host, "watch.set", d->wanted, CALL_MS, on_told, t);
 }
 
+/* Put together anew it is mostly the same. */
+static gboolean knows(Duty *d)
+{
+    if (!d->told || !json_equal(d->told, d->wanted))
+        return FALSE;
+    json_decref(d->told);
+    d->told = json_incref(d->wanted);
+    return TRUE;
+}
+
 void watches_tick(Watches *w, const GPtrArray *protections)
 {
     GHashTableIter it;
     gpointer host, duty;
 
-    want_all(w, protections);
+    if (w->changed) {
+        want_nothing(w);
+        want_all(w, protections);
+        w->changed = FALSE;
+    }
     g_hash_table_iter_init(&it, w->duties);
     while (g_hash_table_iter_next(&it, &host, &duty)) {
         Duty *d = duty;
 
         if (!d->wanted)
             d->wanted = json_pack("{s:[], s:[]}", "hosts", "guests");
-        if (!d->asking && hosts_is_up(w->hosts, host) && (!d->told || !json_equal(d->told, d->wanted)) &&
+        if (!d->asking && hosts_is_up(w->hosts, host) && !knows(d) &&
             (d->told || clock_steady_ms() >= d->again_at_ms))
             tell(w, host, d);
-        g_clear_pointer(&d->wanted, json_decref);
     }
 }

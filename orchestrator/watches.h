@@ -17,6 +17,9 @@ void watches_free(Watches *w);
 /* Nothing of what it was told counts any more. */
 void watches_forget(Watches *w, const char *host);
 
+/* A scenario, or who has a part in one, is another than it was: what is wanted is put together anew. */
+void watches_changed(Watches *w);
+
 /* About once a second. @protections: of Protection *. */
 void watches_tick(Watches *w, const GPtrArray *protections);
 /* No answer is waited for any more. */
