@@ -117,6 +117,7 @@ static gboolean is_dead(const ProtectionVm *vm, const VitalsGuest *guest)
     return g_str_equal(guest->word, "dead") || (g_str_equal(guest->word, "idle") && vm->life.lived);
 }
 
+/* One that was silent is so until somebody knows better: a libvirtd that does not answer yet does not. */
 static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
 {
     Finding f = {.why = guest->why, .revivable = is_dead(vm, guest)};
@@ -127,6 +128,9 @@ static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
         f.life = GUEST_LIFE_SILENT;
     else if (g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
         f.life = GUEST_LIFE_OFF;
+    else if (vm->life.state == GUEST_LIFE_SILENT)
+        f = (Finding){.life = GUEST_LIFE_SILENT,
+                      .why = "its host answers again, and its libvirtd has not said whether it lives"};
     return f;
 }
 

@@ -381,11 +381,12 @@ static void tell_blind(Host *h, ActionList *out)
 
 static void tell_libvirt(Host *h, ActionList *out)
 {
-    const json_t *libvirt = h->libvirt;
-    gboolean down = libvirt && !is_true(libvirt, "up");
-    const char *why = text_of(libvirt, "why");
+    const json_t *up = json_object_get(h->libvirt, "up");
+    gboolean down = json_is_false(up);
+    const char *why = text_of(h->libvirt, "why");
 
-    if (!libvirt)
+    /* An engine that has just started has not heard it yet: that is no silence. */
+    if (!json_is_boolean(up))
         return;
     if (down && !h->no_libvirt)
         tell(h, EVENT_HYPERVISOR_SILENT, why ? why : "no reason is known", out);

@@ -452,10 +452,9 @@ json_t *guests_describe(const Guests *g, Id vm)
 
 json_t *guests_libvirt(const Guests *g)
 {
-    return json_pack("{s:b, s:s?}", "up", g->heard && !g->down, "why",
-                     g->down    ? g->down
-                     : g->heard ? NULL
-                                : "it has not answered yet");
+    json_t *up = g->down ? json_false() : g->heard ? json_true() : json_null();
+
+    return json_pack("{s:o, s:s?}", "up", up, "why", g->down);
 }
 
 Guests *guests_new(uv_loop_t *loop, void (*on_news)(void *user), void *user)

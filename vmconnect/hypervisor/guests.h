@@ -48,5 +48,5 @@ void guests_hear(Guests *guests, const EarEvent *event);
 
 /* {"vm", "word", "why", "boots"}: "boots" rises with each end, start and reboot of it that was seen. New reference. */
 json_t *guests_describe(const Guests *guests, Id vm);
-/* {"up": true or false, "why"}: libvirtd. New reference. */
+/* {"up": true, false or null, "why"}: libvirtd; null: it has not been asked for long enough to know. New reference. */
 json_t *guests_libvirt(const Guests *guests);

@@ -13,12 +13,12 @@ typedef struct {
     guint told;             /* of what each has said last */
     const char *word, *why; /* of web1, by alpha's engine */
     guint boots;
-    gboolean libvirt;
-    int agent;        /* misses; -1: it was never answered */
-    int path;         /* misses of both checks of alpha's one path, as beta has it */
-    int gateway;      /* misses of beta's; -1: it has none */
-    int web;          /* misses of beta's check of web1, if there is one */
-    gboolean has_web; /* there is */
+    gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
+    int agent;                 /* misses; -1: it was never answered */
+    int path;                  /* misses of both checks of alpha's one path, as beta has it */
+    int gateway;               /* misses of beta's; -1: it has none */
+    int web;                   /* misses of beta's check of web1, if there is one */
+    gboolean has_web;          /* there is */
 } Stage;
 
 static json_t *score(const char *words, int misses)
@@ -29,12 +29,13 @@ static json_t *score(const char *words, int misses)
 
 static void say_alpha(Stage *s)
 {
+    json_t *up = s->unheard ? json_null() : json_boolean(s->libvirt);
     json_auto_t *doc = json_pack(
-        "{s:b, s:[], s:[], s:[{s:s, s:s, s:s?, s:i}], s:{s:b, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
-        "complete", 1, "active", "standby", "guests", "vm", ID_TEXT(world_vm(1)), "word", s->word, "why",
-        s->why, "boots", (int)s->boots, "libvirt", "up", s->libvirt, "why", s->libvirt ? NULL : "it hangs",
-        "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", score("agent", s->agent),
-        "gateway");
+        "{s:b, s:[], s:[], s:[{s:s, s:s, s:s?, s:i}], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
+        "complete", 1, "active", "standby", "guests", "vm", ID_TEXT(world_vm(1)), "word",
+        s->unheard ? "unknown" : s->word, "why", s->why, "boots", (int)s->boots, "libvirt", "up", up, "why",
+        s->libvirt ? NULL : "it hangs", "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks",
+        score("agent", s->agent), "gateway");
 
     vitals_hear(s->v, "alpha", doc);
 }
@@ -58,8 +59,8 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all =
-        g_strdup_printf("%s %s %u %d %d %d %d %d %d %d", s->word, s->why, s->boots, s->libvirt, s->agent,
-                        s->path, s->gateway, s->web, s->has_web, alpha_speaks);
+        g_strdup_printf("%s %s %u %d %d %d %d %d %d %d %d", s->word, s->why, s->boots, s->libvirt, s->unheard,
+                        s->agent, s->path, s->gateway, s->web, s->has_web, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -190,9 +191,19 @@ static void test_host_comes_back(void)
     pass_for(s, 3, FALSE);
     expect(s, "[   5] HOST_BACK alpha\n");
     find_alpha(s);
+    s->unheard = TRUE;
+    pass_for(s, 2, TRUE);
+    expect(s, "");
+    s->unheard = FALSE;
+    s->libvirt = FALSE;
+    s->word = "unknown";
+    pass_for(s, 2, TRUE);
+    expect(s, "[  10] HYPERVISOR_SILENT alpha\n");
+    s->libvirt = TRUE;
     s->word = "idle";
     pass_for(s, 2, TRUE);
-    expect(s, "[   8] time passed -> guest.revive to alpha for web1\n");
+    expect(s, "[  12] HYPERVISOR_BACK alpha\n"
+              "[  12] time passed -> guest.revive to alpha for web1\n");
     s->word = "alive";
     s->boots = 1;
     revived(s, -1, NULL);
@@ -200,8 +211,8 @@ static void test_host_comes_back(void)
     pass_for(s, 3, TRUE);
     s->agent = 0;
     pass_for(s, 4, TRUE);
-    expect(s, "[   9] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  15] time passed -> event GUEST_BACK\n"
+    expect(s, "[  13] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+              "[  19] time passed -> event GUEST_BACK\n"
               "        -> event COUNTDOWN_CANCELLED\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
 }
