@@ -86,7 +86,8 @@ libvirt_start() {
   [[ ! -x $hook ]] || install -m 0755 "$hook" "$folder/etc/libvirt/hooks/qemu.d/understudy"
   daemon_runs "$host" virtlogd || in_host "$host" virtlogd -d
   # What it starts as other users (swtpm_setup) could not enter a $TMPDIR of root's.
-  daemon_runs "$host" libvirtd || in_host "$host" env -u TMPDIR libvirtd -d
+  daemon_runs "$host" libvirtd || in_host "$host" env -u TMPDIR libvirtd -d ||
+    die "libvirtd of $host does not start: $(tail -3 "$folder/log/libvirt/libvirtd.log")"
 }
 
 # The default network is the last thing a host brings up.

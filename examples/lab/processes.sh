@@ -44,6 +44,8 @@ process_signal() {
   [[ $signal != KILL ]] || wait_until 10 process_gone "$host" "$pid" || die "$process of $host does not die"
 }
 
+# No thread of it is left: as long as one is, its locks and sockets are, too.
 process_gone() {
-  ! in_host "$1" test -e "/proc/$2/exe"
+  # shellcheck disable=SC2016
+  in_host "$1" sh -c '! grep -qs "^State:.[^ZX]" "/proc/$0/task/"*/status' "$2"
 }
