@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/hosts.h"
 
+#include "orchestrator/core/hold.h"
 #include "orchestrator/core/scenario.h"
 #include "orchestrator/engine_link.h"
 #include "vmconnect/base/error.h"
@@ -150,6 +151,11 @@ void hosts_remove(Hosts *hosts, const char *name)
     roster_remove(hosts->roster, name);
 }
 
+void hosts_hold(Hosts *hosts, const char *name, json_t *hold)
+{
+    roster_hold(hosts->roster, name, hold);
+}
+
 const Roster *hosts_roster(const Hosts *hosts)
 {
     return hosts->roster;
@@ -212,29 +218,35 @@ const char *hosts_name_of(const Hosts *hosts, Id id)
 
 /* --- documents --------------------------------------------------------- */
 
-json_t *hosts_document(const char *name, Id id, const char *const *addresses)
+json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold)
 {
-    const RosterHost host = {(char *)name, id, (char **)addresses};
+    const RosterHost host = {.name = (char *)name, .id = id, .addresses = (char **)addresses};
+    json_t *doc = roster_host_full(&host);
 
-    return roster_host_full(&host);
+    if (hold)
+        json_object_set(doc, "hold", (json_t *)hold);
+    return doc;
 }
 
 static gboolean load_one(Hosts *hosts, const json_t *doc, GError **error)
 {
     const char *id_text, *name;
-    json_t *list;
+    json_t *list, *doc_hold = NULL;
+    json_auto_t *hold = NULL;
     g_autoptr(GPtrArray) addresses = g_ptr_array_new();
     Id id;
 
-    if (!json_read(doc, "host", error, "{s:s, s:s, s:o}", "id", &id_text, "name", &name, "addresses",
-                   &list) ||
-        !id_parse(id_text, &id, error) || !scenario_name_check("host", name, error))
+    if (!json_read(doc, "host", error, "{s:s, s:s, s:o, s?o}", "id", &id_text, "name", &name, "addresses",
+                   &list, "hold", &doc_hold) ||
+        !id_parse(id_text, &id, error) || !scenario_name_check("host", name, error) ||
+        !hold_read(doc_hold, &hold, error))
         return FALSE;
     for (gsize i = 0; i < json_array_size(list); i++)
         if (json_is_string(json_array_get(list, i)))
             g_ptr_array_add(addresses, (char *)json_string_value(json_array_get(list, i)));
     g_ptr_array_add(addresses, NULL);
     hosts_add(hosts, name, id, (const char *const *)addresses->pdata);
+    hosts_hold(hosts, name, hold);
     return TRUE;
 }
 
@@ -258,13 +270,15 @@ json_t *hosts_describe(const Hosts *hosts, const char *name)
     gboolean up = engine_link_is_up(host->link);
     const json_t *info = engine_link_info(host->link);
     json_t *doc = json_object();
-    json_auto_t *full = roster_host_full(roster_find(hosts->roster, name));
+    const RosterHost *known = roster_find(hosts->roster, name);
+    json_auto_t *full = roster_host_full(known);
 
     json_object_set_new(doc, "name", json_string(name));
     json_object_set_new(doc, "state", json_string(up ? "up" : "down"));
     json_object_set_new(doc, "why",
                         engine_link_why(host->link) ? json_string(engine_link_why(host->link)) : json_null());
     json_object_update_missing(doc, full);
+    json_object_set_new(doc, "hold", known->hold ? json_incref(known->hold) : json_null());
     json_object_set_new(doc, "clock_offset_ms",
                         info ? json_integer(engine_link_clock_offset_ms(host->link)) : json_null());
     if (info)

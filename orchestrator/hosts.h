@@ -25,6 +25,8 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const
 /* The name is free. Dials at once. */
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses);
 void hosts_remove(Hosts *hosts, const char *name);
+/* Of one that is there: hold.h, referenced; NULL: it is not held any more. */
+void hosts_hold(Hosts *hosts, const char *name, json_t *hold);
 
 const Roster *hosts_roster(const Hosts *hosts);
 /* Sorted; char *, borrowed. The caller frees the array. */
@@ -41,12 +43,13 @@ const char *hosts_name_of(const Hosts *hosts, Id id);
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user);
 
-/* {"id", "name", "addresses"}: what the database keeps, and hosts_load() takes (CORRUPT). */
-json_t *hosts_document(const char *name, Id id, const char *const *addresses);
+/* {"id", "name", "addresses", "hold"}: what the database keeps, and hosts_load() takes (CORRUPT). @hold (hold.h) may be
+ * NULL. */
+json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold);
 gboolean hosts_load(Hosts *hosts, const json_t *documents, GError **error);
 
 /* For people and `host show`: {"name", "id", "state": "up"|"down", "why", "addresses",
- * "clock_offset_ms"} and what the engine says of its host. New reference. */
+ * "clock_offset_ms", "hold": {"since", "why"} or null} and what the engine says of its host. New reference. */
 json_t *hosts_describe(const Hosts *hosts, const char *name);
 
 /* About once a second. */

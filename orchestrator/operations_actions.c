@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What makes a scenario do something, and what shows that before. */
+#include "orchestrator/core/hold.h"
 #include "orchestrator/operations.h"
 #include "orchestrator/verification.h"
 #include "vmconnect/base/clock.h"
@@ -48,6 +49,27 @@ static void scenario_pause(ApiCall *call, void *user)
 static void scenario_continue(ApiCall *call, void *user)
 {
     command(call, user, INPUT_CONTINUE);
+}
+
+static void scenario_hold(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    json_auto_t *hold = hold_from_request(api_call_body(call), clock_wall_ms(), &error);
+
+    if (!hold || !scenarios_step(c->scenarios, api_call_parameter(call, "scenario"),
+                                 (Input){.kind = INPUT_HOLD, .json = hold}, operation_done, call, &error))
+        api_call_fail(call, error);
+}
+
+static void scenario_unhold(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+
+    if (!scenarios_step(c->scenarios, api_call_parameter(call, "scenario"), (Input){.kind = INPUT_UNHOLD},
+                        operation_done, call, &error))
+        api_call_fail(call, error);
 }
 
 /* --- what a run will send ---------------------------------------------- */
@@ -376,6 +398,8 @@ const Operation OPERATIONS_ACTIONS[] = {
     {"scenario.stop", scenario_stop},
     {"scenario.pause", scenario_pause},
     {"scenario.continue", scenario_continue},
+    {"scenario.hold", scenario_hold},
+    {"scenario.unhold", scenario_unhold},
     {"scenario.preview", scenario_preview},
     {"scenario.switchover", scenario_switchover},
     {"scenario.switchback", scenario_switchback},

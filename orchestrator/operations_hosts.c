@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hosts and their VMs: looked at, and let go. */
+#include "orchestrator/core/hold.h"
 #include "orchestrator/operations.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 
@@ -84,6 +86,79 @@ static void vm_list(ApiCall *call, void *user)
     l = g_new0(Listing, 1);
     *l = (Listing){c, call};
     hosts_call(c->hosts, name, "vm.list", NULL, LIST_MS, on_vms, l);
+}
+
+/* --- holding ----------------------------------------------------------- */
+
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+    char *name;
+    json_t *hold; /* NULL: it ends */
+} Holding;
+
+static void on_held(const GError *error, void *user)
+{
+    Holding *h = user;
+
+    /* One that has gone meanwhile had no row any more, and nothing was changed. */
+    if (!error && !h->c->ending && roster_find(hosts_roster(h->c->hosts), h->name)) {
+        g_autoptr(Event) event = event_new(h->hold ? EVENT_HOST_HELD : EVENT_HOST_RELEASED, NULL, h->name,
+                                           NULL, h->hold ? hold_reason(h->hold) : NULL);
+
+        hosts_hold(h->c->hosts, h->name, h->hold);
+        events_publish(h->c->events, event);
+    }
+    operation_done(h->call, error);
+    json_decref(h->hold);
+    g_free(h->name);
+    g_free(h);
+}
+
+/* FALSE with @error EXISTS if it is so already. Takes @steal_hold. */
+static gboolean hold(Controller *c, ApiCall *call, const RosterHost *host, json_t *steal_hold, GError **error)
+{
+    DatabaseChanges *changes;
+    json_auto_t *doc = NULL;
+    Holding *h;
+
+    if ((host->hold != NULL) == (steal_hold != NULL)) {
+        g_set_error(error, US_ERROR, US_ERROR_EXISTS,
+                    steal_hold ? "host '%s' is held already" : "nobody holds host '%s'", host->name);
+        json_decref(steal_hold);
+        return FALSE;
+    }
+    h = g_new0(Holding, 1);
+    *h = (Holding){c, call, g_strdup(host->name), steal_hold};
+    doc = hosts_document(host->name, host->id, (const char *const *)host->addresses, steal_hold);
+    changes = database_changes_new();
+    database_update_host(changes, host->id, doc);
+    database_submit(c->db, changes, on_held, h);
+    return TRUE;
+}
+
+static void host_hold(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name;
+    json_t *wanted;
+
+    if (!find(c, call, &name))
+        return;
+    wanted = hold_from_request(api_call_body(call), clock_wall_ms(), &error);
+    if (!wanted || !hold(c, call, roster_find(hosts_roster(c->hosts), name), wanted, &error))
+        api_call_fail(call, error);
+}
+
+static void host_unhold(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name;
+
+    if (find(c, call, &name) && !hold(c, call, roster_find(hosts_roster(c->hosts), name), NULL, &error))
+        api_call_fail(call, error);
 }
 
 /* --- removing ---------------------------------------------------------- */
@@ -190,6 +265,8 @@ static void host_remove(ApiCall *call, void *user)
 const Operation OPERATIONS_HOSTS[] = {
     {"host.list", host_list},
     {"host.show", host_show},
+    {"host.hold", host_hold},
+    {"host.unhold", host_unhold},
     {"host.remove", host_remove},
     {"vm.list", vm_list},
     {NULL, NULL},

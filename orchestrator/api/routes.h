@@ -20,6 +20,8 @@
     X("host.add",            POST,   "/hosts",                           TRUE,  "")         \
     X("host.show",           GET,    "/hosts/{host}",                    FALSE, "")         \
     X("host.remove",         DELETE, "/hosts/{host}",                    FALSE, "")         \
+    X("host.hold",           POST,   "/hosts/{host}/hold",               TRUE,  "")         \
+    X("host.unhold",         DELETE, "/hosts/{host}/hold",               FALSE, "")         \
     X("host.recover",        POST,   "/hosts/{host}/recover",            TRUE,  "")         \
     X("vm.list",             GET,    "/hosts/{host}/vms",                FALSE, "")         \
     X("scenario.list",       GET,    "/scenarios",                       FALSE, "")         \
@@ -36,6 +38,8 @@
     X("scenario.stop",       POST,   "/scenarios/{scenario}/stop",       TRUE,  "")         \
     X("scenario.pause",      POST,   "/scenarios/{scenario}/pause",      TRUE,  "")         \
     X("scenario.continue",   POST,   "/scenarios/{scenario}/continue",   TRUE,  "")         \
+    X("scenario.hold",       POST,   "/scenarios/{scenario}/hold",       TRUE,  "")         \
+    X("scenario.unhold",     DELETE, "/scenarios/{scenario}/hold",       FALSE, "")         \
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
     X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
     X("scenario.compare",    POST,   "/scenarios/{scenario}/compare",    TRUE,  "")         \

@@ -156,6 +156,55 @@ gboolean command_continue(Cli *cli, GError **error)
     return accepted && follow(cli, accepted, STATES, "every VM is protected", "it goes on", error);
 }
 
+static gboolean is_there(Cli *cli, const char *operation)
+{
+    json_auto_t *doc = cli_call(cli, operation, cli_argument(cli, 0), NULL, NULL, NULL);
+
+    return doc != NULL;
+}
+
+/* "scenario" or "host", whichever has the name. NULL with @error if none has it, or both. */
+static const char *kind_of(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0), *kind = cli_option(cli, "kind");
+    gboolean scenario, host;
+
+    if (kind && !g_str_equal(kind, "scenario") && !g_str_equal(kind, "host")) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "--kind: '%s' is neither scenario nor host", kind);
+        return NULL;
+    }
+    if (kind)
+        return kind;
+    scenario = is_there(cli, "scenario.show");
+    host = is_there(cli, "host.show");
+    if (scenario && host) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "'%s' is a scenario and a host: say which with --kind scenario or --kind host", name);
+        return NULL;
+    }
+    return host ? "host" : "scenario";
+}
+
+gboolean command_hold(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0), *why = cli_option(cli, "why");
+    gboolean release = cli_flag(cli, "release");
+    const char *kind = kind_of(cli, error);
+    g_autofree char *operation = g_strdup_printf("%s.%s", kind, release ? "unhold" : "hold");
+    json_auto_t *body = release ? NULL : json_pack("{s:s*}", "why", why);
+    json_auto_t *doc = kind ? cli_call(cli, operation, name, NULL, body, error) : NULL;
+
+    if (!doc)
+        return FALSE;
+    cli_show(cli, doc,
+             release
+                 ? g_strdup_printf("%s '%s' is not held any more\n", kind, name)
+                 : g_strdup_printf("%s '%s' is held: nothing of it is moved or started again by itself until "
+                                   "understudy hold %s --release\n",
+                                   kind, name, name));
+    return TRUE;
+}
+
 /* {"to", "vms": [UUID…], "power_off", "reverse"}, with "preview" if it is only to be shown. */
 static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
 {

@@ -72,6 +72,29 @@ static void append_branches(GString *out, const json_t *s)
         json_array_foreach(json_object_get(vm, "branches"), k, branch) append_branch(out, s, vm, branch);
 }
 
+static void append_hold(GString *out, const json_t *hold)
+{
+    const char *kind = json_string_value(json_object_get(hold, "kind")) ?: "-";
+    const char *name = json_string_value(json_object_get(hold, "name")) ?: "-";
+    const char *why = json_string_value(json_object_get(hold, "why"));
+    g_autofree char *line =
+        g_strdup_printf("%s '%s' is held since %s%s%s%s: nothing is moved or started again by itself; "
+                        "understudy hold %s --release",
+                        kind, name, json_string_value(json_object_get(hold, "since")) ?: "-", why ? " (" : "",
+                        why ?: "", why ? ")" : "", name);
+    g_autofree char *clean = page_clean(line);
+
+    g_string_append_printf(out, "  %s\n", clean);
+}
+
+static void append_holds(GString *out, const json_t *s)
+{
+    json_t *hold;
+    gsize i;
+
+    json_array_foreach(json_object_get(s, "holds"), i, hold) append_hold(out, hold);
+}
+
 static void append_unheard(GString *out, const json_t *s)
 {
     json_t *host;
@@ -148,6 +171,7 @@ static void append_scenario(GString *out, const json_t *s)
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
     append_silence(out, s);
+    append_holds(out, s);
     append_unheard(out, s);
     append_branches(out, s);
 }

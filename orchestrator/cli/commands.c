@@ -57,6 +57,9 @@ OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
 OPTIONS(EVENTS, {"follow", NULL, "go on with those to come"}, {"scenario", "SCENARIO", "only of this one"},
         {"host", "HOST", "only of this one"}, {"since", "TIME", "2h, or 2026-11-21T22:16:54.123Z"},
         {"limit", "N", "at most so many, the newest"});
+OPTIONS(HOLD, {"release", NULL, "it is held no longer"},
+        {"why", "TEXT", "the reason, for who looks at the status"},
+        {"kind", "scenario|host", "which of the two is meant, if both have that name"});
 OPTIONS(NOTIFY_ADD, {"mail", "TO[,TO…]", "a mail to these addresses"},
         {"smtp", "URL", "the server that takes it: smtp://HOST:587 (STARTTLS), smtps://HOST"},
         {"from", "ADDRESS", "the mail's sender"}, {"user", "USER", "of that server"},
@@ -108,6 +111,8 @@ static const Command COMMANDS[] = {
      command_pause},
     {"continue", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "send what was remembered, and go on",
      command_continue},
+    {"hold", "SCENARIO|HOST", 1, 1, HOLD, PROPERTIES_NONE, FALSE,
+     "nothing of it is moved or started again by itself, until it is released", command_hold},
     {"switchover", "SCENARIO", 1, 1, SWITCHOVER, PROPERTIES_NONE, FALSE,
      "move the VMs to the replica, in good order", command_switchover},
     {"switchback", "SCENARIO", 1, 1, SWITCHBACK, PROPERTIES_NONE, FALSE,

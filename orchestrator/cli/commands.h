@@ -38,6 +38,7 @@ gboolean command_scenario_import(Cli *cli, GError **error);
 gboolean command_verify(Cli *cli, GError **error);
 gboolean command_run(Cli *cli, GError **error);
 gboolean command_stop(Cli *cli, GError **error);
+gboolean command_hold(Cli *cli, GError **error);
 gboolean command_pause(Cli *cli, GError **error);
 gboolean command_continue(Cli *cli, GError **error);
 gboolean command_branch_list(Cli *cli, GError **error);

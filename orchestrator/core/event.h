@@ -23,6 +23,16 @@
       "understudy continue {scenario}")                                                                      \
     X(SCENARIO_CONTINUED, INFO,                                                                              \
       "scenario '{scenario}' goes on: what changed meanwhile is sent", NULL)                                 \
+    X(SCENARIO_HELD,      SIGNIFICANT,                                                                       \
+      "scenario '{scenario}' is held ({why}): nothing of it is moved or started again by itself",            \
+      "understudy hold {scenario} --release")                                                                \
+    X(SCENARIO_RELEASED,  SIGNIFICANT,                                                                       \
+      "scenario '{scenario}' is not held any more: what its settings say is done by itself again", NULL)     \
+    X(HOST_HELD,          SIGNIFICANT,                                                                       \
+      "{host} is held ({why}): nothing is moved to it or from it, or started again on it, by itself",        \
+      "understudy hold {host} --release")                                                                    \
+    X(HOST_RELEASED,      SIGNIFICANT,                                                                       \
+      "{host} is not held any more: what settings say is done by itself again", NULL)                        \
     X(VERIFY_FAILED,      ERROR,                                                                             \
       "scenario '{scenario}' was not started: {why}",                                                        \
       "understudy verify {scenario} lists every finding with its remedy")                                    \

@@ -9,6 +9,8 @@ static const struct {
     [INPUT_STOP] = {"stop asked for"},
     [INPUT_PAUSE] = {"pause asked for"},
     [INPUT_CONTINUE] = {"continue asked for"},
+    [INPUT_HOLD] = {"hold asked for"},
+    [INPUT_UNHOLD] = {"hold ended"},
     [INPUT_VERIFIED] = {"no errors found", "errors found"},
     [INPUT_POLICY] = {"policy changed"},
     [INPUT_PURGE] = {"copies are to be deleted"},

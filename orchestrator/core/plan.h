@@ -152,7 +152,7 @@ typedef struct {
     gboolean ended;
     gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
     gboolean from_up, to_up;
-    gint64 hold_until_ms; /* taken up again: until then it waits for @to to say what it runs; 0: it has */
+    gint64 wait_until_ms; /* taken up again: until then it waits for @to to say what it runs; 0: it has */
 } Plan;
 
 typedef struct {

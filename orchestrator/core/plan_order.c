@@ -199,7 +199,7 @@ static gboolean start_held(Turn *t)
 
 void plan_go_on(Turn *t)
 {
-    gboolean changed = t->plan->hold_until_ms == 0;
+    gboolean changed = t->plan->wait_until_ms == 0;
 
     while (changed) {
         EACH_MOVE (t->plan, m)

@@ -36,7 +36,7 @@ static void on_begin(Turn *t)
 
 static gboolean can_take_up(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_WAITING && m->begun && !m->asked && !plan->hold_until_ms &&
+    return m->state == MOVE_WAITING && m->begun && !m->asked && !plan->wait_until_ms &&
            (m->certificate ? plan->to_up : plan->from_up);
 }
 
@@ -51,7 +51,7 @@ static void take_up(Turn *t, Move *m)
 /* The protection may not have heard how it ended: it is told again. */
 static void on_resume(Turn *t)
 {
-    t->plan->hold_until_ms = t->now_ms + PLAN_HEAR_MS;
+    t->plan->wait_until_ms = t->now_ms + PLAN_HEAR_MS;
     plan_tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
     EACH_MOVE (t->plan, m)
         if (move_is_over(m))
@@ -65,7 +65,7 @@ static void on_resume(Turn *t)
 
 static void let_go(Turn *t)
 {
-    t->plan->hold_until_ms = 0;
+    t->plan->wait_until_ms = 0;
     EACH_MOVE (t->plan, m)
         if (can_take_up(t->plan, m))
             take_up(t, m);
@@ -104,7 +104,7 @@ static void on_news(Turn *t, const char *host, const json_t *status)
     promotions = news_promotions_from_json(status, NULL, NULL);
     for (guint i = 0; i < promotions->len; i++)
         take_promotion(t, &g_array_index(promotions, NewsPromotion, i));
-    if (t->plan->hold_until_ms && news_is_complete(status))
+    if (t->plan->wait_until_ms && news_is_complete(status))
         let_go(t);
 }
 
@@ -136,12 +136,12 @@ static void on_link(Turn *t, const char *host, gboolean up)
 
 static void on_tick(Turn *t)
 {
-    if (t->plan->hold_until_ms && t->now_ms >= t->plan->hold_until_ms)
+    if (t->plan->wait_until_ms && t->now_ms >= t->plan->wait_until_ms)
         let_go(t);
     EACH_MOVE (t->plan, m) {
         if (m->asked || t->now_ms < m->next_at_ms)
             continue;
-        if (m->state == MOVE_WAITING && m->begun && !t->plan->hold_until_ms)
+        if (m->state == MOVE_WAITING && m->begun && !t->plan->wait_until_ms)
             take_up(t, m);
         else if (m->state == MOVE_READING)
             plan_read(t, m);

@@ -180,7 +180,7 @@ gboolean plan_begin_more(Turn *t)
     guint under_way = 0, blocked = 0;
     gboolean changed = FALSE;
 
-    if (t->plan->hold_until_ms || !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
+    if (t->plan->wait_until_ms || !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
         return FALSE;
     EACH_MOVE (t->plan, m) {
         under_way += is_under_way(m);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/protection.h"
 
+#include "orchestrator/core/hold.h"
 #include "orchestrator/core/protection_parts.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -97,6 +98,7 @@ void protection_free(Protection *p)
     if (!p)
         return;
     scenario_free(p->scenario);
+    json_decref(p->hold);
     json_decref(p->networks);
     g_ptr_array_free(p->vms, TRUE);
     g_hash_table_destroy(p->up);
@@ -141,9 +143,9 @@ json_t *protection_to_json(const Protection *p)
                                              (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
                                              protection_branches_to_json(vm), "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:i, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
-                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "networks",
-                     p->networks, "unheard", protection_unheard(p), "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
+                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "hold",
+                     p->hold, "networks", p->networks, "unheard", protection_unheard(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -221,13 +223,13 @@ static void miss(Protection *p, const char *host)
 static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
-    json_t *networks, *vms, *unheard = NULL;
+    json_t *networks, *vms, *unheard = NULL, *hold = NULL;
     int format, tries = 0;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s:o, s?o, s:o}", "format", &format, "goal",
-                   &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "networks", &networks,
-                   "unheard", &unheard, "vms", &vms) ||
-        !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error))
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s:o}", "format", &format,
+                   "goal", &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "hold", &hold,
+                   "networks", &networks, "unheard", &unheard, "vms", &vms) ||
+        !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) || !hold_read(hold, &p->hold, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "format %d with %zu VMs", format, json_array_size(vms));
@@ -258,7 +260,7 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
             scenario->name, why->message);
         return NULL;
     }
-    p->hold_until_ms = -1; /* counted from its first input */
+    p->wait_until_ms = -1; /* counted from its first input */
     protection_restore(p);
     return g_steal_pointer(&p);
 }
@@ -275,6 +277,33 @@ gboolean protection_has_heard_all(const Protection *p)
     for (guint i = 0; i < p->scenario->replicas->len; i++)
         all &= protection_has_heard(p, p->scenario->replicas->pdata[i]);
     return all;
+}
+
+static void add_hold(const Protection *p, const char *host, json_t *list)
+{
+    const RosterHost *h = roster_find(p->roster, host);
+
+    if (h && h->hold)
+        json_array_append_new(list, hold_describe(h->hold, "host", host));
+}
+
+json_t *protection_holds(const Protection *p)
+{
+    json_t *list = json_array();
+
+    if (p->hold)
+        json_array_append_new(list, hold_describe(p->hold, "scenario", p->scenario->name));
+    add_hold(p, p->scenario->master, list);
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        add_hold(p, p->scenario->replicas->pdata[i], list);
+    return list;
+}
+
+gboolean protection_is_held(const Protection *p)
+{
+    json_auto_t *holds = protection_holds(p);
+
+    return json_array_size(holds) > 0;
 }
 
 void protection_doubt(Protection *p)

@@ -134,6 +134,7 @@ typedef struct {
     gboolean verifying;
     gboolean purging; /* by others: no order goes out meanwhile */
     Id plan;          /* nil: none runs */
+    json_t *hold;     /* durable: the operator's, of this scenario (hold.h); NULL: none */
     json_t *networks; /* {"from": "to"}: what verification made of the map */
     GPtrArray *vms;   /* ProtectionVm * */
     GHashTable *up;   /* set of host names whose engine answers */
@@ -141,7 +142,7 @@ typedef struct {
         *unheard; /* durable set of host names: they must say what they know before anything is ordered */
     GHashTable *heard; /* set of host names: they have, since their link is up */
     gint64
-        hold_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
+        wait_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;
     ProtectionCountdown countdown;
 } Protection;
@@ -151,6 +152,8 @@ typedef enum {
     INPUT_STOP,
     INPUT_PAUSE,
     INPUT_CONTINUE,
+    INPUT_HOLD, /* json: the hold */
+    INPUT_UNHOLD,
     INPUT_VERIFIED, /* failure (NULL: no errors), networks */
     INPUT_POLICY,   /* scenario: with its new policy, map and start order, checked by scenario_may_become() */
     INPUT_PURGE,    /* its standbys are about to be admitted once more, to delete their copies */
@@ -206,6 +209,9 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
 
 /* What @p says comes from elsewhere, and may be old: nothing is ordered before every host of it was heard. */
 void protection_doubt(Protection *p);
+/* Its own hold, and those of its hosts: an array of hold_describe(). New reference. */
+json_t *protection_holds(const Protection *p);
+gboolean protection_is_held(const Protection *p);
 /* Those that are still missing: an array of names. New reference. */
 json_t *protection_unheard(const Protection *p);
 /* FALSE with @error REFUSED if there are some. */

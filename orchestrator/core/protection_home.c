@@ -18,7 +18,7 @@ void protection_home_anew(Protection *p)
 static gboolean is_automatic(const Protection *p)
 {
     return p->scenario->policy.switchback == SWITCHBACK_AUTO && p->goal == GOAL_RUNNING &&
-           id_is_nil(p->plan) && protection_away(p) && protection_is_sure(p, NULL);
+           id_is_nil(p->plan) && protection_away(p) && protection_is_sure(p, NULL) && !protection_is_held(p);
 }
 
 /* By its active's own word; and nothing is owed or refused that a plan would meet. */

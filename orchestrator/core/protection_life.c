@@ -205,7 +205,7 @@ static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionL
     gint64 start_ms = p->scenario->policy.start_timeout_ms;
 
     if (life->state != GUEST_LIFE_SILENT || !life->revivable || !vitals_answers(p->vitals, vm->active) ||
-        p->scenario->policy.restart == RESTART_NEVER || life->gave_up ||
+        p->scenario->policy.restart == RESTART_NEVER || protection_is_held(p) || life->gave_up ||
         (life->revived_ms > 0 && now_ms < life->revived_ms + start_ms))
         return;
     life->revived = FALSE;

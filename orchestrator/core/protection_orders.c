@@ -169,7 +169,7 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
  * A controller that has just started may not know yet that another host was promoted by hand. */
 static gboolean is_held(const Protection *p, gint64 now_ms)
 {
-    return now_ms < p->hold_until_ms && !protection_has_heard_all(p);
+    return now_ms < p->wait_until_ms && !protection_has_heard_all(p);
 }
 
 void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)

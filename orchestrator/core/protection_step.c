@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One handler an input. A handler checks first and changes after, so that a
  * refused input leaves no trace; then states are settled and orders given. */
+#include "orchestrator/core/hold.h"
 #include "orchestrator/core/protection_parts.h"
 #include "vmconnect/base/error.h"
 
 /* From the start of the controller: links need a moment, and a host may be gone. */
-#define HOLD_MS 30000
+#define FIRST_WAIT_MS 30000
 
 static gboolean refuse(GError **error, UsError code, const char *text, const char *name)
 {
@@ -174,6 +175,27 @@ static gboolean on_continue(Protection *p, const Input *in, ActionList *out, GEr
         vm->retry_at_ms = 0;
     action_persist(out, NULL);
     protection_publish(p, EVENT_SCENARIO_CONTINUED, NULL, NULL, NULL, out);
+    return TRUE;
+}
+
+static gboolean on_hold(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    if (p->hold)
+        return refuse(error, US_ERROR_EXISTS, "scenario '%s' is held already", p->scenario->name);
+    p->hold = json_deep_copy(in->json);
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_SCENARIO_HELD, NULL, NULL, hold_reason(p->hold), out);
+    return TRUE;
+}
+
+static gboolean on_unhold(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)in;
+    if (!p->hold)
+        return refuse(error, US_ERROR_EXISTS, "nobody holds scenario '%s'", p->scenario->name);
+    json_decref(g_steal_pointer(&p->hold));
+    action_persist(out, NULL);
+    protection_publish(p, EVENT_SCENARIO_RELEASED, NULL, NULL, NULL, out);
     return TRUE;
 }
 
@@ -408,6 +430,10 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
         return on_pause(p, in, out, error);
     case INPUT_CONTINUE:
         return on_continue(p, in, out, error);
+    case INPUT_HOLD:
+        return on_hold(p, in, out, error);
+    case INPUT_UNHOLD:
+        return on_unhold(p, in, out, error);
     case INPUT_VERIFIED:
         return on_verified(p, in, out, error);
     case INPUT_POLICY:
@@ -448,8 +474,8 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
 {
     if (!handle(p, in, out, error))
         return FALSE;
-    if (p->hold_until_ms < 0)
-        p->hold_until_ms = in->now_ms + HOLD_MS;
+    if (p->wait_until_ms < 0)
+        p->wait_until_ms = in->now_ms + FIRST_WAIT_MS;
     protection_settle(p, in->now_ms, out);
     protection_live(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);

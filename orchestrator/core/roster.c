@@ -11,6 +11,7 @@ static void host_free(gpointer p)
 
     g_free(h->name);
     g_strfreev(h->addresses);
+    json_decref(h->hold);
     g_free(h);
 }
 
@@ -39,6 +40,15 @@ void roster_set(Roster *r, const char *name, Id id, const char *const *addresses
     h->addresses = g_strdupv((char **)addresses);
     /* The key lives in the value: replace, so that both are the new one's. */
     g_hash_table_replace(r->hosts, h->name, h);
+}
+
+void roster_hold(Roster *r, const char *name, json_t *hold)
+{
+    RosterHost *h = g_hash_table_lookup(r->hosts, name);
+
+    g_assert(h);
+    json_decref(h->hold);
+    h->hold = json_incref(hold);
 }
 
 void roster_remove(Roster *r, const char *name)

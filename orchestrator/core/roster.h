@@ -14,6 +14,7 @@ typedef struct {
     char *name;
     Id id;
     char **addresses; /* "host:port", the preferred one first, NULL at the end */
+    json_t *hold;     /* hold.h; NULL: none */
 } RosterHost;
 
 typedef struct Roster Roster;
@@ -22,8 +23,10 @@ Roster *roster_new(void);
 void roster_free(Roster *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Roster, roster_free)
 
-/* Add a host or replace what is known about it; @addresses is copied. */
+/* Add a host, which nobody holds, or replace what is known about it; @addresses is copied. */
 void roster_set(Roster *r, const char *name, Id id, const char *const *addresses);
+/* Of a host that is there; @hold is referenced, NULL: none any more. */
+void roster_hold(Roster *r, const char *name, json_t *hold);
 void roster_remove(Roster *r, const char *name);
 /* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
 const RosterHost *roster_find(const Roster *r, const char *name);

@@ -109,6 +109,14 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
               id, name, doc);
 }
 
+void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc)
+{
+    Change *change = add(changes, "UPDATE hosts SET doc = ?1 WHERE id = ?2");
+
+    add_document(change, doc);
+    change_id(change, id);
+}
+
 void database_delete_host(DatabaseChanges *changes, Id id)
 {
     change_id(add(changes, "DELETE FROM hosts WHERE id = ?"), id);

@@ -56,6 +56,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DatabaseChanges, database_changes_free)
 
 /* Documents are objects, borrowed and written out at once. put = insert or replace. */
 void database_put_host(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
+/* Of one that is there; nothing if it is not any more. */
+void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc);
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 void database_delete_scenario(DatabaseChanges *changes, Id id);

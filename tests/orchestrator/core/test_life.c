@@ -332,6 +332,32 @@ static void test_guest_dies(void)
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
+/* Told it is, and nothing is done about it before both the scenario and its host are released. */
+static void test_held(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    json_auto_t *hold = json_pack("{s:s, s:n}", "since", "2026-11-27T12:00:00.000Z", "why");
+
+    g_assert_true(world_step(s->w, (Input){.kind = INPUT_HOLD, .json = hold}, NULL));
+    world_refused(s->w, INPUT_HOLD, "scenario 'web' is held already");
+    roster_hold(s->w->roster, "alpha", hold);
+    world_forget(s->w);
+    s->word = "dead";
+    s->why = "it crashed";
+    pass_for(s, 25, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+    world_do(s->w, INPUT_UNHOLD);
+    world_refused(s->w, INPUT_UNHOLD, "nobody holds scenario 'web'");
+    pass_for(s, 3, TRUE);
+    expect(s, "[  26] hold ended -> keep durably\n"
+              "        -> event SCENARIO_RELEASED\n");
+    roster_hold(s->w->roster, "alpha", NULL);
+    pass(s, TRUE);
+    expect(s, "[  30] time passed -> guest.revive to alpha for web1\n");
+}
+
 /* It fails, the countdown goes to its end, and nobody tries for ever. */
 static void test_restart_fails(void)
 {
@@ -646,6 +672,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
     g_test_add_func("/life/host/changes", test_changes);
+    g_test_add_func("/life/guest/held", test_held);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);

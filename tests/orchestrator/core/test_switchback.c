@@ -202,6 +202,35 @@ static void test_breaks(void)
 }
 
 /* The active falls silent: its last word alone does not count for long enough. */
+/* Neither while it is held, nor at once when it is released; and a hold outlives the controller. */
+static void test_held(void)
+{
+    g_autoptr(World) w = away(1);
+    json_auto_t *hold = json_pack("{s:s, s:s}", "since", "2026-11-27T12:00:00.000Z", "why", "a look");
+
+    pass(w, AFTER_S);
+    g_assert_cmpint(left_s(w), ==, 1);
+    g_assert_true(world_step(w, (Input){.kind = INPUT_HOLD, .json = hold}, NULL));
+    g_assert_cmpint(left_s(w), ==, -1);
+    pass(w, 2 * AFTER_S);
+    g_assert_false(protection_wants_home(w->p));
+    world_restart(w);
+    world_link(w, "alpha", TRUE);
+    world_link(w, "beta", TRUE);
+    admit_all(w);
+    pass(w, 2 * AFTER_S);
+    g_assert_true(json_equal(w->p->hold, hold));
+    g_assert_cmpint(left_s(w), ==, -1);
+    world_do(w, INPUT_UNHOLD);
+    g_assert_cmpint(left_s(w), ==, AFTER_S);
+    roster_hold(w->roster, "beta", hold);
+    pass(w, 2 * AFTER_S);
+    g_assert_false(protection_wants_home(w->p));
+    roster_hold(w->roster, "beta", NULL);
+    pass(w, AFTER_S + 1);
+    g_assert_true(protection_wants_home(w->p));
+}
+
 static void test_silence(void)
 {
     g_autoptr(World) w = away(1);
@@ -419,6 +448,7 @@ int main(int argc, char **argv)
     g_test_add_func("/switchback/moves-home", test_moves_home);
     g_test_add_func("/switchback/plan-can-be-built", test_plan_can_be_built);
     g_test_add_func("/switchback/breaks", test_breaks);
+    g_test_add_func("/switchback/held", test_held);
     g_test_add_func("/switchback/silence", test_silence);
     g_test_add_func("/switchback/not-protected-there", test_not_protected_there);
     g_test_add_func("/switchback/only-one-is-away", test_only_one_is_away);
