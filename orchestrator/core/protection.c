@@ -137,11 +137,12 @@ json_t *protection_to_json(const Protection *p)
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o}", "vm",
+        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o, s:o}", "vm",
                                              ID_TEXT(vm->uuid), "active", vm->active, "reign",
                                              reign_to_json(vm->reign), "reverse", vm->reverse, "owes",
                                              (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
-                                             protection_branches_to_json(vm), "copies", copies_to_json(vm)));
+                                             protection_branches_to_json(vm), "life",
+                                             protection_life_to_json(vm), "copies", copies_to_json(vm)));
     }
     return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
                      GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "hold",
@@ -177,15 +178,15 @@ static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GEr
 static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan, GError **error)
 {
     const char *uuid, *active;
-    json_t *reign, *copies, *branches = NULL;
+    json_t *reign, *copies, *branches = NULL, *life = NULL;
     int reverse = FALSE;
     ProtectionVm *vm;
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s:o}", "vm", &uuid, "active",
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s?o, s:o}", "vm", &uuid, "active",
                    &active, "reign", &reign, "reverse", &reverse, "owes", &owes, "owed_plan", &owed_plan,
-                   "branches", &branches, "copies", &copies) ||
+                   "branches", &branches, "life", &life, "copies", &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);
@@ -197,6 +198,7 @@ static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan,
     protection_set_active(p, vm, active, COPY_STOPPED);
     vm->reverse = reverse && !protection_vm_is_home(p, vm);
     protection_branches_from_json(vm, branches);
+    protection_life_from_json(vm, life);
     vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE | OWES_YIELD);
     return id_parse(owed_plan, &vm->owed_plan, error) && reign_from_json(reign, &vm->reign, error) &&
            read_copies(vm, p->goal, copies, error);

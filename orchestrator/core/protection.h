@@ -56,7 +56,7 @@ typedef enum { GUEST_LIFE_UNKNOWN, GUEST_LIFE_ALIVE, GUEST_LIFE_OFF, GUEST_LIFE_
 
 const char *guest_life_name(GuestLife life);
 
-/* protection_life.c; nothing of it is durable. */
+/* protection_life.c. Durable is only whether it lived or was off when it was heard last. */
 typedef struct {
     GuestLife state;
     char *why;          /* NULL: nothing to say */

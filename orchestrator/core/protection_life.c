@@ -2,7 +2,8 @@
 /* Is each guest alive? What must be done if not: it is started again where it died, and when the countdown is over
  * without an answer, its operator is told that a switchover is required.
  *
- * Nothing of it is durable. A controller that has just started learns what is from the engines, and counts anew.
+ * A controller that has just started learns what is from the engines, and counts anew. Durable is only whether a guest lived or
+ * was off: a host that went down together with the controller does not say, and takes nobody with it who was off.
  * A guest counts as silent only upon evidence: its host is silent to all who can see it, its QEMU has ended or stands still,
  * it stands still for an error of its disks, or checks that its operator chose, and that were answered since it
  * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
@@ -117,7 +118,17 @@ static gboolean is_dead(const ProtectionVm *vm, const VitalsGuest *guest)
     return g_str_equal(guest->word, "dead") || (g_str_equal(guest->word, "idle") && vm->life.lived);
 }
 
-/* One that was silent is so until somebody knows better: a libvirtd that does not answer yet does not. */
+/* Until somebody knows better, which a libvirtd that does not answer yet does not, nothing has changed. */
+static Finding find_unknown(const ProtectionVm *vm)
+{
+    if (vm->life.state == GUEST_LIFE_OFF)
+        return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
+    if (vm->life.state == GUEST_LIFE_SILENT)
+        return (Finding){.life = GUEST_LIFE_SILENT,
+                         .why = "its host answers again, and has not said yet whether it lives"};
+    return (Finding){.life = GUEST_LIFE_UNKNOWN};
+}
+
 static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
 {
     Finding f = {.why = guest->why, .revivable = is_dead(vm, guest)};
@@ -128,26 +139,19 @@ static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
         f.life = GUEST_LIFE_SILENT;
     else if (g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
         f.life = GUEST_LIFE_OFF;
-    else if (vm->life.state == GUEST_LIFE_SILENT)
-        f = (Finding){.life = GUEST_LIFE_SILENT,
-                      .why = "its host answers again, and its libvirtd has not said whether it lives"};
+    else
+        f = find_unknown(vm);
     return f;
 }
 
-/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not: until its engine
- * says so, nothing has changed. */
+/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not. */
 static Finding find_without_word(const Protection *p, const ProtectionVm *vm)
 {
     const char *why;
 
-    if (vm->life.state == GUEST_LIFE_OFF)
-        return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
-    if (vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
+    if (vm->life.state != GUEST_LIFE_OFF && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
         return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
-    if (vm->life.state == GUEST_LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT,
-                         .why = "its host answers again, and its engine has not said whether it lives"};
-    return (Finding){.life = GUEST_LIFE_UNKNOWN};
+    return find_unknown(vm);
 }
 
 static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
@@ -304,6 +308,29 @@ static void count(Protection *p, gint64 now_ms, ActionList *out)
     }
 }
 
+static const char *kept_word(const ProtectionVm *vm)
+{
+    return vm->life.lived ? "alive" : vm->life.state == GUEST_LIFE_OFF ? "off" : NULL;
+}
+
+json_t *protection_life_to_json(const ProtectionVm *vm)
+{
+    const char *word = kept_word(vm);
+
+    return word ? json_string(word) : json_null();
+}
+
+void protection_life_from_json(ProtectionVm *vm, const json_t *doc)
+{
+    const char *word = json_string_value(doc);
+
+    vm->life.lived = g_strcmp0(word, "alive") == 0;
+    if (g_strcmp0(word, "off") != 0)
+        return;
+    vm->life.state = GUEST_LIFE_OFF;
+    vm->life.why = g_strdup("it was off when its host was heard last");
+}
+
 /* Whatever comes next is looked at as if for the first time. */
 static void forget(Protection *p)
 {
@@ -316,17 +343,23 @@ static void forget(Protection *p)
 
 void protection_live(Protection *p, gint64 now_ms, ActionList *out)
 {
+    gboolean changed = FALSE;
+
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
         forget(p);
         return;
     }
     EACH_VM (p, vm) {
+        const char *kept = kept_word(vm);
         Finding f = find(p, vm, now_ms);
 
         settle_guest(p, vm, &f, out);
+        changed |= g_strcmp0(kept_word(vm), kept) != 0;
         end_revival(p, vm, now_ms, out);
         revive(p, vm, now_ms, out);
     }
+    if (changed)
+        action_persist(out, NULL);
     count(p, now_ms, out);
 }
 

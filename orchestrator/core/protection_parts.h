@@ -42,6 +42,10 @@ char *protection_owed_text(const Protection *p, const ProtectionVm *vm);
 /* Why the first of the orders that were refused was; NULL: none is. */
 const char *protection_trouble(const ProtectionVm *vm);
 void protection_trouble_free(gpointer trouble);
+/* What must be known after a restart of the controller, with its host gone or started anew: "alive", "off" or null. */
+json_t *protection_life_to_json(const ProtectionVm *vm);
+void protection_life_from_json(ProtectionVm *vm, const json_t *doc);
+
 /* The old active's guest may have lived on; what only its disks hold is kept there. */
 void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,
                         ActionList *out);

@@ -217,6 +217,46 @@ static void test_host_comes_back(void)
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
 }
 
+static void restart(Stage *s)
+{
+    world_restart(s->w);
+    s->w->p->vitals = s->v;
+    s->told = 0;
+}
+
+/* A whole site loses its mains: the controller has heard of the guest before, and does not take it for one that is off. */
+static void test_site_comes_back(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    restart(s);
+    world_link(s->w, "beta", TRUE);
+    find_alpha(s);
+    s->word = "idle";
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "time passed -> event GUEST_SILENT\n"
+                                              "        -> guest.revive to alpha for web1\n"
+                                              "        -> event COUNTDOWN_STARTED\n"));
+}
+
+/* Nor does a host that is silent from the start take one with it that was off. */
+static void test_was_off(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "off";
+    pass_for(s, 2, TRUE);
+    expect(s, "[   2] time passed -> keep durably\n");
+    restart(s);
+    world_link(s->w, "beta", TRUE);
+    lose_alpha(s);
+    s->path = 3;
+    pass_for(s, 30, FALSE);
+    g_assert_nonnull(strstr(s->w->trace->str, "HOST_SILENT alpha"));
+    g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
+    g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
+}
+
 /* The controller loses a host that the standby hears: nobody is dead. */
 static void test_line_of_the_controller(void)
 {
@@ -672,6 +712,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
     g_test_add_func("/life/host/changes", test_changes);
+    g_test_add_func("/life/host/site-comes-back", test_site_comes_back);
+    g_test_add_func("/life/host/was-off", test_was_off);
     g_test_add_func("/life/guest/held", test_held);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
