@@ -203,7 +203,7 @@ static void tell_vitals(Scenarios *s)
 {
     g_autoptr(ActionList) out = action_list_new();
 
-    vitals_step(s->vitals, out);
+    vitals_step(s->vitals, clock_steady_ms(), out);
     for (guint i = 0; i < out->len; i++)
         events_publish(s->events, ((const Action *)out->pdata[i])->event);
 }

@@ -152,7 +152,26 @@ static json_t *checks_from(const ScenarioVm *vm, gboolean active, gboolean all)
     return list;
 }
 
-static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, guint *misses)
+/* How an active is looked after; of several scenarios the most patient, and the most eager. */
+typedef struct {
+    guint misses; /* 0: nobody does */
+    gint64 interval_ms;
+} Expected;
+
+static void expect(GHashTable *expected, char *host, const Policy *policy)
+{
+    Expected *e = g_hash_table_lookup(expected, host);
+
+    if (!e) {
+        e = g_new0(Expected, 1);
+        e->interval_ms = policy->probe_interval_ms;
+        g_hash_table_insert(expected, host, e);
+    }
+    e->misses = MAX(e->misses, (guint)policy->probe_misses);
+    e->interval_ms = MIN(e->interval_ms, policy->probe_interval_ms);
+}
+
+static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, GHashTable *expected)
 {
     const Policy *policy = &p->scenario->policy;
     const ScenarioVm *known = scenario_find_vm(p->scenario, vm->uuid);
@@ -165,7 +184,7 @@ static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, gui
     want_host(w, keeper, active, policy);
     if (!is_new_there(p, vm))
         want_guest(w, keeper, vm, policy, checks_from(known, FALSE, FALSE));
-    *misses = (guint)policy->probe_misses;
+    expect(expected, vm->active, policy);
 }
 
 static void want_nothing(Watches *w)
@@ -181,22 +200,19 @@ static void want_nothing(Watches *w)
 static void want_all(Watches *w, const GPtrArray *protections)
 {
     g_autoptr(GPtrArray) names = hosts_names(w->hosts);
-    g_autoptr(GHashTable) misses = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GHashTable) expected = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
 
     for (guint i = 0; i < protections->len; i++) {
         const Protection *p = protections->pdata[i];
 
-        for (guint k = 0; p->goal != GOAL_STOPPED && k < p->vms->len; k++) {
-            ProtectionVm *vm = p->vms->pdata[k];
-            guint before = GPOINTER_TO_UINT(g_hash_table_lookup(misses, vm->active)), n = 0;
-
-            want_vm(w, p, vm, &n);
-            g_hash_table_insert(misses, vm->active, GUINT_TO_POINTER(MAX(before, n)));
-        }
+        for (guint k = 0; p->goal != GOAL_STOPPED && k < p->vms->len; k++)
+            want_vm(w, p, p->vms->pdata[k], expected);
     }
-    for (guint i = 0; i < names->len; i++)
-        vitals_expect(w->vitals, names->pdata[i],
-                      GPOINTER_TO_UINT(g_hash_table_lookup(misses, names->pdata[i])));
+    for (guint i = 0; i < names->len; i++) {
+        const Expected *e = g_hash_table_lookup(expected, names->pdata[i]);
+
+        vitals_expect(w->vitals, names->pdata[i], e ? e->misses : 0, e ? e->interval_ms : 0);
+    }
 }
 
 /* --- telling ------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* So many probes must be answered in a row before one that is missed is news again: a path that comes and goes is one thing. */
+#define CALM_PROBES 10
+
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
     guint n;
@@ -18,6 +21,7 @@ typedef struct {
     Id id;
     gboolean up;
     guint misses;        /* that make it silent; 0: nobody asks */
+    gint64 interval_ms;  /* of the probes */
     gboolean heard;      /* a whole status since its link is up */
     json_t *libvirt;     /* the last word of it; NULL: none */
     json_t *gateway;     /* the same */
@@ -28,7 +32,9 @@ typedef struct {
     char *why;
     gboolean blind;      /* what it sees of others does not count */
     Watchers seen;       /* of who sees it */
-    gboolean missed;     /* told: some path was missed and none answered */
+    gboolean missed;     /* some path was missed and none answered */
+    gint64 missed_ms;    /* when that was so last; 0: never, or in a silence that is over */
+    gboolean was_silent; /* told, and its paths are missed since */
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
     gboolean no_libvirt; /* told */
@@ -223,7 +229,7 @@ void vitals_hear(Vitals *v, const char *name, const json_t *status)
     v->stale |= !part || libvirt || watch;
 }
 
-void vitals_expect(Vitals *v, const char *name, guint misses)
+void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms)
 {
     Host *h = find(v, name);
 
@@ -231,6 +237,7 @@ void vitals_expect(Vitals *v, const char *name, guint misses)
         return;
     v->stale |= h->misses != misses;
     h->misses = misses;
+    h->interval_ms = interval_ms;
 }
 
 /* --- who sees whom ------------------------------------------------------------ */
@@ -356,18 +363,33 @@ static void tell(const Host *h, EventCode code, const char *why, ActionList *out
     action_publish(out, event_new(code, NULL, h->name, NULL, why));
 }
 
+static gboolean is_calm(const Host *h, gint64 now_ms)
+{
+    return h->missed_ms == 0 || now_ms >= h->missed_ms + CALM_PROBES * h->interval_ms;
+}
+
+static void tell_missed(Host *h, gint64 now_ms, ActionList *out)
+{
+    gboolean missed = h->seen.missed;
+
+    if (missed && !h->missed && h->misses > 0 && is_calm(h, now_ms))
+        tell(h, EVENT_PROBE_MISSED, NULL, out);
+    if (missed || h->missed)
+        h->missed_ms = missed || !h->was_silent ? now_ms : 0;
+    h->was_silent &= missed;
+    h->missed = missed;
+}
+
 static void tell_host(Host *h, ActionList *out)
 {
-    gboolean missed = h->seen.missed, silent = h->life == LIFE_SILENT && h->misses > 0;
+    gboolean silent = h->life == LIFE_SILENT && h->misses > 0;
 
-    if (missed && !h->missed && h->misses > 0)
-        tell(h, EVENT_PROBE_MISSED, NULL, out);
-    h->missed = missed;
     if (silent && !h->is_silent)
         tell(h, EVENT_HOST_SILENT, h->why, out);
     if (h->is_silent && h->life == LIFE_ALIVE)
         tell(h, EVENT_HOST_BACK, NULL, out);
     h->is_silent = (h->is_silent && h->life != LIFE_ALIVE) || silent;
+    h->was_silent |= silent;
 }
 
 static void tell_blind(Host *h, ActionList *out)
@@ -395,7 +417,7 @@ static void tell_libvirt(Host *h, ActionList *out)
     h->no_libvirt = down;
 }
 
-void vitals_step(Vitals *v, ActionList *out)
+void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)
 {
     if (!v->stale)
         return;
@@ -405,6 +427,7 @@ void vitals_step(Vitals *v, ActionList *out)
         Host *h = v->hosts->pdata[i];
 
         judge(h);
+        tell_missed(h, now_ms, out);
         tell_host(h, out);
         tell_blind(h, out);
         tell_libvirt(h, out);

@@ -33,11 +33,12 @@ void vitals_link(Vitals *v, const char *host, gboolean up);
  * more, or less. */
 void vitals_hear(Vitals *v, const char *host, const json_t *status);
 
-/* Probes missed in a row that make a host of these silent; 0: nobody asks any more. */
-void vitals_expect(Vitals *v, const char *host, guint misses);
+/* Probes missed in a row that make a host of these silent, 0: nobody asks any more; and how far apart they are. */
+void vitals_expect(Vitals *v, const char *host, guint misses, gint64 interval_ms);
 
-/* Events about hosts, each once; if nothing has come since the last step there are none. */
-void vitals_step(Vitals *v, ActionList *out);
+/* Events about hosts, each once; if nothing has come since the last step there are none. That a probe was missed is one again when no
+ * path has been missed for ten of them, or when a silence is over. @now_ms: steady. */
+void vitals_step(Vitals *v, gint64 now_ms, ActionList *out);
 
 /* @ret_why (may be NULL): borrowed until the next call that changes @v; NULL if it is alive. */
 Life vitals_host(const Vitals *v, const char *host, const char **ret_why);

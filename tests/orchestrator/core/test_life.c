@@ -77,7 +77,7 @@ static void pass(Stage *s, gboolean alpha_speaks)
     if (now != s->told)
         say_beta(s);
     s->told = now;
-    vitals_step(s->v, out);
+    vitals_step(s->v, s->w->now_ms, out);
     for (guint i = 0; i < out->len; i++)
         g_string_append_printf(s->w->trace, "[%4" G_GINT64_FORMAT "] %s %s\n", s->w->now_ms / 1000,
                                event_code_name(((const Action *)out->pdata[i])->event->code),
@@ -104,7 +104,7 @@ static Stage *stage_new(void)
     vitals_add(s->v, "beta", world_id(0xb2));
     vitals_link(s->v, "alpha", TRUE);
     vitals_link(s->v, "beta", TRUE);
-    vitals_expect(s->v, "alpha", 3);
+    vitals_expect(s->v, "alpha", 3, 1000);
     s->w->p->vitals = s->v;
     s->w->p->scenario->policy.countdown_ms = 20000;
     s->w->p->scenario->policy.start_timeout_ms = 10000;
@@ -277,6 +277,52 @@ static void test_line_of_the_standby(void)
     expect(s, "[   2] PROBE_MISSED alpha\n");
 }
 
+static void miss_one(Stage *s, int calm_s)
+{
+    pass_for(s, calm_s, TRUE);
+    s->path = 1;
+    pass(s, TRUE);
+    s->path = 0;
+    pass(s, TRUE);
+}
+
+/* A line that comes and goes is told of once, and again when it was whole for ten probes. */
+static void test_flapping(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    for (int i = 0; i < 300; i++)
+        miss_one(s, i % 9);
+    expect(s, "[   2] PROBE_MISSED alpha\n");
+    miss_one(s, 9);
+    expect(s, "[1802] PROBE_MISSED alpha\n");
+}
+
+/* What comes after a silence is something new. */
+static void test_silent_again(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    for (int i = 0; i < 2; i++) {
+        lose_alpha(s);
+        s->path = 3;
+        pass(s, FALSE);
+        expect(s, i == 0 ? "[   2] PROBE_MISSED alpha\n"
+                           "[   2] HOST_SILENT alpha\n"
+                           "[   2] time passed -> event GUEST_SILENT\n"
+                           "        -> event COUNTDOWN_STARTED\n"
+                         : "[   5] PROBE_MISSED alpha\n"
+                           "[   5] HOST_SILENT alpha\n"
+                           "[   5] time passed -> event GUEST_SILENT\n"
+                           "        -> event COUNTDOWN_STARTED\n");
+        /* Its engine is heard before its path is. */
+        find_alpha(s);
+        pass(s, TRUE);
+        s->path = 0;
+        pass(s, TRUE);
+    }
+}
+
 /* Whoever does not see its own gateway is cut off itself. */
 static void test_blind(void)
 {
@@ -302,7 +348,7 @@ static void test_both_gone(void)
         g_autoptr(ActionList) out = action_list_new();
 
         s->w->now_ms += 1000;
-        vitals_step(s->v, out);
+        vitals_step(s->v, s->w->now_ms, out);
         g_assert_cmpuint(out->len, ==, 0);
         world_do(s->w, INPUT_TICK);
     }
@@ -321,7 +367,7 @@ static void test_changes(void)
     VitalsGuest guest;
 
     vitals_hear(s->v, "alpha", libvirt);
-    vitals_step(s->v, out);
+    vitals_step(s->v, s->w->now_ms, out);
     g_assert_cmpuint(out->len, ==, 1);
     g_assert_cmpint(((const Action *)out->pdata[0])->event->code, ==, EVENT_HYPERVISOR_SILENT);
     g_assert_true(vitals_guest(s->v, "alpha", world_vm(1), &guest));
@@ -708,6 +754,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/comes-back", test_host_comes_back);
     g_test_add_func("/life/host/line-of-the-controller", test_line_of_the_controller);
     g_test_add_func("/life/host/line-of-the-standby", test_line_of_the_standby);
+    g_test_add_func("/life/host/flapping", test_flapping);
+    g_test_add_func("/life/host/silent-again", test_silent_again);
     g_test_add_func("/life/host/blind", test_blind);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
