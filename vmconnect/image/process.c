@@ -295,8 +295,10 @@ void process_free(Process *process)
     if (!process)
         return;
     if (!process->ended) {
-        /* By pid, as pidfd_open() may be what failed: not collected yet, so it is still ours. */
+        /* By pid, as pidfd_open() may be what failed: not collected yet, so it is still ours. With it what it has
+         * started: a script hangs in a program of its. */
         kill(process->pid, SIGKILL);
+        kill(-process->pid, SIGKILL);
         if (process->pidfd < 0)
             reap(process);
         else
@@ -324,11 +326,6 @@ static gboolean collect(Process *p, const char *program, gint64 deadline, int ca
 
         if (n < 0 && errno != EINTR)
             return us_error_errno(error, errno, "waiting for %s", program);
-        if (n == 0) {
-            g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "%s does not end: is a file system hanging?",
-                        program);
-            return FALSE;
-        }
         if (n > 0 && pfd[3].revents) {
             g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "%s was given up on request", program);
             return FALSE;
@@ -342,6 +339,12 @@ static gboolean collect(Process *p, const char *program, gint64 deadline, int ca
                         max_output);
             return FALSE;
         }
+        /* Also of one that never stops writing. */
+        if (!p->ended && clock_left_ms(deadline) == 0) {
+            g_set_error(error, US_ERROR, US_ERROR_TIMEOUT, "%s does not end: is a file system hanging?",
+                        program);
+            return FALSE;
+        }
     }
     return TRUE;
 }
@@ -352,7 +355,7 @@ gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd
     const char *program = spec->argv[0];
     g_autoptr(GString) out = g_string_new(NULL);
     gint64 deadline = wait_deadline(timeout_ms);
-    g_autoptr(Process) p = launch(spec, TRUE, error);
+    g_autoptr(Process) p = launch(spec, ret_output != NULL, error);
 
     if (!p || !collect(p, program, deadline, cancel_fd, max_output, out, error))
         return FALSE;

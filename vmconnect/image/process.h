@@ -26,7 +26,7 @@ typedef struct {
  * pass_fd stay the caller's. */
 Process *process_start(const ProcessSpec *spec, GError **error);
 
-/* Kill it if it still runs, collect it, free. A process that the kernel cannot end within
+/* Kill it if it still runs, with what it has started in its session's group, collect it, free. A process that the kernel cannot end within
  * 2 s (it hangs in a dead file system) is left behind, killed. NULL is accepted. */
 void process_free(Process *process);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Process, process_free)
@@ -56,7 +56,7 @@ const char *process_stderr(Process *process);
  * @max_output bytes). @cancel_fd (-1: none) readable ends the wait. FALSE with
  * @error, and the process gone: NOT_FOUND no such program, FAILED it ended badly
  * (the text has its last words), TIMEOUT, CANCELLED, PROTOCOL too much output.
- * @ret_output may be NULL. */
+ * @ret_output may be NULL: then what it writes is nobody's, however much it is. */
 gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd, gsize max_output,
                           char **ret_output, GError **error);
 

@@ -15,7 +15,6 @@
 /* Agents answer in milliseconds, or not at all: so many guests whose agent hangs can be asked at once. */
 #define AGENT_HANDS 4
 #define GRACE_MS 1000 /* what must not hang has so long beyond its time */
-#define SCRIPT_OUTPUT_MAX 4096
 
 struct Prober {
     uv_loop_t *loop;
@@ -261,9 +260,7 @@ static char *run_script(const Errand *e)
     g_autoptr(GError) error = NULL;
 
     argv[0] = path;
-    return process_run_spec(&spec, (int)e->timeout_ms, -1, SCRIPT_OUTPUT_MAX, NULL, &error)
-               ? NULL
-               : g_strdup(error->message);
+    return process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error) ? NULL : g_strdup(error->message);
 }
 
 /* Why it was missed; "": it was answered. */

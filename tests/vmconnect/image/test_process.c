@@ -6,8 +6,11 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -53,6 +56,8 @@ static void test_run_is_bounded(void)
 {
     const char *sleeper[] = {"sleep", "1000", NULL};
     const char *talker[] = {"yes", NULL};
+    const char *complainer[] = {"sh", "-c", "while :; do echo y >&2; done", NULL};
+    g_autofree char *out = NULL;
     const char *missing[] = {"no-such-program-here", NULL};
     int stop = eventfd(1, EFD_CLOEXEC);
     gint64 begin = clock_steady_ms();
@@ -64,14 +69,51 @@ static void test_run_is_bounded(void)
     g_assert_false(process_run(sleeper, 100000, stop, 4096, NULL, &error));
     g_assert_error(error, US_ERROR, US_ERROR_CANCELLED);
     g_clear_error(&error);
-    g_assert_false(process_run(talker, 100000, -1, 100000, NULL, &error));
+    g_assert_false(process_run(talker, 100000, -1, 100000, &out, &error));
     g_assert_error(error, US_ERROR, US_ERROR_PROTOCOL);
+    g_clear_error(&error);
+    /* Neither what is thrown away nor what only its end is kept of keeps it alive. */
+    g_assert_false(process_run(talker, 200, -1, 0, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
+    g_clear_error(&error);
+    g_assert_false(process_run(complainer, 200, -1, 0, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
     g_clear_error(&error);
     g_assert_false(process_run(missing, 1000, -1, 4096, NULL, &error));
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
     g_clear_error(&error);
     g_assert_cmpint(clock_steady_ms() - begin, <, 60000);
     close(stop);
+}
+
+/* What a script has started and waits for hangs instead of it. */
+static void test_nothing_is_left(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "pid", NULL);
+    const char *argv[] = {"sh", "-c", "sleep 1000 & echo $! >\"$0\"; wait", path, NULL};
+    g_autofree char *text = NULL;
+    g_autoptr(GError) error = NULL;
+    struct pollfd pfd = {.events = POLLIN};
+
+    g_assert_false(process_run(argv, 1000, -1, 0, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    pfd.fd = pidfd_open(atoi(text), 0);
+    g_assert_true(pfd.fd < 0 || poll(&pfd, 1, 10000) == 1);
+    if (pfd.fd >= 0)
+        close(pfd.fd);
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
+static void test_output_that_nobody_wants(void)
+{
+    const char *argv[] = {"sh", "-c", "head -c 10000000 /dev/zero", NULL};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(process_run(argv, 20000, -1, 4096, NULL, &error));
+    g_assert_no_error(error);
 }
 
 static void test_large_output_is_whole(void)
@@ -166,6 +208,8 @@ int main(int argc, char **argv)
     g_test_add_func("/process/child_inherits_nothing", test_child_inherits_nothing);
     g_test_add_func("/process/run_fails_with_last_words", test_run_fails_with_last_words);
     g_test_add_func("/process/run_is_bounded", test_run_is_bounded);
+    g_test_add_func("/process/nothing_is_left", test_nothing_is_left);
+    g_test_add_func("/process/output_that_nobody_wants", test_output_that_nobody_wants);
     g_test_add_func("/process/large_output_is_whole", test_large_output_is_whole);
     g_test_add_func("/process/chatty_child_never_waits", test_chatty_child_never_waits);
     g_test_add_func("/process/dies_with_its_thread", test_dies_with_its_thread);
