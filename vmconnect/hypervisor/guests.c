@@ -265,10 +265,14 @@ static void on_found(void *user, gpointer result)
     if (guest)
         guest->finding = FALSE;
     if (guest && found && found->pidfd >= 0 && !g->closed) {
+        gboolean new = guest->ended;
+
         let_go(guest);
         guest->pidfd = found->pidfd;
         guest->pid = qemu_process_pid(guest->pidfd);
         found->pidfd = -1;
+        if (new)
+            g->on_news(g->user);
     }
     if (found)
         finding_free(found);
@@ -333,7 +337,7 @@ static void look(Guest *guest)
 
 static void find_if_missing(Guest *guest)
 {
-    if (guest->word == GUEST_ALIVE && guest->pidfd < 0 && guest->turns++ % FIND_EACH == 0)
+    if (guest->word == GUEST_ALIVE && (guest->pidfd < 0 || guest->ended) && guest->turns++ % FIND_EACH == 0)
         find(guest);
 }
 
@@ -436,6 +440,11 @@ static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_
     if (guest->word == GUEST_ALIVE && guest->ended && g->down) {
         *ret_why = "its QEMU has ended, and libvirtd, which does not answer, has not started it anew";
         return GUEST_DEAD;
+    }
+    /* One that hung has not noticed yet; or it has started it anew, and we have not found that process yet. */
+    if (guest->word == GUEST_ALIVE && guest->ended) {
+        *ret_why = "its QEMU has ended, and libvirtd has not said so yet";
+        return GUEST_UNKNOWN;
     }
     return guest->word;
 }
