@@ -72,6 +72,10 @@ typedef struct {
     gboolean revived;  /* … it has been started or reset … */
     gboolean gave_up;  /* … it did not come to life so, and has not since */
     gint64 revived_ms; /* when it was asked for last; 0: never */
+    guint tries;       /* of the one that was asked for */
+    guint tried_boots; /* boots when the last of them began */
+    gint64 again_ms;   /* the last has failed, and it is tried again then; 0: it has not */
+    gint64 rest_ms;    /* until then another is not asked for */
 } ProtectionLife;
 
 typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PART_DOWN } PlanPart;

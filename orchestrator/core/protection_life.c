@@ -12,6 +12,9 @@
 #include "vmconnect/base/units.h"
 
 #define REVIVE_LIMIT_MS 60000
+/* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
+#define REVIVE_TRIES 3
+#define REVIVE_AGAIN_MS 5000
 
 const char *guest_life_name(GuestLife life)
 {
@@ -202,21 +205,39 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     }
 }
 
+static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+
+    life->reviving = TRUE;
+    life->revived = FALSE;
+    life->revived_ms = now_ms;
+    life->again_ms = 0;
+    life->rest_ms = now_ms + p->scenario->policy.start_timeout_ms;
+    life->tries++;
+    life->tried_boots = life->boots;
+    action_call(out, vm->active, "guest.revive", vm->uuid,
+                MAX(REVIVE_LIMIT_MS, p->scenario->policy.start_timeout_ms),
+                json_pack("{s:s}", "vm", ID_TEXT(vm->uuid)));
+}
+
+/* By the engine of its host and its libvirtd; and its operator has nothing against it. */
+static gboolean may_revive(const Protection *p, const ProtectionVm *vm)
+{
+    return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable &&
+           vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
+           p->scenario->policy.restart != RESTART_NEVER && !protection_is_held(p);
+}
+
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
 static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
     ProtectionLife *life = &vm->life;
-    gint64 start_ms = p->scenario->policy.start_timeout_ms;
 
-    if (life->state != GUEST_LIFE_SILENT || !life->revivable || !vitals_answers(p->vitals, vm->active) ||
-        p->scenario->policy.restart == RESTART_NEVER || protection_is_held(p) || life->gave_up ||
-        (life->revived_ms > 0 && now_ms < life->revived_ms + start_ms))
+    if (!may_revive(p, vm) || life->gave_up || life->reviving || now_ms < life->rest_ms)
         return;
-    life->revived = FALSE;
-    life->revived_ms = now_ms;
-    life->reviving = TRUE;
-    action_call(out, vm->active, "guest.revive", vm->uuid, MAX(REVIVE_LIMIT_MS, start_ms),
-                json_pack("{s:s}", "vm", ID_TEXT(vm->uuid)));
+    life->tries = 0;
+    try_revival(p, vm, now_ms, out);
 }
 
 static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why, ActionList *out)
@@ -226,14 +247,45 @@ static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why,
     publish(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
 }
 
+/* It may be tried once more as long as nobody is waiting for its end. */
+static void fail_try(const Protection *p, ProtectionVm *vm, gint64 now_ms, const char *why, ActionList *out)
+{
+    gint64 again_ms = now_ms + REVIVE_AGAIN_MS;
+
+    if (vm->life.tries >= REVIVE_TRIES ||
+        (p->countdown.runs && again_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms)) {
+        fail_revival(p, vm, why, out);
+        return;
+    }
+    vm->life.revived = FALSE;
+    vm->life.again_ms = again_ms;
+}
+
+/* Its start has succeeded, and it has ended since: with each of the two its host counts a boot. */
+static gboolean has_died_again(const ProtectionLife *life)
+{
+    return life->revived && life->state == GUEST_LIFE_SILENT && life->revivable &&
+           life->boots >= life->tried_boots + 2;
+}
+
 static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
     ProtectionLife *life = &vm->life;
 
     if (!life->reviving)
         return;
-    if (life->state == GUEST_LIFE_ALIVE && life->revived)
+    /* Somebody else has started it, or it cannot be now: then it begins anew when it can. */
+    if (life->again_ms > 0 && !may_revive(p, vm)) {
         life->reviving = FALSE;
+        life->rest_ms = life->again_ms;
+        life->again_ms = 0;
+    } else if (life->again_ms > 0) {
+        if (now_ms >= life->again_ms)
+            try_revival(p, vm, now_ms, out);
+    } else if (life->state == GUEST_LIFE_ALIVE && life->revived)
+        life->reviving = FALSE;
+    else if (has_died_again(life))
+        fail_try(p, vm, now_ms, life->why ? life->why : "it has died again", out);
     else if (now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms)
         fail_revival(p, vm, life->why ? life->why : "it does not answer", out);
 }
@@ -242,10 +294,10 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
 {
     const char *how = json_string_value(json_object_get(in->json, "how"));
 
-    if (!vm->life.reviving)
+    if (!vm->life.reviving || vm->life.again_ms > 0)
         return;
     if (in->failure) {
-        fail_revival(p, vm, in->failure->message, out);
+        fail_try(p, vm, in->now_ms, in->failure->message, out);
         return;
     }
     vm->life.revived = TRUE;

@@ -444,7 +444,7 @@ static void test_held(void)
     expect(s, "[  30] time passed -> guest.revive to alpha for web1\n");
 }
 
-/* It fails, the countdown goes to its end, and nobody tries for ever. */
+/* It fails again and again, the countdown goes to its end, and nobody tries for ever. */
 static void test_restart_fails(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -452,12 +452,97 @@ static void test_restart_fails(void)
     s->word = "dead";
     pass(s, TRUE);
     revived(s, US_ERROR_FAILED, "no memory");
+    pass_for(s, 5, TRUE);
+    revived(s, US_ERROR_FAILED, "no memory");
+    pass_for(s, 5, TRUE);
+    revived(s, US_ERROR_FAILED, "no memory");
     pass_for(s, 120, TRUE);
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> guest.revive to alpha for web1\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
+              "[   2] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
+              "[   7] time passed -> guest.revive to alpha for web1\n"
+              "[   7] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
+              "[  12] time passed -> guest.revive to alpha for web1\n"
+              "[  12] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
               "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* What comes after the countdown's end is not waited for. */
+static void test_restart_fails_late(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.countdown_ms = 5000;
+    s->word = "dead";
+    pass(s, TRUE);
+    world_forget(s->w);
+    revived(s, US_ERROR_FAILED, "no memory");
+    pass_for(s, 20, TRUE);
+    expect(s, "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
+              "[   7] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* A slow libvirtd ends the new QEMU, too. What its host says of the old one until then is no second death. */
+static void test_dies_again(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    s->boots = 1;
+    pass(s, TRUE);
+    revived(s, -1, NULL);
+    pass_for(s, 3, TRUE);
+    world_forget(s->w);
+    s->boots = 3;
+    pass_for(s, 6, TRUE);
+    expect(s, "[  11] time passed -> guest.revive to alpha for web1\n");
+    s->word = "alive";
+    s->boots = 4;
+    revived(s, -1, NULL);
+    world_forget(s->w);
+    pass_for(s, 6, TRUE);
+    expect(s, "[  17] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+/* Who cannot be started yet is started when libvirtd can. */
+static void test_dies_without_libvirtd(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->libvirt = FALSE;
+    pass(s, TRUE);
+    s->word = "dead";
+    pass_for(s, 15, TRUE);
+    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+              "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
+    /* It has not noticed. */
+    s->libvirt = TRUE;
+    s->word = "unknown";
+    pass(s, TRUE);
+    s->word = "dead";
+    pass(s, TRUE);
+    expect(s, "[  18] HYPERVISOR_BACK alpha\n"
+              "[  19] time passed -> guest.revive to alpha for web1\n");
+}
+
+/* Its user was quicker: it is not reset under him. */
+static void test_started_by_its_user(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    s->boots = 1;
+    pass(s, TRUE);
+    revived(s, US_ERROR_FAILED, "no memory");
+    world_forget(s->w);
+    s->word = "alive";
+    s->boots = 2;
+    pass_for(s, 6, TRUE);
+    expect(s, "[   8] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Started, but it never answers again. */
@@ -673,7 +758,7 @@ static void take(Told *t, const Stage *s, const char *line)
         t->silent = FALSE;
     } else if (strstr(line, "guest.revive to")) {
         g_assert_true(t->silent);
-        g_assert_true(t->restarted_ms == 0 || s->w->now_ms >= t->restarted_ms + 10000);
+        g_assert_true(t->restarted_ms == 0 || s->w->now_ms >= t->restarted_ms + 5000);
         t->restarted_ms = s->w->now_ms;
         t->restarts++;
     }
@@ -765,6 +850,10 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/held", test_held);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
+    g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
+    g_test_add_func("/life/guest/dies-again", test_dies_again);
+    g_test_add_func("/life/guest/dies-without-libvirtd", test_dies_without_libvirtd);
+    g_test_add_func("/life/guest/started-by-its-user", test_started_by_its_user);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
     g_test_add_func("/life/guest/last-second", test_last_second);
     g_test_add_func("/life/guest/users-will", test_users_will);
