@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define CONNECT_MS 10000
-#define AGENT_MS 30000 /* so long a guest that is being started is left alone, until its agent is there */
+#define AGENT_MS 30000 /* so long a guest that is being started is left alone, until its agent is there … */
+#define AGENT_KNOWN_MS 120000 /* … and so long one that had an agent before it was started */
 #define CLOSING_MS 15000
 #define DOUBT_MS 3000            /* what looks lost for so long is … */
 #define DOUBT_FORGOTTEN_MS 30000 /* … unless so much lies between two looks */
@@ -361,20 +362,24 @@ static gboolean look_at_disks(Active *a, GError **error)
     return known;
 }
 
-static gboolean is_young(gint64 age_ms)
+static gboolean is_young(const Active *a, gint64 age_ms)
 {
-    return age_ms >= 0 && age_ms < AGENT_MS;
+    return age_ms >= 0 && age_ms < (a->knows_agent ? AGENT_KNOWN_MS : AGENT_MS);
 }
 
 /* A guest that starts or reboots is left alone until its agent is there; one that has none, or lost it, not for long. */
 static gboolean let_agent_come(Active *a, gint64 now_ms, GError **error)
 {
     gboolean lacks = capture_lacks_agent(a->capture);
+    gint64 age_ms = capture_age_ms(a->capture);
 
     if (lacks && a->had_agent)
         a->agent_gone_ms = now_ms;
     a->had_agent = !lacks;
-    if (!lacks || (now_ms - a->agent_gone_ms >= AGENT_MS && !is_young(capture_age_ms(a->capture))))
+    /* Of one that did not come when it could have, no more is expected. */
+    if (!lacks || age_ms >= AGENT_KNOWN_MS)
+        a->knows_agent = !lacks;
+    if (!lacks || (now_ms - a->agent_gone_ms >= AGENT_MS && !is_young(a, age_ms)))
         return TRUE;
     g_set_error_literal(error, US_ERROR, US_ERROR_BUSY,
                         "not cutting: the guest is starting, and its agent is waited for");

@@ -52,6 +52,7 @@ typedef struct Active {
     gint64 start_mark;       /* start_lock_mark() at the newest look; -1: not looked yet */
     gint64 off_since_ms;     /* steady: since when the VM has been seen off; 0: it is not */
     gboolean had_agent;      /* at the last look */
+    gboolean knows_agent;    /* it has one, as far as this engine has seen */
     gint64 agent_gone_ms;    /* steady: when it was found gone last; 0: never */
     GArray *distrusted;      /* of Id: checkpoints that turned out to have lost track, never taken again */
     gint64 doubted_since_ms; /* steady: since when tracking looks lost, … */
