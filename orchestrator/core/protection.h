@@ -68,6 +68,7 @@ typedef struct {
     gboolean known_boots;
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */
+    gint64 unasked_ms; /* when libvirtd of its host did not answer last, since it is watched; 0: never */
     gboolean reviving; /* it was asked for, and has not answered yet, nor failed … */
     gboolean revived;  /* … it has been started or reset … */
     gboolean gave_up;  /* … it did not come to life so, and has not since */

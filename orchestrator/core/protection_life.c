@@ -86,6 +86,17 @@ static void apply_start(const ProtectionVm *vm, gboolean can_answer, Finding *f)
     f->why = "it was started, and does not answer yet";
 }
 
+/* What is asked by libvirtd says nothing while that says nothing, nor until it has been asked as often as it may be missed. */
+static gboolean can_be_asked(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    const Policy *policy = &p->scenario->policy;
+
+    if (!vitals_has_libvirt(p->vitals, vm->active))
+        vm->life.unasked_ms = now_ms;
+    return vm->life.unasked_ms == 0 ||
+           now_ms > vm->life.unasked_ms + (policy->probe_misses + 1) * policy->probe_interval_ms;
+}
+
 /* By the checks that its operator chose; those of the two hosts together. */
 static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, Finding *f)
 {
@@ -94,8 +105,7 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
     VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
 
-    /* What is asked by libvirtd says nothing while that says nothing. */
-    if (!vitals_has_libvirt(p->vitals, vm->active)) {
+    if (!can_be_asked(p, vm, now_ms)) {
         here = (VitalsChecks){0};
         f->mute = vm->life.mute;
     }

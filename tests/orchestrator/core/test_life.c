@@ -613,6 +613,30 @@ static void test_agent_alone(void)
     expect(s, "");
 }
 
+/* Nor is it its silence that libvirtd hung; what was missed meanwhile is known for a while after that. */
+static void test_agent_behind_libvirtd(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->libvirt = FALSE;
+    s->agent = 5;
+    pass_for(s, 60, TRUE);
+    s->libvirt = TRUE;
+    pass_for(s, 10, TRUE);
+    s->agent = 0;
+    pass_for(s, 60, TRUE);
+    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+              "[  62] HYPERVISOR_BACK alpha\n");
+    s->libvirt = FALSE;
+    pass_for(s, 10, TRUE);
+    s->libvirt = TRUE;
+    s->agent = 5;
+    pass_for(s, 30, TRUE);
+    expect(s, "[ 132] HYPERVISOR_SILENT alpha\n"
+              "[ 142] HYPERVISOR_BACK alpha\n"
+              "[ 162] time passed -> event AGENT_SILENT\n");
+}
+
 static void test_never_had_an_agent(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -858,6 +882,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/last-second", test_last_second);
     g_test_add_func("/life/guest/users-will", test_users_will);
     g_test_add_func("/life/guest/agent-alone", test_agent_alone);
+    g_test_add_func("/life/guest/agent-behind-libvirtd", test_agent_behind_libvirtd);
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/hangs", test_hangs);
     g_test_add_func("/life/guest/reboots", test_reboots);
