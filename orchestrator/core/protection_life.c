@@ -180,9 +180,10 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)
         apply_checks(p, vm, now_ms, &f);
-    /* Its host's engine may be heard before its answer is. */
-    if (f.life == GUEST_LIFE_ALIVE && vm->life.reviving && !vm->life.revived)
-        f = (Finding){.life = GUEST_LIFE_SILENT, .why = "it is being started"};
+    /* Its host's engine may be heard before its answer is; and what had crashed, and was kept, is ended before it is started. */
+    if ((f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF) && vm->life.reviving && !vm->life.revived)
+        f = (Finding){
+            .life = GUEST_LIFE_SILENT, .revivable = f.life == GUEST_LIFE_OFF, .why = "it is being started"};
     return f;
 }
 

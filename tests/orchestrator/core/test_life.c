@@ -528,6 +528,29 @@ static void test_dies_without_libvirtd(void)
               "[  19] time passed -> guest.revive to alpha for web1\n");
 }
 
+/* What libvirt has kept of it for a look is ended by us, not by its user. */
+static void test_crashed_is_kept(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    s->word = "off";
+    s->boots = 1;
+    pass_for(s, 3, TRUE);
+    s->word = "alive";
+    s->boots = 2;
+    pass(s, TRUE);
+    revived(s, -1, NULL);
+    pass_for(s, 6, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   6] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+              "[  11] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
 /* Its user was quicker: it is not reset under him. */
 static void test_started_by_its_user(void)
 {
@@ -877,6 +900,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
     g_test_add_func("/life/guest/dies-again", test_dies_again);
     g_test_add_func("/life/guest/dies-without-libvirtd", test_dies_without_libvirtd);
+    g_test_add_func("/life/guest/crashed-is-kept", test_crashed_is_kept);
     g_test_add_func("/life/guest/started-by-its-user", test_started_by_its_user);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
     g_test_add_func("/life/guest/last-second", test_last_second);
