@@ -137,8 +137,7 @@ static Finding find_unknown(const ProtectionVm *vm)
     if (vm->life.state == GUEST_LIFE_OFF)
         return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
     if (vm->life.state == GUEST_LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT,
-                         .why = "its host answers again, and has not said yet whether it lives"};
+        return (Finding){.life = GUEST_LIFE_SILENT, .why = "its host has not said yet whether it lives"};
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
@@ -169,6 +168,7 @@ static Finding find_without_word(const Protection *p, const ProtectionVm *vm)
 
 static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
+    gboolean is_ours = vm->life.reviving && !vm->life.revived;
     VitalsGuest guest;
     Finding f;
 
@@ -176,12 +176,12 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
         return find_without_word(p, vm);
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(vm, &guest);
-    if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
+    if (f.life == GUEST_LIFE_ALIVE || (f.life == GUEST_LIFE_OFF && !is_ours))
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)
         apply_checks(p, vm, now_ms, &f);
     /* Its host's engine may be heard before its answer is; and what had crashed, and was kept, is ended before it is started. */
-    if ((f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF) && vm->life.reviving && !vm->life.revived)
+    if ((f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF) && is_ours)
         f = (Finding){
             .life = GUEST_LIFE_SILENT, .revivable = f.life == GUEST_LIFE_OFF, .why = "it is being started"};
     return f;
@@ -245,6 +245,11 @@ static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionL
 {
     ProtectionLife *life = &vm->life;
 
+    /* What could not be started while libvirtd was ill, or before its host went down, may be when it is back. */
+    if (!vitals_has_libvirt(p->vitals, vm->active) && !life->reviving) {
+        life->gave_up = FALSE;
+        life->rest_ms = MIN(life->rest_ms, now_ms + REVIVE_AGAIN_MS);
+    }
     if (!may_revive(p, vm) || life->gave_up || life->reviving || now_ms < life->rest_ms)
         return;
     life->tries = 0;

@@ -76,6 +76,16 @@ eventually() {
   pass "$what"
 }
 
+# start_again HOST VM: one whose QEMU has died, as its user would. If that was while a backup job began, libvirtd 9 has locked itself
+# out of the VM, and its calls hang until it is restarted.
+start_again() {
+  local status=0
+  timeout 30 "$TEST_ROOT/examples/lab/lab" --name "$TEST_LAB" exec "$1" virsh start "$2" || status=$?
+  ((status == 124)) || return "$status"
+  lab kill "$1" libvirtd && lab boot "$1"
+  return 1
+}
+
 # Number of the last record that guest $2 acknowledged on host $1.
 sequence() {
   lab stamp "$1" "$2" | jq .sequence

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/hypervisor/guests.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/hypervisor/qemu_process.h"
@@ -13,6 +14,8 @@
 #define LOOK_MS 1000
 #define FIND_MS 10000
 #define FIND_EACH 10 /* looks */
+/* libvirtd's thread for such news may stand still for half a minute. */
+#define NOTICE_MS 45000
 
 /* --- what libvirt means ------------------------------------------------------ */
 
@@ -164,7 +167,9 @@ typedef struct {
     pid_t pid;
     gboolean finding;
     guint turns;    /* of the timer since it was looked for last */
-    gboolean ended; /* the process that was held has */
+    gboolean ended; /* the process that was held has … */
+    gint64 ended_ms;
+    gboolean overdue; /* … and libvirtd should have noticed by now */
     gboolean frozen;
 } Guest;
 
@@ -196,7 +201,7 @@ static void let_go(Guest *guest)
     guest->pidfd = -1;
     guest->pid = 0;
     guest->turns = 0;
-    guest->ended = guest->frozen = FALSE;
+    guest->ended = guest->overdue = guest->frozen = FALSE;
 }
 
 static void guest_free(gpointer data)
@@ -327,11 +332,16 @@ static void look(Guest *guest)
 {
     gboolean ended = guest->pidfd >= 0 && has_ended(guest);
     gboolean frozen = guest->pidfd >= 0 && !ended && stands_still(guest->pid);
+    gboolean overdue;
 
-    if (ended == guest->ended && frozen == guest->frozen)
+    if (ended && !guest->ended)
+        guest->ended_ms = clock_steady_ms();
+    overdue = ended && clock_steady_ms() >= guest->ended_ms + NOTICE_MS;
+    if (ended == guest->ended && frozen == guest->frozen && overdue == guest->overdue)
         return;
     guest->ended = ended;
     guest->frozen = frozen;
+    guest->overdue = overdue;
     guest->guests->on_news(guest->guests->user);
 }
 
@@ -439,6 +449,13 @@ static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_
     }
     if (guest->word == GUEST_ALIVE && guest->ended && g->down) {
         *ret_why = "its QEMU has ended, and libvirtd, which does not answer, has not started it anew";
+        return GUEST_DEAD;
+    }
+    /* libvirtd 9 locks itself out of a VM whose QEMU ends while a backup job begins, until it is restarted. */
+    if (guest->word == GUEST_ALIVE && guest->overdue) {
+        *ret_why = "its QEMU has ended, and libvirtd does not notice: it may be locked up, which ends with "
+                   "its restart "
+                   "(systemctl restart libvirtd disturbs no guest)";
         return GUEST_DEAD;
     }
     /* One that hung has not noticed yet; or it has started it anew, and we have not found that process yet. */

@@ -528,6 +528,26 @@ static void test_dies_without_libvirtd(void)
               "[  19] time passed -> guest.revive to alpha for web1\n");
 }
 
+/* Nor is a start that failed while libvirtd was ill the last one. */
+static void test_libvirtd_locked_up(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    revived(s, US_ERROR_TIMEOUT, "it hangs");
+    pass(s, TRUE);
+    s->libvirt = FALSE;
+    s->word = "unknown";
+    pass_for(s, 25, TRUE);
+    world_forget(s->w);
+    s->libvirt = TRUE;
+    s->word = "idle";
+    pass_for(s, 6, TRUE);
+    expect(s, "[  29] HYPERVISOR_BACK alpha\n"
+              "[  29] time passed -> guest.revive to alpha for web1\n");
+}
+
 /* What libvirt has kept of it for a look is ended by us, not by its user. */
 static void test_crashed_is_kept(void)
 {
@@ -900,6 +920,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
     g_test_add_func("/life/guest/dies-again", test_dies_again);
     g_test_add_func("/life/guest/dies-without-libvirtd", test_dies_without_libvirtd);
+    g_test_add_func("/life/guest/libvirtd-locked-up", test_libvirtd_locked_up);
     g_test_add_func("/life/guest/crashed-is-kept", test_crashed_is_kept);
     g_test_add_func("/life/guest/started-by-its-user", test_started_by_its_user);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
