@@ -75,7 +75,8 @@ static gboolean non_blocking(int fd)
     return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0;
 }
 
-static gboolean launch_init(Launch *l, const ProcessSpec *spec, gboolean want_output, GError **error)
+static gboolean launch_init(Launch *l, const ProcessSpec *spec, gboolean want_output, gboolean drained,
+                            GError **error)
 {
     *l = (Launch){
         .output = {-1, -1},
@@ -94,7 +95,7 @@ static gboolean launch_init(Launch *l, const ProcessSpec *spec, gboolean want_ou
     /* Messages are compared with QEMU's and the C library's English ones. */
     l->envp = g_environ_setenv(g_get_environ(), "LC_ALL", "C", TRUE);
     if (pipe2(l->report, O_CLOEXEC) != 0 || pipe2(l->errors, O_CLOEXEC) != 0 || !non_blocking(l->errors[0]) ||
-        !non_blocking(l->errors[1]) ||
+        (!drained && !non_blocking(l->errors[1])) ||
         (want_output && (pipe2(l->output, O_CLOEXEC) != 0 || !non_blocking(l->output[0]))))
         return us_error_errno(error, errno, "cannot start %s", spec->argv[0]);
     return TRUE;
@@ -177,14 +178,15 @@ static Process *launch_parent(Launch *l, pid_t pid)
     return p;
 }
 
-static Process *launch(const ProcessSpec *spec, gboolean want_output, GError **error)
+/* @drained: somebody reads what it says for as long as it runs. */
+static Process *launch(const ProcessSpec *spec, gboolean want_output, gboolean drained, GError **error)
 {
     g_autoptr(Process) p = NULL;
     Launch l;
     pid_t pid;
     int why = 0;
 
-    if (!launch_init(&l, spec, want_output, error)) {
+    if (!launch_init(&l, spec, want_output, drained, error)) {
         launch_clear(&l);
         return NULL;
     }
@@ -207,7 +209,7 @@ static Process *launch(const ProcessSpec *spec, gboolean want_output, GError **e
 
 Process *process_start(const ProcessSpec *spec, GError **error)
 {
-    return launch(spec, FALSE, error);
+    return launch(spec, FALSE, FALSE, error);
 }
 
 pid_t process_pid(const Process *process)
@@ -355,7 +357,7 @@ gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd
     const char *program = spec->argv[0];
     g_autoptr(GString) out = g_string_new(NULL);
     gint64 deadline = wait_deadline(timeout_ms);
-    g_autoptr(Process) p = launch(spec, ret_output != NULL, error);
+    g_autoptr(Process) p = launch(spec, ret_output != NULL, TRUE, error);
 
     if (!p || !collect(p, program, deadline, cancel_fd, max_output, out, error))
         return FALSE;

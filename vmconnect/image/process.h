@@ -48,8 +48,8 @@ const char *process_outcome(Process *process);
 gboolean process_succeeded(Process *process);
 
 /* What it wrote to standard error lately: at most the last 4 KiB, valid UTF-8,
- * without the final newline; borrowed until the next call. The pipe is
- * non-blocking on both sides, so a chatty child never waits for us. */
+ * without the final newline; borrowed until the next call. The pipe of one that was
+ * started by process_start() is non-blocking on both sides, so a chatty child never waits for us. */
 const char *process_stderr(Process *process);
 
 /* Run @spec to its end and return its standard output (NUL-terminated, at most

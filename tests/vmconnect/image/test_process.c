@@ -109,7 +109,7 @@ static void test_nothing_is_left(void)
 
 static void test_output_that_nobody_wants(void)
 {
-    const char *argv[] = {"sh", "-c", "head -c 10000000 /dev/zero", NULL};
+    const char *argv[] = {"sh", "-c", "head -c 10000000 /dev/zero && head -c 10000000 /dev/zero >&2", NULL};
     g_autoptr(GError) error = NULL;
 
     g_assert_true(process_run(argv, 20000, -1, 4096, NULL, &error));
