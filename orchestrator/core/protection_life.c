@@ -50,11 +50,18 @@ static void notice_boot(ProtectionVm *vm, const VitalsGuest *guest, gint64 now_m
     life->boots = guest->boots;
 }
 
+/* A check that was never answered says nothing of the guest: it may ask for what is not there. */
 static gboolean fails(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there)
 {
     guint missed = here->missed + there->missed;
 
-    return wanted->need_all ? missed > 0 : missed > 0 && missed >= here->n + there->n;
+    return wanted->need_all ? missed > 0 : missed > 0 && missed >= here->proven + there->proven;
+}
+
+/* None of those that there are was ever answered. */
+static gboolean is_mute(const VitalsChecks *here, const VitalsChecks *there)
+{
+    return here->n + there->n > 0 && here->proven + there->proven == 0;
 }
 
 static gboolean passes(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there)
@@ -111,11 +118,11 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     }
     if (passes(wanted, &here, &there))
         vm->life.answers = TRUE;
-    else if (fails(wanted, &here, &there) && !may_be_starting(p, vm, now_ms))
+    else if ((fails(wanted, &here, &there) || is_mute(&here, &there)) && !may_be_starting(p, vm, now_ms))
         vm->life.answers = FALSE;
     vm->life.proven |= is_fresh(p, vm, now_ms) && passes(wanted, &here, &there);
     if (may_be_starting(p, vm, now_ms))
-        apply_start(vm, wanted->checks->len > 0 || vm->life.answers, f);
+        apply_start(vm, vm->life.answers || (wanted->checks->len > 0 && here.proven + there.proven > 0), f);
     else if (!fails(wanted, &here, &there))
         return;
     else if (wanted->checks->len == 0)

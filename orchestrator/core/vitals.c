@@ -496,7 +496,7 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
 
     for (gsize i = 0; i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);
-        gboolean missed = misses_of(score) >= misses;
+        gboolean missed = is_true(score, "ever") && misses_of(score) >= misses;
         gboolean answered = is_true(score, "tried") && misses_of(score) == 0;
 
         sum.answered += answered;

@@ -62,7 +62,7 @@ typedef struct {
     guint n;
     guint64 reign;     /* in which they are made: the VM's when its host was told to; 0: not known */
     guint answered;    /* the last try */
-    guint missed;      /* @misses in a row */
+    guint missed;      /* of those that were answered at some time: @misses in a row since */
     guint proven;      /* were answered at some time */
     const char *why;   /* of the first that is missed */
     const char *words; /* of that: what was tried */

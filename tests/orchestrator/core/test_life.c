@@ -713,6 +713,26 @@ static void watch_web(Stage *s)
 }
 
 /* It hangs with a living agent: what its operator chose says so, and it is reset. */
+/* It may ask for what is not there: then it is no sign of death, nor is one of life waited for. */
+static void test_never_answered(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->web = -1;
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+    s->word = "dead";
+    pass(s, TRUE);
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    world_forget(s->w);
+    pass(s, TRUE);
+    expect(s, "[  63] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
 static void test_hangs(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -929,6 +949,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/agent-alone", test_agent_alone);
     g_test_add_func("/life/guest/agent-behind-libvirtd", test_agent_behind_libvirtd);
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
+    g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
     g_test_add_func("/life/guest/reboots", test_reboots);
     g_test_add_func("/life/guest/stands-still", test_stands_still);
