@@ -225,7 +225,7 @@ static gboolean start(Engine *e, GError **error)
     e->trials = trials_new(&e->paths);
     e->trial_hands = hands_new(&e->loop, uri);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
-    e->guests = guests_new(&e->loop, on_other_news, e);
+    e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_other_news, e);
     e->watch = watch_new(&e->loop, &(ProberPaths){uri, conf_get(e->conf, "probes")}, on_other_news, e);
     watch_set_identity(e->watch, identity_is_owned(e->identity) ? e->identity : NULL);
     e->ears = ears_new(&e->loop, uri, on_ears, e);

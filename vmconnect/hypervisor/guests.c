@@ -14,8 +14,9 @@
 #define LOOK_MS 1000
 #define FIND_MS 10000
 #define FIND_EACH 10 /* looks */
+
 /* libvirtd's thread for such news may stand still for half a minute. */
-#define NOTICE_MS 45000
+const GuestsSettings GUESTS_USUAL = {.folder = QEMU_PROCESS_FOLDER, .notice_ms = 45000};
 
 /* --- what libvirt means ------------------------------------------------------ */
 
@@ -175,6 +176,7 @@ typedef struct {
 
 struct Guests {
     uv_loop_t *loop;
+    const GuestsSettings *settings;
     GHashTable *by_vm; /* Id * -> Guest * */
     uv_timer_t timer;
     char *down; /* why libvirtd does not answer; NULL: it does */
@@ -235,6 +237,7 @@ static Guest *guest_of(Guests *g, Id vm, const char *name)
 
 typedef struct {
     Guests *guests;
+    const char *folder; /* static */
     Id vm;
     char *name;
     int pidfd;
@@ -256,7 +259,7 @@ static gpointer find_work(gpointer data)
     Finding *found = g_new0(Finding, 1);
     gboolean gone;
 
-    found->pidfd = qemu_process_open(QEMU_PROCESS_FOLDER, request->name, request->vm, &gone, NULL);
+    found->pidfd = qemu_process_open(request->folder, request->name, request->vm, &gone, NULL);
     return found;
 }
 
@@ -289,7 +292,7 @@ static Finding *finding_new(Guest *guest)
 {
     Finding *f = g_new0(Finding, 1);
 
-    *f = (Finding){guest->guests, guest->vm, g_strdup(guest->name), -1};
+    *f = (Finding){guest->guests, guest->guests->settings->folder, guest->vm, g_strdup(guest->name), -1};
     return f;
 }
 
@@ -336,7 +339,7 @@ static void look(Guest *guest)
 
     if (ended && !guest->ended)
         guest->ended_ms = clock_steady_ms();
-    overdue = ended && clock_steady_ms() >= guest->ended_ms + NOTICE_MS;
+    overdue = ended && clock_steady_ms() >= guest->ended_ms + guest->guests->settings->notice_ms;
     if (ended == guest->ended && frozen == guest->frozen && overdue == guest->overdue)
         return;
     guest->ended = ended;
@@ -483,11 +486,12 @@ json_t *guests_libvirt(const Guests *g)
     return json_pack("{s:o, s:s?}", "up", up, "why", g->down);
 }
 
-Guests *guests_new(uv_loop_t *loop, void (*on_news)(void *user), void *user)
+Guests *guests_new(uv_loop_t *loop, const GuestsSettings *settings, void (*on_news)(void *user), void *user)
 {
     Guests *g = g_new0(Guests, 1);
 
     g->loop = loop;
+    g->settings = settings;
     g->by_vm = g_hash_table_new_full(id_hash, id_equal_func, NULL, guest_free);
     g->on_news = on_news;
     g->user = user;

@@ -39,8 +39,15 @@ gboolean guest_word_of_event(int event, int detail, GuestWord *ret_word, const c
 
 typedef struct Guests Guests;
 
-/* @on_news: something is other than before. */
-Guests *guests_new(uv_loop_t *loop, void (*on_news)(void *user), void *user);
+typedef struct {
+    const char *folder; /* where libvirt has its records of what runs (qemu_process.h) */
+    gint64 notice_ms;   /* what libvirtd has not noticed of a process that ended so long ago, it never will */
+} GuestsSettings;
+
+extern const GuestsSettings GUESTS_USUAL;
+
+/* @settings is static. @on_news: something is other than before. */
+Guests *guests_new(uv_loop_t *loop, const GuestsSettings *settings, void (*on_news)(void *user), void *user);
 /* No call comes any more. It frees itself when the loop is through with it. NULL is accepted. */
 void guests_close(Guests *guests);
 
