@@ -133,9 +133,16 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
 }
 
 /* One that lived when its host was heard last has died with it. */
-static gboolean is_dead(const ProtectionVm *vm, const VitalsGuest *guest)
+static gboolean went_down(const ProtectionVm *vm, const VitalsGuest *guest)
 {
-    return g_str_equal(guest->word, "dead") || (g_str_equal(guest->word, "idle") && vm->life.lived);
+    return g_str_equal(guest->word, "idle") && vm->life.lived;
+}
+
+/* While its host was away the other may have been made the active, by hand, or by a controller whose memory ours is older than:
+ * nothing is started there before that one has said that it was not. */
+static gboolean is_still_ours(const Protection *p, const ProtectionVm *vm)
+{
+    return protection_keeper(vm) && protection_has_heard(p, protection_keeper(vm));
 }
 
 /* Until somebody knows better, which a libvirtd that does not answer yet does not, nothing has changed. */
@@ -148,13 +155,14 @@ static Finding find_unknown(const ProtectionVm *vm)
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
-static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
+static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const VitalsGuest *guest)
 {
-    Finding f = {.why = guest->why, .revivable = is_dead(vm, guest)};
+    gboolean down = went_down(vm, guest), dead = g_str_equal(guest->word, "dead");
+    Finding f = {.why = guest->why, .revivable = dead || (down && is_still_ours(p, vm))};
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
-    else if (f.revivable || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen"))
+    else if (dead || down || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen"))
         f.life = GUEST_LIFE_SILENT;
     else if (g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
         f.life = GUEST_LIFE_OFF;
@@ -182,7 +190,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm);
     notice_boot(vm, &guest, now_ms);
-    f = find_by_word(vm, &guest);
+    f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || (f.life == GUEST_LIFE_OFF && !is_ours))
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)
@@ -239,12 +247,13 @@ static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
                 json_pack("{s:s}", "vm", ID_TEXT(vm->uuid)));
 }
 
-/* By the engine of its host and its libvirtd; and its operator has nothing against it. */
+/* By the engine of its host and its libvirtd; it is known who has the VM, and its operator has nothing against it. */
 static gboolean may_revive(const Protection *p, const ProtectionVm *vm)
 {
     return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable &&
            vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
-           p->scenario->policy.restart != RESTART_NEVER && !protection_is_held(p);
+           protection_is_sure(p, NULL) && p->scenario->policy.restart != RESTART_NEVER &&
+           !protection_is_held(p);
 }
 
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */

@@ -224,7 +224,8 @@ static void restart(Stage *s)
     s->told = 0;
 }
 
-/* A whole site loses its mains: the controller has heard of the guest before, and does not take it for one that is off. */
+/* A whole site loses its mains: the controller has heard of the guest before, and does not take it for one that is off. Nor does it
+ * start it before beta has said that it was not made the active meanwhile. */
 static void test_site_comes_back(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -235,8 +236,12 @@ static void test_site_comes_back(void)
     s->word = "idle";
     pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "time passed -> event GUEST_SILENT\n"
-                                              "        -> guest.revive to alpha for web1\n"
                                               "        -> event COUNTDOWN_STARTED\n"));
+    pass_for(s, 3, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "guest.revive"));
+    world_hear(s->w, "beta");
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1\n"));
 }
 
 /* Nor does a host that is silent from the start take one with it that was off. */
