@@ -34,6 +34,7 @@ static Link *link_new(int fd, const LinkSettings *s, Side side)
     link->side = side;
     link->identity = identity_ref(s->identity);
     link->expect = s->expect;
+    link->ret_met = s->ret_met;
     link->strangers = s->strangers && !identity_is_owned(s->identity);
     link->stall_ms = s->stall_ms ? s->stall_ms : LINK_STALL_MS;
     link->rekey_bytes = s->rekey_bytes ? s->rekey_bytes : LINK_REKEY_BYTES;

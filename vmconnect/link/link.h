@@ -61,6 +61,7 @@ typedef struct {
     Identity *identity; /* borrowed during link_new_…() */
     Purpose purpose;    /* dialer: what for */
     Id expect;          /* dialer: the engine it means; nil: any of its authority */
+    gboolean *ret_met;  /* dialer: TRUE once that has proved who it is, whatever it says then; may be NULL */
     gboolean strangers; /* listener: let a stranger enrol */
     guint version_min;  /* 0: HELLO_VERSION_MIN and _MAX */
     guint version_max;

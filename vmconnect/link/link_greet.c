@@ -47,10 +47,13 @@ static void meet(Link *link)
     }
     if (link->side == SIDE_LISTENER)
         return;
-    if (trust(link, &error))
-        say_greeting(link, MESSAGE_HELLO, &link->mine);
-    else
+    if (!trust(link, &error)) {
         link_refuse(link, error);
+        return;
+    }
+    if (link->ret_met)
+        *link->ret_met = TRUE;
+    say_greeting(link, MESSAGE_HELLO, &link->mine);
 }
 
 gboolean link_shake_hands(Link *link, GError **error)

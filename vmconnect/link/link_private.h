@@ -15,6 +15,7 @@ struct Link {
     LinkState state;
     Identity *identity;
     Id expect;
+    gboolean *ret_met;
     gboolean strangers;
     gint64 stall_ms;
 

@@ -15,6 +15,7 @@ struct Beat {
     uv_timer_t again;
     Dial *dial;
     LinkLoop *link;
+    gboolean met;    /* at the last dialling: it is the engine that is meant */
     gint64 heard_ms; /* steady; 0: never */
     char *why;       /* the last failure */
 };
@@ -55,7 +56,7 @@ static void on_dialled(void *user, Link *link, const GError *error)
     Beat *b = user;
 
     b->dial = NULL;
-    if (link || is_of_before(error))
+    if (link || (b->met && is_of_before(error)))
         b->heard_ms = clock_steady_ms();
     if (!link) {
         again(b, error);
@@ -68,8 +69,10 @@ static void on_dialled(void *user, Link *link, const GError *error)
 static void dial(Beat *b)
 {
     const char *addresses[] = {b->address, NULL};
-    LinkSettings settings = {.identity = b->identity, .purpose = PURPOSE_BEAT, .expect = b->engine};
+    LinkSettings settings = {
+        .identity = b->identity, .purpose = PURPOSE_BEAT, .expect = b->engine, .ret_met = &b->met};
 
+    b->met = FALSE;
     b->dial = dial_start(b->loop, addresses, &settings, b->interval_ms, on_dialled, b);
 }
 
