@@ -32,9 +32,12 @@ static json_t *ask_with(virDomainPtr dom, const char *command, json_t *arguments
     }
     doc = json_parse(answer, strlen(answer), ANSWER_MAX_BYTES, error);
     free(answer);
-    if (!doc)
-        g_prefix_error(error, "the guest agent of '%s': ", virDomainGetName(dom));
-    return doc ? json_incref(json_object_get(doc, "return")) : NULL;
+    if (doc && !json_object_get(doc, "return"))
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "its answer to %s returns nothing", command);
+    else if (doc)
+        return json_incref(json_object_get(doc, "return"));
+    g_prefix_error(error, "the guest agent of '%s': ", virDomainGetName(dom));
+    return NULL;
 }
 
 static json_t *ask(virDomainPtr dom, const char *command, gint64 timeout_ms, GError **error)
