@@ -206,6 +206,14 @@ static gboolean add_checks(Wanted *wanted, const json_t *checks, GError **error)
     return TRUE;
 }
 
+static gboolean is_list(const json_t *doc, gsize max, const char *of_what, GError **error)
+{
+    if (json_is_array(doc) && json_array_size(doc) <= max)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "a watch needs a list of at most %zu %s", max, of_what);
+    return FALSE;
+}
+
 static Wanted *read_wanted(const json_t *doc, const char *id_key, const char *list_key, GError **error)
 {
     Wanted *wanted = g_new0(Wanted, 1);
@@ -220,11 +228,8 @@ static Wanted *read_wanted(const json_t *doc, const char *id_key, const char *li
         wanted->reign = reign;
         wanted->interval_ms = interval_ms;
         wanted->timeout_ms = timeout_ms;
-        if (json_array_size(list) > CHECKS_MAX)
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "at most %d checks of one host or guest",
-                        CHECKS_MAX);
-        else if (check_times(wanted, error) && (g_str_equal(id_key, "id") ? add_paths(wanted, list, error)
-                                                                          : add_checks(wanted, list, error)))
+        if (is_list(list, CHECKS_MAX, "checks of one host or guest", error) && check_times(wanted, error) &&
+            (g_str_equal(id_key, "id") ? add_paths(wanted, list, error) : add_checks(wanted, list, error)))
             return wanted;
     }
     wanted_free(wanted);
@@ -235,10 +240,8 @@ static GPtrArray *read_list(const json_t *list, const char *id_key, const char *
 {
     g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(wanted_free);
 
-    if (json_array_size(list) > SUBJECTS_MAX) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "at most %d hosts or guests", SUBJECTS_MAX);
+    if (!is_list(list, SUBJECTS_MAX, "hosts or guests", error))
         return NULL;
-    }
     for (gsize i = 0; i < json_array_size(list); i++) {
         Wanted *wanted = read_wanted(json_array_get(list, i), id_key, list_key, error);
 
