@@ -158,7 +158,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     Side *side = poll->data;
     Pinger *p = side->pinger;
     guint8 packet[PACKET_MAX];
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = {0};
     socklen_t from_len = sizeof(from);
     ssize_t n = recvfrom(side->fd, packet, sizeof(packet), MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
     const Body *body = n > 0 ? body_of(side->family, packet, (gsize)n) : NULL;
