@@ -37,5 +37,6 @@ Probe *prober_try(Prober *prober, const CheckSpec *spec, Id vm, gint64 timeout_m
 /* @on_done will not be called. NULL is accepted. */
 void prober_cancel(Probe *probe);
 
-/* After all were cancelled or done. @on_closed comes on the loop when its threads are gone. */
+/* After all were cancelled or done. @on_closed comes on the loop when the threads that ask agents are gone; a script or a page that
+ * was cancelled goes on aside until its own time is over (aside.h), and only the loop waits for it. */
 void prober_close(Prober *prober, void (*on_closed)(void *user), void *user);
