@@ -248,12 +248,12 @@ static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
 }
 
 /* By the engine of its host and its libvirtd; it is known who has the VM, and its operator has nothing against it. */
-static gboolean may_revive(const Protection *p, const ProtectionVm *vm)
+static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
     return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable &&
            vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
-           protection_is_sure(p, NULL) && p->scenario->policy.restart != RESTART_NEVER &&
-           !protection_is_held(p);
+           protection_is_sure(p, NULL) && (now_ms >= p->wait_until_ms || protection_has_heard_all(p)) &&
+           p->scenario->policy.restart != RESTART_NEVER && !protection_is_held(p);
 }
 
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
@@ -266,7 +266,7 @@ static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionL
         life->gave_up = FALSE;
         life->rest_ms = MIN(life->rest_ms, now_ms + REVIVE_AGAIN_MS);
     }
-    if (!may_revive(p, vm) || life->gave_up || life->reviving || now_ms < life->rest_ms)
+    if (!may_revive(p, vm, now_ms) || life->gave_up || life->reviving || now_ms < life->rest_ms)
         return;
     life->tries = 0;
     try_revival(p, vm, now_ms, out);
@@ -307,7 +307,7 @@ static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
     if (!life->reviving)
         return;
     /* Somebody else has started it, or it cannot be now: then it begins anew when it can. */
-    if (life->again_ms > 0 && !may_revive(p, vm)) {
+    if (life->again_ms > 0 && !may_revive(p, vm, now_ms)) {
         life->reviving = FALSE;
         life->rest_ms = life->again_ms;
         life->again_ms = 0;

@@ -239,6 +239,7 @@ static void test_site_comes_back(void)
                                               "        -> event COUNTDOWN_STARTED\n"));
     pass_for(s, 3, TRUE);
     g_assert_null(strstr(s->w->trace->str, "guest.revive"));
+    world_hear(s->w, "alpha");
     world_hear(s->w, "beta");
     pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1\n"));
