@@ -261,8 +261,9 @@ static void revive(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionL
 {
     ProtectionLife *life = &vm->life;
 
-    /* What could not be started while libvirtd was ill, or before its host went down, may be when it is back. */
-    if (!vitals_has_libvirt(p->vitals, vm->active) && !life->reviving) {
+    /* What could not be started while libvirtd was ill, or before its host went down, may be when it is back; what was, in vain, is
+     * its operator's. */
+    if (!vitals_has_libvirt(p->vitals, vm->active) && !life->reviving && !life->revived) {
         life->gave_up = FALSE;
         life->rest_ms = MIN(life->rest_ms, now_ms + REVIVE_AGAIN_MS);
     }
