@@ -394,6 +394,9 @@ static void take_inventory(Guests *g, const Inventory *inventory)
         GuestWord word = guest_word_of(vm->state, vm->reason, &why);
 
         g_hash_table_add(there, &guest->vm);
+        /* A libvirtd that was restarted has forgotten why it is off; since this boot we have not. */
+        if (word == GUEST_IDLE && (guest->word == GUEST_OFF || guest->word == GUEST_DEAD))
+            continue;
         if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
             guest->boots++;
         set_word(guest, word, why);
