@@ -2,6 +2,7 @@
 /* serve_watch - what this host looks after, and what it does about a guest of its own that died. */
 #include "vmconnect/serve_parts.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -14,20 +15,42 @@ void serve_watch_set(void *user, RpcReply *reply, const json_t *params)
         rpc_reply(reply, json_object());
 }
 
+/* Its VM's thread may be at something else for longer than the controller waits. */
 void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
 {
-    serve_tell_active(user, reply, params, COMMAND_REVIVE);
+    gint64 now_ms = clock_steady_ms();
+    g_autoptr(GError) error = NULL;
+    json_auto_t *order = NULL;
+    json_int_t limit_ms;
+    const char *vm;
+    int hangs;
+
+    if (!serve_good(reply,
+                    json_read(params, "guest.revive", &error, "{s:s, s:b, s:I}", "vm", &vm, "hangs", &hangs,
+                              "limit_ms", &limit_ms),
+                    error))
+        return;
+    order = json_pack("{s:s, s:b, s:I}", "vm", vm, "hangs", hangs, "until_ms",
+                      (json_int_t)(now_ms + CLAMP(limit_ms, 0, G_MAXINT)));
+    serve_tell_active(user, reply, order, COMMAND_REVIVE);
 }
 
-/* Of the guests that are replicated from here. */
+/* Of the guests that are replicated from here, or run here from their copy. */
 static json_t *guests(const Engine *engine)
 {
     g_autoptr(GPtrArray) actives = policy_actives(engine->policy);
+    g_autoptr(GPtrArray) standbys = policy_standbys(engine->policy);
     json_t *list = json_array();
 
     for (guint i = 0; i < actives->len; i++)
         json_array_append_new(list,
                               guests_describe(engine->guests, ((const ActiveRole *)actives->pdata[i])->vm));
+    for (guint i = 0; i < standbys->len; i++) {
+        Id vm = ((const StandbyRole *)standbys->pdata[i])->vm;
+
+        if (!policy_active(engine->policy, vm) && roles_is_promoted(engine->roles, vm))
+            json_array_append_new(list, guests_describe(engine->guests, vm));
+    }
     return list;
 }
 

@@ -60,7 +60,8 @@ const char *guest_life_name(GuestLife life);
 typedef struct {
     GuestLife state;
     char *why;          /* NULL: nothing to say */
-    gboolean revivable; /* silent, and its host could start it again */
+    gboolean revivable; /* silent, and its host could start it again … */
+    gboolean hangs;     /* … or reset it, since it runs on */
     gboolean lived;     /* when its host's engine last said so or so */
     gboolean mute;      /* its agent does not answer any more */
     gboolean answers;   /* it did, as long as it was alive: so it will when it is started */
@@ -69,6 +70,7 @@ typedef struct {
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */
     gint64 unasked_ms; /* when libvirtd of its host did not answer last, since it is watched; 0: never */
+    gint64 unseen_ms;  /* the same of its standby, which saw nothing at all */
     gboolean reviving; /* it was asked for, and has not answered yet, nor failed … */
     gboolean revived;  /* … it has been started or reset … */
     gboolean gave_up;  /* … it did not come to life so, and has not since */
@@ -77,6 +79,7 @@ typedef struct {
     guint tried_boots; /* boots when the last of them began */
     gint64 again_ms;   /* the last has failed, and it is tried again then; 0: it has not */
     gint64 rest_ms;    /* until then another is not asked for */
+    guint64 order;     /* number of the try that was asked for last */
 } ProtectionLife;
 
 typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PART_DOWN } PlanPart;

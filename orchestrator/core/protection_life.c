@@ -30,7 +30,8 @@ const char *guest_life_name(GuestLife life)
 
 typedef struct {
     GuestLife life;
-    gboolean revivable; /* silent, and its host could start or reset it */
+    gboolean revivable; /* silent, and its host could start or reset it … */
+    gboolean hangs;     /* … the latter, since it runs on */
     gboolean mute;      /* alive, and its agent does not answer any more */
     const char *why;    /* borrowed; NULL: nothing */
 } Finding;
@@ -71,6 +72,14 @@ static gboolean passes(const ScenarioVm *wanted, const VitalsChecks *here, const
     return wanted->need_all ? answered > 0 && answered >= here->n + there->n : answered > 0;
 }
 
+/* Whoever could not see has missed what was there, and for as long as may be missed its score says so. */
+static gboolean has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_ms)
+{
+    const Policy *policy = &p->scenario->policy;
+
+    return blind_ms == 0 || now_ms > blind_ms + (policy->probe_misses + 1) * policy->probe_interval_ms;
+}
+
 /* Since it was started each check has been tried anew. */
 static gboolean is_fresh(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
@@ -93,15 +102,39 @@ static void apply_start(const ProtectionVm *vm, gboolean can_answer, Finding *f)
     f->why = "it was started, and does not answer yet";
 }
 
-/* What is asked by libvirtd says nothing while that says nothing, nor until it has been asked as often as it may be missed. */
+/* What is asked by libvirtd says nothing while that says nothing. */
 static gboolean can_be_asked(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
-    const Policy *policy = &p->scenario->policy;
-
     if (!vitals_has_libvirt(p->vitals, vm->active))
         vm->life.unasked_ms = now_ms;
-    return vm->life.unasked_ms == 0 ||
-           now_ms > vm->life.unasked_ms + (policy->probe_misses + 1) * policy->probe_interval_ms;
+    return has_seen_since(p, vm->life.unasked_ms, now_ms);
+}
+
+/* Nor does what is asked from a standby that sees nothing at all. */
+static gboolean can_be_seen(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    if (vitals_is_blind(p->vitals, protection_keeper(vm)))
+        vm->life.unseen_ms = now_ms;
+    return has_seen_since(p, vm->life.unseen_ms, now_ms);
+}
+
+static void apply_failure(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there,
+                          Finding *f)
+{
+    if (wanted->checks->len == 0)
+        f->mute = here->proven > 0;
+    else
+        *f = (Finding){.life = GUEST_LIFE_SILENT,
+                       .revivable = TRUE,
+                       .hangs = TRUE,
+                       .why = here->words ? here->words : there->words};
+}
+
+/* Whoever found it silent does not see, and is not contradicted by who does. */
+static void keep_silence(const ProtectionVm *vm, Finding *f)
+{
+    if (vm->life.state == GUEST_LIFE_SILENT)
+        *f = (Finding){.life = GUEST_LIFE_SILENT, .why = "nobody can see at present whether it answers"};
 }
 
 /* By the checks that its operator chose; those of the two hosts together. */
@@ -112,10 +145,14 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
     VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
 
-    if (!can_be_asked(p, vm, now_ms)) {
+    gboolean asked = can_be_asked(p, vm, now_ms), seen = can_be_seen(p, vm, now_ms);
+
+    if (!asked) {
         here = (VitalsChecks){0};
         f->mute = vm->life.mute;
     }
+    if (!seen)
+        there = (VitalsChecks){0};
     if (passes(wanted, &here, &there))
         vm->life.answers = TRUE;
     else if ((fails(wanted, &here, &there) || is_mute(&here, &there)) && !may_be_starting(p, vm, now_ms))
@@ -123,26 +160,16 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     vm->life.proven |= is_fresh(p, vm, now_ms) && passes(wanted, &here, &there);
     if (may_be_starting(p, vm, now_ms))
         apply_start(vm, vm->life.answers || (wanted->checks->len > 0 && here.proven + there.proven > 0), f);
-    else if (!fails(wanted, &here, &there))
-        return;
-    else if (wanted->checks->len == 0)
-        f->mute = here.proven > 0;
-    else
-        *f = (Finding){
-            .life = GUEST_LIFE_SILENT, .revivable = TRUE, .why = here.words ? here.words : there.words};
+    else if (fails(wanted, &here, &there))
+        apply_failure(wanted, &here, &there, f);
+    else if (wanted->checks->len > 0 && !(asked && seen) && !passes(wanted, &here, &there))
+        keep_silence(vm, f);
 }
 
 /* One that lived when its host was heard last has died with it. */
 static gboolean went_down(const ProtectionVm *vm, const VitalsGuest *guest)
 {
     return g_str_equal(guest->word, "idle") && vm->life.lived;
-}
-
-/* While its host was away the other may have been made the active, by hand, or by a controller whose memory ours is older than:
- * nothing is started there before that one has said that it was not. */
-static gboolean is_still_ours(const Protection *p, const ProtectionVm *vm)
-{
-    return protection_keeper(vm) && protection_has_heard(p, protection_keeper(vm));
 }
 
 /* Until somebody knows better, which a libvirtd that does not answer yet does not, nothing has changed. */
@@ -155,10 +182,10 @@ static Finding find_unknown(const ProtectionVm *vm)
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
-static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const VitalsGuest *guest)
+static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
 {
     gboolean down = went_down(vm, guest), dead = g_str_equal(guest->word, "dead");
-    Finding f = {.why = guest->why, .revivable = dead || (down && is_still_ours(p, vm))};
+    Finding f = {.why = guest->why, .revivable = dead || down};
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
@@ -171,34 +198,36 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
     return f;
 }
 
-/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not. */
+/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not; one that answers, and
+ * does not name it, has no part in it. */
 static Finding find_without_word(const Protection *p, const ProtectionVm *vm)
 {
     const char *why;
 
     if (vm->life.state != GUEST_LIFE_OFF && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
         return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
+    if (vitals_answers(p->vitals, vm->active))
+        return (Finding){.life = GUEST_LIFE_UNKNOWN};
     return find_unknown(vm);
 }
 
 static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
-    gboolean is_ours = vm->life.reviving && !vm->life.revived;
+    gboolean is_asked = vm->life.reviving && !vm->life.revived && vm->life.again_ms == 0;
     VitalsGuest guest;
     Finding f;
 
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm);
     notice_boot(vm, &guest, now_ms);
-    f = find_by_word(p, vm, &guest);
-    if (f.life == GUEST_LIFE_ALIVE || (f.life == GUEST_LIFE_OFF && !is_ours))
+    f = find_by_word(vm, &guest);
+    if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)
         apply_checks(p, vm, now_ms, &f);
-    /* Its host's engine may be heard before its answer is; and what had crashed, and was kept, is ended before it is started. */
-    if ((f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF) && is_ours)
-        f = (Finding){
-            .life = GUEST_LIFE_SILENT, .revivable = f.life == GUEST_LIFE_OFF, .why = "it is being started"};
+    /* Its host's word may be heard before the answer is. */
+    if (f.life == GUEST_LIFE_ALIVE && is_asked)
+        f = (Finding){.life = GUEST_LIFE_SILENT, .hangs = f.hangs, .why = "it is being started"};
     return f;
 }
 
@@ -223,8 +252,11 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         publish(p, vm, EVENT_AGENT_SILENT, NULL, out);
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
     life->state = f->life;
-    life->mute = f->mute;
+    /* Of one that nobody hears it is not known. */
+    if (f->life == GUEST_LIFE_ALIVE || f->life == GUEST_LIFE_OFF)
+        life->mute = f->mute;
     life->revivable = f->revivable;
+    life->hangs = f->hangs;
     if (g_strcmp0(life->why, f->why) != 0) {
         g_free(life->why);
         life->why = g_strdup(f->why);
@@ -233,6 +265,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
 
 static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
+    gint64 limit_ms = MAX(REVIVE_LIMIT_MS, p->scenario->policy.start_timeout_ms);
     ProtectionLife *life = &vm->life;
 
     life->reviving = TRUE;
@@ -242,18 +275,21 @@ static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
     life->rest_ms = now_ms + p->scenario->policy.start_timeout_ms;
     life->tries++;
     life->tried_boots = life->boots;
-    action_call(out, vm->active, "guest.revive", vm->uuid,
-                MAX(REVIVE_LIMIT_MS, p->scenario->policy.start_timeout_ms),
-                json_pack("{s:s}", "vm", ID_TEXT(vm->uuid)));
+    action_call(out, vm->active, "guest.revive", vm->uuid, limit_ms,
+                json_pack("{s:s, s:b, s:I}", "vm", ID_TEXT(vm->uuid), "hangs", life->hangs, "limit_ms",
+                          (json_int_t)limit_ms));
+    ((Action *)out->pdata[out->len - 1])->order = ++life->order;
 }
 
-/* By the engine of its host and its libvirtd; it is known who has the VM, and its operator has nothing against it. */
+/* By the engine of its host, from where it is replicated, and its libvirtd; it is known who has the VM, and its operator has
+ * nothing against it. */
 static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
     return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable &&
            vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
-           protection_is_sure(p, NULL) && (now_ms >= p->wait_until_ms || protection_has_heard_all(p)) &&
-           p->scenario->policy.restart != RESTART_NEVER && !protection_is_held(p);
+           protection_vm_is_covered(p, vm) && protection_is_sure(p, NULL) &&
+           !protection_must_wait(p, now_ms) && p->scenario->policy.restart != RESTART_NEVER &&
+           !protection_is_held(p);
 }
 
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
@@ -315,7 +351,7 @@ static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
     } else if (life->again_ms > 0) {
         if (now_ms >= life->again_ms)
             try_revival(p, vm, now_ms, out);
-    } else if (life->state == GUEST_LIFE_ALIVE && life->revived)
+    } else if (life->state == GUEST_LIFE_OFF || (life->state == GUEST_LIFE_ALIVE && life->revived))
         life->reviving = FALSE;
     else if (has_died_again(life))
         fail_try(p, vm, now_ms, life->why ? life->why : "it has died again", out);
@@ -327,7 +363,9 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
 {
     const char *how = json_string_value(json_object_get(in->json, "how"));
 
-    if (!vm->life.reviving || vm->life.again_ms > 0)
+    /* An answer to another try, or of a host that it has left since, says nothing of this one. */
+    if (!vm->life.reviving || vm->life.again_ms > 0 || !g_str_equal(in->host, vm->active) ||
+        (in->order && in->order != vm->life.order))
         return;
     if (in->failure) {
         fail_try(p, vm, in->now_ms, in->failure->message, out);
@@ -373,13 +411,14 @@ static gboolean is_over(const Protection *p, gint64 now_ms)
     return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
 }
 
-static void count(Protection *p, gint64 now_ms, ActionList *out)
+/* @more: one has fallen silent just now. When it is over for others already, that one has its own. */
+static void count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
 {
     gboolean silent = FALSE;
 
     EACH_VM (p, vm)
         silent |= vm->life.state == GUEST_LIFE_SILENT;
-    if (silent && !p->countdown.runs)
+    if (silent && (!p->countdown.runs || (more && p->countdown.over)))
         begin_countdown(p, now_ms, out);
     else if (!silent && p->countdown.runs) {
         protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
@@ -416,36 +455,54 @@ void protection_life_from_json(ProtectionVm *vm, const json_t *doc)
     vm->life.why = g_strdup("it was off when its host was heard last");
 }
 
-/* Whatever comes next is looked at as if for the first time. */
-static void forget(Protection *p)
+void protection_life_anew(ProtectionVm *vm)
+{
+    g_free(vm->life.why);
+    vm->life = (ProtectionLife){.order = vm->life.order};
+}
+
+/* As after a restart. */
+static void forget(ProtectionVm *vm)
+{
+    json_auto_t *kept = protection_life_to_json(vm);
+
+    protection_life_anew(vm);
+    protection_life_from_json(vm, kept);
+}
+
+/* What a plan does to guests is its own; of those that it does not move is known afterwards what was before. */
+static void look_away(Protection *p)
 {
     p->countdown = (ProtectionCountdown){0};
-    EACH_VM (p, vm) {
-        g_free(vm->life.why);
-        vm->life = (ProtectionLife){0};
-    }
+    EACH_VM (p, vm)
+        if (p->goal == GOAL_STOPPED)
+            protection_life_anew(vm);
+        else
+            forget(vm);
 }
 
 void protection_live(Protection *p, gint64 now_ms, ActionList *out)
 {
-    gboolean changed = FALSE;
+    gboolean changed = FALSE, more = FALSE;
 
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
-        forget(p);
+        look_away(p);
         return;
     }
     EACH_VM (p, vm) {
         const char *kept = kept_word(vm);
+        gboolean was_silent = vm->life.state == GUEST_LIFE_SILENT;
         Finding f = find(p, vm, now_ms);
 
         settle_guest(p, vm, &f, out);
+        more |= !was_silent && f.life == GUEST_LIFE_SILENT;
         changed |= g_strcmp0(kept_word(vm), kept) != 0;
         end_revival(p, vm, now_ms, out);
         revive(p, vm, now_ms, out);
     }
     if (changed)
         action_persist(out, NULL);
-    count(p, now_ms, out);
+    count(p, more, now_ms, out);
 }
 
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)

@@ -165,9 +165,7 @@ static void order_protect(Protection *p, ProtectionVm *vm, ActionList *out)
         ask(p, vm, vm->active, "active.continue", CALL_LIMIT_MS, vm_only(vm), out);
 }
 
-/* Each order to an active is a word that it is the active still, and after a boot it starts its guest upon that.
- * A controller that has just started may not know yet that another host was promoted by hand. */
-static gboolean is_held(const Protection *p, gint64 now_ms)
+gboolean protection_must_wait(const Protection *p, gint64 now_ms)
 {
     return now_ms < p->wait_until_ms && !protection_has_heard_all(p);
 }
@@ -182,7 +180,8 @@ void protection_order(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList
     /* An end can be ordered in any case: it starts nothing. */
     if (p->goal != GOAL_STOPPED && !protection_is_sure(p, NULL))
         return;
-    if (order_owed(p, vm, out) || vm->failed || !protection_vm_is_covered(p, vm) || is_held(p, now_ms))
+    if (order_owed(p, vm, out) || vm->failed || !protection_vm_is_covered(p, vm) ||
+        protection_must_wait(p, now_ms))
         return;
     if (p->goal == GOAL_RUNNING)
         order_protect(p, vm, out);

@@ -30,6 +30,10 @@ gboolean protection_no_plan(const Protection *p, GError **error);
 gboolean protection_has_heard(const Protection *p, const char *host);
 gboolean protection_has_heard_all(const Protection *p);
 
+/* Each order to an active is a word that it is the active still, and after a boot it starts its guest upon that.
+ * A controller that has just started may not know yet that another host was promoted by hand. */
+gboolean protection_must_wait(const Protection *p, gint64 now_ms);
+
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
 gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error);
@@ -50,6 +54,9 @@ void protection_life_from_json(ProtectionVm *vm, const json_t *doc);
 void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,
                         ActionList *out);
 void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
+
+/* Its host, or its reign, is another: nothing of what was known of it counts. */
+void protection_life_anew(ProtectionVm *vm);
 
 /* Look at what is known of each guest's life, and act upon it; an answer to guest.revive. */
 void protection_live(Protection *p, gint64 now_ms, ActionList *out);

@@ -44,6 +44,7 @@ static void enter_reign(ProtectionVm *vm, Reign reign)
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->stayed, g_free);
     g_ptr_array_set_size(vm->troubles, 0);
+    protection_life_anew(vm);
 }
 
 static void runs_there(Protection *p, ProtectionVm *vm, const char *host, Reign reign, gboolean reverse)

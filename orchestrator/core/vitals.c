@@ -452,6 +452,13 @@ gboolean vitals_answers(const Vitals *v, const char *name)
     return h && h->up && h->heard;
 }
 
+gboolean vitals_is_blind(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+
+    return h && h->blind;
+}
+
 gboolean vitals_has_libvirt(const Vitals *v, const char *name)
 {
     const Host *h = find(v, name);

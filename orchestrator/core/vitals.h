@@ -45,6 +45,9 @@ Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
 /* Does the link to its engine stand? */
 gboolean vitals_answers(const Vitals *v, const char *host);
 
+/* Its word of others does not count at present. */
+gboolean vitals_is_blind(const Vitals *v, const char *host);
+
 /* Does its libvirtd answer, as far as its engine says? */
 gboolean vitals_has_libvirt(const Vitals *v, const char *host);
 

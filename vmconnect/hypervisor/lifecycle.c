@@ -2,6 +2,7 @@
 #include "vmconnect/hypervisor/lifecycle.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 
@@ -75,19 +76,25 @@ static int reset(virDomainPtr dom)
     return state == VIR_DOMAIN_PAUSED ? virDomainResume(dom) : 0;
 }
 
-gboolean lifecycle_revive(virConnectPtr conn, Id vm, const char **ret_how, GError **error)
+gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char **ret_how, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    const char *why;
+    GuestWord word;
     VmState state;
+    int reason;
 
-    if (!dom || !vm_state_read(dom, &state, NULL, error))
+    if (!dom || !vm_state_read(dom, &state, &reason, error))
         return FALSE;
-    /* A crashed one that libvirt has kept for a look is ended: its QEMU runs nothing any more. */
-    if (state == VM_STATE_CRASHED && virDomainDestroy(dom) < 0)
-        return virt_error(error, "cannot end what crashed of '%s'", virDomainGetName(dom));
-    *ret_how = state == VM_STATE_OFF || state == VM_STATE_CRASHED ? "started" : "reset";
-    return *ret_how[0] == 's' ? lifecycle_start(conn, vm, error)
-                              : with_domain(conn, vm, reset, "cannot reset", error);
+    word = guest_word_of(state, reason, &why);
+    if (hangs ? word != GUEST_ALIVE : word != GUEST_DEAD && word != GUEST_IDLE) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "'%s' is left as it is: %s", virDomainGetName(dom),
+                    why ? why : "it runs");
+        return FALSE;
+    }
+    *ret_how = state == VM_STATE_OFF ? "started" : "reset";
+    return state == VM_STATE_OFF ? lifecycle_start(conn, vm, error)
+                                 : with_domain(conn, vm, reset, "cannot reset", error);
 }
 
 gboolean lifecycle_define(virConnectPtr conn, const char *xml, GError **error)

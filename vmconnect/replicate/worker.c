@@ -466,19 +466,29 @@ static gboolean need_lock(const Worker *w, GError **error)
     return FALSE;
 }
 
-/* What has died here is started again: it is this host's, and no plan has it. */
+/* What has died here is started again: it is this host's, and no plan has it. Who asks does not vouch for that: he may have missed
+ * that another host was made the active. An order that comes late could hit what has been brought back since. */
 static gboolean revive(Worker *w, Command *c, GError **error)
 {
+    json_int_t until_ms;
     virConnectPtr conn;
     const char *how;
+    int hangs;
 
+    if (!json_read(c->params, "guest.revive", error, "{s:b, s:I*}", "hangs", &hangs, "until_ms", &until_ms))
+        return FALSE;
+    if (clock_steady_ms() >= until_ms) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_TIMEOUT,
+                            "it could not be done in time, and who asked for it has given it up");
+        return FALSE;
+    }
     if (handover_holds(w->handover)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "plan %s has this VM: it is not started by others meanwhile", ID_TEXT(w->handover->plan));
         return FALSE;
     }
     if (!guard(w, error) || !(conn = active_connection(w->active, error)) ||
-        !lifecycle_revive(conn, w->active->vm, &how, error))
+        !lifecycle_revive(conn, w->active->vm, hangs, &how, error))
         return FALSE;
     c->result = json_pack("{s:s}", "how", how);
     return TRUE;
@@ -570,7 +580,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
     w->confirmed |= c->verb >= COMMAND_LOCK && c->verb <= COMMAND_UNLOCK;
-    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK || c->verb == COMMAND_REVIVE;
+    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK;
     if (c->verb == COMMAND_YIELD)
         return yield(w, c, error);
     if (w->blocked && c->verb != COMMAND_QUIT) {

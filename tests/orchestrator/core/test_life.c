@@ -11,7 +11,8 @@ typedef struct {
     World *w;
     Vitals *v;
     guint told;             /* of what each has said last */
-    const char *word, *why; /* of web1, by alpha's engine */
+    const char *word, *why; /* of web1, by alpha's engine; NULL: it does not name it */
+    const char *other;      /* of web2, if there is one */
     guint boots;
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
     int agent;                 /* misses; -1: it was never answered */
@@ -27,16 +28,25 @@ static json_t *score(const char *words, int misses)
                      misses >= 0, "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
 }
 
+static json_t *guest(guint number, const char *word, const char *why, guint boots)
+{
+    return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(world_vm(number)), "word", word, "why", why,
+                     "boots", (int)boots);
+}
+
 static void say_alpha(Stage *s)
 {
     json_t *up = s->unheard ? json_null() : json_boolean(s->libvirt);
-    json_auto_t *doc = json_pack(
-        "{s:b, s:[], s:[], s:[{s:s, s:s, s:s?, s:i}], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
-        "complete", 1, "active", "standby", "guests", "vm", ID_TEXT(world_vm(1)), "word",
-        s->unheard ? "unknown" : s->word, "why", s->why, "boots", (int)s->boots, "libvirt", "up", up, "why",
-        s->libvirt ? NULL : "it hangs", "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks",
-        score("agent", s->agent), "gateway");
+    json_auto_t *doc = json_pack("{s:b, s:[], s:[], s:[], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
+                                 "complete", 1, "active", "standby", "guests", "libvirt", "up", up, "why",
+                                 s->libvirt ? NULL : "it hangs", "watch", "hosts", "guests", "vm",
+                                 ID_TEXT(world_vm(1)), "checks", score("agent", s->agent), "gateway");
+    json_t *guests = json_object_get(doc, "guests");
 
+    if (s->word)
+        json_array_append_new(guests, guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots));
+    if (s->other)
+        json_array_append_new(guests, guest(2, s->other, NULL, 0));
     vitals_hear(s->v, "alpha", doc);
 }
 
@@ -58,9 +68,9 @@ static void say_beta(Stage *s)
 /* Engines push what is other than before, and so do these. */
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
-    g_autofree char *all =
-        g_strdup_printf("%s %s %u %d %d %d %d %d %d %d %d", s->word, s->why, s->boots, s->libvirt, s->unheard,
-                        s->agent, s->path, s->gateway, s->web, s->has_web, alpha_speaks);
+    g_autofree char *all = g_strdup_printf("%s %s %s %u %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
+                                           s->boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway,
+                                           s->web, s->has_web, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -91,13 +101,14 @@ static void pass_for(Stage *s, int seconds, gboolean alpha_speaks)
         pass(s, alpha_speaks);
 }
 
-static Stage *stage_new(void)
+static Stage *stage_new_of(guint vms)
 {
     Stage *s = g_new0(Stage, 1);
 
-    s->w = world_new(1);
+    s->w = world_new(vms);
     s->v = vitals_new();
     s->word = "alive";
+    s->other = vms > 1 ? "alive" : NULL;
     s->libvirt = TRUE;
     s->gateway = -1;
     vitals_add(s->v, "alpha", world_id(0xa1));
@@ -114,6 +125,11 @@ static Stage *stage_new(void)
     pass(s, TRUE);
     world_forget(s->w);
     return s;
+}
+
+static Stage *stage_new(void)
+{
+    return stage_new_of(1);
 }
 
 static void stage_free(Stage *s)
@@ -554,27 +570,52 @@ static void test_libvirtd_locked_up(void)
               "[  29] time passed -> guest.revive to alpha for web1\n");
 }
 
-/* What libvirt has kept of it for a look is ended by us, not by its user. */
-static void test_crashed_is_kept(void)
+/* It is his: neither is it started again, nor does it count as one that does not answer. */
+static void test_ended_by_its_user(void)
 {
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
     pass(s, TRUE);
+    world_forget(s->w);
     s->word = "off";
     s->boots = 1;
     pass_for(s, 3, TRUE);
-    s->word = "alive";
-    s->boots = 2;
-    pass(s, TRUE);
     revived(s, -1, NULL);
-    pass_for(s, 6, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[   6] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  11] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    pass_for(s, 60, TRUE);
+    expect(s, "[   3] time passed -> keep durably\n"
+              "        -> event COUNTDOWN_CANCELLED\n"
+              "[   5] alpha did guest.revive for web1 -> nothing\n");
+}
+
+/* Nor is what somebody says of another try, or of another host, the answer. */
+static void test_late_answers(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    revived(s, US_ERROR_FAILED, "no memory");
+    pass_for(s, 5, TRUE);
+    world_forget(s->w);
+    world_answer(s->w, "beta", "guest.revive", 1, -1, NULL);
+    g_assert_true(world_step(s->w,
+                             (Input){.kind = INPUT_ANSWER,
+                                     .host = (char *)"alpha",
+                                     .method = "guest.revive",
+                                     .vm = world_vm(1),
+                                     .order = 1},
+                             NULL));
+    g_assert_null(strstr(s->w->trace->str, "GUEST_RESTARTED"));
+    world_forget(s->w);
+    g_assert_true(world_step(s->w,
+                             (Input){.kind = INPUT_ANSWER,
+                                     .host = (char *)"alpha",
+                                     .method = "guest.revive",
+                                     .vm = world_vm(1),
+                                     .order = 2},
+                             NULL));
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_RESTARTED"));
 }
 
 /* Its user was quicker: it is not reset under him. */
@@ -662,6 +703,24 @@ static void test_agent_alone(void)
     expect(s, "");
 }
 
+/* Nor is it news again when its host was away for a while. */
+static void test_agent_after_a_blink(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->agent = 5;
+    pass(s, TRUE);
+    world_forget(s->w);
+    lose_alpha(s);
+    pass_for(s, 3, FALSE);
+    find_alpha(s);
+    s->unheard = TRUE;
+    pass_for(s, 3, TRUE);
+    s->unheard = FALSE;
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+}
+
 /* Nor is it its silence that libvirtd hung; what was missed meanwhile is known for a while after that. */
 static void test_agent_behind_libvirtd(void)
 {
@@ -718,7 +777,6 @@ static void watch_web(Stage *s)
     s->agent = -1;
 }
 
-/* It hangs with a living agent: what its operator chose says so, and it is reset. */
 /* It may ask for what is not there: then it is no sign of death, nor is one of life waited for. */
 static void test_never_answered(void)
 {
@@ -739,6 +797,7 @@ static void test_never_answered(void)
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
+/* It hangs with a living agent: what its operator chose says so, and it is reset. */
 static void test_hangs(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -750,6 +809,60 @@ static void test_hangs(void)
     expect(s, "[   3] time passed -> event GUEST_SILENT\n"
               "        -> guest.revive to alpha for web1\n"
               "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* Not even a reset can be made: it is tried three times, and told. */
+static void test_reset_fails(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->web = 3;
+    for (int i = 0; i < 3; i++) {
+        pass(s, TRUE);
+        revived(s, US_ERROR_FAILED, "no");
+        pass_for(s, 4, TRUE);
+    }
+    pass_for(s, 30, TRUE);
+    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   3] alpha failed at guest.revive for web1 (no) -> nothing\n"
+              "[   8] time passed -> guest.revive to alpha for web1\n"
+              "[   8] alpha failed at guest.revive for web1 (no) -> nothing\n"
+              "[  13] time passed -> guest.revive to alpha for web1\n"
+              "[  13] alpha failed at guest.revive for web1 (no) -> event GUEST_RESTART_FAILED\n"
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* A standby that sees nothing says nothing of guests, neither that one has died nor that it is back. */
+static void test_blind_standby(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->gateway = 0;
+    pass(s, TRUE);
+    s->gateway = 1;
+    s->web = 3;
+    pass_for(s, 30, TRUE);
+    s->gateway = 0;
+    pass_for(s, 4, TRUE);
+    s->web = 0;
+    pass_for(s, 30, TRUE);
+    expect(s, "[   3] WATCH_BLIND beta\n");
+    s->web = 3;
+    pass(s, TRUE);
+    revived(s, US_ERROR_FAILED, "no");
+    world_forget(s->w);
+    s->gateway = 1;
+    pass_for(s, 10, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "GUEST_BACK"));
+    s->gateway = s->web = 0;
+    world_forget(s->w);
+    pass_for(s, 25, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_BACK"));
 }
 
 /* While it reboots by itself it has the time that a start may take. */
@@ -819,6 +932,78 @@ static void test_plan(void)
     s->w->p->plan = ID_NIL;
     expect(s, "[   2] PROBE_MISSED alpha\n"
               "[   2] time passed -> web switching: a plan was begun\n");
+}
+
+/* Of a guest that it does not move is known afterwards what was before. */
+static void test_plan_of_others(void)
+{
+    static const char *const WORDS[] = {"alive", "off"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(WORDS); i++) {
+        g_autoptr(Stage) s = stage_new();
+
+        s->word = WORDS[i];
+        pass(s, TRUE);
+        s->w->p->plan = world_id(0x77);
+        pass_for(s, 5, TRUE);
+        lose_alpha(s);
+        s->w->p->plan = ID_NIL;
+        s->path = 5;
+        pass_for(s, 5, FALSE);
+        g_assert_true(!strstr(s->w->trace->str, "GUEST_SILENT") == (i == 1));
+        find_alpha(s);
+        s->word = "idle";
+        s->path = 0;
+        world_answer(s->w, "alpha", "active.protect", 1, -1, NULL);
+        pass(s, TRUE);
+        g_assert_true(!strstr(s->w->trace->str, "guest.revive") == (i == 1));
+    }
+}
+
+/* Where it runs now nothing is known of it, and its old host's silence means nothing. */
+static void test_moved(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    world_moved(s->w, "beta", 2, TRUE);
+    lose_alpha(s);
+    s->path = 5;
+    pass_for(s, 60, FALSE);
+    expect(s, "[   3] PROBE_MISSED alpha\n"
+              "[   3] HOST_SILENT alpha\n");
+}
+
+/* A host that answers and has no such guest: it is not known whether it lives, for as long as that is so. */
+static void test_not_named(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "frozen";
+    pass(s, TRUE);
+    s->word = NULL;
+    pass_for(s, 60, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   3] time passed -> event COUNTDOWN_CANCELLED\n");
+}
+
+/* The first is frozen, and nobody does anything about it: the second has its own countdown. */
+static void test_second_one(void)
+{
+    g_autoptr(Stage) s = stage_new_of(2);
+
+    s->word = "frozen";
+    pass_for(s, 30, TRUE);
+    s->other = "frozen";
+    pass_for(s, 30, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "[  32] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
 /* --- a thousand ------------------------------------------------------------------ */
@@ -947,20 +1132,28 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/dies-again", test_dies_again);
     g_test_add_func("/life/guest/dies-without-libvirtd", test_dies_without_libvirtd);
     g_test_add_func("/life/guest/libvirtd-locked-up", test_libvirtd_locked_up);
-    g_test_add_func("/life/guest/crashed-is-kept", test_crashed_is_kept);
+    g_test_add_func("/life/guest/ended-by-its-user", test_ended_by_its_user);
+    g_test_add_func("/life/guest/late-answers", test_late_answers);
     g_test_add_func("/life/guest/started-by-its-user", test_started_by_its_user);
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
     g_test_add_func("/life/guest/last-second", test_last_second);
     g_test_add_func("/life/guest/users-will", test_users_will);
     g_test_add_func("/life/guest/agent-alone", test_agent_alone);
+    g_test_add_func("/life/guest/agent-after-a-blink", test_agent_after_a_blink);
     g_test_add_func("/life/guest/agent-behind-libvirtd", test_agent_behind_libvirtd);
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/reset-fails", test_reset_fails);
+    g_test_add_func("/life/guest/blind-standby", test_blind_standby);
     g_test_add_func("/life/guest/reboots", test_reboots);
     g_test_add_func("/life/guest/stands-still", test_stands_still);
     g_test_add_func("/life/guest/restart-never", test_restart_never);
     g_test_add_func("/life/guest/plan", test_plan);
+    g_test_add_func("/life/guest/plan-of-others", test_plan_of_others);
+    g_test_add_func("/life/guest/moved", test_moved);
+    g_test_add_func("/life/guest/not-named", test_not_named);
+    g_test_add_func("/life/guest/second-one", test_second_one);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();
 }
