@@ -5,6 +5,7 @@
 #include "vmconnect/link/dial_private.h"
 #include "vmconnect/link/link_loop.h"
 #include "vmconnect/link/listener.h"
+#include "vmconnect/loop/lookup.h"
 
 struct Dial {
     uv_loop_t *loop;
@@ -127,9 +128,9 @@ static gboolean look_up(Dial *dial, const char *address)
         return FALSE;
     }
     g_snprintf(port_text, sizeof(port_text), "%u", port);
-    rc = uv_getaddrinfo(dial->loop, &dial->lookup, on_found, host, port_text, &DIAL_HINTS);
-    g_assert(rc == 0);
     dial->looking_up = TRUE;
+    rc = lookup_start(dial->loop, &dial->lookup, on_found, host, port_text, &DIAL_HINTS);
+    g_assert(rc == 0);
     return TRUE;
 }
 

@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/loop/lookup.h"
 
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -263,10 +264,12 @@ Ping *pinger_ask(Pinger *pinger, const char *address, gint64 timeout_ms, PingDon
     ping->timer.data = ping;
     uv_timer_start(&ping->timer, on_timer, (guint64)timeout_ms, 0);
     ping->look_up.data = ping;
-    rc = uv_getaddrinfo(pinger->loop, &ping->look_up, on_looked_up, address, NULL, &hints);
-    ping->looking = rc == 0;
-    if (rc != 0)
+    ping->looking = TRUE;
+    rc = lookup_start(pinger->loop, &ping->look_up, on_looked_up, address, NULL, &hints);
+    if (rc != 0) {
+        ping->looking = FALSE;
         end_soon(ping, g_strdup_printf("its name cannot be looked up: %s", uv_strerror(rc)));
+    }
     return ping;
 }
 

@@ -7,6 +7,7 @@
 #include "vmconnect/image/process.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/aside.h"
+#include "vmconnect/loop/lookup.h"
 #include "vmconnect/probe/http_get.h"
 #include "vmconnect/probe/pinger.h"
 
@@ -159,10 +160,12 @@ static void try_tcp(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeo
     k->tcp.data = k->timer.data = k->look_up.data = k->connect.data = k;
     probe->knock = k;
     uv_timer_start(&k->timer, on_knock_timer, (guint64)timeout_ms, 0);
-    rc = uv_getaddrinfo(p->loop, &k->look_up, on_looked_up, spec->address, port, &hints);
-    k->looking = rc == 0;
-    if (rc != 0)
-        knock_end_soon(k, "its name cannot be looked up", rc);
+    k->looking = TRUE;
+    rc = lookup_start(p->loop, &k->look_up, on_looked_up, spec->address, port, &hints);
+    if (rc == 0)
+        return;
+    k->looking = FALSE;
+    knock_end_soon(k, "its name cannot be looked up", rc);
 }
 
 /* --- the guest's agent ------------------------------------------------------ */
