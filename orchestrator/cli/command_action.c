@@ -163,7 +163,7 @@ static gboolean is_there(Cli *cli, const char *operation)
     return doc != NULL;
 }
 
-/* "scenario" or "host", whichever has the name. NULL with @error if none has it, or both. */
+/* "scenario" or "host", whichever has the name; the first if none has: the answer will say so. NULL with @error if both have. */
 static const char *kind_of(Cli *cli, GError **error)
 {
     const char *name = cli_argument(cli, 0), *kind = cli_option(cli, "kind");
@@ -190,10 +190,14 @@ gboolean command_hold(Cli *cli, GError **error)
     const char *name = cli_argument(cli, 0), *why = cli_option(cli, "why");
     gboolean release = cli_flag(cli, "release");
     const char *kind = kind_of(cli, error);
-    g_autofree char *operation = g_strdup_printf("%s.%s", kind, release ? "unhold" : "hold");
     json_auto_t *body = release ? NULL : json_pack("{s:s*}", "why", why);
-    json_auto_t *doc = kind ? cli_call(cli, operation, name, NULL, body, error) : NULL;
+    g_autofree char *operation = NULL;
+    json_auto_t *doc = NULL;
 
+    if (!kind)
+        return FALSE;
+    operation = g_strdup_printf("%s.%s", kind, release ? "unhold" : "hold");
+    doc = cli_call(cli, operation, name, NULL, body, error);
     if (!doc)
         return FALSE;
     cli_show(cli, doc,
