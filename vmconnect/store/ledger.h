@@ -161,7 +161,7 @@ json_t *ledger_record_promoted(Id generation, const GPtrArray *layers);
 json_t *ledger_record_demoted(void);
 json_t *ledger_record_dissolved(void);
 /* @layers (of LedgerLayer *): after a promotion its overlays with the length that they have now, then images below them,
- * signed anew; else images. A merge that is only withdrawn is given up. */
+ * signed anew; else images, and files of ours above them. A merge that is only withdrawn is given up. */
 json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers);
 
 /* For those arrays and the model's: the array frees its items. */

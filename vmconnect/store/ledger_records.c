@@ -365,7 +365,7 @@ static gboolean check_overlays(const Ledger *ledger, const GPtrArray *layers, GE
     return TRUE;
 }
 
-/* Images in an empty ledger, each on the one before it or the first of its disk. */
+/* Images in an empty ledger, and above them files of ours, each on the one before it or the first of its disk. */
 static gboolean check_images(const Ledger *ledger, const GPtrArray *layers, GError **error)
 {
     if (ledger->points->len || ledger->layers->len)
@@ -375,9 +375,10 @@ static gboolean check_images(const Ledger *ledger, const GPtrArray *layers, GErr
         const LedgerLayer *below = i ? layers->pdata[i - 1] : NULL;
         gboolean stands = below && g_str_equal(below->target, layer->target);
 
-        if (!layer->image || ledger_find_in(layers, layer->id) != layer ||
+        if ((stands && layer->image && !below->image) || ledger_find_in(layers, layer->id) != layer ||
             !id_equal(layer->below, stands ? below->id : ID_NIL))
-            return ledger_impossible(error, "layer %s is no image of its disk", ID_TEXT(layer->id));
+            return ledger_impossible(error, "layer %s is none that its disk can stand on",
+                                     ID_TEXT(layer->id));
     }
     return TRUE;
 }

@@ -253,7 +253,8 @@ typedef struct {
 
 /* The VM that ran here has gone to another host, whose copy is kept here from now on: what it was shut down on is
  * @g, and the tip. After a promotion its overlays must be the uppermost images, on what the ledger has below
- * them; else the store must be empty, and the images stay where they are. Belongings
+ * them; else the store must be empty, and the images stay where they are; those above the first that is not of an earlier copy
+ * in this store's folder are its layers again. Belongings
  * bring their bytes. Nothing but the ledger is written, in one record. Asked again for the tip: no error.
  * A @branch is a point that nobody else knows, kept until store_pin() lets it go.
  * CORRUPT: an image is not any more what it was signed as, REFUSED: the VM ran from other files, or this

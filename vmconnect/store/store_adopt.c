@@ -2,7 +2,9 @@
 /* Adoption: the disks that a VM was shut down on become the tip of its copy.
  *
  * One record, and no data: either the overlays of a promotion are layers like all others from then on,
- * or the images of a VM that never ran from this store become the bottom of it, where they are. */
+ * or the images of a VM that this store knows no promotion of become the bottom of it, where they are. Of these the uppermost
+ * may be files that an earlier copy laid here, when the VM left before it ran from its original images again: they are
+ * layers, too, and merged as such, or its chain would grow with each trip. */
 #include "vmconnect/store/store_internal.h"
 
 #include "vmconnect/base/clock.h"
@@ -150,44 +152,89 @@ static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guin
 
 /* ---- images ---- */
 
-static gboolean add_images(GPtrArray *layers, const StoreAdopted *disk)
+/* Its file was laid here once: by its name it is a layer of this store, of the size that it says. NULL: it is none. */
+static LedgerLayer *layer_of(const Store *store, const StoreAdopted *disk, const char *path)
 {
+    g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *own = NULL;
+    g_auto(LayerFacts) facts = {0};
+    Id id;
+
+    if (!layer_file_is_name(name))
+        return NULL;
+    name[ID_TEXT_LEN] = '\0';
+    if (!id_parse(name, &id, NULL))
+        return NULL;
+    own = layer_file_path(store->dir, id, disk->target);
+    if (!g_str_equal(path, own) || !layer_file_read(own, &facts, NULL))
+        return NULL;
+    return ledger_layer_new(id, disk->target, ID_NIL, facts.size_bytes, facts.file_bytes);
+}
+
+static LedgerLayer *image_of(const StoreAdopted *disk, const SignedImage *image)
+{
+    LedgerLayer *layer =
+        ledger_layer_new(id_random(), disk->target, ID_NIL, disk->size_bytes, image->signature.size_bytes);
+
+    layer->image = signed_image_copy(image);
+    return layer;
+}
+
+/* Below one that is an image all are: what that stands on is its own affair. */
+static gboolean add_images(const Store *store, GPtrArray *layers, const StoreAdopted *disk, GError **error)
+{
+    guint first = layers->len;
+    gboolean ours = TRUE;
     Id below = ID_NIL;
 
-    for (guint i = disk->images->len; i-- > 0;) {
+    for (guint i = 0; i < disk->images->len; i++) {
         const SignedImage *image = disk->images->pdata[i];
-        LedgerLayer *layer =
-            ledger_layer_new(id_random(), disk->target, below, disk->size_bytes, image->signature.size_bytes);
+        LedgerLayer *layer = ours ? layer_of(store, disk, image->path) : NULL;
 
-        layer->image = signed_image_copy(image);
-        g_ptr_array_add(layers, layer);
+        ours = layer != NULL;
+        g_ptr_array_insert(layers, (int)first, layer ? layer : image_of(disk, image));
+        if (layer && !durable_sync_file(image->path, error))
+            return FALSE;
+    }
+    for (guint i = first; i < layers->len; i++) {
+        LedgerLayer *layer = layers->pdata[i];
+
+        layer->below = below;
         below = layer->id;
     }
     return TRUE;
 }
 
+static GPtrArray *images(const Store *store, const StoreAdopted *disks, guint n, GError **error)
+{
+    g_autoptr(GPtrArray) layers = ledger_layers_new();
+
+    for (guint i = 0; i < n; i++)
+        if (!add_images(store, layers, &disks[i], error))
+            return NULL;
+    return g_steal_pointer(&layers);
+}
+
 /* ---- the point ---- */
 
-/* Overlays come before the images that they stand on, and images from the lowest to the uppermost. */
-static const LedgerLayer *top_of(const GPtrArray *layers, const char *target)
+/* Overlays come before the images that they stand on, the rest from the lowest to the uppermost. */
+static const LedgerLayer *top_of(const Store *store, const GPtrArray *layers, const char *target)
 {
+    guint overlays = store_ledger(store)->active->len;
     const LedgerLayer *top = NULL;
 
-    for (guint i = 0; i < layers->len; i++) {
-        const LedgerLayer *layer = layers->pdata[i];
-
-        if (g_str_equal(layer->target, target) && (!top || top->image))
-            top = layer;
-    }
+    for (guint i = 0; i < (overlays ? overlays : layers->len); i++)
+        if (g_str_equal(((const LedgerLayer *)layers->pdata[i])->target, target))
+            top = layers->pdata[i];
     return top;
 }
 
-/* What the VM wrote since it was started: what its overlay holds. Of an image: all. */
+/* What the VM wrote since it was promoted: what its overlay holds. If it was not: all. */
 static Extents *changed_on(Store *store, const LedgerLayer *layer, GError **error)
 {
     Extents *all;
 
-    if (!layer->image)
+    if (!id_is_nil(store_promoted(store)))
         return chain_list_tip(store_chain_with(store, layer->id), error);
     all = extents_new();
     extents_add(all, 0, layer->size_bytes);
@@ -201,7 +248,7 @@ static gboolean make_disks(Store *store, LedgerPoint *point, const GPtrArray *la
     point->disks = ledger_disks_new();
     for (guint i = 0; i < wanted->len; i++) {
         const GenerationDisk *g = wanted->pdata[i];
-        const LedgerLayer *top = top_of(layers, g->target);
+        const LedgerLayer *top = top_of(store, layers, g->target);
         g_autoptr(Extents) changed = NULL;
         LedgerDisk *disk;
 
@@ -250,17 +297,13 @@ static gboolean adopt(Store *store, const Generation *g, const StoreAdopted *dis
 {
     g_autoptr(GPtrArray) layers = NULL;
 
-    if (id_is_nil(store_promoted(store))) {
-        layers = ledger_layers_new();
-        for (guint i = 0; i < n; i++)
-            add_images(layers, &disks[i]);
-    } else {
+    if (id_is_nil(store_promoted(store)))
+        layers = images(store, disks, n, error);
+    else
         layers = settled_overlays(store, disks, n, branch, error);
-        /* To list what they hold. */
-        if (!layers || !store_ready(store, error))
-            return FALSE;
-    }
-    return record(store, g, layers, branch, error);
+    /* To list what they hold. */
+    return layers && (id_is_nil(store_promoted(store)) || store_ready(store, error)) &&
+           record(store, g, layers, branch, error);
 }
 
 static gboolean check_images(const StoreAdopted *disks, guint n, GError **error)

@@ -546,6 +546,81 @@ static void test_given(void)
     g_assert_false(g_file_test(rig->dir, G_FILE_TEST_EXISTS));
 }
 
+/* Given up to a VM that leaves again before it runs from its own images alone. */
+static GPtrArray *come_home(Rig *rig)
+{
+    GPtrArray *files = promote(rig);
+    GError *error = NULL;
+
+    store_dissolve(rig->store, &error);
+    g_assert_no_error(error);
+    rig_close(rig);
+    open_empty(rig);
+    guest_writes(rig, 0, ((StoreFiles *)files->pdata[0])->files->pdata[0], 2 * RIG_BLOCK, 42);
+    return files;
+}
+
+static void leave(Rig *rig, GPtrArray *images)
+{
+    g_autoptr(Generation) g = final_generation(rig);
+    GError *error = NULL;
+
+    adopt(rig, g, &images, &error);
+    g_assert_no_error(error);
+    rig_check_points(rig);
+    rig_close(rig);
+    rig_open(rig);
+    attach_next(rig);
+    for (guint i = 0; i < 4; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+}
+
+/* What it was given stays no longer than that of any copy, however often it does so, and its images are never written to. */
+static void test_never_home_for_long(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+
+    open_empty(rig);
+    leave(rig, images);
+    for (guint trip = 0; trip < 5; trip++) {
+        g_autoptr(GPtrArray) files = come_home(rig);
+        g_autoptr(GPtrArray) now = sign(files->pdata[0]);
+
+        leave(rig, now);
+        g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 2); /* one point, and a staged overlay */
+    }
+    g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
+}
+
+/* A file of somebody else's stands on it: then it is as that has it. */
+static void test_below_anothers_file(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *snapshot = g_build_filename(rig->root, "snapshot.qcow2", NULL);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) now = NULL;
+    GError *error = NULL;
+    const char *overlay;
+
+    rig_open(rig);
+    rig_cut(rig);
+    files = come_home(rig);
+    overlay = ((StoreFiles *)files->pdata[0])->files->pdata[0];
+    run((const char *[]){"qemu-img", "create", "-q", "-f", "qcow2", "-b", overlay, "-F", "qcow2", snapshot,
+                         NULL});
+    now = sign(files->pdata[0]);
+    g_ptr_array_insert(now, 0, signed_image_read(snapshot, "qcow2", &error));
+    g_assert_no_error(error);
+    leave(rig, now);
+    for (guint i = 0; i < now->len; i++)
+        g_assert_true(signed_image_check(now->pdata[i], NULL));
+}
+
 #define ADD(name, function) g_test_add_func("/store-adopt/" name, function)
 
 int main(int argc, char **argv)
@@ -560,6 +635,8 @@ int main(int argc, char **argv)
     ADD("images", test_images);
     ADD("branch", test_branch);
     ADD("branch-of-little", test_branch_of_little);
+    ADD("never-home-for-long", test_never_home_for_long);
+    ADD("below-anothers-file", test_below_anothers_file);
     ADD("images-that-changed", test_images_that_changed);
     ADD("given", test_given);
     ADD("images-beside-a-copy", test_images_beside_a_copy);
