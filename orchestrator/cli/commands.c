@@ -60,19 +60,21 @@ OPTIONS(EVENTS, {"follow", NULL, "go on with those to come"}, {"scenario", "SCEN
 OPTIONS(HOLD, {"release", NULL, "it is held no longer"},
         {"why", "TEXT", "the reason, for who looks at the status"},
         {"kind", "scenario|host", "which of the two is meant, if both have that name"});
-OPTIONS(NOTIFY_ADD, {"mail", "TO[,TO…]", "a mail to these addresses"},
-        {"smtp", "URL", "the server that takes it: smtp://HOST:587 (STARTTLS), smtps://HOST"},
-        {"from", "ADDRESS", "the mail's sender"}, {"user", "USER", "of that server"},
-        {"password", "@FILE|-", "where the user's password is"},
-        {"tls", "required|never", "never: also if the server offers none"},
-        {"webhook", "URL|@FILE|-", "a POST of the event as JSON"},
-        {"secret", "@FILE|-", "where the key is that signs it (X-Understudy-Signature)"},
-        {"ca", "FILE", "certificates in PEM to believe instead of the system's"},
-        {"syslog", NULL, "a line in the log of the controller's host"},
-        {"hook", "FILE", "a program in /etc/understudy/hooks of the controller's host"},
-        {"severity", "SEVERITY", "the least: info, significant, warning (default), error, critical"},
-        {"scenario", "SCENARIO[,…]", "only events of these"},
-        {"rate", "N", "messages an hour, what exceeds comes as a digest (20; syslog 0: no limit)"});
+OPTIONS(
+    NOTIFY_ADD, {"mail", "TO[,TO…]", "a mail to these addresses"},
+    {"smtp", "URL", "the server that takes it: smtp://HOST:587 (STARTTLS), smtps://HOST"},
+    {"from", "ADDRESS", "the mail's sender"}, {"user", "USER", "of that server"},
+    {"password", "@FILE|-", "where the user's password is"},
+    {"tls", "required|never", "never: also if the server offers none"},
+    {"webhook", "URL|@FILE|-", "a POST of the event as JSON"},
+    {"secret", "@FILE|-", "where the key is that signs it (X-Understudy-Signature)"},
+    {"ca", "FILE", "certificates in PEM to believe instead of the system's"},
+    {"syslog", NULL, "a line in the log of the controller's host"},
+    {"hook", "FILE", "a program in /etc/understudy/hooks of the controller's host"},
+    {"severity", "SEVERITY", "the least: info, significant, warning (default), error, critical"},
+    {"scenario", "SCENARIO[,…]", "only events of these"},
+    {"rate", "N",
+     "messages an hour, what exceeds comes as a digest, at once if it is critical (20; syslog 0: no limit)"});
 
 static const Command COMMANDS[] = {
     {"login", "FILE|URL", 1, 1, LOGIN, PROPERTIES_NONE, TRUE,

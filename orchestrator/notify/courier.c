@@ -29,6 +29,7 @@ struct Courier {
     Message *message;
     Sending *sending;
     gboolean news; /* there may be events after the cursor */
+    gboolean held; /* none of them is critical: they wait for the rate */
     gboolean busy; /* reading or keeping */
     gboolean closed;
     guint refs; /* the owner's, the timer's, and one for each question to the database */
@@ -148,6 +149,7 @@ static void on_delivered(Courier *c)
     c->delivered_at_ms = clock_wall_ms();
     c->upto = 0;
     c->news = TRUE;
+    c->held = FALSE;
     if (c->told) {
         c->told = FALSE;
         publish(c, EVENT_NOTIFY_BACK, NULL);
@@ -259,9 +261,9 @@ static void on_rows(const json_t *rows, const GError *error, void *user)
     unref(c);
 }
 
-static void query(Courier *c, guint64 upto, guint limit, DatabaseRows on_answer, void *user)
+static void query(Courier *c, const json_t *severities, guint64 upto, guint limit, DatabaseRows on_answer,
+                  void *user)
 {
-    json_auto_t *severities = channel_severities(c->channel);
     json_auto_t *scenarios = channel_scenarios(c->channel);
     DatabaseBacklog backlog = {.after = c->cursor,
                                .upto = upto,
@@ -276,10 +278,37 @@ static void query(Courier *c, guint64 upto, guint limit, DatabaseRows on_answer,
 /* What @allowed says, or the very message that was under way before a restart. */
 static void read_waiting(Courier *c, guint allowed)
 {
+    json_auto_t *severities = channel_severities(c->channel);
+
     c->busy = TRUE;
     c->refs++;
     c->news = FALSE;
-    query(c, c->upto, c->upto || allowed == 1 ? DIGEST_EVENTS : 1, on_rows, c);
+    query(c, severities, c->upto, c->upto || allowed == 1 ? DIGEST_EVENTS : 1, on_rows, c);
+}
+
+static void on_critical(const json_t *rows, const GError *error, void *user)
+{
+    Courier *c = user;
+    const json_t *events = json_object_get(json_array_get(rows, 0), "events");
+
+    c->busy = FALSE;
+    if (!error && json_array_size(events) > 0 && !c->closed) {
+        read_waiting(c, 1);
+    } else {
+        c->held = TRUE;
+        pump(c);
+    }
+    unref(c);
+}
+
+/* What is critical waits for no rate: it comes at once, with all that waits before it. */
+static void look_for_critical(Courier *c)
+{
+    json_auto_t *severities = json_pack("[s]", event_severity_name(EVENT_CRITICAL));
+
+    c->busy = TRUE;
+    c->refs++;
+    query(c, severities, 0, 1, on_critical, c);
 }
 
 /* Not each time: for a channel that wants little the disk would be written again and again. */
@@ -307,7 +336,9 @@ static void pump(Courier *c)
     } else if (c->news || c->upto) {
         guint allowed = pace_allowed(&c->pace, now_ms);
 
-        if (allowed == 0 && !c->upto)
+        if (allowed == 0 && !c->upto && !c->held)
+            look_for_critical(c);
+        else if (allowed == 0 && !c->upto)
             arm(c, pace_free_ms(&c->pace, now_ms));
         else
             read_waiting(c, allowed);
@@ -341,6 +372,7 @@ Courier *courier_new(const CourierGround *ground, Id id, Channel *channel, const
 void courier_poke(Courier *c)
 {
     c->news = TRUE;
+    c->held = FALSE;
     pump(c);
 }
 
@@ -423,9 +455,10 @@ static void on_counted(const json_t *rows, const GError *error, void *user)
 
 void courier_describe(Courier *c, void (*on_described)(void *user, const json_t *doc), void *user)
 {
+    json_auto_t *severities = channel_severities(c->channel);
     Describing *d = g_new0(Describing, 1);
 
     *d = (Describing){c, on_described, user};
     c->refs++;
-    query(c, 0, 0, on_counted, d);
+    query(c, severities, 0, 0, on_counted, d);
 }

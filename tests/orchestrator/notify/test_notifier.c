@@ -444,6 +444,24 @@ static void test_rate_and_digest(House *h)
     sink_free(sink);
 }
 
+/* With what came before it. */
+static void test_critical_waits_for_no_rate(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+
+    add_webhook(h, "ops", sink, ", 'rate': 1");
+    tell_many(h, 1, 1);
+    UNTIL(h, sink_count(sink) == 1);
+    tell_many(h, 2, 3);
+    UNTIL(h, waits(h, "ops", 2));
+    tell(h, EVENT_VM_DOWN, "vm4", "so");
+    UNTIL(h, waits(h, "ops", 0));
+    tell_many(h, 5, 5);
+    UNTIL(h, waits(h, "ops", 1));
+    assert_told(sink, "vm1 [vm2 vm3 vm4]");
+    sink_free(sink);
+}
+
 /* --- servers that are not as they should be ----------------------------------------------- */
 
 static const struct {
@@ -1086,6 +1104,7 @@ int main(int argc, char **argv)
     add_test("/notifier/in-order", test_in_order);
     add_test("/notifier/only-what-is-wanted", test_only_what_is_wanted);
     add_test("/notifier/rate-and-digest", test_rate_and_digest);
+    add_test("/notifier/critical-waits-for-no-rate", test_critical_waits_for_no_rate);
     add_test("/notifier/webhook-manners", test_webhook_manners);
     add_test("/notifier/mail-manners", test_mail_manners);
     add_test("/notifier/no-channel-waits-for-another", test_no_channel_waits_for_another);
