@@ -101,10 +101,11 @@ ActiveRole *active_role_from_json(const json_t *doc, GError **error)
     g_autoptr(ActiveRole) role = g_new0(ActiveRole, 1);
     const char *vm, *scenario;
     json_t *reign, *standby, *settings;
-    int paused = FALSE;
+    int paused = FALSE, vouched = FALSE;
 
-    if (!json_read(doc, "active role", error, "{s:s, s:s, s:o, s:o, s:o, s?b}", "vm", &vm, "scenario",
-                   &scenario, "reign", &reign, "standby", &standby, "policy", &settings, "paused", &paused) ||
+    if (!json_read(doc, "active role", error, "{s:s, s:s, s:o, s:o, s:o, s?b, s?b}", "vm", &vm, "scenario",
+                   &scenario, "reign", &reign, "standby", &standby, "policy", &settings, "paused", &paused,
+                   "vouched", &vouched) ||
         !id_parse(vm, &role->vm, error) || !reign_from_json(reign, &role->reign, error) ||
         !peer_from_json(standby, role, error) || !settings_from_json(settings, &role->settings, error))
         return NULL;
@@ -114,6 +115,7 @@ ActiveRole *active_role_from_json(const json_t *doc, GError **error)
     }
     role->scenario = g_strdup(scenario);
     role->paused = paused;
+    role->vouched = vouched;
     return g_steal_pointer(&role);
 }
 
@@ -128,11 +130,11 @@ static json_t *strings_to_json(char *const *list)
 
 json_t *active_role_to_json(const ActiveRole *role)
 {
-    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o}, s:o, s:b}", "vm", ID_TEXT(role->vm), "scenario",
+    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o}, s:o, s:b, s:b}", "vm", ID_TEXT(role->vm), "scenario",
                      role->scenario, "reign", reign_to_json(role->reign), "standby", "id",
                      ID_TEXT(role->standby), "name", role->host, "addresses",
                      strings_to_json(role->addresses), "policy", settings_to_json(&role->settings), "paused",
-                     role->paused);
+                     role->paused, "vouched", role->vouched);
 }
 
 ActiveRole *active_role_copy(const ActiveRole *role)

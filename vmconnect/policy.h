@@ -31,7 +31,8 @@ typedef struct {
     GStrv addresses; /* where to look for it: hints, not identity */
     ReplicationSettings settings;
     gboolean paused;
-    guint64 serial; /* of this gift of the role; not stored */
+    gboolean vouched; /* who gave it has heard the standby: that was not made the active meanwhile */
+    guint64 serial;   /* of this gift of the role; not stored */
 } ActiveRole;
 
 typedef struct {

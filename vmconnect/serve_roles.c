@@ -173,11 +173,13 @@ static gboolean set_paused(ServeChange *c, gboolean paused, GError **error)
 {
     ActiveRole *role = policy_active(c->engine->policy, c->vm);
 
-    if (role)
+    if (role) {
         role->paused = paused;
-    else
+        role->vouched = FALSE;
+    } else {
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "VM %s is not replicated from this host",
                     ID_TEXT(c->vm));
+    }
     return role != NULL;
 }
 

@@ -88,6 +88,7 @@ Protection *protection_new(const Scenario *scenario, const Roster *roster, Id re
     p->up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     p->unheard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     p->heard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    p->met = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < scenario->vms->len; i++)
         add_vm(p, scenario->vms->pdata[i], reign_id);
     return p;
@@ -104,6 +105,7 @@ void protection_free(Protection *p)
     g_hash_table_destroy(p->up);
     g_hash_table_destroy(p->unheard);
     g_hash_table_destroy(p->heard);
+    g_hash_table_destroy(p->met);
     g_free(p->home.why);
     g_free(p);
 }

@@ -149,6 +149,7 @@ typedef struct {
     GHashTable
         *unheard; /* durable set of host names: they must say what they know before anything is ordered */
     GHashTable *heard; /* set of host names: they have, since their link is up */
+    GHashTable *met;   /* set of host names: they have since the controller runs */
     gint64
         wait_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;

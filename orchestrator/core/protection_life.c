@@ -182,10 +182,17 @@ static Finding find_unknown(const ProtectionVm *vm)
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
-static Finding find_by_word(const ProtectionVm *vm, const VitalsGuest *guest)
+/* It would be started, but for what its engine says as well. */
+#define NOBODY_VOUCHES                                                                                      \
+    "it has not been started since its host was: its standby, which may have been made the active "         \
+    "meanwhile, was not heard since; bring that host back, or, if it is off, use `understudy-engine start " \
+    "SCENARIO --alone` here"
+
+static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const VitalsGuest *guest)
 {
     gboolean down = went_down(vm, guest), dead = g_str_equal(guest->word, "dead");
-    Finding f = {.why = guest->why, .revivable = dead || down};
+    gboolean lost = down && !protection_vouches(p, vm);
+    Finding f = {.why = lost ? NOBODY_VOUCHES : guest->why, .revivable = dead || (down && !lost)};
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
@@ -220,7 +227,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm);
     notice_boot(vm, &guest, now_ms);
-    f = find_by_word(vm, &guest);
+    f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;
     if (f.life == GUEST_LIFE_ALIVE)

@@ -53,12 +53,19 @@ static json_t *admit_params(const Protection *p, const ProtectionVm *vm)
                      "seed", seed_of(p, vm));
 }
 
+gboolean protection_vouches(const Protection *p, const ProtectionVm *vm)
+{
+    const char *keeper = protection_keeper(vm);
+
+    return keeper && g_hash_table_contains(p->met, keeper);
+}
+
 static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)
 {
-    return json_pack("{s:s, s:o, s:s, s:o, s:o}", "scenario", p->scenario->name, "reign",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:b}", "scenario", p->scenario->name, "reign",
                      reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "standby",
                      host_or_null(p, standby, roster_host_full), "policy",
-                     policy_for_active(&p->scenario->policy));
+                     policy_for_active(&p->scenario->policy), "vouched", protection_vouches(p, vm));
 }
 
 static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const char *method, gint64 limit_ms,

@@ -30,9 +30,11 @@ gboolean protection_no_plan(const Protection *p, GError **error);
 gboolean protection_has_heard(const Protection *p, const char *host);
 gboolean protection_has_heard_all(const Protection *p);
 
-/* Each order to an active is a word that it is the active still, and after a boot it starts its guest upon that.
- * A controller that has just started may not know yet that another host was promoted by hand. */
+/* After a boot an active starts its guest upon the order to protect it, if its controller vouches for that and its standby does
+ * not answer. A controller that has just started may not know yet that another host was promoted by hand: it waits for the
+ * hosts, for a while, and vouches for nothing before it has heard that one. */
 gboolean protection_must_wait(const Protection *p, gint64 now_ms);
+gboolean protection_vouches(const Protection *p, const ProtectionVm *vm);
 
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);

@@ -402,6 +402,7 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
     if (!news_is_complete(in->json) || !protection_is_up(p, in->host))
         return TRUE;
     g_hash_table_add(p->heard, g_strdup(in->host));
+    g_hash_table_add(p->met, g_strdup(in->host));
     if (g_hash_table_remove(p->unheard, in->host) && g_hash_table_size(p->unheard) == 0)
         action_persist(out, NULL);
     return TRUE;

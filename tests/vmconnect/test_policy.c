@@ -13,7 +13,7 @@ static const char ACTIVE[] =
     "\"standby\":{\"id\":\"aaaaaaaa-2222-4333-8444-555555555555\",\"name\":\"beta\",\"addresses\":[\"10.0.0."
     "2:25000\"]},"
     "\"policy\":{\"interval_ms\":5000,\"scratch_bytes\":1073741824,\"bandwidth_bps\":0,\"compress\":\"auto\","
-    "\"freeze\":\"never\"},\"paused\":false}";
+    "\"freeze\":\"never\"},\"paused\":false,\"vouched\":true}";
 
 static const char STANDBY[] =
     "{\"vm\":\"6f2f9d3a-0c4b-4d6e-9a51-3d1d0b7f7a10\",\"scenario\":\"web\",\"name\":\"web 1 & <more>\","

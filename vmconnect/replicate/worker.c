@@ -46,6 +46,7 @@ struct Worker {
     gboolean looked;    /* whether this is the first look since the host's boot … */
     gboolean booted;    /* … it is, and autostart was not done yet */
     gboolean confirmed; /* since then somebody has said that this host is the active still */
+    gboolean vouched;   /* since then the controller has, which has heard the standby */
     gint64 due_ms;      /* next cycle */
     gint64 retry_ms;    /* wait after the next failure */
     gint64 told_ms;
@@ -332,7 +333,8 @@ static void look_for_boot(Worker *w)
 }
 
 /* While this host was down another may have been made the active. Nothing starts before somebody who would have
- * to know has said that it was not: the standby, the controller (by giving the role anew), or root (by a permit). */
+ * to know has said that it was not: the standby, or, if it does not answer, the controller (by giving the role anew, and
+ * only if it has heard the standby itself), or root (by a permit). */
 static gboolean confirm(Worker *w, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -341,14 +343,15 @@ static gboolean confirm(Worker *w, GError **error)
     if (!w->booted || w->confirmed)
         return TRUE;
     known = guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
-    w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, CONFIRM_MS, &why);
+    w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, CONFIRM_MS, &why) ||
+                   (w->vouched && !g_error_matches(why, US_ERROR, US_ERROR_OVERTAKEN));
     if (w->confirmed)
         return TRUE;
     g_set_error(
         error, US_ERROR, US_ERROR_BUSY,
         "this host was booted, and nobody has said yet that no other host has become the active of the VM "
-        "(%s): it is not started here; bring the standby or the controller back, or, if the other host is "
-        "off, use `understudy-engine start %s --alone`",
+        "(%s): it is not started here; bring the standby back, or, if that host is off, "
+        "use `understudy-engine start %s --alone`",
         why->message, w->active->role->scenario);
     return FALSE;
 }
@@ -402,6 +405,7 @@ static gboolean set_role(Worker *w, const Command *c, GError **error)
         g_clear_pointer(&w->audit, audit_free);
         active_forget_resend(a);
     }
+    w->vouched |= role->vouched;
     active_set_role(a, role);
     w->flat = FALSE;
     w->due_ms = 0;
@@ -514,6 +518,18 @@ static gboolean has_released(const Worker *w)
            reign_equal(h->reign, w->active->role->reign);
 }
 
+/* No more of it in this reign: nobody starts it, and it stands still if it lives. */
+static gboolean let_it_stand(Worker *w, const char **ret_guest, GError **error)
+{
+    Active *a = w->active;
+    virConnectPtr conn;
+
+    /* From now on it is we who let it stand still, and nobody resumes it. */
+    pivot_mark_clear(a->vm, a->paths.run_dir);
+    return permit_remove(a->paths.permit_dir, a->vm, error) && (conn = active_connection(a, error)) &&
+           lifecycle_stand_still(conn, a->vm, ret_guest, error);
+}
+
 /* The guard says standby already. What was left here in that reign is known to be nobody's final generation, unless
  * it was released as that. */
 static gboolean yield(Worker *w, Command *c, GError **error)
@@ -521,13 +537,9 @@ static gboolean yield(Worker *w, Command *c, GError **error)
     Active *a = w->active;
     g_autoptr(Bequest) found = NULL;
     const char *guest;
-    virConnectPtr conn;
 
     active_detach(a);
-    /* From now on it is we who let it stand still, and nobody resumes it. */
-    pivot_mark_clear(a->vm, a->paths.run_dir);
-    if (!permit_remove(a->paths.permit_dir, a->vm, error) || !(conn = active_connection(a, error)) ||
-        !lifecycle_stand_still(conn, a->vm, &guest, error))
+    if (!let_it_stand(w, &guest, error))
         return FALSE;
     stop_at("yield.paused");
     if (!has_released(w)) {
@@ -580,7 +592,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
     w->confirmed |= c->verb >= COMMAND_LOCK && c->verb <= COMMAND_UNLOCK;
-    w->confirmed |= c->verb == COMMAND_ROLE || c->verb == COMMAND_ROLLBACK;
+    w->confirmed |= c->verb == COMMAND_ROLLBACK;
     if (c->verb == COMMAND_YIELD)
         return yield(w, c, error);
     if (w->blocked && c->verb != COMMAND_QUIT) {
@@ -752,6 +764,21 @@ static void undo_late_shutdown(Worker *w)
         log_warning("vm %s: it did not start: %s", ID_TEXT(w->active->vm), error->message);
 }
 
+/* Its standby says that it was made the active, in a higher reign: a guest that lives here must not go on, whether the
+ * controller can be heard or not. All else is for that to order. Not if it runs here in a higher reign itself, of which this
+ * role does not know yet. */
+static void stand_back(Worker *w)
+{
+    const Active *a = w->active;
+    g_autoptr(Guard) own = guard_read(a->paths.guard_dir, a->vm, NULL);
+    g_autoptr(GError) error = NULL;
+    const char *guest;
+
+    if (own && reign_equal(own->reign, a->role->reign) && !let_it_stand(w, &guest, &error))
+        log_warning("vm %s: another host is its active, and it does not stand still here: %s", ID_TEXT(a->vm),
+                    error->message);
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -774,6 +801,8 @@ static void cycle(Worker *w)
         if (outcome == ACTIVE_SEALED)
             w->cycle_ms = clock_steady_ms() - started_ms;
     }
+    if (g_error_matches(error, US_ERROR, US_ERROR_OVERTAKEN))
+        stand_back(w);
     set_why(w, error);
     tell(w, NULL);
     restart_if_stuck(w);

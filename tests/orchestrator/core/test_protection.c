@@ -684,12 +684,22 @@ static void test_restart_after_a_promotion(void)
         "        -> active.yield to alpha for web1\n");
 }
 
-/* A host that does not come is not waited for for ever. */
+static void keep_vouched(void *ctx, const Action *a)
+{
+    if (g_str_equal(a->method, "active.protect"))
+        *(int *)ctx = json_is_true(json_object_get(a->params, "vouched"));
+}
+
+/* A host that does not come is not waited for for ever; but nor is it vouched for that it was not made the active meanwhile. */
 static void test_restart_without_the_standby(void)
 {
     g_autoptr(World) w = world_new(1);
+    int vouched = -1;
 
+    w->on_call = keep_vouched;
+    w->ctx = &vouched;
     world_run(w);
+    g_assert_cmpint(vouched, ==, TRUE);
     world_restart(w);
     world_link(w, "alpha", TRUE);
     world_hear(w, "alpha");
@@ -702,6 +712,14 @@ static void test_restart_without_the_standby(void)
                     "[   0] news from alpha -> nothing\n"
                     "[  29] time passed -> nothing\n"
                     "[  30] time passed -> active.protect to alpha for web1\n");
+    g_assert_cmpint(vouched, ==, FALSE);
+    world_link(w, "beta", TRUE);
+    world_hear(w, "beta");
+    world_link(w, "beta", FALSE);
+    world_link(w, "alpha", FALSE);
+    world_link(w, "alpha", TRUE);
+    world_hear(w, "alpha");
+    g_assert_cmpint(vouched, ==, TRUE);
 }
 
 static void keep_order(void *ctx, const Action *a)
