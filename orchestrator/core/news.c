@@ -119,6 +119,7 @@ static gboolean read_sync(NewsCopy *c, const json_t *doc, GError **error)
     c->sent_bytes = number_or(&r, "sent_bytes", 0);
     c->rate_bps = number_or(&r, "rate_bps", 0);
     c->left_s = number_or(&r, "left_s", -1);
+    c->synced_bytes = number_or(&r, "synced_bytes", -1);
     return read_well(&r, "sync", error);
 }
 

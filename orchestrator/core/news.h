@@ -39,7 +39,8 @@ typedef struct {
     gint64 lag_ms;                                                /* -1: nothing is sealed yet */
     char *why;                                                    /* NULL: nothing is in the way */
     gint64 done_bytes, total_bytes, sent_bytes, rate_bps, left_s; /* left_s -1: not known */
-    char *resync_reason;                                          /* NULL: none runs */
+    gint64 synced_bytes; /* of synchronisations in all; -1: not known */
+    char *resync_reason; /* NULL: none runs */
     gint64 resync_compared_bytes, resync_sent_bytes;
     NewsTip tip;
     NewsCompare compare;

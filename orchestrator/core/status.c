@@ -29,19 +29,19 @@ static json_t *compare_of(const NewsCompare *c)
 
 static json_t *copy_of(const ProtectionVm *vm, const ProtectionCopy *c, gint64 now_ms)
 {
-    static const NewsCopy NOTHING = {.left_s = -1};
+    static const NewsCopy NOTHING = {.left_s = -1, .synced_bytes = -1};
     const NewsCopy *last = vm->last ? news_find(vm->last, c->host) : NULL;
 
     if (!last)
         last = &NOTHING;
-    return json_pack("{s:s, s:s, s:o, s:s?, s:{s:I, s:I, s:I, s:I, s:o}, s:{s:s?, s:I, s:I}, s:o, s:o}",
+    return json_pack("{s:s, s:s, s:o, s:s?, s:{s:I, s:I, s:I, s:I, s:o, s:o}, s:{s:s?, s:I, s:I}, s:o, s:o}",
                      "host", c->host, "state", copy_state_name(c->state), "lag_ms",
                      known(protection_lag_ms(vm, c->host, now_ms)), "why", c->why, "sync", "done_bytes",
                      (json_int_t)last->done_bytes, "total_bytes", (json_int_t)last->total_bytes, "sent_bytes",
                      (json_int_t)last->sent_bytes, "rate_bps", (json_int_t)last->rate_bps, "left_s",
-                     known(last->left_s), "resync", "reason", last->resync_reason, "compared_bytes",
-                     (json_int_t)last->resync_compared_bytes, "sent_bytes",
-                     (json_int_t)last->resync_sent_bytes, "tip", tip_of(&last->tip), "compare",
+                     known(last->left_s), "synced_bytes", known(last->synced_bytes), "resync", "reason",
+                     last->resync_reason, "compared_bytes", (json_int_t)last->resync_compared_bytes,
+                     "sent_bytes", (json_int_t)last->resync_sent_bytes, "tip", tip_of(&last->tip), "compare",
                      compare_of(&last->compare));
 }
 

@@ -4,11 +4,14 @@
  * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "switchback_s", "holds", "unheard", "plan",
  *   "vms": [{"name", "uuid", "state", "active", "guest", "guest_why", "tracking", "spool_bytes",
  *     "standbys": [{"host", "state", "lag_ms", "why",
- *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s"},
+ *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s", "synced_bytes"},
  *       "resync": {"reason", "compared_bytes", "sent_bytes"},
  *       "tip": {"id", "term", "sequence", "cut_at", "sealed_at"} | null,
  *       "compare": {…} | null}],
  *     "lose_ms", "back_ms", "proven_at", "branches": [{"host", "count", "bytes"}]}]}]}
+ *
+ * "synced_bytes" is what was sent to that standby to synchronise it, at first or after a doubt, in this reign, since the active's
+ * engine runs: changes of a copy that is whole are none of it.
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
  * "active" of a scenario is null while its VMs run on different hosts. "switchback_s" is in how many

@@ -26,7 +26,7 @@ planned_up() {
   planned_from=alpha planned_to=beta
 }
 
-# One way, FIGURE of it at the end of FILE: down_ms or sent_bytes.
+# One way, FIGURE of it at the end of FILE: down_ms or synced_bytes.
 planned_trip() {
   local plan
   plan=$(us switchover web --to "$planned_to" --reverse --yes --json | jq -r .plan)
@@ -36,6 +36,6 @@ planned_trip() {
   read -r planned_from planned_to <<<"$planned_to $planned_from"
   jq -n --argjson plan "$(us plan show "$plan" --json)" --argjson status "$(us status web --json)" \
     '{down_ms: $plan.vms[0].down_ms,
-      sent_bytes: ($status.scenarios[0].vms[0].standbys[0] | .sync.sent_bytes + .resync.sent_bytes)}'".$1" >>"$2"
+      synced_bytes: $status.scenarios[0].vms[0].standbys[0].sync.synced_bytes}'".$1" >>"$2"
   note "to $planned_from: $1 $(tail -1 "$2")"
 }

@@ -42,6 +42,12 @@ active_status() {
   call "$1" status | jq -e ".active[] | select(.vm == \"$2\")"
 }
 
+# What was sent to the standby of alpha's VM $vm to synchronise it.
+synced() {
+  # shellcheck disable=SC2154
+  active_status alpha "$vm" | jq '.standbys[0].sync.synced_bytes'
+}
+
 standby_status() {
   call "$1" status | jq -e ".standby[] | select(.vm == \"$2\")"
 }

@@ -61,11 +61,11 @@ has_acked() {
   (($(acked "$1") >= $2))
 }
 
-# went_on HERE THERE: the guest counts on from what it finds on its disks, so the first record
-# that was heard HERE comes after the last one heard THERE, if none of those is missing.
+# went_on HERE THERE [BEFORE]: the guest counts on from what it finds on its disks, so the first record
+# that was heard HERE, after BEFORE of former stays, comes after the last one heard THERE, if none of those is missing.
 went_on() {
   local first
-  read -r first _ <"$(acks "$1")"
+  read -r first _ < <(tail -n +$((${3:-0} + 1)) "$(acks "$1")")
   holds "no record that was acknowledged is missing" "10#$first > $(sequence "$2" web1)"
 }
 

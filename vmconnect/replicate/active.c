@@ -90,6 +90,7 @@ static void forget_standby(Active *a)
 {
     a->truth_ms = 0;
     a->sync = (SyncFigures){0};
+    a->synced_bytes = 0;
     a->sent_before = a->compared_before = 0;
     g_clear_pointer(&a->definition, g_free);
 }

@@ -252,6 +252,8 @@ static gboolean seal(Active *a, Job *job, GError **error)
     a->truth_ms = job->asked_at_ms;
     a->spool_bytes = 0;
     active_forget_resend(a);
+    if (a->sync.running)
+        a->synced_bytes += a->sent_before + sender_payload_bytes(a->sender);
     a->sync = (SyncFigures){0};
     g_free(a->definition);
     a->definition = g_steal_pointer(&g->definition);

@@ -98,8 +98,10 @@ static const char *guest_of(const Worker *w)
     return capture_state(w->active->capture) == CAPTURE_OFF ? "off" : "alive";
 }
 
-static json_t *sync_of(const SyncFigures *s)
+static json_t *sync_of(const Active *a)
 {
+    const SyncFigures *s = &a->sync;
+    guint64 synced_bytes = a->synced_bytes + (s->running ? s->sent_bytes : 0);
     gint64 elapsed_ms = s->running ? clock_steady_ms() - s->started_ms : 0;
     guint64 rate = elapsed_ms > 0 ? s->sent_bytes * 1000 / (guint64)elapsed_ms : 0;
     guint64 handled_per_s = elapsed_ms > 0 ? s->done_bytes * 1000 / (guint64)elapsed_ms : 0;
@@ -109,9 +111,9 @@ static json_t *sync_of(const SyncFigures *s)
             ? json_integer((json_int_t)((s->total_bytes - s->done_bytes + handled_per_s - 1) / handled_per_s))
             : json_null();
 
-    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "done_bytes", (json_int_t)s->done_bytes, "total_bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I}", "done_bytes", (json_int_t)s->done_bytes, "total_bytes",
                      (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes, "rate_bps",
-                     (json_int_t)rate, "left_s", left);
+                     (json_int_t)rate, "left_s", left, "synced_bytes", (json_int_t)synced_bytes);
 }
 
 static json_t *tip_of(const Worker *w)
@@ -146,7 +148,7 @@ static json_t *standby_of(const Worker *w)
 
     return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:{s:s?, s:I, s:I}, s:o, s:o}", "id",
                      ID_TEXT(a->role->standby), "host", a->role->host, "state", state_of(w), "truth_ms",
-                     (json_int_t)a->truth_ms, "why", why_of(w), "sync", sync_of(&a->sync), "resync", "reason",
+                     (json_int_t)a->truth_ms, "why", why_of(w), "sync", sync_of(a), "resync", "reason",
                      a->sync.resync_reason, "compared_bytes", (json_int_t)a->sync.compared_bytes,
                      "sent_bytes", (json_int_t)(a->sync.resync_reason ? a->sync.sent_bytes : 0), "tip",
                      tip_of(w), "compare", w->audit ? audit_to_json(w->audit) : json_null());

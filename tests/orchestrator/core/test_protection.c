@@ -1292,7 +1292,7 @@ static void test_status(void)
         "\"bitmap\",\"spool_"
         "bytes\":131072,\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"lag_ms\":740,\"why\":null,"
         "\"sync\":{"
-        "\"done_bytes\":10,\"total_bytes\":20,\"sent_bytes\":5,\"rate_bps\":1,\"left_s\":null},\"resync\":{"
+        "\"done_bytes\":10,\"total_bytes\":20,\"sent_bytes\":5,\"rate_bps\":1,\"left_s\":null,\"synced_bytes\":7},\"resync\":{"
         "\"reason\":"
         "null,\"compared_bytes\":0,\"sent_bytes\":0},\"tip\":{\"id\":\"41414141-4141-4141-4141-"
         "414141414141\",\"term\":1,"

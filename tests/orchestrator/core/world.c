@@ -171,12 +171,14 @@ void world_news_more(World *w, guint vm, const char *state, gint64 lag_ms, const
     json_auto_t *extra = json_loads(more, 0, NULL);
     const ProtectionVm *known = protection_find(w->p, world_vm(vm));
     const char *standby = g_str_equal(known->active, "alpha") ? "beta" : "alpha";
-    json_auto_t *status = json_pack(
-        "{s:[{s:s, s:o, s:s, s:s, s:s, s:i, s:[{s:s, s:s, s:o, s:s?, s:{s:i, s:i, s:i, s:i, s:n}, s:o}]}]}",
-        "active", "vm", ID_TEXT(world_vm(vm)), "reign", reign_to_json(known->reign), "state", state, "guest",
-        "alive", "tracking", "bitmap", "spool_bytes", 131072, "standbys", "host", standby, "state", state,
-        "lag_ms", lag_ms < 0 ? json_null() : json_integer(lag_ms), "why", why, "sync", "done_bytes", 10,
-        "total_bytes", 20, "sent_bytes", 5, "rate_bps", 1, "left_s", "tip", tip_json(w, vm, lag_ms));
+    json_auto_t *status =
+        json_pack("{s:[{s:s, s:o, s:s, s:s, s:s, s:i, s:[{s:s, s:s, s:o, s:s?, s:{s:i, s:i, s:i, s:i, s:n, "
+                  "s:i}, s:o}]}]}",
+                  "active", "vm", ID_TEXT(world_vm(vm)), "reign", reign_to_json(known->reign), "state", state,
+                  "guest", "alive", "tracking", "bitmap", "spool_bytes", 131072, "standbys", "host", standby,
+                  "state", state, "lag_ms", lag_ms < 0 ? json_null() : json_integer(lag_ms), "why", why,
+                  "sync", "done_bytes", 10, "total_bytes", 20, "sent_bytes", 5, "rate_bps", 1, "left_s",
+                  "synced_bytes", 7, "tip", tip_json(w, vm, lag_ms));
 
     g_assert_true(status && extra);
     json_object_update(json_array_get(json_object_get(status, "active"), 0), extra);
