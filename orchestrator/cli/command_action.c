@@ -5,6 +5,7 @@
 #include "orchestrator/cli/page.h"
 #include "orchestrator/cli/progress.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/id.h"
 #include "vmconnect/base/units.h"
 
 /* Shows @findings of verify; how many errors there are. */
@@ -209,6 +210,39 @@ gboolean command_hold(Cli *cli, GError **error)
     return TRUE;
 }
 
+/* The whole UUID of the scenario's only point that begins so. */
+static char *whole_point(Cli *cli, const char *begins, GError **error)
+{
+    json_auto_t *doc = NULL;
+    const json_t *points;
+    const char *found = NULL;
+    Id whole;
+
+    if (id_parse(begins, &whole, NULL))
+        return g_strdup(begins);
+    doc = cli_call(cli, "scenario.points", cli_argument(cli, 0), NULL, NULL, error);
+    if (!doc)
+        return NULL;
+    points = json_object_get(doc, "points");
+    for (gsize i = 0; i < json_array_size(points); i++) {
+        const char *id = json_string_value(json_object_get(json_array_get(points, i), "id"));
+
+        if (!id || !*begins || !g_str_has_prefix(id, begins) || g_strcmp0(id, found) == 0)
+            continue;
+        if (found) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "'%s' means more than one point, nothing was begun: say more of its UUID", begins);
+            return NULL;
+        }
+        found = id;
+    }
+    if (!found)
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                    "there is no point '%s', nothing was begun: understudy points %s lists those there are",
+                    begins, cli_argument(cli, 0));
+    return g_strdup(found);
+}
+
 /* {"to", "vms": [UUID…], "power_off", "reverse"}, with "preview" if it is only to be shown. */
 static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
 {
@@ -225,8 +259,13 @@ static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "--reverse and --no-reverse exclude each other");
         return NULL;
     }
-    if (cli_option(cli, "point"))
-        json_object_set_new(body, "point", json_string(cli_option(cli, "point")));
+    if (cli_option(cli, "point")) {
+        g_autofree char *point = whole_point(cli, cli_option(cli, "point"), error);
+
+        if (!point)
+            return NULL;
+        json_object_set_new(body, "point", json_string(point));
+    }
     if (cli_flag(cli, "force"))
         json_object_set_new(body, "force", json_true());
     if (cli_flag(cli, "old-is-off"))
@@ -354,6 +393,8 @@ static gboolean show_move(Cli *cli, const char *operation, GError **error)
     json_auto_t *plan = body ? cli_call(cli, operation, name, NULL, body, error) : NULL;
     g_autofree char *text = plan ? steps_text(plan) : NULL;
     g_autofree char *order = plan ? order_text(plan) : NULL;
+    const char *point = json_string_value(json_object_get(body, "point"));
+    g_autofree char *origin = NULL;
     g_autofree char *question = NULL;
 
     if (!plan)
@@ -362,8 +403,13 @@ static gboolean show_move(Cli *cli, const char *operation, GError **error)
                                json_string_value(json_object_get(plan, "from")),
                                json_string_value(json_object_get(plan, "to")));
     cli_say(cli, "%s%s", text, order);
-    return json_is_true(json_object_get(plan, "forced")) ? confirm_force(cli, plan, error)
-                                                         : cli_confirm(cli, question, error);
+    if (json_is_true(json_object_get(plan, "forced")))
+        return confirm_force(cli, plan, error);
+    if (point) {
+        origin = origin_text(cli, plan, point);
+        cli_say(cli, "it goes on from %s\n", origin);
+    }
+    return cli_confirm(cli, question, error);
 }
 
 static gboolean command_move(Cli *cli, const char *operation, const char *begun, GError **error)

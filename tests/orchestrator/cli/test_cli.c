@@ -904,6 +904,31 @@ static void test_switchover_from_a_point(void)
                               " of 2026-11-21T22:16:54.123Z; what came after it is kept beside\n");
 }
 
+/* By the beginning of its UUID, if that is no other's; in good order what it goes on from is said as well. */
+static void test_switchover_from_the_beginning_of_a_point(void)
+{
+    static const char POINTS[] =
+        "{\"points\":[{\"id\":\"" POINT "\",\"host\":\"alpha\",\"branch\":false,\"term\":1},{\"id\":\"" POINT
+        "\",\"host\":\"beta\",\"branch\":false,\"term\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\"},"
+        "{\"id\":\"ddee0000-0000-4000-8000-000000000004\",\"host\":\"beta\",\"branch\":false}]}";
+
+    say("scenario.points", POINTS);
+    say("scenario.switchover",
+        "{\"id\":\"" PLAN "\",\"from\":\"alpha\",\"to\":\"beta\",\"forced\":false,\"vms\":[]}");
+    say("scenario.points", POINTS);
+    understudy(2, "switchover web --point dddd");
+    assert_says(fake.asked->str, "\"point\":\"" POINT "\"");
+    assert_says(out, "it goes on from point " POINT
+                     " of 2026-11-21T22:16:54.123Z; what came after it is kept beside\n");
+    say("scenario.points", POINTS);
+    understudy(2, "switchover web --point dd");
+    assert_says(err, "'dd' means more than one point, nothing was begun");
+    say("scenario.points", POINTS);
+    understudy(1, "switchover web --point ee");
+    assert_says(err,
+                "there is no point 'ee', nothing was begun: understudy points web lists those there are");
+}
+
 /* Who is shut down before whom, and what is waited for. */
 static void test_order(void)
 {
@@ -1293,6 +1318,7 @@ int main(int argc, char **argv)
     add("/cli/switchover", test_switchover);
     add("/cli/switchover-from-a-branch", test_switchover_from_a_branch);
     add("/cli/switchover-from-a-point", test_switchover_from_a_point);
+    add("/cli/switchover-from-the-beginning-of-a-point", test_switchover_from_the_beginning_of_a_point);
     add("/cli/order", test_order);
     add("/cli/switchover-stays", test_switchover_stays);
     add("/cli/switchover-by-force", test_switchover_by_force);
