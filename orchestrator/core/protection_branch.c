@@ -33,14 +33,16 @@ static ProtectionBranches *add(ProtectionVm *vm, const char *host, gint64 told)
 
 static void publish(const Protection *p, const ProtectionVm *vm, const ProtectionBranches *b, ActionList *out)
 {
-    g_autofree char *size = units_human_size((guint64)b->bytes);
-    g_autofree char *why = g_strdup_printf("at most %s in %" G_GINT64_FORMAT " branch%s", size, b->count,
-                                           b->count == 1 ? "" : "es");
+    g_autofree char *size =
+        b->bytes < 0 ? g_strdup("nobody knows yet how much") : units_human_size((guint64)b->bytes);
+    g_autofree char *why =
+        g_strdup_printf("%s%s in %" G_GINT64_FORMAT " branch%s", b->bytes < 0 ? "" : "at most ", size,
+                        b->count, b->count == 1 ? "" : "es");
 
     protection_publish(p, EVENT_BRANCH_KEPT, b->host, vm->name, why, out);
 }
 
-/* Told when it is known how much it is: with the first copy that is whole on top of it. */
+/* Told when it is known how much it is: with the first copy that is whole on top of it, unless there is nobody to send that. */
 static void take(Protection *p, ProtectionVm *vm, const char *host, const NewsBranches *news, ActionList *out)
 {
     ProtectionBranches *b = find(vm, host);
@@ -51,7 +53,7 @@ static void take(Protection *p, ProtectionVm *vm, const char *host, const NewsBr
         b = add(vm, host, 0);
     b->count = news->count;
     b->bytes = news->bytes;
-    if (b->count == b->told || (b->count > b->told && b->bytes < 0))
+    if (b->count == b->told || (b->count > b->told && b->bytes < 0 && protection_is_up(p, vm->active)))
         return;
     action_persist(out, NULL);
     if (b->count > b->told)

@@ -477,15 +477,18 @@ static void forget(ProtectionVm *vm)
     protection_life_from_json(vm, kept);
 }
 
-/* What a plan does to guests is its own; of those that it does not move is known afterwards what was before. */
-static void look_away(Protection *p)
+/* What a plan does to guests is its own. Of those that it does not move is known afterwards what was before; and it may have
+ * started any of them. */
+static void look_away(Protection *p, gint64 now_ms)
 {
     p->countdown = (ProtectionCountdown){0};
-    EACH_VM (p, vm)
+    EACH_VM (p, vm) {
         if (p->goal == GOAL_STOPPED)
             protection_life_anew(vm);
         else
             forget(vm);
+        vm->life.booted_ms = now_ms;
+    }
 }
 
 void protection_live(Protection *p, gint64 now_ms, ActionList *out)
@@ -493,7 +496,7 @@ void protection_live(Protection *p, gint64 now_ms, ActionList *out)
     gboolean changed = FALSE, more = FALSE;
 
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
-        look_away(p);
+        look_away(p, now_ms);
         return;
     }
     EACH_VM (p, vm) {

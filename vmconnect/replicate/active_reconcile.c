@@ -88,9 +88,10 @@ static gboolean sends_a_disk_again(const Active *a)
 #define WHY_A_DISK                                                                                       \
     "a disk is another image than before, or what changed on it is not known (its image was written to " \
     "by another program, or its record of changes was lost): "
-#define WHY_ALL                                                                                           \
-    "what changed since the last generation is not known: no checkpoint that the standby's tip descends " \
-    "from has survived (QEMU was killed, or the checkpoints were removed): "
+#define WHY_ALL                                                                                             \
+    "what changed since the last generation is not known: no checkpoint that the standby's tip descends "   \
+    "from has survived (QEMU was killed, the checkpoints were removed, or the standby was the active, and " \
+    "went on by itself): "
 
 static const char *resync_reason(const Active *a, gboolean all)
 {

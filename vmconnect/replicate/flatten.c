@@ -340,14 +340,15 @@ static gboolean expect_all_attached(Active *a, const Store *store, GError **erro
     return live && flatten_expect_all(given, live, store_is_dissolved(store), error);
 }
 
-/* The first disk that has something to commit; *@ret_homeless: some disk has no image to go back to. */
-static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean *ret_homeless,
-                             GError **error)
+/* The first disk that has something to commit; *@ret_away: none has an image to go back to. A disk that came while the VM
+ * was away has none, and keeps the others where they are, too. */
+static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean *ret_away, GError **error)
 {
     const GPtrArray *disks = capture_disks(a->capture);
+    g_autofree char *homeless = NULL;
 
     *ret = (Stretch){0};
-    *ret_homeless = FALSE;
+    *ret_away = TRUE;
     for (guint i = 0; i < disks->len; i++) {
         g_auto(Stretch) s = {0};
 
@@ -360,13 +361,21 @@ static gboolean find_stretch(const Flatten *f, Active *a, Stretch *ret, gboolean
                 s.target);
             return FALSE;
         }
-        *ret_homeless |= !s.image;
+        *ret_away &= !s.image;
+        if (!s.image && !homeless)
+            homeless = g_strdup(s.target);
         if (s.lowest && s.image && !ret->lowest) {
             *ret = s;
             s = (Stretch){0};
         }
     }
-    return TRUE;
+    if (!homeless || *ret_away)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "disk %s came while the VM was away and has no image outside of our folder; `virsh "
+                "blockcopy` gives it one",
+                homeless);
+    return FALSE;
 }
 
 static gboolean is_local(const Disk *disk)
@@ -411,7 +420,7 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
 {
     virConnectPtr conn = active_connection(a, error);
     g_auto(Stretch) s = {0};
-    gboolean homeless, done;
+    gboolean away, done;
     CaptureState looked;
 
     *ret_outcome = FLATTEN_LATER;
@@ -420,10 +429,9 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
         return FALSE;
     if (looked != CAPTURE_RUNNING)
         return TRUE;
-    if (!find_stretch(f, a, &s, &homeless, error))
+    if (!find_stretch(f, a, &s, &away, error))
         return FALSE;
-    /* A disk that came while the VM was away stays where it is, and so do the others. */
-    if (homeless) {
+    if (away) {
         *ret_outcome = FLATTEN_NOTHING;
         return TRUE;
     }

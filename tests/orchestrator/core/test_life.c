@@ -960,6 +960,25 @@ static void test_plan_of_others(void)
     }
 }
 
+/* What it has taken back is started anew, and has its time for that. */
+static void test_plan_taken_back(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->w->p->plan = world_id(0x77);
+    s->web = 5;
+    pass_for(s, 5, TRUE);
+    s->w->p->plan = ID_NIL;
+    s->boots = 3;
+    world_forget(s->w);
+    pass_for(s, 9, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "event"));
+    pass_for(s, 3, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT"));
+}
+
 /* Where it runs now nothing is known of it, and its old host's silence means nothing. */
 static void test_moved(void)
 {
@@ -1151,6 +1170,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/restart-never", test_restart_never);
     g_test_add_func("/life/guest/plan", test_plan);
     g_test_add_func("/life/guest/plan-of-others", test_plan_of_others);
+    g_test_add_func("/life/guest/plan-taken-back", test_plan_taken_back);
     g_test_add_func("/life/guest/moved", test_moved);
     g_test_add_func("/life/guest/not-named", test_not_named);
     g_test_add_func("/life/guest/second-one", test_second_one);
