@@ -164,7 +164,10 @@ typedef struct {
     GuestWord word;  /* libvirt's */
     const char *why; /* static */
     guint boots;
-    int pidfd; /* -1: not held */
+    gboolean off;        /* libvirt has no process of it */
+    gboolean persistent; /* libvirt keeps its definition */
+    gboolean asked;      /* somebody wants to know of it */
+    int pidfd;           /* -1: not held */
     pid_t pid;
     gboolean finding;
     guint turns;    /* of the timer since it was looked for last */
@@ -223,6 +226,7 @@ static Guest *guest_of(Guests *g, Id vm, const char *name)
         guest = g_new0(Guest, 1);
         guest->guests = g;
         guest->vm = vm;
+        guest->off = TRUE;
         guest->pidfd = -1;
         g_hash_table_insert(g->by_vm, &guest->vm, guest);
     }
@@ -272,7 +276,7 @@ static void on_found(void *user, gpointer result)
 
     if (guest)
         guest->finding = FALSE;
-    if (guest && found && found->pidfd >= 0 && !g->closed) {
+    if (guest && !guest->off && found && found->pidfd >= 0 && !g->closed) {
         gboolean new = guest->ended;
 
         let_go(guest);
@@ -381,6 +385,31 @@ static void set_word(Guest *guest, GuestWord word, const char *why)
         guest->guests->on_news(guest->guests->user);
 }
 
+/* Trials, and what others make for an hour, come and go by the thousand. What was asked for keeps its word until the next inventory:
+ * one that died is dead though nobody has its definition any more. */
+static void forget_if_gone(Guest *guest)
+{
+    if (guest->off && !guest->persistent && !guest->asked)
+        g_hash_table_remove(guest->guests->by_vm, &guest->vm);
+}
+
+static void take_vm(Guest *guest, const Vm *vm)
+{
+    const char *why;
+    GuestWord word = guest_word_of(vm->state, vm->reason, &why);
+
+    guest->persistent = vm->persistent;
+    guest->off = vm->state == VM_STATE_OFF;
+    if (guest->off)
+        let_go(guest);
+    /* A libvirtd that was restarted has forgotten why it is off; since this boot we have not. */
+    if (word == GUEST_IDLE && (guest->word == GUEST_OFF || guest->word == GUEST_DEAD))
+        return;
+    if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
+        guest->boots++;
+    set_word(guest, word, why);
+}
+
 static void take_inventory(Guests *g, const Inventory *inventory)
 {
     g_autoptr(GHashTable) there = g_hash_table_new(id_hash, id_equal_func);
@@ -390,16 +419,9 @@ static void take_inventory(Guests *g, const Inventory *inventory)
     for (guint i = 0; i < inventory->vms->len; i++) {
         const Vm *vm = inventory->vms->pdata[i];
         Guest *guest = guest_of(g, vm->definition->uuid, vm->definition->name);
-        const char *why;
-        GuestWord word = guest_word_of(vm->state, vm->reason, &why);
 
         g_hash_table_add(there, &guest->vm);
-        /* A libvirtd that was restarted has forgotten why it is off; since this boot we have not. */
-        if (word == GUEST_IDLE && (guest->word == GUEST_OFF || guest->word == GUEST_DEAD))
-            continue;
-        if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
-            guest->boots++;
-        set_word(guest, word, why);
+        take_vm(guest, vm);
     }
     g_hash_table_iter_init(&it, g->by_vm);
     while (g_hash_table_iter_next(&it, &key, NULL))
@@ -407,22 +429,32 @@ static void take_inventory(Guests *g, const Inventory *inventory)
             g_hash_table_iter_remove(&it);
 }
 
-static void hear_lifecycle(Guests *g, const EarEvent *event)
+static void take_event(Guest *guest, const EarEvent *event)
 {
-    Guest *guest = guest_of(g, event->vm, event->name);
+    Guests *g = guest->guests;
     const char *why;
     GuestWord word;
 
+    if (event->event == VIR_DOMAIN_EVENT_DEFINED || event->event == VIR_DOMAIN_EVENT_UNDEFINED)
+        guest->persistent = event->event == VIR_DOMAIN_EVENT_DEFINED;
     if (!guest_word_of_event(event->event, event->detail, &word, &why))
         return;
-    if (event->event == VIR_DOMAIN_EVENT_STARTED)
-        let_go(guest);
+    guest->off = event->event == VIR_DOMAIN_EVENT_STOPPED;
     /* libvirt tells of a start that it goes on before it tells that it was started: with its end a new one begins. */
     if (event->event == VIR_DOMAIN_EVENT_STARTED || event->event == VIR_DOMAIN_EVENT_STOPPED) {
+        let_go(guest);
         guest->boots++;
         g->on_news(g->user);
     }
     set_word(guest, word, why);
+}
+
+static void hear_lifecycle(Guests *g, const EarEvent *event)
+{
+    Guest *guest = guest_of(g, event->vm, event->name);
+
+    take_event(guest, event);
+    forget_if_gone(guest);
 }
 
 void guests_hear(Guests *g, const EarEvent *event)
@@ -472,12 +504,14 @@ static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_
     return guest->word;
 }
 
-json_t *guests_describe(const Guests *g, Id vm)
+json_t *guests_describe(Guests *g, Id vm)
 {
-    const Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+    Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
     const char *why = NULL;
     GuestWord word = guest ? word_now(g, guest, &why) : GUEST_UNKNOWN;
 
+    if (guest)
+        guest->asked = TRUE;
     return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(vm), "word", guest_word_name(word), "why", why,
                      "boots", guest ? (int)guest->boots : 0);
 }

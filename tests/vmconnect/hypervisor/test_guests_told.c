@@ -236,6 +236,7 @@ static void resync(House *h, const VmState *state, int reason)
         vm->definition = definition_bare(h->vm, NAME);
         vm->state = *state;
         vm->reason = reason;
+        vm->persistent = TRUE;
         g_ptr_array_add(inventory->vms, vm);
     }
     guests_hear(h->guests, &said);
@@ -363,6 +364,44 @@ static void test_boots(House *h, gconstpointer data)
     g_assert_cmpint(boots(h), ==, 4);
 }
 
+/* Of what has ended, and cannot be started again, nothing is kept, but of whom somebody has asked for. */
+static void test_forgotten(House *h, gconstpointer data)
+{
+    (void)data;
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+    expect(h, GUEST_UNKNOWN, NULL);
+    lifecycle(h, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_ADDED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+    lifecycle(h, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+    expect(h, GUEST_UNKNOWN, NULL);
+    /* It goes on without its definition, and goes with its end. */
+    resync_as(h, VM_STATE_RUNNING, 0);
+    lifecycle(h, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+    expect(h, GUEST_UNKNOWN, NULL);
+    g_assert_cmpint(boots(h), ==, 0);
+}
+
+static void test_remembered(House *h, gconstpointer data)
+{
+    (void)data;
+    /* It may be asked for later. */
+    lifecycle(h, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_ADDED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+    expect(h, GUEST_DEAD, "it crashed");
+    lifecycle(h, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+    expect(h, GUEST_DEAD, "it crashed");
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
+    expect(h, GUEST_OFF, "it was shut down");
+    g_assert_cmpint(boots(h), ==, 4);
+    resync(h, NULL, 0);
+    expect(h, GUEST_UNKNOWN, NULL);
+}
+
 static void test_libvirt(House *h, gconstpointer data)
 {
     guint news;
@@ -466,6 +505,49 @@ static void test_gone(House *h, gconstpointer data)
     h->guests = guests_new(&h->loop, &GUESTS_USUAL, on_news, h); /* for what tears down */
 }
 
+static guint pidfds(void)
+{
+    g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
+    const char *name;
+    guint n = 0;
+
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename("/proc/self/fd", name, NULL);
+        g_autofree char *to = g_file_read_link(path, NULL);
+
+        n += to && strstr(to, "pidfd");
+    }
+    return n;
+}
+
+/* The guests' timer and the turn's are all that there is. */
+static gboolean searches_no_more(void *user)
+{
+    return ((House *)user)->loop.active_handles <= 2;
+}
+
+/* A process is held until libvirt says that it has ended, and no longer; nor one that was searched for meanwhile. */
+static void test_let_go(House *h, gconstpointer data)
+{
+    (void)data;
+    start_qemu(h);
+    resync_as(h, VM_STATE_RUNNING, 0);
+    stop(h);
+    lifecycle(h, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+    g_assert_cmpuint(pidfds(), ==, 1);
+    resync_as(h, VM_STATE_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN);
+    g_assert_cmpuint(pidfds(), ==, 0);
+    resync_as(h, VM_STATE_RUNNING, 0);
+    stop(h);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
+    g_assert_cmpuint(pidfds(), ==, 0);
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    uv_run(&h->loop, UV_RUN_ONCE); /* the look that begins the search */
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
+    g_assert_true(turn_until(&h->loop, searches_no_more, h, PATIENCE_MS));
+    g_assert_cmpuint(pidfds(), ==, 0);
+}
+
 static void test_close_nothing(void)
 {
     guests_close(NULL);
@@ -486,9 +568,12 @@ int main(int argc, char **argv)
     add("/guests_told/libvirt/inventories", test_inventories);
     add("/guests_told/libvirt/events", test_events);
     add("/guests_told/libvirt/boots", test_boots);
+    add("/guests_told/libvirt/forgotten", test_forgotten);
+    add("/guests_told/libvirt/remembered", test_remembered);
     add("/guests_told/libvirt/up, down, and not asked yet", test_libvirt);
     add("/guests_told/kernel/frozen", test_frozen);
     add("/guests_told/kernel/ended", test_ended);
+    add("/guests_told/kernel/let go", test_let_go);
     add("/guests_told/kernel/gone while it is looked for", test_gone);
     return g_test_run();
 }
