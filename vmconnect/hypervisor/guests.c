@@ -481,27 +481,27 @@ void guests_hear(Guests *g, const EarEvent *event)
 static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_why)
 {
     *ret_why = guest->why;
-    if (guest->word == GUEST_ALIVE && guest->frozen) {
+    if (guest->word != GUEST_ALIVE)
+        return guest->word;
+    if (guest->frozen) {
         *ret_why = "its QEMU was stopped by a signal, and stands still";
         return GUEST_FROZEN;
     }
-    if (guest->word == GUEST_ALIVE && guest->ended && g->down) {
+    if (!guest->ended)
+        return GUEST_ALIVE;
+    if (g->down) {
         *ret_why = "its QEMU has ended, and libvirtd, which does not answer, has not started it anew";
         return GUEST_DEAD;
     }
     /* libvirtd 9 locks itself out of a VM whose QEMU ends while a backup job begins, until it is restarted. */
-    if (guest->word == GUEST_ALIVE && guest->overdue) {
+    if (guest->overdue) {
         *ret_why = "its QEMU has ended, and libvirtd does not notice: it may be locked up, which ends with "
-                   "its restart "
-                   "(systemctl restart libvirtd disturbs no guest)";
+                   "its restart (systemctl restart libvirtd disturbs no guest)";
         return GUEST_DEAD;
     }
     /* One that hung has not noticed yet; or it has started it anew, and we have not found that process yet. */
-    if (guest->word == GUEST_ALIVE && guest->ended) {
-        *ret_why = "its QEMU has ended, and libvirtd has not said so yet";
-        return GUEST_UNKNOWN;
-    }
-    return guest->word;
+    *ret_why = "its QEMU has ended, and libvirtd has not said so yet";
+    return GUEST_UNKNOWN;
 }
 
 json_t *guests_describe(Guests *g, Id vm)
