@@ -16,7 +16,7 @@
 #define FIND_EACH 10 /* looks */
 
 /* libvirtd's thread for such news may stand still for half a minute. */
-const GuestsSettings GUESTS_USUAL = {.folder = QEMU_PROCESS_FOLDER, .notice_ms = 45000};
+const GuestsSettings GUESTS_USUAL = {.notice_ms = 45000};
 
 /* --- what libvirt means ------------------------------------------------------ */
 
@@ -241,7 +241,6 @@ static Guest *guest_of(Guests *g, Id vm, const char *name)
 
 typedef struct {
     Guests *guests;
-    const char *folder; /* static */
     Id vm;
     char *name;
     int pidfd;
@@ -263,7 +262,7 @@ static gpointer find_work(gpointer data)
     Finding *found = g_new0(Finding, 1);
     gboolean gone;
 
-    found->pidfd = qemu_process_open(request->folder, request->name, request->vm, &gone, NULL);
+    found->pidfd = qemu_process_open(QEMU_PROCESS_FOLDER, request->name, request->vm, &gone, NULL);
     return found;
 }
 
@@ -296,7 +295,7 @@ static Finding *finding_new(Guest *guest)
 {
     Finding *f = g_new0(Finding, 1);
 
-    *f = (Finding){guest->guests, guest->guests->settings->folder, guest->vm, g_strdup(guest->name), -1};
+    *f = (Finding){guest->guests, guest->vm, g_strdup(guest->name), -1};
     return f;
 }
 

@@ -40,8 +40,7 @@ gboolean guest_word_of_event(int event, int detail, GuestWord *ret_word, const c
 typedef struct Guests Guests;
 
 typedef struct {
-    const char *folder; /* where libvirt has its records of what runs (qemu_process.h) */
-    gint64 notice_ms;   /* what libvirtd has not noticed of a process that ended so long ago, it never will */
+    gint64 notice_ms; /* what libvirtd has not noticed of a process that ended so long ago, it never will */
 } GuestsSettings;
 
 extern const GuestsSettings GUESTS_USUAL;
