@@ -35,6 +35,23 @@ void bench_close(Bench *b)
     g_free(b->dir);
 }
 
+static void set_up(Bench *b, gconstpointer data)
+{
+    (void)data;
+    bench_open(b, NO_LIBVIRT);
+}
+
+static void tear_down(Bench *b, gconstpointer data)
+{
+    (void)data;
+    bench_close(b);
+}
+
+void bench_add(const char *path, void (*test)(Bench *bench, gconstpointer data))
+{
+    g_test_add(path, Bench, NULL, set_up, test, tear_down);
+}
+
 static void on_done(void *user, ProbeResult result, const char *why)
 {
     Try *t = user;

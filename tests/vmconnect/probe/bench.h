@@ -12,6 +12,8 @@
 #define LONG_MS 25000     /* of a try whose answer must come by itself */
 #define SHORT_MS 300      /* of one that is not answered */
 
+#define NO_LIBVIRT "qemu+unix:///system?socket=/nonexistent/sock"
+
 typedef struct {
     uv_loop_t loop;
     Prober *prober;
@@ -22,6 +24,8 @@ typedef struct {
 void bench_open(Bench *bench, const char *libvirt_uri);
 /* Until nothing is left on its loop. */
 void bench_close(Bench *bench);
+/* As g_test_add(), each test with a bench of its own that has no libvirt. */
+void bench_add(const char *path, void (*test)(Bench *bench, gconstpointer data));
 
 /* One try, and what came of it. */
 typedef struct {

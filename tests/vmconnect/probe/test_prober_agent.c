@@ -200,7 +200,7 @@ int main(int argc, char **argv)
     add("/prober/agent/garbage", NULL, test_garbage);
     add("/prober/agent/command", NULL, test_command);
     add("/prober/agent/no such VM", NULL, test_no_such_vm);
-    add("/prober/agent/no libvirt", "qemu+unix:///system?socket=/nonexistent/sock", test_no_libvirt);
+    add("/prober/agent/no libvirt", NO_LIBVIRT, test_no_libvirt);
     add("/prober/agent/cancelled", NULL, test_cancelled);
     return g_test_run();
 }

@@ -12,21 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NO_LIBVIRT "qemu+unix:///system?socket=/nonexistent/sock"
 #define OK_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 #define PAGE_BYTES (64u << 10) /* what is looked at */
-
-static void set_up(Bench *b, gconstpointer data)
-{
-    (void)data;
-    bench_open(b, NO_LIBVIRT);
-}
-
-static void tear_down(Bench *b, gconstpointer data)
-{
-    (void)data;
-    bench_close(b);
-}
 
 static void expect_page(Bench *b, const char *url, const char *expected, gint64 timeout_ms,
                         ProbeResult result, const char *why)
@@ -305,11 +292,6 @@ static void test_overlapping(Bench *b, gconstpointer data)
     server_close(refuses);
 }
 
-static void add(const char *path, void (*test)(Bench *bench, gconstpointer data))
-{
-    g_test_add(path, Bench, NULL, set_up, test, tear_down);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -317,15 +299,15 @@ int main(int argc, char **argv)
     /* Where a proxy is named, nobody asks it. */
     g_setenv("http_proxy", "http://127.0.0.1:1/", TRUE);
     g_setenv("https_proxy", "http://127.0.0.1:1/", TRUE);
-    add("/prober/http/a page is there", test_answered);
-    add("/prober/http/another page than was expected", test_wrong);
-    add("/prober/http/a redirection is not followed", test_redirection);
-    add("/prober/http/what has no end", test_endless);
-    add("/prober/http/slow or silent", test_in_time);
-    add("/prober/http/what breaks off", test_breaks_off);
-    add("/prober/http/garbage", test_garbage);
-    add("/prober/https/any certificate will do", test_tls);
-    add("/prober/https/no TLS", test_no_tls);
-    add("/prober/http/several have each their own answer", test_overlapping);
+    bench_add("/prober/http/a page is there", test_answered);
+    bench_add("/prober/http/another page than was expected", test_wrong);
+    bench_add("/prober/http/a redirection is not followed", test_redirection);
+    bench_add("/prober/http/what has no end", test_endless);
+    bench_add("/prober/http/slow or silent", test_in_time);
+    bench_add("/prober/http/what breaks off", test_breaks_off);
+    bench_add("/prober/http/garbage", test_garbage);
+    bench_add("/prober/https/any certificate will do", test_tls);
+    bench_add("/prober/https/no TLS", test_no_tls);
+    bench_add("/prober/http/several have each their own answer", test_overlapping);
     return g_test_run();
 }

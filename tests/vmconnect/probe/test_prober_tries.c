@@ -16,20 +16,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NO_LIBVIRT "qemu+unix:///system?socket=/nonexistent/sock"
-
-static void set_up(Bench *b, gconstpointer data)
-{
-    (void)data;
-    bench_open(b, NO_LIBVIRT);
-}
-
-static void tear_down(Bench *b, gconstpointer data)
-{
-    (void)data;
-    bench_close(b);
-}
-
 /* --- tcp ------------------------------------------------------------------- */
 
 static void expect_port(Bench *b, const char *address, guint16 port, gint64 timeout_ms, ProbeResult result,
@@ -340,26 +326,22 @@ static void test_none_is_lost(Bench *b, gconstpointer data)
     g_assert_cmpuint(aside_lost(), ==, 0);
 }
 
-static void add(const char *path, void (*test)(Bench *bench, gconstpointer data))
-{
-    g_test_add(path, Bench, NULL, set_up, test, tear_down);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     signal(SIGPIPE, SIG_IGN);
-    add("/prober_tries/tcp/what accepts has answered, whatever it says then", test_tcp);
-    add("/prober_tries/tcp/what does not accept is missed, with its reason", test_tcp_missed);
-    add("/prober_tries/tcp/what lets one wait is missed in time", test_tcp_silent);
-    add("/prober_tries/tcp/nothing is told of what was cancelled", test_tcp_cancelled);
-    add("/prober_tries/script/its end is the answer", test_script);
-    add("/prober_tries/script/what cannot be run is missed", test_script_not_run);
-    add("/prober_tries/script/writes what it likes", test_script_writes);
-    add("/prober_tries/script/hangs, and is killed with what it has started", test_script_hangs);
-    add("/prober_tries/script/has ended when it has, not when its child has", test_script_leaves_a_child);
-    add("/prober_tries/several have each their own answer", test_overlapping);
-    add("/prober_tries/closed while one runs", test_close_while_one_runs);
-    add("/prober_tries/no thread was lost", test_none_is_lost);
+    bench_add("/prober_tries/tcp/what accepts has answered, whatever it says then", test_tcp);
+    bench_add("/prober_tries/tcp/what does not accept is missed, with its reason", test_tcp_missed);
+    bench_add("/prober_tries/tcp/what lets one wait is missed in time", test_tcp_silent);
+    bench_add("/prober_tries/tcp/nothing is told of what was cancelled", test_tcp_cancelled);
+    bench_add("/prober_tries/script/its end is the answer", test_script);
+    bench_add("/prober_tries/script/what cannot be run is missed", test_script_not_run);
+    bench_add("/prober_tries/script/writes what it likes", test_script_writes);
+    bench_add("/prober_tries/script/hangs, and is killed with what it has started", test_script_hangs);
+    bench_add("/prober_tries/script/has ended when it has, not when its child has",
+              test_script_leaves_a_child);
+    bench_add("/prober_tries/several have each their own answer", test_overlapping);
+    bench_add("/prober_tries/closed while one runs", test_close_while_one_runs);
+    bench_add("/prober_tries/no thread was lost", test_none_is_lost);
     return g_test_run();
 }
