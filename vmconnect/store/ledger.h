@@ -134,8 +134,11 @@ gboolean ledger_apply(Ledger *ledger, const json_t *record, GError **error);
 /* The `chain` record that reproduces the whole model. New reference. */
 json_t *ledger_to_json(const Ledger *ledger);
 
-/* What merging points @first … @survivor - 1 (indices) into @survivor means for every disk. */
+/* What merging points @first … @survivor - 1 (indices) into @survivor means for every disk. If they are the same, layers alone are
+ * merged that no point reads from. */
 LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor);
+/* How many there are of these below point @index, of the disk that has most. */
+guint ledger_count_unread(const Ledger *ledger, guint index);
 /* Whether point @index may be struck out at all: not the tip, not pinned, not below a branch, and no disk of
  * it shrinks above (a merge cannot shrink a file's disk). */
 gboolean ledger_can_withdraw(const Ledger *ledger, guint index);

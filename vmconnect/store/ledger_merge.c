@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ledger_merge - merging points: withdrawn -> flushed -> switched -> removed.
  *
- * Withdrawing strikes the lower points out and fixes, disk by disk, which layers go
- * into which. From then on the lowest layer may be written to: it is no point any
+ * Withdrawing strikes the lower points out, or none, if there are only layers below that no point reads from, and fixes,
+ * disk by disk, which layers go into which. From then on the lowest layer may be written to: it is no point any
  * more, and every layer above masks what changes in it. */
 #include "vmconnect/base/json.h"
 #include "vmconnect/store/ledger_internal.h"
@@ -34,6 +34,18 @@ static gboolean is_image(const Ledger *ledger, Id layer)
     return ledger_find_layer(ledger, layer)->image != NULL;
 }
 
+/* Another chain stands on it, too: nothing can be written there. */
+static gboolean carries_another(const Ledger *ledger, Id layer, Id above)
+{
+    for (guint i = 0; i < ledger->layers->len; i++) {
+        const LedgerLayer *other = ledger->layers->pdata[i];
+
+        if (id_equal(other->below, layer) && !id_equal(other->id, above))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guint first, guint survivor)
 {
     LedgerMergeDisk *disk = g_new0(LedgerMergeDisk, 1);
@@ -45,7 +57,8 @@ static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guin
     if (layer)
         g_array_append_val(disk->layers, layer->id);
     while (layer && !id_is_nil(layer->below) && !is_image(ledger, layer->below) &&
-           !used_outside(ledger, layer->below, target, first, survivor)) {
+           !used_outside(ledger, layer->below, target, first, survivor) &&
+           (first < survivor || !carries_another(ledger, layer->below, layer->id))) {
         layer = ledger_find_layer(ledger, layer->below);
         g_array_prepend_val(disk->layers, layer->id);
     }
@@ -71,7 +84,7 @@ LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor
 {
     LedgerMerge *merge = g_new0(LedgerMerge, 1);
 
-    g_assert(first < survivor && survivor < ledger->points->len);
+    g_assert(first <= survivor && survivor < ledger->points->len);
     merge->state = LEDGER_WITHDRAWN;
     merge->survivor = point_at(ledger, survivor)->generation->id;
     merge->disks = ledger_merge_disks_new();
@@ -86,6 +99,34 @@ LedgerMerge *ledger_plan_merge(const Ledger *ledger, guint first, guint survivor
         }
     }
     return merge;
+}
+
+/* As a rule the point before it reads from what it stands on. */
+static gboolean may_stand_on_unread(const Ledger *ledger, guint index)
+{
+    const GPtrArray *disks = point_at(ledger, index)->disks;
+
+    for (guint i = 0; i < disks->len; i++) {
+        const LedgerDisk *disk = disks->pdata[i];
+        const LedgerLayer *layer = ledger_find_layer(ledger, disk->layer);
+        Id before = index > 0 ? ledger_layer_of(point_at(ledger, index - 1), disk->target) : ID_NIL;
+
+        if (layer && !id_is_nil(layer->below) && !id_equal(layer->below, before) &&
+            !id_equal(layer->id, before) && !is_image(ledger, layer->below))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+guint ledger_count_unread(const Ledger *ledger, guint index)
+{
+    g_autoptr(LedgerMerge) merge =
+        may_stand_on_unread(ledger, index) ? ledger_plan_merge(ledger, index, index) : NULL;
+    guint most = 0;
+
+    for (guint i = 0; merge && i < merge->disks->len; i++)
+        most = MAX(most, ((const LedgerMergeDisk *)merge->disks->pdata[i])->layers->len);
+    return most > 0 ? most - 1 : 0;
 }
 
 static gboolean is_leaf(const Ledger *ledger, const LedgerLayer *layer)
@@ -240,7 +281,7 @@ static gboolean check_withdrawal(const Ledger *ledger, int first, int end, GErro
         return ledger_impossible(error, "another merge is not over");
     if (!id_is_nil(ledger->promoted))
         return ledger_impossible(error, "a VM runs from this chain");
-    if (first < 0 || end <= first)
+    if (first < 0 || end < first)
         return ledger_impossible(error, "there is no such range of points");
     for (int i = first; i < end; i++)
         if (!ledger_can_withdraw(ledger, (guint)i))
@@ -287,7 +328,8 @@ static void strike_out(Ledger *ledger, guint first, guint end)
             g_array_append_val(ledger->past, point_at(ledger, i)->generation->id);
     if (ledger->past->len > LEDGER_MAX_PAST)
         g_array_remove_range(ledger->past, 0, ledger->past->len - LEDGER_MAX_PAST);
-    g_ptr_array_remove_range(ledger->points, first, end - first);
+    if (end > first)
+        g_ptr_array_remove_range(ledger->points, first, end - first);
 }
 
 gboolean ledger_apply_withdrawn(Ledger *ledger, const json_t *record, GError **error)

@@ -30,6 +30,10 @@
 
 #define POLL_MS 100
 
+/* So many files that no point reads from may stay below one: what a VM was given when it came home for a short time (store_adopt.c),
+ * and what a merge that was cut short has left. */
+#define UNREAD_MAX 8
+
 /* A call's share of a turn for writing out. What is written or cut off at once keeps a seal waiting. */
 #define WRITE_SHARE 20
 #define PIECE_BYTES (8 * 1024 * (guint64)1024)
@@ -51,6 +55,16 @@ static Id layer_at(const GArray *layers, guint index)
 
 /* ---- what is next ---- */
 
+static gboolean find_unread(const Ledger *ledger, RetentionMerge *ret_merge)
+{
+    for (guint i = 0; i < ledger->points->len; i++)
+        if (ledger_count_unread(ledger, i) > UNREAD_MAX) {
+            *ret_merge = (RetentionMerge){.first = i, .survivor = i};
+            return TRUE;
+        }
+    return FALSE;
+}
+
 static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMerge *ret_merge)
 {
     const Ledger *ledger = store_ledger(store);
@@ -66,14 +80,14 @@ static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMer
                                      .held = (int)i <= held,
                                      .children = i + 1 < n};
     }
-    return n > 0 && retention_next(store->retain, points, n, ret_merge);
+    return n > 0 && (retention_next(store->retain, points, n, ret_merge) || find_unread(ledger, ret_merge));
 }
 
 guint store_merge_backlog(const Store *store)
 {
     RetentionMerge merge;
 
-    return find_next(store, TRUE, &merge) ? merge.survivor - merge.first : 0;
+    return find_next(store, TRUE, &merge) ? MAX(merge.survivor - merge.first, 1) : 0;
 }
 
 /* Does a reader have the survivor, or something above it, open? Then it reads all these files. */

@@ -560,12 +560,12 @@ static GPtrArray *come_home(Rig *rig)
     return files;
 }
 
-static void leave(Rig *rig, GPtrArray *images)
+static void leave_with(Rig *rig, GPtrArray *const *images, guint newest)
 {
     g_autoptr(Generation) g = final_generation(rig);
     GError *error = NULL;
 
-    adopt(rig, g, &images, &error);
+    adopt(rig, g, images, &error);
     g_assert_no_error(error);
     rig_check_points(rig);
     rig_close(rig);
@@ -573,9 +573,14 @@ static void leave(Rig *rig, GPtrArray *images)
     attach_next(rig);
     for (guint i = 0; i < 4; i++)
         rig_cut(rig);
-    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    store_set_retention(rig->store, (RetentionPolicy){.newest = newest});
     rig_settle(rig, 30000);
     rig_check_points(rig);
+}
+
+static void leave(Rig *rig, GPtrArray *images, guint newest)
+{
+    leave_with(rig, &images, newest);
 }
 
 /* What it was given stays no longer than that of any copy, however often it does so, and its images are never written to. */
@@ -586,15 +591,34 @@ static void test_never_home_for_long(void)
     g_autoptr(GPtrArray) images = make_images(rig, &top);
 
     open_empty(rig);
-    leave(rig, images);
+    leave(rig, images, 1);
     for (guint trip = 0; trip < 5; trip++) {
         g_autoptr(GPtrArray) files = come_home(rig);
         g_autoptr(GPtrArray) now = sign(files->pdata[0]);
 
-        leave(rig, now);
+        leave(rig, now, 1);
         g_assert_cmpuint(rig_count_files(rig, ".qcow2"), ==, 2); /* one point, and a staged overlay */
     }
     g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
+}
+
+/* Nor if there are never so many points that one of them is given up. */
+static void test_never_long_enough_for_a_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(2);
+    guint most = 0;
+
+    rig_open(rig);
+    rig_cut(rig);
+    for (guint trip = 0; trip < 12; trip++) {
+        g_autoptr(GPtrArray) files = come_home(rig);
+        g_autoptr(GPtrArray) vda = sign(files->pdata[0]);
+        g_autoptr(GPtrArray) vdb = sign(files->pdata[1]);
+
+        leave_with(rig, (GPtrArray *[]){vda, vdb}, 24);
+        most = MAX(most, rig_count_files(rig, ".vda.qcow2"));
+    }
+    g_assert_cmpuint(most, <, 24);
 }
 
 /* A file of somebody else's stands on it: then it is as that has it. */
@@ -616,7 +640,7 @@ static void test_below_anothers_file(void)
     now = sign(files->pdata[0]);
     g_ptr_array_insert(now, 0, signed_image_read(snapshot, "qcow2", &error));
     g_assert_no_error(error);
-    leave(rig, now);
+    leave(rig, now, 1);
     for (guint i = 0; i < now->len; i++)
         g_assert_true(signed_image_check(now->pdata[i], NULL));
 }
@@ -636,6 +660,7 @@ int main(int argc, char **argv)
     ADD("branch", test_branch);
     ADD("branch-of-little", test_branch_of_little);
     ADD("never-home-for-long", test_never_home_for_long);
+    ADD("never-long-enough-for-a-merge", test_never_long_enough_for_a_merge);
     ADD("below-anothers-file", test_below_anothers_file);
     ADD("images-that-changed", test_images_that_changed);
     ADD("given", test_given);
