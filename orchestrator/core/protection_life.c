@@ -144,7 +144,6 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
     guint misses = (guint)p->scenario->policy.probe_misses;
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
     VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
-
     gboolean asked = can_be_asked(p, vm, now_ms), seen = can_be_seen(p, vm, now_ms);
 
     if (!asked) {
@@ -182,7 +181,7 @@ static Finding find_unknown(const ProtectionVm *vm)
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
-/* It would be started, but for what its engine says as well. */
+/* Nobody can say that no other host was made the active meanwhile: its engine will not start it. */
 #define NOBODY_VOUCHES                                                                                      \
     "it has not been started since its host was: its standby, which may have been made the active "         \
     "meanwhile, was not heard since; bring that host back, or, if it is off, use `understudy-engine start " \
