@@ -230,7 +230,7 @@ static gboolean open_database(Controller *c, GError **error)
     g_autofree char *path = g_build_filename(state, DATABASE, NULL);
 
     c->db = database_open(path, identity_peer(authority_identity(c->authority)).id, error);
-    return c->db && bound_check(state, DATABASE, error);
+    return c->db && bound_check(state, DATABASE, database_last_sequence(c->db), error);
 }
 
 static void on_channel_event(void *user, const Event *event)
@@ -403,7 +403,7 @@ static int accept_copy(const Conf *conf)
     g_autofree char *path = g_build_filename(conf_get(conf, "state"), DATABASE, NULL);
     g_autoptr(GError) error = NULL;
 
-    if (!database_leap(path, &error) || !bound_accept(conf_get(conf, "state"), DATABASE, &error))
+    if (!database_leap(path, &error) || !bound_mark(conf_get(conf, "state"), DATABASE, 0, &error))
         return program_fail(NAME, error);
     g_printerr("this controller's state lives here from now on: never start the one that it was copied from "
                "again\n");

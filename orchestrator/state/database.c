@@ -5,15 +5,19 @@
  * submitted before the question. */
 #include "orchestrator/state/database.h"
 
+#include "orchestrator/state/bound.h"
 #include "orchestrator/state/changes.h"
 #include "orchestrator/state/file.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/loop/mailbox.h"
 
 #define DEFAULT_LIMIT 1000
+#define MARK_MS 5000 /* at most so often is written down beside the file how far it has come */
 
 struct Database {
+    char *path;
     sqlite3 *file;
     guint64 incarnation;
     guint64 next_sequence;
@@ -26,6 +30,7 @@ struct Database {
 
     /* The thread's own. */
     GError *broken; /* set: the file is lost to this process */
+    gint64 marked_ms;
 };
 
 typedef struct {
@@ -59,6 +64,7 @@ Database *database_open(const char *path, Id controller, GError **error)
         g_free(db);
         return NULL;
     }
+    db->path = g_strdup(path);
     db->next_sequence = newest + 1;
     return db;
 }
@@ -115,14 +121,32 @@ gboolean database_is_lost(const GError *error)
            g_error_matches(error, US_ERROR, US_ERROR_CORRUPT);
 }
 
+/* What cannot be written down now is when something changes next. */
+static void mark(Database *db)
+{
+    static const char NEWEST[] = "SELECT json_object('newest', coalesce(max(sequence), 0)) FROM events";
+    Change query = {.sql = NEWEST};
+    json_auto_t *rows = db->broken ? NULL : file_query(db->file, &query, NULL);
+    const json_t *newest = json_object_get(json_array_get(rows, 0), "newest");
+    g_autofree char *dir = g_path_get_dirname(db->path);
+    g_autofree char *name = g_path_get_basename(db->path);
+
+    if (newest)
+        (void)bound_mark(dir, name, (guint64)json_integer_value(newest), NULL);
+    db->marked_ms = clock_steady_ms();
+}
+
 static void commit(Database *db, Letter *letter)
 {
     if (db->broken) {
         letter->error = g_error_copy(db->broken);
         return;
     }
-    if (file_commit(db->file, letter->changes, &letter->error))
+    if (file_commit(db->file, letter->changes, &letter->error)) {
+        if (clock_steady_ms() >= db->marked_ms + MARK_MS)
+            mark(db);
         return;
+    }
     if (database_is_lost(letter->error))
         db->broken = g_error_new(
             US_ERROR, letter->error->code,
@@ -154,6 +178,8 @@ static void run(void *data)
             answer(db, letter);
         else
             on = FALSE;
+        if (!on)
+            mark(db);
         mailbox_send(db->outbox, letter);
     }
 }
@@ -164,6 +190,7 @@ static void finish(Database *db)
     void *user = db->closed_user;
 
     file_close(db->file);
+    g_free(db->path);
     g_clear_error(&db->broken);
     g_free(db);
     if (on_closed)

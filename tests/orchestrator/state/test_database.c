@@ -30,6 +30,7 @@ static char *path;
 static void in_a_folder(gconstpointer test)
 {
     static const char *const ENDINGS[] = {"", "-wal", "-shm", "-journal", ".fill"};
+    g_autofree char *bound = NULL;
 
     folder = g_dir_make_tmp("understudy-state-XXXXXX", NULL);
     path = g_build_filename(folder, "state.db", NULL);
@@ -39,6 +40,8 @@ static void in_a_folder(gconstpointer test)
 
         g_unlink(file);
     }
+    bound = g_build_filename(folder, "bound.json", NULL);
+    g_unlink(bound);
     g_assert_cmpint(g_rmdir(folder), ==, 0);
     g_clear_pointer(&path, g_free);
     g_clear_pointer(&folder, g_free);
