@@ -93,8 +93,7 @@ static json_t *with_times(const Policy *policy, json_t *steal_item)
 {
     json_object_set_new(steal_item, "interval_ms", json_integer(policy->probe_interval_ms));
     /* So that what is missed is known before the second probe after it. */
-    json_object_set_new(steal_item, "timeout_ms",
-                        json_integer(MIN(policy->probe_timeout_ms, policy->probe_interval_ms * 3 / 4)));
+    json_object_set_new(steal_item, "timeout_ms", json_integer(policy_try_ms(policy)));
     return steal_item;
 }
 

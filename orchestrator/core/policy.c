@@ -453,6 +453,11 @@ gboolean policy_may_change(const char *key, PolicyMoment moment, GError **error)
     return TRUE;
 }
 
+gint64 policy_try_ms(const Policy *p)
+{
+    return MIN(p->probe_timeout_ms, p->probe_interval_ms * 3 / 4);
+}
+
 gboolean policy_reverses(const Policy *p)
 {
     return p->reverse == REVERSE_AUTO || p->switchback == SWITCHBACK_AUTO;

@@ -90,6 +90,9 @@ gboolean policy_may_change(const char *key, PolicyMoment moment, GError **error)
 /* Every key that differs between the two may change now, or the error of the first that may not. */
 gboolean policy_may_become(const Policy *from, const Policy *to, PolicyMoment moment, GError **error);
 
+/* How long a probe waits for its answer: it ends before the next one begins. */
+gint64 policy_try_ms(const Policy *p);
+
 /* Is what a switchover moves away from home replicated back from there, unless the operator said otherwise? */
 gboolean policy_reverses(const Policy *p);
 

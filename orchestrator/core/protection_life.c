@@ -15,6 +15,8 @@
 /* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
 #define REVIVE_TRIES 3
 #define REVIVE_AGAIN_MS 5000
+/* What hangs is ended a second after its time (prober.c), and a second later that is known here. */
+#define TOLD_MS 2000
 
 const char *guest_life_name(GuestLife life)
 {
@@ -80,10 +82,13 @@ static gboolean has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_
     return blind_ms == 0 || now_ms > blind_ms + (policy->probe_misses + 1) * policy->probe_interval_ms;
 }
 
-/* Since it was started each check has been tried anew. */
+/* Since it was started each check has been tried anew, and if it hangs, that is known: what was answered before is none of it. */
 static gboolean is_fresh(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
-    return vm->life.booted_ms == 0 || now_ms >= vm->life.booted_ms + p->scenario->policy.probe_interval_ms;
+    const Policy *policy = &p->scenario->policy;
+    gint64 tried_ms = policy->probe_interval_ms + policy_try_ms(policy) + TOLD_MS;
+
+    return vm->life.booted_ms == 0 || now_ms >= vm->life.booted_ms + tried_ms;
 }
 
 /* Or its start has failed: then it goes on to be so until it answers. */

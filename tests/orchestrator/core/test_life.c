@@ -119,6 +119,7 @@ static Stage *stage_new_of(guint vms)
     s->w->p->vitals = s->v;
     s->w->p->scenario->policy.countdown_ms = 20000;
     s->w->p->scenario->policy.start_timeout_ms = 10000;
+    s->w->p->scenario->policy.probe_timeout_ms = 250;
     /* What becomes of the copy meanwhile is another matter. */
     s->w->p->scenario->policy.interval_ms = 3600000;
     world_run(s->w);
@@ -226,9 +227,9 @@ static void test_host_comes_back(void)
     s->agent = 3;
     pass_for(s, 3, TRUE);
     s->agent = 0;
-    pass_for(s, 4, TRUE);
+    pass_for(s, 7, TRUE);
     expect(s, "[  13] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  19] time passed -> event GUEST_BACK\n"
+              "[  22] time passed -> event GUEST_BACK\n"
               "        -> event COUNTDOWN_CANCELLED\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
 }
@@ -431,12 +432,12 @@ static void test_guest_dies(void)
     s->word = "alive";
     s->boots = 2;
     revived(s, -1, NULL);
-    pass_for(s, 7, TRUE);
+    pass_for(s, 10, TRUE);
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> guest.revive to alpha for web1\n"
               "        -> event COUNTDOWN_STARTED\n"
               "[   2] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[   8] time passed -> event GUEST_BACK\n"
+              "[  11] time passed -> event GUEST_BACK\n"
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
@@ -523,8 +524,8 @@ static void test_dies_again(void)
     s->boots = 4;
     revived(s, -1, NULL);
     world_forget(s->w);
-    pass_for(s, 6, TRUE);
-    expect(s, "[  17] time passed -> event GUEST_BACK\n"
+    pass_for(s, 9, TRUE);
+    expect(s, "[  20] time passed -> event GUEST_BACK\n"
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
@@ -630,8 +631,8 @@ static void test_started_by_its_user(void)
     world_forget(s->w);
     s->word = "alive";
     s->boots = 2;
-    pass_for(s, 6, TRUE);
-    expect(s, "[   8] time passed -> event GUEST_BACK\n"
+    pass_for(s, 9, TRUE);
+    expect(s, "[  11] time passed -> event GUEST_BACK\n"
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
