@@ -336,12 +336,12 @@ static void pump(Courier *c)
     } else if (c->news || c->upto) {
         guint allowed = pace_allowed(&c->pace, now_ms);
 
-        if (allowed == 0 && !c->upto && !c->held)
-            look_for_critical(c);
-        else if (allowed == 0 && !c->upto)
+        if (allowed > 0 || c->upto)
+            read_waiting(c, allowed);
+        else if (c->held)
             arm(c, pace_free_ms(&c->pace, now_ms));
         else
-            read_waiting(c, allowed);
+            look_for_critical(c);
     } else if (c->cursor != c->kept) {
         keep_at_times(c, now_ms);
     }

@@ -30,6 +30,7 @@ struct Database {
 
     /* The thread's own. */
     GError *broken; /* set: the file is lost to this process */
+    guint64 marked; /* newest event that was written down beside the file */
     gint64 marked_ms;
 };
 
@@ -124,16 +125,14 @@ gboolean database_is_lost(const GError *error)
 /* What cannot be written down now is when something changes next. */
 static void mark(Database *db)
 {
-    static const char NEWEST[] = "SELECT json_object('newest', coalesce(max(sequence), 0)) FROM events";
-    Change query = {.sql = NEWEST};
-    json_auto_t *rows = db->broken ? NULL : file_query(db->file, &query, NULL);
-    const json_t *newest = json_object_get(json_array_get(rows, 0), "newest");
     g_autofree char *dir = g_path_get_dirname(db->path);
     g_autofree char *name = g_path_get_basename(db->path);
+    guint64 newest;
 
-    if (newest)
-        (void)bound_mark(dir, name, (guint64)json_integer_value(newest), NULL);
     db->marked_ms = clock_steady_ms();
+    if (!db->broken && file_newest_event(db->file, &newest, NULL) && newest > db->marked &&
+        bound_mark(dir, name, newest, NULL))
+        db->marked = newest;
 }
 
 static void commit(Database *db, Letter *letter)
@@ -172,14 +171,14 @@ static void run(void *data)
 
         if (!letter)
             continue;
-        if (letter->changes)
+        if (letter->changes) {
             commit(db, letter);
-        else if (letter->query)
+        } else if (letter->query) {
             answer(db, letter);
-        else
-            on = FALSE;
-        if (!on)
+        } else {
             mark(db);
+            on = FALSE;
+        }
         mailbox_send(db->outbox, letter);
     }
 }

@@ -94,6 +94,11 @@ static gboolean number_of(sqlite3 *file, const char *sql, guint64 *ret_value, GE
     return text != NULL;
 }
 
+gboolean file_newest_event(sqlite3 *file, guint64 *ret_sequence, GError **error)
+{
+    return number_of(file, "SELECT coalesce(max(sequence), 0) FROM events", ret_sequence, error);
+}
+
 static gboolean settle(sqlite3 *file, GError **error)
 {
     sqlite3_extended_result_codes(file, 1);
@@ -203,7 +208,7 @@ static gboolean prepare(sqlite3 *file, Id controller, guint64 *ret_incarnation, 
     return check_owner(file, controller, error) &&
            run(file, CHANNELS, "cannot add a table to the controller's state", error) &&
            begin_incarnation(file, ret_incarnation, error) &&
-           number_of(file, "SELECT coalesce(max(sequence), 0) FROM events", ret_newest_event, error);
+           file_newest_event(file, ret_newest_event, error);
 }
 
 /* SQLite would create it for everybody to read. */

@@ -17,6 +17,9 @@ void file_close(sqlite3 *file);
 /* As database_leap(). */
 gboolean file_leap(const char *path, GError **error);
 
+/* 0: there is none. */
+gboolean file_newest_event(sqlite3 *file, guint64 *ret_sequence, GError **error);
+
 /* All of @changes or none. */
 gboolean file_commit(sqlite3 *file, const DatabaseChanges *changes, GError **error);
 

@@ -16,6 +16,11 @@ status() {
   us status "$1" --json | jq -e ".scenarios[0] | $2"
 }
 
+# protected_from HOST: the VM of scenario web.
+protected_from() {
+  status web '.state == "running" and .active == "'"$1"'" and .vms[0].state == "protected"'
+}
+
 # Numbers of events are compared with this one.
 mark() {
   since=$(us events --json | jq '.events[-1].sequence // 0')

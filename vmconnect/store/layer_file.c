@@ -31,12 +31,12 @@ char *layer_file_path(const char *dir, Id id, const char *target)
     return g_build_filename(dir, name, NULL);
 }
 
-gboolean layer_file_is_name(const char *file_name)
+gboolean layer_file_is_name(const char *file_name, Id *ret_id)
 {
     g_autofree char *id_text = g_strndup(file_name, ID_TEXT_LEN);
     Id id;
 
-    return id_parse(id_text, &id, NULL) && file_name[ID_TEXT_LEN] == '.' &&
+    return id_parse(id_text, ret_id ? ret_id : &id, NULL) && file_name[ID_TEXT_LEN] == '.' &&
            g_str_has_suffix(file_name + ID_TEXT_LEN + 1, SUFFIX);
 }
 

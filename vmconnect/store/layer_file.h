@@ -15,8 +15,8 @@
 char *layer_file_name(Id id, const char *target);
 char *layer_file_path(const char *dir, Id id, const char *target);
 
-/* Could a file called so be a layer of ours? */
-gboolean layer_file_is_name(const char *file_name);
+/* Could a file called so be a layer of ours? *@ret_id (may be NULL): which. */
+gboolean layer_file_is_name(const char *file_name, Id *ret_id);
 
 typedef struct {
     guint64 size_bytes; /* virtual size */

@@ -34,13 +34,14 @@ static gboolean is_image(const Ledger *ledger, Id layer)
     return ledger_find_layer(ledger, layer)->image != NULL;
 }
 
-/* Another chain stands on it, too: nothing can be written there. */
-static gboolean carries_another(const Ledger *ledger, Id layer, Id above)
+/* Does another layer stand on it than @above, and those of @dropped (NULL: none)? Then nothing can be written there. */
+static gboolean carries_another(const Ledger *ledger, Id layer, Id above, const GArray *dropped)
 {
     for (guint i = 0; i < ledger->layers->len; i++) {
         const LedgerLayer *other = ledger->layers->pdata[i];
 
-        if (id_equal(other->below, layer) && !id_equal(other->id, above))
+        if (id_equal(other->below, layer) && !id_equal(other->id, above) &&
+            !(dropped && id_is_in(other->id, dropped)))
             return TRUE;
     }
     return FALSE;
@@ -58,7 +59,7 @@ static LedgerMergeDisk *plan_disk(const Ledger *ledger, const char *target, guin
         g_array_append_val(disk->layers, layer->id);
     while (layer && !id_is_nil(layer->below) && !is_image(ledger, layer->below) &&
            !used_outside(ledger, layer->below, target, first, survivor) &&
-           (first < survivor || !carries_another(ledger, layer->below, layer->id))) {
+           (first < survivor || !carries_another(ledger, layer->below, layer->id, NULL))) {
         layer = ledger_find_layer(ledger, layer->below);
         g_array_prepend_val(disk->layers, layer->id);
     }
@@ -209,13 +210,8 @@ static gboolean check_unneeded(const Ledger *ledger, const LedgerMergeDisk *disk
 {
     if (used_outside(ledger, layer, disk->target, first, end))
         return ledger_impossible(error, "a point still reads from layer %s", ID_TEXT(layer));
-    for (guint i = 0; i < ledger->layers->len; i++) {
-        const LedgerLayer *other = ledger->layers->pdata[i];
-
-        if (id_equal(other->below, layer) && !id_equal(other->id, above) &&
-            !id_is_in(other->id, disk->dropped))
-            return ledger_impossible(error, "layer %s still carries another", ID_TEXT(layer));
-    }
+    if (carries_another(ledger, layer, above, disk->dropped))
+        return ledger_impossible(error, "layer %s still carries another", ID_TEXT(layer));
     return TRUE;
 }
 

@@ -275,7 +275,7 @@ static GHashTable *names_to_keep(const Store *store)
 
 static gboolean is_ours(const char *name)
 {
-    return layer_file_is_name(name) || blob_is_name(name) || store_is_nvram_name(name);
+    return layer_file_is_name(name, NULL) || blob_is_name(name) || store_is_nvram_name(name);
 }
 
 /* A VM that was promoted from here, and goes on without us, has its variable store here still. */
@@ -333,7 +333,7 @@ static gboolean may_begin_ledger(const Store *store, gboolean *ret_may, GError *
         return us_error_errno(error, errno, "cannot list %s", store->dir);
     *ret_may = TRUE;
     while ((name = g_dir_read_name(dir)))
-        if (layer_file_is_name(name))
+        if (layer_file_is_name(name, NULL))
             *ret_may = FALSE;
     return TRUE;
 }

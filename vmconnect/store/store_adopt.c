@@ -160,10 +160,7 @@ static LedgerLayer *layer_of(const Store *store, const StoreAdopted *disk, const
     g_auto(LayerFacts) facts = {0};
     Id id;
 
-    if (!layer_file_is_name(name))
-        return NULL;
-    name[ID_TEXT_LEN] = '\0';
-    if (!id_parse(name, &id, NULL))
+    if (!layer_file_is_name(name, &id))
         return NULL;
     own = layer_file_path(store->dir, id, disk->target);
     if (!g_str_equal(path, own) || !layer_file_read(own, &facts, NULL))
