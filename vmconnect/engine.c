@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <libxml/parser.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <sys/stat.h>
@@ -519,6 +520,8 @@ int main(int argc, char **argv)
         return status;
     /* Modes are given where files are made; QEMU's user must pass through some of our folders. */
     umask(0022);
+    /* Threads that parse for the first time at once would find it half set up. */
+    xmlInitParser();
     if (argc == 1)
         return run_engine(conf);
     return run_subcommand(argv + 1, argc - 1, conf, &error) ? 0 : program_fail(NAME, error);
