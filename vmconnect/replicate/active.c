@@ -216,14 +216,14 @@ gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error)
     return TRUE;
 }
 
-static gboolean attach(Active *a, GError **error)
+static gboolean attach(Active *a, gint64 timeout_ms, GError **error)
 {
     json_auto_t *images = NULL;
 
     if (a->sender)
         return TRUE;
     images = images_of(a);
-    a->sender = dial_standby(a, images, DIAL_MS, error);
+    a->sender = dial_standby(a, images, timeout_ms, error);
     if (!a->sender)
         return FALSE;
     a->stream = stream_new();
@@ -407,7 +407,7 @@ static gboolean cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     }
     if (state == CAPTURE_IO_ERROR && (!active_give_room(a, error) || !active_look(a, &state, error)))
         return FALSE;
-    if (!refuse_problems(a, error) || !attach(a, error))
+    if (!refuse_problems(a, error) || !attach(a, DIAL_MS, error))
         return FALSE;
     if (a->begun)
         return active_make_generation(a, ret_outcome, error);
@@ -473,6 +473,28 @@ gboolean active_cycle(Active *a, ActiveOutcome *ret_outcome, GError **error)
     if (!a->sender || a->begun || !g_error_matches(why, US_ERROR, US_ERROR_BUSY))
         drop_sender(a);
     g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error)
+{
+    gboolean lost = FALSE;
+
+    /* Anew: a link may be dead and not know it. */
+    drop_sender(a);
+    if (!look_at_disks(a, error) || !attach(a, timeout_ms, error))
+        return FALSE;
+    if (capture_state(a->capture) == CAPTURE_RUNNING && !id_is_nil(a->base) &&
+        !active_judge_disks(a, &lost, error))
+        return FALSE;
+    if (!lost && !a->sync.running && !id_is_nil(a->base) && active_tells_all(a))
+        return TRUE;
+    g_set_error_literal(error, US_ERROR, US_ERROR_REFUSED,
+                        "what changed on its disks since the newest point is not known (QEMU was killed, or "
+                        "a disk is another "
+                        "one than before), and the guest would be off for as long as they are compared: let "
+                        "replication do that "
+                        "while it runs, and ask again when the VM is protected");
     return FALSE;
 }
 

@@ -103,6 +103,11 @@ gboolean active_look(Active *a, CaptureState *ret_state, GError **error);
  * a look at the VM. FALSE with @error if it does not (OVERTAKEN: it was promoted in a higher one), or does not answer. */
 gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error);
 
+/* Before its guest goes down, after active_look(): the standby is there, and of each disk it is known what changed since
+ * the newest generation, so that the last one is small. FALSE with @error: BUSY or UNREACHABLE (it may be in a
+ * moment), REFUSED (not before the copy is whole). */
+gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error);
+
 /* A raw connection for the steps of a plan; borrowed. */
 virConnectPtr active_connection(Active *a, GError **error);
 

@@ -319,6 +319,16 @@ gboolean active_tells_anything(const Active *a)
     return FALSE;
 }
 
+gboolean active_tells_all(const Active *a)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+
+    for (guint i = 0; i < disks->len; i++)
+        if (!is_expected(a, ((const Disk *)disks->pdata[i])->target))
+            return FALSE;
+    return TRUE;
+}
+
 gboolean active_judge_disks(Active *a, gboolean *ret_lost, GError **error)
 {
     const GPtrArray *disks = capture_disks(a->capture);

@@ -96,6 +96,9 @@ gboolean active_same_files(Active *a, Id checkpoint, const char *target);
 /* Can the base tell of any disk of the tip what changed? */
 gboolean active_tells_anything(const Active *a);
 
+/* Of all disks that the VM has? */
+gboolean active_tells_all(const Active *a);
+
 /* A disk that has another size than the tip's, which nobody here saw change, is whole: nobody saw how, either. */
 void active_judge_sizes(Active *a);
 

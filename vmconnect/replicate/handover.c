@@ -27,6 +27,8 @@
 #define LATE_MS 600000 /* so long is a guest that was asked to shut down in vain thought to obey still */
 #define IMAGE_MS 10000
 #define OVERTAKEN_MS 3000
+#define LOCK_PATIENCE_MS 6000 /* production runs on meanwhile; the whole lock has ten seconds */
+#define LOCK_DIAL_MS 3000
 #define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
 
 static const char *const NAMES[] = {
@@ -280,13 +282,43 @@ static gboolean check_saved(Active *a, GError **error)
     return !saved;
 }
 
+/* What may be over in a moment: a line that broke off, a libvirtd that restarts, an image that its QEMU is
+ * still closing or that was written to while it was read. FALSE: it is not, or another command waits. */
+static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    return (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+            g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
+            g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) &&
+           clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
+}
+
+/* A guest is not shut down for a final generation that would be late: its standby is away, or must be compared first. */
+static gboolean wait_until_followed(Active *a, CaptureState *ret_state, GError **error)
+{
+    gint64 until_ms = clock_steady_ms() + LOCK_PATIENCE_MS;
+
+    for (;;) {
+        g_autoptr(GError) why = NULL;
+
+        if (active_look(a, ret_state, &why) &&
+            (*ret_state == CAPTURE_OFF || active_is_followed(a, LOCK_DIAL_MS, &why)))
+            return TRUE;
+        if (wait_for_better(a, why, until_ms))
+            continue;
+        g_propagate_prefixed_error(error, g_steal_pointer(&why), "nothing was done: ");
+        return FALSE;
+    }
+}
+
 /* What the VM was before the plan; its guard is there since it is protected. */
 static gboolean remember(Handover *h, Active *a, GError **error)
 {
     g_autoptr(Guard) guard = NULL;
     CaptureState state;
 
-    if (!active_look(a, &state, error) || !check_saved(a, error))
+    if (!wait_until_followed(a, &state, error) || !check_saved(a, error))
         return FALSE;
     guard = guard_read(a->paths.guard_dir, a->vm, error);
     if (!guard)
@@ -365,18 +397,6 @@ static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
     else
         return TRUE;
     return FALSE;
-}
-
-/* What may be over in a moment: a line that broke off, a libvirtd that restarts, an image that its QEMU is
- * still closing or that was written to while it was read. FALSE: it is not, or another command waits. */
-static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
-{
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
-    return (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
-            g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
-            g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) &&
-           clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
 }
 
 static gboolean cycle_off(Active *a, ActiveOutcome *ret_outcome, GError **error)
