@@ -34,6 +34,7 @@ static void vm_free(gpointer data)
     news_free(vm->last);
     g_free(vm->asked_host);
     g_ptr_array_free(vm->troubles, TRUE);
+    g_free(vm->rival);
     g_free(vm->stayed);
     g_free(vm->life.why);
     g_free(vm);

@@ -87,8 +87,9 @@ typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PA
 typedef struct {
     Id uuid;
     char *name;
-    char *active;        /* host that runs it now; durable */
-    Reign reign;         /* durable */
+    char *active; /* host that runs it now; durable */
+    Reign reign;  /* durable */
+    char *rival;  /* host that says it is the active in another reign of the same number; NULL: none does */
     gboolean reverse;    /* durable: away from home, and replicated back from there */
     GPtrArray *copies;   /* ProtectionCopy *, by priority */
     GPtrArray *branches; /* ProtectionBranches *, of hosts that had any */

@@ -24,7 +24,7 @@ static gboolean is_automatic(const Protection *p)
 /* By its active's own word; and nothing is owed or refused that a plan would meet. */
 static gboolean is_protected_away(const Protection *p, const ProtectionVm *vm)
 {
-    return protection_is_up(p, vm->active) && !vm->owes && vm->troubles->len == 0 &&
+    return protection_is_up(p, vm->active) && !vm->owes && vm->troubles->len == 0 && !vm->rival &&
            protection_copy_on(vm, p->scenario->master)->state == COPY_PROTECTED;
 }
 

@@ -43,6 +43,7 @@ static void enter_reign(ProtectionVm *vm, Reign reign)
     vm->retry_at_ms = 0;
     g_clear_pointer(&vm->last, news_free);
     g_clear_pointer(&vm->stayed, g_free);
+    g_clear_pointer(&vm->rival, g_free);
     g_ptr_array_set_size(vm->troubles, 0);
     protection_life_anew(vm);
 }

@@ -1052,13 +1052,11 @@ static void test_promoted_by_hand(void)
     world_link(w, "beta", TRUE);
     world_answer(w, "beta", "standby.admit", 1, US_ERROR_REFUSED, "this host knows reign 2");
     world_forget(w);
-    say_promoted(w, "beta", 1);
     say_promoted(w, "gamma", 2);
     say_promoted(w, "beta", 2);
     say_promoted(w, "beta", 2);
     world_expect(
         w,
-        "[   0] news from beta -> nothing\n"
         "[   0] news from gamma -> nothing\n"
         "[   0] news from beta -> keep durably\n"
         "        -> event PROMOTED_BY_HAND\n"
@@ -1231,6 +1229,33 @@ static void test_reign_learnt_of_the_active(void)
     g_assert_cmpuint(protection_find(w->p, world_vm(1))->owes, ==, 0);
 }
 
+/* A second controller, or a copy of the database, made a reign of the same number: told once, judged by nobody, and over
+ * when that host says nothing of the kind any more. Its own reign said by the active is none. */
+static void test_reign_conflict(void)
+{
+    g_autoptr(World) w = world_new(1);
+    const ProtectionVm *vm;
+
+    world_run(w);
+    vm = protection_find(w->p, world_vm(1));
+    say_active(w, "beta", 1);
+    say_active(w, "beta", 1);
+    world_expect(w, "[   0] news from beta -> event REIGN_CONFLICT\n"
+                    "        -> event VM_FAILED\n"
+                    "        -> web1 on beta failed: the engine needs an operator\n"
+                    "        -> web failed: a VM needs an operator\n"
+                    "[   0] news from beta -> nothing\n");
+    g_assert_cmpstr(vm->active, ==, "alpha");
+    g_assert_cmpstr(vm->rival, ==, "beta");
+    world_news(w, 1, "protected", 500, NULL);
+    g_assert_cmpstr(vm->rival, ==, "beta");
+    say_active(w, "beta", 2);
+    g_assert_cmpstr(vm->active, ==, "beta");
+    g_assert_null(vm->rival);
+    say_active(w, "alpha", 2);
+    g_assert_null(vm->rival);
+}
+
 /* Nobody remembers that the old active was not told: its own word does. Not of a plan's, and of one that has given the
  * VM up it is the lock. */
 static void test_forgotten_active(void)
@@ -1292,7 +1317,8 @@ static void test_status(void)
         "\"bitmap\",\"spool_"
         "bytes\":131072,\"standbys\":[{\"host\":\"beta\",\"state\":\"protected\",\"lag_ms\":740,\"why\":null,"
         "\"sync\":{"
-        "\"done_bytes\":10,\"total_bytes\":20,\"sent_bytes\":5,\"rate_bps\":1,\"left_s\":null,\"synced_bytes\":7},\"resync\":{"
+        "\"done_bytes\":10,\"total_bytes\":20,\"sent_bytes\":5,\"rate_bps\":1,\"left_s\":null,\"synced_"
+        "bytes\":7},\"resync\":{"
         "\"reason\":"
         "null,\"compared_bytes\":0,\"sent_bytes\":0},\"tip\":{\"id\":\"41414141-4141-4141-4141-"
         "414141414141\",\"term\":1,"
@@ -1641,6 +1667,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/stop-after-a-promotion", test_stop_after_a_promotion);
     g_test_add_func("/protection/reign-learnt", test_reign_learnt);
     g_test_add_func("/protection/reign-learnt-of-the-active", test_reign_learnt_of_the_active);
+    g_test_add_func("/protection/reign-conflict", test_reign_conflict);
     g_test_add_func("/protection/forgotten-active", test_forgotten_active);
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
