@@ -67,7 +67,8 @@ static GuestWord word_of_paused(int reason, const char **ret_why)
 {
     switch (reason) {
     case VIR_DOMAIN_PAUSED_IOERROR:
-        *ret_why = "it stands still: an I/O error of one of its disks";
+        *ret_why =
+            "it stands still: one of its disks has an I/O error, or no room (`virsh domblkerror` says which)";
         return GUEST_STALLED;
     case VIR_DOMAIN_PAUSED_WATCHDOG:
         *ret_why = "its watchdog went off";
