@@ -294,6 +294,16 @@ static gboolean wait_for_better(const Active *a, const GError *why, gint64 until
            clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
 }
 
+/* That the standby does not answer is this host's answer. In the words of the link it would be a missing one, and asked for
+ * again until the plan's time is over. */
+static void say_no(GError **error, const char *what, const GError *why)
+{
+    gboolean silent = g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+                      g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
+
+    g_set_error(error, US_ERROR, silent ? US_ERROR_FAILED : why->code, "%s: %s", what, why->message);
+}
+
 /* A guest is not shut down for a final generation that would be late: its standby is away, or must be compared first. */
 static gboolean wait_until_followed(Active *a, CaptureState *ret_state, GError **error)
 {
@@ -307,7 +317,7 @@ static gboolean wait_until_followed(Active *a, CaptureState *ret_state, GError *
             return TRUE;
         if (wait_for_better(a, why, until_ms))
             continue;
-        g_propagate_prefixed_error(error, g_steal_pointer(&why), "nothing was done: ");
+        say_no(error, "nothing was done", why);
         return FALSE;
     }
 }
@@ -361,6 +371,7 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
     int power_off;
     virConnectPtr conn;
     ShutdownHow how;
+    g_autoptr(GError) why = NULL;
 
     if (!check_plan(h, params, error))
         return FALSE;
@@ -374,8 +385,12 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
     conn = active_connection(a, error);
     if (!conn)
         return FALSE;
-    if (!shutdown_guest(conn, a->vm, &rules, &how, error)) {
+    if (!shutdown_guest(conn, a->vm, &rules, &how, &why)) {
         h->late_until_ms = clock_steady_ms() + LATE_MS;
+        /* That is the guest's no, and no missing answer of this host: it is not asked once more. */
+        if (g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT))
+            why->code = US_ERROR_REFUSED;
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
     h->late_until_ms = 0;
@@ -436,7 +451,7 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
             }
             if (wait_for_better(a, why, until_ms))
                 continue;
-            g_propagate_error(error, g_steal_pointer(&why));
+            say_no(error, "the last generation was not sealed", why);
             return FALSE;
         }
         until_ms = 0;
@@ -588,7 +603,10 @@ gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **
 {
     if (!check_plan(h, params, error) || !check_state(h, HANDOVER_RELEASED, error))
         return FALSE;
-    return h->state == HANDOVER_UNLOCKED || advance(h, a, HANDOVER_UNLOCKED, error);
+    if (h->state != HANDOVER_UNLOCKED && !advance(h, a, HANDOVER_UNLOCKED, error))
+        return FALSE;
+    stop_at("handover.unlocked");
+    return TRUE;
 }
 
 /* The hook asks for a permit of this boot: the host may have booted in the middle of the plan. */
