@@ -5,7 +5,8 @@
  *
  * An inventory is numbered before it is read; lifecycle events remember the
  * number they were heard under. What was heard since an inventory was begun may
- * be newer than it, so it is told again after it. */
+ * be newer than it, so it is told again after it. A look at one guest, which is paused and perhaps panicked, has such a number,
+ * too, and counts for nothing when something was heard since. */
 #include "vmconnect/hypervisor/ears.h"
 
 #include "vmconnect/base/error.h"
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     gboolean last; /* the thread has ended */
     Inventory *inventory;
+    virDomainPtr panicked;
     guint64 number;
     GError *why;
 } Letter;
@@ -60,8 +62,19 @@ struct Ears {
     void *closed_user;
 };
 
-/* What a thread may be told; which one does not matter but for the last. */
+/* What a thread may be told; which one does not matter but for the last. Anything else is the Id of a guest to look at. */
 static char bell_look, bell_resync, bell_quit;
+
+static gboolean is_bell(const void *word)
+{
+    return word == &bell_look || word == &bell_resync || word == &bell_quit;
+}
+
+static void word_free(void *word)
+{
+    if (!is_bell(word))
+        g_free(word);
+}
 
 static void session_unref(void *data)
 {
@@ -84,6 +97,8 @@ static void letter_free(void *data)
     Letter *l = data;
 
     inventory_free(l->inventory);
+    if (l->panicked)
+        virDomainFree(l->panicked);
     g_clear_error(&l->why);
     g_free(l);
 }
@@ -134,10 +149,15 @@ static void remember(Ears *e, virDomainPtr dom, int event, int detail)
 static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *user)
 {
     Session *s = user;
+    Id vm;
 
     (void)conn;
     if (s->ears)
         remember(s->ears, dom, event, detail);
+    if (s->ears && event == VIR_DOMAIN_EVENT_SUSPENDED && detail == VIR_DOMAIN_EVENT_SUSPENDED_PAUSED) {
+        virDomainGetUUID(dom, vm.bytes);
+        mailbox_send(s->ears->to_thread, g_memdup2(&vm, sizeof(vm)));
+    }
     tell(s, dom, &(EarEvent){.kind = EAR_LIFECYCLE, .event = event, .detail = detail});
     return 0;
 }
@@ -275,6 +295,37 @@ static gboolean look(Ears *e, GError **error)
     return TRUE;
 }
 
+/* Nothing to tell: another event says what became of it. */
+static void look_at(Ears *e, const Id *vm)
+{
+    g_autoptr(virDomain) dom = NULL;
+    guint64 number = atomic_fetch_add(&e->inventories, 1) + 1;
+    VmState state;
+    Letter *l;
+    int reason;
+
+    if (!e->registered_on || !connection_is_live(e->connection) ||
+        !(dom = vm_lookup(e->registered_on, *vm, NULL)) || !vm_state_read(dom, &state, &reason, NULL) ||
+        !vm_has_panicked(dom, state, reason))
+        return;
+    l = g_new0(Letter, 1);
+    l->number = number;
+    l->panicked = g_steal_pointer(&dom);
+    mailbox_send(e->to_loop, l);
+}
+
+/* NULL: nobody has rung for so long. */
+static void *wait_for_bell(Ears *e, int wait_ms)
+{
+    void *word;
+
+    while ((word = mailbox_wait(e->to_thread, wait_ms)) && !is_bell(word)) {
+        look_at(e, word);
+        g_free(word);
+    }
+    return word;
+}
+
 static void tell_down(Ears *e, GError *why)
 {
     Letter *l;
@@ -311,7 +362,7 @@ static void ears_run(void *data)
             wait_ms = (int)connection_wait_ms(e->connection);
             wait_ms = CLAMP(wait_ms, RETRY_MS / 10, RETRY_MS);
         }
-        bell = mailbox_wait(e->to_thread, wait_ms);
+        bell = wait_for_bell(e, wait_ms);
         if (!bell)
             bell = &bell_look;
     }
@@ -349,6 +400,17 @@ static void repeat_newer(Ears *e, guint64 number)
     }
 }
 
+static void tell_panic(Ears *e, virDomainPtr dom, guint64 number)
+{
+    const Heard *newest;
+    Id vm;
+
+    virDomainGetUUID(dom, vm.bytes);
+    newest = g_hash_table_lookup(e->heard, &vm);
+    if (!newest || newest->number < number)
+        on_lifecycle(NULL, dom, VIR_DOMAIN_EVENT_CRASHED, VIR_DOMAIN_EVENT_CRASHED_PANICKED, e->session);
+}
+
 static void finish(Ears *e)
 {
     uv_thread_join(&e->thread);
@@ -371,7 +433,9 @@ static void on_letter(void *user, void *data)
         finish(e);
         return;
     }
-    if (e->session->ears) {
+    if (e->session->ears && l->panicked) {
+        tell_panic(e, l->panicked, l->number);
+    } else if (e->session->ears) {
         e->on_event(e->event_user, &event);
         if (l->inventory)
             repeat_newer(e, l->number);
@@ -392,7 +456,7 @@ Ears *ears_new(uv_loop_t *loop, const char *uri, void (*on_event)(void *user, co
     e->session->refs = 1;
     e->session->ears = e;
     e->connection = connection_new(uri, on_lost, e);
-    e->to_thread = mailbox_new_thread(NULL);
+    e->to_thread = mailbox_new_thread(word_free);
     e->to_loop = mailbox_new_loop(loop, on_letter, e, letter_free);
     rc = uv_thread_create(&e->thread, ears_run, e);
     g_assert(rc == 0);

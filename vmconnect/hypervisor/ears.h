@@ -5,7 +5,8 @@
  * inventory; events then arrive on the loop. Whenever the connection came
  * (back) a RESYNC with everything there is follows, so that nothing can have
  * been missed; a domain about which an event was heard while that inventory
- * was made has its newest lifecycle event told again after it.
+ * was made has its newest lifecycle event told again after it. A panic that
+ * libvirt lost (vm_has_panicked()) is told as if libvirt had.
  *
  * DOWN means that libvirtd is gone or hangs. It says nothing about any guest. */
 #pragma once

@@ -2,9 +2,14 @@
 #include "vmconnect/hypervisor/inventory.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
 #include "vmconnect/hypervisor/disk_size.h"
 
+#include <libvirt/libvirt-qemu.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define ANSWER_MAX_BYTES 4096
 
 static const struct {
     VmState state;
@@ -39,6 +44,21 @@ gboolean vm_state_read(virDomainPtr dom, VmState *ret_state, int *ret_reason, GE
     if (ret_reason)
         *ret_reason = reason;
     return TRUE;
+}
+
+gboolean vm_has_panicked(virDomainPtr dom, VmState state, int reason)
+{
+    char *answer = NULL;
+    json_auto_t *doc = NULL;
+    const char *status = NULL;
+
+    if (state != VM_STATE_PAUSED || reason != VIR_DOMAIN_PAUSED_UNKNOWN ||
+        virDomainQemuMonitorCommand(dom, "{\"execute\":\"query-status\"}", &answer, 0) != 0)
+        return FALSE;
+    doc = json_parse(answer, strlen(answer), ANSWER_MAX_BYTES, NULL);
+    status = json_string_value(json_object_get(json_object_get(doc, "return"), "status"));
+    free(answer);
+    return g_strcmp0(status, "guest-panicked") == 0;
 }
 
 void vm_free(Vm *vm)
@@ -113,6 +133,8 @@ static Vm *vm_of(virDomainPtr dom, GError **error)
 
     if (!vm_state_read(dom, &vm->state, &vm->reason, error) || !read_definition(vm, dom, error))
         return NULL; // NOLINT(clang-analyzer-unix.Malloc): g_autoptr
+    if (vm_has_panicked(dom, vm->state, vm->reason))
+        vm->reason = VIR_DOMAIN_PAUSED_CRASHED;
     vm->persistent = virDomainIsPersistent(dom) == 1;
     if (vm->persistent && virDomainGetAutostart(dom, &autostart) != 0) {
         virt_error(error, "cannot read whether '%s' starts by itself", virDomainGetName(dom));

@@ -41,6 +41,10 @@ const char *vm_state_name(VmState state); /* "running", "paused", "off", … */
 /* libvirt's own record, no question to QEMU. @ret_reason may be NULL. */
 gboolean vm_state_read(virDomainPtr dom, VmState *ret_state, int *ret_reason, GError **error);
 
+/* Did its kernel panic, though libvirt does not say so? libvirt 9 loses that news when a backup job is open, whoever's: it leaves
+ * such a guest paused, without a reason. Only of one in that state is QEMU asked. */
+gboolean vm_has_panicked(virDomainPtr dom, VmState state, int reason);
+
 /* All domains, defined or running. A domain that goes away meanwhile is left out. */
 Inventory *inventory_read(virConnectPtr conn, GError **error);
 /* The domain; virDomainFree() it. NULL with NOT_FOUND or UNREACHABLE. */

@@ -79,14 +79,14 @@ static int reset(virDomainPtr dom)
 gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char **ret_how, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
-    const char *why;
+    const char *why = NULL;
     GuestWord word;
     VmState state;
     int reason;
 
     if (!dom || !vm_state_read(dom, &state, &reason, error))
         return FALSE;
-    word = guest_word_of(state, reason, &why);
+    word = vm_has_panicked(dom, state, reason) ? GUEST_DEAD : guest_word_of(state, reason, &why);
     if (hangs ? word != GUEST_ALIVE : word != GUEST_DEAD && word != GUEST_IDLE) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "'%s' is left as it is: %s", virDomainGetName(dom),
                     why ? why : "it runs");
