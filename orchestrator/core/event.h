@@ -158,10 +158,10 @@
       "'{vm}' runs on {host} in a later reign than this controller knew: its database is older than that",   \
       "was a backup restored, or does a second controller run? If one does, end it")                         \
     X(REIGN_CONFLICT,     CRITICAL,                                                                          \
-      "{host} says that it runs '{vm}', in another reign of the same number as this controller's: two "      \
-      "controllers, or a copy of one, have made one each",                                                   \
-      "find out which controller is the true one and end the other; then `understudy switchover "            \
-      "{scenario} --force` makes a reign above both, and what the other host holds is kept as a branch")     \
+      "{host} says that it runs '{vm}', in another reign of the same number as this controller's: another "  \
+      "controller, or a copy of this one, has made it",                                                      \
+      "if that controller runs, end the one that is not meant; if it is lost, stop and delete this "         \
+      "scenario and create it again: its reign will be above both, and the copies are compared")             \
     X(VM_MOVED,           SIGNIFICANT,                                                                       \
       "'{vm}' runs on {host}", NULL)                                                                         \
     X(VM_STAYED,          WARNING,                                                                           \

@@ -296,7 +296,7 @@ static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
  * nothing against it. */
 static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
-    return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable &&
+    return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable && !vm->rival &&
            vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
            protection_vm_is_covered(p, vm) && protection_is_sure(p, NULL) &&
            !protection_must_wait(p, now_ms) && p->scenario->policy.restart != RESTART_NEVER &&

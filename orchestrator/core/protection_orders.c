@@ -57,7 +57,7 @@ gboolean protection_vouches(const Protection *p, const ProtectionVm *vm)
 {
     const char *keeper = protection_keeper(vm);
 
-    return keeper && g_hash_table_contains(p->met, keeper);
+    return keeper && !vm->rival && g_hash_table_contains(p->met, keeper);
 }
 
 static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)

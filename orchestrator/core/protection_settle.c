@@ -36,7 +36,7 @@ static CopyState copy_target(const Protection *p, const ProtectionVm *vm, const 
         return COPY_STOPPED;
     if (vm->part == PART_MOVING)
         return COPY_SWITCHING;
-    if (vm->part == PART_BLOCKED || vm->rival || (vm->part == PART_DOWN && !vm->last))
+    if (vm->part == PART_BLOCKED || (vm->part == PART_DOWN && !vm->last))
         return COPY_FAILED;
     if (!protection_vm_is_covered(p, vm))
         return COPY_UNPROTECTED;
@@ -58,10 +58,10 @@ static char *why_not(const Protection *p, const ProtectionVm *vm, const Protecti
     if (vm->part == PART_BLOCKED)
         return g_strdup(vm->stayed);
     if (vm->rival)
-        return g_strdup_printf("%s says that it runs there, in another reign of the same number: two "
-                               "controllers, or a copy of one, have "
-                               "made one each, and which is the true one is yours to decide",
-                               vm->rival);
+        return g_strdup_printf(
+            "%s says that it runs there in another reign of the same number, which this controller "
+            "has not made: see understudy events for what to do",
+            vm->rival);
     if (trouble)
         return g_strdup(trouble);
     if (!protection_vm_is_covered(p, vm))

@@ -352,9 +352,9 @@ static gboolean rivals(const ProtectionVm *vm, Id uuid, Reign reign)
     return id_equal(vm->uuid, uuid) && vm->reign.number == reign.number && !reign_equal(vm->reign, reign);
 }
 
-/* @words: News *; @promotions: NewsPromotion; all that @host says it is the active of. A reign that somebody else made with
+/* @words: News *; @promotions: NewsPromotion; what its host says it is the active of. A reign that somebody else made with
  * the number of ours is nothing that can be judged here: who rules is for people to say, by a higher one. */
-static void take_rivalry(const Protection *p, ProtectionVm *vm, const char *host, const GPtrArray *words,
+static void take_rivalry(const Protection *p, ProtectionVm *vm, const Input *in, const GPtrArray *words,
                          const GArray *promotions, ActionList *out)
 {
     gboolean found = FALSE;
@@ -364,10 +364,10 @@ static void take_rivalry(const Protection *p, ProtectionVm *vm, const char *host
     for (guint i = 0; i < promotions->len; i++)
         found |= rivals(vm, g_array_index(promotions, NewsPromotion, i).vm,
                         g_array_index(promotions, NewsPromotion, i).reign);
-    if (found && !vm->rival) {
-        vm->rival = g_strdup(host);
-        protection_publish(p, EVENT_REIGN_CONFLICT, host, vm->name, NULL, out);
-    } else if (!found && g_strcmp0(vm->rival, host) == 0) {
+    if (found && !vm->rival && scenario_has_host(p->scenario, in->host)) {
+        vm->rival = g_strdup(in->host);
+        protection_publish(p, EVENT_REIGN_CONFLICT, in->host, vm->name, NULL, out);
+    } else if (!found && g_strcmp0(vm->rival, in->host) == 0 && news_is_complete(in->json)) {
         g_clear_pointer(&vm->rival, g_free);
     }
 }
@@ -422,7 +422,7 @@ static gboolean on_news(Protection *p, const Input *in, ActionList *out, GError 
         take_reign(p, protection_find(p, g_array_index(promotions, NewsPromotion, i).vm), in->host,
                    g_array_index(promotions, NewsPromotion, i).reign, EVENT_PROMOTED_BY_HAND, out);
     EACH_VM (p, vm)
-        take_rivalry(p, vm, in->host, list, promotions, out);
+        take_rivalry(p, vm, in, list, promotions, out);
     for (guint i = 0; i < list->len; i++)
         take_word(p, in->host, g_steal_pointer((News **)&list->pdata[i]), in->now_ms, out);
     /* An engine that has just started does not know yet what its VMs' threads will find. */

@@ -170,7 +170,7 @@ static gboolean ask_and_wait(virDomainPtr dom, int pidfd, const ShutdownRules *r
     if (why)
         g_propagate_error(error, g_steal_pointer(&why));
     else
-        g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "'%s' has not shut down within %" G_GINT64_FORMAT
                     " s and runs on; shut it down from within, or "
                     "allow --power-off",

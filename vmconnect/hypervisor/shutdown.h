@@ -23,12 +23,13 @@ const char *shutdown_how_name(ShutdownHow how);
 typedef struct {
     gint64 timeout_ms;  /* for the guest to go by itself */
     int cancel_fd;      /* readable: give up at once (CANCELLED); -1: none */
-    gboolean power_off; /* the guest stays up: pull the plug instead of TIMEOUT */
+    gboolean power_off; /* the guest stays up: pull the plug instead of REFUSED */
 } ShutdownRules;
 
 /* Ask the guest to shut down: by its agent if that answers a ping, and by ACPI
  * when there is none or a third of the time has passed; ACPI again each 15 s,
- * for a guest that was still booting. TIMEOUT: it stays up and runs on. */
+ * for a guest that was still booting. REFUSED: it stays up and runs on. TIMEOUT: its plug was pulled, and QEMU does not
+ * exit. */
 gboolean shutdown_guest(virConnectPtr conn, Id vm, const ShutdownRules *rules, ShutdownHow *ret_how,
                         GError **error);
 

@@ -482,19 +482,23 @@ gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error)
 
     /* Anew: a link may be dead and not know it. */
     drop_sender(a);
-    if (!look_at_disks(a, error) || !attach(a, timeout_ms, error))
+    if (capture_state(a->capture) == CAPTURE_ENDING) {
+        g_set_error_literal(error, US_ERROR, US_ERROR_BUSY, "the guest is going down");
+        return FALSE;
+    }
+    if (!look_at_disks(a, error) || !refuse_problems(a, error) || !attach(a, timeout_ms, error))
         return FALSE;
     if (capture_state(a->capture) == CAPTURE_RUNNING && !id_is_nil(a->base) &&
         !active_judge_disks(a, &lost, error))
         return FALSE;
     if (!lost && !a->sync.running && !id_is_nil(a->base) && active_tells_all(a))
         return TRUE;
-    g_set_error_literal(error, US_ERROR, US_ERROR_REFUSED,
-                        "what changed on its disks since the newest point is not known (QEMU was killed, or "
-                        "a disk is another "
-                        "one than before), and the guest would be off for as long as they are compared: let "
-                        "replication do that "
-                        "while it runs, and ask again when the VM is protected");
+    g_set_error_literal(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "the standby's copy is not whole: a first copy or a comparison is under way, or has to be made since "
+        "a disk is new "
+        "or what changed is not known, and the guest would be off for as long as that takes; ask again when "
+        "the VM is protected");
     return FALSE;
 }
 

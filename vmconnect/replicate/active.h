@@ -104,8 +104,8 @@ gboolean active_look(Active *a, CaptureState *ret_state, GError **error);
 gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error);
 
 /* Before its guest goes down, after active_look(): the standby is there, and of each disk it is known what changed since
- * the newest generation, so that the last one is small. FALSE with @error: BUSY or UNREACHABLE (it may be in a
- * moment), REFUSED (not before the copy is whole). */
+ * the newest generation, so that the last one has that alone. FALSE with @error: BUSY or UNREACHABLE (it may be in a
+ * moment), REFUSED (not before the copy is whole), UNSUPPORTED. */
 gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error);
 
 /* A raw connection for the steps of a plan; borrowed. */

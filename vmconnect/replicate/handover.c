@@ -27,8 +27,7 @@
 #define LATE_MS 600000 /* so long is a guest that was asked to shut down in vain thought to obey still */
 #define IMAGE_MS 10000
 #define OVERTAKEN_MS 3000
-#define LOCK_PATIENCE_MS 6000 /* production runs on meanwhile; the whole lock has ten seconds */
-#define LOCK_DIAL_MS 3000
+#define LOCK_PATIENCE_MS 6000   /* production runs on meanwhile; the whole lock has ten seconds */
 #define FINAL_PATIENCE_MS 10000 /* with what is in the way: production is down meanwhile */
 
 static const char *const NAMES[] = {
@@ -282,44 +281,62 @@ static gboolean check_saved(Active *a, GError **error)
     return !saved;
 }
 
+static gboolean is_waited_for(const Active *a)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    return poll(&wake, 1, 0) > 0;
+}
+
+static gboolean is_silence(const GError *why)
+{
+    return g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
+}
+
 /* What may be over in a moment: a line that broke off, a libvirtd that restarts, an image that its QEMU is
  * still closing or that was written to while it was read. FALSE: it is not, or another command waits. */
 static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
 {
     struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
 
-    return (g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
-            g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
+    return (is_silence(why) || g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
             g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) &&
            clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
 }
 
-/* That the standby does not answer is this host's answer. In the words of the link it would be a missing one, and asked for
- * again until the plan's time is over. */
-static void say_no(GError **error, const char *what, const GError *why)
+/* That the standby does not answer is an answer of this host. In the words of the link it would be a missing one, and asked for
+ * again until the plan's time is over. libvirtd's silence is one, and so is what was cut short for another command. */
+static void say_no(Active *a, GError **error, const char *what, GError *steal_why)
 {
-    gboolean silent = g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
-                      g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
+    g_autoptr(GError) why = steal_why;
+    CaptureState state;
 
-    g_set_error(error, US_ERROR, silent ? US_ERROR_FAILED : why->code, "%s: %s", what, why->message);
+    if (is_silence(why) && !is_waited_for(a) && active_look(a, &state, NULL))
+        why->code = US_ERROR_FAILED;
+    g_propagate_prefixed_error(error, g_steal_pointer(&why), "%s: ", what);
 }
 
-/* A guest is not shut down for a final generation that would be late: its standby is away, or must be compared first. */
+/* A guest is not shut down for a final generation that would be late: its standby is away, or must be compared first. Where that
+ * cannot be asked for all the time, another program has a job, which ends with the guest, or the guest is going down. */
 static gboolean wait_until_followed(Active *a, CaptureState *ret_state, GError **error)
 {
     gint64 until_ms = clock_steady_ms() + LOCK_PATIENCE_MS;
+    g_autoptr(GError) why = NULL;
+    gboolean looked;
 
-    for (;;) {
-        g_autoptr(GError) why = NULL;
-
-        if (active_look(a, ret_state, &why) &&
-            (*ret_state == CAPTURE_OFF || active_is_followed(a, LOCK_DIAL_MS, &why)))
-            return TRUE;
-        if (wait_for_better(a, why, until_ms))
-            continue;
-        say_no(error, "nothing was done", why);
-        return FALSE;
-    }
+    a->patience.give_up_ms = until_ms;
+    do {
+        g_clear_error(&why);
+        looked = active_look(a, ret_state, &why);
+        if (looked && *ret_state != CAPTURE_OFF)
+            active_is_followed(a, clock_left_ms(until_ms), &why);
+    } while (why && wait_for_better(a, why, until_ms));
+    a->patience.give_up_ms = 0;
+    if (!why || (looked && g_error_matches(why, US_ERROR, US_ERROR_BUSY)))
+        return TRUE;
+    say_no(a, error, "nothing was done", g_steal_pointer(&why));
+    return FALSE;
 }
 
 /* What the VM was before the plan; its guard is there since it is protected. */
@@ -371,7 +388,6 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
     int power_off;
     virConnectPtr conn;
     ShutdownHow how;
-    g_autoptr(GError) why = NULL;
 
     if (!check_plan(h, params, error))
         return FALSE;
@@ -385,12 +401,8 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
     conn = active_connection(a, error);
     if (!conn)
         return FALSE;
-    if (!shutdown_guest(conn, a->vm, &rules, &how, &why)) {
+    if (!shutdown_guest(conn, a->vm, &rules, &how, error)) {
         h->late_until_ms = clock_steady_ms() + LATE_MS;
-        /* That is the guest's no, and no missing answer of this host: it is not asked once more. */
-        if (g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT))
-            why->code = US_ERROR_REFUSED;
-        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
     h->late_until_ms = 0;
@@ -451,7 +463,7 @@ static gboolean seal_last(Handover *h, Active *a, GError **error)
             }
             if (wait_for_better(a, why, until_ms))
                 continue;
-            say_no(error, "the last generation was not sealed", why);
+            say_no(a, error, "the last generation was not sealed", g_steal_pointer(&why));
             return FALSE;
         }
         until_ms = 0;

@@ -11,9 +11,9 @@
  * successor and is final: this host never runs the VM again in this reign. A step
  * asked again by the same plan is answered from what is.
  *
- * LOCKED is only entered when the last generation will be a small one: the standby answers, and of each disk of a guest that runs it
- * is known what changed. UNREACHABLE, TIMEOUT and CANCELLED of a step are to the controller a missing answer, after which it reads
- * plan.state and asks again: libvirtd that is away has these codes, the standby's silence and the guest's disobedience have not.
+ * LOCKED is only entered when the standby answers and it is known of each disk of a guest that runs what changed, so that the last
+ * generation is no comparison. UNREACHABLE, TIMEOUT and CANCELLED of a step are to the controller a missing answer, after which it
+ * reads plan.state and asks again: libvirtd that is away has these codes, the standby's silence and the guest's disobedience have not.
  *
  * The guard file's journal is open from LOCKED to the end, so that nobody
  * starts the guest between two steps. */

@@ -1234,6 +1234,7 @@ static void test_reign_learnt_of_the_active(void)
 static void test_reign_conflict(void)
 {
     g_autoptr(World) w = world_new(1);
+    json_auto_t *others = json_pack("{s:s, s:[]}", "event", "changes", "active");
     const ProtectionVm *vm;
 
     world_run(w);
@@ -1241,13 +1242,16 @@ static void test_reign_conflict(void)
     say_active(w, "beta", 1);
     say_active(w, "beta", 1);
     world_expect(w, "[   0] news from beta -> event REIGN_CONFLICT\n"
-                    "        -> event VM_FAILED\n"
-                    "        -> web1 on beta failed: the engine needs an operator\n"
-                    "        -> web failed: a VM needs an operator\n"
                     "[   0] news from beta -> nothing\n");
     g_assert_cmpstr(vm->active, ==, "alpha");
     g_assert_cmpstr(vm->rival, ==, "beta");
     world_news(w, 1, "protected", 500, NULL);
+    world_step(w, (Input){.kind = INPUT_NEWS, .host = (char *)"beta", .json = others}, NULL);
+    g_assert_cmpstr(vm->rival, ==, "beta");
+    world_do(w, INPUT_STOP);
+    world_answer(w, "alpha", "active.stop", 1, -1, NULL);
+    world_answer(w, "beta", "standby.dismiss", 1, -1, NULL);
+    world_run(w);
     g_assert_cmpstr(vm->rival, ==, "beta");
     say_active(w, "beta", 2);
     g_assert_cmpstr(vm->active, ==, "beta");
