@@ -241,14 +241,15 @@ typedef struct {
 } VmCheck;
 
 /* What libvirt knows of it; QEMU is not asked. */
-static gboolean read_job(virConnectPtr conn, const VmCheck *c, gboolean *ret_running, Job **ret_job,
-                         GError **error)
+static gboolean read_job(virConnectPtr conn, const VmCheck *c, gboolean *ret_running, gboolean *ret_transient,
+                         Job **ret_job, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, c->vm, error);
 
     if (!dom)
         return FALSE;
     *ret_running = virDomainIsActive(dom) == 1;
+    *ret_transient = virDomainIsPersistent(dom) == 0;
     *ret_job = job_probe(dom, c->run_dir, error);
     return *ret_job != NULL;
 }
@@ -261,6 +262,16 @@ static void job_remark(const Job *job, const char *name, GPtrArray *remarks)
             g_strdup_printf("'%s' is worked on by %s: nothing can be cut until that has ended; see virsh "
                             "domjobinfo",
                             name, job->socket ? "another backup tool" : "another job"));
+}
+
+static void transient_remark(const char *name, GPtrArray *remarks)
+{
+    g_ptr_array_add(
+        remarks,
+        g_strdup_printf("'%s' is transient: libvirt forgets it when it ends, so that it is neither started "
+                        "again where it died nor moved in good order, by force alone; `virsh define` "
+                        "what `virsh dumpxml --inactive --security-info %s` says",
+                        name, name));
 }
 
 /* Of a VM that runs: what of its disks is not so at its next start. */
@@ -284,15 +295,17 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
     g_autoptr(Job) job = NULL;
     g_autoptr(GPtrArray) problems = NULL;
     g_autoptr(GPtrArray) remarks = NULL;
-    gboolean running = FALSE;
+    gboolean running = FALSE, transient = FALSE;
     gint64 sum = 0;
 
-    if (!next || !read_job(conn, c, &running, &job, error))
+    if (!next || !read_job(conn, c, &running, &transient, &job, error))
         return FALSE;
     problems = eligible_problems(d->disks, d->name, HEADER_MS, -1, &remarks);
     eligible_vm_remarks(d, running, remarks);
     job_remark(job, d->name, remarks);
     next_remark(d, next, remarks);
+    if (transient)
+        transient_remark(d->name, remarks);
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);

@@ -143,6 +143,20 @@ gboolean lifecycle_is_saved(virConnectPtr conn, Id vm, gboolean *ret_saved, GErr
     return TRUE;
 }
 
+gboolean lifecycle_is_transient(virConnectPtr conn, Id vm, gboolean *ret_transient, GError **error)
+{
+    g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
+    int persistent;
+
+    if (!dom)
+        return FALSE;
+    persistent = virDomainIsPersistent(dom);
+    if (persistent < 0)
+        return virt_error(error, "cannot see whether '%s' is transient", virDomainGetName(dom));
+    *ret_transient = !persistent;
+    return TRUE;
+}
+
 gboolean lifecycle_get_autostart(virConnectPtr conn, Id vm, gboolean *ret_on, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);

@@ -42,5 +42,8 @@ gboolean lifecycle_undefine(virConnectPtr conn, Id vm, GError **error);
 /* Does a saved memory image wait for the next start? Then its disks alone are not the VM. */
 gboolean lifecycle_is_saved(virConnectPtr conn, Id vm, gboolean *ret_saved, GError **error);
 
+/* Has libvirt no definition of it, so that it is gone as soon as it ends? */
+gboolean lifecycle_is_transient(virConnectPtr conn, Id vm, gboolean *ret_transient, GError **error);
+
 gboolean lifecycle_get_autostart(virConnectPtr conn, Id vm, gboolean *ret_on, GError **error);
 gboolean lifecycle_set_autostart(virConnectPtr conn, Id vm, gboolean on, GError **error);

@@ -264,6 +264,24 @@ static gboolean advance(Handover *h, const Active *a, HandoverState state, GErro
     return FALSE;
 }
 
+/* One that is gone when it is off could not be taken back. */
+static gboolean check_defined(Active *a, GError **error)
+{
+    virConnectPtr conn = active_connection(a, error);
+    gboolean transient;
+
+    if (!conn || !lifecycle_is_transient(conn, a->vm, &transient, error))
+        return FALSE;
+    if (transient)
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "'%1$s' is transient: libvirt would forget it with its shutdown, and nobody could take it back; "
+            "define it first: `virsh dumpxml --inactive --security-info %1$s >%1$s.xml && virsh define "
+            "%1$s.xml`",
+            capture_name(a->capture));
+    return !transient;
+}
+
 /* A saved VM would lose what its memory holds: the successor gets disks alone. */
 static gboolean check_saved(Active *a, GError **error)
 {
@@ -345,7 +363,7 @@ static gboolean remember(Handover *h, Active *a, GError **error)
     g_autoptr(Guard) guard = NULL;
     CaptureState state;
 
-    if (!wait_until_followed(a, &state, error) || !check_saved(a, error))
+    if (!wait_until_followed(a, &state, error) || !check_defined(a, error) || !check_saved(a, error))
         return FALSE;
     guard = guard_read(a->paths.guard_dir, a->vm, error);
     if (!guard)

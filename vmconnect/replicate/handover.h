@@ -73,7 +73,7 @@ gboolean handover_holds(const Handover *h);
 json_t *handover_to_json(const Handover *h);
 
 /* The steps; *@h is NULL before the first lock, and remembers the last plan after its
- * end. REFUSED for another plan's lock, out of order, or a VM that is saved. @params as command.h has them. */
+ * end. REFUSED for another plan's lock, out of order, or a VM that is saved, or transient. @params as command.h has them. */
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error);
 gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error);
