@@ -2,6 +2,7 @@
 #include "orchestrator/core/plan.h"
 
 #include "orchestrator/core/plan_parts.h"
+#include "orchestrator/core/vitals.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/units.h"
 
@@ -244,6 +245,20 @@ static gboolean check_engine(const Protection *p, const char *host, GError **err
         "the engine of %s does not answer: a switchover in good order needs both; nothing was begun", host);
 }
 
+/* Its host lives, and so its guests may: the controller alone, or its engine, cannot be heard. */
+static gboolean check_gone(const Protection *p, const Plan *plan, GError **error)
+{
+    const char *who = plan->old_is_off || !p->vitals ? NULL : vitals_who_hears(p->vitals, plan->from);
+
+    return !who ||
+           plan_refuse(
+               error, US_ERROR_REFUSED,
+               "%s has not gone: %s has heard it a moment ago, though its engine does not answer the "
+               "controller, and what runs there may run on; nothing was begun; look at it, or ask again in "
+               "some seconds if it has gone just now; if its VMs are off for certain, --old-is-off says so",
+               plan->from, who);
+}
+
 /* By force only where the old active cannot be asked to release. */
 gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **error)
 {
@@ -257,12 +272,13 @@ gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **erro
         return plan_refuse(
             error, US_ERROR_UNREACHABLE,
             "the engine of %s does not answer: nothing can be started there; nothing was begun", plan->to);
-    return !protection_is_up(p, plan->from) ||
-           plan_refuse(
-               error, US_ERROR_REFUSED,
-               "the engine of %s answers: a switchover in good order loses nothing; nothing was begun; leave "
-               "--force away (--power-off switches a guest off that does not shut down)",
-               plan->from);
+    if (!protection_is_up(p, plan->from))
+        return check_gone(p, plan, error);
+    return plan_refuse(
+        error, US_ERROR_REFUSED,
+        "the engine of %s answers: a switchover in good order loses nothing; nothing was begun; leave "
+        "--force away (--power-off switches a guest off that does not shut down)",
+        plan->from);
 }
 
 static gboolean check_point(const PlanOptions *o, const GPtrArray *chosen, GError **error)

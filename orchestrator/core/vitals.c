@@ -313,13 +313,18 @@ static void add_sight(Host *h, const Host *watcher, const json_t *checks)
         w->why = words_of(watcher, checks);
 }
 
+static gboolean counts(const Host *watcher)
+{
+    return watcher->up && watcher->heard && !watcher->blind;
+}
+
 /* What a watcher has seen, as far as its word counts. */
 static void add_sights(const Vitals *v, const Host *watcher)
 {
     GHashTableIter it;
     gpointer id, checks;
 
-    if (!watcher->up || !watcher->heard || watcher->blind)
+    if (!counts(watcher))
         return;
     g_hash_table_iter_init(&it, watcher->watched);
     while (g_hash_table_iter_next(&it, &id, &checks)) {
@@ -450,6 +455,20 @@ gboolean vitals_answers(const Vitals *v, const char *name)
     const Host *h = find(v, name);
 
     return h && h->up && h->heard;
+}
+
+const char *vitals_who_hears(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+
+    for (guint i = 0; h && i < v->hosts->len; i++) {
+        const Host *watcher = v->hosts->pdata[i];
+        const json_t *checks = watcher == h ? NULL : g_hash_table_lookup(watcher->watched, &h->id);
+
+        if (counts(watcher) && sight_of(checks, 1).answered > 0)
+            return watcher->name;
+    }
+    return NULL;
 }
 
 gboolean vitals_is_blind(const Vitals *v, const char *name)

@@ -45,6 +45,9 @@ Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
 /* Does the link to its engine stand? */
 gboolean vitals_answers(const Vitals *v, const char *host);
 
+/* Whoever heard it at the last try, by any path, of the engines that answer and are not blind; NULL: nobody did, or watches it. */
+const char *vitals_who_hears(const Vitals *v, const char *host);
+
 /* Its word of others does not count at present. */
 gboolean vitals_is_blind(const Vitals *v, const char *host);
 

@@ -26,6 +26,8 @@
 #define AUDIT_MIN_MS 500 /* a step of a comparison */
 #define AUDIT_MAX_MS 8000
 #define CONFIRM_MS 10000
+#define ASK_MS 3000
+#define ASK_EVERY_MS 30000
 #define RESTART_MS 60000
 #define FLATTEN_FIRST_MS 10000
 #define FLATTEN_BUSY_MS 1000 /* so long one job follows the other; most are short */
@@ -48,7 +50,9 @@ struct Worker {
     gboolean confirmed; /* since then somebody has said that this host is the active still */
     gboolean vouched;   /* since then the controller has, which has heard the standby */
     gint64 due_ms;      /* next cycle */
-    gint64 retry_ms;    /* wait after the next failure */
+    gint64
+        ask_ms; /* when the standby is asked whether this host is the active still, unless a cycle does so before */
+    gint64 retry_ms; /* wait after the next failure */
     gint64 told_ms;
     gint64 cycle_ms;      /* how long the last cycle that sealed a generation took */
     char *why;            /* why the last cycle failed; NULL: it did not */
@@ -781,6 +785,22 @@ static void stand_back(Worker *w)
                     error->message);
 }
 
+/* Who lives on while its standby is made the active is to hear of it soon, however seldom it is replicated. */
+static void ask_standby(Worker *w)
+{
+    g_autoptr(GError) error = NULL;
+
+    w->ask_ms = clock_steady_ms() + ASK_EVERY_MS;
+    /* One session takes the place of the other. */
+    active_detach(w->active);
+    if (active_is_acknowledged(w->active, ASK_MS, &error) ||
+        !g_error_matches(error, US_ERROR, US_ERROR_OVERTAKEN))
+        return;
+    stand_back(w);
+    set_why(w, error);
+    tell(w, NULL);
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
@@ -800,6 +820,8 @@ static void cycle(Worker *w)
         w->due_ms =
             outcome == ACTIVE_UNFINISHED ? clock_steady_ms() + SLICE_GAP_MS : started_ms + interval_ms(w);
         w->retry_ms = RETRY_MIN_MS;
+        if (!w->active->role->paused)
+            w->ask_ms = clock_steady_ms() + ASK_EVERY_MS;
         if (outcome == ACTIVE_SEALED)
             w->cycle_ms = clock_steady_ms() - started_ms;
     }
@@ -818,7 +840,7 @@ static void cycle(Worker *w)
 static int wait_ms(const Worker *w)
 {
     gboolean held = handover_holds(w->handover);
-    gint64 until = held ? w->handover->deadline_ms : w->due_ms;
+    gint64 until = held ? w->handover->deadline_ms : MIN(w->due_ms, w->ask_ms);
 
     if (w->blocked || (held && w->handover->state == HANDOVER_RELEASED))
         return -1;
@@ -859,8 +881,10 @@ static void run(void *arg)
             obey(w, c);
         else if (handover_holds(w->handover))
             end_plan(w);
-        else
+        else if (clock_steady_ms() >= w->due_ms)
             cycle(w);
+        else
+            ask_standby(w);
     }
     last = report_of(w);
     last->ended = TRUE;
@@ -883,6 +907,7 @@ Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identit
     w->active = active_new(role, paths, identity, rescuer, mailbox_fd(w->box));
     w->flatten.store_dir = g_build_filename(paths->store_dir, ID_TEXT(w->active->vm), NULL);
     w->flatten.run_dir = g_build_filename(paths->run_dir, "keep", ID_TEXT(w->active->vm), NULL);
+    w->ask_ms = clock_steady_ms() + ASK_EVERY_MS;
     w->flatten_at_ms = clock_steady_ms() + FLATTEN_FIRST_MS;
     w->desk = point_desk_new(paths->run_dir, w->active->vm);
     w->active->on_progress = on_progress;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/plan.h"
+#include "orchestrator/core/vitals.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "world.h"
@@ -100,6 +101,47 @@ static void test_force_refuses(void)
 }
 
 /* One step, and its papers outlive the controller. */
+static void hear(Vitals *v, guint misses)
+{
+    json_auto_t *status =
+        json_pack("{s:b, s:{s:[{s:s, s:[{s:b, s:b, s:i}]}]}}", "complete", 1, "watch", "hosts", "id",
+                  ID_TEXT(world_id(0xa1)), "checks", "tried", 1, "ever", 1, "misses", (int)misses);
+
+    vitals_hear(v, "beta", status);
+}
+
+/* The controller alone does not hear alpha, whose guests run on: nothing is forced, unless somebody certifies that they do not. */
+static void test_force_of_the_living(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Plan) gone = NULL;
+    g_autoptr(Plan) certified = NULL;
+    PlanOptions o = OPTIONS;
+    Vitals *v = vitals_new();
+
+    world_run(w);
+    world_link(w, "alpha", FALSE);
+    vitals_add(v, "alpha", world_id(0xa1));
+    vitals_add(v, "beta", world_id(0xb2));
+    vitals_link(v, "beta", TRUE);
+    w->p->vitals = v;
+    o.force = TRUE;
+    hear(v, 0);
+    refused(w, o, US_ERROR_REFUSED,
+            "alpha has not gone: beta has heard it a moment ago, though its engine does not answer the "
+            "controller, and "
+            "what runs there may run on; nothing was begun; look at it, or ask again in some seconds if it "
+            "has gone "
+            "just now; if its VMs are off for certain, --old-is-off says so");
+    o.old_is_off = TRUE;
+    certified = build(w, o);
+    o.old_is_off = FALSE;
+    hear(v, 1);
+    gone = build(w, o);
+    w->p->vitals = NULL;
+    vitals_free(v);
+}
+
 static void test_force(void)
 {
     g_autoptr(World) w = world_new(1);
@@ -1021,6 +1063,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
+    g_test_add_func("/plan/force-of-the-living", test_force_of_the_living);
     g_test_add_func("/plan/by-hand", test_by_hand);
     g_test_add_func("/plan/promoted-meanwhile", test_promoted_meanwhile);
     g_test_add_func("/plan/promoted-and-perhaps-released", test_promoted_and_perhaps_released);
