@@ -891,6 +891,18 @@ static void shown_from_point(const char *branch, const char *said)
     assert_says(out, said);
 }
 
+/* Before the name is asked for. */
+static void test_switchover_loses(void)
+{
+    say("scenario.switchover",
+        "{\"id\":\"" PLAN "\",\"from\":\"alpha\",\"to\":\"beta\",\"forced\":true,\"vms\":[{\"vm\":\"" WEB1
+        "\",\"name\":\"web1\",\"point\":null,\"lose_ms\":1200,\"steps\":[]},{\"vm\":\"" WEB1
+        "\",\"name\":\"web2\",\"point\":null,\"lose_ms\":null,\"steps\":[]}]}");
+    understudy(2, "switchover web --force");
+    assert_says(out, "web1 loses what it wrote in its last 1.2 s\n");
+    assert_says(out, "web2 goes on from the newest point; how old that is is not known\n");
+}
+
 static void test_switchover_from_a_branch(void)
 {
     shown_from_point("true", "web1 goes on from branch " POINT
@@ -1316,6 +1328,7 @@ int main(int argc, char **argv)
     add("/cli/wait-for-a-stop", test_wait_for_a_stop);
     add("/cli/a-stop-is-refused", test_a_stop_is_refused);
     add("/cli/switchover", test_switchover);
+    add("/cli/switchover-loses", test_switchover_loses);
     add("/cli/switchover-from-a-branch", test_switchover_from_a_branch);
     add("/cli/switchover-from-a-point", test_switchover_from_a_point);
     add("/cli/switchover-from-the-beginning-of-a-point", test_switchover_from_the_beginning_of_a_point);
