@@ -658,6 +658,8 @@ static void test_promotion_over_a_slice(void)
     g_assert_no_error(error);
     store_slice(rig->store, rig->session, (StorePass){0}, &progress, 1, &error);
     g_assert_no_error(error);
+    g_assert_false(store_promote(rig->store, g->id, clock_steady_ms() + 5000, &files, &error));
+    assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "*");
     store_promote(rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
     g_assert_no_error(error);
     g_assert_null(store_partial(rig->store));
