@@ -86,6 +86,30 @@ start_again() {
   return 1
 }
 
+# The same of one that somebody else may have started meanwhile.
+runs_or_starts() {
+  [[ $(lab exec "$1" virsh domstate "$2" | head -1) == running ]] || start_again "$1" "$2"
+}
+
+# deafen HOST VM SECONDS: in a second it stops to hear its agent's and ACPI's orders, for so long.
+deafen() {
+  lab agent "$1" "$2" sh -c "(sleep 1; kill -STOP \$(pidof acpid qemu-ga); sleep $3; kill -CONT \$(pidof acpid qemu-ga)) >/dev/null 2>&1 &"
+}
+
+is_deaf() {
+  ! lab exec "$1" virsh qemu-agent-command "$2" --timeout 2 '{"execute":"guest-ping"}'
+}
+
+# boots HOST VM: a number that rises with each start of it. runs_anew HOST VM NUMBER: by now it is higher.
+boots() {
+  lab exec "$1" virsh domid "$2"
+}
+
+runs_anew() {
+  local now
+  now=$(boots "$1" "$2") && [[ $now =~ ^[0-9]+$ ]] && ((now > $3))
+}
+
 # Number of the last record that guest $2 acknowledged on host $1.
 sequence() {
   lab stamp "$1" "$2" | jq .sequence

@@ -43,6 +43,14 @@ static UsError code_of(const GError *error)
     return error->domain == US_ERROR ? (UsError)error->code : US_ERROR_FAILED;
 }
 
+gboolean us_error_may_pass(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(error, US_ERROR, US_ERROR_BUSY) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
+}
+
 int us_error_exit(const GError *error)
 {
     return CODES[code_of(error)].exit_code;

@@ -51,6 +51,9 @@ UsError us_error_from_name(const char *name);
 int us_error_exit(const GError *error);
 int us_error_http(const GError *error);
 
+/* May it be otherwise in a moment: UNREACHABLE, TIMEOUT, BUSY, CANCELLED? FALSE for NULL. */
+gboolean us_error_may_pass(const GError *error);
+
 /* Set @error from errno: NO_SPACE for ENOSPC and EDQUOT, NOT_FOUND for ENOENT,
  * DENIED for EACCES and EPERM, IO otherwise. The text is "@format…: strerror".
  * Always FALSE, so that a caller can return it. */

@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/link/dial.h"
 
+#include <poll.h>
 #include <string.h>
 
 #define CONNECT_MS 10000
@@ -204,6 +205,13 @@ static Sender *dial_standby(Active *a, json_t *images, gint64 timeout_ms, GError
     Link *link = dial_blocking((const char *const *)a->role->addresses, &settings, timeout_ms, -1, error);
 
     return link ? sender_attach(link, &me, &a->patience, error) : NULL;
+}
+
+gboolean active_is_waited_for(const Active *a, int wait_ms)
+{
+    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
+
+    return poll(&wake, 1, wait_ms) > 0;
 }
 
 gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error)
@@ -496,8 +504,8 @@ gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error)
     g_set_error_literal(
         error, US_ERROR, US_ERROR_REFUSED,
         "the standby's copy is not whole: a first copy or a comparison is under way, or has to be made since "
-        "a disk is new "
-        "or what changed is not known, and the guest would be off for as long as that takes; ask again when "
+        "a disk is new or what changed is not known, and the guest would be off for as long as that takes; "
+        "ask again when "
         "the VM is protected");
     return FALSE;
 }

@@ -67,10 +67,9 @@ typedef struct Active {
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */
     SyncFigures sync;
-    guint64
-        synced_bytes; /* sent for synchronisations that are over, to this standby in this reign, since the engine runs */
-    Throttle throttle;   /* of what is read for a comparison */
-    guint64 sent_before; /* sent_bytes of former links, less what went over the present one for other ends */
+    guint64 synced_bytes; /* sent for what is over, to this standby in this reign, since the engine runs */
+    Throttle throttle;    /* of what is read for a comparison */
+    guint64 sent_before;  /* sent_bytes of former links, less what went over the present one for other ends */
     guint64 compared_before; /* the same of compared_bytes */
     void (*on_progress)(void *user);
     void *user;
@@ -108,6 +107,9 @@ gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error);
  * the newest generation, so that the last one has that alone. FALSE with @error: BUSY or UNREACHABLE (it may be in a
  * moment), REFUSED (not before the copy is whole), UNSUPPORTED. */
 gboolean active_is_followed(Active *a, gint64 timeout_ms, GError **error);
+
+/* Does a command wait, or come within @wait_ms? */
+gboolean active_is_waited_for(const Active *a, int wait_ms);
 
 /* A raw connection for the steps of a plan; borrowed. */
 virConnectPtr active_connection(Active *a, GError **error);

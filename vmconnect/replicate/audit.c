@@ -224,15 +224,6 @@ static gboolean step(Audit *audit, Active *a, gint64 most_ms, GError **error)
     return FALSE;
 }
 
-/* Is it a matter of time? */
-static gboolean will_pass(const GError *why)
-{
-    return g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
-           g_error_matches(why, US_ERROR, US_ERROR_CANCELLED) ||
-           g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
-           g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT);
-}
-
 static void end(Audit *audit, Active *active)
 {
     audit->ended = TRUE;
@@ -254,7 +245,7 @@ gboolean audit_step(Audit *audit, Active *active, gint64 most_ms, GError **error
     audit->why = why ? g_strdup(why->message) : NULL;
     if (ok)
         audit->failures = 0;
-    else if (!will_pass(why))
+    else if (!us_error_may_pass(why))
         audit->failures++;
     if ((ok && (sum(audit->todo) == 0 || audit->barren == BARREN_MAX)) || audit->failures == FAILURES_MAX ||
         g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED))

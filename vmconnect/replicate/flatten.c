@@ -65,13 +65,6 @@ static gboolean read_stretch(const Flatten *f, Active *a, const char *target, St
 
 /* --- one job ------------------------------------------------------------- */
 
-static gboolean is_woken(const Active *a)
-{
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
-    return poll(&wake, 1, POLL_MS) > 0;
-}
-
 /* TRUE with *@ret_there FALSE when it has ended. A job of another kind is not ours. */
 static gboolean look_at_job(virDomainPtr dom, const char *target, gboolean *ret_there, gboolean *ret_ready,
                             GError **error)
@@ -178,7 +171,7 @@ static gboolean wait_for_job(const Flatten *f, const Active *a, virDomainPtr dom
         *ret_done = s->only ? ready : !there;
         if (*ret_done || (s->only && !there))
             return TRUE;
-        woken = is_woken(a);
+        woken = active_is_waited_for(a, POLL_MS);
     } while (!woken && clock_steady_ms() < end_ms);
     return TRUE;
 }

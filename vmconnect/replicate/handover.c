@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -299,13 +298,6 @@ static gboolean check_saved(Active *a, GError **error)
     return !saved;
 }
 
-static gboolean is_waited_for(const Active *a)
-{
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
-    return poll(&wake, 1, 0) > 0;
-}
-
 static gboolean is_silence(const GError *why)
 {
     return g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) ||
@@ -316,11 +308,8 @@ static gboolean is_silence(const GError *why)
  * still closing or that was written to while it was read. FALSE: it is not, or another command waits. */
 static gboolean wait_for_better(const Active *a, const GError *why, gint64 until_ms)
 {
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
-    return (is_silence(why) || g_error_matches(why, US_ERROR, US_ERROR_BUSY) ||
-            g_error_matches(why, US_ERROR, US_ERROR_CANCELLED)) &&
-           clock_steady_ms() + FINAL_AGAIN_MS < until_ms && poll(&wake, 1, FINAL_AGAIN_MS) <= 0;
+    return us_error_may_pass(why) && clock_steady_ms() + FINAL_AGAIN_MS < until_ms &&
+           !active_is_waited_for(a, FINAL_AGAIN_MS);
 }
 
 /* That the standby does not answer is an answer of this host. In the words of the link it would be a missing one, and asked for
@@ -330,7 +319,7 @@ static void say_no(Active *a, GError **error, const char *what, GError *steal_wh
     g_autoptr(GError) why = steal_why;
     CaptureState state;
 
-    if (is_silence(why) && !is_waited_for(a) && active_look(a, &state, NULL))
+    if (is_silence(why) && !active_is_waited_for(a, 0) && active_look(a, &state, NULL))
         why->code = US_ERROR_FAILED;
     g_propagate_prefixed_error(error, g_steal_pointer(&why), "%s: ", what);
 }
@@ -431,12 +420,10 @@ gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError 
 /* Between two slices: the plan's time is over, or a command waits that may be its rollback. */
 static gboolean may_go_on(const Handover *h, const Active *a, GError **error)
 {
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
     if (clock_steady_ms() >= h->deadline_ms)
         g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
                     "the final generation was not sealed in the plan's time");
-    else if (poll(&wake, 1, 0) > 0)
+    else if (active_is_waited_for(a, 0))
         g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
                     "another command came before the final generation was sealed: what was sent is kept");
     else
