@@ -97,6 +97,19 @@ static gboolean sync_parent(const char *path, GError **error)
     return durable_sync_dir(dir, error);
 }
 
+gboolean durable_set_aside(const char *path, guint64 bytes, GError **error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)bytes);
+
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0)
+        return TRUE;
+    g_unlink(path);
+    return us_error_errno(error, rc, "no room can be set aside: %s", path);
+}
+
 gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError **error)
 {
     g_autoptr(GError) why = NULL;

@@ -36,6 +36,10 @@ void durable_start(const char *path);
  * durable yet, but a failure counts as that of an fsync. */
 gboolean durable_write_out(const char *path, guint64 offset, guint64 len, gboolean *ret_end, GError **error);
 
+/* A file that does nothing but take this room, until it is unlinked because it is needed. It may be gone after a crash:
+ * it only helps. */
+gboolean durable_set_aside(const char *path, guint64 bytes, GError **error);
+
 /* The whole of a small file. NOT_FOUND: there is none; IO. */
 gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError **error);
 

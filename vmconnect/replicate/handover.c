@@ -13,6 +13,7 @@
 #include "vmconnect/hypervisor/shutdown.h"
 #include "vmconnect/replicate/active_parts.h"
 #include "vmconnect/replicate/bequest.h"
+#include "vmconnect/replicate/certificate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,12 +61,16 @@ gboolean handover_holds(const Handover *h)
 
 static json_t *certificate_of(const Handover *h)
 {
-    if (!h->reign_next.number)
-        return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "vm", ID_TEXT(h->vm), "plan",
-                     ID_TEXT(h->plan), "tip", json_from_id(h->tip), "successor", json_from_id(h->successor),
-                     "reign", reign_to_json(h->reign), "reign_next", reign_to_json(h->reign_next), "running",
-                     h->was_running, "autostart", h->autostart);
+    Release r = {.vm = h->vm,
+                 .plan = h->plan,
+                 .tip = h->tip,
+                 .successor = h->successor,
+                 .reign = h->reign,
+                 .next = h->reign_next,
+                 .running = h->was_running,
+                 .autostart = h->autostart};
+
+    return h->reign_next.number ? certificate_of_release(&r) : json_null();
 }
 
 json_t *handover_to_json(const Handover *h)
@@ -161,7 +166,7 @@ Handover *handover_load(const char *plan_dir, Id vm, GError **error)
 /* --- room ---------------------------------------------------------------- */
 
 /* Space is set aside with the lock, and given back before what the plan's end writes: once the guest is off, a full disk must
- * not keep it so. Without it nothing is begun. It may be gone after a crash: it only helps. */
+ * not keep it so. Without it nothing is begun. */
 #define RESERVE_BYTES 262144
 
 static char *reserve_path(const Active *a)
@@ -172,15 +177,10 @@ static char *reserve_path(const Active *a)
 static gboolean reserve_room(const Active *a, GError **error)
 {
     g_autofree char *path = reserve_path(a);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    int rc = fd < 0 ? errno : posix_fallocate(fd, 0, RESERVE_BYTES);
 
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0)
+    if (durable_set_aside(path, RESERVE_BYTES, error))
         return TRUE;
-    unlink(path);
-    us_error_errno(error, rc, "no room for the plan's notes, so it is not begun: %s", path);
+    g_prefix_error(error, "no room for the plan's notes, so it is not begun: ");
     return FALSE;
 }
 

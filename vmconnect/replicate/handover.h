@@ -68,8 +68,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 gboolean handover_holds(const Handover *h);
 
 /* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The certificate
- * of a release ({"vm", "plan", "tip", "successor", "reign", "reign_next", "running", "autostart"}: before the
- * plan) is null before. */
+ * (certificate.h) is null before the release. */
 json_t *handover_to_json(const Handover *h);
 
 /* The steps; *@h is NULL before the first lock, and remembers the last plan after its

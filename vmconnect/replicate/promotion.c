@@ -15,6 +15,7 @@
 #include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/takeover.h"
+#include "vmconnect/replicate/certificate.h"
 #include "vmconnect/replicate/tpm_state.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ typedef struct {
     Reign reign;
     char *scenario;
     Mapping *networks;
-    char *here; /* this host's id, and … */
+    Id here;    /* this host's id, and … */
     char *from; /* … that of the one it comes from */
     gboolean autostart;
     gboolean stays_off; /* as it was */
@@ -45,7 +46,6 @@ static void promotion_clear(Promotion *p)
 {
     g_free(p->scenario);
     mapping_free(p->networks);
-    g_free(p->here);
     g_free(p->from);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Promotion, promotion_clear)
@@ -104,12 +104,11 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     if (!json_read(params, "plan.promote", error, "{s:s, s:o, s:o, s:s, s:s, s:o*}", "scenario", &scenario,
                    "tip", &point, "reign_next", &reign, "here", &here, "from", &from, "networks",
                    &networks) ||
-        !reign_from_json(reign, &p->reign, error))
+        !reign_from_json(reign, &p->reign, error) || !id_parse(here, &p->here, error))
         return FALSE;
     p->networks = mapping_from_json(networks, error);
     if (!p->networks)
         return FALSE;
-    p->here = g_strdup(here);
     p->from = g_strdup(from);
     if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))
         return FALSE;
@@ -155,11 +154,11 @@ static char *translate(const Promotion *p, const char *definition, const GPtrArr
 {
     g_autofree TranslateDisk *disks = g_new0(TranslateDisk, MAX(files->len, 1));
     g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
-    g_autoptr(Host) here = host_facts_read(p->conn, p->here, "this host", p->site->dir, error);
+    g_autoptr(Host) here = host_facts_read(p->conn, ID_TEXT(p->here), "this host", p->site->dir, error);
     g_autoptr(GPtrArray) remarks = NULL;
     Takeover takeover = {.vm = p->site->vm,
                          .here = here,
-                         .from = p->own ? p->here : p->from,
+                         .from = p->own ? ID_TEXT(p->here) : p->from,
                          .mapping = p->networks,
                          .nvram = nvram,
                          .disks = disks,
@@ -409,7 +408,7 @@ gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t *
     g_auto(Promotion) p = {.site = site};
     g_autoptr(Connection) connection = connection_new(site->paths->libvirt_uri, NULL, NULL);
 
-    if (!read_params(&p, params, error))
+    if (!read_params(&p, params, error) || !certificate_check(params, site->vm, p.here, error))
         return FALSE;
     if (!is_done_by_hand(&p) && !(choose_point(&p, error) && run(&p, connection, error)))
         return FALSE;

@@ -30,10 +30,10 @@ typedef struct {
 } PromotionSite;
 
 /* @params: {"scenario", "tip": id | null, "reign_next": {…}, "here": id, "from": id,
- * "networks": {from: to}, "certificate": as
- * handover.h, "by_hand": root asks, …}. *@ret_result:
+ * "networks": {from: to}, "plan", "certificate": as
+ * certificate.h, "by_hand": root asks, …}. *@ret_result:
  * {"running": true, "point": id, "reign": {…}}; a reign that is not the one asked for is one in which the VM was
- * promoted here by hand. REFUSED if a guard here knows a higher reign and the VM was not,
+ * promoted here by hand. REFUSED if the certificate is of something else, a guard here knows a higher reign and the VM was not promoted in it,
  * EXISTS if another VM has the name, and all that libvirt or the store say. */
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error);
 
