@@ -100,6 +100,7 @@ void guard_free(Guard *g)
     if (!g)
         return;
     g_free(g->scenario);
+    pivot_free(g->pivot);
     g_free(g);
 }
 
@@ -107,10 +108,11 @@ char *guard_encode(const Guard *g)
 {
     g_autofree char *here = machine_id();
 
-    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:s}", "vm", ID_TEXT(g->vm), "scenario",
-                                   g->scenario, "reign", reign_to_json(g->reign), "role",
+    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:o*, s:s}", "vm", ID_TEXT(g->vm),
+                                   "scenario", g->scenario, "reign", reign_to_json(g->reign), "role",
                                    g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open",
-                                   g->journal_open, "autostart", g->autostart, "machine", here));
+                                   g->journal_open, "autostart", g->autostart, "pivot",
+                                   g->pivot ? pivot_to_json(g->pivot) : NULL, "machine", here));
 }
 
 static gboolean role_parse(const char *text, GuardRole *ret_role)
@@ -129,19 +131,21 @@ static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
     const char *vm;
     const char *scenario;
     const char *role;
-    json_t *reign;
+    json_t *reign, *pivot = NULL;
     int journal_open;
     int autostart;
     const char *machine;
     g_autofree char *here = machine_id();
 
-    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b, s:s}", "vm", &vm, "scenario",
-                   &scenario, "reign", &reign, "role", &role, "journal_open", &journal_open, "autostart",
-                   &autostart, "machine", &machine) ||
+    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b, s?o, s:s}", "vm", &vm,
+                   "scenario", &scenario, "reign", &reign, "role", &role, "journal_open", &journal_open,
+                   "autostart", &autostart, "pivot", &pivot, "machine", &machine) ||
         !id_parse(vm, &g->vm, error) || !reign_from_json(reign, &g->reign, error))
         return FALSE;
     if (!role_parse(role, &g->role))
         return fail_corrupt(error, "an unknown role");
+    if (pivot && !(g->pivot = pivot_from_json(pivot, error)))
+        return FALSE;
     g->scenario = g_strdup(scenario);
     g->journal_open = journal_open != 0;
     g->autostart = autostart != 0;
@@ -175,6 +179,18 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error)
         return FALSE;
     }
     return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
+}
+
+gboolean guard_set_pivot(const char *folder, Id vm, const Pivot *pivot, GError **error)
+{
+    g_autoptr(Guard) before = guard_read(folder, vm, error);
+    Guard guard;
+
+    if (!before)
+        return FALSE;
+    guard = *before;
+    guard.pivot = (Pivot *)pivot;
+    return guard_write(folder, &guard, error);
 }
 
 gboolean guard_remove(const char *folder, Id vm, GError **error)

@@ -13,6 +13,7 @@
 
 #include "vmconnect/base/generation.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/hypervisor/pivot.h"
 
 #include <glib.h>
 
@@ -33,6 +34,8 @@ typedef struct {
     GuardRole role;
     gboolean journal_open; /* a risky change is under way: no start may come between */
     gboolean autostart;    /* what the user had; libvirt's own is off while protected */
+    Pivot
+        *pivot; /* it goes on from a file that its definition does not name: no start before it does; NULL */
     gboolean
         elsewhere; /* as read: written on another machine. What it promised binds, what it allows does not */
 } Guard;
@@ -48,6 +51,8 @@ Guard *guard_decode(const char *text, gsize len, GError **error);
 /* @folder: GUARD_FOLDER outside tests. Durable when it returns. */
 gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
+/* The one that is there, with this pivot, or none any more (NULL). */
+gboolean guard_set_pivot(const char *folder, Id vm, const Pivot *pivot, GError **error);
 /* NOT_FOUND: unprotected. CORRUPT also when the file speaks of another VM. */
 Guard *guard_read(const char *folder, Id vm, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */

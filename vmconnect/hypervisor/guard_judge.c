@@ -38,6 +38,16 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
                     name, g->scenario, g->scenario);
         return FALSE;
     }
+    if (g->pivot) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "Understudy does not let '%s' start: it has run with %s as its disk %s, and libvirt could "
+            "not save that: the definition names %s still, which hides what was written since. Make "
+            "sure that there is room in /etc/libvirt/qemu and that it can be written to; its engine "
+            "then puts the definition right and lets it start: `understudy status %s`.",
+            name, g->pivot->to, g->pivot->disk, g->pivot->from, g->scenario);
+        return FALSE;
+    }
     if (g->elsewhere) {
         g_set_error(
             error, US_ERROR, US_ERROR_REFUSED,

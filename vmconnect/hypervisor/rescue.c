@@ -5,9 +5,10 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/job.h"
-#include "vmconnect/hypervisor/pivot_mark.h"
+#include "vmconnect/hypervisor/pivot.h"
 #include "vmconnect/loop/mailbox.h"
 
 #include <glib/gstdio.h>
@@ -45,12 +46,23 @@ static gboolean stopped_for_io(virDomainPtr dom)
            reason == VIR_DOMAIN_PAUSED_IOERROR;
 }
 
-/* Its definition names whatever file it goes on from: libvirt has written it before the mark could go. */
+/* What it writes now its next start must find. Else the engine will see to it, which can refuse that start. */
+static gboolean may_go_on(virDomainPtr dom, const char *run_folder, RescueOutcome *o)
+{
+    g_autoptr(Pivot) pivot = pivot_mark_read(o->vm, run_folder, &o->error);
+    gboolean due;
+
+    return pivot && definition_file_must_follow(dom, pivot, &due, &o->error) &&
+           (!due || definition_file_follow(dom, pivot, &o->error));
+}
+
 static gboolean resume_marked(virDomainPtr dom, const char *run_folder, RescueOutcome *o)
 {
     VmState state;
 
     if (!vm_state_read(dom, &state, NULL, &o->error))
+        return FALSE;
+    if (state == VM_STATE_PAUSED && !may_go_on(dom, run_folder, o))
         return FALSE;
     if (state == VM_STATE_PAUSED && virDomainResume(dom) != 0)
         return virt_error(&o->error, "cannot resume '%s'", o->name);

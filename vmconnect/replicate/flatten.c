@@ -8,9 +8,11 @@
 #include "vmconnect/base/path.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/chain.h"
+#include "vmconnect/hypervisor/definition_file.h"
+#include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
-#include "vmconnect/hypervisor/pivot_mark.h"
+#include "vmconnect/hypervisor/pivot.h"
 
 #include <glib/gstdio.h>
 #include <poll.h>
@@ -20,7 +22,7 @@
 #define JOB_MOST_MS 600000
 #define POLL_MS 50
 #define ABORT_MS 30000
-#define DEFINITION_DIR "/etc/libvirt/qemu"
+#define RESERVE_BYTES 65536
 #define JOB_DIR "flatten" /* in the run folder */
 
 /* --- the chain ----------------------------------------------------------- */
@@ -29,6 +31,7 @@
 typedef struct {
     const char *target;
     char *image;   /* NULL: the whole chain lies in the folder */
+    char *format;  /* the image's */
     char *lowest;  /* overlay on it; NULL: there is none */
     gboolean only; /* …and it is the one that the guest writes to */
     gboolean
@@ -38,6 +41,7 @@ typedef struct {
 static void stretch_clear(Stretch *s)
 {
     g_free(s->image);
+    g_free(s->format);
     g_free(s->lowest);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Stretch, stretch_clear)
@@ -53,8 +57,10 @@ static gboolean read_stretch(const Flatten *f, Active *a, const char *target, St
     while (n < chain->len && path_is_in(f->store_dir, ((const ChainLayer *)chain->pdata[n])->path))
         n++;
     *ret = (Stretch){.target = target};
-    if (n < chain->len)
+    if (n < chain->len) {
         ret->image = g_strdup(((const ChainLayer *)chain->pdata[n])->path);
+        ret->format = g_strdup(((const ChainLayer *)chain->pdata[n])->format);
+    }
     if (n > 0)
         ret->lowest = g_strdup(((const ChainLayer *)chain->pdata[n - 1])->path);
     ret->only = n == 1;
@@ -176,15 +182,6 @@ static gboolean wait_for_job(const Flatten *f, const Active *a, virDomainPtr dom
     return TRUE;
 }
 
-/* libvirt has written the definition when it returns from the pivot; the disk may not have it yet. */
-static gboolean sync_definition(virDomainPtr dom, GError **error)
-{
-    g_autofree char *name = g_strdup_printf("%s.xml", virDomainGetName(dom));
-    g_autofree char *path = g_build_filename(DEFINITION_DIR, name, NULL);
-
-    return durable_sync_file(path, error) && durable_sync_dir(DEFINITION_DIR, error);
-}
-
 static gboolean expect_source(virDomainPtr dom, const char *target, const char *path, GError **error)
 {
     g_autofree char *xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE);
@@ -203,30 +200,89 @@ static gboolean expect_source(virDomainPtr dom, const char *target, const char *
     return FALSE;
 }
 
-/* The guest stands still from before the pivot until the definition is durable: what it writes behind the overlay
- * must not be lost to a start from the overlay. */
-static gboolean pivot(Active *a, virConnectPtr conn, virDomainPtr dom, const Stretch *s, GError **error)
+/* For the note in the guard file, should it be needed while the guest stands still. */
+static char *reserve_path(const Active *a)
+{
+    return g_strconcat(a->paths.plan_dir, "/", ID_TEXT(a->vm), ".pivot", NULL);
+}
+
+static gboolean reserve_room(const Active *a, GError **error)
+{
+    g_autofree char *path = reserve_path(a);
+
+    return durable_set_aside(path, RESERVE_BYTES, error);
+}
+
+static void give_back_room(const Active *a)
+{
+    g_autofree char *path = reserve_path(a);
+
+    g_unlink(path);
+}
+
+/* What it is to say that the guest could be started without what it has written. */
+static gboolean follow(virDomainPtr dom, const Pivot *p, GError **error)
+{
+    if (definition_file_follow(dom, p, error))
+        return TRUE;
+    g_prefix_error(
+        error,
+        "disk %s goes on from %s, its definition names %s still, and the VM would not be started until "
+        "it does not: see that there is room in /etc/libvirt/qemu and that it can be written to: ",
+        p->disk, p->to, p->from);
+    return FALSE;
+}
+
+/* The definition is as it has to be, or, @ret_why, it is not, and nothing starts from it. */
+static gboolean secure(const Active *a, virDomainPtr dom, const Pivot *p, GError **ret_why, GError **error)
+{
+    gboolean due;
+
+    if (!definition_file_must_follow(dom, p, &due, error))
+        return FALSE;
+    if (!due || follow(dom, p, ret_why))
+        return TRUE;
+    give_back_room(a);
+    return guard_set_pivot(a->paths.guard_dir, a->vm, p, error);
+}
+
+/* What the guest writes from now on its next start finds. */
+static gboolean go_on(const Active *a, virConnectPtr conn, virDomainPtr dom, const Pivot *p, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    gboolean pivoted;
 
-    if (!pivot_mark_set(a->vm, a->paths.run_dir, error) || !lifecycle_suspend(conn, a->vm, error))
+    if (!secure(a, dom, p, &why, error))
+        return FALSE;
+    stop_at("flatten.durable");
+    if (!lifecycle_resume(conn, a->vm, error))
+        return FALSE;
+    pivot_mark_clear(a->vm, a->paths.run_dir);
+    give_back_room(a);
+    if (!why)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+/* The guest stands still from before the pivot until that is secured. What has failed in between is tried again by
+ * flatten_recover(). */
+static gboolean pivot(const Active *a, virConnectPtr conn, virDomainPtr dom, const Stretch *s, GError **error)
+{
+    Pivot p = {.disk = (char *)s->target, .from = s->lowest, .to = s->image, .format = s->format};
+    g_autoptr(GError) why = NULL;
+
+    if (!reserve_room(a, error) || !pivot_mark_set(a->vm, a->paths.run_dir, &p, error) ||
+        !lifecycle_suspend(conn, a->vm, error))
         return FALSE;
     stop_at("flatten.suspended");
-    pivoted = virDomainBlockJobAbort(dom, s->target, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) == 0;
-    if (!pivoted)
+    if (virDomainBlockJobAbort(dom, s->target, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) != 0)
         virt_error(&why, "cannot let disk %s go on from %s", s->target, s->image);
     stop_at("flatten.pivoted");
-    if (pivoted && (!expect_source(dom, s->target, s->image, &why) || !sync_definition(dom, &why)))
-        pivoted = FALSE;
-    stop_at("flatten.durable");
-    if (lifecycle_resume(conn, a->vm, why ? NULL : error))
-        pivot_mark_clear(a->vm, a->paths.run_dir);
-    else
-        pivoted = FALSE;
+    if (go_on(a, conn, dom, &p, why ? NULL : error) && !why)
+        return TRUE;
     if (why)
         g_propagate_error(error, g_steal_pointer(&why));
-    return pivoted;
+    return FALSE;
 }
 
 /* *@ret_done: one stretch is less. */
@@ -260,6 +316,19 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
         return FALSE;
     clear_job_mark(a);
     return TRUE;
+}
+
+gboolean flatten_settle(Active *a, GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+    g_autoptr(virDomain) dom = NULL;
+    virConnectPtr conn;
+
+    if (!guard || !guard->pivot)
+        return guard != NULL;
+    conn = active_connection(a, error);
+    dom = conn ? vm_lookup(conn, a->vm, error) : NULL;
+    return dom && follow(dom, guard->pivot, error) && guard_set_pivot(a->paths.guard_dir, a->vm, NULL, error);
 }
 
 /* --- all ----------------------------------------------------------------- */
@@ -417,6 +486,8 @@ static gboolean step(Flatten *f, Active *a, Store *store, FlattenOutcome *ret_ou
     CaptureState looked;
 
     *ret_outcome = FLATTEN_LATER;
+    if (!flatten_settle(a, error))
+        return FALSE;
     /* The job before this one has changed the chains. */
     if (!conn || !active_look(a, &looked, error))
         return FALSE;
@@ -464,9 +535,10 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
     return step(f, a, store, ret_outcome, error);
 }
 
-/* One that may be of ours is given up, a pause that is of ours ended. */
+/* A job that may be of ours is given up, a pause that is of ours ended. */
 static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const char *job, GError **error)
 {
+    g_autoptr(Pivot) marked = NULL;
     CaptureState looked;
     VmState state;
 
@@ -474,8 +546,10 @@ static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const c
         return FALSE;
     if (job && state != VM_STATE_OFF && capture_find_disk(a->capture, job) && !abort_job(dom, job, error))
         return FALSE;
-    return !pivot_is_marked(a->vm, a->paths.run_dir) || state != VM_STATE_PAUSED ||
-           (sync_definition(dom, error) && lifecycle_resume(conn, a->vm, error));
+    if (!pivot_is_marked(a->vm, a->paths.run_dir) || state != VM_STATE_PAUSED)
+        return TRUE;
+    marked = pivot_mark_read(a->vm, a->paths.run_dir, error);
+    return marked && go_on(a, conn, dom, marked, error);
 }
 
 /* Before anything is cut: a job of ours would be in the way. */
@@ -492,5 +566,6 @@ gboolean flatten_recover(Active *a, GError **error)
         return FALSE;
     clear_job_mark(a);
     pivot_mark_clear(a->vm, a->paths.run_dir);
+    give_back_room(a);
     return TRUE;
 }

@@ -11,7 +11,8 @@
  * libvirt makes no cut while a block job runs, so a job of ours is short: it is given up when its time is over or a
  * command waits, and tried again later with more of it. What was committed is masked by what lies above, so that a job
  * given up, or a host that dies, changes nothing of what the VM reads. The definition is on the disk
- * before the guest writes behind the overlay that it would otherwise be started from.
+ * before the guest writes behind the overlay that it would otherwise be started from; where libvirt cannot save it, the start from that is refused
+ * instead (pivot.h).
  *
  * The recovery points that the overlays are go with the first step; nothing is done while one is pinned (a branch). */
 #pragma once
@@ -54,3 +55,7 @@ void flatten_look(Flatten *f, const Store *store);
 /* First thing after a restart of the engine, and after a step that failed: a job of ours that is left is given up, and a
  * guest that stands still between pivot and resume goes on. Jobs of its user are left alone. */
 gboolean flatten_recover(Active *a, GError **error);
+
+/* Nothing to do, unless libvirt could not save what disk the VM goes on from, and the guard file says so: is it saved now? FALSE
+ * with @error: the VM would not be started, so nobody shuts it down. */
+gboolean flatten_settle(Active *a, GError **error);

@@ -7,6 +7,7 @@
  * Breaking off: no new questions and reads; the slice that follows ends what was asked. */
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/image/nbd.h"
 #include "vmconnect/replicate/digest.h"
 #include "vmconnect/replicate/stream_private.h"
@@ -307,6 +308,7 @@ static gboolean on_hashes(void *user, const MessageHashes *hashes, GError **erro
         return TRUE;
     g_queue_pop_head(&c->unanswered);
     chunk->open &= !chunk->hole;
+    stop_at("compare.answered");
     return TRUE;
 }
 

@@ -9,7 +9,7 @@
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
-#include "vmconnect/hypervisor/pivot_mark.h"
+#include "vmconnect/hypervisor/pivot.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/process.h"
 #include "vmconnect/replicate/audit.h"
@@ -284,6 +284,7 @@ static gboolean set_guard(Worker *w, GError **error)
                     before->reign.number);
         return FALSE;
     }
+    guard.pivot = before ? before->pivot : NULL;
     conn = active_connection(a, error);
     return conn && autostart_of(w, conn, before, &guard.autostart, error) &&
            guard_write(a->paths.guard_dir, &guard, error) &&
@@ -367,7 +368,8 @@ static gboolean guard(Worker *w, GError **error)
     if (w->guarded)
         return TRUE;
     look_for_boot(w);
-    w->guarded = confirm(w, error) && set_guard(w, error) && autostart(w, error);
+    w->guarded =
+        confirm(w, error) && set_guard(w, error) && flatten_settle(w->active, error) && autostart(w, error);
     return w->guarded;
 }
 
@@ -497,7 +499,8 @@ static gboolean revive(Worker *w, Command *c, GError **error)
                     "plan %s has this VM: it is not started by others meanwhile", ID_TEXT(w->handover->plan));
         return FALSE;
     }
-    if (!guard(w, error) || !(conn = active_connection(w->active, error)) ||
+    if (!guard(w, error) || !flatten_settle(w->active, error) ||
+        !(conn = active_connection(w->active, error)) ||
         !lifecycle_revive(conn, w->active->vm, hangs, &how, error))
         return FALSE;
     c->result = json_pack("{s:s}", "how", how);
@@ -621,7 +624,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
     case COMMAND_REVIVE:
         return recover(w, error) && revive(w, c, error);
     case COMMAND_LOCK:
-        return recover(w, error) && guard(w, error) &&
+        return recover(w, error) && guard(w, error) && flatten_settle(w->active, error) &&
                handover_lock(&w->handover, w->active, c->params, error);
     case COMMAND_SHUTDOWN:
         return need_lock(w, error) && handover_shutdown(w->handover, w->active, c->params, error);

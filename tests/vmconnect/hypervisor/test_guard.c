@@ -108,6 +108,11 @@ static void test_round_trip(Place *p, gconstpointer data)
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
+static Pivot LEFT = {.disk = (char *)"vda",
+                     .from = (char *)"/store/overlay.qcow2",
+                     .to = (char *)"/images/web1.qcow2",
+                     .format = (char *)"raw"};
+
 static void test_decisions(Place *p, gconstpointer data)
 {
     (void)data;
@@ -126,6 +131,17 @@ static void test_decisions(Place *p, gconstpointer data)
     write_guard(p);
     refuses(p, US_ERROR_REFUSED, "under way");
     p->guard.journal_open = FALSE;
+    write_guard(p);
+    permits(p);
+
+    p->guard.pivot = &LEFT;
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "it has run with /images/web1.qcow2 as its disk vda");
+    g_assert_true(guard_set_pivot(p->guard_folder, p->guard.vm, NULL, NULL));
+    permits(p);
+    g_assert_true(guard_set_pivot(p->guard_folder, p->guard.vm, &LEFT, NULL));
+    refuses(p, US_ERROR_REFUSED, "the definition names /store/overlay.qcow2 still");
+    p->guard.pivot = NULL;
     write_guard(p);
     permits(p);
 

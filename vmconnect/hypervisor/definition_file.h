@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* definition_file - what libvirt will know of a VM after the next boot: its definition's file.
+ *
+ * libvirt changes the definition that it has in memory whether or not it can save that (it logs what failed, and tells nobody), so what
+ * a pivot relies on is read from the file itself. */
+#pragma once
+
+#include "vmconnect/hypervisor/pivot.h"
+#include "vmconnect/hypervisor/virt_error.h"
+
+/* Does the running guest go on from the new file? */
+gboolean definition_file_must_follow(virDomainPtr dom, const Pivot *p, gboolean *ret_must, GError **error);
+
+/* The file does not name what the disk has left, and that is durable; if it does, it is made to name what the disk goes on
+ * from. Another choice of its user's stays. FALSE with @error: libvirt could not save it. */
+gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error);

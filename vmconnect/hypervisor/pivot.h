@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pivot - a disk of a running guest goes on from another file, and no crash makes it start from the one it left.
+ *
+ *   mark → guest suspended → disk pivoted → its definition's file names the new one, durable → guest resumed → mark removed
+ *
+ * The mark is a file in our run folder: who finds it after our death resumes the guest. Gone after a boot, as the pause
+ * is. Where libvirt cannot save the definition the guest goes on all the same, once its guard file has the pivot: the
+ * start hook refuses what would start from the file that was left, until the definition names the other
+ * (definition_file.h). */
+#pragma once
+
+#include "vmconnect/base/id.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+typedef struct {
+    char *disk;   /* vda */
+    char *from;   /* the file it leaves, … */
+    char *to;     /* … that it goes on from, … */
+    char *format; /* … and what that is: "qcow2" or "raw" */
+} Pivot;
+
+void pivot_free(Pivot *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pivot, pivot_free)
+
+/* {"disk", "from", "to", "format"}. */
+json_t *pivot_to_json(const Pivot *p);
+Pivot *pivot_from_json(const json_t *root, GError **error);
+
+gboolean pivot_mark_set(Id vm, const char *run_folder, const Pivot *p, GError **error);
+void pivot_mark_clear(Id vm, const char *run_folder);
+gboolean pivot_is_marked(Id vm, const char *run_folder);
+/* NULL with @error; NOT_FOUND: there is no mark. */
+Pivot *pivot_mark_read(Id vm, const char *run_folder, GError **error);
