@@ -270,6 +270,15 @@ static gboolean attach(Keeper *k, Command *c, GError **error)
     return k->receiver != NULL;
 }
 
+/* With a reign ends its link, and what comes over it is not sealed any more. */
+static void end_former_reign(Keeper *k)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (k->receiver && !check_guard(k, receiver_reign(k->receiver), &why))
+        receiver_close(g_steal_pointer(&k->receiver), why);
+}
+
 /* The loop has checked the reign; a seed that was lost is tried again. */
 static gboolean set_role(Keeper *k, const Command *c, GError **error)
 {
@@ -280,6 +289,7 @@ static gboolean set_role(Keeper *k, const Command *c, GError **error)
     standby_role_free(k->role);
     k->role = role;
     g_clear_pointer(&k->seed_lost, g_free);
+    end_former_reign(k);
     if (k->store)
         store_set_retention(k->store, role->retain);
     return TRUE;

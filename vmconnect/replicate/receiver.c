@@ -182,6 +182,11 @@ void receiver_close(Receiver *r, const GError *why)
     receiver_free(r);
 }
 
+Reign receiver_reign(const Receiver *r)
+{
+    return r->reign;
+}
+
 gint64 receiver_heard_ms(const Receiver *r)
 {
     return link_heard_ms(r->link);

@@ -55,5 +55,7 @@ const char *receiver_slow(const Receiver *r);
 /* Steady: when something last came from the active; while it lives, it asks every two seconds if nothing else. */
 gint64 receiver_heard_ms(const Receiver *r);
 
+Reign receiver_reign(const Receiver *r);
+
 /* End it: the peer is told @why. */
 void receiver_close(Receiver *r, const GError *why);
