@@ -69,6 +69,17 @@ went_on() {
   holds "no record that was acknowledged is missing" "10#$first > $(sequence "$2" web1)"
 }
 
+# held_by HOST ID: the last record in a point there, as a user would read it: it is offered for reading, and copied out.
+held_by() {
+  local uris i
+  mapfile -t uris < <(us branch open "$2" --json | jq -r '.points[0].disks[].uri')
+  for i in 0 1; do
+    lab exec "$1" qemu-img convert -O qcow2 "${uris[i]}" "/var/lib/understudy/out$i.qcow2" || return
+  done
+  lab check "$1" web1 /var/lib/understudy/out{0,1}.qcow2 | jq .last
+  lab exec "$1" rm /var/lib/understudy/out{0,1}.qcow2
+}
+
 # --- stopping
 
 # The engine of HOST is started so that it will stop at POINT.
