@@ -27,27 +27,26 @@ static gboolean read_release(const json_t *root, Release *ret, GError **error)
 gboolean certificate_check(const json_t *params, Id vm, Id here, GError **error)
 {
     const json_t *certificate = json_object_get(params, "certificate");
-    json_t *plan_doc, *tip_doc, *next_doc;
-    Id plan, tip;
+    json_t *plan_doc, *next_doc;
+    Id plan;
     Reign next;
     Release r;
 
     if (json_is_true(json_object_get(certificate, "forced")))
         return TRUE;
-    if (!json_read(params, "plan.promote", error, "{s:o, s:o, s:o*}", "plan", &plan_doc, "tip", &tip_doc,
-                   "reign_next", &next_doc) ||
-        !json_to_id(plan_doc, &plan, error) || !json_to_id(tip_doc, &tip, error) ||
-        !reign_from_json(next_doc, &next, error) || !read_release(certificate, &r, error))
+    if (!json_read(params, "plan.promote", error, "{s:o, s:o*}", "plan", &plan_doc, "reign_next",
+                   &next_doc) ||
+        !json_to_id(plan_doc, &plan, error) || !reign_from_json(next_doc, &next, error) ||
+        !read_release(certificate, &r, error))
         return FALSE;
-    if (id_equal(r.vm, vm) && id_equal(r.plan, plan) && id_equal(r.tip, tip) && id_equal(r.successor, here) &&
+    if (id_equal(r.vm, vm) && id_equal(r.plan, plan) && id_equal(r.successor, here) &&
         reign_equal(r.next, next) && r.next.number > r.reign.number)
         return TRUE;
-    g_set_error(
-        error, US_ERROR, US_ERROR_REFUSED,
-        "what its active released (VM %s, plan %s, generation %s, to host %s in reign %" G_GUINT64_FORMAT
-        ") is not what shall be promoted (VM %s, plan %s, generation %s, on host %s in reign "
-        "%" G_GUINT64_FORMAT "): the VM stays off; `understudy status` says where it can be started",
-        ID_TEXT(r.vm), ID_TEXT(r.plan), ID_TEXT(r.tip), ID_TEXT(r.successor), r.next.number, ID_TEXT(vm),
-        ID_TEXT(plan), ID_TEXT(tip), ID_TEXT(here), next.number);
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "what its active released (VM %s, plan %s, to host %s in reign %" G_GUINT64_FORMAT
+                ") is not what shall be promoted (VM %s, plan %s, on host %s in reign %" G_GUINT64_FORMAT
+                "): the VM stays off; `understudy status` says where it can be started",
+                ID_TEXT(r.vm), ID_TEXT(r.plan), ID_TEXT(r.successor), r.next.number, ID_TEXT(vm),
+                ID_TEXT(plan), ID_TEXT(here), next.number);
     return FALSE;
 }
