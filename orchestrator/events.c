@@ -10,13 +10,42 @@ typedef struct {
     void *user;
 } Waiting;
 
+typedef struct {
+    gint64 at_ms;
+    char *scenario, *host;
+    json_t *doc;
+} Record;
+
+/* On its way to the database. */
+typedef struct {
+    Events *events;
+    GPtrArray *records;
+} Batch;
+
 struct Events {
     Database *db;
     EventsKept kept;
-    GQueue *waiting; /* Waiting * */
+    GPtrArray *unkept; /* of Record *, oldest first: there was no room for them */
+    gboolean is_said;  /* … which has been said */
+    GQueue *waiting;   /* Waiting * */
     void (*on_come)(void *user);
     void *listener;
 };
+
+static void record_free(gpointer data)
+{
+    Record *r = data;
+
+    g_free(r->scenario);
+    g_free(r->host);
+    json_decref(r->doc);
+    g_free(r);
+}
+
+static GPtrArray *records_new(void)
+{
+    return g_ptr_array_new_with_free_func(record_free);
+}
 
 Events *events_new(Database *db, EventsKept kept)
 {
@@ -24,6 +53,7 @@ Events *events_new(Database *db, EventsKept kept)
 
     events->db = db;
     events->kept = kept;
+    events->unkept = records_new();
     events->waiting = g_queue_new();
     return events;
 }
@@ -43,17 +73,62 @@ static void wake(Events *events, gint64 now_ms, gboolean come)
     }
 }
 
+/* What a later try may find room for. */
+static void hold(Events *events, GPtrArray *records, const GError *error)
+{
+    guint over;
+
+    if (!events->is_said)
+        log_error("events cannot be kept, and nobody is told of them before they can: %s", error->message);
+    events->is_said = TRUE;
+    g_ptr_array_extend_and_steal(events->unkept, records);
+    if (events->unkept->len <= EVENTS_UNKEPT_MAX)
+        return;
+    over = events->unkept->len - EVENTS_UNKEPT_MAX;
+    log_error("the oldest %u events that could not be kept are in this log alone", over);
+    g_ptr_array_remove_range(events->unkept, 0, over);
+}
+
 static void on_durable(const GError *error, void *user)
 {
-    Events *events = user;
+    g_autofree Batch *batch = user;
+    Events *events = batch->events;
 
+    if (error && !database_is_lost(error)) {
+        hold(events, g_steal_pointer(&batch->records), error);
+        return;
+    }
+    g_ptr_array_unref(batch->records);
     if (error) {
         log_error("an event could not be kept: %s", error->message);
         return;
     }
+    if (events->is_said)
+        log_notice("events are kept again");
+    events->is_said = FALSE;
     wake(events, 0, TRUE);
     if (events->on_come)
         events->on_come(events->listener);
+}
+
+/* Takes @records, of which there is at least one. */
+static void keep(Events *events, GPtrArray *records)
+{
+    DatabaseChanges *changes = database_changes_new();
+    Batch *batch = g_new0(Batch, 1);
+    guint64 sequence = 0;
+
+    for (guint i = 0; i < records->len; i++) {
+        const Record *r = records->pdata[i];
+
+        sequence = database_take_sequence(events->db);
+        json_object_set_new(r->doc, "sequence", json_integer((json_int_t)sequence));
+        database_add_event(changes, sequence, r->at_ms, r->scenario, r->host, r->doc);
+    }
+    database_forget_events(changes, (gint64)sequence - events->kept.count,
+                           clock_wall_ms() - events->kept.age_ms);
+    *batch = (Batch){events, records};
+    database_submit(events->db, changes, on_durable, batch);
 }
 
 static LogLevel level_of(const Event *event)
@@ -63,16 +138,17 @@ static LogLevel level_of(const Event *event)
 
 void events_publish(Events *events, const Event *event)
 {
-    guint64 sequence = database_take_sequence(events->db);
-    gint64 at_ms = clock_wall_ms();
-    json_auto_t *doc = event_to_json(event, sequence, at_ms);
-    DatabaseChanges *changes = database_changes_new();
+    GPtrArray *records = records_new();
+    Record *r = g_new0(Record, 1);
 
     log_line(level_of(event), "%s: %s%s%s", event_code_name(event->code), event->text,
              event->next ? "; " : "", event->next ? event->next : "");
-    database_add_event(changes, sequence, at_ms, event->scenario, event->host, doc);
-    database_forget_events(changes, (gint64)sequence - events->kept.count, at_ms - events->kept.age_ms);
-    database_submit(events->db, changes, on_durable, events);
+    r->at_ms = clock_wall_ms();
+    r->scenario = g_strdup(event->scenario);
+    r->host = g_strdup(event->host);
+    r->doc = event_to_json(event, 0, r->at_ms);
+    g_ptr_array_add(records, r);
+    keep(events, records);
 }
 
 void events_listen(Events *events, void (*on_come)(void *user), void *user)
@@ -91,7 +167,13 @@ void events_wait(Events *events, gint64 until_ms, EventsWaiter waiter, void *use
 
 void events_tick(Events *events, gint64 now_ms)
 {
+    GPtrArray *records = events->unkept;
+
     wake(events, now_ms, FALSE);
+    if (records->len == 0)
+        return;
+    events->unkept = records_new();
+    keep(events, records);
 }
 
 void events_close(Events *events)
@@ -105,5 +187,8 @@ void events_free(Events *events)
         return;
     g_assert(g_queue_is_empty(events->waiting));
     g_queue_free(events->waiting);
+    if (events->unkept->len)
+        log_error("the last %u events are in this log alone", events->unkept->len);
+    g_ptr_array_unref(events->unkept);
     g_free(events);
 }

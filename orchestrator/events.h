@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events - where an event gets its number, its time, its line in the log and its place
- * in the database, how long it stays there, and how a client waits for the next one. Loop thread only. */
+ * in the database, how long it stays there, and how a client waits for the next one. Loop thread only.
+ *
+ * What finds no room in the database waits in memory, the newest EVENTS_UNKEPT_MAX, and is tried again each second, with another
+ * number and the time it was of: who reads on from the last number he knows misses none. */
 #pragma once
 
 #include "orchestrator/core/event.h"
 #include "orchestrator/state/database.h"
+
+#define EVENTS_UNKEPT_MAX 10000
 
 typedef struct Events Events;
 
@@ -27,7 +32,7 @@ typedef void (*EventsWaiter)(void *user, gboolean come);
 /* Called once, never before this returns. @until_ms: steady. */
 void events_wait(Events *events, gint64 until_ms, EventsWaiter waiter, void *user);
 
-/* About once a second: who has waited long enough is told so. */
+/* About once a second: who has waited long enough is told so, and what could not be kept is tried again. */
 void events_tick(Events *events, gint64 now_ms);
 
 /* Tell all who wait that this is the end. */
