@@ -459,6 +459,7 @@ void store_close(Store *store)
     g_free(store->dir);
     g_free(store->run_dir);
     g_free(store->name);
+    g_free(store->merge.given_up);
     g_free(store);
 }
 
@@ -468,6 +469,15 @@ void store_set_retention(Store *store, RetentionPolicy policy)
 }
 
 /* ---- room ---- */
+
+static const char *hint(const Store *store, guint backlog)
+{
+    if (store->merge.given_up)
+        return store->merge.given_up;
+    if (store->leases->len)
+        return "a reader holds the merging up: end tests and opened points";
+    return backlog ? NULL : "keep fewer points, or unpin some";
+}
 
 StoreRoom store_room(const Store *store, char **ret_why)
 {
@@ -491,11 +501,9 @@ StoreRoom store_room(const Store *store, char **ret_why)
         return STORE_ROOM_FREE;
     if (ret_why)
         *ret_why = g_strdup_printf(
-            "the chain of disk %s has %u of at most %u files, %u points wait for being merged%s", target,
-            deepest, DEPTH_FULL, backlog,
-            store->leases->len ? "; a reader holds the merging up: end tests and opened points"
-            : backlog          ? ""
-                               : "; keep fewer points, or unpin some");
+            "the chain of disk %s has %u of at most %u files, %u points wait for being merged%s%s", target,
+            deepest, DEPTH_FULL, backlog, hint(store, backlog) ? "; " : "",
+            hint(store, backlog) ? hint(store, backlog) : "");
     return deepest < DEPTH_FULL ? STORE_ROOM_SLOW : STORE_ROOM_NONE;
 }
 

@@ -19,7 +19,7 @@ typedef struct {
     GPtrArray *commits; /* of Commit *, one a disk that has something to copy; NULL: not running */
     GPtrArray *copying; /* those of them that still copy; borrowed */
     gboolean growing;   /* this run only makes a base as large as what goes into it */
-    gboolean given_up;  /* a base could not be made durable: never again by this process */
+    char *given_up;     /* a base could not be made durable: never again by this process, and why; NULL */
     gboolean paused;
     guint written_disks;   /* so many of the journal's have all that was copied on the disk … */
     guint64 written_bytes; /* … and so much of the next one's base */

@@ -279,13 +279,14 @@ static gboolean watch_copying(Store *store, GError **error)
 
 /* ---- writing out ---- */
 
-/* A second try could succeed without anything having reached the disk. */
-static gboolean give_up(Store *store, GError **error)
+/* A second try could succeed without anything having reached the disk. Takes @why. */
+static gboolean give_up(Store *store, GError *why, GError **error)
 {
-    g_prefix_error(error,
-                   "nothing is merged any more until the engine starts again, check the file system of %s: ",
-                   store->dir);
-    store->merge.given_up = TRUE;
+    store->merge.given_up = g_strdup_printf(
+        "nothing is merged any more until the engine starts again, check the file system of %s: %s",
+        store->dir, why->message);
+    g_set_error_literal(error, US_ERROR, why->code, store->merge.given_up);
+    g_error_free(why);
     return FALSE;
 }
 
@@ -299,9 +300,10 @@ static gboolean write_piece(Store *store, GError **error)
     const LedgerMergeDisk *disk = journal(store)->disks->pdata[store->merge.written_disks];
     g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
     gboolean end = !path;
+    GError *why = NULL;
 
-    if (path && !durable_write_out(path, store->merge.written_bytes, PIECE_BYTES, &end, error))
-        return give_up(store, error);
+    if (path && !durable_write_out(path, store->merge.written_bytes, PIECE_BYTES, &end, &why))
+        return give_up(store, why, error);
     store->merge.written_bytes += PIECE_BYTES;
     if (end) {
         store->merge.written_disks++;
@@ -444,13 +446,28 @@ static gboolean finish(Store *store, GError **error)
     return store_append(store, ledger_record_removed(), error);
 }
 
+/* A disk so slow that the daemon does not answer in time, or a daemon that died, is no flush that failed: with a new
+ * one all is copied again, over whatever reached the disk. */
+static gboolean is_silence(const GError *why)
+{
+    return g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE);
+}
+
 static gboolean flush_bases(Store *store, GError **error)
 {
+    GError *why = NULL;
     gboolean ok = TRUE;
 
     for (guint i = 0; ok && i < store->merge.commits->len; i++)
-        ok = commit_flush_base(store->merge.commits->pdata[i], error);
-    return (ok && sync_bases(store, error)) || give_up(store, error);
+        ok = commit_flush_base(store->merge.commits->pdata[i], &why);
+    if (ok && sync_bases(store, &why))
+        return TRUE;
+    if (!is_silence(why))
+        return give_up(store, why, error);
+    g_propagate_error(error, why);
+    store_drop_daemon(store);
+    return FALSE;
 }
 
 static gboolean flush_and_switch(Store *store, GError **error)
@@ -506,6 +523,8 @@ gboolean store_merge_pump(Store *store, GError **error)
     if (step(store, error))
         return TRUE;
     g_prefix_error(error, "merging old points goes wrong, the chain grows until it works again: ");
+    if (!store->daemon)
+        return FALSE;
     /* Before anything is switched the copying can simply be given up. */
     if (journal(store) && journal(store)->state == LEDGER_WITHDRAWN && store_merge_stop(store, NULL))
         return FALSE;

@@ -568,6 +568,36 @@ static void test_a_chain_is_not_endless(void)
     rig_check_points(rig);
 }
 
+/* That a daemon is too slow to say that a base is durable, or has died, is no reason never to merge again. */
+static void test_a_silent_daemon_in_a_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(0);
+    GError *error = NULL;
+
+    rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
+    rig_open(rig);
+    for (guint i = 0; i < 2; i++) {
+        rig_scribble(rig, 0, 4000);
+        rig_cut(rig);
+    }
+    begin_merging(rig);
+    rig->store->merge.turn_len_ms = 1;
+    pump_until(rig, writes_out);
+    storage_daemon_set_timeout(rig->store->daemon, 200);
+    g_assert_cmpint(kill(storage_daemon_pid(rig->store->daemon), SIGSTOP), ==, 0);
+    while (store_pump(rig->store, &error))
+        ;
+    g_assert_true(g_str_has_prefix(error->message, "merging old points goes wrong"));
+    g_clear_error(&error);
+    g_assert_null(rig->store->merge.given_up);
+    g_assert_cmpint(store_ledger(rig->store)->merge->state, ==, LEDGER_WITHDRAWN);
+    rig_settle(rig, 60000);
+    g_assert_null(store_ledger(rig->store)->merge);
+    rig_check_points(rig);
+    rig_cut(rig);
+    rig_check_points(rig);
+}
+
 static void test_promotion_in_a_merge(void)
 {
     g_autoptr(Rig) rig = rig_new(2);
@@ -899,6 +929,7 @@ int main(int argc, char **argv)
     ADD("pinned-points-stay", test_pinned_points_stay);
     ADD("pins-leave-room", test_pins_leave_room);
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
+    ADD("a-silent-daemon-in-a-merge", test_a_silent_daemon_in_a_merge);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
     ADD("promotion-over-a-slice", test_promotion_over_a_slice);
