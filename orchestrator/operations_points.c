@@ -214,6 +214,17 @@ static GError *found_failure(const Points *all)
     return NULL;
 }
 
+/* Who asks to read it is served by any host that lets him: another one may have it for a moment only. */
+static void opened_answer(Points *all)
+{
+    for (gsize i = json_array_size(all->list); i-- > 0;)
+        if (!json_object_get(json_array_get(all->list, i), "disks"))
+            json_array_remove(all->list, i);
+    if (json_array_size(all->list) > 0)
+        g_clear_error(&all->error);
+    points_answer(all);
+}
+
 static void pin_found(Points *all)
 {
     GError *failure = found_failure(all);
@@ -222,7 +233,7 @@ static void pin_found(Points *all)
 
     g_clear_error(&all->error);
     all->error = failure;
-    all->then = points_answer;
+    all->then = all->change == POINT_OPEN ? opened_answer : points_answer;
     all->open = 1;
     json_array_foreach(all->list, i, point)
     {

@@ -148,6 +148,8 @@ static void answer(const Question *q)
         result = points_of(q);
     else if (g_strcmp0(refuses, q->host) == 0)
         error = g_error_new(US_ERROR, US_ERROR_REFUSED, "full");
+    else if (g_str_equal(q->method, "standby.open"))
+        result = json_pack("{s:[{s:s}]}", "disks", "uri", "nbd+unix:///vda");
     else
         result = pin(q);
     q->on_answer(q->user, result, error);
@@ -259,6 +261,24 @@ static void test_refused(void)
     refuses = NULL;
 }
 
+/* Any host's will do; none's is an error. */
+static void test_opened(void)
+{
+    g_auto(ApiCall) call = {.point = "1111", .body = json_object()};
+    g_auto(ApiCall) refused = {.point = "1112", .body = json_object()};
+    const json_t *list;
+
+    refuses = "beta";
+    ask(&call, "point.open");
+    g_assert_no_error(call.error);
+    list = json_object_get(call.doc, "points");
+    g_assert_cmpuint(json_array_size(list), ==, 1);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(list, 0), "host")), ==, "gamma");
+    ask(&refused, "point.open");
+    g_assert_error(refused.error, US_ERROR, US_ERROR_REFUSED);
+    refuses = NULL;
+}
+
 static Protection *protection(const Roster *roster, const char *name, const char *vm, const char *vm_name,
                               const char *const *replicas)
 {
@@ -286,6 +306,7 @@ int main(int argc, char **argv)
     g_test_add_func("/points/none-or-several", test_none_or_several);
     g_test_add_func("/points/silent", test_silent);
     g_test_add_func("/points/refused", test_refused);
+    g_test_add_func("/points/opened", test_opened);
     rc = g_test_run();
     protection_free(web);
     protection_free(shop);
