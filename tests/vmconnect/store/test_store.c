@@ -568,6 +568,52 @@ static void test_a_chain_is_not_endless(void)
     rig_check_points(rig);
 }
 
+#define READ_BYTES (1024 * 1024)
+
+static void on_read(void *user, const GError *error)
+{
+    g_assert_no_error(error);
+    ++*(guint *)user;
+}
+
+/* Who compares has many reads in flight, whose answers wait in a socket for him: a merge that ends meanwhile takes them
+ * first, or the daemon, which waits for that, and he would wait for each other. */
+static void test_a_merge_beside_reads(void)
+{
+    g_autoptr(Rig) rig = rig_new(0);
+    g_autoptr(Generation) g = NULL;
+    g_autofree guint8 *data = g_malloc(READ_BYTES);
+    GError *error = NULL;
+    guint asked = 0, done = 0;
+    NbdDisk *disk;
+
+    rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
+    rig_open(rig);
+    for (guint i = 0; i < 2; i++) {
+        rig_scribble(rig, 0, 4000);
+        rig_cut(rig);
+    }
+    begin_merging(rig);
+    rig->store->merge.turn_len_ms = 1;
+    g = rig_generation(rig);
+    rig_begin(rig, g, &error);
+    g_assert_no_error(error);
+    pump_until(rig, writes_out);
+    disk = store_disk(rig->store, "vda");
+    for (; nbd_disk_has_room(disk); asked++) {
+        nbd_disk_read(disk, data, (guint64)asked * READ_BYTES, READ_BYTES, on_read, &done, &error);
+        g_assert_no_error(error);
+    }
+    while (store_ledger(rig->store)->merge->state == LEDGER_WITHDRAWN)
+        pump(rig);
+    g_assert_cmpuint(done, ==, asked);
+    rig_write(rig, &error);
+    rig_seal(rig, g, &error);
+    g_assert_no_error(error);
+    rig_settle(rig, 60000);
+    rig_check_points(rig);
+}
+
 /* That a daemon is too slow to say that a base is durable, or has died, is no reason never to merge again. */
 static void test_a_silent_daemon_in_a_merge(void)
 {
@@ -929,6 +975,7 @@ int main(int argc, char **argv)
     ADD("pinned-points-stay", test_pinned_points_stay);
     ADD("pins-leave-room", test_pins_leave_room);
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
+    ADD("a-merge-beside-reads", test_a_merge_beside_reads);
     ADD("a-silent-daemon-in-a-merge", test_a_silent_daemon_in_a_merge);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
