@@ -183,7 +183,9 @@ static void pin(Points *all, json_t *point)
 
     *p = (Pinning){all, point};
     all->open++;
-    if (all->change != POINT_OPEN)
+    if (all->change == POINT_OPEN)
+        json_object_del(point, "disks");
+    else
         json_object_set_new(params, "pinned", json_boolean(all->change == POINT_KEEP));
     hosts_call(all->c->hosts, text_of(point, "host"),
                all->change == POINT_OPEN ? "standby.open" : "standby.pin", params, POINTS_MS, on_pinned, p);

@@ -16,23 +16,30 @@ static char *path_of(virDomainPtr dom)
     return g_strdup_printf("%s/%s.xml", FOLDER, virDomainGetName(dom));
 }
 
-static gboolean names(const char *xml, const char *target, const char *path, gboolean *ret_names,
-                      GError **error)
-{
-    g_autoptr(Definition) d = definition_parse(xml, strlen(xml), error);
-    const Disk *disk = d ? definition_find_disk(d, target) : NULL;
-
-    *ret_names = disk && g_strcmp0(disk->source, path) == 0;
-    return d != NULL;
-}
-
-static gboolean file_names(virDomainPtr dom, const Pivot *p, gboolean *ret_names, GError **error)
+/* No file: it was undefined while it runs, and nothing starts from it. */
+static gboolean file_is_behind(virDomainPtr dom, const Pivot *p, gboolean *ret_behind, GError **error)
 {
     g_autofree char *path = path_of(dom);
     g_autofree char *xml = NULL;
+    g_autoptr(GError) why = NULL;
     gsize len;
 
-    return durable_read(path, &xml, &len, error) && names(xml, p->disk, p->from, ret_names, error);
+    *ret_behind = FALSE;
+    if (durable_read(path, &xml, &len, &why))
+        return pivot_is_behind(p, xml, len, ret_behind, error);
+    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
+static char *definition_of(virDomainPtr dom, unsigned int flags, GError **error)
+{
+    char *xml = virDomainGetXMLDesc(dom, flags);
+
+    if (!xml)
+        virt_error(error, "cannot read the definition of '%s'", virDomainGetName(dom));
+    return xml;
 }
 
 static xmlNode *find_disk(xmlDoc *doc, const char *target)
@@ -45,38 +52,69 @@ static xmlNode *find_disk(xmlDoc *doc, const char *target)
     return NULL;
 }
 
-/* The chain behind the file is what its header says. */
+/* The chain behind the file is what its header says; what else its user has said of the source stays. */
 static void set_source(xmlNode *disk, const Pivot *p)
 {
+    xmlNode *source = xml_need(disk, "source");
     struct stat st;
     gboolean is_device = stat(p->to, &st) == 0 && S_ISBLK(st.st_mode);
 
-    xml_drop(disk, "source");
     xml_drop(disk, "backingStore");
+    xml_drop(source, "slices");
     xml_set(disk, "type", is_device ? "block" : "file");
     xml_set(xml_need(disk, "driver"), "type", p->format);
-    xml_set(xml_add(disk, "source"), is_device ? "dev" : "file", p->to);
+    xml_set(source, "file", is_device ? NULL : p->to);
+    xml_set(source, "dev", is_device ? p->to : NULL);
+}
+
+/* Only what the running guest has, too. */
+static gboolean expect_live(virDomainPtr dom, const Pivot *p, GError **error)
+{
+    g_autofree char *xml = virDomainIsActive(dom) == 1 ? definition_of(dom, 0, error) : g_strdup("");
+    g_autoptr(Definition) d = xml && *xml ? definition_parse(xml, strlen(xml), error) : NULL;
+    const Disk *disk = d ? definition_find_disk(d, p->disk) : NULL;
+
+    if (!xml || (*xml && !d))
+        return FALSE;
+    if (!disk || g_strcmp0(disk->source, p->to) == 0)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "disk %s of the running guest is %s since: `virsh edit %s`, and put that into the definition in "
+        "place of %s",
+        p->disk, disk->source, virDomainGetName(dom), p->from);
+    return FALSE;
+}
+
+static char *put_right(virDomainPtr dom, const char *xml, const Pivot *p, GError **error)
+{
+    g_autoptr(xmlDoc) doc = NULL;
+
+    if (!expect_live(dom, p, error))
+        return NULL;
+    doc = xml_parse(xml, strlen(xml), "domain", "definition", error);
+    if (!doc)
+        return NULL;
+    set_source(find_disk(doc, p->disk), p);
+    return xml_write(doc);
 }
 
 /* libvirt saves what it is given, also where that is what it had in memory. */
 static gboolean save(virDomainPtr dom, const Pivot *p, GError **error)
 {
-    g_autofree char *xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
-    g_autoptr(xmlDoc) doc = NULL;
+    g_autofree char *xml = definition_of(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error);
     virDomainPtr defined;
     gboolean behind;
 
-    if (!xml)
-        return virt_error(error, "cannot read the definition");
-    if (!names(xml, p->disk, p->from, &behind, error))
+    if (!xml || !pivot_is_behind(p, xml, strlen(xml), &behind, error))
         return FALSE;
     if (behind) {
-        doc = xml_parse(xml, strlen(xml), "domain", "definition", error);
-        if (!doc)
+        char *right = put_right(dom, xml, p, error);
+
+        if (!right)
             return FALSE;
-        set_source(find_disk(doc, p->disk), p);
         g_free(xml);
-        xml = xml_write(doc);
+        xml = right;
     }
     defined = virDomainDefineXML(virDomainGetConnect(dom), xml);
     if (!defined)
@@ -87,11 +125,15 @@ static gboolean save(virDomainPtr dom, const Pivot *p, GError **error)
 
 gboolean definition_file_must_follow(virDomainPtr dom, const Pivot *p, gboolean *ret_must, GError **error)
 {
-    g_autofree char *xml = virDomainGetXMLDesc(dom, 0);
+    g_autofree char *xml = definition_of(dom, 0, error);
+    g_autoptr(Definition) d = xml ? definition_parse(xml, strlen(xml), error) : NULL;
+    const Disk *disk = d ? definition_find_disk(d, p->disk) : NULL;
 
-    if (!xml)
-        return virt_error(error, "cannot read the live definition");
-    return names(xml, p->disk, p->to, ret_must, error);
+    *ret_must = disk && g_strcmp0(disk->source, p->from) != 0;
+    if (!d || !disk || !disk->has_mirror)
+        return d != NULL;
+    g_set_error(error, US_ERROR, US_ERROR_BUSY, "a block job of disk %s is under way", p->disk);
+    return FALSE;
 }
 
 gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error)
@@ -99,12 +141,13 @@ gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error
     g_autofree char *path = path_of(dom);
     gboolean behind;
 
-    if (!file_names(dom, p, &behind, error))
+    if (!file_is_behind(dom, p, &behind, error))
         return FALSE;
-    if (behind && (!save(dom, p, error) || !file_names(dom, p, &behind, error)))
+    if (behind && (!save(dom, p, error) || !file_is_behind(dom, p, &behind, error)))
         return FALSE;
     if (!behind)
-        return durable_sync_file(path, error) && durable_sync_dir(FOLDER, error);
+        return (!g_file_test(path, G_FILE_TEST_EXISTS) || durable_sync_file(path, error)) &&
+               durable_sync_dir(FOLDER, error);
     g_set_error(error, US_ERROR, US_ERROR_IO,
                 "libvirt has not saved that disk %s goes on from %s: %s names %s", p->disk, p->to, path,
                 p->from);

@@ -8,9 +8,10 @@
 #include "vmconnect/hypervisor/pivot.h"
 #include "vmconnect/hypervisor/virt_error.h"
 
-/* Does the running guest go on from the new file? */
+/* Has the disk of the running guest left its file? BUSY while a block job of it is under way: it may. */
 gboolean definition_file_must_follow(virDomainPtr dom, const Pivot *p, gboolean *ret_must, GError **error);
 
 /* The file does not name what the disk has left, and that is durable; if it does, it is made to name what the disk goes on
- * from. Another choice of its user's stays. FALSE with @error: libvirt could not save it. */
+ * from. Another choice of its user's stays, and no file is as good. FALSE with @error: it cannot be read, libvirt could not
+ * save it; REFUSED: the running guest has gone on to another file again, which is not ours to write down. */
 gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error);

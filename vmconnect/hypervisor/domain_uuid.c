@@ -56,11 +56,6 @@ static gboolean read_uuid(xmlTextReader *r, Id *ret_id, GError **error)
     return ok;
 }
 
-gboolean domain_uuid_read(int fd, Id *ret_id, GError **error)
-{
-    return read_uuid(xmlReaderForFd(fd, NULL, NULL, XML_SAFE_OPTIONS), ret_id, error);
-}
-
 gboolean domain_uuid_parse(const char *xml, gsize len, Id *ret_id, GError **error)
 {
     return read_uuid(

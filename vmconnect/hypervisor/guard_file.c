@@ -169,7 +169,10 @@ Guard *guard_decode(const char *text, gsize len, GError **error)
     return NULL;
 }
 
-gboolean guard_write(const char *folder, const Guard *g, GError **error)
+/* The worker of a VM and the engine's clerk may both have something to write. */
+static GMutex writing;
+
+static gboolean write_file(const char *folder, const Guard *g, GError **error)
 {
     g_autofree char *path = path_of(folder, g->vm);
     g_autofree char *text = guard_encode(g);
@@ -181,16 +184,40 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error)
     return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
 }
 
-gboolean guard_set_pivot(const char *folder, Id vm, const Pivot *pivot, GError **error)
+gboolean guard_write(const char *folder, const Guard *g, GError **error)
 {
-    g_autoptr(Guard) before = guard_read(folder, vm, error);
+    gboolean ok;
+
+    g_mutex_lock(&writing);
+    ok = write_file(folder, g, error);
+    g_mutex_unlock(&writing);
+    return ok;
+}
+
+static gboolean set_pivot(const char *folder, const Guard *seen, const Pivot *pivot, GError **error)
+{
+    g_autoptr(Guard) now = guard_read(folder, seen->vm, error);
     Guard guard;
 
-    if (!before)
+    if (!now)
         return FALSE;
-    guard = *before;
+    if (now->role != seen->role || !reign_equal(now->reign, seen->reign)) {
+        g_set_error(error, US_ERROR, US_ERROR_OVERTAKEN, "another reign of this VM has begun meanwhile");
+        return FALSE;
+    }
+    guard = *now;
     guard.pivot = (Pivot *)pivot;
-    return guard_write(folder, &guard, error);
+    return write_file(folder, &guard, error);
+}
+
+gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *pivot, GError **error)
+{
+    gboolean ok;
+
+    g_mutex_lock(&writing);
+    ok = set_pivot(folder, seen, pivot, error);
+    g_mutex_unlock(&writing);
+    return ok;
 }
 
 gboolean guard_remove(const char *folder, Id vm, GError **error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guard_file - who may start a protected VM here, durably: what the start hook reads.
  *
- * For each protected VM one small file says scenario, reign, role, and on which machine that was promised. Beside it, in
+ * For each protected VM one small file says scenario, reign, role, from which file it must not be started, and on which machine that was promised. Beside it, in
  * /run, the engine leaves a permit bound to this boot: "I have looked since
  * this host came up, and this VM is ours to run". With the role active and a
  * permit users start and stop their VM as ever, also while the engine is down;
@@ -19,7 +19,7 @@
 
 #define GUARD_FOLDER "/var/lib/understudy/engine/guard"
 #define PERMIT_FOLDER "/run/understudy/engine/permit"
-#define GUARD_MAX_BYTES 4096
+#define GUARD_MAX_BYTES 16384
 /* What it means that a VM of which this host has a standby's role has no guard file. */
 #define GUARD_ENDED                                                                      \
     "root has ended this VM's protection on this host, and goes on with what runs here " \
@@ -51,8 +51,8 @@ Guard *guard_decode(const char *text, gsize len, GError **error);
 /* @folder: GUARD_FOLDER outside tests. Durable when it returns. */
 gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
-/* The one that is there, with this pivot, or none any more (NULL). */
-gboolean guard_set_pivot(const char *folder, Id vm, const Pivot *pivot, GError **error);
+/* @seen with this pivot, or without any (NULL). OVERTAKEN: role or reign have changed since it was read. */
+gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *pivot, GError **error);
 /* NOT_FOUND: unprotected. CORRUPT also when the file speaks of another VM. */
 Guard *guard_read(const char *folder, Id vm, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */

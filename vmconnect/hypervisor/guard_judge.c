@@ -26,6 +26,15 @@ static gboolean refuse_unreadable(const char *name, const GError *why, GError **
     return FALSE;
 }
 
+/* Also where that cannot be told. */
+static gboolean names_left_file(const GuardJudge *judge, const Pivot *pivot)
+{
+    gboolean behind;
+
+    return !judge->definition ||
+           !pivot_is_behind(pivot, judge->definition, judge->definition_len, &behind, NULL) || behind;
+}
+
 static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char *name, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -38,13 +47,13 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
                     name, g->scenario, g->scenario);
         return FALSE;
     }
-    if (g->pivot) {
+    if (g->pivot && names_left_file(judge, g->pivot)) {
         g_set_error(
             error, US_ERROR, US_ERROR_REFUSED,
             "Understudy does not let '%s' start: it has run with %s as its disk %s, and libvirt could "
             "not save that: the definition names %s still, which hides what was written since. Make "
             "sure that there is room in /etc/libvirt/qemu and that it can be written to; its engine "
-            "then puts the definition right and lets it start: `understudy status %s`.",
+            "then puts the definition right, within a minute: `understudy status %s`.",
             name, g->pivot->to, g->pivot->disk, g->pivot->from, g->scenario);
         return FALSE;
     }

@@ -12,10 +12,12 @@ typedef struct {
     const char *guard_folder;  /* GUARD_FOLDER */
     const char *permit_folder; /* PERMIT_FOLDER */
     Id boot_id;
+    const char *definition; /* what shall be started, … */
+    gsize definition_len;   /* … or the beginning of it */
 } GuardJudge;
 
 /* May @vm start here now? FALSE with the sentence for whoever tried in @error:
- * REFUSED (standby, journal open, no permit), CORRUPT, UNSUPPORTED, IO. An
+ * REFUSED (standby, journal open, a file that a disk has left, no permit), CORRUPT, UNSUPPORTED, IO. An
  * unprotected VM may. */
 gboolean guard_judge(const GuardJudge *judge, Id vm, const char *name, GError **error);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/hypervisor/pivot.h"
 
+#include "netmap/xml.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/json.h"
 
@@ -41,6 +42,24 @@ Pivot *pivot_from_json(const json_t *root, GError **error)
     p->to = g_strdup(to);
     p->format = g_strdup(format);
     return p;
+}
+
+static gboolean has_source(const xmlNode *disk, const char *path)
+{
+    const xmlNode *source = xml_child(disk, "source");
+
+    return xml_attr_is(source, "file", path) || xml_attr_is(source, "dev", path);
+}
+
+gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *ret_behind, GError **error)
+{
+    g_autoptr(xmlDoc) doc = xml_read(xml, len, "domain", error);
+    const xmlNode *devices = doc ? xml_child(xmlDocGetRootElement(doc), "devices") : NULL;
+
+    *ret_behind = FALSE;
+    for (const xmlNode *disk = xml_child(devices, "disk"); disk; disk = xml_next(disk))
+        *ret_behind |= xml_attr_is(xml_child(disk, "target"), "dev", p->disk) && has_source(disk, p->from);
+    return doc != NULL;
 }
 
 static char *path_of(Id vm, const char *run_folder)
@@ -85,5 +104,10 @@ Pivot *pivot_mark_read(Id vm, const char *run_folder, GError **error)
     root = json_parse(text, len, MAX_BYTES, error);
     p = root ? pivot_from_json(root, error) : NULL;
     json_decref(root);
+    if (!p)
+        g_prefix_error(
+            error,
+            "%s, which says why the guest stands still, is of no use; resume it, and remove that file: ",
+            path);
     return p;
 }

@@ -4,9 +4,8 @@
  *   mark → guest suspended → disk pivoted → its definition's file names the new one, durable → guest resumed → mark removed
  *
  * The mark is a file in our run folder: who finds it after our death resumes the guest. Gone after a boot, as the pause
- * is. Where libvirt cannot save the definition the guest goes on all the same, once its guard file has the pivot: the
- * start hook refuses what would start from the file that was left, until the definition names the other
- * (definition_file.h). */
+ * is. Where libvirt cannot save the definition the guest goes on all the same, once its guard file has a note of the pivot: the
+ * start hook refuses a definition that names the file that was left, and the engine mends it when it can (definition_file.h). */
 #pragma once
 
 #include "vmconnect/base/id.h"
@@ -27,6 +26,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pivot, pivot_free)
 /* {"disk", "from", "to", "format"}. */
 json_t *pivot_to_json(const Pivot *p);
 Pivot *pivot_from_json(const json_t *root, GError **error);
+
+/* Would a VM of this definition (root <domain>, live or inactive) have the file that was left? FALSE with @error: not XML. */
+gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *ret_behind, GError **error);
 
 gboolean pivot_mark_set(Id vm, const char *run_folder, const Pivot *p, GError **error);
 void pivot_mark_clear(Id vm, const char *run_folder);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define JOB_END_MS 5000
+#define POLL_MS 50
 
 typedef struct {
     char *uri;
@@ -50,10 +51,19 @@ static gboolean stopped_for_io(virDomainPtr dom)
 static gboolean may_go_on(virDomainPtr dom, const char *run_folder, RescueOutcome *o)
 {
     g_autoptr(Pivot) pivot = pivot_mark_read(o->vm, run_folder, &o->error);
+    gint64 end_ms = clock_steady_ms() + JOB_END_MS;
     gboolean due;
 
-    return pivot && definition_file_must_follow(dom, pivot, &due, &o->error) &&
-           (!due || definition_file_follow(dom, pivot, &o->error));
+    if (!pivot)
+        return FALSE;
+    /* A pivot that its engine had asked for may come to its end still. */
+    while (!definition_file_must_follow(dom, pivot, &due, &o->error)) {
+        if (!g_error_matches(o->error, US_ERROR, US_ERROR_BUSY) || clock_steady_ms() >= end_ms)
+            return FALSE;
+        g_clear_error(&o->error);
+        g_usleep(POLL_MS * 1000);
+    }
+    return !due || definition_file_follow(dom, pivot, &o->error);
 }
 
 static gboolean resume_marked(virDomainPtr dom, const char *run_folder, RescueOutcome *o)
@@ -62,7 +72,7 @@ static gboolean resume_marked(virDomainPtr dom, const char *run_folder, RescueOu
 
     if (!vm_state_read(dom, &state, NULL, &o->error))
         return FALSE;
-    if (state == VM_STATE_PAUSED && !may_go_on(dom, run_folder, o))
+    if (state != VM_STATE_OFF && !may_go_on(dom, run_folder, o))
         return FALSE;
     if (state == VM_STATE_PAUSED && virDomainResume(dom) != 0)
         return virt_error(&o->error, "cannot resume '%s'", o->name);

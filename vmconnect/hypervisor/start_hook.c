@@ -6,6 +6,7 @@
  * a start by failing, with its reason on standard error, and passes everything
  * else. Nothing goes to standard output: for `migrate` and `restore` that would
  * be a new definition. */
+#include "netmap/xml.h"
 #include "vmconnect/hypervisor/domain_uuid.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
@@ -16,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define READ_BYTES 16384
+
 /* libvirt would notice only by the lock on its image, and throw its record of the first one away. */
 static gboolean expect_first(Id vm, const char *name, GError **error)
 {
@@ -24,14 +27,31 @@ static gboolean expect_first(Id vm, const char *name, GError **error)
     return !guard || qemu_process_expect_none(vm, name, error);
 }
 
+/* All of it, or as much as can be of use. */
+static GString *read_definition(void)
+{
+    GString *text = g_string_sized_new(READ_BYTES);
+    char piece[READ_BYTES];
+    gssize n;
+
+    while (text->len < XML_BYTES_MAX && (n = read(STDIN_FILENO, piece, sizeof piece)) > 0)
+        g_string_append_len(text, piece, n);
+    return text;
+}
+
 static gboolean decide(const char *name, GError **error)
 {
+    g_autoptr(GString) definition = NULL;
     GuardJudge judge = {.guard_folder = GUARD_FOLDER, .permit_folder = PERMIT_FOLDER};
     Id vm;
 
     if (!guard_any(GUARD_FOLDER))
         return TRUE;
-    if (!domain_uuid_read(STDIN_FILENO, &vm, error) || !guard_boot_id(&judge.boot_id, error)) {
+    definition = read_definition();
+    judge.definition = definition->str;
+    judge.definition_len = definition->len;
+    if (!domain_uuid_parse(definition->str, definition->len, &vm, error) ||
+        !guard_boot_id(&judge.boot_id, error)) {
         g_prefix_error(
             error,
             "Understudy does not let '%s' start, because it cannot tell whether it is protected: ", name);

@@ -8,6 +8,7 @@
 #include "vmconnect/capture/chain.h"
 #include "vmconnect/capture/gather.h"
 #include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
@@ -76,14 +77,26 @@ static Bequest *as_found(const Bequest *b, const char *definition, GError **erro
 
 /* --- libvirt ------------------------------------------------------------ */
 
+/* The definition names the file that the VM has really run from. */
+static gboolean follow_pivot(const AdoptionSite *site, virDomainPtr dom, GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(site->paths->guard_dir, site->vm, error);
+
+    if (!guard || !guard->pivot)
+        return guard != NULL;
+    return definition_file_follow(dom, guard->pivot, error) &&
+           guard_set_pivot(site->paths->guard_dir, guard, NULL, error);
+}
+
 /* NULL without @error: there is none. */
-static char *read_definition(virConnectPtr conn, Id vm, const char *scenario, GError **error)
+static char *read_definition(const AdoptionSite *site, virConnectPtr conn, const char *scenario,
+                             GError **error)
 {
     g_autoptr(virDomain) dom = NULL;
     g_autofree char *xml = NULL;
     VmState state;
 
-    if (!vm_find(conn, vm, &dom, error) || !dom || !vm_state_read(dom, &state, NULL, error))
+    if (!vm_find(conn, site->vm, &dom, error) || !dom || !vm_state_read(dom, &state, NULL, error))
         return NULL;
     if (state != VM_STATE_OFF && state != VM_STATE_CRASHED) {
         g_set_error(
@@ -95,7 +108,9 @@ static char *read_definition(virConnectPtr conn, Id vm, const char *scenario, GE
             virDomainGetName(dom), vm_state_name(state), virDomainGetName(dom), scenario);
         return NULL;
     }
-    if (!qemu_process_expect_none(vm, virDomainGetName(dom), error))
+    if (!qemu_process_expect_none(site->vm, virDomainGetName(dom), error))
+        return NULL;
+    if (!follow_pivot(site, dom, error))
         return NULL;
     xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
     if (!xml)
@@ -342,7 +357,7 @@ static gboolean adopt(const AdoptionSite *site, const char *scenario, Bequest **
 
     if (!conn)
         return FALSE;
-    definition = read_definition(conn, site->vm, scenario, &why);
+    definition = read_definition(site, conn, scenario, &why);
     if (why) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;

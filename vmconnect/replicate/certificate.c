@@ -16,7 +16,7 @@ static gboolean read_release(const json_t *root, Release *ret, GError **error)
 {
     json_t *vm, *plan, *tip, *successor, *reign, *next;
 
-    return json_read(root, "certificate", error, "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "vm", &vm,
+    return json_read(root, "certificate", error, "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b*}", "vm", &vm,
                      "plan", &plan, "tip", &tip, "successor", &successor, "reign", &reign, "reign_next",
                      &next, "running", &ret->running, "autostart", &ret->autostart) &&
            json_to_id(vm, &ret->vm, error) && json_to_id(plan, &ret->plan, error) &&

@@ -220,41 +220,54 @@ static void give_back_room(const Active *a)
     g_unlink(path);
 }
 
-/* What it is to say that the guest could be started without what it has written. */
 static gboolean follow(virDomainPtr dom, const Pivot *p, GError **error)
 {
     if (definition_file_follow(dom, p, error))
         return TRUE;
     g_prefix_error(
         error,
-        "disk %s goes on from %s, its definition names %s still, and the VM would not be started until "
-        "it does not: see that there is room in /etc/libvirt/qemu and that it can be written to: ",
+        "disk %s goes on from %s; should its definition name %s still, the VM is not started before that "
+        "is put right: see that there is room in /etc/libvirt/qemu and that it can be written to: ",
         p->disk, p->to, p->from);
     return FALSE;
 }
 
-/* The definition is as it has to be, or, @ret_why, it is not, and nothing starts from it. */
+static gboolean note_pivot(const Active *a, const Pivot *p, GError **error)
+{
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+
+    give_back_room(a);
+    return guard && guard_set_pivot(a->paths.guard_dir, guard, p, error);
+}
+
+/* The definition is as it has to be, or, @ret_why, it may not be, and nothing starts from what it must not name. */
 static gboolean secure(const Active *a, virDomainPtr dom, const Pivot *p, GError **ret_why, GError **error)
 {
     gboolean due;
 
     if (!definition_file_must_follow(dom, p, &due, error))
         return FALSE;
-    if (!due || follow(dom, p, ret_why))
+    if (!due || follow(dom, p, ret_why) || note_pivot(a, p, error))
         return TRUE;
-    give_back_room(a);
-    return guard_set_pivot(a->paths.guard_dir, a->vm, p, error);
+    g_prefix_error(
+        error,
+        "the guest stands still until either its definition can be saved (%s) or a note that keeps it from "
+        "being started from %s: ",
+        (*ret_why)->message, p->from);
+    return FALSE;
 }
 
-/* What the guest writes from now on its next start finds. */
+/* What the guest writes from now on its next start finds; it may have been resumed by its user before. */
 static gboolean go_on(const Active *a, virConnectPtr conn, virDomainPtr dom, const Pivot *p, GError **error)
 {
     g_autoptr(GError) why = NULL;
+    VmState state;
 
     if (!secure(a, dom, p, &why, error))
         return FALSE;
     stop_at("flatten.durable");
-    if (!lifecycle_resume(conn, a->vm, error))
+    if (!vm_state_read(dom, &state, NULL, error) ||
+        (state == VM_STATE_PAUSED && !lifecycle_resume(conn, a->vm, error)))
         return FALSE;
     pivot_mark_clear(a->vm, a->paths.run_dir);
     give_back_room(a);
@@ -277,6 +290,8 @@ static gboolean pivot(const Active *a, virConnectPtr conn, virDomainPtr dom, con
     stop_at("flatten.suspended");
     if (virDomainBlockJobAbort(dom, s->target, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) != 0)
         virt_error(&why, "cannot let disk %s go on from %s", s->target, s->image);
+    if (why)
+        abort_job(dom, s->target, NULL);
     stop_at("flatten.pivoted");
     if (go_on(a, conn, dom, &p, why ? NULL : error) && !why)
         return TRUE;
@@ -320,15 +335,17 @@ static gboolean run_job(Flatten *f, Active *a, virConnectPtr conn, const Stretch
 
 gboolean flatten_settle(Active *a, GError **error)
 {
-    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, error);
+    g_autoptr(GError) unread = NULL;
+    g_autoptr(Guard) guard = guard_read(a->paths.guard_dir, a->vm, &unread);
     g_autoptr(virDomain) dom = NULL;
     virConnectPtr conn;
 
+    /* Whoever needs the guard says what is wrong with it. */
     if (!guard || !guard->pivot)
-        return guard != NULL;
+        return TRUE;
     conn = active_connection(a, error);
-    dom = conn ? vm_lookup(conn, a->vm, error) : NULL;
-    return dom && follow(dom, guard->pivot, error) && guard_set_pivot(a->paths.guard_dir, a->vm, NULL, error);
+    return conn && vm_find(conn, a->vm, &dom, error) && (!dom || follow(dom, guard->pivot, error)) &&
+           guard_set_pivot(a->paths.guard_dir, guard, NULL, error);
 }
 
 /* --- all ----------------------------------------------------------------- */
@@ -546,7 +563,7 @@ static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const c
         return FALSE;
     if (job && state != VM_STATE_OFF && capture_find_disk(a->capture, job) && !abort_job(dom, job, error))
         return FALSE;
-    if (!pivot_is_marked(a->vm, a->paths.run_dir) || state != VM_STATE_PAUSED)
+    if (!pivot_is_marked(a->vm, a->paths.run_dir) || state == VM_STATE_OFF || state == VM_STATE_CRASHED)
         return TRUE;
     marked = pivot_mark_read(a->vm, a->paths.run_dir, error);
     return marked && go_on(a, conn, dom, marked, error);
@@ -559,8 +576,10 @@ gboolean flatten_recover(Active *a, GError **error)
     g_autoptr(virDomain) dom = NULL;
     virConnectPtr conn;
 
-    if (!job && !pivot_is_marked(a->vm, a->paths.run_dir))
+    if (!job && !pivot_is_marked(a->vm, a->paths.run_dir)) {
+        give_back_room(a);
         return TRUE;
+    }
     conn = active_connection(a, error);
     if (!conn || !vm_find(conn, a->vm, &dom, error) || (dom && !recover(a, conn, dom, job, error)))
         return FALSE;

@@ -56,6 +56,6 @@ void flatten_look(Flatten *f, const Store *store);
  * guest that stands still between pivot and resume goes on. Jobs of its user are left alone. */
 gboolean flatten_recover(Active *a, GError **error);
 
-/* Nothing to do, unless libvirt could not save what disk the VM goes on from, and the guard file says so: is it saved now? FALSE
- * with @error: the VM would not be started, so nobody shuts it down. */
+/* Nothing to do, unless libvirt could not save what file a disk goes on from, and the guard file has a note of it: is it saved
+ * now, or does it not matter any more? FALSE with @error: once it is off the VM may not be started. */
 gboolean flatten_settle(Active *a, GError **error);

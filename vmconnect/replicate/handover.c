@@ -15,8 +15,6 @@
 #include "vmconnect/replicate/bequest.h"
 #include "vmconnect/replicate/certificate.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -66,6 +66,7 @@ struct Worker {
     PointDesk *desk;
     Flatten flatten; /* strings owned */
     gboolean flatten_recovered;
+    gboolean unsettled;   /* its definition may name a file that a disk has left */
     gboolean flat;        /* nothing is to be flattened, as far as is known … */
     gint64 flatten_at_ms; /* … else not before */
     char *flatten_why;    /* why it cannot be; NULL */
@@ -309,6 +310,8 @@ static gboolean autostart(Worker *w, GError **error)
     conn = active_connection(a, error);
     if (!conn)
         return FALSE;
+    if (state == CAPTURE_OFF && !flatten_settle(a, error))
+        return FALSE;
     /* Once, as libvirt does: a VM that cannot start is its user's to look after. */
     w->booted = FALSE;
     if (state != CAPTURE_OFF)
@@ -368,8 +371,7 @@ static gboolean guard(Worker *w, GError **error)
     if (w->guarded)
         return TRUE;
     look_for_boot(w);
-    w->guarded =
-        confirm(w, error) && set_guard(w, error) && flatten_settle(w->active, error) && autostart(w, error);
+    w->guarded = confirm(w, error) && set_guard(w, error) && autostart(w, error);
     return w->guarded;
 }
 
@@ -499,8 +501,11 @@ static gboolean revive(Worker *w, Command *c, GError **error)
                     "plan %s has this VM: it is not started by others meanwhile", ID_TEXT(w->handover->plan));
         return FALSE;
     }
-    if (!guard(w, error) || !flatten_settle(w->active, error) ||
-        !(conn = active_connection(w->active, error)) ||
+    if (!guard(w, error))
+        return FALSE;
+    /* A reset needs no definition; of a start the hook knows better. */
+    flatten_settle(w->active, NULL);
+    if (!(conn = active_connection(w->active, error)) ||
         !lifecycle_revive(conn, w->active->vm, hangs, &how, error))
         return FALSE;
     c->result = json_pack("{s:s}", "how", how);
@@ -618,7 +623,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         set_identity(w, c);
         return TRUE;
     case COMMAND_STOP:
-        return recover(w, error) && stop(w, error);
+        return recover(w, error) && flatten_settle(w->active, error) && stop(w, error);
     case COMMAND_COMPARE:
         return compare(w, c, error);
     case COMMAND_REVIVE:
@@ -804,12 +809,26 @@ static void ask_standby(Worker *w)
     tell(w, NULL);
 }
 
+/* Whatever the guest and its replication do meanwhile. */
+static void settle(Worker *w)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean settled = flatten_settle(w->active, &error);
+
+    if (!settled || w->unsettled)
+        set_flatten_why(w, error);
+    if (settled && w->unsettled)
+        w->flatten_at_ms = clock_steady_ms();
+    w->unsettled = !settled;
+}
+
 static void cycle(Worker *w)
 {
     gint64 started_ms = clock_steady_ms();
     ActiveOutcome outcome = ACTIVE_CONFIRMED;
     g_autoptr(GError) error = NULL;
 
+    settle(w);
     if (!recover(w, &error) || !guard(w, &error) ||
         (w->active->role->paused ? !active_measure(w->active, &error)
                                  : !active_cycle(w->active, &outcome, &error))) {

@@ -119,8 +119,8 @@ static json_t *points_of(const Question *q)
 
     for (guint i = 0; i < G_N_ELEMENTS(POINTS); i++)
         if (g_str_equal(POINTS[i].host, q->host) && g_str_equal(POINTS[i].vm, vm))
-            json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "id", POINTS[i].id, "pinned", 0,
-                                                  "definition", "<domain/>"));
+            json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:[]}", "id", POINTS[i].id, "pinned", 0,
+                                                  "definition", "<domain/>", "disks"));
     return json_pack("{s:o}", "points", list);
 }
 
@@ -212,8 +212,8 @@ static void expect_failure(const char *point, int code, const char *text, const 
 static void test_list(void)
 {
     g_auto(ApiCall) call = {.body = json_object()};
-    json_auto_t *wanted = json_pack("{s:s, s:b, s:s, s:s, s:s, s:s}", "id", POINTS[0].id, "pinned", 0,
-                                    "scenario", "web", "vm", "web1", "vm_uuid", WEB, "host", "beta");
+    json_auto_t *wanted = json_pack("{s:s, s:b, s:[], s:s, s:s, s:s, s:s}", "id", POINTS[0].id, "pinned", 0,
+                                    "disks", "scenario", "web", "vm", "web1", "vm_uuid", WEB, "host", "beta");
 
     ask(&call, "scenario.points");
     g_assert_no_error(call.error);
@@ -274,6 +274,7 @@ static void test_opened(void)
     list = json_object_get(call.doc, "points");
     g_assert_cmpuint(json_array_size(list), ==, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(list, 0), "host")), ==, "gamma");
+    g_assert_cmpuint(json_array_size(json_object_get(json_array_get(list, 0), "disks")), ==, 1);
     ask(&refused, "point.open");
     g_assert_error(refused.error, US_ERROR, US_ERROR_REFUSED);
     refuses = NULL;

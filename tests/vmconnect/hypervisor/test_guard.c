@@ -113,6 +113,46 @@ static Pivot LEFT = {.disk = (char *)"vda",
                      .to = (char *)"/images/web1.qcow2",
                      .format = (char *)"raw"};
 
+static void starts_from(Place *p, const char *disk, const char *path)
+{
+    g_free((char *)p->judge.definition);
+    p->judge.definition = g_strdup_printf("<domain><devices><disk type='file'><source file='%s'/>"
+                                          "<target dev='%s'/></disk></devices></domain>",
+                                          path, disk);
+    p->judge.definition_len = strlen(p->judge.definition);
+}
+
+/* A disk goes on from another file than it was started from: nothing else is refused for that. */
+static void test_pivot(Place *p)
+{
+    g_autoptr(GError) error = NULL;
+
+    p->guard.pivot = &LEFT;
+    write_guard(p);
+    refuses(p, US_ERROR_REFUSED, "it has run with /images/web1.qcow2 as its disk vda");
+    starts_from(p, "vda", "/store/overlay.qcow2");
+    refuses(p, US_ERROR_REFUSED, "the definition names /store/overlay.qcow2 still");
+    p->judge.definition_len /= 2;
+    refuses(p, US_ERROR_REFUSED, "the definition names");
+    starts_from(p, "vda", "/images/web1.qcow2");
+    permits(p);
+    starts_from(p, "vdb", "/store/overlay.qcow2");
+    permits(p);
+    starts_from(p, "vda", "/store/overlay.qcow2");
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, NULL, NULL));
+    permits(p);
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, &LEFT, NULL));
+    refuses(p, US_ERROR_REFUSED, "still");
+    p->guard.reign.number++;
+    g_assert_false(guard_set_pivot(p->guard_folder, &p->guard, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_OVERTAKEN);
+    p->guard.reign.number--;
+    p->guard.pivot = NULL;
+    write_guard(p);
+    permits(p);
+    g_clear_pointer((char **)&p->judge.definition, g_free);
+}
+
 static void test_decisions(Place *p, gconstpointer data)
 {
     (void)data;
@@ -134,16 +174,7 @@ static void test_decisions(Place *p, gconstpointer data)
     write_guard(p);
     permits(p);
 
-    p->guard.pivot = &LEFT;
-    write_guard(p);
-    refuses(p, US_ERROR_REFUSED, "it has run with /images/web1.qcow2 as its disk vda");
-    g_assert_true(guard_set_pivot(p->guard_folder, p->guard.vm, NULL, NULL));
-    permits(p);
-    g_assert_true(guard_set_pivot(p->guard_folder, p->guard.vm, &LEFT, NULL));
-    refuses(p, US_ERROR_REFUSED, "the definition names /store/overlay.qcow2 still");
-    p->guard.pivot = NULL;
-    write_guard(p);
-    permits(p);
+    test_pivot(p);
 
     p->guard.reign = (Reign){8, id_random()}; /* a permit of the reign before says nothing */
     write_guard(p);
