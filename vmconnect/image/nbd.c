@@ -6,7 +6,6 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/image/nbd_private.h"
-#include "vmconnect/image/wait.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -132,16 +131,36 @@ gboolean nbd_disk_prepare(NbdDisk *disk, struct pollfd *pfd)
     return disk->lost || !g_queue_is_empty(&disk->done);
 }
 
+static void move(NbdDisk *disk, short revents)
+{
+    if (!disk->h)
+        return;
+    /* Not both: what is read may change what there is to write. */
+    if (revents & (POLLIN | POLLHUP | POLLERR))
+        nbd_aio_notify_read(disk->h);
+    else if (revents & POLLOUT)
+        nbd_aio_notify_write(disk->h);
+    lose_if_dead(disk);
+}
+
+static gboolean prepare_mate(WaitMate *mate, struct pollfd *pfd)
+{
+    NbdDisk *disk = (NbdDisk *)mate;
+
+    if (!disk->h || g_queue_is_empty(&disk->active))
+        return FALSE;
+    nbd_disk_prepare(disk, pfd);
+    return TRUE;
+}
+
+static void move_mate(WaitMate *mate, short revents)
+{
+    move((NbdDisk *)mate, revents);
+}
+
 gboolean nbd_disk_pump(NbdDisk *disk, short revents, GError **error)
 {
-    if (disk->h) {
-        /* Not both: what is read may change what there is to write. */
-        if (revents & (POLLIN | POLLHUP | POLLERR))
-            nbd_aio_notify_read(disk->h);
-        else if (revents & POLLOUT)
-            nbd_aio_notify_write(disk->h);
-        lose_if_dead(disk);
-    }
+    move(disk, revents);
     run_callbacks(disk);
     return nbd_disk_alive(disk, error);
 }
@@ -244,6 +263,9 @@ NbdDisk *nbd_disk_open(const NbdSpec *spec, GError **error)
     disk->cancel_fd = spec->cancel_fd > 0 ? spec->cancel_fd : -1;
     g_queue_init(&disk->active);
     g_queue_init(&disk->done);
+    disk->mate.prepare = prepare_mate;
+    disk->mate.move = move_mate;
+    wait_join(&disk->mate);
     return connect_to(disk, spec, error) ? g_steal_pointer(&disk) : NULL;
 }
 
@@ -251,6 +273,7 @@ void nbd_disk_close(NbdDisk *disk)
 {
     if (!disk)
         return;
+    wait_leave(&disk->mate);
     lose(disk, US_ERROR_CANCELLED, "closed on this side");
     run_callbacks(disk);
     g_clear_error(&disk->lost);

@@ -11,7 +11,7 @@
  *       nbd_disk_pump(disk, pfd[i].revents, &error);     // for each; callbacks run here
  *   }
  *
- * Status, flush and drain block with a deadline, and run callbacks too. A failed
+ * Status, flush and drain block with a deadline, and run callbacks too; the thread's other disks move on meanwhile (wait.h). A failed
  * request fails through its callback; when the connection itself is lost every
  * request in flight fails and every further call says so (UNREACHABLE). A server
  * that lets a deadline of these three pass, or is no longer waited for, is given

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "vmconnect/image/nbd.h"
+#include "vmconnect/image/wait.h"
 
 #include <libnbd.h>
 
@@ -21,6 +22,7 @@ typedef struct {
 } NbdRequest;
 
 struct NbdDisk {
+    WaitMate mate;
     struct nbd_handle *h; /* NULL once the connection is lost */
     char *label;          /* "disk vda" */
     char *context;

@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#define DRAIN_MS 30000
 #define CHUNKS 24 /* 24 MiB a VM, while there is something to compare */
 #define CHUNK_BYTES (1u << 20)
 #define CHUNK_BLOCKS (CHUNK_BYTES / MESSAGE_BLOCK)
@@ -320,7 +321,10 @@ static void look_at_guest(Comparison *c)
     g_autoptr(GError) error = NULL;
     guint64 requests, total_ns;
 
-    if (cut_guest_requests(c->stream->cut, &requests, &total_ns, &error))
+    /* Nothing may be in flight while libvirt is asked: a QEMU that stops its guest now (no room, say) waits for our taking what
+     * we have asked for, its monitor for that, and we for its monitor. */
+    if (nbd_disk_drain(cut_reader(c->stream->cut, c->stream->disk), DRAIN_MS, &error) &&
+        cut_guest_requests(c->stream->cut, &requests, &total_ns, &error))
         throttle_sample(throttle, clock_steady_ms(), requests, total_ns);
     else
         throttle_go_blind(throttle, error->message);

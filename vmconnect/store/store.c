@@ -21,7 +21,6 @@
 
 #define LEDGER_NAME "ledger"
 #define QUIT_MS 5000
-#define DRAIN_MS 120000
 
 /* A step of a merge, and the pause after it while a generation comes in. */
 #define MERGE_TURN_MS 1000
@@ -147,7 +146,7 @@ gboolean store_sync_chains(Store *store, GError **error)
 
         if (is_wanted(store, chain))
             continue;
-        if (!store_drain(store, error) || !chain_close(chain, error))
+        if (!chain_close(chain, error))
             return FALSE;
         g_ptr_array_remove_index(store->chains, i);
     }
@@ -462,17 +461,6 @@ void store_close(Store *store)
     g_free(store->name);
     g_free(store->merge.given_up);
     g_free(store);
-}
-
-gboolean store_drain(Store *store, GError **error)
-{
-    for (guint i = 0; i < store->chains->len; i++) {
-        NbdDisk *disk = chain_disk(store->chains->pdata[i]);
-
-        if (disk && nbd_disk_in_flight(disk) > 0 && !nbd_disk_drain(disk, DRAIN_MS, error))
-            return FALSE;
-    }
-    return TRUE;
 }
 
 void store_set_retention(Store *store, RetentionPolicy policy)

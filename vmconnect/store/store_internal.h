@@ -66,10 +66,6 @@ Chain *store_chain(const Store *store, const char *target);
 /* The chain that has @layer as a link, or NULL. */
 Chain *store_chain_with(const Store *store, Id layer);
 
-/* Wait for what is being read and written through our own connections. A daemon that is told to change its graph waits for that
- * first, and for whatever of it is in a socket that nobody but we would empty or fill: it would hang. */
-gboolean store_drain(Store *store, GError **error);
-
 /* An overlay on each chain that has none. */
 gboolean store_stage(Store *store, GError **error);
 

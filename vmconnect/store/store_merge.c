@@ -164,7 +164,7 @@ void store_merge_forget(Store *store)
 
 gboolean store_merge_stop(Store *store, GError **error)
 {
-    gboolean ok = !store->merge.commits || store_drain(store, error);
+    gboolean ok = TRUE;
 
     for (guint i = 0; ok && store->merge.commits && i < store->merge.commits->len; i++)
         ok = commit_cancel(store->merge.commits->pdata[i], error);
@@ -200,8 +200,6 @@ static gboolean must_grow(const Store *store)
 
 static gboolean begin_copying(Store *store, GError **error)
 {
-    if (!store_drain(store, error))
-        return FALSE;
     store->merge.growing = must_grow(store);
     store->merge.commits = g_ptr_array_new_with_free_func((GDestroyNotify)commit_free);
     store->merge.copying = g_ptr_array_new();
@@ -459,7 +457,7 @@ static gboolean is_silence(const GError *why)
 static gboolean flush_bases(Store *store, GError **error)
 {
     GError *why = NULL;
-    gboolean ok = store_drain(store, &why);
+    gboolean ok = TRUE;
 
     for (guint i = 0; ok && i < store->merge.commits->len; i++)
         ok = commit_flush_base(store->merge.commits->pdata[i], &why);

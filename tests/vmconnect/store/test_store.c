@@ -576,8 +576,8 @@ static void on_read(void *user, const GError *error)
     ++*(guint *)user;
 }
 
-/* Who compares has many reads in flight, whose answers wait in a socket for him: a merge that ends meanwhile takes them
- * first, or the daemon, which waits for that, and he would wait for each other. */
+/* Who compares has many reads in flight, whose answers wait in a socket for him: a merge that ends meanwhile takes them,
+ * or the daemon, which waits for that, and he would wait for each other. */
 static void test_a_merge_beside_reads(void)
 {
     g_autoptr(Rig) rig = rig_new(0);
@@ -606,6 +606,8 @@ static void test_a_merge_beside_reads(void)
     }
     while (store_ledger(rig->store)->merge->state == LEDGER_WITHDRAWN)
         pump(rig);
+    nbd_disk_drain(disk, 10000, &error);
+    g_assert_no_error(error);
     g_assert_cmpuint(done, ==, asked);
     rig_write(rig, &error);
     rig_seal(rig, g, &error);
