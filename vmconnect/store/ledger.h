@@ -163,9 +163,12 @@ json_t *ledger_record_removed(void);
 json_t *ledger_record_promoted(Id generation, const GPtrArray *layers);
 json_t *ledger_record_demoted(void);
 json_t *ledger_record_dissolved(void);
-/* @layers (of LedgerLayer *): after a promotion its overlays with the length that they have now, then images below them,
- * signed anew; else images, and files of ours above them. A merge that is only withdrawn is given up. */
+/* @layers (of LedgerLayer *): after a promotion its overlays with the size and length that they have now, then images below them,
+ * signed anew, and those of disks that came since; else images, and files of ours above them; each disk's from the lowest to the
+ * uppermost. A merge that is only withdrawn is given up. */
 json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers);
+/* The one of them that @target is read from; @overlays: how many come first. NULL: it has none. */
+const LedgerLayer *ledger_top_in(const GPtrArray *layers, guint overlays, const char *target);
 
 /* For those arrays and the model's: the array frees its items. */
 LedgerLayer *ledger_layer_new(Id id, const char *target, Id below, guint64 size_bytes, guint64 file_bytes);

@@ -344,7 +344,19 @@ static gboolean is_signed_anew(const LedgerLayer *known, const LedgerLayer *laye
            file_id_equal(known->image->file, layer->image->file);
 }
 
-/* The overlays that a VM ran from, one for one, where they stood; after them images below. */
+/* An image of a disk that came while the VM ran: on the one before it, or the first of its disk. */
+static gboolean is_of_a_new_disk(const Ledger *ledger, const GPtrArray *layers, guint i)
+{
+    const LedgerLayer *layer = layers->pdata[i];
+    const LedgerLayer *below = layers->pdata[i - 1];
+    gboolean stands = g_str_equal(below->target, layer->target);
+
+    return layer->image && !ledger_find_layer(ledger, layer->id) &&
+           !ledger_find_disk(ledger->active, layer->target) &&
+           id_equal(layer->below, stands ? below->id : ID_NIL);
+}
+
+/* The overlays that a VM ran from, one for one, where they stood; after them images below, and those of new disks. */
 static gboolean check_overlays(const Ledger *ledger, const GPtrArray *layers, GError **error)
 {
     guint n = ledger->active->len;
@@ -359,7 +371,7 @@ static gboolean check_overlays(const Ledger *ledger, const GPtrArray *layers, GE
                            id_equal(((const LedgerDisk *)ledger->active->pdata[i])->layer, layer->id);
 
         if (ledger_find_in(layers, layer->id) != layer ||
-            !(overlay || (i >= n && is_signed_anew(known, layer))))
+            !(overlay || (i >= n && (is_signed_anew(known, layer) || is_of_a_new_disk(ledger, layers, i)))))
             return ledger_impossible(error, "layer %s is not what the VM ran from", ID_TEXT(layer->id));
     }
     return TRUE;
@@ -383,7 +395,21 @@ static gboolean check_images(const Ledger *ledger, const GPtrArray *layers, GErr
     return TRUE;
 }
 
-/* Each disk of @point reads from the uppermost of the first @n of @layers that are its. */
+const LedgerLayer *ledger_top_in(const GPtrArray *layers, guint overlays, const char *target)
+{
+    const LedgerLayer *top = NULL;
+
+    for (guint i = 0; i < layers->len; i++) {
+        const LedgerLayer *layer = layers->pdata[i];
+        gboolean is_below = top && overlays > 0 && !top->image;
+
+        if (g_str_equal(layer->target, target) && !is_below)
+            top = layer;
+    }
+    return top;
+}
+
+/* Each disk of @point reads from the uppermost of @layers that is its. */
 static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, guint n, GError **error)
 {
     const GPtrArray *wanted = point->generation->disks;
@@ -394,11 +420,8 @@ static gboolean check_tops(const LedgerPoint *point, const GPtrArray *layers, gu
     for (guint i = 0; i < wanted->len; i++) {
         const GenerationDisk *g = wanted->pdata[i];
         const LedgerDisk *disk = point->disks->pdata[i];
-        const LedgerLayer *top = NULL;
+        const LedgerLayer *top = ledger_top_in(layers, n, g->target);
 
-        for (guint k = 0; k < n; k++)
-            if (g_str_equal(((const LedgerLayer *)layers->pdata[k])->target, g->target))
-                top = layers->pdata[k];
         if (!top || !g_str_equal(disk->target, g->target) || !id_equal(disk->layer, top->id) ||
             top->size_bytes != g->size_bytes)
             return ledger_impossible(error, "disk '%s' has no layer of its size", g->target);
@@ -419,16 +442,18 @@ static gboolean check_adopted(const Ledger *ledger, const Generation *g, GError 
     return TRUE;
 }
 
-/* Those of @layers after the first @overlays, in their places. */
+/* Those of @layers after the first @overlays that are known, in their places. */
 static void sign_images(Ledger *ledger, GPtrArray *layers, guint overlays)
 {
-    while (overlays && layers->len > overlays) {
-        LedgerLayer *layer = layers->pdata[overlays];
+    for (guint i = layers->len; overlays && i-- > overlays;) {
+        LedgerLayer *layer = layers->pdata[i];
         LedgerLayer *known = ledger_find_in(ledger->layers, layer->id);
 
+        if (!known)
+            continue;
         signed_image_free(known->image);
         known->image = g_steal_pointer(&layer->image);
-        g_ptr_array_remove_index(layers, overlays);
+        g_ptr_array_remove_index(layers, i);
     }
 }
 
@@ -460,7 +485,7 @@ gboolean ledger_apply_adopted(Ledger *ledger, const json_t *record, GError **err
         !check_adopted(ledger, point->generation, error) ||
         !(id_is_nil(ledger->promoted) ? check_images(ledger, layers, error)
                                       : check_overlays(ledger, layers, error)) ||
-        !check_tops(point, layers, ledger->active->len ? ledger->active->len : layers->len, error))
+        !check_tops(point, layers, ledger->active->len, error))
         return FALSE;
     give_up_merge(ledger);
     sign_images(ledger, layers, ledger->active->len);

@@ -84,11 +84,8 @@ static LedgerLayer *settled_overlay(const Store *store, const LedgerDisk *disk, 
 
     if (!layer_file_read(path, &facts, error) || !durable_sync_file(path, error))
         return NULL;
-    if (facts.size_bytes != known->size_bytes) {
-        refuse(error, "disk %s has another size than when it was started", known->target);
-        return NULL;
-    }
-    return ledger_layer_new(known->id, known->target, known->below, known->size_bytes, facts.file_bytes);
+    /* Its user may have resized it. */
+    return ledger_layer_new(known->id, known->target, known->below, facts.size_bytes, facts.file_bytes);
 }
 
 /* Below its overlays the VM's images have changed in nothing but, at most, their owner: else points are not any more what
@@ -127,6 +124,28 @@ static gboolean sign_images(const Store *store, GPtrArray *layers, Id top, const
     return TRUE;
 }
 
+static LedgerLayer *image_of(const StoreAdopted *disk, const SignedImage *image)
+{
+    LedgerLayer *layer =
+        ledger_layer_new(id_random(), disk->target, ID_NIL, disk->size_bytes, image->signature.size_bytes);
+
+    layer->image = signed_image_copy(image);
+    return layer;
+}
+
+static void add_new_disk(GPtrArray *layers, const StoreAdopted *disk)
+{
+    Id below = ID_NIL;
+
+    for (guint i = disk->images->len; i-- > 0;) {
+        LedgerLayer *layer = image_of(disk, disk->images->pdata[i]);
+
+        layer->below = below;
+        below = layer->id;
+        g_ptr_array_add(layers, layer);
+    }
+}
+
 static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guint n, gboolean branch,
                                    GError **error)
 {
@@ -147,6 +166,10 @@ static GPtrArray *settled_overlays(Store *store, const StoreAdopted *disks, guin
         if (!sign_images(store, layers, disk->layer, find_adopted(disks, n, disk->target), branch, error))
             return NULL;
     }
+    /* What was attached to it while it ran here. */
+    for (guint i = 0; i < n; i++)
+        if (!ledger_find_disk(active, disks[i].target))
+            add_new_disk(layers, &disks[i]);
     return g_steal_pointer(&layers);
 }
 
@@ -166,15 +189,6 @@ static LedgerLayer *layer_of(const Store *store, const StoreAdopted *disk, const
     if (!g_str_equal(path, own) || !layer_file_read(own, &facts, NULL))
         return NULL;
     return ledger_layer_new(id, disk->target, ID_NIL, facts.size_bytes, facts.file_bytes);
-}
-
-static LedgerLayer *image_of(const StoreAdopted *disk, const SignedImage *image)
-{
-    LedgerLayer *layer =
-        ledger_layer_new(id_random(), disk->target, ID_NIL, disk->size_bytes, image->signature.size_bytes);
-
-    layer->image = signed_image_copy(image);
-    return layer;
 }
 
 /* Below one that is an image all are: what that stands on is its own affair. */
@@ -214,24 +228,12 @@ static GPtrArray *images(const Store *store, const StoreAdopted *disks, guint n,
 
 /* ---- the point ---- */
 
-/* Overlays come before the images that they stand on, the rest from the lowest to the uppermost. */
-static const LedgerLayer *top_of(const Store *store, const GPtrArray *layers, const char *target)
-{
-    guint overlays = store_ledger(store)->active->len;
-    const LedgerLayer *top = NULL;
-
-    for (guint i = 0; i < (overlays ? overlays : layers->len); i++)
-        if (g_str_equal(((const LedgerLayer *)layers->pdata[i])->target, target))
-            top = layers->pdata[i];
-    return top;
-}
-
-/* What the VM wrote since it was promoted: what its overlay holds. If it was not: all. */
+/* What the VM wrote since it was promoted: what its overlay holds. If it was not, or has none: all. */
 static Extents *changed_on(Store *store, const LedgerLayer *layer, GError **error)
 {
     Extents *all;
 
-    if (!id_is_nil(store_promoted(store)))
+    if (!id_is_nil(store_promoted(store)) && !layer->image)
         return chain_list_tip(store_chain_with(store, layer->id), error);
     all = extents_new();
     extents_add(all, 0, layer->size_bytes);
@@ -245,7 +247,7 @@ static gboolean make_disks(Store *store, LedgerPoint *point, const GPtrArray *la
     point->disks = ledger_disks_new();
     for (guint i = 0; i < wanted->len; i++) {
         const GenerationDisk *g = wanted->pdata[i];
-        const LedgerLayer *top = top_of(store, layers, g->target);
+        const LedgerLayer *top = ledger_top_in(layers, store_ledger(store)->active->len, g->target);
         g_autoptr(Extents) changed = NULL;
         LedgerDisk *disk;
 
@@ -324,6 +326,18 @@ static gboolean is_promoted(const Store *store, const Generation *g)
     return id_equal(store_promoted(store), g->id);
 }
 
+static gboolean check_sizes(const Generation *g, const StoreAdopted *disks, guint n, GError **error)
+{
+    for (guint i = 0; i < g->disks->len; i++) {
+        const GenerationDisk *disk = g->disks->pdata[i];
+        const StoreAdopted *adopted = find_adopted(disks, n, disk->target);
+
+        if (!adopted || adopted->size_bytes != disk->size_bytes)
+            return refuse(error, "disk %s is not what generation %s says", disk->target, ID_TEXT(g->id));
+    }
+    return TRUE;
+}
+
 gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n,
                          GError **error)
 {
@@ -338,7 +352,8 @@ gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *
         return refuse(error,
                       "reign %" G_GUINT64_FORMAT " is over: this copy follows reign %" G_GUINT64_FORMAT,
                       g->reign.number, ledger->reign.number);
-    return id_is_nil(ledger->promoted) || check_chains(store, disks, n, error);
+    return check_sizes(g, disks, n, error) &&
+           (id_is_nil(ledger->promoted) || check_chains(store, disks, n, error));
 }
 
 gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,

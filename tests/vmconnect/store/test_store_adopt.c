@@ -148,6 +148,62 @@ static void test_overlays(void)
     rig_check_points(rig);
 }
 
+/* @path is made, or grown. */
+static void size_image(const char *verb, const char *path, guint64 size)
+{
+    g_autofree char *bytes = g_strdup_printf("%" G_GUINT64_FORMAT, size);
+    const char *create[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, bytes, NULL};
+    const char *resize[] = {"qemu-img", "resize", "-q", "-f", "qcow2", path, bytes, NULL};
+
+    run(g_str_equal(verb, "create") ? create : resize);
+}
+
+/* While it ran here, its user gave it a disk, and made another one larger. */
+static void test_disks_that_came_and_grew(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) vda = NULL;
+    g_autoptr(GPtrArray) vdb = g_ptr_array_new_with_free_func((GDestroyNotify)signed_image_free);
+    g_autofree char *path = NULL;
+    g_autoptr(Generation) g = NULL;
+    const char *top;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 2; i++)
+        rig_cut(rig);
+    files = promote(rig);
+    top = ((StoreFiles *)files->pdata[0])->files->pdata[0];
+    rig_resize_disk(rig, "vda", 2 * (guint64)RIG_DISK);
+    size_image("resize", top, 2 * (guint64)RIG_DISK);
+    guest_writes(rig, 0, top, RIG_DISK + RIG_BLOCK, 91);
+    path = g_strconcat(rig->dir, "-vdb.qcow2", NULL);
+    rig_add_disk(rig, "vdb", RIG_DISK);
+    size_image("create", path, RIG_DISK);
+    guest_writes(rig, 1, path, 2 * RIG_BLOCK, 92);
+    vda = sign(files->pdata[0]);
+    g_ptr_array_add(vdb, signed_image_read(path, "qcow2", &error));
+    g_assert_no_error(error);
+    g = final_generation(rig);
+    adopt(rig, g, (GPtrArray *[]){vda, vdb}, &error);
+    g_assert_no_error(error);
+    rig_check_points(rig);
+    rig_close(rig);
+    rig_open(rig);
+    attach_next(rig);
+    for (guint i = 0; i < 4; i++)
+        rig_cut(rig);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 2});
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
+    g_clear_pointer(&files, g_ptr_array_unref);
+    files = promote(rig);
+    rig_check_files(files, rig->points->pdata[rig->points->len - 1]);
+    g_assert_true(signed_image_check(vdb->pdata[0], NULL));
+    g_unlink(path);
+}
+
 static void test_overlays_that_are_not_what_ran(void)
 {
     g_autoptr(Rig) rig = rig_new(1);
@@ -651,6 +707,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("overlays", test_overlays);
+    ADD("disks-that-came-and-grew", test_disks_that_came_and_grew);
     ADD("overlays-that-are-not-what-ran", test_overlays_that_are_not_what_ran);
     ADD("nothing-happened", test_nothing_happened);
     ADD("going-back-in-time", test_going_back_in_time);
