@@ -22,6 +22,7 @@ struct Points {
     void (*then)(Points *all); /* when there is none any more */
     const char *begins;        /* only points whose UUID does so, the call's; NULL: all */
     PointChange change;        /* what becomes of these */
+    gboolean branch;           /* that may be what only its host holds */
 };
 
 static Points *points_new(Controller *c, ApiCall *call, void (*then)(Points *))
@@ -227,9 +228,23 @@ static void opened_answer(Points *all)
     points_answer(all);
 }
 
+/* Whoever lets a point go has not been asked whether he means what is nowhere else. */
+static GError *branch_failure(const Points *all)
+{
+    const json_t *point = json_array_get(all->list, 0);
+
+    if (all->change != POINT_RELEASE || all->branch || !json_is_true(json_object_get(point, "branch")))
+        return NULL;
+    return g_error_new(US_ERROR, US_ERROR_REFUSED,
+                       "point %s of '%s' on %s is a branch: what only it holds would be lost, so nothing was "
+                       "changed; `understudy branch release %s` lets it go",
+                       text_of(point, "id"), text_of(point, "vm"), text_of(point, "host"),
+                       text_of(point, "id"));
+}
+
 static void pin_found(Points *all)
 {
-    GError *failure = found_failure(all);
+    GError *failure = found_failure(all) ?: branch_failure(all);
     json_t *point;
     gsize i;
 
@@ -250,14 +265,17 @@ static void find_and_change(ApiCall *call, Controller *c, PointChange change)
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) scenarios = NULL;
     Points *all;
+    int branch = FALSE;
 
-    if (!json_read(api_call_body(call), "request", &error, "{}")) {
+    if (!json_read(api_call_body(call), "request", &error, change == POINT_RELEASE ? "{s?b}" : "{}", "branch",
+                   &branch)) {
         api_call_fail(call, error);
         return;
     }
     all = points_new(c, call, pin_found);
     all->begins = api_call_parameter(call, "point");
     all->change = change;
+    all->branch = branch;
     scenarios = scenarios_list(c->scenarios);
     for (guint i = 0; i < scenarios->len; i++)
         ask_points_of(all, scenarios->pdata[i], NULL);

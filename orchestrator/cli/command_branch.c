@@ -61,12 +61,13 @@ gboolean command_branch_open(Cli *cli, GError **error)
 
 gboolean command_branch_release(Cli *cli, GError **error)
 {
+    json_auto_t *body = json_pack("{s:b}", "branch", 1);
     g_autofree char *question =
         g_strdup_printf("Let branch %s go? What only it holds is lost when its disks are "
                         "merged.",
                         cli_argument(cli, 0));
     json_auto_t *doc = cli_confirm(cli, question, error)
-                           ? cli_call(cli, "point.release", cli_argument(cli, 0), NULL, NULL, error)
+                           ? cli_call(cli, "point.release", cli_argument(cli, 0), NULL, body, error)
                            : NULL;
 
     if (doc)

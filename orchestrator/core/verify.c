@@ -625,7 +625,9 @@ static const Check CHECKS[] = {
     {"start-guard", FINDING_ERROR, FALSE, start_guard, "a guest could be started on both hosts",
      "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd"},
     {"vm-there", FINDING_ERROR, TRUE, vm_there, "it cannot be protected",
-     "take it out of the scenario, or define it again"},
+     "take it out of the scenario, or define it again; `understudy-engine promote SCENARIO --old-is-off`, as "
+     "root "
+     "on the replica, goes on from the copy there"},
     {"vm-taken", FINDING_ERROR, FALSE, vm_free_of_others,
      "two protections of one VM would destroy each other's tracking", "stop the other scenario"},
     {"vm-looked-at", FINDING_ERROR, FALSE, vms_looked_at, "whether it can be protected is not known",
@@ -636,7 +638,8 @@ static const Check CHECKS[] = {
      "make room, or add storage"},
     {"replica-uuid", FINDING_ERROR, TRUE, not_on_replica,
      "the replica could not define the VM, and two could run at once",
-     "see which of the two is in use, and undefine the other; disks are not touched by that"},
+     "see which of the two is in use, and `virsh undefine NAME --checkpoints-metadata --snapshots-metadata "
+     "--keep-nvram` the other; disks are not touched by that"},
     {"replica-name", FINDING_ERROR, TRUE, name_free, "the replica could not define the VM",
      "rename one of the two"},
     {"map-leads", FINDING_ERROR, FALSE, rules_lead_somewhere, "what the rule is about would land nowhere",

@@ -35,7 +35,7 @@ typedef struct {
     Id here;    /* this host's id, and … */
     char *from; /* … that of the one it comes from */
     gboolean autostart;
-    gboolean stays_off; /* as it was */
+    gboolean stays_off; /* as it was, or as its user has it since */
     gboolean by_hand;   /* root has asked */
     virConnectPtr conn;
 } Promotion;
@@ -334,7 +334,7 @@ static gboolean was_shut_down(const Promotion *p, int reason, gboolean *ret_was,
 
 /* A VM that runs already has passed all that comes before. One that its user has shut down since is started again by
  * root alone, and not by a plan that asks twice. */
-static gboolean start(const Promotion *p, GError **error)
+static gboolean start(Promotion *p, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(p->conn, p->site->vm, error);
     gboolean stays = FALSE, ok;
@@ -352,6 +352,7 @@ static gboolean start(const Promotion *p, GError **error)
     if (stays) {
         log_notice("vm %s: it was promoted, and has been shut down since -> it stays off",
                    ID_TEXT(p->site->vm));
+        p->stays_off = TRUE;
         return TRUE;
     }
     ok = state == VM_STATE_PAUSED || lifecycle_start_paused(p->conn, p->site->vm, error);

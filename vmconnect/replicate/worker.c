@@ -602,6 +602,20 @@ static gboolean recover(Worker *w, GError **error)
     return w->flatten_recovered;
 }
 
+/* Who asks for the plan's state is told what it has come to, too. */
+static gboolean rollback(Worker *w, GError **error)
+{
+    GError *why = NULL;
+
+    w->due_ms = 0;
+    g_clear_error(&w->plan_error);
+    if (handover_rollback(w->handover, w->active, &why))
+        return TRUE;
+    w->plan_error = g_error_copy(why);
+    g_propagate_error(error, why);
+    return FALSE;
+}
+
 static gboolean carry_out(Worker *w, Command *c, GError **error)
 {
     /* Who orders this as the active's part knows that it is the active. */
@@ -644,8 +658,7 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
     case COMMAND_OPEN:
         return on_points(w, c, error);
     case COMMAND_ROLLBACK:
-        w->due_ms = 0;
-        return handover_rollback(w->handover, w->active, error);
+        return rollback(w, error);
     default:
         g_assert_not_reached();
     }

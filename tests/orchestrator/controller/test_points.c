@@ -100,6 +100,7 @@ static GQueue questions = G_QUEUE_INIT;
 static GString *told;       /* "host point pinned\n" for each pin */
 static const char *silent;  /* this host does not answer */
 static const char *refuses; /* this one pins nothing */
+static const char *branch = "";
 
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user)
@@ -119,8 +120,9 @@ static json_t *points_of(const Question *q)
 
     for (guint i = 0; i < G_N_ELEMENTS(POINTS); i++)
         if (g_str_equal(POINTS[i].host, q->host) && g_str_equal(POINTS[i].vm, vm))
-            json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:[]}", "id", POINTS[i].id, "pinned", 0,
-                                                  "definition", "<domain/>", "disks"));
+            json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:[], s:b}", "id", POINTS[i].id, "pinned",
+                                                  0, "definition", "<domain/>", "disks", "branch",
+                                                  *branch && g_str_has_prefix(POINTS[i].id, branch)));
     return json_pack("{s:o}", "points", list);
 }
 
@@ -212,8 +214,9 @@ static void expect_failure(const char *point, int code, const char *text, const 
 static void test_list(void)
 {
     g_auto(ApiCall) call = {.body = json_object()};
-    json_auto_t *wanted = json_pack("{s:s, s:b, s:[], s:s, s:s, s:s, s:s}", "id", POINTS[0].id, "pinned", 0,
-                                    "disks", "scenario", "web", "vm", "web1", "vm_uuid", WEB, "host", "beta");
+    json_auto_t *wanted =
+        json_pack("{s:s, s:b, s:[], s:b, s:s, s:s, s:s, s:s}", "id", POINTS[0].id, "pinned", 0, "disks",
+                  "branch", 0, "scenario", "web", "vm", "web1", "vm_uuid", WEB, "host", "beta");
 
     ask(&call, "scenario.points");
     g_assert_no_error(call.error);
@@ -280,6 +283,23 @@ static void test_opened(void)
     refuses = NULL;
 }
 
+/* What nobody else holds is not let go by the way. */
+static void test_branch(void)
+{
+    g_auto(ApiCall) by_the_way = {.point = "1112", .body = json_object()};
+    g_auto(ApiCall) meant = {.point = "1112", .body = json_pack("{s:b}", "branch", 1)};
+
+    branch = "1112";
+    ask(&by_the_way, "point.release");
+    g_assert_error(by_the_way.error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_cmpstr(told->str, ==, "");
+    expect_done("point.keep", "1112", "beta web1 1112 keep\n", 1);
+    ask(&meant, "point.release");
+    g_assert_no_error(meant.error);
+    g_assert_cmpstr(told->str, ==, "beta web1 1112 release\n");
+    branch = "";
+}
+
 static Protection *protection(const Roster *roster, const char *name, const char *vm, const char *vm_name,
                               const char *const *replicas)
 {
@@ -308,6 +328,7 @@ int main(int argc, char **argv)
     g_test_add_func("/points/silent", test_silent);
     g_test_add_func("/points/refused", test_refused);
     g_test_add_func("/points/opened", test_opened);
+    g_test_add_func("/points/branch", test_branch);
     rc = g_test_run();
     protection_free(web);
     protection_free(shop);
