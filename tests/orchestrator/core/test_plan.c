@@ -78,7 +78,10 @@ static void test_force_refuses(void)
     world_run(w);
     refused(w, o, US_ERROR_REFUSED,
             "the engine of alpha answers: a switchover in good order loses nothing; nothing was begun; leave "
-            "--force away (--power-off switches a guest off that does not shut down)");
+            "--force away (--power-off switches a guest off that does not shut down); where the VM is not "
+            "defined "
+            "there any more, `understudy-engine promote web --old-is-off` on beta, as root, goes on from the "
+            "copy");
     world_link(w, "alpha", FALSE);
     refused(w, OPTIONS, US_ERROR_UNREACHABLE,
             "if alpha is gone, `--force` goes on from the newest point on beta: the engine of alpha does not "
@@ -862,7 +865,10 @@ static void test_force_running(void)
     refused_running(
         &solo, o, US_ERROR_REFUSED,
         "the engine of alpha answers: a switchover in good order loses nothing; nothing was begun; leave "
-        "--force away (--power-off switches a guest off that does not shut down)");
+        "--force away (--power-off switches a guest off that does not shut down); where the VM is not "
+        "defined "
+        "there any more, `understudy-engine promote web --old-is-off` on beta, as root, goes on from the "
+        "copy");
     world_link(solo.w, "alpha", FALSE);
     solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_LOST, .host = "alpha"});
     g_assert_cmpint(rest->state, ==, MOVE_READING);
