@@ -4,6 +4,8 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/log.h"
 
+#define RETRY_MS 10000
+
 typedef struct {
     gint64 until_ms;
     EventsWaiter waiter;
@@ -20,13 +22,15 @@ typedef struct {
 typedef struct {
     Events *events;
     GPtrArray *records;
+    gboolean tries; /* the oldest of those that could not be kept, alone: is there room again? */
 } Batch;
 
 struct Events {
     Database *db;
     EventsKept kept;
     GPtrArray *unkept; /* of Record *, oldest first: there was no room for them */
-    gboolean is_said;  /* … which has been said */
+    gboolean is_full;  /* … and is none yet */
+    gint64 retry_ms;   /* … before which it is not looked */
     GQueue *waiting;   /* Waiting * */
     void (*on_come)(void *user);
     void *listener;
@@ -73,20 +77,44 @@ static void wake(Events *events, gint64 now_ms, gboolean come)
     }
 }
 
-/* What a later try may find room for. */
-static void hold(Events *events, GPtrArray *records, const GError *error)
+static void limit(Events *events)
 {
-    guint over;
+    guint over = events->unkept->len > EVENTS_UNKEPT_MAX ? events->unkept->len - EVENTS_UNKEPT_MAX : 0;
 
-    if (!events->is_said)
-        log_error("events cannot be kept, and nobody is told of them before they can: %s", error->message);
-    events->is_said = TRUE;
-    g_ptr_array_extend_and_steal(events->unkept, records);
-    if (events->unkept->len <= EVENTS_UNKEPT_MAX)
+    if (over == 0)
         return;
-    over = events->unkept->len - EVENTS_UNKEPT_MAX;
     log_error("the oldest %u events that could not be kept are in this log alone", over);
     g_ptr_array_remove_range(events->unkept, 0, over);
+}
+
+static void hold(Events *events, Batch *batch, const GError *error)
+{
+    if (!events->is_full)
+        log_error("events cannot be kept, and nobody is told of them before they can: %s", error->message);
+    if (batch->tries) {
+        g_ptr_array_extend_and_steal(batch->records, g_steal_pointer(&events->unkept));
+        events->unkept = g_steal_pointer(&batch->records);
+    } else {
+        g_ptr_array_extend_and_steal(events->unkept, g_steal_pointer(&batch->records));
+    }
+    limit(events);
+    events->is_full = TRUE;
+    events->retry_ms = clock_steady_ms() + RETRY_MS;
+}
+
+static void keep(Events *events, GPtrArray *records, gboolean tries);
+
+static void keep_unkept(Events *events)
+{
+    GPtrArray *records = g_steal_pointer(&events->unkept);
+
+    log_notice("events are kept again");
+    events->unkept = records_new();
+    events->is_full = FALSE;
+    if (records->len)
+        keep(events, records, FALSE);
+    else
+        g_ptr_array_unref(records);
 }
 
 static void on_durable(const GError *error, void *user)
@@ -95,7 +123,7 @@ static void on_durable(const GError *error, void *user)
     Events *events = batch->events;
 
     if (error && !database_is_lost(error)) {
-        hold(events, g_steal_pointer(&batch->records), error);
+        hold(events, batch, error);
         return;
     }
     g_ptr_array_unref(batch->records);
@@ -103,16 +131,15 @@ static void on_durable(const GError *error, void *user)
         log_error("an event could not be kept: %s", error->message);
         return;
     }
-    if (events->is_said)
-        log_notice("events are kept again");
-    events->is_said = FALSE;
+    if (batch->tries)
+        keep_unkept(events);
     wake(events, 0, TRUE);
     if (events->on_come)
         events->on_come(events->listener);
 }
 
 /* Takes @records, of which there is at least one. */
-static void keep(Events *events, GPtrArray *records)
+static void keep(Events *events, GPtrArray *records, gboolean tries)
 {
     DatabaseChanges *changes = database_changes_new();
     Batch *batch = g_new0(Batch, 1);
@@ -127,7 +154,7 @@ static void keep(Events *events, GPtrArray *records)
     }
     database_forget_events(changes, (gint64)sequence - events->kept.count,
                            clock_wall_ms() - events->kept.age_ms);
-    *batch = (Batch){events, records};
+    *batch = (Batch){events, records, tries};
     database_submit(events->db, changes, on_durable, batch);
 }
 
@@ -138,8 +165,8 @@ static LogLevel level_of(const Event *event)
 
 void events_publish(Events *events, const Event *event)
 {
-    GPtrArray *records = records_new();
     Record *r = g_new0(Record, 1);
+    GPtrArray *records;
 
     log_line(level_of(event), "%s: %s%s%s", event_code_name(event->code), event->text,
              event->next ? "; " : "", event->next ? event->next : "");
@@ -147,8 +174,14 @@ void events_publish(Events *events, const Event *event)
     r->scenario = g_strdup(event->scenario);
     r->host = g_strdup(event->host);
     r->doc = event_to_json(event, 0, r->at_ms);
+    if (events->is_full) {
+        g_ptr_array_add(events->unkept, r);
+        limit(events);
+        return;
+    }
+    records = records_new();
     g_ptr_array_add(records, r);
-    keep(events, records);
+    keep(events, records, FALSE);
 }
 
 void events_listen(Events *events, void (*on_come)(void *user), void *user)
@@ -167,13 +200,15 @@ void events_wait(Events *events, gint64 until_ms, EventsWaiter waiter, void *use
 
 void events_tick(Events *events, gint64 now_ms)
 {
-    GPtrArray *records = events->unkept;
+    GPtrArray *records;
 
     wake(events, now_ms, FALSE);
-    if (records->len == 0)
+    if (!events->is_full || events->unkept->len == 0 || now_ms < events->retry_ms)
         return;
-    events->unkept = records_new();
-    keep(events, records);
+    events->retry_ms = G_MAXINT64;
+    records = records_new();
+    g_ptr_array_add(records, g_ptr_array_steal_index(events->unkept, 0));
+    keep(events, records, TRUE);
 }
 
 void events_close(Events *events)

@@ -2,7 +2,7 @@
 /* events - where an event gets its number, its time, its line in the log and its place
  * in the database, how long it stays there, and how a client waits for the next one. Loop thread only.
  *
- * What finds no room in the database waits in memory, the newest EVENTS_UNKEPT_MAX, and is tried again each second, with another
+ * What finds no room in the database waits in memory, the newest EVENTS_UNKEPT_MAX, and is tried again each ten seconds, the oldest alone first, with another
  * number and the time it was of: who reads on from the last number he knows misses none. */
 #pragma once
 

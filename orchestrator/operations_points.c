@@ -231,15 +231,19 @@ static void opened_answer(Points *all)
 /* Whoever lets a point go has not been asked whether he means what is nowhere else. */
 static GError *branch_failure(const Points *all)
 {
-    const json_t *point = json_array_get(all->list, 0);
+    json_t *point;
+    gsize i;
 
-    if (all->change != POINT_RELEASE || all->branch || !json_is_true(json_object_get(point, "branch")))
-        return NULL;
-    return g_error_new(US_ERROR, US_ERROR_REFUSED,
-                       "point %s of '%s' on %s is a branch: what only it holds would be lost, so nothing was "
-                       "changed; `understudy branch release %s` lets it go",
-                       text_of(point, "id"), text_of(point, "vm"), text_of(point, "host"),
-                       text_of(point, "id"));
+    json_array_foreach(all->list, i, point)
+    {
+        if (all->change == POINT_RELEASE && !all->branch && json_is_true(json_object_get(point, "branch")))
+            return g_error_new(US_ERROR, US_ERROR_REFUSED,
+                               "point %s of '%s' on %s is a branch: what only it holds would be lost, so "
+                               "nothing was changed; `understudy branch release %s` lets it go",
+                               text_of(point, "id"), text_of(point, "vm"), text_of(point, "host"),
+                               text_of(point, "id"));
+    }
+    return NULL;
 }
 
 static void pin_found(Points *all)
@@ -250,7 +254,7 @@ static void pin_found(Points *all)
 
     g_clear_error(&all->error);
     all->error = failure;
-    all->then = all->change == POINT_OPEN ? opened_answer : points_answer;
+    all->then = all->change == POINT_OPEN && !failure ? opened_answer : points_answer;
     all->open = 1;
     json_array_foreach(all->list, i, point)
     {

@@ -38,10 +38,12 @@ gboolean cli_flag(const Cli *cli, const char *name)
     return g_hash_table_contains(cli->options, name);
 }
 
+#define PLAIN_MAX 256 /* nobody's name is as long */
+
 /* As names of hosts and scenarios are, and ids. */
 static gboolean is_plain(const char *text)
 {
-    return g_ascii_isalnum(text[0]) &&
+    return g_ascii_isalnum(text[0]) && strlen(text) <= PLAIN_MAX &&
            text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
 }
 

@@ -269,6 +269,7 @@ static void test_opened(void)
 {
     g_auto(ApiCall) call = {.point = "1111", .body = json_object()};
     g_auto(ApiCall) refused = {.point = "1112", .body = json_object()};
+    g_auto(ApiCall) several = {.point = "111", .body = json_object()};
     const json_t *list;
 
     refuses = "beta";
@@ -281,6 +282,8 @@ static void test_opened(void)
     ask(&refused, "point.open");
     g_assert_error(refused.error, US_ERROR, US_ERROR_REFUSED);
     refuses = NULL;
+    ask(&several, "point.open");
+    g_assert_error(several.error, US_ERROR, US_ERROR_USAGE);
 }
 
 /* What nobody else holds is not let go by the way. */
