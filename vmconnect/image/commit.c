@@ -104,10 +104,10 @@ gboolean commit_resume(Commit *commit, GError **error)
     return job_command(commit->daemon, "job-resume", commit->job, error);
 }
 
-gboolean commit_flush_base(Commit *commit, GError **error)
+gboolean commit_flush_base(Commit *commit, int timeout_ms, GError **error)
 {
     g_assert(commit->step == COPIED);
-    if (!export_flush_node(commit->daemon, commit->base, error))
+    if (!export_flush_node(commit->daemon, commit->base, timeout_ms, error))
         return FALSE;
     commit->step = FLUSHED;
     return TRUE;

@@ -45,7 +45,7 @@ gboolean commit_pause(Commit *commit, GError **error);
 gboolean commit_resume(Commit *commit, GError **error);
 
 /* After wait_copied: make base durable (through the daemon; fsync of the file follows by the caller's rules). */
-gboolean commit_flush_base(Commit *commit, GError **error);
+gboolean commit_flush_base(Commit *commit, int timeout_ms, GError **error);
 
 /* After flush_base: switch the overlay above to base, header included, and wait for it. */
 gboolean commit_switch_over(Commit *commit, GError **error);

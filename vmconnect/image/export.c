@@ -72,7 +72,7 @@ gboolean export_remove(StorageDaemon *daemon, const char *name, GError **error)
     return FALSE;
 }
 
-static gboolean flush_export(StorageDaemon *daemon, const char *name, GError **error)
+static gboolean flush_export(StorageDaemon *daemon, const char *name, int timeout_ms, GError **error)
 {
     NbdSpec spec = {
         .socket_path = storage_daemon_nbd_path(daemon),
@@ -82,10 +82,10 @@ static gboolean flush_export(StorageDaemon *daemon, const char *name, GError **e
     };
     g_autoptr(NbdDisk) disk = nbd_disk_open(&spec, error);
 
-    return disk && nbd_disk_flush(disk, storage_daemon_timeout(daemon), error);
+    return disk && nbd_disk_flush(disk, timeout_ms, error);
 }
 
-gboolean export_flush_node(StorageDaemon *daemon, const char *node, GError **error)
+gboolean export_flush_node(StorageDaemon *daemon, const char *node, int timeout_ms, GError **error)
 {
     g_autofree char *name = g_strdup_printf("flush-%u", storage_daemon_next_number(daemon));
     ExportSpec spec = {.name = name, .node = node};
@@ -93,7 +93,7 @@ gboolean export_flush_node(StorageDaemon *daemon, const char *node, GError **err
 
     if (!export_add(daemon, &spec, error))
         return FALSE;
-    ok = flush_export(daemon, name, error);
+    ok = flush_export(daemon, name, timeout_ms, error);
     /* A flush that failed is the error to tell. */
     return export_remove(daemon, name, ok ? error : NULL) && ok;
 }

@@ -25,4 +25,4 @@ gboolean export_remove(StorageDaemon *daemon, const char *name, GError **error);
 /* Make durable what was written to @node and what the daemon holds back of it: the NBD
  * flush through a read-only export of its own. QMP has no flush. @node must be open for
  * writing (as base is while it is merged into): QEMU passes over a flush of any other. */
-gboolean export_flush_node(StorageDaemon *daemon, const char *node, GError **error);
+gboolean export_flush_node(StorageDaemon *daemon, const char *node, int timeout_ms, GError **error);

@@ -133,6 +133,8 @@ gboolean nbd_disk_prepare(NbdDisk *disk, struct pollfd *pfd)
 
 static void move(NbdDisk *disk, short revents)
 {
+    if (disk->h && revents & POLLNVAL)
+        lose(disk, US_ERROR_UNREACHABLE, "its socket is closed");
     if (!disk->h)
         return;
     /* Not both: what is read may change what there is to write. */

@@ -423,6 +423,8 @@ static void turn(Keeper *k)
     if (k->store) {
         store_pump(k->store, &error);
         drop_if_stranded(k, error);
+        if (!error && store_given_up(k->store))
+            g_set_error_literal(&error, US_ERROR, US_ERROR_IO, store_given_up(k->store));
         set_why(k, "old points are not merged", error);
     }
 }

@@ -167,6 +167,8 @@ json_t *ledger_record_dissolved(void);
  * signed anew, and those of disks that came since; else images, and files of ours above them; each disk's from the lowest to the
  * uppermost. A merge that is only withdrawn is given up. */
 json_t *ledger_record_adopted(const LedgerPoint *point, const GPtrArray *layers);
+/* The layer that is this very file; NULL: none is. */
+const LedgerLayer *ledger_find_image(const Ledger *ledger, const SignedImage *image);
 /* The one of them that @target is read from; @overlays: how many come first. NULL: it has none. */
 const LedgerLayer *ledger_top_in(const GPtrArray *layers, guint overlays, const char *target);
 

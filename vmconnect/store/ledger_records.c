@@ -344,15 +344,26 @@ static gboolean is_signed_anew(const LedgerLayer *known, const LedgerLayer *laye
            file_id_equal(known->image->file, layer->image->file);
 }
 
+const LedgerLayer *ledger_find_image(const Ledger *ledger, const SignedImage *image)
+{
+    for (guint i = 0; i < ledger->layers->len; i++) {
+        const LedgerLayer *layer = ledger->layers->pdata[i];
+
+        if (layer->image && file_id_equal(layer->image->file, image->file))
+            return layer;
+    }
+    return NULL;
+}
+
 /* An image of a disk that came while the VM ran: on the one before it, or the first of its disk. */
 static gboolean is_of_a_new_disk(const Ledger *ledger, const GPtrArray *layers, guint i)
 {
     const LedgerLayer *layer = layers->pdata[i];
-    const LedgerLayer *below = layers->pdata[i - 1];
-    gboolean stands = g_str_equal(below->target, layer->target);
+    const LedgerLayer *below = i ? layers->pdata[i - 1] : NULL;
+    gboolean stands = below && g_str_equal(below->target, layer->target);
 
     return layer->image && !ledger_find_layer(ledger, layer->id) &&
-           !ledger_find_disk(ledger->active, layer->target) &&
+           !ledger_find_image(ledger, layer->image) && !ledger_find_disk(ledger->active, layer->target) &&
            id_equal(layer->below, stands ? below->id : ID_NIL);
 }
 

@@ -459,6 +459,7 @@ void store_close(Store *store)
     g_free(store->dir);
     g_free(store->run_dir);
     g_free(store->name);
+    store_merge_close_bases(store);
     g_free(store->merge.given_up);
     g_free(store);
 }
@@ -477,6 +478,11 @@ static const char *hint(const Store *store, guint backlog)
     if (store->leases->len)
         return "a reader holds the merging up: end tests and opened points";
     return backlog ? NULL : "keep fewer points, or unpin some";
+}
+
+const char *store_given_up(const Store *store)
+{
+    return store->merge.given_up;
 }
 
 StoreRoom store_room(const Store *store, char **ret_why)

@@ -147,6 +147,9 @@ typedef enum {
     STORE_ROOM_NONE, /* 64: store_begin refuses until something is merged */
 } StoreRoom;
 
+/* Why nothing is merged any more until the process ends; borrowed; NULL: it is. */
+const char *store_given_up(const Store *store);
+
 /* @ret_why (may be NULL): NULL when free, else a sentence; the caller frees. */
 StoreRoom store_room(const Store *store, char **ret_why);
 

@@ -338,6 +338,26 @@ static gboolean check_sizes(const Generation *g, const StoreAdopted *disks, guin
     return TRUE;
 }
 
+/* A file that older points read from: what was written to it since is not what they hold. */
+static gboolean check_new_disks(const Store *store, const StoreAdopted *disks, guint n, GError **error)
+{
+    const Ledger *ledger = store_ledger(store);
+
+    for (guint i = 0; i < n; i++)
+        for (guint k = 0; !ledger_find_disk(ledger->active, disks[i].target) && k < disks[i].images->len;
+             k++) {
+            const SignedImage *image = disks[i].images->pdata[k];
+
+            if (ledger_find_image(ledger, image))
+                return refuse(
+                    error,
+                    "disk %s was attached while it ran here, and %s is what recovery points here read "
+                    "from: attach a copy of it (`qemu-img convert`)",
+                    disks[i].target, image->path);
+        }
+    return TRUE;
+}
+
 gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n,
                          GError **error)
 {
@@ -353,7 +373,8 @@ gboolean store_may_adopt(Store *store, const Generation *g, const StoreAdopted *
                       "reign %" G_GUINT64_FORMAT " is over: this copy follows reign %" G_GUINT64_FORMAT,
                       g->reign.number, ledger->reign.number);
     return check_sizes(g, disks, n, error) &&
-           (id_is_nil(ledger->promoted) || check_chains(store, disks, n, error));
+           (id_is_nil(ledger->promoted) ||
+            (check_chains(store, disks, n, error) && check_new_disks(store, disks, n, error)));
 }
 
 gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disks, guint n, gboolean branch,

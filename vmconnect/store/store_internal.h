@@ -19,6 +19,9 @@ typedef struct {
     GPtrArray *commits; /* of Commit *, one a disk that has something to copy; NULL: not running */
     GPtrArray *copying; /* those of them that still copy; borrowed */
     gboolean growing;   /* this run only makes a base as large as what goes into it */
+    GArray *bases;      /* of int, one a disk of the journal, -1: none; open since before the first copying: a
+                           failed writeback is told to each descriptor once, whatever daemon it was of */
+    Id bases_of;        /* survivor of the merge that they are of */
     char *given_up;     /* a base could not be made durable: never again by this process, and why; NULL */
     gboolean paused;
     guint written_disks;   /* so many of the journal's have all that was copied on the disk … */
@@ -93,6 +96,7 @@ int store_merge_timeout_ms(const Store *store);
 gboolean store_merge_stop(Store *store, GError **error);
 /* Forget the jobs of a daemon that is gone. */
 void store_merge_forget(Store *store);
+void store_merge_close_bases(Store *store);
 /* With no daemon: finish a merge whose data is durable. */
 gboolean store_merge_recover(Store *store, GError **error);
 /* How many points retention would give up. */

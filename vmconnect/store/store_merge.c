@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define POLL_MS 100
+#define FLUSH_MS 120000
 
 /* So many files that no point reads from may stay below one: what a VM was given when it came home for a short time (store_adopt.c),
  * and what a merge that was cut short has left. */
@@ -198,8 +199,41 @@ static gboolean must_grow(const Store *store)
     return FALSE;
 }
 
+void store_merge_close_bases(Store *store)
+{
+    for (guint i = 0; store->merge.bases && i < store->merge.bases->len; i++)
+        if (g_array_index(store->merge.bases, int, i) >= 0)
+            close(g_array_index(store->merge.bases, int, i));
+    g_clear_pointer(&store->merge.bases, g_array_unref);
+}
+
+/* Nothing to do if it is the same merge, begun once more. */
+static gboolean open_bases(Store *store, GError **error)
+{
+    if (store->merge.bases && id_equal(store->merge.bases_of, journal(store)->survivor))
+        return TRUE;
+    store_merge_close_bases(store);
+    store->merge.bases = g_array_new(FALSE, FALSE, sizeof(int));
+    store->merge.bases_of = journal(store)->survivor;
+    for (guint i = 0; i < journal(store)->disks->len; i++) {
+        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
+        g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
+        int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+        g_array_append_val(store->merge.bases, fd);
+        if (path && fd < 0) {
+            us_error_errno(error, errno, "cannot open %s", path);
+            store_merge_close_bases(store);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 static gboolean begin_copying(Store *store, GError **error)
 {
+    if (!open_bases(store, error))
+        return FALSE;
     store->merge.growing = must_grow(store);
     store->merge.commits = g_ptr_array_new_with_free_func((GDestroyNotify)commit_free);
     store->merge.copying = g_ptr_array_new();
@@ -326,13 +360,12 @@ static gboolean write_out(Store *store, GError **error)
 
 /* ---- switching ---- */
 
-static gboolean sync_bases(Store *store, GError **error)
+static gboolean sync_bases(const Store *store, GError **error)
 {
-    for (guint i = 0; i < journal(store)->disks->len; i++) {
-        const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
-        g_autofree char *path = has_copying(disk) ? base_path(store, disk) : NULL;
+    for (guint i = 0; i < store->merge.bases->len; i++) {
+        int fd = g_array_index(store->merge.bases, int, i);
 
-        if (path && !durable_sync_file(path, error))
+        if (fd >= 0 && !durable_sync(fd, error))
             return FALSE;
     }
     return TRUE;
@@ -446,8 +479,8 @@ static gboolean finish(Store *store, GError **error)
     return store_append(store, ledger_record_removed(), error);
 }
 
-/* A disk so slow that the daemon does not answer in time, or a daemon that died, is no flush that failed: with a new
- * one all is copied again, over whatever reached the disk. */
+/* A daemon that does not answer in time, or died, is no flush that failed: with a new one all is copied again, over whatever
+ * reached the disk; should that have failed meanwhile, the bases' descriptors tell. */
 static gboolean is_silence(const GError *why)
 {
     return g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT) ||
@@ -460,7 +493,7 @@ static gboolean flush_bases(Store *store, GError **error)
     gboolean ok = TRUE;
 
     for (guint i = 0; ok && i < store->merge.commits->len; i++)
-        ok = commit_flush_base(store->merge.commits->pdata[i], &why);
+        ok = commit_flush_base(store->merge.commits->pdata[i], FLUSH_MS, &why);
     if (ok && sync_bases(store, &why))
         return TRUE;
     if (!is_silence(why))
@@ -479,6 +512,7 @@ static gboolean flush_and_switch(Store *store, GError **error)
     if (!switch_jobs(store, error) || !record_switched(store, error))
         return FALSE;
     store_merge_forget(store);
+    store_merge_close_bases(store);
     stop_at("merge.switched");
     return TRUE;
 }

@@ -236,7 +236,7 @@ static void test_merge_while_writing(void)
     /* Copied and waiting: the header still names the old chain. */
     before = facts(&lab, "o2.qcow2");
     g_assert_cmpstr(before->backing, ==, "o1.qcow2");
-    g_assert_true(commit_flush_base(commit, &error));
+    g_assert_true(commit_flush_base(commit, 10000, &error));
     g_assert_no_error(error);
     g_assert_true(commit_switch_over(commit, &error));
     g_assert_no_error(error);
@@ -284,7 +284,7 @@ static void test_overlays_during_a_merge(void)
     uppermost = lab_create(&lab, "o4.qcow2", "o3.qcow2", 256 * MIB);
     snapshot(&lab, upper, uppermost);
     g_assert_true(commit_wait_copied(commit, LAB_TIMEOUT_MS, &error));
-    g_assert_true(commit_flush_base(commit, &error));
+    g_assert_true(commit_flush_base(commit, 10000, &error));
     g_assert_true(commit_switch_over(commit, &error));
     g_assert_no_error(error);
     f = facts(&lab, "o2.qcow2");
@@ -340,7 +340,7 @@ static void test_killed_right_after_the_switch(void)
     }
     commit = begin_merge(&lab, &t, t.node[2], 0);
     g_assert_true(commit_wait_copied(commit, LAB_TIMEOUT_MS, &error));
-    g_assert_true(commit_flush_base(commit, &error));
+    g_assert_true(commit_flush_base(commit, 10000, &error));
     g_assert_true(commit_switch_over(commit, &error));
     g_assert_no_error(error);
     kill(storage_daemon_pid(lab.daemon), SIGKILL);
@@ -392,7 +392,7 @@ static void test_merge_given_up(void)
     /* Repeated, it converges. */
     again = begin_merge(&lab, &t, top, 0);
     g_assert_true(commit_wait_copied(again, LAB_TIMEOUT_MS, &error));
-    g_assert_true(commit_flush_base(again, &error));
+    g_assert_true(commit_flush_base(again, 10000, &error));
     g_assert_true(commit_switch_over(again, &error));
     g_assert_no_error(error);
     three_expect(t.disk);
@@ -505,7 +505,7 @@ static void test_zeros_cost_no_space(void)
     commit = commit_begin(lab.daemon, &spec, &error);
     g_assert_no_error(error);
     g_assert_true(commit_wait_copied(commit, LAB_TIMEOUT_MS, &error));
-    g_assert_true(commit_flush_base(commit, &error));
+    g_assert_true(commit_flush_base(commit, 10000, &error));
     g_assert_true(commit_switch_over(commit, &error));
     g_assert_no_error(error);
     lab_expect(disk, 0, 32 * MIB, 0);

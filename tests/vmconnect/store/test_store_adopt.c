@@ -428,6 +428,33 @@ static void test_images(void)
     g_assert_true(signed_image_check(images->pdata[0], NULL) && signed_image_check(images->pdata[1], NULL));
 }
 
+/* Given to the VM as another disk, and written to, it is not what the points read any more. */
+static void test_a_disk_that_points_read_from(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *top = NULL;
+    g_autoptr(GPtrArray) images = make_images(rig, &top);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) vda = NULL;
+    g_autoptr(Generation) first = NULL;
+    g_autoptr(Generation) last = NULL;
+    GError *error = NULL;
+
+    open_empty(rig);
+    first = final_generation(rig);
+    adopt(rig, first, &images, &error);
+    g_assert_no_error(error);
+    attach_next(rig);
+    rig_cut(rig);
+    files = promote(rig);
+    vda = sign(files->pdata[0]);
+    rig_add_disk(rig, "vdb", RIG_DISK);
+    last = final_generation(rig);
+    assert_refused(rig, last, (GPtrArray *[]){vda, images}, US_ERROR_REFUSED,
+                   "disk vdb was attached while it ran here, and * is what recovery points here read from*");
+    g_assert_false(id_is_nil(store_promoted(rig->store)));
+}
+
 /* Of the @nth point, 0 being the newest. */
 static guint64 changed_of(const Rig *rig, guint nth)
 {
@@ -714,6 +741,7 @@ int main(int argc, char **argv)
     ADD("a-merge-cut-short", test_a_merge_cut_short);
     ADD("a-merge-cut-short-below-a-branch", test_a_merge_cut_short_below_a_branch);
     ADD("images", test_images);
+    ADD("a-disk-that-points-read-from", test_a_disk_that_points_read_from);
     ADD("branch", test_branch);
     ADD("branch-of-little", test_branch_of_little);
     ADD("never-home-for-long", test_never_home_for_long);
