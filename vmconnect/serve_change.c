@@ -86,11 +86,9 @@ static void write_work(void *data)
 {
     ServeChange *c = data;
 
-    /* What the user once had set, and what his definition may hide, is remembered through every change of roles. */
-    if (c->guard && c->known) {
+    /* What the user once had set is remembered through every change of roles. */
+    if (c->guard && c->known)
         c->guard->autostart = c->known->autostart;
-        c->guard->pivot = g_steal_pointer(&c->known->pivot);
-    }
     if (c->bequest && !bequest_write(c->bequest, c->undo->plan_dir, &c->error))
         return;
     if (c->guard && !guard_write(c->undo->guard_dir, c->guard, &c->error))

@@ -355,12 +355,28 @@ static gboolean check_not_ended(const ServeChange *c, const StandbyRole *role, G
     return FALSE;
 }
 
+/* What runs here unprotected is another VM than the one whose copy it would get, or was, since root has ended its protection. */
+static gboolean check_not_running(const ServeChange *c, const StandbyRole *role, GError **error)
+{
+    json_auto_t *guest = guests_describe(c->engine->guests, role->vm);
+
+    if (!g_error_matches(c->unknown, US_ERROR, US_ERROR_NOT_FOUND) ||
+        g_strcmp0(json_string_value(json_object_get(guest, "word")), guest_word_name(GUEST_ALIVE)) != 0)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "a VM with the UUID of '%s' runs on this host: no copy is kept here, and it may be the same one "
+        "running twice. Decide which of the two is right; to keep the other one, end and undefine this one",
+        role->name);
+    return FALSE;
+}
+
 static gboolean take_standby(ServeChange *c, GError **error)
 {
     const StandbyRole *role = c->data;
 
     if (!check_guard(c, role->reign, error) || !check_admit(c->engine, role, error) ||
-        !check_not_ended(c, role, error))
+        !check_not_ended(c, role, error) || !check_not_running(c, role, error))
         return FALSE;
     /* One of this reign stays as it is, for this host may be the one that runs the VM in it. */
     if (!c->known || c->known->reign.number < role->reign.number)

@@ -42,14 +42,15 @@ static char *definition_of(virDomainPtr dom, unsigned int flags, GError **error)
     return xml;
 }
 
-static xmlNode *find_disk(xmlDoc *doc, const char *target)
+static xmlNode *find_disk(xmlDoc *doc, const char *path)
 {
     xmlNode *devices = xml_child(xmlDocGetRootElement(doc), "devices");
+    xmlNode *disk = xml_child(devices, "disk");
 
-    for (xmlNode *disk = xml_child(devices, "disk"); disk; disk = xml_next(disk))
-        if (xml_attr_is(xml_child(disk, "target"), "dev", target))
-            return disk;
-    return NULL;
+    while (!xml_attr_is(xml_child(disk, "source"), "file", path) &&
+           !xml_attr_is(xml_child(disk, "source"), "dev", path))
+        disk = xml_next(disk);
+    return disk;
 }
 
 /* The chain behind the file is what its header says; what else its user has said of the source stays. */
@@ -95,7 +96,7 @@ static char *put_right(virDomainPtr dom, const char *xml, const Pivot *p, GError
     doc = xml_parse(xml, strlen(xml), "domain", "definition", error);
     if (!doc)
         return NULL;
-    set_source(find_disk(doc, p->disk), p);
+    set_source(find_disk(doc, p->from), p);
     return xml_write(doc);
 }
 

@@ -186,10 +186,14 @@ static gboolean write_file(const char *folder, const Guard *g, GError **error)
 
 gboolean guard_write(const char *folder, const Guard *g, GError **error)
 {
+    g_autoptr(Guard) before = NULL;
+    Guard guard = *g;
     gboolean ok;
 
     g_mutex_lock(&writing);
-    ok = write_file(folder, g, error);
+    before = guard_read(folder, g->vm, NULL);
+    guard.pivot = before ? before->pivot : NULL;
+    ok = write_file(folder, &guard, error);
     g_mutex_unlock(&writing);
     return ok;
 }

@@ -48,7 +48,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guard, guard_free)
 char *guard_encode(const Guard *g);
 Guard *guard_decode(const char *text, gsize len, GError **error);
 
-/* @folder: GUARD_FOLDER outside tests. Durable when it returns. */
+/* @folder: GUARD_FOLDER outside tests. Durable when it returns. The pivot stays what the file there says. */
 gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
 /* @seen with this pivot, or without any (NULL). OVERTAKEN: role or reign have changed since it was read. */

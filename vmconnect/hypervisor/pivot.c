@@ -58,7 +58,7 @@ gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *r
 
     *ret_behind = FALSE;
     for (const xmlNode *disk = xml_child(devices, "disk"); disk; disk = xml_next(disk))
-        *ret_behind |= xml_attr_is(xml_child(disk, "target"), "dev", p->disk) && has_source(disk, p->from);
+        *ret_behind |= has_source(disk, p->from);
     return doc != NULL;
 }
 

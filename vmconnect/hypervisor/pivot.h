@@ -27,7 +27,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pivot, pivot_free)
 json_t *pivot_to_json(const Pivot *p);
 Pivot *pivot_from_json(const json_t *root, GError **error);
 
-/* Would a VM of this definition (root <domain>, live or inactive) have the file that was left? FALSE with @error: not XML. */
+/* Would a VM of this definition (root <domain>, live or inactive) have the file that was left, as whatever disk? FALSE with @error: not XML. */
 gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *ret_behind, GError **error);
 
 gboolean pivot_mark_set(Id vm, const char *run_folder, const Pivot *p, GError **error);

@@ -56,11 +56,12 @@ static gboolean may_go_on(virDomainPtr dom, const char *run_folder, RescueOutcom
 
     if (!pivot)
         return FALSE;
-    /* A pivot that its engine had asked for may come to its end still. */
+    /* The job is given up, unless its engine had asked for the pivot: then it comes to its end. */
     while (!definition_file_must_follow(dom, pivot, &due, &o->error)) {
         if (!g_error_matches(o->error, US_ERROR, US_ERROR_BUSY) || clock_steady_ms() >= end_ms)
             return FALSE;
         g_clear_error(&o->error);
+        virDomainBlockJobAbort(dom, pivot->disk, 0);
         g_usleep(POLL_MS * 1000);
     }
     return !due || definition_file_follow(dom, pivot, &o->error);

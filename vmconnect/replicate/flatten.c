@@ -344,8 +344,11 @@ gboolean flatten_settle(Active *a, GError **error)
     if (!guard || !guard->pivot)
         return TRUE;
     conn = active_connection(a, error);
-    return conn && vm_find(conn, a->vm, &dom, error) && (!dom || follow(dom, guard->pivot, error)) &&
-           guard_set_pivot(a->paths.guard_dir, guard, NULL, error);
+    if (!conn || !vm_find(conn, a->vm, &dom, error))
+        return FALSE;
+    /* What its user defines next may name it. */
+    return !dom ||
+           (follow(dom, guard->pivot, error) && guard_set_pivot(a->paths.guard_dir, guard, NULL, error));
 }
 
 /* --- all ----------------------------------------------------------------- */

@@ -347,14 +347,25 @@ static gboolean wait_until_followed(Active *a, CaptureState *ret_state, GError *
 /* What the VM was before the plan; its guard is there since it is protected. */
 static gboolean remember(Handover *h, Active *a, GError **error)
 {
+    g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = NULL;
     CaptureState state;
 
     if (!wait_until_followed(a, &state, error) || !check_defined(a, error) || !check_saved(a, error))
         return FALSE;
-    guard = guard_read(a->paths.guard_dir, a->vm, error);
-    if (!guard)
+    guard = guard_read(a->paths.guard_dir, a->vm, &why);
+    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "what keeps the VM from being started on two hosts is gone (%s); nothing was done; `understudy "
+            "stop %s` and `understudy run %s` write it anew, and no recovery point is lost",
+            why->message, a->role->scenario, a->role->scenario);
         return FALSE;
+    }
+    if (!guard) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
     h->vm = a->vm;
     h->reign = a->role->reign;
     h->was_running = state != CAPTURE_OFF;

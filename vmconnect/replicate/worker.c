@@ -285,7 +285,6 @@ static gboolean set_guard(Worker *w, GError **error)
                     before->reign.number);
         return FALSE;
     }
-    guard.pivot = before ? before->pivot : NULL;
     conn = active_connection(a, error);
     return conn && autostart_of(w, conn, before, &guard.autostart, error) &&
            guard_write(a->paths.guard_dir, &guard, error) &&

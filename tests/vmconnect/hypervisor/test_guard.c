@@ -127,7 +127,7 @@ static void test_pivot(Place *p)
 {
     g_autoptr(GError) error = NULL;
 
-    p->guard.pivot = &LEFT;
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, &LEFT, NULL));
     write_guard(p);
     refuses(p, US_ERROR_REFUSED, "it has run with /images/web1.qcow2 as its disk vda");
     starts_from(p, "vda", "/store/overlay.qcow2");
@@ -136,7 +136,9 @@ static void test_pivot(Place *p)
     refuses(p, US_ERROR_REFUSED, "the definition names");
     starts_from(p, "vda", "/images/web1.qcow2");
     permits(p);
-    starts_from(p, "vdb", "/store/overlay.qcow2");
+    starts_from(p, "sda", "/store/overlay.qcow2");
+    refuses(p, US_ERROR_REFUSED, "still");
+    starts_from(p, "vda", "/images/copy.qcow2");
     permits(p);
     starts_from(p, "vda", "/store/overlay.qcow2");
     g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, NULL, NULL));
@@ -147,8 +149,7 @@ static void test_pivot(Place *p)
     g_assert_false(guard_set_pivot(p->guard_folder, &p->guard, NULL, &error));
     g_assert_error(error, US_ERROR, US_ERROR_OVERTAKEN);
     p->guard.reign.number--;
-    p->guard.pivot = NULL;
-    write_guard(p);
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, NULL, NULL));
     permits(p);
     g_clear_pointer((char **)&p->judge.definition, g_free);
 }
