@@ -249,6 +249,8 @@ static gboolean make_guard_standby(ServeChange *c, GError **error)
                     "this host itself is the active of that VM in reign %" G_GUINT64_FORMAT, reign->number);
         return FALSE;
     }
+    /* check_guard() has refused one that cannot be read. */
+    g_assert(c->known || role);
     c->guard = g_new0(Guard, 1);
     c->guard->vm = c->vm;
     c->guard->scenario = g_strdup(c->known ? c->known->scenario : role->scenario);

@@ -389,6 +389,8 @@ gboolean store_adopt(Store *store, const Generation *g, const StoreAdopted *disk
     if (!adopt(store, g, disks, n, branch, error))
         return FALSE;
     stop_at("adopt.after_ledger");
+    /* A merge that was under way is over. */
+    store_merge_close_bases(store);
     store_drop_daemon(store);
     return store_recover(store, error);
 }
