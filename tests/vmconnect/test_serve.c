@@ -81,6 +81,11 @@ static void on_quiet(void *user)
     roles_free(g_steal_pointer(&s->e.roles));
 }
 
+static void on_guest_news(void *user)
+{
+    (void)user;
+}
+
 static void stage_init(Stage *s)
 {
     RolesEvents events = {.on_status = on_status, .on_ended = on_ended, .on_quiet = on_quiet};
@@ -98,6 +103,7 @@ static void stage_init(Stage *s)
     uv_loop_init(&s->e.loop);
     s->e.clerk = clerk_new(&s->e.loop);
     s->e.roles = roles_new(&s->e.loop, &paths, NULL, &events, s);
+    s->e.guests = guests_new(&s->e.loop, &GUESTS_USUAL, on_guest_news, s);
     s->visit.engine = &s->e;
 }
 
@@ -106,6 +112,7 @@ static void stage_end(Stage *s)
     g_autofree char *remove = g_strdup_printf("rm -rf '%s'", s->dir);
 
     s->e.ending = TRUE;
+    guests_close(s->e.guests);
     roles_quit(s->e.roles);
     for (int standby = 0; standby < 2; standby++)
         if (fake_player(s->vm, standby))
@@ -579,9 +586,39 @@ static void test_disown(void)
     reply_clear(&reply);
 }
 
+static void say(const Stage *s, int event, int detail)
+{
+    EarEvent said = {.kind = EAR_LIFECYCLE, .vm = s->vm, .name = "web1", .event = event, .detail = detail};
+
+    guests_hear(s->e.guests, &said);
+}
+
+/* A guest that runs here and that nothing guards is no copy's: root has let it go on, or it is another one. */
+static void test_admit_beside_a_guest(void)
+{
+    Stage s;
+    RpcReply replies[2] = {0};
+
+    stage_init(&s);
+    say(&s, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    admit(&s, &replies[0], 1);
+    wait_for(&s, &replies[0]);
+    g_assert_error(replies[0].error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(replies[0].error->message, "runs on this host"));
+    g_assert_null(policy_standby(s.e.policy, s.vm));
+    say(&s, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
+    admit(&s, &replies[1], 1);
+    wait_for(&s, &replies[1]);
+    g_assert_no_error(replies[1].error);
+    stage_end(&s);
+    for (int i = 0; i < 2; i++)
+        reply_clear(&replies[i]);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/serve/admit-beside-a-guest", test_admit_beside_a_guest);
     g_test_add_func("/serve/stop-behind-protect", test_stop_behind_protect);
     g_test_add_func("/serve/dismiss-behind-admit", test_dismiss_behind_admit);
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
