@@ -130,6 +130,27 @@ gboolean ledger_is_unsealed(const Ledger *ledger, Id layer)
     return FALSE;
 }
 
+static gboolean reads(const Ledger *ledger, const GPtrArray *disks, Id layer)
+{
+    for (guint i = 0; i < disks->len; i++) {
+        Id id = ((const LedgerDisk *)disks->pdata[i])->layer;
+
+        for (const LedgerLayer *l; (l = ledger_find_layer(ledger, id)); id = l->below)
+            if (id_equal(id, layer))
+                return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean ledger_is_read(const Ledger *ledger, Id layer)
+{
+    for (guint i = 0; i < ledger->points->len; i++)
+        if (reads(ledger, ((const LedgerPoint *)ledger->points->pdata[i])->disks, layer))
+            return TRUE;
+    return reads(ledger, ledger->active, layer) ||
+           (ledger->partial && reads(ledger, ledger->partial->disks, layer));
+}
+
 guint ledger_depth(const Ledger *ledger, Id layer)
 {
     guint depth = 0;

@@ -187,6 +187,8 @@ const LedgerLayer *ledger_find_layer(const Ledger *ledger, Id layer);
 const LedgerDisk *ledger_find_disk(const GPtrArray *disks, const char *target);
 /* Does @layer belong to the unsealed generation? */
 gboolean ledger_is_unsealed(const Ledger *ledger, Id layer);
+/* Does a point, the promoted VM, or what comes in, read from it? A disk that is gone leaves an image that nobody does. */
+gboolean ledger_is_read(const Ledger *ledger, Id layer);
 /* The layer that @point (NULL: none) reads @target from; nil if it has no such disk. */
 Id ledger_layer_of(const LedgerPoint *point, const char *target);
 

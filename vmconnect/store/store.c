@@ -75,10 +75,10 @@ Chain *store_chain_with(const Store *store, Id layer)
     return NULL;
 }
 
-/* A sealed layer that no other sealed layer stands on: where a chain ends. */
+/* A sealed layer that no other sealed layer stands on: where a chain ends. An image that nobody reads is its owner's again. */
 static gboolean is_leaf(const Ledger *ledger, const LedgerLayer *layer)
 {
-    if (ledger_is_unsealed(ledger, layer->id))
+    if (ledger_is_unsealed(ledger, layer->id) || (layer->image && !ledger_is_read(ledger, layer->id)))
         return FALSE;
     for (guint i = 0; i < ledger->layers->len; i++) {
         const LedgerLayer *other = ledger->layers->pdata[i];

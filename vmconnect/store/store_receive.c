@@ -244,7 +244,8 @@ static gboolean check_images(const Store *store, GError **error)
     for (guint i = 0; i < layers->len; i++) {
         const LedgerLayer *layer = layers->pdata[i];
 
-        if (layer->image && !signed_image_check_data(layer->image, error)) {
+        if (layer->image && ledger_is_read(store_ledger(store), layer->id) &&
+            !signed_image_check_data(layer->image, error)) {
             g_prefix_error(
                 error,
                 "what was received stands on it and cannot be trusted any more; restore the file, or move "

@@ -201,7 +201,21 @@ static void test_disks_that_came_and_grew(void)
     files = promote(rig);
     rig_check_files(files, rig->points->pdata[rig->points->len - 1]);
     g_assert_true(signed_image_check(vdb->pdata[0], NULL));
+    store_demote(rig->store, &error);
+    g_assert_no_error(error);
+    /* Its user takes it away, and, when no point has it any more, what it consisted of. */
+    attach_next(rig);
+    rig_remove_disk(rig, "vdb");
+    for (guint i = 0; i < 4; i++)
+        rig_cut(rig);
+    rig_settle(rig, 30000);
+    rig_close(rig);
     g_unlink(path);
+    rig_open(rig);
+    attach_next(rig);
+    rig_cut(rig);
+    rig_settle(rig, 30000);
+    rig_check_points(rig);
 }
 
 static void test_overlays_that_are_not_what_ran(void)
