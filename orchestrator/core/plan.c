@@ -278,8 +278,8 @@ gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **erro
         error, US_ERROR_REFUSED,
         "the engine of %s answers: a switchover in good order loses nothing; nothing was begun; leave "
         "--force away (--power-off switches a guest off that does not shut down); where the VM is not "
-        "defined "
-        "there any more, `understudy-engine promote %s --old-is-off` on %s, as root, goes on from the copy",
+        "defined there any more, `understudy-engine promote %s --old-is-off` on %s, as root, goes on from "
+        "the copy",
         plan->from, plan->scenario, plan->to);
 }
 

@@ -626,8 +626,7 @@ static const Check CHECKS[] = {
      "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd"},
     {"vm-there", FINDING_ERROR, TRUE, vm_there, "it cannot be protected",
      "take it out of the scenario, or define it again; `understudy-engine promote SCENARIO --old-is-off`, as "
-     "root "
-     "on the replica, goes on from the copy there"},
+     "root on the replica, goes on from the copy there"},
     {"vm-taken", FINDING_ERROR, FALSE, vm_free_of_others,
      "two protections of one VM would destroy each other's tracking", "stop the other scenario"},
     {"vm-looked-at", FINDING_ERROR, FALSE, vms_looked_at, "whether it can be protected is not known",

@@ -4,6 +4,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/definition.h"
+#include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/xml.h"
 
 #include <string.h>
@@ -33,26 +34,6 @@ static gboolean file_is_behind(virDomainPtr dom, const Pivot *p, gboolean *ret_b
     return FALSE;
 }
 
-static char *definition_of(virDomainPtr dom, unsigned int flags, GError **error)
-{
-    char *xml = virDomainGetXMLDesc(dom, flags);
-
-    if (!xml)
-        virt_error(error, "cannot read the definition of '%s'", virDomainGetName(dom));
-    return xml;
-}
-
-static xmlNode *find_disk(xmlDoc *doc, const char *path)
-{
-    xmlNode *devices = xml_child(xmlDocGetRootElement(doc), "devices");
-    xmlNode *disk = xml_child(devices, "disk");
-
-    while (!xml_attr_is(xml_child(disk, "source"), "file", path) &&
-           !xml_attr_is(xml_child(disk, "source"), "dev", path))
-        disk = xml_next(disk);
-    return disk;
-}
-
 /* The chain behind the file is what its header says; what else its user has said of the source stays. */
 static void set_source(xmlNode *disk, const Pivot *p)
 {
@@ -71,7 +52,7 @@ static void set_source(xmlNode *disk, const Pivot *p)
 /* Only what the running guest has, too. */
 static gboolean expect_live(virDomainPtr dom, const Pivot *p, GError **error)
 {
-    g_autofree char *xml = virDomainIsActive(dom) == 1 ? definition_of(dom, 0, error) : g_strdup("");
+    g_autofree char *xml = virDomainIsActive(dom) == 1 ? vm_definition_text(dom, 0, error) : g_strdup("");
     g_autoptr(Definition) d = xml && *xml ? definition_parse(xml, strlen(xml), error) : NULL;
     const Disk *disk = d ? definition_find_disk(d, p->disk) : NULL;
 
@@ -96,14 +77,14 @@ static char *put_right(virDomainPtr dom, const char *xml, const Pivot *p, GError
     doc = xml_parse(xml, strlen(xml), "domain", "definition", error);
     if (!doc)
         return NULL;
-    set_source(find_disk(doc, p->from), p);
+    set_source(pivot_find_left(p, doc), p);
     return xml_write(doc);
 }
 
 /* libvirt saves what it is given, also where that is what it had in memory. */
 static gboolean save(virDomainPtr dom, const Pivot *p, GError **error)
 {
-    g_autofree char *xml = definition_of(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error);
+    g_autofree char *xml = vm_definition_text(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, error);
     virDomainPtr defined;
     gboolean behind;
 
@@ -126,7 +107,7 @@ static gboolean save(virDomainPtr dom, const Pivot *p, GError **error)
 
 gboolean definition_file_must_follow(virDomainPtr dom, const Pivot *p, gboolean *ret_must, GError **error)
 {
-    g_autofree char *xml = definition_of(dom, 0, error);
+    g_autofree char *xml = vm_definition_text(dom, 0, error);
     g_autoptr(Definition) d = xml ? definition_parse(xml, strlen(xml), error) : NULL;
     const Disk *disk = d ? definition_find_disk(d, p->disk) : NULL;
 

@@ -78,7 +78,7 @@ void inventory_free(Inventory *inv)
     g_free(inv);
 }
 
-static char *definition_text(virDomainPtr dom, unsigned int flags, GError **error)
+char *vm_definition_text(virDomainPtr dom, unsigned int flags, GError **error)
 {
     char *xml = virDomainGetXMLDesc(dom, flags);
     char *copy;
@@ -94,7 +94,7 @@ static char *definition_text(virDomainPtr dom, unsigned int flags, GError **erro
 
 static gboolean parse_definition(Vm *vm, virDomainPtr dom, GError **error)
 {
-    g_autofree char *xml = definition_text(dom, 0, error);
+    g_autofree char *xml = vm_definition_text(dom, 0, error);
 
     vm->definition = xml ? definition_parse(xml, strlen(xml), error) : NULL;
     for (guint i = 0; vm->definition && i < vm->definition->disks->len; i++) {
@@ -219,7 +219,7 @@ char *vm_definition(virConnectPtr conn, Id uuid, VmDefinition which, GError **er
                                          [VM_DEFINITION_LIVE] = 0};
     g_autoptr(virDomain) dom = vm_lookup(conn, uuid, error);
 
-    return dom ? definition_text(dom, FLAGS[which], error) : NULL;
+    return dom ? vm_definition_text(dom, FLAGS[which], error) : NULL;
 }
 
 const Vm *inventory_find(const Inventory *inv, Id uuid)

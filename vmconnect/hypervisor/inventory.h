@@ -68,6 +68,8 @@ typedef enum {
 
 /* The caller g_free()s. */
 char *vm_definition(virConnectPtr conn, Id uuid, VmDefinition which, GError **error);
+/* The same of a domain in hand; @flags of virDomainGetXMLDesc(). */
+char *vm_definition_text(virDomainPtr dom, unsigned int flags, GError **error);
 
 /* Another VM of @inv that has the image of @vm's @disk as a data disk too, or
  * NULL. Two writers on one image are never protected. */

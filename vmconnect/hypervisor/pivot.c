@@ -51,14 +51,20 @@ static gboolean has_source(const xmlNode *disk, const char *path)
     return xml_attr_is(source, "file", path) || xml_attr_is(source, "dev", path);
 }
 
+xmlNode *pivot_find_left(const Pivot *p, xmlDoc *doc)
+{
+    xmlNode *disk = xml_child(xml_child(xmlDocGetRootElement(doc), "devices"), "disk");
+
+    while (disk && !has_source(disk, p->from))
+        disk = xml_next(disk);
+    return disk;
+}
+
 gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *ret_behind, GError **error)
 {
     g_autoptr(xmlDoc) doc = xml_read(xml, len, "domain", error);
-    const xmlNode *devices = doc ? xml_child(xmlDocGetRootElement(doc), "devices") : NULL;
 
-    *ret_behind = FALSE;
-    for (const xmlNode *disk = xml_child(devices, "disk"); disk; disk = xml_next(disk))
-        *ret_behind |= has_source(disk, p->from);
+    *ret_behind = doc && pivot_find_left(p, doc);
     return doc != NULL;
 }
 

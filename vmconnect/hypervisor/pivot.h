@@ -13,6 +13,9 @@
 #include <glib.h>
 #include <jansson.h>
 
+struct _xmlDoc; /* libxml2's */
+struct _xmlNode;
+
 typedef struct {
     char *disk;   /* vda */
     char *from;   /* the file it leaves, … */
@@ -29,6 +32,9 @@ Pivot *pivot_from_json(const json_t *root, GError **error);
 
 /* Would a VM of this definition (root <domain>, live or inactive) have the file that was left, as whatever disk? FALSE with @error: not XML. */
 gboolean pivot_is_behind(const Pivot *p, const char *xml, gsize len, gboolean *ret_behind, GError **error);
+
+/* That disk, in a document of it; NULL: none has the file. */
+struct _xmlNode *pivot_find_left(const Pivot *p, struct _xmlDoc *doc);
 
 gboolean pivot_mark_set(Id vm, const char *run_folder, const Pivot *p, GError **error);
 void pivot_mark_clear(Id vm, const char *run_folder);

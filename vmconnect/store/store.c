@@ -489,6 +489,7 @@ StoreRoom store_room(const Store *store, char **ret_why)
 {
     const Ledger *ledger = store_ledger(store);
     guint backlog = store_merge_backlog(store);
+    const char *more = hint(store, backlog);
     const char *target = NULL;
     guint deepest = 0;
 
@@ -508,8 +509,7 @@ StoreRoom store_room(const Store *store, char **ret_why)
     if (ret_why)
         *ret_why = g_strdup_printf(
             "the chain of disk %s has %u of at most %u files, %u points wait for being merged%s%s", target,
-            deepest, DEPTH_FULL, backlog, hint(store, backlog) ? "; " : "",
-            hint(store, backlog) ? hint(store, backlog) : "");
+            deepest, DEPTH_FULL, backlog, more ? "; " : "", more ? more : "");
     return deepest < DEPTH_FULL ? STORE_ROOM_SLOW : STORE_ROOM_NONE;
 }
 

@@ -407,11 +407,9 @@ static void seal_where(Rig *rig, gboolean (*there)(const StoreMerge *, const Led
     g_assert_cmpuint(progress(rig), ==, before);
 }
 
-/* However much is merged, and whatever of it is being done, a seal is answered before its end. */
-static void test_seals_beside_a_large_merge(void)
+/* Of @rig, which has no disk yet. */
+static void begin_a_large_merge(Rig *rig)
 {
-    g_autoptr(Rig) rig = rig_new(0);
-
     rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
     rig_open(rig);
     for (guint i = 0; i < 2; i++) {
@@ -419,6 +417,14 @@ static void test_seals_beside_a_large_merge(void)
         rig_cut(rig);
     }
     begin_merging(rig);
+}
+
+/* However much is merged, and whatever of it is being done, a seal is answered before its end. */
+static void test_seals_beside_a_large_merge(void)
+{
+    g_autoptr(Rig) rig = rig_new(0);
+
+    begin_a_large_merge(rig);
     while (!limit_copying(rig, 1)) { /* a byte a second: never done */
         store_merge_stop(rig->store, NULL);
         begin_merging(rig);
@@ -587,13 +593,7 @@ static void test_a_merge_beside_reads(void)
     guint asked = 0, done = 0;
     NbdDisk *disk;
 
-    rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
-    rig_open(rig);
-    for (guint i = 0; i < 2; i++) {
-        rig_scribble(rig, 0, 4000);
-        rig_cut(rig);
-    }
-    begin_merging(rig);
+    begin_a_large_merge(rig);
     rig->store->merge.turn_len_ms = 1;
     g = rig_generation(rig);
     rig_begin(rig, g, &error);
@@ -622,13 +622,7 @@ static void test_a_silent_daemon_in_a_merge(void)
     g_autoptr(Rig) rig = rig_new(0);
     GError *error = NULL;
 
-    rig_add_disk(rig, "vda", 128 * 1024 * (guint64)1024);
-    rig_open(rig);
-    for (guint i = 0; i < 2; i++) {
-        rig_scribble(rig, 0, 4000);
-        rig_cut(rig);
-    }
-    begin_merging(rig);
+    begin_a_large_merge(rig);
     rig->store->merge.turn_len_ms = 1;
     pump_until(rig, writes_out);
     storage_daemon_set_timeout(rig->store->daemon, 200);
