@@ -209,17 +209,38 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
     return f;
 }
 
-/* A host that is gone takes nobody with it who was off. One that is back may have its guest still, or not; one that answers, and
- * does not name it, has no part in it. */
-static Finding find_without_word(const Protection *p, const ProtectionVm *vm)
+/* By its checks that are made from its standby alone. */
+static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    const ScenarioVm *wanted = scenario_find_vm(p->scenario, vm->uuid);
+    const VitalsChecks none = {0};
+    VitalsChecks there =
+        vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, (guint)p->scenario->policy.probe_misses);
+
+    if (!can_be_seen(p, vm, now_ms))
+        return find_unknown(vm);
+    if (passes(wanted, &none, &there) && is_fresh(p, vm, now_ms))
+        return (Finding){.life = GUEST_LIFE_ALIVE};
+    if (fails(wanted, &none, &there) && !may_be_starting(p, vm, now_ms))
+        return (Finding){.life = GUEST_LIFE_SILENT, .why = there.words};
+    return find_unknown(vm);
+}
+
+/* Its host's engine says nothing, since the host is gone, hangs or is cut off from the controller. Who was off is not gone with it,
+ * nor who answers. One that is back may have its guest still, or not; one that answers, and does not name it, has no part in it. */
+static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
     const char *why;
+    Finding f;
 
-    if (vm->life.state != GUEST_LIFE_OFF && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
     if (vitals_answers(p->vitals, vm->active))
         return (Finding){.life = GUEST_LIFE_UNKNOWN};
-    return find_unknown(vm);
+    if (vm->life.state == GUEST_LIFE_OFF)
+        return find_unknown(vm);
+    f = find_by_sight(p, vm, now_ms);
+    if (f.life != GUEST_LIFE_ALIVE && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
+        return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
+    return f;
 }
 
 static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
@@ -229,7 +250,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     Finding f;
 
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
-        return find_without_word(p, vm);
+        return find_without_word(p, vm, now_ms);
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)

@@ -8,18 +8,20 @@
  *       "resync": {"reason", "compared_bytes", "sent_bytes"},
  *       "tip": {"id", "term", "sequence", "cut_at", "sealed_at"} | null,
  *       "compare": {…} | null}],
- *     "lose_ms", "back_ms", "proven_at", "branches": [{"host", "count", "bytes"}]}]}]}
+ *     "lose_ms", "back_ms", "proven_at", "branches": [{"host", "count", "bytes"}],
+ *     "checks": [{"host", "check", "answered", "misses", "why"}], "owed": [{"host", "why"}]}]}]}
  *
  * "synced_bytes" is what was sent to that standby to synchronise it, at first or after a doubt, in this reign, since the active's
  * engine runs: changes of a copy that is whole are none of it.
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
- * "active" of a scenario is null while its VMs run on different hosts. "switchback_s" is in how many
- * seconds they are moved home by themselves, null if they are not. "holds" are those of the scenario and its hosts, during
- * which nothing is done by itself: [{"kind", "name", "since", "why"}]. "unheard" are hosts that must say what they know before anything is ordered, since what is known here
- * comes from elsewhere. "branches" are what
- * single hosts hold of the VM and nothing else does: "bytes" at most, null until that is known. What is
- * not measured or not known is null, never 0. */
+ * "active" of a scenario is null while its VMs run on different hosts. "countdown_s" is in how many seconds a switchover is required,
+ * 0 when it is, null while all lives; "switchback_s" in how many they are moved home by themselves, null if they are not. "holds"
+ * are those of the scenario and its hosts, during which nothing is done by itself: [{"kind", "name", "since", "why"}]. "unheard"
+ * are hosts that must say what they know before anything is ordered, since what is known here comes from elsewhere. "branches"
+ * are what single hosts hold of the VM and nothing else does: "bytes" at most, null until that is known. A check is "answered" if
+ * it ever was, and since then has missed so many in a row. "owed" are calls that an engine has not confirmed. What is not measured
+ * or not known is null, never 0. */
 #pragma once
 
 #include "orchestrator/core/protection.h"

@@ -110,6 +110,11 @@ runs_anew() {
   now=$(boots "$1" "$2") && [[ $now =~ ^[0-9]+$ ]] && ((now > $3))
 }
 
+# starts_anew HOST VM NUMBER: of one whose QEMU has died, which libvirt may not have heard yet.
+starts_anew() {
+  runs_or_starts "$1" "$2" && runs_anew "$@"
+}
+
 # Number of the last record that guest $2 acknowledged on host $1.
 sequence() {
   lab stamp "$1" "$2" | jq .sequence

@@ -812,6 +812,74 @@ static void test_hangs(void)
               "        -> event COUNTDOWN_STARTED\n");
 }
 
+/* Nobody lives there any more that could say so: its host answers an echo, and no more. What its operator chose is missed from the
+ * standby all the same. */
+static void test_hangs_with_its_host(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    lose_alpha(s);
+    pass_for(s, 60, FALSE);
+    expect(s, "");
+    s->web = 2;
+    pass_for(s, 2, FALSE);
+    s->web = 3;
+    pass_for(s, 22, FALSE);
+    expect(s, "[  65] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  85] time passed -> event SWITCHOVER_REQUIRED\n");
+    g_assert_cmpstr(((ProtectionVm *)s->w->p->vms->pdata[0])->life.why, ==, "tcp web1");
+    /* It thaws: the guest is not started, it has only to answer. */
+    find_alpha(s);
+    s->web = 0;
+    pass_for(s, 3, TRUE);
+    expect(s, "[  87] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+/* A guest that answers lives, whatever is heard of its host. */
+static void test_answers_on_a_silent_host(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->path = 3;
+    pass_for(s, 60, FALSE);
+    g_assert_nonnull(strstr(s->w->trace->str, "HOST_SILENT alpha"));
+    g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
+    world_forget(s->w);
+    s->web = 3;
+    pass_for(s, 2, FALSE);
+    expect(s, "[  63] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* Nor does a standby that sees nobody see that it is gone; nor is one that was off dead. */
+static void test_missed_by_the_blind(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->gateway = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->gateway = 1;
+    s->web = 3;
+    pass_for(s, 60, FALSE);
+    g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
+    find_alpha(s);
+    s->gateway = 0;
+    s->word = "off";
+    pass_for(s, 10, TRUE);
+    lose_alpha(s);
+    pass_for(s, 60, FALSE);
+    expect(s, "");
+}
+
 /* Not even a reset can be made: it is tried three times, and told. */
 static void test_reset_fails(void)
 {
@@ -1164,6 +1232,9 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/hangs-with-its-host", test_hangs_with_its_host);
+    g_test_add_func("/life/guest/answers-on-a-silent-host", test_answers_on_a_silent_host);
+    g_test_add_func("/life/guest/missed-by-the-blind", test_missed_by_the_blind);
     g_test_add_func("/life/guest/reset-fails", test_reset_fails);
     g_test_add_func("/life/guest/blind-standby", test_blind_standby);
     g_test_add_func("/life/guest/reboots", test_reboots);
