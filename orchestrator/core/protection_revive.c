@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A guest that died, or whose checks are missed, is first started or reset where it is: once, and a start that fails is tried again
+ * as long as nobody waits for its end. */
+#include "orchestrator/core/protection_parts.h"
+
+#define REVIVE_LIMIT_MS 60000
+/* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
+#define REVIVE_TRIES 3
+#define REVIVE_AGAIN_MS 5000
+
+static void publish(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
+                    ActionList *out)
+{
+    protection_publish(p, code, vm->active, vm->name, why, out);
+}
+
+static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    gint64 limit_ms = MAX(REVIVE_LIMIT_MS, p->scenario->policy.start_timeout_ms);
+    ProtectionLife *life = &vm->life;
+
+    life->reviving = TRUE;
+    life->revived = FALSE;
+    life->revived_ms = now_ms;
+    life->again_ms = 0;
+    life->rest_ms = now_ms + p->scenario->policy.start_timeout_ms;
+    life->tries++;
+    life->tried_boots = life->boots;
+    action_call(out, vm->active, "guest.revive", vm->uuid, limit_ms,
+                json_pack("{s:s, s:b, s:I}", "vm", ID_TEXT(vm->uuid), "hangs", life->hangs, "limit_ms",
+                          (json_int_t)limit_ms));
+    ((Action *)out->pdata[out->len - 1])->order = ++life->order;
+}
+
+/* By the engine of its host, from where it is replicated, and its libvirtd; it is known who has the VM, and its operator has
+ * nothing against it. */
+static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return vm->life.state == GUEST_LIFE_SILENT && vm->life.revivable && !vm->rival &&
+           vitals_answers(p->vitals, vm->active) && vitals_has_libvirt(p->vitals, vm->active) &&
+           protection_vm_is_covered(p, vm) && protection_is_sure(p, NULL) &&
+           !protection_must_wait(p, now_ms) && p->scenario->policy.restart != RESTART_NEVER &&
+           !protection_is_held(p);
+}
+
+/* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
+static void begin_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+
+    /* What could not be started while libvirtd was ill, or before its host went down, may be when it is back; what was, in vain, is
+     * its operator's. */
+    if (!vitals_has_libvirt(p->vitals, vm->active) && !life->reviving && !life->revived) {
+        life->gave_up = FALSE;
+        life->rest_ms = MIN(life->rest_ms, now_ms + REVIVE_AGAIN_MS);
+    }
+    if (!may_revive(p, vm, now_ms) || life->gave_up || life->reviving || now_ms < life->rest_ms)
+        return;
+    life->tries = 0;
+    try_revival(p, vm, now_ms, out);
+}
+
+static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why, ActionList *out)
+{
+    vm->life.reviving = FALSE;
+    vm->life.gave_up = TRUE;
+    publish(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
+}
+
+/* It may be tried once more as long as nobody is waiting for its end. */
+static void fail_try(const Protection *p, ProtectionVm *vm, gint64 now_ms, const char *why, ActionList *out)
+{
+    gint64 again_ms = now_ms + REVIVE_AGAIN_MS;
+
+    if (vm->life.tries >= REVIVE_TRIES ||
+        (p->countdown.runs && again_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms)) {
+        fail_revival(p, vm, why, out);
+        return;
+    }
+    vm->life.revived = FALSE;
+    vm->life.again_ms = again_ms;
+}
+
+/* Its start has succeeded, and it has ended since: with each of the two its host counts a boot. */
+static gboolean has_died_again(const ProtectionLife *life)
+{
+    return life->revived && life->state == GUEST_LIFE_SILENT && life->revivable &&
+           life->boots >= life->tried_boots + 2;
+}
+
+static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+
+    if (!life->reviving)
+        return;
+    /* Somebody else has started it, or it cannot be now: then it begins anew when it can. */
+    if (life->again_ms > 0 && !may_revive(p, vm, now_ms)) {
+        life->reviving = FALSE;
+        life->rest_ms = life->again_ms;
+        life->again_ms = 0;
+    } else if (life->again_ms > 0) {
+        if (now_ms >= life->again_ms)
+            try_revival(p, vm, now_ms, out);
+    } else if (life->state == GUEST_LIFE_OFF || (life->state == GUEST_LIFE_ALIVE && life->revived))
+        life->reviving = FALSE;
+    else if (has_died_again(life))
+        fail_try(p, vm, now_ms, life->why ? life->why : "it has died again", out);
+    else if (now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms)
+        fail_revival(p, vm, life->why ? life->why : "it does not answer", out);
+}
+
+void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
+{
+    const char *how = json_string_value(json_object_get(in->json, "how"));
+
+    /* An answer to another try, or of a host that it has left since, says nothing of this one. */
+    if (!vm->life.reviving || vm->life.again_ms > 0 || !g_str_equal(in->host, vm->active) ||
+        (in->order && in->order != vm->life.order))
+        return;
+    if (in->failure) {
+        fail_try(p, vm, in->now_ms, in->failure->message, out);
+        return;
+    }
+    vm->life.revived = TRUE;
+    publish(p, vm, EVENT_GUEST_RESTARTED, g_strcmp0(how, "reset") == 0 ? "reset" : "started", out);
+}
+
+void protection_revive(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+{
+    end_revival(p, vm, now_ms, out);
+    begin_revival(p, vm, now_ms, out);
+}
