@@ -40,7 +40,8 @@ OPTIONS(
 OPTIONS(DELETE, {"purge", NULL, "the copies on the replica, too"},
         {"force", NULL, "also if a host that is gone for good cannot be told; it is, should it come back"});
 OPTIONS(VERIFY, {"fix", NULL, "show what can be put right by itself, and do it after a yes"});
-OPTIONS(SWITCHOVER, {"to", "HOST", "instead of the first replica"},
+OPTIONS(SWITCHOVER,
+        {"to", "HOST", "instead of the first replica; with --force instead of the host that is left"},
         {"vm", "VM", "only this one; may be repeated", TRUE},
         {"power-off", NULL, "switch a guest off that does not shut down in time"},
         {"reverse", NULL, "replicate back to the old host at once, whatever the scenario says"},

@@ -338,11 +338,23 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     return plan;
 }
 
+/* If its operator does not say it: home; by force away from a host that is gone, whichever of the two that is; or to the replica. */
+static const char *destination(const Protection *p, const PlanOptions *o)
+{
+    if (o->to || o->home)
+        return o->to ? o->to : p->scenario->master;
+    for (guint i = 0; o->force && i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        if (!protection_is_up(p, vm->active))
+            return protection_keeper(vm);
+    }
+    return p->scenario->replicas->pdata[0];
+}
+
 static Plan *switchover(const Protection *p, const PlanOptions *o, GError **error)
 {
-    const char *to = o->to     ? o->to
-                     : o->home ? p->scenario->master
-                               : (const char *)p->scenario->replicas->pdata[0];
+    const char *to = destination(p, o);
     g_autoptr(GPtrArray) chosen = NULL;
     g_autoptr(Plan) plan = NULL;
 

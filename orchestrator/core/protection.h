@@ -75,6 +75,8 @@ typedef struct {
     gboolean revived;  /* … it has been started or reset … */
     gboolean gave_up;  /* … it did not come to life so, and has not since */
     gint64 revived_ms; /* when it was asked for last; 0: never */
+    gint64 back_ms;    /* when it lived again after that */
+    Id waits_for;      /* a VM that is started before it; nil: it does not wait */
     guint tries;       /* of the one that was asked for */
     guint tried_boots; /* boots when the last of them began */
     gint64 again_ms;   /* the last has failed, and it is tried again then; 0: it has not */

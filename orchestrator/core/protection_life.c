@@ -417,8 +417,7 @@ void protection_live(Protection *p, gint64 now_ms, ActionList *out)
         more |= !was_silent && f.life == GUEST_LIFE_SILENT;
         changed |= g_strcmp0(kept_word(vm), kept) != 0;
     }
-    EACH_VM (p, vm)
-        protection_revive(p, vm, now_ms, out);
+    protection_revive(p, now_ms, out);
     if (changed)
         action_persist(out, NULL);
     count(p, more, now_ms, out);

@@ -62,8 +62,8 @@ void protection_life_anew(ProtectionVm *vm);
 
 /* Look at what is known of each guest's life, and act upon it. */
 void protection_live(Protection *p, gint64 now_ms, ActionList *out);
-/* Once that is known of all: start or reset it where it is, if it should be; an answer to guest.revive. */
-void protection_revive(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out);
+/* Once that is known of all: start or reset where it is who should be; an answer to guest.revive. */
+void protection_revive(Protection *p, gint64 now_ms, ActionList *out);
 void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out);
 
 /* After the states are settled: wait, or ask for the switchback, if it is left to the controller. */

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A guest that died, or whose checks are missed, is first started or reset where it is: once, and a start that fails is tried again
- * as long as nobody waits for its end. */
+ * as long as nobody waits for its end.
+ *
+ * Of several, as after the boot of their host, each waits in the start order for those that are being started before it and for
+ * their gates, as in a plan: not for one that nobody starts, nor longer than start_timeout for one that does not answer. */
 #include "orchestrator/core/protection_parts.h"
+#include "orchestrator/core/start_order.h"
 
 #define REVIVE_LIMIT_MS 60000
 /* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
@@ -43,6 +47,50 @@ static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 n
            !protection_is_held(p);
 }
 
+/* It has not given up, nor is it tried too soon after the last time. */
+static gboolean is_due(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return may_revive(p, vm, now_ms) && !vm->life.gave_up && now_ms >= vm->life.rest_ms;
+}
+
+/* What must be true of one that was started before those after it are. Whose checks were never answered is waited for, too. */
+static gboolean gate_is_met(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    const ProtectionLife *life = &vm->life;
+    const Gate *gate = &scenario_find_vm(p->scenario, vm->uuid)->gate;
+
+    if (!life->revived)
+        return TRUE;
+    if (gate->probe && !life->proven)
+        return now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms;
+    return now_ms >= life->back_ms + gate->delay_ms;
+}
+
+typedef struct {
+    const Protection *p;
+    gint64 now_ms;
+} Moment;
+
+static gboolean is_coming(const void *user, Id uuid)
+{
+    const Moment *m = user;
+    const ProtectionVm *vm = protection_find(m->p, uuid);
+
+    if (!vm)
+        return FALSE;
+    return vm->life.state == GUEST_LIFE_ALIVE ? !gate_is_met(m->p, vm, m->now_ms)
+                                              : vm->life.reviving || is_due(m->p, vm, m->now_ms);
+}
+
+/* The first of those that it starts after and that are not there yet; nil: it need not wait. */
+static Id waited_for(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    Moment m = {p, now_ms};
+    g_autoptr(GArray) before = start_order_before(p->scenario, vm->uuid, is_coming, &m);
+
+    return before->len > 0 ? g_array_index(before, Id, 0) : ID_NIL;
+}
+
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */
 static void begin_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
@@ -54,7 +102,11 @@ static void begin_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, 
         life->gave_up = FALSE;
         life->rest_ms = MIN(life->rest_ms, now_ms + REVIVE_AGAIN_MS);
     }
-    if (!may_revive(p, vm, now_ms) || life->gave_up || life->reviving || now_ms < life->rest_ms)
+    life->waits_for = ID_NIL;
+    if (life->reviving || !is_due(p, vm, now_ms))
+        return;
+    life->waits_for = waited_for(p, vm, now_ms);
+    if (!id_is_nil(life->waits_for))
         return;
     life->tries = 0;
     try_revival(p, vm, now_ms, out);
@@ -102,9 +154,10 @@ static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
     } else if (life->again_ms > 0) {
         if (now_ms >= life->again_ms)
             try_revival(p, vm, now_ms, out);
-    } else if (life->state == GUEST_LIFE_OFF || (life->state == GUEST_LIFE_ALIVE && life->revived))
+    } else if (life->state == GUEST_LIFE_OFF || (life->state == GUEST_LIFE_ALIVE && life->revived)) {
         life->reviving = FALSE;
-    else if (has_died_again(life))
+        life->back_ms = now_ms;
+    } else if (has_died_again(life))
         fail_try(p, vm, now_ms, life->why ? life->why : "it has died again", out);
     else if (now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms)
         fail_revival(p, vm, life->why ? life->why : "it does not answer", out);
@@ -126,8 +179,10 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
     publish(p, vm, EVENT_GUEST_RESTARTED, g_strcmp0(how, "reset") == 0 ? "reset" : "started", out);
 }
 
-void protection_revive(Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
+void protection_revive(Protection *p, gint64 now_ms, ActionList *out)
 {
-    end_revival(p, vm, now_ms, out);
-    begin_revival(p, vm, now_ms, out);
+    EACH_VM (p, vm)
+        end_revival(p, vm, now_ms, out);
+    EACH_VM (p, vm)
+        begin_revival(p, vm, now_ms, out);
 }

@@ -81,6 +81,16 @@ static const char *guest_of(const Protection *p, const ProtectionVm *vm)
     return vm->last && protection_is_up(p, vm->active) ? vm->last->guest : "unknown";
 }
 
+static json_t *guest_why_of(const Protection *p, const ProtectionVm *vm)
+{
+    const ProtectionVm *first = id_is_nil(vm->life.waits_for) ? NULL : protection_find(p, vm->life.waits_for);
+
+    if (!vm->life.why)
+        return json_null();
+    return first ? json_sprintf("%s; it is started when '%s' is there", vm->life.why, first->name)
+                 : json_string(vm->life.why);
+}
+
 static json_t *checks_of(const Protection *p, const ProtectionVm *vm)
 {
     json_t *list = json_array();
@@ -98,10 +108,10 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o, s:o}", "name",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o, s:o}", "name",
                      vm->name, "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)),
-                     "active", vm->active, "guest", guest_of(p, vm), "guest_why", vm->life.why, "tracking",
-                     vm->last ? vm->last->tracking : NULL, "spool_bytes",
+                     "active", vm->active, "guest", guest_of(p, vm), "guest_why", guest_why_of(p, vm),
+                     "tracking", vm->last ? vm->last->tracking : NULL, "spool_bytes",
                      known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
                      known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm),
                      "checks", checks_of(p, vm), "owed", protection_owed(p, vm));

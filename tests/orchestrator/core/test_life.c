@@ -13,6 +13,7 @@ typedef struct {
     guint told;             /* of what each has said last */
     const char *word, *why; /* of web1, by alpha's engine; NULL: it does not name it */
     const char *other;      /* of web2, if there is one */
+    guint other_boots;
     guint boots;
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
     int agent;                 /* misses; -1: it was never answered */
@@ -20,6 +21,8 @@ typedef struct {
     int gateway;               /* misses of beta's; -1: it has none */
     int web;                   /* misses of beta's check of web1, if there is one */
     gboolean has_web;          /* there is */
+    int ssh;                   /* misses of beta's other check of it; -1: there is none */
+    int far;                   /* of both checks of another host that beta watches; -1: it watches none */
 } Stage;
 
 static json_t *score(const char *words, int misses)
@@ -46,7 +49,7 @@ static void say_alpha(Stage *s)
     if (s->word)
         json_array_append_new(guests, guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots));
     if (s->other)
-        json_array_append_new(guests, guest(2, s->other, NULL, 0));
+        json_array_append_new(guests, guest(2, s->other, NULL, s->other_boots));
     vitals_hear(s->v, "alpha", doc);
 }
 
@@ -58,19 +61,27 @@ static void say_beta(Stage *s)
                   score("beat alpha", s->path), score("ping alpha", s->path), "guests", "gateway",
                   s->gateway < 0 ? json_null() : score("ping gateway", s->gateway));
 
+    json_t *watch = json_object_get(doc, "watch");
+
     if (s->has_web)
+        json_array_append_new(json_object_get(watch, "guests"),
+                              json_pack("{s:s, s:[o, o*]}", "vm", ID_TEXT(world_vm(1)), "checks",
+                                        score("tcp web1", s->web),
+                                        s->ssh < 0 ? NULL : score("ssh web1", s->ssh)));
+    if (s->far >= 0)
         json_array_append_new(
-            json_object_get(json_object_get(doc, "watch"), "guests"),
-            json_pack("{s:s, s:[o]}", "vm", ID_TEXT(world_vm(1)), "checks", score("tcp web1", s->web)));
+            json_object_get(watch, "hosts"),
+            json_pack("{s:s, s:[o]}", "id", ID_TEXT(world_id(0xd4)), "checks", score("ping delta", s->far)));
     vitals_hear(s->v, "beta", doc);
 }
 
 /* Engines push what is other than before, and so do these. */
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
-    g_autofree char *all = g_strdup_printf("%s %s %s %u %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
-                                           s->boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway,
-                                           s->web, s->has_web, alpha_speaks);
+    g_autofree char *all =
+        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
+                        s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web,
+                        s->has_web, s->ssh, s->far, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -110,7 +121,7 @@ static Stage *stage_new_of(guint vms)
     s->word = "alive";
     s->other = vms > 1 ? "alive" : NULL;
     s->libvirt = TRUE;
-    s->gateway = -1;
+    s->gateway = s->ssh = s->far = -1;
     vitals_add(s->v, "alpha", world_id(0xa1));
     vitals_add(s->v, "beta", world_id(0xb2));
     vitals_link(s->v, "alpha", TRUE);
@@ -358,6 +369,25 @@ static void test_blind(void)
     s->path = 5;
     pass_for(s, 60, FALSE);
     expect(s, "[   3] WATCH_BLIND beta\n");
+}
+
+/* Nor does one that watches several hosts and sees none of them; one that sees one of them sees. */
+static void test_sees_none(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->far = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->path = s->far = 5;
+    pass_for(s, 60, FALSE);
+    expect(s, "[   3] WATCH_BLIND beta\n");
+    s->far = 0;
+    pass(s, FALSE);
+    expect(s, "[  63] PROBE_MISSED alpha\n"
+              "[  63] HOST_SILENT alpha\n"
+              "[  63] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* Nobody is left who could see it: nothing is known, and nobody could take over. */
@@ -812,6 +842,124 @@ static void test_hangs(void)
               "        -> event COUNTDOWN_STARTED\n");
 }
 
+/* Of several checks one that is answered is enough, or each of them must be. */
+static void test_any_or_all(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->ssh = 0;
+    pass(s, TRUE);
+    s->web = 9;
+    pass_for(s, 30, TRUE);
+    expect(s, "");
+    s->ssh = 3;
+    pass(s, TRUE);
+    expect(s, "[  33] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n");
+    revived(s, -1, NULL);
+    s->boots = 1;
+    s->ssh = 0;
+    pass_for(s, 10, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_BACK"));
+    world_forget(s->w);
+    ((ScenarioVm *)s->w->p->scenario->vms->pdata[0])->need_all = TRUE;
+    pass(s, TRUE);
+    expect(s, "[  44] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web1\n"
+              "        -> event COUNTDOWN_STARTED\n");
+}
+
+static Stage *stage_new_in_order(const char *gate)
+{
+    Stage *s = stage_new_of(2);
+    GPtrArray *vms = s->w->p->scenario->vms;
+    const Id second = world_vm(2);
+
+    g_array_append_val(((ScenarioVm *)vms->pdata[0])->after, second);
+    g_assert_true(gate_parse(gate, &((ScenarioVm *)vms->pdata[1])->gate, NULL));
+    return s;
+}
+
+static void both_die(Stage *s)
+{
+    s->word = s->other = "dead";
+    pass_for(s, 3, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web2\n"
+              "        -> event COUNTDOWN_STARTED\n");
+    g_assert_true(id_equal(((ProtectionVm *)s->w->p->vms->pdata[0])->life.waits_for, world_vm(2)));
+}
+
+static void second_is_back(Stage *s)
+{
+    s->other = "alive";
+    s->other_boots = 1;
+    world_answer(s->w, "alpha", "guest.revive", 2, -1, NULL);
+    world_forget(s->w);
+}
+
+/* One after the other, as in a plan. */
+static void test_in_order(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("none");
+
+    both_die(s);
+    second_is_back(s);
+    pass(s, TRUE);
+    expect(s, "[   5] time passed -> event GUEST_BACK\n"
+              "        -> guest.revive to alpha for web1\n");
+    g_assert_true(id_is_nil(((ProtectionVm *)s->w->p->vms->pdata[0])->life.waits_for));
+}
+
+static void test_behind_a_gate(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("5s");
+
+    both_die(s);
+    second_is_back(s);
+    pass_for(s, 6, TRUE);
+    expect(s, "[   5] time passed -> event GUEST_BACK\n"
+              "[  10] time passed -> guest.revive to alpha for web1\n");
+    /* That was then: now it dies alone. */
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    pass_for(s, 20, TRUE);
+    world_forget(s->w);
+    s->word = "dead";
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+}
+
+/* A probe that nobody ever answered holds nobody up for longer than a start may take. */
+static void test_behind_a_mute_gate(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("probe");
+
+    both_die(s);
+    second_is_back(s);
+    pass_for(s, 10, TRUE);
+    expect(s, "[   5] time passed -> event GUEST_BACK\n"
+              "[  12] time passed -> guest.revive to alpha for web1\n");
+}
+
+/* What cannot be started is not waited for. */
+static void test_behind_one_that_fails(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("none");
+
+    both_die(s);
+    for (int i = 0; i < 3; i++) {
+        world_answer(s->w, "alpha", "guest.revive", 2, US_ERROR_FAILED, "no");
+        pass_for(s, 5, TRUE);
+    }
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+}
+
 /* Nobody lives there any more that could say so: its host answers an echo, and no more. What its operator chose is missed from the
  * standby all the same. */
 static void test_hangs_with_its_host(void)
@@ -1208,6 +1356,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/flapping", test_flapping);
     g_test_add_func("/life/host/silent-again", test_silent_again);
     g_test_add_func("/life/host/blind", test_blind);
+    g_test_add_func("/life/host/sees-none", test_sees_none);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
     g_test_add_func("/life/host/changes", test_changes);
@@ -1232,6 +1381,11 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/in-order", test_in_order);
+    g_test_add_func("/life/guest/behind-a-gate", test_behind_a_gate);
+    g_test_add_func("/life/guest/behind-a-mute-gate", test_behind_a_mute_gate);
+    g_test_add_func("/life/guest/behind-one-that-fails", test_behind_one_that_fails);
+    g_test_add_func("/life/guest/any-or-all", test_any_or_all);
     g_test_add_func("/life/guest/hangs-with-its-host", test_hangs_with_its_host);
     g_test_add_func("/life/guest/answers-on-a-silent-host", test_answers_on_a_silent_host);
     g_test_add_func("/life/guest/missed-by-the-blind", test_missed_by_the_blind);

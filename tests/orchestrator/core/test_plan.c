@@ -189,6 +189,29 @@ static void test_force(void)
     g_assert_true(plan->ended);
 }
 
+/* Whichever of the two hosts is gone: what is typed is the same, and goes to the other one. */
+static void test_force_back(void)
+{
+    g_autoptr(World) w = world_new(2);
+    g_autoptr(Plan) plan = NULL;
+    PlanOptions o = OPTIONS;
+
+    world_run(w);
+    world_moved(w, "beta", 2, TRUE);
+    refused(w, o, US_ERROR_REFUSED, "every VM of scenario 'web' runs on beta already: nothing was begun");
+    for (guint i = 1; i <= 2; i++)
+        ((ProtectionCopy *)protection_find(w->p, world_vm(i))->copies->pdata[0])->complete = TRUE;
+    world_link(w, "beta", FALSE);
+    o.force = TRUE;
+    plan = build(w, o);
+    g_assert_cmpstr(plan->from, ==, "beta");
+    g_assert_cmpstr(plan->to, ==, "alpha");
+    g_assert_cmpuint(plan->moves->len, ==, 2);
+    /* In good order they go to the replica, where they are. */
+    o.force = FALSE;
+    refused(w, o, US_ERROR_REFUSED, "every VM of scenario 'web' runs on beta already: nothing was begun");
+}
+
 /* Of a point that was named the copy need not be whole, and how old the newest is says nothing. */
 static void test_force_from_a_point(void)
 {
@@ -1069,6 +1092,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/builder-refuses-while-owed", test_builder_refuses_while_owed);
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
+    g_test_add_func("/plan/force-back", test_force_back);
     g_test_add_func("/plan/force-of-the-living", test_force_of_the_living);
     g_test_add_func("/plan/by-hand", test_by_hand);
     g_test_add_func("/plan/promoted-meanwhile", test_promoted_meanwhile);
