@@ -78,13 +78,18 @@ static gboolean has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_
     return blind_ms == 0 || now_ms > blind_ms + (policy->probe_misses + 1) * policy->probe_interval_ms;
 }
 
-/* Since it was started each check has been tried anew, and if it hangs, that is known: what was answered before is none of it. */
-static gboolean is_fresh(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+/* Since then, if ever, each check has been tried anew, and if it hangs, that is known: what was answered before is none of it. */
+static gboolean is_fresh_since(const Protection *p, gint64 since_ms, gint64 now_ms)
 {
     const Policy *policy = &p->scenario->policy;
-    gint64 tried_ms = policy->probe_interval_ms + policy_try_ms(policy) + TOLD_MS;
 
-    return vm->life.booted_ms == 0 || now_ms >= vm->life.booted_ms + tried_ms;
+    return since_ms == 0 || now_ms >= since_ms + policy->probe_interval_ms + policy_try_ms(policy) + TOLD_MS;
+}
+
+/* Since it was started. */
+static gboolean is_fresh(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return is_fresh_since(p, vm->life.booted_ms, now_ms);
 }
 
 /* Or its start has failed: then it goes on to be so until it answers. */
@@ -205,17 +210,18 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
     return f;
 }
 
-/* By its checks that are made from its standby alone. */
+/* By its checks that are made from its standby alone. One whose host said that it has died lives again if they were answered since. */
 static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
     const ScenarioVm *wanted = scenario_find_vm(p->scenario, vm->uuid);
     const VitalsChecks none = {0};
+    gint64 dead_ms = vm->life.state == GUEST_LIFE_SILENT ? vm->life.heard_ms : 0;
     VitalsChecks there =
         vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, (guint)p->scenario->policy.probe_misses);
 
     if (!can_be_seen(p, vm, now_ms))
         return find_unknown(vm);
-    if (passes(wanted, &none, &there) && is_fresh(p, vm, now_ms))
+    if (passes(wanted, &none, &there) && is_fresh(p, vm, now_ms) && is_fresh_since(p, dead_ms, now_ms))
         return (Finding){.life = GUEST_LIFE_ALIVE};
     if (fails(wanted, &none, &there) && !may_be_starting(p, vm, now_ms))
         return (Finding){.life = GUEST_LIFE_SILENT, .why = there.words};
@@ -247,6 +253,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm, now_ms);
+    vm->life.heard_ms = now_ms;
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)

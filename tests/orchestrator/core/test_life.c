@@ -173,19 +173,22 @@ static void revived(Stage *s, int code, const char *why)
 
 /* --- hosts -------------------------------------------------------------------- */
 
+static void link_alpha(Stage *s, gboolean up)
+{
+    vitals_link(s->v, "alpha", up);
+    world_link(s->w, "alpha", up);
+    s->told = 0;
+}
+
 static void lose_alpha(Stage *s)
 {
-    vitals_link(s->v, "alpha", FALSE);
-    world_link(s->w, "alpha", FALSE);
-    s->told = 0;
+    link_alpha(s, FALSE);
     world_forget(s->w);
 }
 
 static void find_alpha(Stage *s)
 {
-    vitals_link(s->v, "alpha", TRUE);
-    world_link(s->w, "alpha", TRUE);
-    s->told = 0;
+    link_alpha(s, TRUE);
     world_forget(s->w);
 }
 
@@ -987,6 +990,26 @@ static void test_hangs_with_its_host(void)
               "        -> event COUNTDOWN_CANCELLED\n");
 }
 
+/* Its host says that it has died, and is lost: that its check was answered before is no sign of life. */
+static void test_dies_with_its_host(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->word = "stalled";
+    pass(s, TRUE);
+    lose_alpha(s);
+    pass_for(s, 2, FALSE);
+    s->web = 1;
+    pass_for(s, 30, FALSE);
+    expect(s, "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+    s->web = 0;
+    pass(s, FALSE);
+    expect(s, "[  36] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+}
+
 /* A guest that answers lives, whatever is heard of its host. */
 static void test_answers_on_a_silent_host(void)
 {
@@ -1246,56 +1269,81 @@ static void test_second_one(void)
 
 /* What must hold, whatever comes: the trace of one scenario, event by event. */
 typedef struct {
+    Stage *s;
+    GRand *chance;
+    guint seed;
+    GString *story; /* all that happened so far, for who wants to know how it came to that */
+    gboolean alpha; /* its engine is heard */
     gboolean counting, required, silent;
-    guint restarts;
+    guint countdowns, restarts, ends;
     gint64 restarted_ms;
-} Told;
+} Tale;
 
-static void take(Told *t, const Stage *s, const char *line)
+#define MUST(tale, condition)                                                                     \
+    do {                                                                                          \
+        if (!(condition))                                                                         \
+            g_error("scenario %u: not so: %s\n%s", (tale)->seed, #condition, (tale)->story->str); \
+    } while (0)
+
+static void take_countdown(Tale *t, const char *line)
 {
     if (strstr(line, "COUNTDOWN_STARTED")) {
-        g_assert_false(t->counting);
-        g_assert_true(t->silent);
+        MUST(t, !t->counting && t->silent);
         t->counting = TRUE;
+        t->countdowns++;
     } else if (strstr(line, "COUNTDOWN_CANCELLED")) {
-        g_assert_true(t->counting);
+        MUST(t, t->counting);
         t->counting = t->required = FALSE;
     } else if (strstr(line, "SWITCHOVER_REQUIRED")) {
-        g_assert_true(t->counting);
-        g_assert_false(t->required);
+        MUST(t, t->counting && !t->required);
         t->required = TRUE;
-    } else if (strstr(line, "GUEST_SILENT")) {
-        g_assert_false(t->silent);
+        t->ends++;
+    }
+}
+
+static void take_guest(Tale *t, const char *line)
+{
+    if (strstr(line, "GUEST_SILENT")) {
+        MUST(t, !t->silent);
         t->silent = TRUE;
     } else if (strstr(line, "GUEST_BACK")) {
-        g_assert_true(t->silent);
+        MUST(t, t->silent);
         t->silent = FALSE;
     } else if (strstr(line, "guest.revive to")) {
-        g_assert_true(t->silent);
-        g_assert_true(t->restarted_ms == 0 || s->w->now_ms >= t->restarted_ms + 5000);
-        t->restarted_ms = s->w->now_ms;
+        MUST(t, t->silent && t->alpha && t->s->libvirt);
+        MUST(t, t->restarted_ms == 0 || t->s->w->now_ms >= t->restarted_ms + 5000);
+        t->restarted_ms = t->s->w->now_ms;
         t->restarts++;
     }
 }
 
-static void check_told(Told *t, Stage *s)
+static void check_told(Tale *t)
 {
-    g_auto(GStrv) lines = g_strsplit(s->w->trace->str, "\n", -1);
+    g_auto(GStrv) lines = g_strsplit(t->s->w->trace->str, "\n", -1);
+    const Protection *p = t->s->w->p;
+    const ProtectionLife *now = &((ProtectionVm *)p->vms->pdata[0])->life;
 
-    for (char **line = lines; *line; line++)
-        take(t, s, *line);
-    world_forget(s->w);
-    /* An end that is not told, because the guest is its user's again, ends both. */
-    if (s->w->p->vms->len && ((ProtectionVm *)s->w->p->vms->pdata[0])->life.state != GUEST_LIFE_SILENT)
+    for (char **line = lines; *line; line++) {
+        if (!strstr(*line, "time passed -> nothing"))
+            g_string_append_printf(t->story, "%s\n", *line);
+        take_countdown(t, *line);
+        take_guest(t, *line);
+    }
+    world_forget(t->s->w);
+    /* One that its user ends meanwhile is not said to be back. */
+    if (now->state == GUEST_LIFE_OFF)
         t->silent = FALSE;
-    if (!s->w->p->countdown.runs)
-        t->counting = t->required = FALSE;
+    MUST(t, t->silent == (now->state == GUEST_LIFE_SILENT));
+    MUST(t, t->counting == p->countdown.runs && t->counting == t->silent);
+    MUST(t, t->required == p->countdown.over);
 }
 
-static void chance(Stage *s, GRand *r, gboolean *alpha)
+static void happens(Tale *t)
 {
     static const char *const WORDS[] = {"alive", "alive", "alive",   "alive",  "off",
                                         "idle",  "dead",  "stalled", "frozen", "unknown"};
+    GRand *r = t->chance;
+    Stage *s = t->s;
 
     if (g_rand_int_range(r, 0, 20) == 0)
         s->word = WORDS[g_rand_int_range(r, 0, G_N_ELEMENTS(WORDS))];
@@ -1305,45 +1353,74 @@ static void chance(Stage *s, GRand *r, gboolean *alpha)
         s->agent = g_rand_int_range(r, -1, 6);
     if (g_rand_int_range(r, 0, 20) == 0)
         s->path = g_rand_int_range(r, 0, 6);
+    if (s->has_web && g_rand_int_range(r, 0, 20) == 0)
+        s->web = g_rand_int_range(r, 0, 6);
     if (g_rand_int_range(r, 0, 40) == 0)
         s->libvirt = !s->libvirt;
     if (g_rand_int_range(r, 0, 40) == 0) {
-        *alpha = !*alpha;
-        (*alpha ? find_alpha : lose_alpha)(s);
+        t->alpha = !t->alpha;
+        link_alpha(s, t->alpha);
     }
+    g_string_append_printf(t->story,
+                           "[%4" G_GINT64_FORMAT "] %s, boot %u, agent %d, path %d, web %d, %s, %s\n",
+                           s->w->now_ms / 1000, s->word, s->boots, s->agent, s->path, s->web,
+                           s->libvirt ? "libvirtd" : "no libvirtd", t->alpha ? "heard" : "not heard");
     if (((ProtectionVm *)s->w->p->vms->pdata[0])->life.reviving && g_rand_int_range(r, 0, 4) == 0)
         revived(s, g_rand_boolean(r) ? -1 : US_ERROR_FAILED, "because");
 }
 
+/* In the end all is well, and known to be. */
+static void ends_well(Tale *t)
+{
+    t->s->word = "alive";
+    t->s->agent = t->s->path = t->s->web = 0;
+    t->s->libvirt = TRUE;
+    if (!t->alpha)
+        find_alpha(t->s);
+    pass_for(t->s, 30, TRUE);
+    MUST(t, protection_countdown_left_ms(t->s->w->p, t->s->w->now_ms) == -1);
+}
+
+/* Every other one has a check that its operator chose. */
+static void begin_tale(Tale *t, guint seed)
+{
+    *t = (Tale){stage_new(), g_rand_new_with_seed(seed), seed, g_string_new(NULL), .alpha = TRUE};
+    if (seed % 2)
+        watch_web(t->s);
+}
+
+static void end_tale(Tale *t)
+{
+    g_rand_free(t->chance);
+    g_string_free(t->story, TRUE);
+    stage_free(t->s);
+}
+
 static void test_thousand(void)
 {
-    guint restarts = 0, required = 0;
+    g_autofree Tale *tales = g_new0(Tale, 1000);
+    guint countdowns = 0, restarts = 0, ends = 0;
 
-    for (guint seed = 0; seed < 1000; seed++) {
-        g_autoptr(Stage) s = stage_new();
-        GRand *r = g_rand_new_with_seed(seed);
-        gboolean alpha = TRUE;
-        Told t = {0};
-
-        for (int i = 0; i < 200; i++) {
-            chance(s, r, &alpha);
-            pass(s, alpha);
-            check_told(&t, s);
-            required += t.required;
+    for (guint i = 0; i < 1000; i++)
+        begin_tale(&tales[i], i);
+    for (guint second = 0; second < 200; second++)
+        for (Tale *t = tales; t < tales + 1000; t++) {
+            happens(t);
+            pass(t->s, t->alpha);
+            check_told(t);
         }
-        /* In the end all is well, and known to be. */
-        s->word = "alive";
-        s->agent = s->path = 0;
-        s->libvirt = TRUE;
-        if (!alpha)
-            find_alpha(s);
-        pass_for(s, 30, TRUE);
-        g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
-        restarts += t.restarts;
-        g_rand_free(r);
+    for (Tale *t = tales; t < tales + 1000; t++) {
+        ends_well(t);
+        countdowns += t->countdowns;
+        restarts += t->restarts;
+        ends += t->ends;
+        if (t->seed == 1)
+            g_test_message("the first with a check:\n%s", t->story->str);
+        end_tale(t);
     }
+    g_test_message("%u countdowns, %u restarts, %u switchovers required", countdowns, restarts, ends);
     g_assert_cmpuint(restarts, >, 500);
-    g_assert_cmpuint(required, >, 500);
+    g_assert_cmpuint(ends, >, 300);
 }
 
 int main(int argc, char **argv)
@@ -1387,6 +1464,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/behind-one-that-fails", test_behind_one_that_fails);
     g_test_add_func("/life/guest/any-or-all", test_any_or_all);
     g_test_add_func("/life/guest/hangs-with-its-host", test_hangs_with_its_host);
+    g_test_add_func("/life/guest/dies-with-its-host", test_dies_with_its_host);
     g_test_add_func("/life/guest/answers-on-a-silent-host", test_answers_on_a_silent_host);
     g_test_add_func("/life/guest/missed-by-the-blind", test_missed_by_the_blind);
     g_test_add_func("/life/guest/reset-fails", test_reset_fails);
