@@ -117,7 +117,7 @@ static void append_silence(GString *out, const json_t *s)
     const json_t *left = json_object_get(s, "countdown_s");
     g_autofree char *time =
         json_is_integer(left) ? units_human_duration(json_integer_value(left) * 1000) : NULL;
-    const char *name = json_string_value(json_object_get(s, "name")) ?: "-";
+    g_autofree char *way_out = page_clean(json_string_value(json_object_get(s, "way_out")) ?: "-");
     json_t *vm;
     gsize i;
 
@@ -138,7 +138,7 @@ static void append_silence(GString *out, const json_t *s)
     if (time && json_integer_value(left) > 0)
         g_string_append_printf(out, "  a switchover is required in %s if that does not answer\n", time);
     else if (time)
-        g_string_append_printf(out, "  a switchover is required: understudy switchover %s --force\n", name);
+        g_string_append_printf(out, "  a switchover is required: %s\n", way_out);
 }
 
 /* When the VMs are moved home by themselves. The caller frees. */

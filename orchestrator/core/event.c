@@ -92,6 +92,15 @@ Event *event_new(EventCode code, const char *scenario, const char *host, const c
     return e;
 }
 
+Event *event_new_with_command(EventCode code, const char *scenario, const char *why, const char *command)
+{
+    const Field fields[] = {{"scenario", scenario}, {"why", why}, {"command", command}, {0}};
+    Event *e = filled(code, fields);
+
+    e->scenario = g_strdup(scenario);
+    return e;
+}
+
 Event *event_new_about_channel(EventCode code, const char *channel, const char *why)
 {
     const Field fields[] = {{"channel", channel}, {"why", why}, {0}};

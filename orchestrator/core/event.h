@@ -3,7 +3,7 @@
  *
  * Code, severity, text and next step of an event stand in one table;
  * docs/events.md is made from it (a test compares). In the templates
- * {scenario}, {host}, {vm}, {why} and {channel} are filled in by event_new(). Number and
+ * {scenario}, {host}, {vm}, {why}, {channel} and {command} are filled in by who makes it. Number and
  * time are given by who keeps the list, not here. */
 #pragma once
 
@@ -115,7 +115,7 @@
       "scenario '{scenario}': what was silent answers again, no switchover is required", NULL)               \
     X(SWITCHOVER_REQUIRED, CRITICAL,                                                                         \
       "scenario '{scenario}': a switchover is required: {why}",                                              \
-      "understudy switchover {scenario} --force (shows what would be lost, and asks)")                       \
+      "{command}")                       \
     X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
     X(SWITCHBACK_AHEAD,   INFO,                                                                              \
@@ -231,6 +231,8 @@ typedef struct {
 
 /* @scenario, @host, @vm, @why may be NULL if the template does not name them (a bug otherwise). */
 Event *event_new(EventCode code, const char *scenario, const char *host, const char *vm, const char *why);
+/* SWITCHOVER_REQUIRED, of which it depends what is to be done: @command says it. */
+Event *event_new_with_command(EventCode code, const char *scenario, const char *why, const char *command);
 /* The same for {channel} and {why}. */
 Event *event_new_about_channel(EventCode code, const char *channel, const char *why);
 void event_free(Event *e);

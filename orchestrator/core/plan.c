@@ -291,6 +291,15 @@ static gboolean check_point(const PlanOptions *o, const GPtrArray *chosen, GErro
                        chosen->len);
 }
 
+/* Is it off because its user wants it so, or since it died and could not be started? */
+static void see_guest(const ProtectionVm *vm, Move *m)
+{
+    gboolean off = vm->last && g_strcmp0(vm->last->guest, "off") == 0;
+
+    m->died = off && vm->life.state == GUEST_LIFE_SILENT;
+    m->was_off = off && !m->died;
+}
+
 /* What its release would have said of the VM, as far as it is known. */
 void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m)
 {
@@ -314,7 +323,7 @@ static void add_moves(const GPtrArray *chosen, const PlanOptions *o, Plan *plan)
         const ProtectionVm *vm = chosen->pdata[i];
         Move *m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
 
-        m->was_off = vm->last && g_strcmp0(vm->last->guest, "off") == 0;
+        see_guest(vm, m);
         if (plan->forced)
             plan_force_move(vm, plan, o->now_ms, m);
     }

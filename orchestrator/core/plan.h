@@ -107,7 +107,8 @@ typedef struct {
     guint done;        /* steps completed, as far as the engines said */
     gboolean rolling;  /* it is decided to roll back, as soon as the engine says that it is not released */
     gboolean begun;    /* an intention of it is in the journal, or about to be */
-    gboolean was_off;  /* when it was planned, as far as was known */
+    gboolean was_off;  /* when it was planned, as far as was known, by its user's will … */
+    gboolean died;     /* … or not: it is to be started where it comes to */
     gboolean yielded;  /* by force: its old active, which is back, has ended its part */
     gboolean asked;    /* a call is under way */
     gint64 next_at_ms; /* READING, BLOCKED: when to ask again */

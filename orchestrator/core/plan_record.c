@@ -15,9 +15,10 @@ json_t *plan_record_begin(const Plan *plan)
     for (guint i = 0; i < plan->moves->len; i++) {
         const Move *m = plan->moves->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:O?}", "vm", ID_TEXT(m->vm), "name",
-                                             m->name, "reign", reign_to_json(m->reign), "off", m->was_off,
-                                             "certificate", plan->forced ? m->certificate : NULL));
+        json_array_append_new(vms,
+                              json_pack("{s:s, s:s, s:o, s:b, s:b, s:O?}", "vm", ID_TEXT(m->vm), "name",
+                                        m->name, "reign", reign_to_json(m->reign), "off", m->was_off, "died",
+                                        m->died, "certificate", plan->forced ? m->certificate : NULL));
     }
     return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:I, s:o}",
                      "format", PLAN_FORMAT, "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from",
@@ -78,20 +79,22 @@ static gboolean read_vms(Plan *plan, const json_t *vms, GError **error)
     for (gsize i = 0; i < json_array_size(vms); i++) {
         json_t *certificate = NULL;
         const char *vm, *name;
-        int off = FALSE;
+        int off = FALSE, died = FALSE;
         json_t *reign_doc;
         Reign reign;
         Move *m;
         Id id;
 
-        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o, s?b, s?o}", "vm", &vm, "name",
-                       &name, "reign", &reign_doc, "off", &off, "certificate", &certificate) ||
+        if (!json_read(json_array_get(vms, i), "VM", NULL, "{s:s, s:s, s:o, s?b, s?b, s?o}", "vm", &vm,
+                       "name", &name, "reign", &reign_doc, "off", &off, "died", &died, "certificate",
+                       &certificate) ||
             !id_parse(vm, &id, NULL) || !reign_from_json(reign_doc, &reign, NULL) || plan_find(plan, id) ||
             (plan->forced && !json_is_object(certificate)))
             return unsound(error, "VM");
         m = plan_add_move(plan, id, name, reign);
         m->tip = plan->point;
         m->was_off = off;
+        m->died = died;
         m->certificate = plan->forced ? json_incref(certificate) : NULL;
     }
     return plan->moves->len > 0 || unsound(error, "no VM");

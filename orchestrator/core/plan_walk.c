@@ -97,8 +97,8 @@ static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
     json_auto_t *more = NULL;
 
     if (step == STEP_LOCK)
-        more = json_pack("{s:o, s:I}", "reign", reign_to_json(m->reign), "deadline_ms",
-                         (json_int_t)plan->deadline_ms);
+        more = json_pack("{s:o, s:I, s:b}", "reign", reign_to_json(m->reign), "deadline_ms",
+                         (json_int_t)plan->deadline_ms, "died", m->died);
     else if (step == STEP_SHUTDOWN)
         more = json_pack("{s:I, s:b}", "timeout_ms", (json_int_t)plan->shutdown_timeout_ms, "power_off",
                          plan->power_off);

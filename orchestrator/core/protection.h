@@ -71,7 +71,8 @@ typedef struct {
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */
     gint64 unasked_ms; /* when libvirtd of its host did not answer last, since it is watched; 0: never */
-    gint64 unseen_ms;  /* the same of its standby, which saw nothing at all */
+    gint64 unseen_ms;  /* the same of its standby, which saw nothing at all … */
+    gint64 deaf_ms;    /* … or did not hear its host */
     gboolean reviving; /* it was asked for, and has not answered yet, nor failed … */
     gboolean revived;  /* … it has been started or reset … */
     gboolean gave_up;  /* … it did not come to life so, and has not since */
@@ -272,6 +273,8 @@ gint64 protection_lag_limit_ms(const Policy *policy);
 gint64 protection_switchback_left_ms(const Protection *p, gint64 now_ms);
 /* How long a silent guest has still to answer before a switchover is required; 0: it is; -1: all are well. */
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms);
+/* When it is: what its operator is to type, or to do. The caller frees. */
+char *protection_way_out(const Protection *p);
 /* Does an ACTION_SWITCHBACK still count? A command may have overtaken it. */
 gboolean protection_wants_home(const Protection *p);
 

@@ -44,9 +44,20 @@ static void notice_boot(ProtectionVm *vm, const VitalsGuest *guest, gint64 now_m
     if (life->known_boots) {
         life->booted_ms = now_ms;
         life->proven = FALSE;
+        /* Its user has taken it in hand. */
+        life->gave_up &= life->reviving;
     }
     life->known_boots = TRUE;
     life->boots = guest->boots;
+}
+
+/* Are there checks that are made from that side, and nothing is heard of them? */
+static gboolean is_unheard(const ScenarioVm *wanted, gboolean from_active, const VitalsChecks *side)
+{
+    for (guint i = 0; i < wanted->checks->len && side->n == 0; i++)
+        if (((const CheckSpec *)wanted->checks->pdata[i])->from_active == from_active)
+            return TRUE;
+    return FALSE;
 }
 
 /* A check that was never answered says nothing of the guest: it may ask for what is not there. */
@@ -124,6 +135,22 @@ static gboolean can_be_seen(const Protection *p, ProtectionVm *vm, gint64 now_ms
     return has_seen_since(p, vm->life.unseen_ms, now_ms);
 }
 
+/* The checks of the guest that are made from its standby. What is missed by one that does not hear the guest's host either is its
+ * line. */
+static VitalsChecks look_from_there(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    const char *keeper = protection_keeper(vm);
+    VitalsChecks there = vitals_checks(p->vitals, keeper, vm->uuid, (guint)p->scenario->policy.probe_misses);
+
+    if (!vitals_hears(p->vitals, keeper, vm->active))
+        vm->life.deaf_ms = now_ms;
+    if (!can_be_seen(p, vm, now_ms))
+        return (VitalsChecks){0};
+    if (there.answered == 0 && !has_seen_since(p, vm->life.deaf_ms, now_ms))
+        return (VitalsChecks){0};
+    return there;
+}
+
 static void apply_failure(const ScenarioVm *wanted, const VitalsChecks *here, const VitalsChecks *there,
                           Finding *f)
 {
@@ -143,31 +170,33 @@ static void keep_silence(const ProtectionVm *vm, Finding *f)
         *f = (Finding){.life = GUEST_LIFE_SILENT, .why = "nobody can see at present whether it answers"};
 }
 
-/* By the checks that its operator chose; those of the two hosts together. */
+/* By the checks that its operator chose; those of the two hosts together. If any of them is enough, one that nobody can ask at
+ * present might be it. */
 static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, Finding *f)
 {
     const ScenarioVm *wanted = scenario_find_vm(p->scenario, vm->uuid);
     guint misses = (guint)p->scenario->policy.probe_misses;
     VitalsChecks here = vitals_checks(p->vitals, vm->active, vm->uuid, misses);
-    VitalsChecks there = vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, misses);
-    gboolean asked = can_be_asked(p, vm, now_ms), seen = can_be_seen(p, vm, now_ms);
+    VitalsChecks there = look_from_there(p, vm, now_ms);
+    gboolean all_heard, passed, failed;
 
-    if (!asked) {
+    if (!can_be_asked(p, vm, now_ms)) {
         here = (VitalsChecks){0};
         f->mute = vm->life.mute;
     }
-    if (!seen)
-        there = (VitalsChecks){0};
-    if (passes(wanted, &here, &there))
+    all_heard = !is_unheard(wanted, TRUE, &here) && !is_unheard(wanted, FALSE, &there);
+    passed = passes(wanted, &here, &there);
+    failed = fails(wanted, &here, &there) && (all_heard || wanted->need_all);
+    if (passed)
         vm->life.answers = TRUE;
-    else if ((fails(wanted, &here, &there) || is_mute(&here, &there)) && !may_be_starting(p, vm, now_ms))
+    else if ((failed || is_mute(&here, &there)) && !may_be_starting(p, vm, now_ms))
         vm->life.answers = FALSE;
-    vm->life.proven |= is_fresh(p, vm, now_ms) && passes(wanted, &here, &there);
+    vm->life.proven |= is_fresh(p, vm, now_ms) && passed;
     if (may_be_starting(p, vm, now_ms))
         apply_start(vm, vm->life.answers || (wanted->checks->len > 0 && here.proven + there.proven > 0), f);
-    else if (fails(wanted, &here, &there))
+    else if (failed)
         apply_failure(wanted, &here, &there, f);
-    else if (wanted->checks->len > 0 && !(asked && seen) && !passes(wanted, &here, &there))
+    else if (wanted->checks->len > 0 && !passed && (!all_heard || here.proven + there.proven > 0))
         keep_silence(vm, f);
 }
 
@@ -210,20 +239,19 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
     return f;
 }
 
-/* By its checks that are made from its standby alone. One whose host said that it has died lives again if they were answered since. */
+/* By its checks that are made from its standby alone, if that goes on for longer than an engine is away that is started anew. One
+ * whose host said that it has died lives again if they were answered since. */
 static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
     const ScenarioVm *wanted = scenario_find_vm(p->scenario, vm->uuid);
     const VitalsChecks none = {0};
     gint64 dead_ms = vm->life.state == GUEST_LIFE_SILENT ? vm->life.heard_ms : 0;
-    VitalsChecks there =
-        vitals_checks(p->vitals, protection_keeper(vm), vm->uuid, (guint)p->scenario->policy.probe_misses);
+    VitalsChecks there = look_from_there(p, vm, now_ms);
 
-    if (!can_be_seen(p, vm, now_ms))
-        return find_unknown(vm);
     if (passes(wanted, &none, &there) && is_fresh(p, vm, now_ms) && is_fresh_since(p, dead_ms, now_ms))
         return (Finding){.life = GUEST_LIFE_ALIVE};
-    if (fails(wanted, &none, &there) && !may_be_starting(p, vm, now_ms))
+    if (fails(wanted, &none, &there) && has_seen_since(p, vm->life.heard_ms, now_ms) &&
+        !may_be_starting(p, vm, now_ms))
         return (Finding){.life = GUEST_LIFE_SILENT, .why = there.words};
     return find_unknown(vm);
 }
@@ -300,6 +328,32 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
 
 /* --- the countdown ----------------------------------------------------------------- */
 
+static gboolean has_copy(const ProtectionVm *vm)
+{
+    return ((const ProtectionCopy *)vm->copies->pdata[0])->complete;
+}
+
+/* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced. */
+char *protection_way_out(const Protection *p)
+{
+    gboolean gone = FALSE, stands = FALSE, copied = FALSE;
+
+    EACH_VM (p, vm) {
+        if (vm->life.state != GUEST_LIFE_SILENT)
+            continue;
+        gone |= !vitals_answers(p->vitals, vm->active);
+        stands |= !vm->life.revivable || vm->life.hangs;
+        copied |= has_copy(vm);
+    }
+    if (!copied)
+        return g_strdup("no other host has a copy to go on from: bring the host back, or start the VM there");
+    return g_strdup_printf("understudy switchover %s%s (shows what would be lost, and asks)",
+                           p->scenario->name,
+                           gone     ? " --force"
+                           : stands ? " --power-off"
+                                    : "");
+}
+
 static char *losses(const Protection *p, gint64 now_ms)
 {
     GString *text = g_string_new(NULL);
@@ -312,7 +366,10 @@ static char *losses(const Protection *p, gint64 now_ms)
             continue;
         g_string_append_printf(text, "%s'%s' on %s (%s): ", text->len ? "; " : "", vm->name, vm->active,
                                vm->life.why ? vm->life.why : "silent");
-        g_string_append_printf(text, age ? "its copy is %s old" : "it has no copy", age);
+        if (age)
+            g_string_append_printf(text, "its copy is %s old", age);
+        else
+            g_string_append(text, has_copy(vm) ? "how old its copy is is not known" : "it has no copy");
     }
     return g_string_free(text, FALSE);
 }
@@ -329,7 +386,7 @@ static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
 static gboolean is_over(const Protection *p, gint64 now_ms)
 {
     EACH_VM (p, vm)
-        if (vm->life.reviving)
+        if (vm->life.reviving || !id_is_nil(vm->life.waits_for))
             return FALSE;
     return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
 }
@@ -348,10 +405,11 @@ static void count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
         p->countdown = (ProtectionCountdown){0};
     }
     if (p->countdown.runs && !p->countdown.over && is_over(p, now_ms)) {
-        g_autofree char *why = losses(p, now_ms);
+        g_autofree char *why = losses(p, now_ms), *command = protection_way_out(p);
 
         p->countdown.over = TRUE;
-        protection_publish(p, EVENT_SWITCHOVER_REQUIRED, NULL, NULL, why, out);
+        action_publish(out,
+                       event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
     }
 }
 

@@ -119,13 +119,14 @@ static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why,
     publish(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
 }
 
-/* It may be tried once more as long as nobody is waiting for its end. */
+/* It may be tried once more, but nobody is kept waiting for the end of the countdown. */
 static void fail_try(const Protection *p, ProtectionVm *vm, gint64 now_ms, const char *why, ActionList *out)
 {
     gint64 again_ms = now_ms + REVIVE_AGAIN_MS;
 
     if (vm->life.tries >= REVIVE_TRIES ||
-        (p->countdown.runs && again_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms)) {
+        (p->countdown.runs && !p->countdown.over &&
+         again_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms)) {
         fail_revival(p, vm, why, out);
         return;
     }
@@ -173,6 +174,11 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
         return;
     if (in->failure) {
         fail_try(p, vm, in->now_ms, in->failure->message, out);
+        return;
+    }
+    /* By its user, or after a boot by its host's engine itself, a moment before. */
+    if (g_strcmp0(how, "found running") == 0) {
+        vm->life.reviving = FALSE;
         return;
     }
     vm->life.revived = TRUE;

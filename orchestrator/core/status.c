@@ -125,16 +125,18 @@ static json_t *seconds_left(gint64 left_ms)
 
 json_t *status_of(const Protection *p, gint64 now_ms)
 {
+    g_autofree char *way_out = p->countdown.over ? protection_way_out(p) : NULL;
     json_t *vms = json_array();
 
     for (guint i = 0; i < p->vms->len; i++)
         json_array_append_new(vms, vm_of(p, p->vms->pdata[i], now_ms));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s?, s:I, s:o, s:o, s:o, s:o, s:s?, s:o}", "name", p->scenario->name, "state",
-        scenario_state_name(p->state), "master", p->scenario->master, "active", protection_active(p), "term",
-        (json_int_t)protection_term(p), "countdown_s", seconds_left(protection_countdown_left_ms(p, now_ms)),
-        "switchback_s", seconds_left(protection_switchback_left_ms(p, now_ms)), "holds", protection_holds(p),
-        "unheard", protection_unheard(p), "plan", id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
+    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:o, s:s?, s:o, s:o, s:o, s:s?, s:o}", "name",
+                     p->scenario->name, "state", scenario_state_name(p->state), "master", p->scenario->master,
+                     "active", protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s",
+                     seconds_left(protection_countdown_left_ms(p, now_ms)), "way_out", way_out,
+                     "switchback_s", seconds_left(protection_switchback_left_ms(p, now_ms)), "holds",
+                     protection_holds(p), "unheard", protection_unheard(p), "plan",
+                     id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
 }
 
 json_t *status_document(const GPtrArray *protections, gint64 now_ms)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status - the document that `understudy status --json` and GET /status answer.
  *
- * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "switchback_s", "holds", "unheard", "plan",
+ * {"scenarios": [{"name", "state", "master", "active", "term", "countdown_s", "way_out", "switchback_s", "holds", "unheard", "plan",
  *   "vms": [{"name", "uuid", "state", "active", "guest", "guest_why", "tracking", "spool_bytes",
  *     "standbys": [{"host", "state", "lag_ms", "why",
  *       "sync": {"done_bytes", "total_bytes", "sent_bytes", "rate_bps", "left_s", "synced_bytes"},
@@ -16,7 +16,7 @@
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
  * "active" of a scenario is null while its VMs run on different hosts. "countdown_s" is in how many seconds a switchover is required,
- * 0 when it is, null while all lives; "switchback_s" in how many they are moved home by themselves, null if they are not. "holds"
+ * 0 when it is, and then "way_out" is what to type, or to do; null while all lives; "switchback_s" in how many they are moved home by themselves, null if they are not. "holds"
  * are those of the scenario and its hosts, during which nothing is done by itself: [{"kind", "name", "since", "why"}]. "unheard"
  * are hosts that must say what they know before anything is ordered, since what is known here comes from elsewhere. "branches"
  * are what single hosts hold of the VM and nothing else does: "bytes" at most, null until that is known. A check is "answered" if

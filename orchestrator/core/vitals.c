@@ -7,6 +7,9 @@
 
 /* So many probes must be answered in a row before one that is missed is news again: a path that comes and goes is one thing. */
 #define CALM_PROBES 10
+/* Echoes of its own gateway, a second apart (watch.c), that a host misses in a row before it counts as cut off itself: one is lost now and
+ * then. */
+#define BLIND_MISSES 3
 
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
@@ -20,13 +23,15 @@ typedef struct {
     char *name;
     Id id;
     gboolean up;
-    guint misses;        /* that make it silent; 0: nobody asks */
-    gint64 interval_ms;  /* of the probes */
-    gboolean heard;      /* a whole status since its link is up */
-    json_t *libvirt;     /* the last word of it; NULL: none */
-    json_t *gateway;     /* the same */
-    GHashTable *guests;  /* Id * -> json_t * */
-    GHashTable *checks;  /* Id * -> json_t *: a guest that it watches, with its "checks" */
+    guint misses;       /* that make it silent; 0: nobody asks */
+    gint64 interval_ms; /* of the probes */
+    gboolean heard;     /* a whole status since its link is up */
+    json_t *libvirt;    /* the last word of it; NULL: none */
+    json_t *gateway;    /* the same */
+    GHashTable *guests; /* Id * -> json_t * */
+    GHashTable *checks; /* Id * -> json_t *: a guest that it watches, with its "checks" */
+    GHashTable *
+        answered; /* Id * -> json_t *: {"reign", words: true}, checks that were answered at some time; outlives its engine */
     GHashTable *watched; /* Id * -> json_t *: those of a host */
     Life life;
     char *why;
@@ -112,6 +117,7 @@ static void host_free(gpointer data)
     forget_status(h);
     g_hash_table_unref(h->guests);
     g_hash_table_unref(h->checks);
+    g_hash_table_unref(h->answered);
     g_hash_table_unref(h->watched);
     g_free(h->name);
     g_free(h->why);
@@ -155,6 +161,7 @@ void vitals_add(Vitals *v, const char *name, Id id)
     h->id = id;
     h->guests = by_id_new();
     h->checks = by_id_new();
+    h->answered = by_id_new();
     h->watched = by_id_new();
     g_ptr_array_add(v->hosts, h);
     g_hash_table_insert(v->by_name, h->name, h);
@@ -200,9 +207,47 @@ static void take_part(json_t **part, json_t *word)
     *part = json_incref(word);
 }
 
+static gint64 reign_of(const json_t *item)
+{
+    return json_integer_value(json_object_get(item, "reign"));
+}
+
+/* An engine that was started anew has forgotten what was answered, and would never miss it. */
+static void remember_answers(Host *h, const Id *vm, const json_t *guest)
+{
+    const json_t *checks = json_object_get(guest, "checks");
+    json_t *known = g_hash_table_lookup(h->answered, vm);
+
+    if (!known || reign_of(known) != reign_of(guest)) {
+        known = json_pack("{s:I}", "reign", (json_int_t)reign_of(guest));
+        g_hash_table_insert(h->answered, g_memdup2(vm, sizeof(*vm)), known);
+    }
+    for (gsize i = 0; i < json_array_size(checks); i++) {
+        const json_t *score = json_array_get(checks, i);
+
+        if (is_true(score, "ever") && text_of(score, "words"))
+            json_object_set_new(known, text_of(score, "words"), json_true());
+    }
+}
+
+static gboolean was_answered(const Host *h, Id vm, const json_t *guest, const json_t *score)
+{
+    const json_t *known = g_hash_table_lookup(h->answered, &vm);
+    const char *words = text_of(score, "words");
+
+    return is_true(score, "ever") ||
+           (known && words && reign_of(known) == reign_of(guest) && is_true(known, words));
+}
+
 static void take_watch(Host *h, const json_t *watch)
 {
+    GHashTableIter it;
+    gpointer vm, guest;
+
     fill(h->checks, json_object_get(watch, "guests"), "vm", NULL);
+    g_hash_table_iter_init(&it, h->checks);
+    while (g_hash_table_iter_next(&it, &vm, &guest))
+        remember_answers(h, vm, guest);
     fill(h->watched, json_object_get(watch, "hosts"), "id", "checks");
     take_part(&h->gateway, json_object_get(watch, "gateway"));
 }
@@ -271,7 +316,7 @@ static gboolean is_blind(const Host *h)
     gpointer checks;
     guint hosts = 0, seen = 0;
 
-    if (is_true(h->gateway, "ever") && misses_of(h->gateway) > 0)
+    if (is_true(h->gateway, "ever") && misses_of(h->gateway) >= BLIND_MISSES)
         return TRUE;
     g_hash_table_iter_init(&it, h->watched);
     while (g_hash_table_iter_next(&it, NULL, &checks)) {
@@ -471,6 +516,14 @@ const char *vitals_who_hears(const Vitals *v, const char *name)
     return NULL;
 }
 
+gboolean vitals_hears(const Vitals *v, const char *watcher, const char *name)
+{
+    const Host *w = find(v, watcher), *h = find(v, name);
+    Sight s = sight_of(w && h ? g_hash_table_lookup(w->watched, &h->id) : NULL, 1);
+
+    return s.n == 0 || s.answered > 0;
+}
+
 gboolean vitals_is_blind(const Vitals *v, const char *name)
 {
     const Host *h = find(v, name);
@@ -501,14 +554,16 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *list)
 {
     const Host *h = find(v, name);
-    const json_t *checks = json_object_get(h ? g_hash_table_lookup(h->checks, &vm) : NULL, "checks");
+    const json_t *guest = h ? g_hash_table_lookup(h->checks, &vm) : NULL;
+    const json_t *checks = json_object_get(guest, "checks");
 
     for (gsize i = 0; i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
 
         json_array_append_new(list, json_pack("{s:s, s:s?, s:b, s:i, s:s?}", "host", name, "check",
-                                              text_of(score, "words"), "answered", is_true(score, "ever"),
-                                              "misses", (int)misses_of(score), "why", text_of(score, "why")));
+                                              text_of(score, "words"), "answered",
+                                              was_answered(h, vm, guest, score), "misses",
+                                              (int)misses_of(score), "why", text_of(score, "why")));
     }
 }
 
@@ -522,14 +577,15 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
 
     for (gsize i = 0; i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);
-        gboolean missed = is_true(score, "ever") && misses_of(score) >= misses;
+        gboolean ever = was_answered(h, vm, guest, score);
+        gboolean missed = ever && misses_of(score) >= misses;
         gboolean answered = is_true(score, "tried") && misses_of(score) == 0;
 
         sum.answered += answered;
         if (!answered && !sum.open)
             sum.open = text_of(score, "words");
         sum.missed += missed;
-        sum.proven += is_true(score, "ever");
+        sum.proven += ever;
         if (missed && !sum.words) {
             sum.why = text_of(score, "why");
             sum.words = text_of(score, "words");

@@ -48,6 +48,9 @@ gboolean vitals_answers(const Vitals *v, const char *host);
 /* Whoever heard it at the last try, by any path, of the engines that answer and are not blind; NULL: nobody did, or watches it. */
 const char *vitals_who_hears(const Vitals *v, const char *host);
 
+/* Did @watcher hear @host at the last try, by any path? As good as that: it does not watch it, or has not said so. */
+gboolean vitals_hears(const Vitals *v, const char *watcher, const char *host);
+
 /* Its word of others does not count at present. */
 gboolean vitals_is_blind(const Vitals *v, const char *host);
 
@@ -56,14 +59,15 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *host);
 
 /* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
 typedef struct {
-    const char *word; /* alive | off | dead | stalled | frozen | unknown */
+    const char *word; /* alive | off | idle | dead | stalled | frozen | unknown */
     const char *why;  /* NULL: nothing */
     guint boots;
 } VitalsGuest;
 
 gboolean vitals_guest(const Vitals *v, const char *host, Id vm, VitalsGuest *ret_guest);
 
-/* Of the checks that @host's engine makes of a guest. */
+/* Of the checks that @host's engine makes of a guest. What was answered at some time in a reign is known here, should its engine be
+ * started anew. */
 typedef struct {
     guint n;
     guint64 reign;     /* in which they are made: the VM's when its host was told to; 0: not known */

@@ -184,6 +184,8 @@ static CURLcode perform_mail(CURL *curl, Trip *t)
     }
     curl_easy_setopt(curl, CURLOPT_MAIL_FROM, o->from);
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    /* One who is not there any more keeps the others from nothing. */
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_wanted);
     curl_easy_setopt(curl, CURLOPT_READDATA, t);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);

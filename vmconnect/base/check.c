@@ -8,7 +8,7 @@
 
 #define TEXT_MAX 1024
 #define ARGV_MAX 32
-#define MISSES_TOLD 10
+#define MISSES_TOLD 100 /* as many as may be asked for: policy.c, probe_misses */
 
 static const char *const NAMES[] = {
 #define X(kind, name) [CHECK_##kind] = name,
@@ -264,11 +264,17 @@ gboolean check_score_add(CheckScore *score, const char *why)
     score->tried = TRUE;
     score->ever |= why == NULL;
     score->misses = why ? MIN(score->misses + 1, CHECK_MISSES_MAX) : 0;
-    if (g_strcmp0(score->why, why) != 0) {
-        g_free(score->why);
-        score->why = g_strdup(why);
-    }
+    check_score_note(score, why);
     return !same;
+}
+
+gboolean check_score_note(CheckScore *score, const char *why)
+{
+    if (g_strcmp0(score->why, why) == 0)
+        return FALSE;
+    g_free(score->why);
+    score->why = g_strdup(why);
+    return TRUE;
 }
 
 void check_score_clear(CheckScore *score)

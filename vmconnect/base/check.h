@@ -58,6 +58,8 @@ typedef struct {
 #define CHECK_MISSES_MAX 1000
 
 /* @why NULL: answered. TRUE if what others are told of it (check_score_to_json) is different now. */
+/* It could not be tried: that counts for nothing, and @why is known. TRUE: the score is other than before. */
+gboolean check_score_note(CheckScore *score, const char *why);
 gboolean check_score_add(CheckScore *score, const char *why);
 void check_score_clear(CheckScore *score);
 /* {"kind", "words", "tried", "ever", "misses": up to 10, "why"}. New reference. */

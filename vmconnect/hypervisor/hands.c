@@ -172,6 +172,11 @@ void hands_submit(Hands *h, const HandsJob *job, HandsDone on_done, void *user)
     mailbox_send(h->to_thread, t);
 }
 
+guint hands_load(const Hands *h)
+{
+    return g_hash_table_size(h->open);
+}
+
 void hands_close(Hands *h, void (*on_closed)(void *user), void *user)
 {
     g_autoptr(GError) error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the engine is going down");

@@ -37,6 +37,9 @@ Hands *hands_new(uv_loop_t *loop, const char *uri);
 /* @job is copied. Errors: TIMEOUT (deadline), UNREACHABLE (no libvirtd), CANCELLED (closing), and those of the work. */
 void hands_submit(Hands *hands, const HandsJob *job, HandsDone on_done, void *user);
 
+/* Jobs that its thread is at, or that wait for it. */
+guint hands_load(const Hands *hands);
+
 /* Waiting jobs are answered CANCELLED at once; @on_closed comes on the loop when
  * the thread is gone, up to 20 s later if libvirtd hangs. */
 void hands_close(Hands *hands, void (*on_closed)(void *user), void *user);

@@ -87,6 +87,9 @@ gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char 
     if (!dom || !vm_state_read(dom, &state, &reason, error))
         return FALSE;
     word = vm_has_panicked(dom, state, reason) ? GUEST_DEAD : guest_word_of(state, reason, &why);
+    *ret_how = "found running";
+    if (!hangs && word == GUEST_ALIVE)
+        return TRUE;
     if (hangs ? word != GUEST_ALIVE : word != GUEST_DEAD && word != GUEST_IDLE) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "'%s' is left as it is: %s", virDomainGetName(dom),
                     why ? why : "it runs");

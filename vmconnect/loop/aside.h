@@ -9,7 +9,8 @@
 #include <glib.h>
 #include <uv.h>
 
-/* Once, on the loop, never from within aside_run(). @result is the callee's; NULL: its time is over. */
+/* Once, on the loop, never from within aside_run(). @result is the callee's; NULL: its time is over, or no
+ * thread could be started. */
 typedef void (*AsideDone)(void *user, gpointer result);
 
 typedef struct {

@@ -38,10 +38,11 @@ static CURLcode perform(CURL *curl, const char *url, gint64 timeout_ms, GString 
     return curl_easy_perform(curl);
 }
 
-char *http_get(const char *url, const char *expect, gint64 timeout_ms)
+char *http_get(const char *url, const char *expect, gint64 timeout_ms, gboolean *ret_found)
 {
     CURL *curl = curl_easy_init();
     GString *page = g_string_new(NULL);
+    curl_off_t found_us = 0;
     long status = 0;
     char *why = NULL;
     CURLcode rc;
@@ -49,7 +50,9 @@ char *http_get(const char *url, const char *expect, gint64 timeout_ms)
     g_assert(curl);
     rc = perform(curl, url, timeout_ms, page);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_NAMELOOKUP_TIME_T, &found_us);
     curl_easy_cleanup(curl);
+    *ret_found = rc == CURLE_OK || found_us > 0;
     if (rc != CURLE_OK && (rc != CURLE_WRITE_ERROR || page->len < PAGE_MAX))
         why = g_strdup(curl_easy_strerror(rc));
     else if (status < 200 || status >= 400)

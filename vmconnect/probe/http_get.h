@@ -8,5 +8,6 @@
 
 #include <glib.h>
 
-/* Why it was missed, the caller frees; NULL: it was answered. @expect "": any text will do. */
-char *http_get(const char *url, const char *expect, gint64 timeout_ms);
+/* Why it was missed, the caller frees; NULL: it was answered. @expect "": any text will do. @ret_found FALSE: nobody was asked, for its
+ * name is not known here at present. */
+char *http_get(const char *url, const char *expect, gint64 timeout_ms, gboolean *ret_found);

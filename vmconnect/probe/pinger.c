@@ -35,7 +35,8 @@ struct Ping {
     uv_getaddrinfo_t look_up;
     gboolean looking;
     gboolean closing;
-    char *why; /* set when it ends */
+    gboolean found; /* its address is known */
+    char *why;      /* set when it ends */
     gint64 timeout_ms;
     struct sockaddr_storage to;
     Body body;
@@ -106,9 +107,10 @@ static void end(Ping *ping, const char *why)
 {
     PingDone on_done = ping->on_done;
     void *user = ping->user;
+    gboolean found = ping->found;
 
     leave(ping);
-    on_done(user, why);
+    on_done(user, found, why);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -243,6 +245,7 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
         end_soon(ping, g_strdup_printf("its name is not found: %s", uv_strerror(status)));
         return;
     }
+    ping->found = TRUE;
     memcpy(&ping->to, found->ai_addr, MIN(found->ai_addrlen, sizeof(ping->to)));
     uv_freeaddrinfo(found);
     if (!send_echo(ping, &why))

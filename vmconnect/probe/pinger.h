@@ -11,8 +11,9 @@
 typedef struct Pinger Pinger;
 typedef struct Ping Ping;
 
-/* @why NULL: it came back in time. Called once, never from within pinger_ask(). */
-typedef void (*PingDone)(void *user, const char *why);
+/* @why NULL: it came back in time. @found FALSE: nothing was sent, for its name is not known here at present. Called once, never from
+ * within pinger_ask(). */
+typedef void (*PingDone)(void *user, gboolean found, const char *why);
 
 Pinger *pinger_new(uv_loop_t *loop);
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* Agents answer in milliseconds, or not at all: so many guests whose agent hangs can be asked at once. */
-#define AGENT_HANDS 4
+#define AGENT_HANDS 8
 #define GRACE_MS 1000 /* what must not hang has so long beyond its time */
 
 struct Prober {
@@ -22,7 +22,6 @@ struct Prober {
     char *script_dir;
     Pinger *pinger;
     Hands *hands[AGENT_HANDS];
-    guint next_hand;
     guint open; /* hands that have not closed yet */
     void (*on_closed)(void *user);
     void *user;
@@ -45,23 +44,24 @@ static void tell(Probe *probe, ProbeResult result, const char *why)
         on_done(probe->user, result, why);
 }
 
-static ProbeResult result_of(const char *why)
+/* @found: whom to ask was known. */
+static ProbeResult result_of(gboolean found, const char *why)
 {
-    return why ? PROBE_MISSED : PROBE_ANSWERED;
+    return !found ? PROBE_NOT_MADE : why ? PROBE_MISSED : PROBE_ANSWERED;
 }
 
 /* Nothing comes back to it any more. */
-static void end(Probe *probe, const char *why)
+static void end(Probe *probe, gboolean found, const char *why)
 {
-    tell(probe, result_of(why), why);
+    tell(probe, result_of(found, why), why);
     g_free(probe);
 }
 
 /* --- ping ------------------------------------------------------------------ */
 
-static void on_ping(void *user, const char *why)
+static void on_ping(void *user, gboolean found, const char *why)
 {
-    end(user, why);
+    end(user, found, why);
 }
 
 static void try_ping(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
@@ -78,7 +78,7 @@ typedef struct Knock {
     uv_tcp_t tcp;
     uv_timer_t timer;
     char *why;
-    gboolean looking;
+    gboolean looking, found; /* for its address */
     guint handles;
 } Knock;
 
@@ -86,7 +86,7 @@ static void knock_unref(Knock *k)
 {
     if (k->handles > 0 || k->looking)
         return;
-    end(k->probe, NULL);
+    end(k->probe, TRUE, NULL);
     g_free(k->why);
     g_free(k);
 }
@@ -105,14 +105,14 @@ static void knock_end(Knock *k, const char *why)
         return;
     uv_close((uv_handle_t *)&k->tcp, on_handle_closed);
     uv_close((uv_handle_t *)&k->timer, on_handle_closed);
-    tell(k->probe, result_of(why), why);
+    tell(k->probe, result_of(k->found, why), why);
 }
 
 static void on_knock_timer(uv_timer_t *timer)
 {
     Knock *k = timer->data;
 
-    knock_end(k, k->why ? k->why : "no answer in time");
+    knock_end(k, k->why ? k->why : k->found ? "no answer in time" : "its name is not found in time");
 }
 
 static void knock_end_soon(Knock *k, const char *what, int rc)
@@ -136,6 +136,7 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
     int rc;
 
     k->looking = FALSE;
+    k->found = status == 0;
     if (uv_is_closing((uv_handle_t *)&k->timer))
         knock_unref(k);
     else if (status != 0)
@@ -221,7 +222,18 @@ static void on_agent(void *user, gpointer result, const GError *error)
     (void)result;
     if (is_libvirtd(error))
         tell(user, PROBE_NOT_MADE, error->message);
-    end(user, error ? error->message : NULL);
+    end(user, TRUE, error ? error->message : NULL);
+}
+
+/* One that waits for an agent which hangs keeps nobody else waiting, as long as there is another. */
+static Hands *idlest(const Prober *p)
+{
+    Hands *best = p->hands[0];
+
+    for (guint i = 1; i < AGENT_HANDS; i++)
+        if (hands_load(p->hands[i]) < hands_load(best))
+            best = p->hands[i];
+    return best;
 }
 
 static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gint64 timeout_ms)
@@ -234,7 +246,7 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
                     .free_request = asked_free};
 
     *asked = (Asked){vm, g_strdupv(spec->argv), timeout_ms};
-    hands_submit(p->hands[p->next_hand++ % AGENT_HANDS], &job, on_agent, probe);
+    hands_submit(idlest(p), &job, on_agent, probe);
 }
 
 /* --- what is done on a thread aside ------------------------------------------- */
@@ -266,21 +278,40 @@ static char *run_script(const Errand *e)
     return process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error) ? NULL : g_strdup(error->message);
 }
 
-/* Why it was missed; "": it was answered. */
+typedef struct {
+    gboolean found;
+    char *why;
+} Brought;
+
+static void brought_free(gpointer data)
+{
+    Brought *b = data;
+
+    g_free(b->why);
+    g_free(b);
+}
+
 static gpointer run_errand(gpointer request)
 {
     const Errand *e = request;
-    char *why =
-        e->spec->kind == CHECK_HTTP ? http_get(e->spec->url, e->spec->expect, e->timeout_ms) : run_script(e);
+    Brought *b = g_new0(Brought, 1);
 
-    return why ? why : g_strdup("");
+    b->found = TRUE;
+    b->why = e->spec->kind == CHECK_HTTP ? http_get(e->spec->url, e->spec->expect, e->timeout_ms, &b->found)
+                                         : run_script(e);
+    return b;
 }
 
 static void on_errand(void *user, gpointer result)
 {
-    g_autofree char *why = result;
+    Brought *b = result;
 
-    end(user, !why ? "it hangs, and cannot be ended" : *why ? why : NULL);
+    if (!b) {
+        end(user, TRUE, "it hangs, and cannot be ended");
+        return;
+    }
+    end(user, b->found, b->why);
+    brought_free(b);
 }
 
 static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
@@ -290,7 +321,7 @@ static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, gint64 tim
                       .work = run_errand,
                       .request = e,
                       .free_request = errand_free,
-                      .free_result = g_free};
+                      .free_result = brought_free};
 
     *e = (Errand){check_spec_copy(spec), g_strdup(p->script_dir), timeout_ms};
     aside_run(p->loop, &work, on_errand, probe);

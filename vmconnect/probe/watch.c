@@ -17,8 +17,10 @@
 #define SUBJECTS_MAX 4096
 #define CHECKS_MAX 16
 #define ROUTES "/proc/net/route"
-#define GATEWAY_MS 5000 /* how often it is asked … */
-#define GATEWAY_TIMEOUT_MS 2000
+#define ROUTES_MS 5000 /* how often is looked which it is */
+#define GATEWAY_MS \
+    1000 /* how often it is asked: the loss of our own line is known before that of anybody else … */
+#define GATEWAY_TIMEOUT_MS 1000
 
 /* One check of one subject. */
 typedef struct {
@@ -61,11 +63,22 @@ static void item_say(Item *item, const char *why)
         item->watch->on_news(item->watch->user);
 }
 
+/* Of the agent libvirtd is asked, and whether it hangs is known. */
+static gboolean is_of_the_agent(const CheckSpec *spec)
+{
+    return spec->kind == CHECK_AGENT || spec->kind == CHECK_COMMAND;
+}
+
 static void on_probe(void *user, ProbeResult result, const char *why)
 {
     Item *item = user;
 
     item->probe = NULL;
+    if (result == PROBE_NOT_MADE && !is_of_the_agent(item->spec)) {
+        if (check_score_note(&item->score, why))
+            item->watch->on_news(item->watch->user);
+        return;
+    }
     if (result != PROBE_NOT_MADE)
         item->unmade_ms = 0;
     else if (!item->unmade_ms)
@@ -367,6 +380,9 @@ static void on_routes(uv_timer_t *timer)
 
     if (w->gateway && g_strcmp0(w->gateway->spec->address, address) == 0)
         return;
+    /* With its line a host may lose its routes: who was the way out is still asked. */
+    if (w->gateway && w->hosts->len > 0 && !address)
+        return;
     g_clear_pointer(&w->gateway, item_free);
     if (address)
         w->gateway = item_new(w, ID_NIL, spec_for(CHECK_PING, address), GATEWAY_MS, GATEWAY_TIMEOUT_MS);
@@ -386,7 +402,7 @@ Watch *watch_new(uv_loop_t *loop, const ProberPaths *paths, void (*on_news)(void
     w->guests = subjects_new();
     uv_timer_init(loop, &w->routes);
     w->routes.data = w;
-    uv_timer_start(&w->routes, on_routes, GATEWAY_MS, GATEWAY_MS);
+    uv_timer_start(&w->routes, on_routes, ROUTES_MS, ROUTES_MS);
     return w;
 }
 

@@ -65,7 +65,7 @@ static json_t *certificate_of(const Handover *h)
                  .successor = h->successor,
                  .reign = h->reign,
                  .next = h->reign_next,
-                 .running = h->was_running,
+                 .running = h->was_running || h->died,
                  .autostart = h->autostart};
 
     return h->reign_next.number ? certificate_of_release(&r) : json_null();
@@ -79,10 +79,10 @@ json_t *handover_to_json(const Handover *h)
 
 static json_t *encode(const Handover *h)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm",
                      ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running",
-                     h->was_running, "autostart", h->autostart, "tip", json_from_id(h->tip), "successor",
-                     json_from_id(h->successor), "reign", reign_to_json(h->reign), "reign_next",
+                     h->was_running, "died", h->died, "autostart", h->autostart, "tip", json_from_id(h->tip),
+                     "successor", json_from_id(h->successor), "reign", reign_to_json(h->reign), "reign_next",
                      h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
 }
 
@@ -111,18 +111,19 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
     json_t *tip, *successor, *reign, *reign_next;
-    int was_running, autostart = FALSE, format;
+    int was_running, died = FALSE, autostart = FALSE, format;
 
-    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s?b, s:o, s:o, s:o, s:o}",
+    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s?b, s?b, s:o, s:o, s:o, s:o}",
                            "format", &format, "vm", &vm, "plan", &plan, "done", &state, "was_running",
-                           &was_running, "autostart", &autostart, "tip", &tip, "successor", &successor,
-                           "reign", &reign, "reign_next", &reign_next))
+                           &was_running, "died", &died, "autostart", &autostart, "tip", &tip, "successor",
+                           &successor, "reign", &reign, "reign_next", &reign_next))
         return FALSE;
     if (format != FORMAT || !state_of_name(state, &h->state)) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
         return FALSE;
     }
     h->was_running = was_running;
+    h->died = died;
     h->autostart = autostart;
     return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) &&
            json_to_id(tip, &h->tip, error) && json_to_id(successor, &h->successor, error) &&
@@ -377,15 +378,17 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
 {
     g_autoptr(Handover) fresh = NULL;
     json_int_t deadline_ms;
+    int died = FALSE;
 
     fresh = g_new0(Handover, 1);
     if (!plan_of(params, &fresh->plan, error))
         return FALSE;
     if (handover_holds(*h) || (*h && id_equal((*h)->plan, fresh->plan)))
         return check_plan(*h, params, error);
-    if (!json_read(params, "plan.lock", error, "{s:I*}", "deadline_ms", &deadline_ms) ||
+    if (!json_read(params, "plan.lock", error, "{s:I, s?b*}", "deadline_ms", &deadline_ms, "died", &died) ||
         !remember(fresh, a, error))
         return FALSE;
+    fresh->died = died && !fresh->was_running;
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
     if (!reserve_room(a, error) || !store(fresh, a->paths.plan_dir, error)) {
         give_back_room(a);

@@ -45,6 +45,7 @@ typedef struct {
     Id plan;
     HandoverState state;
     gboolean was_running; /* what a rollback has to restore */
+    gboolean died;        /* it was off, and nobody wanted that: the successor starts it all the same */
     gboolean autostart;   /* what its user had set, for the successor to go on with */
     Id tip;               /* FINAL on */
     Id successor;         /* RELEASED on */

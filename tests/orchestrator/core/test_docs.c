@@ -121,7 +121,9 @@ static void test_events_can_be_made(void)
 
     g_assert_true(json_equal(doc, want));
     for (EventCode code = EVENT_NONE + 1; code <= EVENT_SWITCHOVER_FAILED; code++) {
-        g_autoptr(Event) e = event_new(code, "web", "beta", "web1", "so");
+        g_autoptr(Event) e = code == EVENT_SWITCHOVER_REQUIRED
+                                 ? event_new_with_command(code, "web", "so", "do this")
+                                 : event_new(code, "web", "beta", "web1", "so");
 
         g_assert_null(strchr(e->text, '{'));
         g_assert_true(e->next == NULL || strchr(e->next, '{') == NULL);

@@ -21,14 +21,17 @@ typedef struct {
     int gateway;               /* misses of beta's; -1: it has none */
     int web;                   /* misses of beta's check of web1, if there is one */
     gboolean has_web;          /* there is */
+    gboolean forgetful;        /* its engine does not know any more that it was ever answered */
     int ssh;                   /* misses of beta's other check of it; -1: there is none */
     int far;                   /* of both checks of another host that beta watches; -1: it watches none */
 } Stage;
 
+/* Negative: it was never answered, and is another one than any that was. */
 static json_t *score(const char *words, int misses)
 {
-    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", "ping", "words", words, "tried", 1, "ever",
-                     misses >= 0, "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
+    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", "ping", "words",
+                     misses < 0 ? "asks for what is not there" : words, "tried", 1, "ever", misses >= 0,
+                     "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
 }
 
 static json_t *guest(guint number, const char *word, const char *why, guint boots)
@@ -79,9 +82,9 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all =
-        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
-                        s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web,
-                        s->has_web, s->ssh, s->far, alpha_speaks);
+        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
+                        s->boots, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway,
+                        s->web, s->has_web, s->ssh, s->far, s->forgetful, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -368,10 +371,22 @@ static void test_blind(void)
     s->gateway = 0;
     pass(s, TRUE);
     lose_alpha(s);
-    s->gateway = 1;
+    s->gateway = 3;
     s->path = 5;
     pass_for(s, 60, FALSE);
     expect(s, "[   3] WATCH_BLIND beta\n");
+}
+
+/* One or two echoes that are lost on the way blind nobody. */
+static void test_lost_echoes(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = 0;
+    pass(s, TRUE);
+    s->gateway = 2;
+    pass_for(s, 10, TRUE);
+    expect(s, "");
 }
 
 /* Nor does one that watches several hosts and sees none of them; one that sees one of them sees. */
@@ -949,6 +964,24 @@ static void test_behind_a_mute_gate(void)
               "[  12] time passed -> guest.revive to alpha for web1\n");
 }
 
+/* The countdown does not end for one whose turn has not come yet. */
+static void test_zero_before_its_turn(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("30s");
+
+    both_die(s);
+    second_is_back(s);
+    pass_for(s, 31, TRUE);
+    expect(s, "[   5] time passed -> event GUEST_BACK\n"
+              "[  35] time passed -> guest.revive to alpha for web1\n");
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    pass_for(s, 9, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "COUNTDOWN_CANCELLED"));
+    g_assert_null(strstr(s->w->trace->str, "SWITCHOVER_REQUIRED"));
+}
+
 /* What cannot be started is not waited for. */
 static void test_behind_one_that_fails(void)
 {
@@ -961,6 +994,80 @@ static void test_behind_one_that_fails(void)
     }
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+}
+
+/* A line between the two hosts that is cut kills no guest that the standby asks; nor is one dead that is asked again a moment after
+ * its host is heard. */
+static void test_behind_a_cut_line(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    pass(s, TRUE);
+    s->path = s->web = 1;
+    pass(s, TRUE);
+    s->path = s->web = 9;
+    pass_for(s, 60, TRUE);
+    s->path = 0;
+    pass_for(s, 2, TRUE);
+    s->web = 0;
+    pass_for(s, 60, TRUE);
+    expect(s, "[   3] PROBE_MISSED alpha\n");
+    /* If that goes on, it is the guest. */
+    s->web = 3;
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_SILENT"));
+}
+
+/* Any of two is enough, and one of them cannot be asked at present: it might be that one. */
+static void test_half_heard(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    json_auto_t *agent = json_pack("{s:s}", "kind", "agent");
+
+    watch_web(s);
+    g_ptr_array_add(((ScenarioVm *)s->w->p->scenario->vms->pdata[0])->checks,
+                    check_spec_from_json(agent, NULL));
+    s->agent = 9;
+    pass_for(s, 10, TRUE);
+    vitals_link(s->v, "beta", FALSE);
+    pass_for(s, 60, TRUE);
+    s->told = 0;
+    vitals_link(s->v, "beta", TRUE);
+    pass_for(s, 10, TRUE);
+    expect(s, "");
+    s->web = 3;
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_SILENT"));
+}
+
+/* It hangs, and then the engine that asks it is started anew: nobody has answered by that, nor is it forgotten who did. */
+static void test_forgotten_scores(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->w->p->scenario->policy.restart = RESTART_NEVER;
+    pass(s, TRUE);
+    s->web = 3;
+    pass_for(s, 2, TRUE);
+    vitals_link(s->v, "beta", FALSE);
+    pass_for(s, 2, TRUE);
+    vitals_link(s->v, "beta", TRUE);
+    s->told = 0;
+    s->forgetful = TRUE;
+    s->web = 1;
+    pass_for(s, 2, TRUE);
+    s->web = 9;
+    pass_for(s, 30, TRUE);
+    s->web = 0;
+    s->forgetful = FALSE;
+    pass(s, TRUE);
+    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "[  39] time passed -> event GUEST_BACK\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Nobody lives there any more that could say so: its host answers an echo, and no more. What its operator chose is missed from the
@@ -1038,7 +1145,7 @@ static void test_missed_by_the_blind(void)
     s->gateway = 0;
     pass(s, TRUE);
     lose_alpha(s);
-    s->gateway = 1;
+    s->gateway = 3;
     s->web = 3;
     pass_for(s, 60, FALSE);
     g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
@@ -1049,6 +1156,45 @@ static void test_missed_by_the_blind(void)
     lose_alpha(s);
     pass_for(s, 60, FALSE);
     expect(s, "");
+}
+
+/* Its host is back after the end of the countdown: what cannot be done at once is tried again all the same, as often as before. */
+static void test_back_after_zero(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    s->path = 3;
+    pass_for(s, 30, FALSE);
+    find_alpha(s);
+    s->path = 0;
+    s->word = "idle";
+    pass(s, TRUE);
+    revived(s, US_ERROR_BUSY, "not yet");
+    world_forget(s->w);
+    pass_for(s, 6, TRUE);
+    expect(s, "[  37] time passed -> guest.revive to alpha for web1\n");
+}
+
+/* Its user has it started anew when we have given up: it has as long as any start. */
+static void test_in_its_users_hands(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass(s, TRUE);
+    s->word = "alive";
+    s->boots = 1;
+    s->agent = 9;
+    revived(s, -1, NULL);
+    pass_for(s, 60, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUEST_RESTART_FAILED"));
+    world_forget(s->w);
+    s->boots = 2;
+    pass_for(s, 30, TRUE);
+    expect(s, "[  73] time passed -> event GUEST_BACK\n"
+              "        -> event AGENT_SILENT\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Not even a reset can be made: it is tried three times, and told. */
@@ -1084,7 +1230,7 @@ static void test_blind_standby(void)
     watch_web(s);
     s->gateway = 0;
     pass(s, TRUE);
-    s->gateway = 1;
+    s->gateway = 3;
     s->web = 3;
     pass_for(s, 30, TRUE);
     s->gateway = 0;
@@ -1096,7 +1242,7 @@ static void test_blind_standby(void)
     pass(s, TRUE);
     revived(s, US_ERROR_FAILED, "no");
     world_forget(s->w);
-    s->gateway = 1;
+    s->gateway = 3;
     pass_for(s, 10, TRUE);
     g_assert_null(strstr(s->w->trace->str, "GUEST_BACK"));
     s->gateway = s->web = 0;
@@ -1263,6 +1409,34 @@ static void test_second_one(void)
               "[  32] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
               "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* What is to be typed depends on what is left. */
+static void expect_way_out(const Stage *s, const char *wanted)
+{
+    g_autofree char *found = protection_way_out(s->w->p);
+
+    g_assert_cmpstr(found, ==, wanted);
+}
+
+static void test_way_out(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    ProtectionVm *vm = s->w->p->vms->pdata[0];
+
+    s->w->p->scenario->policy.restart = RESTART_NEVER;
+    s->word = "dead";
+    pass(s, TRUE);
+    expect_way_out(s, "understudy switchover web (shows what would be lost, and asks)");
+    s->word = "frozen";
+    pass(s, TRUE);
+    expect_way_out(s, "understudy switchover web --power-off (shows what would be lost, and asks)");
+    lose_alpha(s);
+    s->path = 3;
+    pass(s, FALSE);
+    expect_way_out(s, "understudy switchover web --force (shows what would be lost, and asks)");
+    ((ProtectionCopy *)vm->copies->pdata[0])->complete = FALSE;
+    expect_way_out(s, "no other host has a copy to go on from: bring the host back, or start the VM there");
 }
 
 /* --- a thousand ------------------------------------------------------------------ */
@@ -1433,6 +1607,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/flapping", test_flapping);
     g_test_add_func("/life/host/silent-again", test_silent_again);
     g_test_add_func("/life/host/blind", test_blind);
+    g_test_add_func("/life/host/lost-echoes", test_lost_echoes);
     g_test_add_func("/life/host/sees-none", test_sees_none);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
@@ -1458,6 +1633,12 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/behind-a-cut-line", test_behind_a_cut_line);
+    g_test_add_func("/life/guest/half-heard", test_half_heard);
+    g_test_add_func("/life/guest/forgotten-scores", test_forgotten_scores);
+    g_test_add_func("/life/guest/zero-before-its-turn", test_zero_before_its_turn);
+    g_test_add_func("/life/guest/back-after-zero", test_back_after_zero);
+    g_test_add_func("/life/guest/in-its-users-hands", test_in_its_users_hands);
     g_test_add_func("/life/guest/in-order", test_in_order);
     g_test_add_func("/life/guest/behind-a-gate", test_behind_a_gate);
     g_test_add_func("/life/guest/behind-a-mute-gate", test_behind_a_mute_gate);
@@ -1478,6 +1659,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/moved", test_moved);
     g_test_add_func("/life/guest/not-named", test_not_named);
     g_test_add_func("/life/guest/second-one", test_second_one);
+    g_test_add_func("/life/way-out", test_way_out);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();
 }

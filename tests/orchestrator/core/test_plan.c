@@ -138,9 +138,11 @@ static void test_force_of_the_living(void)
             "just now; if its VMs are off for certain, --old-is-off says so");
     o.old_is_off = TRUE;
     certified = build(w, o);
+    g_assert_true(certified->forced && certified->old_is_off);
     o.old_is_off = FALSE;
     hear(v, 1);
     gone = build(w, o);
+    g_assert_true(gone->forced && !gone->old_is_off);
     w->p->vitals = NULL;
     vitals_free(v);
 }
@@ -187,6 +189,41 @@ static void test_force(void)
               out);
     g_assert_cmpint(m->state, ==, MOVE_MOVED);
     g_assert_true(plan->ended);
+}
+
+/* One that died, and could not be started, is no VM that its user shut down: it is started where it comes to. */
+static void test_dead_guest(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Plan) plan = NULL, forced = NULL;
+    g_autoptr(Plan) back = NULL;
+    g_autoptr(ActionList) out = action_list_new();
+    json_auto_t *records = json_array();
+    ProtectionVm *vm;
+    PlanOptions o = OPTIONS;
+    GError *error = NULL;
+    const Action *call;
+
+    world_run(w);
+    world_news_more(w, 1, "protected", 500, NULL, "{\"guest\":\"off\"}");
+    vm = protection_find(w->p, world_vm(1));
+    g_assert_cmpstr(vm->last->guest, ==, "off");
+    vm->life.state = GUEST_LIFE_SILENT;
+    plan = build(w, o);
+    g_assert_false(((const Move *)plan->moves->pdata[0])->was_off);
+    plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
+    call = out->pdata[out->len - 1];
+    g_assert_true(json_is_true(json_object_get(call->params, "died")));
+    records_of(out, records);
+    back = plan_from_records(records, &error);
+    g_assert_no_error(error);
+    g_assert_true(((const Move *)back->moves->pdata[0])->died);
+    world_link(w, "alpha", FALSE);
+    vm->life.state = GUEST_LIFE_SILENT;
+    o.force = o.old_is_off = TRUE;
+    forced = build(w, o);
+    g_assert_true(
+        json_is_true(json_object_get(((const Move *)forced->moves->pdata[0])->certificate, "running")));
 }
 
 /* Whichever of the two hosts is gone: what is typed is the same, and goes to the other one. */
@@ -1093,6 +1130,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/force-refuses", test_force_refuses);
     g_test_add_func("/plan/force", test_force);
     g_test_add_func("/plan/force-back", test_force_back);
+    g_test_add_func("/plan/dead-guest", test_dead_guest);
     g_test_add_func("/plan/force-of-the-living", test_force_of_the_living);
     g_test_add_func("/plan/by-hand", test_by_hand);
     g_test_add_func("/plan/promoted-meanwhile", test_promoted_meanwhile);

@@ -1312,7 +1312,8 @@ static void test_status(void)
     static const char *const LEAD =
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
         "\"term\":1,"
-        "\"countdown_s\":null,\"switchback_s\":null,\"holds\":[],\"unheard\":[],\"plan\":null,\"vms\":[{"
+        "\"countdown_s\":null,\"way_out\":null,\"switchback_s\":null,\"holds\":[],\"unheard\":[],\"plan\":"
+        "null,\"vms\":[{"
         "\"name\":\"web1\","
         "\"uuid\":"
         "\"11111111-1111-1111-1111-"

@@ -30,6 +30,7 @@ typedef struct {
     Ping *ping;
     gboolean done;
     guint times;
+    gboolean found;
     char *why;
 } Asked;
 
@@ -55,7 +56,7 @@ static void tear_down(Room *r, gconstpointer data)
     close(r->eavesdropper);
 }
 
-static void on_done(void *user, const char *why)
+static void on_done(void *user, gboolean found, const char *why)
 {
     Asked *a = user;
 
@@ -63,6 +64,7 @@ static void on_done(void *user, const char *why)
     a->ping = NULL;
     a->done = TRUE;
     a->times++;
+    a->found = found;
     a->why = g_strdup(why);
 }
 

@@ -303,6 +303,28 @@ static void test_not_made(Room *r, gconstpointer data)
     expect_new(r, 0, 0);
 }
 
+static gboolean has_said_why(void *user)
+{
+    json_auto_t *score = score_of(user, 0, 0);
+
+    return json_is_string(json_object_get(score, "why"));
+}
+
+/* Nor has one whose name nobody knows here: that the name servers are gone kills nobody. */
+static void test_not_found(Room *r, gconstpointer data)
+{
+    json_auto_t *score = NULL;
+
+    (void)data;
+    watch_guests(r, GUEST(VM_A, "{\"kind\":\"tcp\",\"address\":\"999.1.1.1\",\"port\":80}," UP, QUICK));
+    g_assert_true(turn_until(&r->loop, has_said_why, r, PATIENCE_MS));
+    await(r, 0, 1, TRUE, -1);
+    score = score_of(r, 0, 0);
+    g_assert_true(json_is_false(json_object_get(score, "tried")));
+    g_assert_cmpint(json_integer_value(json_object_get(score, "misses")), ==, 0);
+    g_assert_nonnull(strstr(json_string_value(json_object_get(score, "why")), "its name is not found"));
+}
+
 /* --- the next telling ----------------------------------------------------------- */
 
 static void test_same_again(Room *r, gconstpointer data)
@@ -576,6 +598,7 @@ int main(int argc, char **argv)
     add("/watch/scores/what lives is no news", test_news);
     add("/watch/scores/what hangs is missed", test_hangs);
     add("/watch/scores/what cannot be tried is not missed", test_not_made);
+    add("/watch/scores/what is not found is not missed", test_not_found);
     add("/watch/set/the same keeps its score", test_same_again);
     add("/watch/set/what is new begins anew", test_other_than_before);
     add("/watch/set/refused", test_refused);
