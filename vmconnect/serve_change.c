@@ -199,11 +199,12 @@ static gboolean is_told_to_active(const Ending *ending)
            (ending->verb != COMMAND_YIELD || policy_active(ending->engine->policy, ending->vm));
 }
 
-/* The copy's guard goes with its role. One of a higher reign is another matter: the VM was handed
- * over, here or from here. */
+/* The copy's guard goes with its role. One of a higher reign is another matter: the VM was handed over, here or from here. One that
+ * knows of a file which the VM must not be started from stays (pivot.h): root may have it started here (start_alone.h). */
 static gboolean is_guard_of(const Guard *known, const StandbyRole *role)
 {
-    return known && role && known->role == GUARD_STANDBY && known->reign.number <= role->reign.number;
+    return known && role && known->role == GUARD_STANDBY && known->reign.number <= role->reign.number &&
+           !known->pivot;
 }
 
 static void on_autostart(void *user, gpointer result, const GError *error)

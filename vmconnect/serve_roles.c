@@ -341,6 +341,9 @@ void serve_play_again(Engine *engine, Id vm, gboolean standby)
         &(ServeChange){.engine = engine, .vm = vm, .then = standby ? then_play_standby : then_play_active});
 }
 
+/* Its disks, variables and TPM stay. */
+#define UNDEFINE "`virsh undefine NAME --checkpoints-metadata --snapshots-metadata --keep-nvram --keep-tpm`"
+
 /* The guard goes with the role, unless root has taken it away: then the VM here is its user's, and not to be had by the
  * same word again. */
 static gboolean check_not_ended(const ServeChange *c, const StandbyRole *role, GError **error)
@@ -351,8 +354,9 @@ static gboolean check_not_ended(const ServeChange *c, const StandbyRole *role, G
     g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                 "%s: no copy is kept here. Decide which host has the right one. If it is this, delete "
                 "scenario '%s' and protect the VM anew, with this host as its master; if not, stop the "
-                "scenario, which lets this host go, end and undefine the VM here, move its folder of copies "
-                "away, and run the scenario",
+                "scenario, which lets this host go, end and undefine the VM here (" UNDEFINE
+                "), move its folder of "
+                "copies away, and run the scenario",
                 GUARD_ENDED, role->scenario);
     return FALSE;
 }
@@ -368,7 +372,8 @@ static gboolean check_not_running(const ServeChange *c, const StandbyRole *role,
     g_set_error(
         error, US_ERROR, US_ERROR_REFUSED,
         "a VM with the UUID of '%s' runs on this host: no copy is kept here, and it may be the same one "
-        "running twice. Decide which of the two is right; to keep the other one, end and undefine this one",
+        "running twice. Decide which of the two is right; to keep the other one, end and undefine this one "
+        "(" UNDEFINE ")",
         role->name);
     return FALSE;
 }

@@ -4,6 +4,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/replicate/bequest.h"
@@ -175,10 +176,25 @@ static gboolean end_protection(const AlonePlace *place, const AloneVm *vm, GErro
            guard_remove(place->guard_dir, vm->vm, error);
 }
 
-static gboolean permit(const AlonePlace *place, const AloneVm *vm, GError **error)
+/* Without its guard file nobody would know any more that its definition names a file which hides what it has written since. */
+static gboolean follow_pivot(const AlonePlace *place, const AloneVm *vm, virDomainPtr dom, GError **error)
+{
+    if (!vm->guard->pivot)
+        return TRUE;
+    if (definition_file_follow(dom, vm->guard->pivot, error))
+        return guard_set_pivot(place->guard_dir, vm->guard, NULL, error);
+    g_prefix_error(
+        error,
+        "nothing was done: from %s, which its definition names still, it would not find what it has "
+        "written to %s since; see to it that libvirt can save definitions, and say it again: ",
+        vm->guard->pivot->from, vm->guard->pivot->to);
+    return FALSE;
+}
+
+static gboolean permit(const AlonePlace *place, const AloneVm *vm, virDomainPtr dom, GError **error)
 {
     if (is_given_up(vm))
-        return end_protection(place, vm, error);
+        return follow_pivot(place, vm, dom, error) && end_protection(place, vm, error);
     /* Of files that were copied from another machine root has said with this that they are this one's. */
     return (!vm->guard->elsewhere || guard_write(place->guard_dir, vm->guard, error)) &&
            permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error);
@@ -221,7 +237,7 @@ static gboolean start(const AlonePlace *place, virConnectPtr conn, const AloneVm
 {
     const Way *way = find_way(vm, dom, error);
 
-    if (!way || !permit(place, vm, error))
+    if (!way || !permit(place, vm, dom, error))
         return FALSE;
     *ret_done = way->done;
     if (!way->call || way->call(conn, vm->vm, error))

@@ -638,7 +638,7 @@ static const Check CHECKS[] = {
     {"replica-uuid", FINDING_ERROR, TRUE, not_on_replica,
      "the replica could not define the VM, and two could run at once",
      "see which of the two is in use, and `virsh undefine NAME --checkpoints-metadata --snapshots-metadata "
-     "--keep-nvram` the other; disks are not touched by that"},
+     "--keep-nvram --keep-tpm` the other; disks are not touched by that"},
     {"replica-name", FINDING_ERROR, TRUE, name_free, "the replica could not define the VM",
      "rename one of the two"},
     {"map-leads", FINDING_ERROR, FALSE, rules_lead_somewhere, "what the rule is about would land nowhere",

@@ -232,7 +232,8 @@ static gboolean check_store(const AdoptionSite *site, const Bequest *b, GError *
     g_prefix_error(
         error,
         "its disks here cannot become its copy; bring them back to what they were, or, if what they hold is "
-        "not needed, `virsh undefine %s --checkpoints-metadata --snapshots-metadata --keep-nvram`, remove "
+        "not needed, `virsh undefine %s --checkpoints-metadata --snapshots-metadata --keep-nvram "
+        "--keep-tpm`, remove "
         "%s/%s.bequest, and move %s/%s away: a new copy is made then: ",
         ID_TEXT(site->vm), site->paths->plan_dir, ID_TEXT(site->vm), site->paths->store_dir,
         ID_TEXT(site->vm));

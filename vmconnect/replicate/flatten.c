@@ -559,6 +559,7 @@ gboolean flatten_step(Flatten *f, Active *a, FlattenOutcome *ret_outcome, GError
 static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const char *job, GError **error)
 {
     g_autoptr(Pivot) marked = NULL;
+    g_autoptr(GError) unsaved = NULL;
     CaptureState looked;
     VmState state;
 
@@ -566,10 +567,15 @@ static gboolean recover(Active *a, virConnectPtr conn, virDomainPtr dom, const c
         return FALSE;
     if (job && state != VM_STATE_OFF && capture_find_disk(a->capture, job) && !abort_job(dom, job, error))
         return FALSE;
-    if (!pivot_is_marked(a->vm, a->paths.run_dir) || state == VM_STATE_OFF || state == VM_STATE_CRASHED)
+    if (!pivot_is_marked(a->vm, a->paths.run_dir))
         return TRUE;
     marked = pivot_mark_read(a->vm, a->paths.run_dir, error);
-    return marked && go_on(a, conn, dom, marked, error);
+    if (!marked)
+        return FALSE;
+    /* Whoever starts it next goes by its definition. */
+    if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
+        return secure(a, dom, marked, &unsaved, error);
+    return go_on(a, conn, dom, marked, error);
 }
 
 /* Before anything is cut: a job of ours would be in the way. */

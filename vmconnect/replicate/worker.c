@@ -33,6 +33,7 @@
 #define FLATTEN_BUSY_MS 1000 /* so long one job follows the other; most are short */
 #define FLATTEN_GAP_MS 2000
 #define FLATTEN_RETRY_MS 60000
+#define SETTLE_RETRY_MS 30000
 #define RESTART_EACH_MS 600000 /* what did not help is not done again and again */
 
 struct Worker {
@@ -836,7 +837,7 @@ static void settle(Worker *w)
 
 static void cycle(Worker *w)
 {
-    gint64 started_ms = clock_steady_ms();
+    gint64 started_ms = clock_steady_ms(), settle_ms;
     ActiveOutcome outcome = ACTIVE_CONFIRMED;
     g_autoptr(GError) error = NULL;
 
@@ -859,6 +860,10 @@ static void cycle(Worker *w)
         if (outcome == ACTIVE_SEALED)
             w->cycle_ms = clock_steady_ms() - started_ms;
     }
+    /* Until then nobody can start it. */
+    settle_ms = clock_steady_ms() + SETTLE_RETRY_MS;
+    if (w->unsettled)
+        w->due_ms = MIN(w->due_ms, settle_ms);
     if (g_error_matches(error, US_ERROR, US_ERROR_OVERTAKEN))
         stand_back(w);
     set_why(w, error);

@@ -585,5 +585,6 @@ gboolean store_merge_recover(Store *store, GError **error)
         return TRUE;
     if (journal(store)->state == LEDGER_FLUSHED && !record_switched(store, error))
         return FALSE;
+    store_merge_close_bases(store);
     return store_sweep(store, error) && store_append(store, ledger_record_removed(), error);
 }
