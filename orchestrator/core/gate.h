@@ -3,7 +3,7 @@
  *
  * As text, the same everywhere: "none" (it runs), "probe" (its checks pass, or its agent answers if it has none),
  * a duration ("30s": it has run for so long), or "probe+30s" (it has answered for so long). Only the words; who looks
- * whether they are true is plan_order.c. */
+ * whether they are true is plan_order.c, and protection_revive.c. */
 #pragma once
 
 #include <glib.h>

@@ -45,7 +45,10 @@ static void test_events(void)
     g_autofree char *text = g_strdup_printf(
         "# Events\n\nMade from the catalogue in `orchestrator/core/event.h`; a test compares. Severities and "
         "their syslog "
-        "levels: info (info), significant (notice), warning (warning), error (err), critical (crit).\n\n%s",
+        "levels: info (info), significant (notice), warning (warning), error (err), critical (crit).\n"
+        "What {command} is depends on what is left: `understudy switchover`, with `--force` if the host is "
+        "gone and "
+        "with `--power-off` if its guest runs and does not answer.\n\n%s",
         catalogue);
 
     compare(DOCS "events.md", text);
