@@ -557,7 +557,7 @@ void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *li
     const json_t *guest = h ? g_hash_table_lookup(h->checks, &vm) : NULL;
     const json_t *checks = json_object_get(guest, "checks");
 
-    for (gsize i = 0; i < json_array_size(checks); i++) {
+    for (gsize i = 0; h && i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
 
         json_array_append_new(list, json_pack("{s:s, s:s?, s:b, s:i, s:s?}", "host", name, "check",
@@ -575,7 +575,7 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
     VitalsChecks sum = {.n = (guint)json_array_size(checks),
                         .reign = (guint64)json_integer_value(json_object_get(guest, "reign"))};
 
-    for (gsize i = 0; i < sum.n; i++) {
+    for (gsize i = 0; h && i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);
         gboolean ever = was_answered(h, vm, guest, score);
         gboolean missed = ever && misses_of(score) >= misses;
