@@ -184,7 +184,16 @@ gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, Id point, 
                        vm->name, to);
 }
 
-static gboolean check_vm(const ProtectionVm *vm, const char *to, const PlanOptions *o, GError **error)
+/* libvirt would be asked, and wait for that QEMU as long as it stands. */
+static gboolean check_not_frozen(const Protection *p, const ProtectionVm *vm, GError **error)
+{
+    g_autofree char *what = vm->life.frozen ? protection_frozen_text(p, vm) : NULL;
+
+    return !what || plan_refuse(error, US_ERROR_REFUSED, "nothing was begun: %s", what);
+}
+
+static gboolean check_vm(const Protection *p, const ProtectionVm *vm, const char *to, const PlanOptions *o,
+                         GError **error)
 {
     const ProtectionCopy *copy;
 
@@ -199,6 +208,8 @@ static gboolean check_vm(const ProtectionVm *vm, const char *to, const PlanOptio
             vm->name);
     if (o->force)
         return plan_check_forced_vm(vm, to, o->point, error);
+    if (!check_not_frozen(p, vm, error))
+        return FALSE;
     copy = copy_on(vm, to);
     if (copy->state == COPY_PROTECTED || copy->state == COPY_LAGGING)
         return TRUE;
@@ -373,7 +384,7 @@ static Plan *switchover(const Protection *p, const PlanOptions *o, GError **erro
     if (!chosen || !check_point(o, chosen, error))
         return NULL;
     for (guint i = 0; i < chosen->len; i++)
-        if (!check_vm(chosen->pdata[i], to, o, error))
+        if (!check_vm(p, chosen->pdata[i], to, o, error))
             return NULL;
     plan = build(p, chosen, to, o);
     if (!plan_check_engines(p, plan, error))

@@ -62,6 +62,7 @@ typedef struct {
     char *why;          /* NULL: nothing to say */
     gboolean revivable; /* silent, and its host could start it again … */
     gboolean hangs;     /* … or reset it, since it runs on */
+    gboolean frozen;    /* its QEMU stands still: nothing can be asked of it but to be killed */
     gboolean lived;     /* when its host's engine last said so or so */
     gboolean mute;      /* its agent does not answer any more */
     gboolean answers;   /* it did, as long as it was alive: so it will when it is started */
@@ -275,6 +276,8 @@ gint64 protection_switchback_left_ms(const Protection *p, gint64 now_ms);
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms);
 /* When it is: what its operator is to type, or to do. The caller frees. */
 char *protection_way_out(const Protection *p);
+/* The same of a VM whose QEMU stands still, which cannot be moved as it is. */
+char *protection_frozen_text(const Protection *p, const ProtectionVm *vm);
 /* Does an ACTION_SWITCHBACK still count? A command may have overtaken it. */
 gboolean protection_wants_home(const Protection *p);
 

@@ -30,6 +30,7 @@ typedef struct {
     GuestLife life;
     gboolean revivable; /* silent, and its host could start or reset it … */
     gboolean hangs;     /* … the latter, since it runs on */
+    gboolean frozen;    /* silent, with its QEMU */
     gboolean mute;      /* alive, and its agent does not answer any more */
     const char *why;    /* borrowed; NULL: nothing */
 } Finding;
@@ -226,7 +227,9 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
 {
     gboolean down = went_down(vm, guest), dead = g_str_equal(guest->word, "dead");
     gboolean lost = down && !protection_vouches(p, vm);
-    Finding f = {.why = lost ? NOBODY_VOUCHES : guest->why, .revivable = dead || (down && !lost)};
+    Finding f = {.why = lost ? NOBODY_VOUCHES : guest->why,
+                 .revivable = dead || (down && !lost),
+                 .frozen = g_str_equal(guest->word, "frozen")};
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
@@ -320,6 +323,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         life->mute = f->mute;
     life->revivable = f->revivable;
     life->hangs = f->hangs;
+    life->frozen = f->frozen;
     if (g_strcmp0(life->why, f->why) != 0) {
         g_free(life->why);
         life->why = g_strdup(f->why);
@@ -333,6 +337,15 @@ static gboolean has_copy(const ProtectionVm *vm)
     return ((const ProtectionCopy *)vm->copies->pdata[0])->complete;
 }
 
+char *protection_frozen_text(const Protection *p, const ProtectionVm *vm)
+{
+    return g_strdup_printf(
+        "the QEMU of '%s' on %s stands still: look who stopped it, and let it go on (kill -CONT), or "
+        "end it (kill -KILL): then the VM is started anew, or can be moved: understudy "
+        "switchover %s",
+        vm->name, vm->active, p->scenario->name);
+}
+
 /* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced. */
 char *protection_way_out(const Protection *p)
 {
@@ -341,6 +354,8 @@ char *protection_way_out(const Protection *p)
     EACH_VM (p, vm) {
         if (vm->life.state != GUEST_LIFE_SILENT)
             continue;
+        if (vm->life.frozen)
+            return protection_frozen_text(p, vm);
         gone |= !vitals_answers(p->vitals, vm->active);
         stands |= !vm->life.revivable || vm->life.hangs;
         copied |= has_copy(vm);

@@ -48,7 +48,8 @@ static void test_events(void)
         "levels: info (info), significant (notice), warning (warning), error (err), critical (crit).\n"
         "What {command} is depends on what is left: `understudy switchover`, with `--force` if the host is "
         "gone and "
-        "with `--power-off` if its guest runs and does not answer.\n\n%s",
+        "with `--power-off` if its guest runs and does not answer; of a QEMU that stands still, how to end "
+        "that.\n\n%s",
         catalogue);
 
     compare(DOCS "events.md", text);

@@ -1430,6 +1430,11 @@ static void test_way_out(void)
     expect_way_out(s, "understudy switchover web (shows what would be lost, and asks)");
     s->word = "frozen";
     pass(s, TRUE);
+    expect_way_out(s, "the QEMU of 'web1' on alpha stands still: look who stopped it, and let it go on (kill "
+                      "-CONT), or end it (kill -KILL): then the VM is started anew, or can be moved: "
+                      "understudy switchover web");
+    s->word = "stalled";
+    pass(s, TRUE);
     expect_way_out(s, "understudy switchover web --power-off (shows what would be lost, and asks)");
     lose_alpha(s);
     s->path = 3;

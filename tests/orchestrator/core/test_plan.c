@@ -214,6 +214,12 @@ static void test_dead_guest(void)
     plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
     call = out->pdata[out->len - 1];
     g_assert_true(json_is_true(json_object_get(call->params, "died")));
+    vm->life.frozen = TRUE;
+    refused(w, o, US_ERROR_REFUSED,
+            "nothing was begun: the QEMU of 'web1' on alpha stands still: look who stopped it, and let it go "
+            "on (kill -CONT), or end it (kill -KILL): then the VM is started anew, or can be moved: "
+            "understudy switchover web");
+    vm->life.frozen = FALSE;
     records_of(out, records);
     back = plan_from_records(records, &error);
     g_assert_no_error(error);
