@@ -18,8 +18,8 @@
 #define CHECKS_MAX 16
 #define ROUTES "/proc/net/route"
 #define ROUTES_MS 5000 /* how often is looked which it is */
-#define GATEWAY_MS \
-    1000 /* how often it is asked: the loss of our own line is known before that of anybody else … */
+/* How often it is asked: the loss of our own line is known before that of anybody else. */
+#define GATEWAY_MS 1000
 #define GATEWAY_TIMEOUT_MS 1000
 
 /* One check of one subject. */
