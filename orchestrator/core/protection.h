@@ -67,6 +67,7 @@ typedef struct {
     gboolean mute;      /* its agent does not answer any more */
     gboolean answers;   /* it did, as long as it was alive: so it will when it is started */
     gboolean proven;    /* its checks have passed since it was started */
+    gint64 silent_ms;   /* when it fell silent last; 0: never */
     gint64 heard_ms;    /* when its host's engine had a word of it last; 0: never */
     gboolean known_boots;
     guint boots;       /* as its host counts them */

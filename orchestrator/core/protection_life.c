@@ -305,13 +305,16 @@ static void publish(const Protection *p, const ProtectionVm *vm, EventCode code,
     protection_publish(p, code, vm->active, vm->name, why, out);
 }
 
-static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f, ActionList *out)
+static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f, gint64 now_ms,
+                         ActionList *out)
 {
     ProtectionLife *life = &vm->life;
     const char *why = f->why ? f->why : "no reason is known";
 
-    if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT)
+    if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT) {
+        life->silent_ms = now_ms;
         publish(p, vm, EVENT_GUEST_SILENT, why, out);
+    }
     if (f->life == GUEST_LIFE_ALIVE && life->state == GUEST_LIFE_SILENT)
         publish(p, vm, EVENT_GUEST_BACK, NULL, out);
     if (f->mute && !life->mute)
@@ -493,7 +496,7 @@ void protection_live(Protection *p, gint64 now_ms, ActionList *out)
         gboolean was_silent = vm->life.state == GUEST_LIFE_SILENT;
         Finding f = find(p, vm, now_ms);
 
-        settle_guest(p, vm, &f, out);
+        settle_guest(p, vm, &f, now_ms, out);
         more |= !was_silent && f.life == GUEST_LIFE_SILENT;
         changed |= g_strcmp0(kept_word(vm), kept) != 0;
     }

@@ -11,6 +11,8 @@
 /* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
 #define REVIVE_TRIES 3
 #define REVIVE_AGAIN_MS 5000
+/* What dies in one moment is heard of one after the other. */
+#define TOGETHER_MS 2000
 
 static void publish(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
                     ActionList *out)
@@ -82,13 +84,17 @@ static gboolean is_coming(const void *user, Id uuid)
                                               : vm->life.reviving || is_due(m->p, vm, m->now_ms);
 }
 
-/* The first of those that it starts after and that are not there yet; nil: it need not wait. */
+/* The first of those that it starts after and that are not there yet, or of which it is not known yet whether they died with it;
+ * nil: it need not wait. */
 static Id waited_for(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
+    const GArray *after = scenario_find_vm(p->scenario, vm->uuid)->after;
     Moment m = {p, now_ms};
     g_autoptr(GArray) before = start_order_before(p->scenario, vm->uuid, is_coming, &m);
 
-    return before->len > 0 ? g_array_index(before, Id, 0) : ID_NIL;
+    if (before->len > 0)
+        return g_array_index(before, Id, 0);
+    return after->len > 0 && now_ms < vm->life.silent_ms + TOGETHER_MS ? g_array_index(after, Id, 0) : ID_NIL;
 }
 
 /* Not again before it has lived since, nor within the time that a start may take: what dies each time is its operator's. */

@@ -948,6 +948,24 @@ static void test_behind_a_gate(void)
     pass_for(s, 20, TRUE);
     world_forget(s->w);
     s->word = "dead";
+    pass_for(s, 3, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+}
+
+/* Both die in one moment, and the one that is started after the other is heard of first. */
+static void test_heard_of_first(void)
+{
+    g_autoptr(Stage) s = stage_new_in_order("none");
+
+    s->word = "dead";
+    pass(s, TRUE);
+    s->other = "dead";
+    pass_for(s, 3, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> guest.revive to alpha for web2\n");
+    second_is_back(s);
     pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
@@ -1645,6 +1663,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/back-after-zero", test_back_after_zero);
     g_test_add_func("/life/guest/in-its-users-hands", test_in_its_users_hands);
     g_test_add_func("/life/guest/in-order", test_in_order);
+    g_test_add_func("/life/guest/heard-of-first", test_heard_of_first);
     g_test_add_func("/life/guest/behind-a-gate", test_behind_a_gate);
     g_test_add_func("/life/guest/behind-a-mute-gate", test_behind_a_mute_gate);
     g_test_add_func("/life/guest/behind-one-that-fails", test_behind_one_that_fails);
