@@ -115,7 +115,7 @@
       "scenario '{scenario}': what was silent answers again, no switchover is required", NULL)               \
     X(SWITCHOVER_REQUIRED, CRITICAL,                                                                         \
       "scenario '{scenario}': a switchover is required: {why}",                                              \
-      "{command}")                       \
+      "{command}")                                                                                           \
     X(SWITCHOVER_STARTED, SIGNIFICANT,                                                                       \
       "switchover of scenario '{scenario}' to {host} was started", NULL)                                     \
     X(SWITCHBACK_AHEAD,   INFO,                                                                              \

@@ -299,8 +299,8 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 
 /* --- what follows ---------------------------------------------------------------- */
 
-static void publish(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
-                    ActionList *out)
+void protection_publish_guest(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
+                              ActionList *out)
 {
     protection_publish(p, code, vm->active, vm->name, why, out);
 }
@@ -313,12 +313,12 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
 
     if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT) {
         life->silent_ms = now_ms;
-        publish(p, vm, EVENT_GUEST_SILENT, why, out);
+        protection_publish_guest(p, vm, EVENT_GUEST_SILENT, why, out);
     }
     if (f->life == GUEST_LIFE_ALIVE && life->state == GUEST_LIFE_SILENT)
-        publish(p, vm, EVENT_GUEST_BACK, NULL, out);
+        protection_publish_guest(p, vm, EVENT_GUEST_BACK, NULL, out);
     if (f->mute && !life->mute)
-        publish(p, vm, EVENT_AGENT_SILENT, NULL, out);
+        protection_publish_guest(p, vm, EVENT_AGENT_SILENT, NULL, out);
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
     life->state = f->life;
     /* Of one that nobody hears it is not known. */

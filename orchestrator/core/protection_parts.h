@@ -60,6 +60,9 @@ void protection_answered(Protection *p, ProtectionVm *vm, const Input *in, Actio
 /* Its host, or its reign, is another: nothing of what was known of it counts. */
 void protection_life_anew(ProtectionVm *vm);
 
+/* Of the guest, where it runs. */
+void protection_publish_guest(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
+                              ActionList *out);
 /* Look at what is known of each guest's life, and act upon it. */
 void protection_live(Protection *p, gint64 now_ms, ActionList *out);
 /* Once that is known of all: start or reset where it is who should be; an answer to guest.revive. */

@@ -14,12 +14,6 @@
 /* What dies in one moment is heard of one after the other. */
 #define TOGETHER_MS 2000
 
-static void publish(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
-                    ActionList *out)
-{
-    protection_publish(p, code, vm->active, vm->name, why, out);
-}
-
 static void try_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, ActionList *out)
 {
     gint64 limit_ms = MAX(REVIVE_LIMIT_MS, p->scenario->policy.start_timeout_ms);
@@ -122,7 +116,7 @@ static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why,
 {
     vm->life.reviving = FALSE;
     vm->life.gave_up = TRUE;
-    publish(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
+    protection_publish_guest(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
 }
 
 /* It may be tried once more, but nobody is kept waiting for the end of the countdown. */
@@ -188,7 +182,8 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
         return;
     }
     vm->life.revived = TRUE;
-    publish(p, vm, EVENT_GUEST_RESTARTED, g_strcmp0(how, "reset") == 0 ? "reset" : "started", out);
+    protection_publish_guest(p, vm, EVENT_GUEST_RESTARTED, g_strcmp0(how, "reset") == 0 ? "reset" : "started",
+                             out);
 }
 
 void protection_revive(Protection *p, gint64 now_ms, ActionList *out)

@@ -15,13 +15,13 @@
  * engine runs: changes of a copy that is whole are none of it.
  *
  * Nothing is decided here: states are taken as they are, ages are counted to @now_ms.
- * "active" of a scenario is null while its VMs run on different hosts. "countdown_s" is in how many seconds a switchover is required,
- * 0 when it is, and then "way_out" is what to type, or to do; null while all lives; "switchback_s" in how many they are moved home by themselves, null if they are not. "holds"
- * are those of the scenario and its hosts, during which nothing is done by itself: [{"kind", "name", "since", "why"}]. "unheard"
- * are hosts that must say what they know before anything is ordered, since what is known here comes from elsewhere. "branches"
- * are what single hosts hold of the VM and nothing else does: "bytes" at most, null until that is known. A check is "answered" if
- * it ever was, and since then has missed so many in a row. "owed" are calls that an engine has not confirmed. What is not measured
- * or not known is null, never 0. */
+ * "active" of a scenario is null while its VMs run on different hosts. "countdown_s" is in how many seconds a switchover is
+ * required, 0 when it is, and then "way_out" is what to type, or to do; null while all lives. "switchback_s" is in how many they
+ * are moved home by themselves, null if they are not. "holds" are those of the scenario and its hosts, during which nothing is
+ * done by itself: [{"kind", "name", "since", "why"}]. "unheard" are hosts that must say what they know before anything is
+ * ordered, since what is known here comes from elsewhere. "branches" are what single hosts hold of the VM and nothing else does:
+ * "bytes" at most, null until that is known. A check is "answered" if it ever was, and since then has missed so many in a row.
+ * "owed" are calls that an engine has not confirmed. What is not measured or not known is null, never 0. */
 #pragma once
 
 #include "orchestrator/core/protection.h"

@@ -6,6 +6,9 @@
 # Of the codes that count, the first word; a test may count others.
 KINDS='PROBE|HOST|HYPERVISOR|GUEST|AGENT|COUNTDOWN|WATCH|SWITCHOVER'
 WELL_S=180
+# What is said of a guest that dies and is started where it was.
+# shellcheck disable=SC2034
+DEAD='GUEST_SILENT COUNTDOWN_STARTED GUEST_RESTARTED GUEST_BACK COUNTDOWN_CANCELLED'
 
 us() {
   lab exec gamma understudy "$@"
