@@ -4,9 +4,8 @@
 
 # Print the build's folders as a piece of PATH.
 bin_path() {
-  local bin
-  bin=$(cat "$LAB_DIR/bin" 2>/dev/null)
-  [[ -n $bin ]] || bin=/nonexistent
+  local bin=/nonexistent
+  [[ ! -s $LAB_DIR/bin ]] || bin=$(<"$LAB_DIR/bin")
   echo "$bin/vmconnect:$bin/orchestrator:$bin/orchestrator/cli:$bin"
 }
 

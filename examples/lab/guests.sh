@@ -4,7 +4,7 @@
 
 # Print the UUID of guest NAME of this lab.
 guest_uuid() {
-  cat "$LAB_DIR/guests/$1/uuid" 2>/dev/null || echo "$1"
+  if [[ -e $LAB_DIR/guests/$1/uuid ]]; then echo "$(<"$LAB_DIR/guests/$1/uuid")"; else echo "$1"; fi
 }
 
 guest_disk_name() {

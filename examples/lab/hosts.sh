@@ -11,12 +11,12 @@ host_dir() {
 }
 
 host_list() {
-  cat "$LAB_DIR/order" 2>/dev/null
+  [[ ! -e $LAB_DIR/order ]] || echo "$(<"$LAB_DIR/order")"
 }
 
 host_known() {
   [[ -d $LAB_DIR ]] || die "no lab is up in $LAB_DIR (lab up)"
-  host_list | grep -qxF -- "$1" || usage_error "no host '$1' in this lab, only: $(host_list | xargs)"
+  [[ $'\n'$(host_list)$'\n' == *$'\n'"$1"$'\n'* ]] || usage_error "no host '$1' in this lab, only: $(host_list | xargs)"
 }
 
 host_address() {

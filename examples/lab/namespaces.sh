@@ -16,11 +16,11 @@ space_open() {
 # Print the holder's number if it is alive. A number alone may have been reused
 # since: the start time of the process must be the same, too.
 space_pid() {
-  local folder=$1 pid start
+  local folder=$1 pid start stat
   [[ -e $folder/holder ]] || return 1
   read -r pid start <"$folder/holder"
-  [[ $(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null) == "$start" ]] || return 1
-  [[ $(cut -d' ' -f3 "/proc/$pid/stat" 2>/dev/null) != Z ]] || return 1
+  { read -ra stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+  [[ ${stat[21]} == "$start" && ${stat[2]} != Z ]] || return 1
   echo "$pid"
 }
 

@@ -71,7 +71,7 @@ eventually() {
       fail "$what" "never true: $*" "$said"
       return 1
     fi
-    sleep 0.1
+    sleep 0.25
   done
   pass "$what"
 }
