@@ -79,6 +79,7 @@ static gboolean flush_export(StorageDaemon *daemon, const char *name, int timeou
         .export_name = name,
         .disk = name,
         .timeout_ms = storage_daemon_timeout(daemon),
+        .cancel_fd = storage_daemon_cancel(daemon),
     };
     g_autoptr(NbdDisk) disk = nbd_disk_open(&spec, error);
 

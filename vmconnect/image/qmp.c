@@ -200,6 +200,11 @@ void qmp_set_cancel(Qmp *qmp, int cancel_fd)
     qmp->cancel_fd = cancel_fd;
 }
 
+int qmp_cancel(const Qmp *qmp)
+{
+    return qmp->cancel_fd;
+}
+
 int qmp_fd(const Qmp *qmp)
 {
     return qmp->fd;

@@ -27,6 +27,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qmp, qmp_close)
 
 /* While @cancel_fd (borrowed; -1: none) is readable, every wait ends with CANCELLED. */
 void qmp_set_cancel(Qmp *qmp, int cancel_fd);
+int qmp_cancel(const Qmp *qmp);
 
 /* Execute @command with @args (stolen; NULL: none). @ret_result (may be NULL) is a new
  * reference to its "return". FALSE with @error: QEMU's sentence and class, with the code

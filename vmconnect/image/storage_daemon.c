@@ -182,6 +182,11 @@ void storage_daemon_set_cancel(StorageDaemon *daemon, int cancel_fd)
     qmp_set_cancel(daemon->qmp, cancel_fd);
 }
 
+int storage_daemon_cancel(const StorageDaemon *daemon)
+{
+    return qmp_cancel(daemon->qmp);
+}
+
 void storage_daemon_set_timeout(StorageDaemon *daemon, int timeout_ms)
 {
     daemon->timeout_ms = timeout_ms;

@@ -33,8 +33,9 @@ gboolean storage_daemon_close(StorageDaemon *daemon, int timeout_ms);
 void storage_daemon_free(StorageDaemon *daemon);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StorageDaemon, storage_daemon_free)
 
-/* As qmp_set_cancel(). For what must be done all the same, set it to -1 first. */
+/* As qmp_set_cancel(); a flush heeds it, too. */
 void storage_daemon_set_cancel(StorageDaemon *daemon, int cancel_fd);
+int storage_daemon_cancel(const StorageDaemon *daemon);
 
 /* Every single command waits at most this long (10 s until called). */
 void storage_daemon_set_timeout(StorageDaemon *daemon, int timeout_ms);

@@ -17,6 +17,8 @@
 #include "vmconnect/store/store.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #define CONNECT_MS 10000
 #define LIVES_MS 5000  /* an active that was heard of since is not gone */
@@ -31,6 +33,7 @@ struct Keeper {
     HostPaths paths;
     Mailbox *box;
     Mailbox *reports;
+    int hurry_fd; /* an eventfd: so many orders in the box wait for no merge */
     uv_thread_t thread;
 
     /* The thread's own: */
@@ -136,7 +139,11 @@ static PromotionSite site_of(const Keeper *k)
 
 static void open_store(Keeper *k)
 {
-    StoreOptions options = {.dir = k->dir, .run_dir = k->run_dir, .vm = k->vm, .retain = k->role->retain};
+    StoreOptions options = {.dir = k->dir,
+                            .run_dir = k->run_dir,
+                            .vm = k->vm,
+                            .retain = k->role->retain,
+                            .hurry_fd = k->hurry_fd};
     g_autoptr(GError) error = NULL;
 
     k->store = store_open(&options, &error);
@@ -388,8 +395,17 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
     }
 }
 
+static gboolean is_urgent(const Command *c)
+{
+    return c->verb == COMMAND_PROMOTE;
+}
+
 static void obey(Keeper *k, Command *c)
 {
+    eventfd_t one;
+
+    if (is_urgent(c))
+        (void)eventfd_read(k->hurry_fd, &one);
     /* Every failure is in the answer; an attach has told its peer, too. */
     if (!carry_out(k, c, &c->error))
         log_notice("vm %s: %s failed: %s", ID_TEXT(k->vm), command_verb_name(c->verb), c->error->message);
@@ -467,6 +483,8 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     k->reports = reports;
     k->desk = point_desk_new(spec->paths->run_dir, k->vm);
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
+    k->hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    g_assert(k->hurry_fd >= 0);
     rc = uv_thread_create(&k->thread, run, k);
     g_assert(rc == 0);
     return k;
@@ -474,6 +492,9 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
 
 void keeper_tell(Keeper *k, Command *command)
 {
+    /* Before it is there to be taken, which takes this back. */
+    if (is_urgent(command))
+        eventfd_write(k->hurry_fd, 1);
     mailbox_send(k->box, command);
 }
 
@@ -481,6 +502,7 @@ void keeper_join(Keeper *k)
 {
     uv_thread_join(&k->thread);
     mailbox_close(k->box);
+    close(k->hurry_fd);
     json_decref(k->told);
     standby_role_free(k->role);
     g_free(k->seed_lost);

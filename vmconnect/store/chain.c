@@ -281,8 +281,7 @@ NbdDisk *chain_connect(const Chain *chain, const char *context, GError **error)
                     .export_name = chain->export,
                     .disk = chain->target,
                     .context = context,
-                    .timeout_ms = CONNECT_MS,
-                    .cancel_fd = chain->place.cancel_fd};
+                    .timeout_ms = CONNECT_MS};
 
     g_assert(chain->export);
     return nbd_disk_open(&spec, error);
@@ -340,8 +339,7 @@ Extents *chain_list_tip(Chain *chain, GError **error)
                     .export_name = LIST_EXPORT,
                     .disk = chain->target,
                     .context = NBD_CONTEXT_DEPTH,
-                    .timeout_ms = CONNECT_MS,
-                    .cancel_fd = chain->place.cancel_fd};
+                    .timeout_ms = CONNECT_MS};
     g_autoptr(Extents) local = extents_new();
     NbdDisk *disk;
     gboolean ok;

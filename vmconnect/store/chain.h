@@ -19,7 +19,6 @@ typedef struct Chain Chain;
 typedef struct {
     StorageDaemon *daemon; /* borrowed for the chain's life */
     const char *dir;       /* borrowed for the chain's life */
-    int cancel_fd;         /* as in NbdSpec */
 } ChainPlace;
 
 /* Compare the files from @layer down with the ledger: present, long enough, of the right

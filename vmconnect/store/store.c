@@ -109,7 +109,7 @@ static gboolean has_chain(const Store *store, Id leaf)
 
 static gboolean add_chain(Store *store, const char *target, Id layer, GError **error)
 {
-    ChainPlace place = {.daemon = store->daemon, .dir = store->dir, .cancel_fd = store->cancel_fd};
+    ChainPlace place = {.daemon = store->daemon, .dir = store->dir};
     Chain *chain = chain_open(&place, store_ledger(store), target, layer, error);
 
     if (!chain)
@@ -195,7 +195,6 @@ static gboolean start_daemon(Store *store, GError **error)
     store->daemon = storage_daemon_start(store->run_dir, store->name, error);
     if (!store->daemon)
         return FALSE;
-    storage_daemon_set_cancel(store->daemon, store->cancel_fd);
     return TRUE;
 }
 
@@ -412,7 +411,7 @@ static Store *store_new(const StoreOptions *options)
     store->name = g_strdup(ID_TEXT(options->vm));
     store->vm = options->vm;
     store->retain = options->retain;
-    store->cancel_fd = options->cancel_fd > 0 ? options->cancel_fd : -1;
+    store->hurry_fd = options->hurry_fd > 0 ? options->hurry_fd : -1;
     store->lock_fd = -1;
     store->merge.turn_len_ms = MERGE_TURN_MS;
     store->chains = g_ptr_array_new_with_free_func((GDestroyNotify)chain_free);
@@ -444,7 +443,6 @@ void store_close(Store *store)
     if (!store)
         return;
     if (store->daemon) {
-        storage_daemon_set_cancel(store->daemon, -1);
         store_merge_stop(store, NULL);
         g_ptr_array_set_size(store->chains, 0);
         storage_daemon_close(g_steal_pointer(&store->daemon), QUIT_MS);

@@ -33,7 +33,7 @@ typedef struct {
     const char *run_dir; /* for the storage daemon's sockets, of this VM alone; made if it is not there */
     Id vm;
     RetentionPolicy retain;
-    int cancel_fd; /* readable: waits end with CANCELLED, but in store_promote and store_close; 0: none */
+    int hurry_fd; /* readable: something is to be done that waits for no merge, store_pump ends with CANCELLED; 0: none */
 } StoreOptions;
 
 /* Open the folder and recover: cut off a torn ledger, finish or restart a merge,

@@ -37,7 +37,7 @@ struct Store {
     char *name; /* for messages */
     Id vm;
     RetentionPolicy retain;
-    int cancel_fd;
+    int hurry_fd;
     int lock_fd;
     LedgerFile *file;
     StorageDaemon *daemon; /* NULL: started when it is needed */

@@ -39,6 +39,11 @@
 #define WRITE_SHARE 20
 #define PIECE_BYTES (8 * 1024 * (guint64)1024)
 
+static gboolean is_hurry(const GError *why)
+{
+    return g_error_matches(why, US_ERROR, US_ERROR_CANCELLED);
+}
+
 static const LedgerMerge *journal(const Store *store)
 {
     return store_ledger(store)->merge;
@@ -479,12 +484,12 @@ static gboolean finish(Store *store, GError **error)
     return store_append(store, ledger_record_removed(), error);
 }
 
-/* A daemon that does not answer in time, or died, is no flush that failed: with a new one all is copied again, over whatever
- * reached the disk; should that have failed meanwhile, the bases' descriptors tell. */
+/* A daemon that does not answer in time, is no longer waited for, or died, is no flush that failed: with a new one all is copied
+ * again, over whatever reached the disk; should that have failed meanwhile, the bases' descriptors tell. */
 static gboolean is_silence(const GError *why)
 {
     return g_error_matches(why, US_ERROR, US_ERROR_TIMEOUT) ||
-           g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE);
+           g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE) || is_hurry(why);
 }
 
 static gboolean flush_bases(Store *store, GError **error)
@@ -552,15 +557,35 @@ static gboolean step(Store *store, GError **error)
     return is_written_out(store) ? flush_and_switch(store, error) : write_out(store, error);
 }
 
+/* A step that ends, with CANCELLED, when something is to be done that waits for no merge. */
+static gboolean step_unhurried(Store *store, GError **error)
+{
+    gboolean ok;
+
+    if (store->daemon)
+        storage_daemon_set_cancel(store->daemon, store->hurry_fd);
+    ok = step(store, error);
+    if (store->daemon)
+        storage_daemon_set_cancel(store->daemon, -1);
+    return ok;
+}
+
 gboolean store_merge_pump(Store *store, GError **error)
 {
-    if (step(store, error))
+    GError *why = NULL;
+    gboolean hurry;
+
+    if (step_unhurried(store, &why))
         return TRUE;
-    g_prefix_error(error, "merging old points goes wrong, the chain grows until it works again: ");
+    hurry = is_hurry(why);
+    g_propagate_prefixed_error(error, why, "merging old points %s: ",
+                               hurry ? "is interrupted for what cannot wait"
+                                     : "goes wrong, the chain grows until it works again");
     if (!store->daemon)
         return FALSE;
-    /* Before anything is switched the copying can simply be given up. */
-    if (journal(store) && journal(store)->state == LEDGER_WITHDRAWN && store_merge_stop(store, NULL))
+    /* Before anything is switched the copying can simply be given up, if there is time to. */
+    if (!hurry && journal(store) && journal(store)->state == LEDGER_WITHDRAWN &&
+        store_merge_stop(store, NULL))
         return FALSE;
     store_drop_daemon(store);
     return FALSE;

@@ -27,7 +27,6 @@ static void release_images(Store *store, gint64 deadline_ms)
     int left_ms = clock_left_ms(deadline_ms);
 
     if (store->daemon && left_ms > 0) {
-        storage_daemon_set_cancel(store->daemon, -1);
         storage_daemon_set_timeout(store->daemon, left_ms);
         store_merge_stop(store, NULL);
         g_ptr_array_set_size(store->chains, 0);

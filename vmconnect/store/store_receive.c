@@ -336,7 +336,7 @@ static gboolean prepare_disk(Store *store, const GenerationDisk *disk, GError **
     Chain *chain = store_chain(store, disk->target);
 
     if (!chain) {
-        ChainPlace place = {.daemon = store->daemon, .dir = store->dir, .cancel_fd = store->cancel_fd};
+        ChainPlace place = {.daemon = store->daemon, .dir = store->dir};
 
         chain = chain_open(&place, store_ledger(store), disk->target, ID_NIL, error);
         if (!chain)

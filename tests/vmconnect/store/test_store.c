@@ -6,7 +6,9 @@
 #include "vmconnect/store/store_internal.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void test_generations_read_as_sealed(void)
 {
@@ -640,6 +642,37 @@ static void test_a_silent_daemon_in_a_merge(void)
     rig_check_points(rig);
 }
 
+/* A daemon that makes a base durable may take minutes. Who has to promote does not wait for that, and the merge goes on afterwards if
+ * nothing came of it. */
+static void test_a_merge_in_a_hurry(void)
+{
+    g_autoptr(Rig) rig = rig_new(0);
+    int hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    eventfd_t rung;
+    GError *error = NULL;
+
+    rig->options.hurry_fd = hurry_fd;
+    begin_a_large_merge(rig);
+    rig->store->merge.turn_len_ms = 1;
+    pump_until(rig, writes_out);
+    while (rig->store->merge.written_disks == 0)
+        pump(rig);
+    g_assert_cmpint(kill(storage_daemon_pid(rig->store->daemon), SIGSTOP), ==, 0);
+    eventfd_write(hurry_fd, 1);
+    g_assert_false(store_pump(rig->store, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CANCELLED);
+    g_clear_error(&error);
+    g_assert_null(rig->store->daemon);
+    g_assert_null(rig->store->merge.given_up);
+    g_assert_cmpint(store_ledger(rig->store)->merge->state, ==, LEDGER_WITHDRAWN);
+    eventfd_read(hurry_fd, &rung);
+    rig_settle(rig, 60000);
+    g_assert_null(store_ledger(rig->store)->merge);
+    rig_check_points(rig);
+    rig_close(rig);
+    close(hurry_fd);
+}
+
 static void test_promotion_in_a_merge(void)
 {
     g_autoptr(Rig) rig = rig_new(2);
@@ -973,6 +1006,7 @@ int main(int argc, char **argv)
     ADD("a-chain-is-not-endless", test_a_chain_is_not_endless);
     ADD("a-merge-beside-reads", test_a_merge_beside_reads);
     ADD("a-silent-daemon-in-a-merge", test_a_silent_daemon_in_a_merge);
+    ADD("a-merge-in-a-hurry", test_a_merge_in_a_hurry);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
     ADD("promotion-over-a-slice", test_promotion_over_a_slice);
