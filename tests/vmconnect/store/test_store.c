@@ -633,6 +633,7 @@ static void test_a_silent_daemon_in_a_merge(void)
         ;
     g_assert_true(g_str_has_prefix(error->message, "merging old points goes wrong"));
     g_clear_error(&error);
+    rig->store->merge.retry_ms = 0;
     g_assert_null(rig->store->merge.given_up);
     g_assert_cmpint(store_ledger(rig->store)->merge->state, ==, LEDGER_WITHDRAWN);
     rig_settle(rig, 60000);
@@ -666,6 +667,7 @@ static void test_a_merge_in_a_hurry(void)
     g_assert_null(rig->store->merge.given_up);
     g_assert_cmpint(store_ledger(rig->store)->merge->state, ==, LEDGER_WITHDRAWN);
     eventfd_read(hurry_fd, &rung);
+    rig->store->merge.retry_ms = 0;
     rig_settle(rig, 60000);
     g_assert_null(store_ledger(rig->store)->merge);
     rig_check_points(rig);
