@@ -169,8 +169,8 @@ Guard *guard_decode(const char *text, gsize len, GError **error)
     return NULL;
 }
 
-/* The worker of a VM and the engine's clerk may both have something to write. */
-static GMutex writing;
+/* The worker of a VM and the engine's clerk may both have something to write, and keepers something to do that it must stay true for. */
+static GRWLock writing;
 
 static gboolean write_file(const char *folder, const Guard *g, GError **error)
 {
@@ -190,11 +190,11 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error)
     Guard guard = *g;
     gboolean ok;
 
-    g_mutex_lock(&writing);
+    g_rw_lock_writer_lock(&writing);
     before = guard_read(folder, g->vm, NULL);
     guard.pivot = before ? before->pivot : NULL;
     ok = write_file(folder, &guard, error);
-    g_mutex_unlock(&writing);
+    g_rw_lock_writer_unlock(&writing);
     return ok;
 }
 
@@ -218,17 +218,31 @@ gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *piv
 {
     gboolean ok;
 
-    g_mutex_lock(&writing);
+    g_rw_lock_writer_lock(&writing);
     ok = set_pivot(folder, seen, pivot, error);
-    g_mutex_unlock(&writing);
+    g_rw_lock_writer_unlock(&writing);
     return ok;
 }
 
 gboolean guard_remove(const char *folder, Id vm, GError **error)
 {
     g_autofree char *path = path_of(folder, vm);
+    gboolean ok;
 
-    return durable_remove(path, error);
+    g_rw_lock_writer_lock(&writing);
+    ok = durable_remove(path, error);
+    g_rw_lock_writer_unlock(&writing);
+    return ok;
+}
+
+void guard_hold(void)
+{
+    g_rw_lock_reader_lock(&writing);
+}
+
+void guard_let_go(void)
+{
+    g_rw_lock_reader_unlock(&writing);
 }
 
 Guard *guard_read(const char *folder, Id vm, GError **error)

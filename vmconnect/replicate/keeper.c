@@ -137,13 +137,56 @@ static PromotionSite site_of(const Keeper *k)
     return (PromotionSite){.vm = k->vm, .store = k->store, .dir = k->dir, .paths = &k->paths};
 }
 
+/* Whoever was promised more is served no more, and what this host runs itself it receives from nobody: neither as
+ * its active, nor after root has ended its protection. */
+static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, &why);
+
+    if (!guard && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: nothing is received", GUARD_ENDED);
+        return FALSE;
+    }
+    if (!guard) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+    }
+    if (guard->role == GUARD_STANDBY &&
+        (guard->reign.number < reign.number || reign_equal(guard->reign, reign)))
+        return TRUE;
+    g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
+                "this host knows reign %" G_GUINT64_FORMAT
+                " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",
+                guard->reign.number, guard->role == GUARD_ACTIVE ? ", in which it is the active itself" : "",
+                reign.number);
+    return FALSE;
+}
+
+/* A promise that is written down is kept from then on, also for what is about to be sealed. */
+static gboolean may_seal(void *user, Reign reign, GError **error)
+{
+    guard_hold();
+    if (check_guard(user, reign, error))
+        return TRUE;
+    guard_let_go();
+    return FALSE;
+}
+
+static void on_sealed(void *user)
+{
+    (void)user;
+    guard_let_go();
+}
+
 static void open_store(Keeper *k)
 {
     StoreOptions options = {.dir = k->dir,
                             .run_dir = k->run_dir,
                             .vm = k->vm,
                             .retain = k->role->retain,
-                            .hurry_fd = k->hurry_fd};
+                            .hurry_fd = k->hurry_fd,
+                            .notary = {may_seal, on_sealed, k}};
     g_autoptr(GError) error = NULL;
 
     k->store = store_open(&options, &error);
@@ -218,32 +261,6 @@ static gboolean need_store(Keeper *k, GError **error)
     if (k->store && k->adopted)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s", why ? why : "the copy is not open yet");
-    return FALSE;
-}
-
-/* Whoever was promised more is served no more, and what this host runs itself it receives from nobody: neither as
- * its active, nor after root has ended its protection. */
-static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
-{
-    g_autoptr(GError) why = NULL;
-    g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, &why);
-
-    if (!guard && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: nothing is received", GUARD_ENDED);
-        return FALSE;
-    }
-    if (!guard) {
-        g_propagate_error(error, g_steal_pointer(&why));
-        return FALSE;
-    }
-    if (guard->role == GUARD_STANDBY &&
-        (guard->reign.number < reign.number || reign_equal(guard->reign, reign)))
-        return TRUE;
-    g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
-                "this host knows reign %" G_GUINT64_FORMAT
-                " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",
-                guard->reign.number, guard->role == GUARD_ACTIVE ? ", in which it is the active itself" : "",
-                reign.number);
     return FALSE;
 }
 

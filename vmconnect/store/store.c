@@ -412,6 +412,7 @@ static Store *store_new(const StoreOptions *options)
     store->vm = options->vm;
     store->retain = options->retain;
     store->hurry_fd = options->hurry_fd > 0 ? options->hurry_fd : -1;
+    store->notary = options->notary;
     store->lock_fd = -1;
     store->merge.turn_len_ms = MERGE_TURN_MS;
     store->chains = g_ptr_array_new_with_free_func((GDestroyNotify)chain_free);

@@ -28,12 +28,21 @@
 typedef struct Store Store;
 typedef struct NbdDisk NbdDisk;
 
+/* Asked when a generation of @reign is about to be sealed: FALSE with @error, and it is lost. After TRUE, `sealed` is called when the
+ * record is durable, or could not be made so; what was asked about must not change in between. */
+typedef struct {
+    gboolean (*may_seal)(void *user, Reign reign, GError **error);
+    void (*sealed)(void *user);
+    void *user;
+} StoreNotary;
+
 typedef struct {
     const char *dir;     /* the VM's folder; made if it is not there */
     const char *run_dir; /* for the storage daemon's sockets, of this VM alone; made if it is not there */
     Id vm;
     RetentionPolicy retain;
     int hurry_fd; /* readable: something is to be done that waits for no merge, store_pump ends with CANCELLED; 0: none */
+    StoreNotary notary; /* without functions: whatever is of the session's reign may be sealed */
 } StoreOptions;
 
 /* Open the folder and recover: cut off a torn ledger, finish or restart a merge,

@@ -349,11 +349,11 @@ static gboolean check_new_disks(const Store *store, const StoreAdopted *disks, g
             const SignedImage *image = disks[i].images->pdata[k];
 
             if (ledger_find_image(ledger, image))
-                return refuse(
-                    error,
-                    "disk %s was attached while it ran here, and %s is what recovery points here read "
-                    "from: attach a copy of it (`qemu-img convert`)",
-                    disks[i].target, image->path);
+                return refuse(error,
+                              "disk %s was attached while it ran here, and %s is one of the files of this "
+                              "copy, which points "
+                              "read, or have read: attach a copy of it (`qemu-img convert`)",
+                              disks[i].target, image->path);
         }
     return TRUE;
 }

@@ -38,6 +38,7 @@ struct Store {
     Id vm;
     RetentionPolicy retain;
     int hurry_fd;
+    StoreNotary notary;
     int lock_fd;
     LedgerFile *file;
     StorageDaemon *daemon; /* NULL: started when it is needed */

@@ -640,6 +640,22 @@ static gboolean make_point(Store *store, LedgerPoint *point, const Generation *g
     return store_keep_papers(store, point, g, error);
 }
 
+/* Whatever ends a reign comes before a seal of it, which is refused, or after. */
+static gboolean append_seal(Store *store, json_t *record, Reign reign, GError **error)
+{
+    const StoreNotary *notary = &store->notary;
+    gboolean ok;
+
+    if (notary->may_seal && !notary->may_seal(notary->user, reign, error)) {
+        json_decref(record);
+        return FALSE;
+    }
+    ok = store_append(store, record, error);
+    if (notary->may_seal)
+        notary->sealed(notary->user);
+    return ok;
+}
+
 static gboolean record_seal(Store *store, const Generation *g, const GPtrArray *layers,
                             const StoreExtents *changed, guint n, GError **error)
 {
@@ -649,7 +665,7 @@ static gboolean record_seal(Store *store, const Generation *g, const GPtrArray *
 
     if (ok) {
         stop_at("seal.before_ledger");
-        ok = store_append(store, ledger_record_seal(store->begun->id, &point, layers), error);
+        ok = append_seal(store, ledger_record_seal(store->begun->id, &point, layers), g->reign, error);
     }
     store_clear_point(&point);
     return ok;

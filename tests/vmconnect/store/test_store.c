@@ -643,6 +643,61 @@ static void test_a_silent_daemon_in_a_merge(void)
     rig_check_points(rig);
 }
 
+typedef struct {
+    Reign over; /* nothing of it is sealed; number 0: all is */
+    guint asked, sealed;
+} Notary;
+
+static gboolean may_seal(void *user, Reign reign, GError **error)
+{
+    Notary *notary = user;
+
+    notary->asked++;
+    if (!reign_equal(notary->over, reign))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_OVERTAKEN, "that reign is over");
+    return FALSE;
+}
+
+static void on_sealed(void *user)
+{
+    ((Notary *)user)->sealed++;
+}
+
+/* A reign that is over when its last generation is about to be sealed has one less. */
+static void test_a_reign_that_is_over(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    Notary notary = {0};
+    GError *error = NULL;
+
+    rig->options.notary = (StoreNotary){may_seal, on_sealed, &notary};
+    rig_open(rig);
+    rig_cut(rig);
+    g_assert_cmpuint(notary.sealed, ==, 1);
+    notary.over = rig->reign;
+    rig_scribble(rig, 0, 5);
+    {
+        g_autoptr(Generation) g = rig_generation(rig);
+
+        rig_begin(rig, g, &error);
+        g_assert_no_error(error);
+        rig_write(rig, &error);
+        g_assert_no_error(error);
+        g_assert_false(rig_seal(rig, g, &error));
+        g_assert_error(error, US_ERROR, US_ERROR_OVERTAKEN);
+        g_clear_error(&error);
+    }
+    g_assert_cmpuint(notary.asked, ==, 2);
+    g_assert_cmpuint(notary.sealed, ==, 1);
+    g_assert_cmpuint(n_points(rig), ==, 1);
+    notary.over = (Reign){0};
+    rig_cut(rig);
+    g_assert_cmpuint(notary.sealed, ==, 2);
+    g_assert_cmpuint(n_points(rig), ==, 2);
+    rig_check_points(rig);
+}
+
 /* A daemon that makes a base durable may take minutes. Who has to promote does not wait for that, and the merge goes on afterwards if
  * nothing came of it. */
 static void test_a_merge_in_a_hurry(void)
@@ -1009,6 +1064,7 @@ int main(int argc, char **argv)
     ADD("a-merge-beside-reads", test_a_merge_beside_reads);
     ADD("a-silent-daemon-in-a-merge", test_a_silent_daemon_in_a_merge);
     ADD("a-merge-in-a-hurry", test_a_merge_in_a_hurry);
+    ADD("a-reign-that-is-over", test_a_reign_that_is_over);
     ADD("promotion-in-a-merge", test_promotion_in_a_merge);
     ADD("promotion-of-an-old-point-by-force", test_promotion_of_an_old_point_by_force);
     ADD("promotion-over-a-slice", test_promotion_over_a_slice);
