@@ -465,7 +465,7 @@ static void test_a_disk_that_points_read_from(void)
     rig_add_disk(rig, "vdb", RIG_DISK);
     last = final_generation(rig);
     assert_refused(rig, last, (GPtrArray *[]){vda, images}, US_ERROR_REFUSED,
-                   "disk vdb was attached while it ran here, and * is what recovery points here read from*");
+                   "disk vdb was attached while it ran here, and * is one of the files of this copy*");
     g_assert_false(id_is_nil(store_promoted(rig->store)));
 }
 
