@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/link/link_loop.h"
 
+#include "vmconnect/base/clock.h"
+
 #include <poll.h>
 
 struct LinkLoop {
@@ -11,6 +13,8 @@ struct LinkLoop {
     LinkLoopEvents events;
     void *user;
     gboolean was_up;
+    gint64 turned_ms; /* when it turned last … */
+    gint64 stood_ms;  /* … and how long it had not until then */
 };
 
 static void turn(LinkLoop *ll);
@@ -77,9 +81,12 @@ static void deliver(LinkLoop *ll)
 
 static void turn(LinkLoop *ll)
 {
+    gint64 now_ms = clock_steady_ms();
     g_autoptr(GError) error = NULL;
     gboolean over = !link_pump(ll->link, 0, &error);
 
+    ll->stood_ms = now_ms - ll->turned_ms;
+    ll->turned_ms = now_ms;
     deliver(ll);
     if (!ll->link)
         return;
@@ -106,6 +113,7 @@ LinkLoop *link_loop_new(uv_loop_t *loop, Link *link, const LinkLoopEvents *event
     ll->events = *events;
     ll->user = user;
     ll->was_up = is_up(link);
+    ll->turned_ms = clock_steady_ms();
     /* Frames may wait in it already. */
     uv_timer_start(&ll->timer, on_timer, 0, 0);
     return ll;
@@ -114,6 +122,11 @@ LinkLoop *link_loop_new(uv_loop_t *loop, Link *link, const LinkLoopEvents *event
 Link *link_loop_link(LinkLoop *ll)
 {
     return ll->link;
+}
+
+gint64 link_loop_stood_ms(const LinkLoop *ll)
+{
+    return ll->stood_ms;
 }
 
 /* From the loop, not from here: the caller may be in the middle of something. */

@@ -26,6 +26,10 @@ LinkLoop *link_loop_new(uv_loop_t *loop, Link *link, const LinkLoopEvents *event
 /* The link, for what link.h can do; after link_send…(), link_fail() or link_bye() on it call link_loop_kick(). */
 Link *link_loop_link(LinkLoop *ll);
 
+/* For how long nobody had looked at it when it turned last: what comes then may have waited for so long, and a peer with a
+ * heartbeat has heard nothing. */
+gint64 link_loop_stood_ms(const LinkLoop *ll);
+
 /* Something was queued: let the loop write it. */
 void link_loop_kick(LinkLoop *ll);
 

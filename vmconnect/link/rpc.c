@@ -215,7 +215,7 @@ static void send_answer(Rpc *rpc, guint64 id, const char *key, json_t *value)
     json_auto_t *doc = json_pack("{s:o}", key, value);
     g_autoptr(GError) error = NULL;
 
-    if (!rpc->ll)
+    if (!rpc->ll || link_state(link_loop_link(rpc->ll)) == LINK_CLOSED)
         return;
     if (!link_send_json(link_loop_link(rpc->ll), MESSAGE_ANSWER, id, doc, &error)) {
         /* Too long: say that; it cannot be too long again. */
@@ -283,6 +283,13 @@ static void serve(Rpc *rpc, guint64 id, const char *method, const json_t *params
     m->on_call(rpc->user, owed, params);
 }
 
+/* Who asked is gone, or has heard nothing of us for so long that he has given us up, as after a program stood still. What he asked
+ * for may not be wanted any more: he asks again. */
+static gboolean is_given_up(const Rpc *rpc)
+{
+    return link_state(link_loop_link(rpc->ll)) == LINK_CLOSED || link_loop_stood_ms(rpc->ll) >= RPC_DEAD_MS;
+}
+
 static void take_request(Rpc *rpc, guint64 id, const json_t *doc)
 {
     g_autoptr(GError) error = NULL;
@@ -332,6 +339,8 @@ static void on_frame(void *user, Frame *whole)
     doc = message_decode_json(frame, &error);
     if (!doc)
         refuse_peer(rpc, error);
+    else if (frame->head.type == MESSAGE_REQUEST && is_given_up(rpc))
+        refuse(rpc, frame->head.id, US_ERROR_TIMEOUT, "it was not looked at in time: ask again");
     else if (frame->head.type == MESSAGE_REQUEST)
         take_request(rpc, frame->head.id, doc);
     else if (frame->head.type == MESSAGE_ANSWER)

@@ -4,7 +4,7 @@
  * The dialer asks (rpc_call), the listener answers in any order and sends news
  * unasked. At most RPC_OUTSTANDING questions are open; one more is answered
  * BUSY without being looked at. The link's heartbeat finds a dead peer: silent
- * for RPC_PING_MS it is asked, for RPC_DEAD_MS it is gone. Loop thread only. */
+ * for RPC_PING_MS it is asked, for RPC_DEAD_MS it is gone, and what it asked before is not done any more. Loop thread only. */
 #pragma once
 
 #include "vmconnect/link/link.h"

@@ -541,6 +541,22 @@ static void test_rpc_ask_again(void)
         answer_owed(&t, "x");
 }
 
+/* Who asks and is gone before it was heard wants nothing any more. */
+static void test_rpc_given_up(void)
+{
+    g_auto(Town) t;
+
+    rpc_town_init(&t);
+    rpc_call(t.client, "echo", NULL, 5000, on_answer, &t);
+    wait_answers(&t, 1);
+    rpc_call(t.client, "later", NULL, 5000, on_answer, &t);
+    rpc_close(t.client, NULL);
+    t.client = NULL;
+    while (t.server)
+        uv_run(&t.loop, UV_RUN_ONCE);
+    g_assert_true(g_queue_is_empty(&t.owed));
+}
+
 /* A peer below rpc: two open questions with one number. */
 static void test_rpc_hostile(void)
 {
@@ -806,6 +822,7 @@ int main(int argc, char **argv)
     g_test_add_func("/link/rpc/outstanding", test_rpc_outstanding);
     g_test_add_func("/link/rpc/peer-leaves", test_rpc_peer_leaves);
     g_test_add_func("/link/rpc/ask-again", test_rpc_ask_again);
+    g_test_add_func("/link/rpc/given-up", test_rpc_given_up);
     g_test_add_func("/link/rpc/hostile", test_rpc_hostile);
     g_test_add_func("/link/rpc/too-many", test_rpc_too_many);
     g_test_add_func("/link/thread/move", test_moves_to_thread);
