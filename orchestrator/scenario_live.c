@@ -17,6 +17,7 @@
 typedef struct {
     Action *action;
     Waiter waiter;
+    gint64 until_ms; /* a call is not made any more after it */
 } Todo;
 
 /* What a callback gets: a scenario that may be gone. */
@@ -186,10 +187,11 @@ static void on_answer(void *user, const json_t *result, const GError *error)
         live_step(live, in, NULL, NULL, NULL);
 }
 
-static void do_call(Live *live, const Action *a)
+static void do_call(Live *live, const Action *a, gint64 until_ms)
 {
     Scenarios *s = live->owner;
     Ticket *t = ticket_new(live);
+    g_autoptr(GError) late = NULL;
     /* What moves a VM says who commands it; of an older controller the engines learn by the reign. */
     json_auto_t *params =
         g_str_has_prefix(a->method, "plan.") ? s->duties.sign(s->user, a->params) : json_incref(a->params);
@@ -198,7 +200,14 @@ static void do_call(Live *live, const Action *a)
     t->order = a->order;
     t->host = g_strdup(a->host);
     t->method = a->method;
-    hosts_call(s->hosts, a->host, a->method, params, a->limit_ms, on_answer, t);
+    if (clock_steady_ms() < until_ms) {
+        hosts_call(s->hosts, a->host, a->method, params, a->limit_ms, on_answer, t);
+        return;
+    }
+    /* What is decided waits until it is durable, on a full disk for hours: by then nobody counts on it any more. */
+    late = g_error_new(US_ERROR, US_ERROR_TIMEOUT,
+                       "what was decided could not be kept in time: %s was not asked", a->host);
+    on_answer(t, NULL, late);
 }
 
 static void remember(Live *live, const GPtrArray *findings)
@@ -252,11 +261,13 @@ static void do_switchback(Live *live)
     s->duties.switch_back(s->user, live->p, on_switched_back, ticket_new(live));
 }
 
-static void do_action(Live *live, const Action *a)
+static void do_action(Live *live, const Todo *todo)
 {
+    const Action *a = todo->action;
+
     switch (a->kind) {
     case ACTION_CALL:
-        do_call(live, a);
+        do_call(live, a, todo->until_ms);
         return;
     case ACTION_PUBLISH:
         events_publish(live->owner->events, a->event);
@@ -280,7 +291,7 @@ static void do_action(Live *live, const Action *a)
 static void do_todo(Live *live, const Todo *todo)
 {
     if (todo->action)
-        do_action(live, todo->action);
+        do_action(live, todo);
     else
         todo->waiter.done(todo->waiter.user, NULL);
 }
@@ -370,7 +381,9 @@ static void push(Live *live, Action *steal_action, ScenariosDone done, void *use
 {
     Todo *todo = g_new0(Todo, 1);
 
-    *todo = (Todo){steal_action, {done, user}};
+    *todo = (Todo){.action = steal_action, .waiter = {done, user}};
+    if (steal_action)
+        todo->until_ms = clock_steady_ms() + steal_action->limit_ms;
     g_queue_push_tail(live->todo, todo);
 }
 
