@@ -179,10 +179,8 @@ static gboolean end_protection(const AlonePlace *place, const AloneVm *vm, GErro
 /* Without its guard file nobody would know any more that its definition names a file which hides what it has written since. */
 static gboolean follow_pivot(const AlonePlace *place, const AloneVm *vm, virDomainPtr dom, GError **error)
 {
-    if (!vm->guard->pivot)
+    if (definition_file_settle(dom, place->guard_dir, vm->guard, error))
         return TRUE;
-    if (definition_file_follow(dom, vm->guard->pivot, error))
-        return guard_set_pivot(place->guard_dir, vm->guard, NULL, error);
     g_prefix_error(
         error,
         "nothing was done: from %s, which its definition names still, it would not find what it has "

@@ -135,3 +135,9 @@ gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error
                 p->from);
     return FALSE;
 }
+
+gboolean definition_file_settle(virDomainPtr dom, const char *folder, const Guard *guard, GError **error)
+{
+    return !guard->pivot ||
+           (definition_file_follow(dom, guard->pivot, error) && guard_set_pivot(folder, guard, NULL, error));
+}

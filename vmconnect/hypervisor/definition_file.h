@@ -5,6 +5,7 @@
  * a pivot relies on is read from the file itself. */
 #pragma once
 
+#include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/pivot.h"
 #include "vmconnect/hypervisor/virt_error.h"
 
@@ -15,3 +16,6 @@ gboolean definition_file_must_follow(virDomainPtr dom, const Pivot *p, gboolean 
  * from. Another choice of its user's stays, and no file is as good. FALSE with @error: it cannot be read, libvirt could not
  * save it; REFUSED: the running guest has gone on to another file again, which is not ours to write down. */
 gboolean definition_file_follow(virDomainPtr dom, const Pivot *p, GError **error);
+
+/* The same of the pivot that @guard, in @folder, remembers; which is forgotten then. TRUE if there is none. */
+gboolean definition_file_settle(virDomainPtr dom, const char *folder, const Guard *guard, GError **error);

@@ -82,10 +82,7 @@ static gboolean follow_pivot(const AdoptionSite *site, virDomainPtr dom, GError 
 {
     g_autoptr(Guard) guard = guard_read(site->paths->guard_dir, site->vm, error);
 
-    if (!guard || !guard->pivot)
-        return guard != NULL;
-    return definition_file_follow(dom, guard->pivot, error) &&
-           guard_set_pivot(site->paths->guard_dir, guard, NULL, error);
+    return guard && definition_file_settle(dom, site->paths->guard_dir, guard, error);
 }
 
 /* NULL without @error: there is none. */

@@ -220,10 +220,8 @@ static void give_back_room(const Active *a)
     g_unlink(path);
 }
 
-static gboolean follow(virDomainPtr dom, const Pivot *p, GError **error)
+static gboolean say_what_waits(const Pivot *p, GError **error)
 {
-    if (definition_file_follow(dom, p, error))
-        return TRUE;
     g_prefix_error(
         error,
         "disk %s goes on from %s; should its definition name %s still, the VM is not started before that "
@@ -247,7 +245,8 @@ static gboolean secure(const Active *a, virDomainPtr dom, const Pivot *p, GError
 
     if (!definition_file_must_follow(dom, p, &due, error))
         return FALSE;
-    if (!due || follow(dom, p, ret_why) || note_pivot(a, p, error))
+    if (!due || definition_file_follow(dom, p, ret_why) || say_what_waits(p, ret_why) ||
+        note_pivot(a, p, error))
         return TRUE;
     g_prefix_error(
         error,
@@ -347,8 +346,8 @@ gboolean flatten_settle(Active *a, GError **error)
     if (!conn || !vm_find(conn, a->vm, &dom, error))
         return FALSE;
     /* What its user defines next may name it. */
-    return !dom ||
-           (follow(dom, guard->pivot, error) && guard_set_pivot(a->paths.guard_dir, guard, NULL, error));
+    return !dom || definition_file_settle(dom, a->paths.guard_dir, guard, error) ||
+           say_what_waits(guard->pivot, error);
 }
 
 /* --- all ----------------------------------------------------------------- */
