@@ -205,7 +205,7 @@ static void do_call(Live *live, const Action *a, gint64 until_ms)
         return;
     }
     /* What is decided waits until it is durable, on a full disk for hours: by then nobody counts on it any more. */
-    late = g_error_new(US_ERROR, US_ERROR_TIMEOUT,
+    late = g_error_new(US_ERROR, US_ERROR_BUSY,
                        "what was decided could not be kept in time: %s was not asked", a->host);
     on_answer(t, NULL, late);
 }

@@ -142,7 +142,6 @@ static gboolean promote(Asking *a, const StandbyRole *role, Id point, GError **e
 
     if (!next_reign(a, role, &reign, &ours, error))
         return FALSE;
-    points = points_of(a, role->vm, NULL);
     params =
         json_pack("{s:s, s:s, s:o, s:o, s:b, s:{s:b, s:b, s:b, s:b}}", "plan", ID_TEXT(a->plan), "vm",
                   ID_TEXT(role->vm), "tip", json_from_id(point), "reign_next", reign_to_json(reign),
@@ -150,6 +149,7 @@ static gboolean promote(Asking *a, const StandbyRole *role, Id point, GError **e
     result = ask(a, "plan.promote", params, PROMOTE_MS, error);
     if (!result)
         return FALSE;
+    points = points_of(a, role->vm, NULL);
     origin = origin_of(points, text_of(result, "point"));
     g_print("%s: running%s%s, in reign %" G_GUINT64_FORMAT "\n", role->name,
             ours ? "; this host is its active already" : ", ", ours ? "" : origin, reign.number);

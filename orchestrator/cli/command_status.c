@@ -195,14 +195,35 @@ static void print_line(const json_t *doc)
     fflush(stdout);
 }
 
+/* Who looks on for hours goes on when a controller that was there before is back. */
+static json_t *ask_on(Cli *cli, const char *operation, const json_t *query, gboolean *heard, GError **error)
+{
+    for (gboolean told = FALSE;; told = TRUE) {
+        GError *why = NULL;
+        json_t *doc = cli_call(cli, operation, NULL, query, NULL, &why);
+
+        *heard |= doc != NULL;
+        if (doc)
+            return doc;
+        if (!*heard || !g_error_matches(why, US_ERROR, US_ERROR_UNREACHABLE)) {
+            g_propagate_error(error, why);
+            return NULL;
+        }
+        if (!told)
+            g_printerr("understudy: %s; it is asked again each second\n", why->message);
+        g_error_free(why);
+        g_usleep(G_USEC_PER_SEC);
+    }
+}
+
 /* Each second; where nobody looks at a screen, only what changed. Ends with the process. */
 static gboolean watch(Cli *cli, const json_t *query, GError **error)
 {
-    gboolean screen = isatty(STDOUT_FILENO);
+    gboolean screen = isatty(STDOUT_FILENO), heard = FALSE;
     json_auto_t *last = NULL;
 
     for (;; g_usleep(G_USEC_PER_SEC)) {
-        json_t *doc = cli_call(cli, "status", NULL, query, NULL, error);
+        json_t *doc = ask_on(cli, "status", query, &heard, error);
         g_autofree char *text = NULL;
 
         if (!doc)
@@ -489,8 +510,10 @@ static void go_on_after(json_t *query, const json_t *events)
 /* Each question waits at the controller until there is something to tell. Ends with the process. */
 static gboolean follow(Cli *cli, json_t *query, GError **error)
 {
+    gboolean heard = FALSE;
+
     for (;;) {
-        json_auto_t *doc = cli_call(cli, "event.list", NULL, query, NULL, error);
+        json_auto_t *doc = ask_on(cli, "event.list", query, &heard, error);
 
         if (!doc)
             return FALSE;

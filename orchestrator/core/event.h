@@ -112,7 +112,7 @@
       "scenario '{scenario}': a switchover is required in {why} if what is silent does not answer",          \
       "understudy status {scenario} shows what is silent, and why")                                          \
     X(COUNTDOWN_CANCELLED, SIGNIFICANT,                                                                      \
-      "scenario '{scenario}': what was silent answers again, no switchover is required", NULL)               \
+      "scenario '{scenario}': nothing of it is silent any more, no switchover is required", NULL)               \
     X(SWITCHOVER_REQUIRED, CRITICAL,                                                                         \
       "scenario '{scenario}': a switchover is required: {why}",                                              \
       "{command}")                                                                                           \

@@ -125,6 +125,15 @@ static const Row TABLE[] = {
      IN(start_timeout_ms),
      5 * SECOND_MS,
      HOUR_MS},
+    {{"reset_after", "180s", "0s to 1h",
+      "how long a guest that runs on is given, once its checks are missed, before it is reset: its user may "
+      "be "
+      "shutting it down",
+      POLICY_ALWAYS},
+     KIND_DURATION,
+     IN(reset_after_ms),
+     0,
+     HOUR_MS},
     {{"probe_interval", "5s", "1s to 1h",
       "time between two probes of a host or guest, from the standby's host and from its own", POLICY_ALWAYS},
      KIND_DURATION,

@@ -33,6 +33,7 @@ typedef struct {
     gint64 countdown_ms;
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
+    gint64 reset_after_ms;
     gint64 verify_interval_ms;
     gint64 switchback_after_ms;
     gint64 probe_interval_ms;

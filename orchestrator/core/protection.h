@@ -62,6 +62,7 @@ typedef struct {
     char *why;          /* NULL: nothing to say */
     gboolean revivable; /* silent, and its host could start it again … */
     gboolean hangs;     /* … or reset it, since it runs on */
+    gboolean outside;   /* it is its standby alone that misses it */
     gboolean frozen;    /* its QEMU stands still: nothing can be asked of it but to be killed */
     gboolean lived;     /* when its host's engine last said so or so */
     gboolean mute;      /* its agent does not answer any more */
@@ -136,7 +137,8 @@ typedef struct {
 /* Until a switchover is required. */
 typedef struct {
     gboolean runs;
-    gboolean over; /* it is, and was told */
+    gboolean over; /* it is, and was told; then … */
+    gboolean late; /* … one that fell silent since has a countdown of its own */
     gint64 since_ms;
 } ProtectionCountdown;
 

@@ -31,6 +31,7 @@ typedef struct {
     gboolean revivable; /* silent, and its host could start or reset it … */
     gboolean hangs;     /* … the latter, since it runs on */
     gboolean frozen;    /* silent, with its QEMU */
+    gboolean outside;   /* silent by checks from its standby alone */
     gboolean mute;      /* alive, and its agent does not answer any more */
     const char *why;    /* borrowed; NULL: nothing */
 } Finding;
@@ -161,6 +162,7 @@ static void apply_failure(const ScenarioVm *wanted, const VitalsChecks *here, co
         *f = (Finding){.life = GUEST_LIFE_SILENT,
                        .revivable = TRUE,
                        .hangs = TRUE,
+                       .outside = here->missed == 0,
                        .why = here->words ? here->words : there->words};
 }
 
@@ -326,6 +328,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         life->mute = f->mute;
     life->revivable = f->revivable;
     life->hangs = f->hangs;
+    life->outside = f->outside;
     life->frozen = f->frozen;
     if (g_strcmp0(life->why, f->why) != 0) {
         g_free(life->why);
@@ -396,7 +399,8 @@ static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
 {
     g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
 
-    p->countdown = (ProtectionCountdown){.runs = TRUE, .since_ms = now_ms};
+    p->countdown = (ProtectionCountdown){
+        .runs = TRUE, .over = p->countdown.over, .late = p->countdown.over, .since_ms = now_ms};
     protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
 }
 
@@ -409,7 +413,16 @@ static gboolean is_over(const Protection *p, gint64 now_ms)
     return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
 }
 
-/* @more: one has fallen silent just now. When it is over for others already, that one has its own. */
+/* Is one silent that was not when it began? */
+static gboolean is_one_late(const Protection *p)
+{
+    EACH_VM (p, vm)
+        if (vm->life.state == GUEST_LIFE_SILENT && vm->life.silent_ms >= p->countdown.since_ms)
+            return TRUE;
+    return FALSE;
+}
+
+/* @more: one has fallen silent just now. When it is over for others already, that one has its own, and for those it stays over. */
 static void count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
 {
     gboolean silent = FALSE;
@@ -422,10 +435,12 @@ static void count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
         protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
         p->countdown = (ProtectionCountdown){0};
     }
-    if (p->countdown.runs && !p->countdown.over && is_over(p, now_ms)) {
+    p->countdown.late &= is_one_late(p);
+    if (p->countdown.runs && (!p->countdown.over || p->countdown.late) && is_over(p, now_ms)) {
         g_autofree char *why = losses(p, now_ms), *command = protection_way_out(p);
 
         p->countdown.over = TRUE;
+        p->countdown.late = FALSE;
         action_publish(out,
                        event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
     }
@@ -510,5 +525,7 @@ gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
 {
     gint64 left_ms = p->countdown.since_ms + p->scenario->policy.countdown_ms - now_ms;
 
-    return p->countdown.runs ? MAX(left_ms, 0) : -1;
+    if (!p->countdown.runs)
+        return -1;
+    return p->countdown.over ? 0 : MAX(left_ms, 0);
 }

@@ -7,6 +7,8 @@
 #include "orchestrator/core/protection_parts.h"
 #include "orchestrator/core/start_order.h"
 
+#include "vmconnect/base/error.h"
+
 #define REVIVE_LIMIT_MS 60000
 /* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
 #define REVIVE_TRIES 3
@@ -43,10 +45,29 @@ static gboolean may_revive(const Protection *p, const ProtectionVm *vm, gint64 n
            !protection_is_held(p);
 }
 
+/* Guests that are missed from outside, several at once, and live as far as their host knows: it is what lies in between. */
+static gboolean is_cut_off(const Protection *p, const ProtectionVm *vm)
+{
+    guint n = 0;
+
+    EACH_VM (p, other)
+        n += other->life.outside && other->life.state == GUEST_LIFE_SILENT &&
+             g_str_equal(other->active, vm->active);
+    return vm->life.outside && n > 1;
+}
+
+/* What runs on, and answers no more, may be shutting down or starting again, as its user wants it: it is ended only when that would
+ * have taken too long. */
+static gboolean may_reset(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    return now_ms >= vm->life.silent_ms + p->scenario->policy.reset_after_ms && !is_cut_off(p, vm);
+}
+
 /* It has not given up, nor is it tried too soon after the last time. */
 static gboolean is_due(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
-    return may_revive(p, vm, now_ms) && !vm->life.gave_up && now_ms >= vm->life.rest_ms;
+    return may_revive(p, vm, now_ms) && !vm->life.gave_up && now_ms >= vm->life.rest_ms &&
+           (!vm->life.hangs || may_reset(p, vm, now_ms));
 }
 
 /* What must be true of one that was started before those after it are. Whose checks were never answered is waited for, too. */
@@ -169,8 +190,17 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
     const char *how = json_string_value(json_object_get(in->json, "how"));
 
     /* An answer to another try, or of a host that it has left since, says nothing of this one. */
-    if (!vm->life.reviving || vm->life.again_ms > 0 || !g_str_equal(in->host, vm->active) ||
-        (in->order && in->order != vm->life.order))
+    if (!g_str_equal(in->host, vm->active) || (in->order && in->order != vm->life.order))
+        return;
+    /* Nobody has tried, nor was one asked in time to: that is no reason to leave it down. */
+    if (g_error_matches(in->failure, US_ERROR, US_ERROR_BUSY)) {
+        vm->life.reviving = vm->life.gave_up = FALSE;
+        vm->life.tries = 0;
+        vm->life.again_ms = 0;
+        vm->life.rest_ms = in->now_ms + REVIVE_AGAIN_MS;
+        return;
+    }
+    if (!vm->life.reviving || vm->life.again_ms > 0)
         return;
     if (in->failure) {
         fail_try(p, vm, in->now_ms, in->failure->message, out);

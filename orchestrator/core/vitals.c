@@ -287,6 +287,17 @@ void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms
 
 /* --- who sees whom ------------------------------------------------------------ */
 
+/* Its last try could not be made, which says nothing of anybody. */
+static gboolean is_unmade(const json_t *score)
+{
+    return misses_of(score) == 0 && text_of(score, "why");
+}
+
+static gboolean is_answered(const json_t *score)
+{
+    return is_true(score, "tried") && misses_of(score) == 0 && !is_unmade(score);
+}
+
 typedef struct {
     guint tried;
     guint answered; /* the last try, of one that was ever tried */
@@ -296,28 +307,32 @@ typedef struct {
 
 static Sight sight_of(const json_t *checks, guint misses)
 {
-    Sight s = {.n = (guint)json_array_size(checks)};
+    Sight s = {0};
 
-    for (gsize i = 0; i < s.n; i++) {
+    for (gsize i = 0; i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
         gboolean tried = is_true(score, "tried");
 
+        if (is_unmade(score))
+            continue;
+        s.n++;
         s.tried += tried;
-        s.answered += tried && misses_of(score) == 0;
+        s.answered += is_answered(score);
         s.missed += tried && misses_of(score) >= misses;
     }
     return s;
 }
 
-/* Its own gateway does not answer; or it watches several hosts, and sees none. */
+/* Its own gateway does not answer; or, where none ever did, it watches several hosts, and sees none: a gateway that answers shows that
+ * all of those are gone. */
 static gboolean is_blind(const Host *h)
 {
     GHashTableIter it;
     gpointer checks;
     guint hosts = 0, seen = 0;
 
-    if (is_true(h->gateway, "ever") && misses_of(h->gateway) >= BLIND_MISSES)
-        return TRUE;
+    if (is_true(h->gateway, "ever"))
+        return misses_of(h->gateway) >= BLIND_MISSES;
     g_hash_table_iter_init(&it, h->watched);
     while (g_hash_table_iter_next(&it, NULL, &checks)) {
         Sight s = sight_of(checks, 1);
@@ -579,7 +594,7 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
         const json_t *score = json_array_get(checks, i);
         gboolean ever = was_answered(h, vm, guest, score);
         gboolean missed = ever && misses_of(score) >= misses;
-        gboolean answered = is_true(score, "tried") && misses_of(score) == 0;
+        gboolean answered = is_answered(score);
 
         sum.answered += answered;
         if (!answered && !sum.open)

@@ -269,9 +269,11 @@ char *message_mail(const Message *m, const char *from, char *const *to, gint64 w
 static char *syslog_line(const json_t *event, int pid)
 {
     const char *next = text_of(event, "next");
-    g_autofree char *all = g_strdup_printf("%s: %s%s%s", text_of(event, "code"), text_of(event, "text"),
-                                           next ? "; " : "", next ? next : "");
-    g_autofree char *line = line_of(all, SYSLOG_BYTES);
+    g_autofree char *what = g_strdup_printf("%s: %s", text_of(event, "code"), text_of(event, "text"));
+    g_autofree char *step = next ? line_of(next, SYSLOG_BYTES / 2) : NULL;
+    /* Of what is too long the next step is what must not be cut off. */
+    g_autofree char *begun = line_of(what, SYSLOG_BYTES - (step ? strlen(step) + 2 : 0));
+    g_autofree char *line = g_strconcat(begun, step ? "; " : NULL, step, NULL);
     gint64 at_ms = 0;
     time_t at;
     struct tm tm;

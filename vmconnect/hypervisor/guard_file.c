@@ -169,8 +169,14 @@ Guard *guard_decode(const char *text, gsize len, GError **error)
     return NULL;
 }
 
-/* The worker of a VM and the engine's clerk may both have something to write, and keepers something to do that it must stay true for. */
-static GRWLock writing;
+/* The worker of a VM, its keeper and the engine's clerk may all have something to write, and the keeper something to do that it must
+ * stay true for. Of each VM, or the disk of one would be waited for by all. */
+static GMutex writing[64];
+
+static GMutex *lock_of(Id vm)
+{
+    return &writing[id_hash(&vm) % G_N_ELEMENTS(writing)];
+}
 
 static gboolean write_file(const char *folder, const Guard *g, GError **error)
 {
@@ -190,11 +196,11 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error)
     Guard guard = *g;
     gboolean ok;
 
-    g_rw_lock_writer_lock(&writing);
+    g_mutex_lock(lock_of(g->vm));
     before = guard_read(folder, g->vm, NULL);
     guard.pivot = before ? before->pivot : NULL;
     ok = write_file(folder, &guard, error);
-    g_rw_lock_writer_unlock(&writing);
+    g_mutex_unlock(lock_of(g->vm));
     return ok;
 }
 
@@ -218,9 +224,9 @@ gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *piv
 {
     gboolean ok;
 
-    g_rw_lock_writer_lock(&writing);
+    g_mutex_lock(lock_of(seen->vm));
     ok = set_pivot(folder, seen, pivot, error);
-    g_rw_lock_writer_unlock(&writing);
+    g_mutex_unlock(lock_of(seen->vm));
     return ok;
 }
 
@@ -229,20 +235,20 @@ gboolean guard_remove(const char *folder, Id vm, GError **error)
     g_autofree char *path = path_of(folder, vm);
     gboolean ok;
 
-    g_rw_lock_writer_lock(&writing);
+    g_mutex_lock(lock_of(vm));
     ok = durable_remove(path, error);
-    g_rw_lock_writer_unlock(&writing);
+    g_mutex_unlock(lock_of(vm));
     return ok;
 }
 
-void guard_hold(void)
+void guard_hold(Id vm)
 {
-    g_rw_lock_reader_lock(&writing);
+    g_mutex_lock(lock_of(vm));
 }
 
-void guard_let_go(void)
+void guard_let_go(Id vm)
 {
-    g_rw_lock_reader_unlock(&writing);
+    g_mutex_unlock(lock_of(vm));
 }
 
 Guard *guard_read(const char *folder, Id vm, GError **error)

@@ -53,10 +53,10 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
 /* @seen with this pivot, or without any (NULL). OVERTAKEN: role or reign have changed since it was read. */
 gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *pivot, GError **error);
-/* Between these two nobody in this process writes or removes a guard: what was read of one is true until what stands on it is done.
- * For as long as one fsync takes, not longer; nothing that writes one may be called. Several threads may hold at once. */
-void guard_hold(void);
-void guard_let_go(void);
+/* Between these two nobody in this process writes or removes the guard of @vm: what was read of it is true until what stands on it is
+ * done. For as long as a durable write takes, not longer; nothing that writes a guard may be called. */
+void guard_hold(Id vm);
+void guard_let_go(Id vm);
 /* NOT_FOUND: unprotected. CORRUPT also when the file speaks of another VM. */
 Guard *guard_read(const char *folder, Id vm, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */

@@ -35,7 +35,7 @@ struct Ping {
     uv_getaddrinfo_t look_up;
     gboolean looking;
     gboolean closing;
-    gboolean found; /* its address is known */
+    gboolean found; /* its address is known, and it was asked */
     char *why;      /* set when it ends */
     gint64 timeout_ms;
     struct sockaddr_storage to;
@@ -245,10 +245,10 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
         end_soon(ping, g_strdup_printf("its name is not found: %s", uv_strerror(status)));
         return;
     }
-    ping->found = TRUE;
     memcpy(&ping->to, found->ai_addr, MIN(found->ai_addrlen, sizeof(ping->to)));
     uv_freeaddrinfo(found);
-    if (!send_echo(ping, &why))
+    ping->found = send_echo(ping, &why);
+    if (!ping->found)
         end_soon(ping, g_strdup(why->message));
 }
 

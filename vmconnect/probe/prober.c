@@ -78,7 +78,7 @@ typedef struct Knock {
     uv_tcp_t tcp;
     uv_timer_t timer;
     char *why;
-    gboolean looking, found; /* for its address */
+    gboolean looking, found; /* for its address; it is known, and it can be asked */
     guint handles;
 } Knock;
 
@@ -121,11 +121,19 @@ static void knock_end_soon(Knock *k, const char *what, int rc)
     uv_timer_start(&k->timer, on_knock_timer, 0, 0);
 }
 
+/* Our own host has said it, and nobody else. */
+static gboolean is_our_own(int status)
+{
+    return status == UV_ENETUNREACH || status == UV_EADDRNOTAVAIL || status == UV_EPERM ||
+           status == UV_EACCES;
+}
+
 static void on_connected(uv_connect_t *request, int status)
 {
     Knock *k = request->data;
     g_autofree char *why = status ? g_strdup_printf("nothing accepts there: %s", uv_strerror(status)) : NULL;
 
+    k->found = !is_our_own(status);
     if (status != UV_ECANCELED)
         knock_end(k, why);
 }
@@ -141,8 +149,10 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
         knock_unref(k);
     else if (status != 0)
         knock_end_soon(k, "its name is not found", status);
-    else if ((rc = uv_tcp_connect(&k->connect, &k->tcp, found->ai_addr, on_connected)) != 0)
+    else if ((rc = uv_tcp_connect(&k->connect, &k->tcp, found->ai_addr, on_connected)) != 0) {
+        k->found = FALSE;
         knock_end_soon(k, "it cannot be connected to", rc);
+    }
     uv_freeaddrinfo(found);
 }
 
@@ -266,7 +276,8 @@ static void errand_free(gpointer data)
     g_free(e);
 }
 
-static char *run_script(const Errand *e)
+/* @ret_found: it was there, and could be started. */
+static char *run_script(const Errand *e, gboolean *ret_found)
 {
     g_autofree char *path = g_build_filename(e->script_dir, e->spec->argv[0], NULL);
     g_autofree const char **argv =
@@ -275,7 +286,12 @@ static char *run_script(const Errand *e)
     g_autoptr(GError) error = NULL;
 
     argv[0] = path;
-    return process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error) ? NULL : g_strdup(error->message);
+    if (process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error))
+        return NULL;
+    *ret_found = g_error_matches(error, US_ERROR, US_ERROR_FAILED) ||
+                 g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
+                 g_error_matches(error, US_ERROR, US_ERROR_PROTOCOL);
+    return g_strdup(error->message);
 }
 
 typedef struct {
@@ -298,7 +314,7 @@ static gpointer run_errand(gpointer request)
 
     b->found = TRUE;
     b->why = e->spec->kind == CHECK_HTTP ? http_get(e->spec->url, e->spec->expect, e->timeout_ms, &b->found)
-                                         : run_script(e);
+                                         : run_script(e, &b->found);
     return b;
 }
 

@@ -21,8 +21,9 @@ typedef struct {
 
 typedef enum {
     PROBE_ANSWERED,
-    PROBE_MISSED, /* @why */
-    PROBE_NOT_MADE /* what it needs on this host is not there, libvirtd or a name server: it says nothing about the other */
+    PROBE_MISSED,  /* @why */
+    PROBE_NOT_MADE /* what it needs on this host is not there, libvirtd, a name server, a script or a route: it says nothing about
+                      the other */
 } ProbeResult;
 
 /* Called once, never from within prober_try(). */

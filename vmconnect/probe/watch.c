@@ -74,6 +74,9 @@ static void on_probe(void *user, ProbeResult result, const char *why)
     Item *item = user;
 
     item->probe = NULL;
+    /* A way out that is gone is no way out. */
+    if (result == PROBE_NOT_MADE && item == item->watch->gateway)
+        result = PROBE_MISSED;
     if (result == PROBE_NOT_MADE && !is_of_the_agent(item->spec)) {
         if (check_score_note(&item->score, why))
             item->watch->on_news(item->watch->user);

@@ -50,6 +50,7 @@ struct Keeper {
     char *start_why;     /* why not */
     Reign promoted;      /* the VM runs here from this copy in it; number 0: it does not */
     Receiver *receiver;
+    gint64 heard_ms; /* steady: what we cut off ourselves was heard last then; 0: nothing was */
     char *seed_lost; /* why the role's seed is not tried again; NULL: it is, or there is none */
     gint64 told_ms;
     json_t *told; /* last status */
@@ -166,17 +167,18 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
 /* A promise that is written down is kept from then on, also for what is about to be sealed. */
 static gboolean may_seal(void *user, Reign reign, GError **error)
 {
-    guard_hold();
-    if (check_guard(user, reign, error))
+    const Keeper *k = user;
+
+    guard_hold(k->vm);
+    if (check_guard(k, reign, error))
         return TRUE;
-    guard_let_go();
+    guard_let_go(k->vm);
     return FALSE;
 }
 
 static void on_sealed(void *user)
 {
-    (void)user;
-    guard_let_go();
+    guard_let_go(((const Keeper *)user)->vm);
 }
 
 static void open_store(Keeper *k)
@@ -249,6 +251,7 @@ static void drop_if_stranded(Keeper *k, const GError *why)
         return;
     log_notice("vm %s: the unsealed generation is lost (%s)", ID_TEXT(k->vm),
                why ? why->message : "daemon gone");
+    k->heard_ms = receiver_heard_ms(k->receiver);
     receiver_close(g_steal_pointer(&k->receiver), why);
 }
 
@@ -327,12 +330,13 @@ static gboolean list_points(Keeper *k, Command *c, GError **error)
     return TRUE;
 }
 
-/* An active that still sends: the controller does not reach it, but it lives. */
+/* An active that still sends, or did until we cut it off: the controller does not reach it, but it lives. */
 static gboolean is_alive_still(const Keeper *k, const json_t *params)
 {
     const json_t *certificate = json_object_get(params, "certificate");
+    gint64 heard_ms = k->receiver ? receiver_heard_ms(k->receiver) : k->heard_ms;
 
-    return k->receiver && clock_steady_ms() - receiver_heard_ms(k->receiver) < LIVES_MS &&
+    return heard_ms > 0 && clock_steady_ms() - heard_ms < LIVES_MS &&
            json_is_true(json_object_get(certificate, "forced")) &&
            !json_is_true(json_object_get(certificate, "old_is_off"));
 }
@@ -453,7 +457,8 @@ static void turn(Keeper *k)
     if (k->receiver && !receiver_pump(k->receiver, fds + 2, n, &error))
         drop_receiver(k, error);
     g_clear_error(&error);
-    if (k->store) {
+    /* What is ordered goes before a merge, which it might interrupt. */
+    if (k->store && !fds[0].revents) {
         store_pump(k->store, &error);
         drop_if_stranded(k, error);
         if (!error && store_given_up(k->store))

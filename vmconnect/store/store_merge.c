@@ -557,35 +557,37 @@ static gboolean step(Store *store, GError **error)
     return is_written_out(store) ? flush_and_switch(store, error) : write_out(store, error);
 }
 
-/* A step that ends, with CANCELLED, when something is to be done that waits for no merge. */
+/* A step that ends, with CANCELLED, when something is to be done that waits for no merge, nor for a farewell to its daemon. */
 static gboolean step_unhurried(Store *store, GError **error)
 {
+    GError *why = NULL;
     gboolean ok;
 
     if (store->daemon)
         storage_daemon_set_cancel(store->daemon, store->hurry_fd);
-    ok = step(store, error);
+    ok = step(store, &why);
+    if (is_hurry(why))
+        store_drop_daemon(store);
     if (store->daemon)
         storage_daemon_set_cancel(store->daemon, -1);
+    if (!ok)
+        g_propagate_error(error, why);
     return ok;
 }
 
 gboolean store_merge_pump(Store *store, GError **error)
 {
     GError *why = NULL;
-    gboolean hurry;
 
     if (step_unhurried(store, &why))
         return TRUE;
-    hurry = is_hurry(why);
     g_propagate_prefixed_error(error, why, "merging old points %s: ",
-                               hurry ? "is interrupted for what cannot wait"
-                                     : "goes wrong, the chain grows until it works again");
+                               is_hurry(why) ? "is interrupted for what cannot wait"
+                                             : "goes wrong, the chain grows until it works again");
     if (!store->daemon)
         return FALSE;
-    /* Before anything is switched the copying can simply be given up, if there is time to. */
-    if (!hurry && journal(store) && journal(store)->state == LEDGER_WITHDRAWN &&
-        store_merge_stop(store, NULL))
+    /* Before anything is switched the copying can simply be given up. */
+    if (journal(store) && journal(store)->state == LEDGER_WITHDRAWN && store_merge_stop(store, NULL))
         return FALSE;
     store_drop_daemon(store);
     return FALSE;

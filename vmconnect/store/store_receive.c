@@ -184,12 +184,13 @@ gboolean store_discard(Store *store, GError **error)
 static void lose(Store *store, const Generation *g, GError **error)
 {
     const Generation *tip = store_tip(store);
+    gboolean forbidden = error && (g_error_matches(*error, US_ERROR, US_ERROR_OVERTAKEN) ||
+                                   g_error_matches(*error, US_ERROR, US_ERROR_REFUSED));
+    g_autofree char *look = forbidden ? NULL : g_strdup_printf("; check the file system of %s", store->dir);
 
-    g_prefix_error(
-        error,
-        "generation %s was not sealed and is discarded, the tip stays %s; check the file system of "
-        "%s: ",
-        ID_TEXT(g->id), tip ? ID_TEXT(tip->id) : "none", store->dir);
+    g_prefix_error(error,
+                   "generation %s was not sealed and is discarded, the tip stays %s%s: ", ID_TEXT(g->id),
+                   tip ? ID_TEXT(tip->id) : "none", look ? look : "");
     store_drop_daemon(store);
     (void)store_discard(store, NULL);
     (void)store_sweep(store, NULL);

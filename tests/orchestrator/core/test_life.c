@@ -23,6 +23,8 @@ typedef struct {
     gboolean has_web;          /* there is */
     gboolean forgetful;        /* its engine does not know any more that it was ever answered */
     int ssh;                   /* misses of beta's other check of it; -1: there is none */
+    int second;                /* of its check of web2; -1: there is none */
+    gboolean unmade;           /* beta has no name server: alpha is not pinged any more */
     int far;                   /* of both checks of another host that beta watches; -1: it watches none */
 } Stage;
 
@@ -64,8 +66,18 @@ static void say_beta(Stage *s)
                   score("beat alpha", s->path), score("ping alpha", s->path), "guests", "gateway",
                   s->gateway < 0 ? json_null() : score("ping gateway", s->gateway));
 
-    json_t *watch = json_object_get(doc, "watch");
+    json_t *watch = json_object_get(doc, "watch"), *ping;
 
+    if (s->unmade) {
+        ping =
+            json_array_get(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"), 1);
+        json_object_set_new(ping, "misses", json_integer(0));
+        json_object_set_new(ping, "why", json_string("its name is not found"));
+    }
+    if (s->second >= 0)
+        json_array_append_new(
+            json_object_get(watch, "guests"),
+            json_pack("{s:s, s:[o]}", "vm", ID_TEXT(world_vm(2)), "checks", score("tcp web2", s->second)));
     if (s->has_web)
         json_array_append_new(json_object_get(watch, "guests"),
                               json_pack("{s:s, s:[o, o*]}", "vm", ID_TEXT(world_vm(1)), "checks",
@@ -82,9 +94,9 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all =
-        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
+        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
                         s->boots, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway,
-                        s->web, s->has_web, s->ssh, s->far, s->forgetful, alpha_speaks);
+                        s->web, s->has_web, s->ssh, s->far, s->second, s->unmade, s->forgetful, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -124,7 +136,7 @@ static Stage *stage_new_of(guint vms)
     s->word = "alive";
     s->other = vms > 1 ? "alive" : NULL;
     s->libvirt = TRUE;
-    s->gateway = s->ssh = s->far = -1;
+    s->gateway = s->ssh = s->far = s->second = -1;
     vitals_add(s->v, "alpha", world_id(0xa1));
     vitals_add(s->v, "beta", world_id(0xb2));
     vitals_link(s->v, "alpha", TRUE);
@@ -133,6 +145,7 @@ static Stage *stage_new_of(guint vms)
     s->w->p->vitals = s->v;
     s->w->p->scenario->policy.countdown_ms = 20000;
     s->w->p->scenario->policy.start_timeout_ms = 10000;
+    s->w->p->scenario->policy.reset_after_ms = 0;
     s->w->p->scenario->policy.probe_timeout_ms = 250;
     /* What becomes of the copy meanwhile is another matter. */
     s->w->p->scenario->policy.interval_ms = 3600000;
@@ -408,6 +421,47 @@ static void test_sees_none(void)
               "        -> event COUNTDOWN_STARTED\n");
 }
 
+/* But one whose gateway answers sees well: all of them are gone, as with the site that they were at. */
+static void test_all_gone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->far = s->gateway = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->path = s->far = 5;
+    pass_for(s, 22, FALSE);
+    expect(s, "[   3] PROBE_MISSED alpha\n"
+              "[   3] HOST_SILENT alpha\n"
+              "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* The name server has died with it: what cannot be asked any more is no answer, and what else there is speaks. */
+static void test_names_are_gone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->path = 5;
+    s->unmade = TRUE;
+    pass(s, FALSE);
+    expect(s, "[   3] PROBE_MISSED alpha\n"
+              "[   3] HOST_SILENT alpha\n"
+              "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
+    /* Without them, nothing. */
+    find_alpha(s);
+    s->path = 0;
+    pass_for(s, 5, TRUE);
+    world_forget(s->w);
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+}
+
 /* Nobody is left who could see it: nothing is known, and nobody could take over. */
 static void test_both_gone(void)
 {
@@ -537,6 +591,19 @@ static void test_restart_fails(void)
               "[  12] time passed -> guest.revive to alpha for web1\n"
               "[  12] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
               "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* Nobody was asked, since the controller's disk was full: it is when there is room, also if it had been given up by then. */
+static void test_restart_not_asked(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "dead";
+    pass_for(s, 15, TRUE);
+    world_forget(s->w);
+    revived(s, US_ERROR_BUSY, "alpha was not asked");
+    pass_for(s, 6, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
 /* What comes after the countdown's end is not waited for. */
@@ -858,6 +925,56 @@ static void test_hangs(void)
     expect(s, "[   3] time passed -> event GUEST_SILENT\n"
               "        -> guest.revive to alpha for web1\n"
               "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* Its user shuts it down: what it offers ends first, and it is not reset meanwhile. One that is still there afterwards hangs. */
+static void test_shuts_down(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.countdown_ms = 300000;
+    s->w->p->scenario->policy.reset_after_ms = 60000;
+    watch_web(s);
+    pass(s, TRUE);
+    s->web = 3;
+    pass_for(s, 59, TRUE);
+    s->word = "off";
+    pass_for(s, 10, TRUE);
+    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  62] time passed -> keep durably\n"
+              "        -> event COUNTDOWN_CANCELLED\n");
+    s->word = "alive";
+    s->boots = 1;
+    s->web = 0;
+    pass_for(s, 15, TRUE);
+    expect(s, "[  72] time passed -> keep durably\n");
+    s->web = 3;
+    pass_for(s, 70, TRUE);
+    expect(s, "[  87] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[ 147] time passed -> guest.revive to alpha for web1\n");
+}
+
+/* Two that are missed by their standby in one moment, and live by the word of their host, are cut off from it. */
+static void test_cut_off_together(void)
+{
+    g_autoptr(Stage) s = stage_new_of(2);
+    GPtrArray *vms = s->w->p->scenario->vms;
+
+    watch_web(s);
+    g_ptr_array_add(((ScenarioVm *)vms->pdata[1])->checks,
+                    check_spec_copy(((ScenarioVm *)vms->pdata[0])->checks->pdata[0]));
+    s->second = 0;
+    pass(s, TRUE);
+    s->web = s->second = 3;
+    pass_for(s, 40, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "guest.revive"));
+    g_assert_nonnull(strstr(s->w->trace->str, "SWITCHOVER_REQUIRED"));
+    /* One of them answers again: the other one hangs. */
+    s->second = 0;
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
 /* Of several checks one that is answered is enough, or each of them must be. */
@@ -1429,6 +1546,26 @@ static void test_second_one(void)
               "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
+/* One that is started again meanwhile takes nothing back of what is required for the other, nor is that told again. */
+static void test_second_one_lives(void)
+{
+    g_autoptr(Stage) s = stage_new_of(2);
+
+    s->word = "frozen";
+    pass_for(s, 30, TRUE);
+    world_forget(s->w);
+    s->other = "frozen";
+    pass(s, TRUE);
+    g_assert_true(s->w->p->countdown.over);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
+    s->other = "alive";
+    pass_for(s, 60, TRUE);
+    expect(s, "[  32] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n"
+              "[  33] time passed -> event GUEST_BACK\n");
+    g_assert_true(s->w->p->countdown.over);
+}
+
 /* What is to be typed depends on what is left. */
 static void expect_way_out(const Stage *s, const char *wanted)
 {
@@ -1632,6 +1769,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/blind", test_blind);
     g_test_add_func("/life/host/lost-echoes", test_lost_echoes);
     g_test_add_func("/life/host/sees-none", test_sees_none);
+    g_test_add_func("/life/host/all-gone", test_all_gone);
+    g_test_add_func("/life/host/names-are-gone", test_names_are_gone);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
     g_test_add_func("/life/host/changes", test_changes);
@@ -1640,6 +1779,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/held", test_held);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
+    g_test_add_func("/life/guest/restart-not-asked", test_restart_not_asked);
     g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
     g_test_add_func("/life/guest/dies-again", test_dies_again);
     g_test_add_func("/life/guest/dies-without-libvirtd", test_dies_without_libvirtd);
@@ -1656,6 +1796,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/never-had-an-agent", test_never_had_an_agent);
     g_test_add_func("/life/guest/never-answered", test_never_answered);
     g_test_add_func("/life/guest/hangs", test_hangs);
+    g_test_add_func("/life/guest/shuts-down", test_shuts_down);
+    g_test_add_func("/life/guest/cut-off-together", test_cut_off_together);
     g_test_add_func("/life/guest/behind-a-cut-line", test_behind_a_cut_line);
     g_test_add_func("/life/guest/half-heard", test_half_heard);
     g_test_add_func("/life/guest/forgotten-scores", test_forgotten_scores);
@@ -1683,6 +1825,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/moved", test_moved);
     g_test_add_func("/life/guest/not-named", test_not_named);
     g_test_add_func("/life/guest/second-one", test_second_one);
+    g_test_add_func("/life/guest/second-one-lives", test_second_one_lives);
     g_test_add_func("/life/way-out", test_way_out);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();

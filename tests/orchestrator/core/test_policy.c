@@ -21,7 +21,7 @@ static void test_defaults(void)
         {"freeze", "never"},     {"scratch", "1GiB"},       {"shutdown_timeout", "3m"},
         {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"seed", "none"},
         {"tracking", "auto"},    {"probe_interval", "5s"},  {"probe_timeout", "5s"},
-        {"probe_misses", "3"},   {"restart", "auto"},
+        {"probe_misses", "3"},   {"restart", "auto"},       {"reset_after", "3m"},
     };
     Policy p;
 

@@ -386,6 +386,20 @@ static void check_hostile(const char *text)
     }
 }
 
+/* Twenty VMs are lost: what is to be typed is there all the same. */
+static void test_long_syslog(void)
+{
+    g_autofree char *text = g_strnfill(4000, 'x');
+    json_auto_t *events = json_pack("[{s:i, s:s, s:s, s:s, s:s, s:s}]", "sequence", 1, "at",
+                                    "2026-11-21T22:16:54.123Z", "code", "SWITCHOVER_REQUIRED", "severity",
+                                    "critical", "text", text, "next", "understudy switchover web --force");
+    g_autoptr(Message) m = message_new(CONTROLLER, CHANNEL, "ops", events);
+    g_auto(GStrv) lines = message_syslog(m, 1);
+
+    g_assert_true(g_str_has_suffix(lines[0], "; understudy switchover web --force"));
+    g_assert_cmpuint(strlen(lines[0]), <, 2200);
+}
+
 static void test_hostile_texts(void)
 {
     g_autofree char *long_one = g_strnfill(100 * 1024, 'x');
@@ -411,5 +425,6 @@ int main(int argc, char **argv)
     g_test_add_func("/notify/mail", test_mail);
     g_test_add_func("/notify/digest", test_digest);
     g_test_add_func("/notify/hostile-texts", test_hostile_texts);
+    g_test_add_func("/notify/long-syslog", test_long_syslog);
     return g_test_run();
 }

@@ -166,13 +166,13 @@ static void test_script_not_run(Bench *b, gconstpointer data)
            "ELF and no more",
            0755);
     g_assert_cmpint(g_mkdir(folder, 0755), ==, 0);
-    expect(b, "script:missing", LONG_MS, PROBE_MISSED, "missing");
-    expect(b, "script:not-executable", LONG_MS, PROBE_MISSED, "not-executable");
-    expect(b, "script:folder", LONG_MS, PROBE_MISSED, "folder");
-    expect(b, "script:no-such-interpreter", LONG_MS, PROBE_MISSED, "no-such-interpreter");
-    expect(b, "script:no-program", LONG_MS, PROBE_MISSED, "no-program");
+    expect(b, "script:missing", LONG_MS, PROBE_NOT_MADE, "missing");
+    expect(b, "script:not-executable", LONG_MS, PROBE_NOT_MADE, "not-executable");
+    expect(b, "script:folder", LONG_MS, PROBE_NOT_MADE, "folder");
+    expect(b, "script:no-such-interpreter", LONG_MS, PROBE_NOT_MADE, "no-such-interpreter");
+    expect(b, "script:no-program", LONG_MS, PROBE_NOT_MADE, "no-program");
     /* Of the folder, not of the PATH. */
-    expect(b, "script:true", LONG_MS, PROBE_MISSED, "true");
+    expect(b, "script:true", LONG_MS, PROBE_NOT_MADE, "true");
 }
 
 /* However much it writes: nobody waits for anybody, and little is kept. */
