@@ -151,9 +151,9 @@ static json_t *checks_from(const ScenarioVm *vm, gboolean active, gboolean all)
     return list;
 }
 
-/* How an active is looked after; of several scenarios the most patient, and the most eager. */
+/* How an active is looked after, for several scenarios at once: as often as the most eager has it, and for as long as the most patient. */
 typedef struct {
-    guint misses; /* 0: nobody does */
+    gint64 patience_ms;
     gint64 interval_ms;
 } Expected;
 
@@ -166,7 +166,7 @@ static void expect(GHashTable *expected, char *host, const Policy *policy)
         e->interval_ms = policy->probe_interval_ms;
         g_hash_table_insert(expected, host, e);
     }
-    e->misses = MAX(e->misses, (guint)policy->probe_misses);
+    e->patience_ms = MAX(e->patience_ms, policy->probe_misses * policy->probe_interval_ms);
     e->interval_ms = MIN(e->interval_ms, policy->probe_interval_ms);
 }
 
@@ -210,7 +210,11 @@ static void want_all(Watches *w, const GPtrArray *protections)
     for (guint i = 0; i < names->len; i++) {
         const Expected *e = g_hash_table_lookup(expected, names->pdata[i]);
 
-        vitals_expect(w->vitals, names->pdata[i], e ? e->misses : 0, e ? e->interval_ms : 0);
+        /* Rounded up, of those that are told; nobody looks after who is not expected. */
+        vitals_expect(
+            w->vitals, names->pdata[i],
+            e ? (guint)MIN((e->patience_ms + e->interval_ms - 1) / e->interval_ms, CHECK_MISSES_TOLD) : 0,
+            e ? e->interval_ms : 0);
     }
 }
 

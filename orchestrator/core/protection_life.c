@@ -11,6 +11,8 @@
 
 #include "vmconnect/base/units.h"
 
+#include <string.h>
+
 /* What hangs is ended a second after its time (prober.c), and a second later that is known here. */
 #define TOLD_MS 2000
 
@@ -352,10 +354,31 @@ char *protection_frozen_text(const Protection *p, const ProtectionVm *vm)
         vm->name, vm->active, p->scenario->name);
 }
 
-/* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced. */
+/* " --vm NAME" of each that is silent; nothing if all are. */
+static char *only_the_silent(const Protection *p)
+{
+    GString *text = g_string_new(NULL);
+    gboolean all = TRUE;
+
+    EACH_VM (p, vm) {
+        g_autofree char *quoted = g_shell_quote(vm->name);
+        gboolean plain = strspn(vm->name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.") == strlen(vm->name);
+
+        if (vm->life.state == GUEST_LIFE_SILENT)
+            g_string_append_printf(text, " --vm %s", plain ? vm->name : quoted);
+        else
+            all = FALSE;
+    }
+    if (all)
+        g_string_truncate(text, 0);
+    return g_string_free(text, FALSE);
+}
+
+/* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced, nor are others moved. */
 char *protection_way_out(const Protection *p)
 {
     gboolean gone = FALSE, stands = FALSE, copied = FALSE;
+    g_autofree char *only = NULL;
 
     EACH_VM (p, vm) {
         if (vm->life.state != GUEST_LIFE_SILENT)
@@ -368,8 +391,9 @@ char *protection_way_out(const Protection *p)
     }
     if (!copied)
         return g_strdup("no other host has a copy to go on from: bring the host back, or start the VM there");
-    return g_strdup_printf("understudy switchover %s%s (shows what would be lost, and asks)",
-                           p->scenario->name,
+    only = gone ? g_strdup("") : only_the_silent(p);
+    return g_strdup_printf("understudy switchover %s%s%s (shows what would be lost, and asks)",
+                           p->scenario->name, only,
                            gone     ? " --force"
                            : stands ? " --power-off"
                                     : "");

@@ -8,7 +8,6 @@
 
 #define TEXT_MAX 1024
 #define ARGV_MAX 32
-#define MISSES_TOLD 100 /* as many as may be asked for: policy.c, probe_misses */
 
 static const char *const NAMES[] = {
 #define X(kind, name) [CHECK_##kind] = name,
@@ -259,7 +258,8 @@ CheckSpec *check_spec_parse(const char *text, GError **error)
 
 gboolean check_score_add(CheckScore *score, const char *why)
 {
-    gboolean same = score->tried && g_strcmp0(score->why, why) == 0 && (!why || score->misses >= MISSES_TOLD);
+    gboolean same =
+        score->tried && g_strcmp0(score->why, why) == 0 && (!why || score->misses >= CHECK_MISSES_TOLD);
 
     score->tried = TRUE;
     score->ever |= why == NULL;
@@ -288,6 +288,6 @@ json_t *check_score_to_json(const CheckScore *score, const CheckSpec *spec)
     g_autofree char *words = check_spec_words(spec);
 
     return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", NAMES[spec->kind], "words", words, "tried",
-                     score->tried, "ever", score->ever, "misses", (int)MIN(score->misses, MISSES_TOLD), "why",
-                     score->why);
+                     score->tried, "ever", score->ever, "misses", (int)MIN(score->misses, CHECK_MISSES_TOLD),
+                     "why", score->why);
 }

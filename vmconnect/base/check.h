@@ -62,5 +62,6 @@ typedef struct {
 gboolean check_score_note(CheckScore *score, const char *why);
 gboolean check_score_add(CheckScore *score, const char *why);
 void check_score_clear(CheckScore *score);
-/* {"kind", "words", "tried", "ever", "misses": up to 10, "why"}. New reference. */
+#define CHECK_MISSES_TOLD 100 /* as many as may be asked for: policy.c, probe_misses */
+/* {"kind", "words", "tried", "ever", "misses": up to CHECK_MISSES_TOLD, "why"}. New reference. */
 json_t *check_score_to_json(const CheckScore *score, const CheckSpec *spec);
