@@ -102,6 +102,9 @@
     X(AGENT_SILENT,       WARNING,                                                                           \
       "the agent of '{vm}' on {host} answered before and does not any more; its QEMU runs it, and nothing is done", \
       "look at the guest; to have it watched by other means: understudy scenario set {scenario} --check")    \
+    X(CHECK_UNANSWERED,   WARNING,                                                                           \
+      "check {why} of '{vm}' on {host} was never answered: until it is, it says nothing of the guest", \
+      "correct the check, or look at the guest: understudy status {scenario}")                               \
     X(GUEST_RESTARTED,    WARNING,                                                                           \
       "'{vm}' was {why} on {host}, where it did not live any more",                                          \
       "look for the cause in the guest and on {host}")                                                       \

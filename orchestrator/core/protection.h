@@ -59,17 +59,19 @@ const char *guest_life_name(GuestLife life);
 /* protection_life.c. Durable is only whether it lived or was off when it was heard last. */
 typedef struct {
     GuestLife state;
-    char *why;          /* NULL: nothing to say */
-    gboolean revivable; /* silent, and its host could start it again … */
-    gboolean hangs;     /* … or reset it, since it runs on */
-    gboolean outside;   /* it is its standby alone that misses it */
-    gboolean frozen;    /* its QEMU stands still: nothing can be asked of it but to be killed */
-    gboolean lived;     /* when its host's engine last said so or so */
-    gboolean mute;      /* its agent does not answer any more */
-    gboolean answers;   /* it did, as long as it was alive: so it will when it is started */
-    gboolean proven;    /* its checks have passed since it was started */
-    gint64 silent_ms;   /* when it fell silent last; 0: never */
-    gint64 heard_ms;    /* when its host's engine had a word of it last; 0: never */
+    char *why;            /* NULL: nothing to say */
+    gboolean revivable;   /* silent, and its host could start it again … */
+    gboolean hangs;       /* … or reset it, since it runs on */
+    gboolean outside;     /* it is its standby alone that misses it */
+    gboolean frozen;      /* its QEMU stands still: nothing can be asked of it but to be killed */
+    gboolean lived;       /* when its host's engine last said so or so */
+    gboolean mute;        /* its agent does not answer any more */
+    gint64 unanswered_ms; /* since when a check of its operator's is tried and was never answered; 0: none */
+    gboolean unanswered;  /* that was told */
+    gboolean answers;     /* it did, as long as it was alive: so it will when it is started */
+    gboolean proven;      /* its checks have passed since it was started */
+    gint64 silent_ms;     /* when it fell silent last; 0: never */
+    gint64 heard_ms;      /* when its host's engine had a word of it last; 0: never */
     gboolean known_boots;
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */

@@ -35,6 +35,7 @@ typedef struct {
     gboolean frozen;    /* silent, with its QEMU */
     gboolean outside;   /* silent by checks from its standby alone */
     gboolean mute;      /* alive, and its agent does not answer any more */
+    const char *never;  /* a check of its operator's that was never answered; borrowed */
     const char *why;    /* borrowed; NULL: nothing */
 } Finding;
 
@@ -203,6 +204,8 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
         apply_failure(wanted, &here, &there, f);
     else if (wanted->checks->len > 0 && !passed && (!all_heard || here.proven + there.proven > 0))
         keep_silence(vm, f);
+    if (wanted->checks->len > 0)
+        f->never = here.never ? here.never : there.never;
 }
 
 /* One that lived when its host was heard last has died with it. */
@@ -309,6 +312,25 @@ void protection_publish_guest(const Protection *p, const ProtectionVm *vm, Event
     protection_publish(p, code, vm->active, vm->name, why, out);
 }
 
+/* A check with a fault of its own, or a guest that has not come so far: it counts for nothing, which its operator must know. */
+static void note_unanswered(const Protection *p, ProtectionVm *vm, const char *check, gint64 now_ms,
+                            ActionList *out)
+{
+    ProtectionLife *life = &vm->life;
+
+    if (!check) {
+        life->unanswered_ms = 0;
+        life->unanswered = FALSE;
+        return;
+    }
+    if (life->unanswered_ms == 0)
+        life->unanswered_ms = now_ms;
+    if (life->unanswered || now_ms < life->unanswered_ms + p->scenario->policy.start_timeout_ms)
+        return;
+    life->unanswered = TRUE;
+    protection_publish_guest(p, vm, EVENT_CHECK_UNANSWERED, check, out);
+}
+
 static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f, gint64 now_ms,
                          ActionList *out)
 {
@@ -323,6 +345,8 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         protection_publish_guest(p, vm, EVENT_GUEST_BACK, NULL, out);
     if (f->mute && !life->mute)
         protection_publish_guest(p, vm, EVENT_AGENT_SILENT, NULL, out);
+    if (f->life == GUEST_LIFE_ALIVE)
+        note_unanswered(p, vm, f->never, now_ms, out);
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
     life->state = f->life;
     /* Of one that nobody hears it is not known. */

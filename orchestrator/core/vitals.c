@@ -599,6 +599,8 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
         sum.answered += answered;
         if (!answered && !sum.open)
             sum.open = text_of(score, "words");
+        if (!ever && !sum.never && is_true(score, "tried"))
+            sum.never = text_of(score, "words");
         sum.missed += missed;
         sum.proven += ever;
         if (missed && !sum.words) {

@@ -77,6 +77,7 @@ typedef struct {
     const char *why;   /* of the first that is missed */
     const char *words; /* of that: what was tried */
     const char *open;  /* of the first that is not answered, or was not tried: what it is */
+    const char *never; /* of the first that was tried, and never answered: what it is */
 } VitalsChecks;
 
 /* The same for people, appended to @list: {"host", "check", "answered", "misses", "why"}. */

@@ -45,10 +45,12 @@ static json_t *guest(guint number, const char *word, const char *why, guint boot
 static void say_alpha(Stage *s)
 {
     json_t *up = s->unheard ? json_null() : json_boolean(s->libvirt);
-    json_auto_t *doc = json_pack("{s:b, s:[], s:[], s:[], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o]}], s:n}}",
-                                 "complete", 1, "active", "standby", "guests", "libvirt", "up", up, "why",
-                                 s->libvirt ? NULL : "it hangs", "watch", "hosts", "guests", "vm",
-                                 ID_TEXT(world_vm(1)), "checks", score("agent", s->agent), "gateway");
+    /* Who has chosen other checks has none of the agent. */
+    json_t *agent = s->has_web && s->agent < 0 ? NULL : score("agent", s->agent);
+    json_auto_t *doc =
+        json_pack("{s:b, s:[], s:[], s:[], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o*]}], s:n}}", "complete", 1,
+                  "active", "standby", "guests", "libvirt", "up", up, "why", s->libvirt ? NULL : "it hangs",
+                  "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", agent, "gateway");
     json_t *guests = json_object_get(doc, "guests");
 
     if (s->word)
@@ -901,7 +903,7 @@ static void test_never_answered(void)
     watch_web(s);
     s->web = -1;
     pass_for(s, 60, TRUE);
-    expect(s, "");
+    expect(s, "[  12] time passed -> event CHECK_UNANSWERED\n");
     s->word = "dead";
     pass(s, TRUE);
     s->word = "alive";
