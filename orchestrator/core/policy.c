@@ -127,8 +127,7 @@ static const Row TABLE[] = {
      HOUR_MS},
     {{"reset_after", "180s", "0s to 1h",
       "how long a guest that runs on is given, once its checks are missed, before it is reset: its user may "
-      "be "
-      "shutting it down",
+      "be shutting it down",
       POLICY_ALWAYS},
      KIND_DURATION,
      IN(reset_after_ms),
