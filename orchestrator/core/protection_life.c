@@ -378,6 +378,14 @@ char *protection_frozen_text(const Protection *p, const ProtectionVm *vm)
         vm->name, vm->active, p->scenario->name);
 }
 
+/* As a shell takes it for one word. */
+static char *word_of(const char *name)
+{
+    gboolean plain = strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.") == strlen(name);
+
+    return plain ? g_strdup(name) : g_shell_quote(name);
+}
+
 /* " --vm NAME" of each that is silent; nothing if all are. */
 static char *only_the_silent(const Protection *p)
 {
@@ -385,11 +393,10 @@ static char *only_the_silent(const Protection *p)
     gboolean all = TRUE;
 
     EACH_VM (p, vm) {
-        g_autofree char *quoted = g_shell_quote(vm->name);
-        gboolean plain = strspn(vm->name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.") == strlen(vm->name);
+        g_autofree char *name = word_of(vm->name);
 
         if (vm->life.state == GUEST_LIFE_SILENT)
-            g_string_append_printf(text, " --vm %s", plain ? vm->name : quoted);
+            g_string_append_printf(text, " --vm %s", name);
         else
             all = FALSE;
     }

@@ -287,7 +287,7 @@ void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms
 
 /* --- who sees whom ------------------------------------------------------------ */
 
-/* Its last try could not be made, which says nothing of anybody. */
+/* Its last try could not be made, which says nothing of anybody: it is neither missed nor answered. */
 static gboolean is_unmade(const json_t *score)
 {
     return misses_of(score) == 0 && text_of(score, "why");
@@ -295,7 +295,7 @@ static gboolean is_unmade(const json_t *score)
 
 static gboolean is_answered(const json_t *score)
 {
-    return is_true(score, "tried") && misses_of(score) == 0 && !is_unmade(score);
+    return is_true(score, "tried") && misses_of(score) == 0 && !text_of(score, "why");
 }
 
 typedef struct {

@@ -351,8 +351,8 @@ static gboolean check_new_disks(const Store *store, const StoreAdopted *disks, g
             if (ledger_find_image(ledger, image))
                 return refuse(error,
                               "disk %s was attached while it ran here, and %s is one of the files of this "
-                              "copy, which points "
-                              "read, or have read: attach a copy of it (`qemu-img convert`)",
+                              "copy, which points read, or have read: attach a copy of it (`qemu-img "
+                              "convert`)",
                               disks[i].target, image->path);
         }
     return TRUE;
