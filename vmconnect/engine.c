@@ -28,6 +28,7 @@
 
 #define NAME "understudy-engine"
 #define RESCUE_MS 20000
+#define NAMING_HANDS 4
 
 static const ConfKey KEYS[] = {
     {"listen", "", "address to listen on; empty: all"},
@@ -225,6 +226,7 @@ static gboolean start(Engine *e, GError **error)
     e->hands = hands_new(&e->loop, uri);
     e->trials = trials_new(&e->paths);
     e->trial_hands = hands_new(&e->loop, uri);
+    e->agents = agents_new(&e->loop, uri, NAMING_HANDS);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
     e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_other_news, e);
     e->watch = watch_new(&e->loop, &(ProberPaths){uri, conf_get(e->conf, "probes")}, on_other_news, e);
@@ -258,11 +260,12 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open = 5;
+    e->open = 6;
     watch_close(g_steal_pointer(&e->watch), on_part_closed, e);
     guests_close(g_steal_pointer(&e->guests));
     hands_close(e->hands, on_part_closed, e);
     hands_close(e->trial_hands, on_part_closed, e);
+    agents_close(e->agents, on_part_closed, e);
     ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
     roles_free(g_steal_pointer(&e->roles));

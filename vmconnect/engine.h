@@ -7,6 +7,8 @@
 
 #include "netmap/host.h"
 #include "vmconnect/base/conf.h"
+#include "vmconnect/hypervisor/agents.h"
+#include "vmconnect/hypervisor/agents.h"
 #include "vmconnect/hypervisor/ears.h"
 #include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/hands.h"
@@ -60,6 +62,7 @@ typedef struct Engine {
     Hands *hands;
     EngineFacts facts;
     Hands *trial_hands; /* slow ones */
+    Agents *agents;     /* for what guests call themselves */
     Trials *trials;     /* their memory */
     Ears *ears;
     Rescuer *rescuer;

@@ -91,50 +91,27 @@ void serve_host_info(void *user, RpcReply *reply, const json_t *params)
 
 /* --- its VMs ----------------------------------------------------------- */
 
-/* What the guests call themselves, as far as their agents say so in this time altogether. */
-#define NAMES_MS 3000
+/* What a guest calls itself, if its agent says so in this time. */
 #define NAME_MS 1000
 
 typedef struct {
-    char *guest_name; /* NULL: not known */
-    gboolean given_up;
-} VmMore;
-
-typedef struct {
     Inventory *inventory;
-    GArray *more; /* of VmMore, parallel to its VMs */
+    GArray *given_up; /* of gboolean, parallel to its VMs */
 } VmList;
-
-static void vm_more_clear(gpointer data)
-{
-    g_free(((VmMore *)data)->guest_name);
-}
 
 static void vm_list_free(gpointer data)
 {
     VmList *list = data;
 
     inventory_free(list->inventory);
-    g_array_unref(list->more);
+    g_array_unref(list->given_up);
     g_free(list);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmList, vm_list_free)
 
-static char *name_of(virConnectPtr conn, const Vm *vm, gint64 until_ms)
-{
-    int left_ms = clock_left_ms(until_ms);
-    g_autoptr(virDomain) dom = NULL;
-
-    if (vm->state != VM_STATE_RUNNING || !vm->definition->agent_connected || left_ms == 0)
-        return NULL;
-    dom = vm_lookup(conn, vm->definition->uuid, NULL);
-    return dom ? agent_host_name(dom, MIN(left_ms, NAME_MS), NULL) : NULL;
-}
-
 static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
 {
     const Engine *engine = request;
-    gint64 until_ms = clock_steady_ms() + NAMES_MS;
     Inventory *inventory = inventory_read(conn, error);
     VmList *list;
 
@@ -142,17 +119,24 @@ static gboolean read_vms(virConnectPtr conn, gpointer request, gpointer *ret_res
         return FALSE;
     list = g_new0(VmList, 1);
     list->inventory = inventory;
-    list->more = g_array_new(FALSE, FALSE, sizeof(VmMore));
-    g_array_set_clear_func(list->more, vm_more_clear);
+    list->given_up = g_array_new(FALSE, FALSE, sizeof(gboolean));
     for (guint i = 0; i < inventory->vms->len; i++) {
         const Vm *vm = inventory->vms->pdata[i];
-        VmMore more = {name_of(conn, vm, until_ms),
-                       adoption_is_due(vm->definition->uuid, engine->paths.guard, engine->paths.plan)};
+        gboolean given_up = adoption_is_due(vm->definition->uuid, engine->paths.guard, engine->paths.plan);
 
-        g_array_append_val(list->more, more);
+        g_array_append_val(list->given_up, given_up);
     }
     *ret_result = list;
     return TRUE;
+}
+
+static gboolean read_name(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const Id *vm = request;
+    g_autoptr(virDomain) dom = vm_lookup(conn, *vm, error);
+
+    *ret_result = dom ? agent_host_name(dom, NAME_MS, error) : NULL;
+    return *ret_result != NULL;
 }
 
 /* A trial's VM of one second is nobody's: by its name, and by where its disk lies. */
@@ -165,35 +149,81 @@ static gboolean is_of_trial(const Engine *engine, const Definition *d)
            g_str_has_prefix(disk->source, folder);
 }
 
+/* An answer that the guests' own names are added to. */
+typedef struct {
+    RpcReply *reply;
+    json_t *vms;
+    guint open; /* questions to agents */
+} Naming;
+
+static void naming_drop(Naming *n)
+{
+    if (--n->open > 0)
+        return;
+    serve_json(n->reply, json_pack("{s:o}", "vms", n->vms), NULL);
+    g_free(n);
+}
+
+typedef struct {
+    Naming *naming;
+    json_t *item; /* of its vms */
+} Named;
+
+static void on_name(void *user, gpointer result, const GError *error)
+{
+    g_autofree Named *named = user;
+    g_autofree char *name = result;
+
+    (void)error; /* a guest whose agent does not say it has no name */
+    if (name)
+        json_object_set_new(named->item, "guest_name", json_string(name));
+    naming_drop(named->naming);
+}
+
+static void ask_name(Engine *e, Naming *n, json_t *item, const Vm *vm)
+{
+    Named *named = g_new0(Named, 1);
+    HandsJob job = {.what = "asking a guest's name",
+                    .timeout_ms = NAME_MS,
+                    .work = read_name,
+                    .request = g_memdup2(&vm->definition->uuid, sizeof(Id)),
+                    .free_request = g_free,
+                    .free_result = g_free};
+
+    *named = (Named){n, item};
+    n->open++;
+    agents_submit(e->agents, &job, on_name, named);
+}
+
 static void on_vms(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
     g_autoptr(VmList) list = result;
-    json_auto_t *doc = NULL;
-    json_t *vms;
+    Naming *naming;
 
     if (error) {
         rpc_reply_error(asked->reply, error);
         return;
     }
-    vms = json_array();
+    naming = g_new0(Naming, 1);
+    *naming = (Naming){asked->reply, json_array(), 1};
     for (guint i = 0; i < list->inventory->vms->len; i++) {
         const Vm *vm = list->inventory->vms->pdata[i];
         const ActiveRole *role = policy_active(asked->engine->policy, vm->definition->uuid);
-        const VmMore *more = &g_array_index(list->more, VmMore, i);
         json_t *item;
 
         /* Here for a second, and nobody's to protect. */
         if (is_of_trial(asked->engine, vm->definition))
             continue;
         item = vm_to_json(vm, list->inventory);
-        json_object_set_new(item, "guest_name", json_pack("s?", more->guest_name));
-        json_object_set_new(item, "given_up", json_boolean(more->given_up));
+        json_object_set_new(item, "guest_name", json_null());
+        json_object_set_new(item, "given_up", json_boolean(g_array_index(list->given_up, gboolean, i)));
         json_object_set_new(item, "scenario", role ? json_string(role->scenario) : json_null());
-        json_array_append_new(vms, item);
+        json_array_append_new(naming->vms, item);
+        if (vm->state == VM_STATE_RUNNING && vm->definition->agent_connected)
+            ask_name(asked->engine, naming, item, vm);
     }
-    doc = json_pack("{s:o}", "vms", vms);
-    serve_done(asked->reply, doc, NULL);
+    naming_drop(naming);
 }
 
 void serve_vm_list(void *user, RpcReply *reply, const json_t *params)

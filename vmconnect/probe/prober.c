@@ -3,7 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/agent.h"
-#include "vmconnect/hypervisor/hands.h"
+#include "vmconnect/hypervisor/agents.h"
 #include "vmconnect/image/process.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/aside.h"
@@ -13,7 +13,6 @@
 
 #include <string.h>
 
-/* Agents answer in milliseconds, or not at all: so many guests whose agent hangs can be asked at once. */
 #define AGENT_HANDS 8
 #define GRACE_MS 1000 /* what must not hang has so long beyond its time */
 
@@ -21,8 +20,7 @@ struct Prober {
     uv_loop_t *loop;
     char *script_dir;
     Pinger *pinger;
-    Hands *hands[AGENT_HANDS];
-    guint open; /* hands that have not closed yet */
+    Agents *agents;
     void (*on_closed)(void *user);
     void *user;
 };
@@ -235,17 +233,6 @@ static void on_agent(void *user, gpointer result, const GError *error)
     end(user, TRUE, error ? error->message : NULL);
 }
 
-/* One that waits for an agent which hangs keeps nobody else waiting, as long as there is another. */
-static Hands *idlest(const Prober *p)
-{
-    Hands *best = p->hands[0];
-
-    for (guint i = 1; i < AGENT_HANDS; i++)
-        if (hands_load(p->hands[i]) < hands_load(best))
-            best = p->hands[i];
-    return best;
-}
-
 static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gint64 timeout_ms)
 {
     Asked *asked = g_new0(Asked, 1);
@@ -256,7 +243,7 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
                     .free_request = asked_free};
 
     *asked = (Asked){vm, g_strdupv(spec->argv), timeout_ms};
-    hands_submit(idlest(p), &job, on_agent, probe);
+    agents_submit(p->agents, &job, on_agent, probe);
 }
 
 /* --- what is done on a thread aside ------------------------------------------- */
@@ -352,8 +339,7 @@ Prober *prober_new(uv_loop_t *loop, const ProberPaths *paths)
     p->loop = loop;
     p->script_dir = g_strdup(paths->script_dir);
     p->pinger = pinger_new(loop);
-    for (guint i = 0; i < AGENT_HANDS; i++)
-        p->hands[i] = hands_new(loop, paths->libvirt_uri);
+    p->agents = agents_new(loop, paths->libvirt_uri, AGENT_HANDS);
     return p;
 }
 
@@ -387,12 +373,10 @@ void prober_cancel(Probe *probe)
     }
 }
 
-static void on_hand_closed(void *user)
+static void on_agents_closed(void *user)
 {
     Prober *p = user;
 
-    if (--p->open > 0)
-        return;
     p->on_closed(p->user);
     g_free(p->script_dir);
     g_free(p);
@@ -402,8 +386,6 @@ void prober_close(Prober *p, void (*on_closed)(void *user), void *user)
 {
     p->on_closed = on_closed;
     p->user = user;
-    p->open = AGENT_HANDS;
     pinger_close(p->pinger);
-    for (guint i = 0; i < AGENT_HANDS; i++)
-        hands_close(p->hands[i], on_hand_closed, p);
+    agents_close(p->agents, on_agents_closed, p);
 }
