@@ -416,9 +416,10 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
     }
 }
 
+/* To promote; and to say what can be promoted, which is asked first. */
 static gboolean is_urgent(const Command *c)
 {
-    return c->verb == COMMAND_PROMOTE;
+    return c->verb == COMMAND_PROMOTE || c->verb == COMMAND_POINTS;
 }
 
 static void obey(Keeper *k, Command *c)
