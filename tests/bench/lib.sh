@@ -108,6 +108,14 @@ cycles_of() {
   done
 }
 
+# is_merging HOST VM: the ledger of the copy there says at which step of a merge it is.
+is_merging() {
+  local last
+  last=$(grep -aoE '"record":"(withdrawn|flushed|switched|removed)"' \
+    "$(host_file "$1" understudy)/images/$2/ledger" | tail -1)
+  [[ -n $last && $last != *removed* ]]
+}
+
 # summary FILE: {"median", "min", "max", "n"} of the numbers in it.
 summary() {
   jq -sc 'sort | {median: (if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2] + .[length / 2 - 1]) / 2 end),
