@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# hash_resync - what both figures of a comparison share: a running guest whose disk of 4 GiB has 1.6 GB of data that does
-# not compress, replicated, and a way to make its record of changes be lost.
+# hash_resync - what all figures of a comparison share: a running guest whose disk of 4 GiB, or as large as is said, has 1.6 GB of
+# data that does not compress, replicated, and a way to make its record of changes be lost.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 DATA_MB=1600
+DISK_GIB=${DISK_GIB:-4}
 
 fill_disk() {
   local image=$1 piece=$TEST_TMP/piece i
   for ((i = 0; i < DATA_MB / 100; i++)); do
     head -c 100M /dev/urandom >"$piece"
-    qemu-io -f qcow2 -c "write -q -s $piece $((256 + i * 128))M 100M" "$image"
+    qemu-io -f qcow2 -c "write -q -s $piece $((256 + i * DISK_GIB * 32))M 100M" "$image"
   done
   rm "$piece"
 }
@@ -24,7 +25,7 @@ compared_since() {
 replicated_guest() {
   bench_lab
   MASTER=$(host_file alpha libvirt)/images/big-vda.qcow2
-  lab guest alpha big --disks 1 --size 4G --rate 1 --no-start >&2
+  lab guest alpha big --disks 1 --size "${DISK_GIB}G" --rate 1 --no-start >&2
   note "filling the disk"
   fill_disk "$MASTER"
   VM=$(uuid_of alpha big)
