@@ -28,7 +28,7 @@
 
 #define NAME "understudy-engine"
 #define RESCUE_MS 20000
-#define NAMING_HANDS 4
+#define NAMING_HANDS 2
 
 static const ConfKey KEYS[] = {
     {"listen", "", "address to listen on; empty: all"},

@@ -192,7 +192,7 @@ static void ask_name(Engine *e, Naming *n, json_t *item, const Vm *vm)
 
     *named = (Named){n, item};
     n->open++;
-    agents_submit(e->agents, &job, on_name, named);
+    agents_submit(e->agents, vm->definition->uuid, &job, on_name, named);
 }
 
 static void on_vms(void *user, gpointer result, const GError *error)

@@ -243,7 +243,7 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
                     .free_request = asked_free};
 
     *asked = (Asked){vm, g_strdupv(spec->argv), timeout_ms};
-    agents_submit(p->agents, &job, on_agent, probe);
+    agents_submit(p->agents, vm, &job, on_agent, probe);
 }
 
 /* --- what is done on a thread aside ------------------------------------------- */
