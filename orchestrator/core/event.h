@@ -105,6 +105,9 @@
     X(CHECK_UNANSWERED,   WARNING,                                                                           \
       "check {why} of '{vm}' on {host} was never answered: until it is, it says nothing of the guest", \
       "correct the check, or look at the guest: understudy status {scenario}")                               \
+    X(GUEST_WATCHDOG,     WARNING,                                                                           \
+      "the watchdog of '{vm}' on {host} went off, since the guest did not feed it: {why}",                   \
+      "look for what kept the guest from it, in its own log")                                                \
     X(GUEST_RESTARTED,    WARNING,                                                                           \
       "'{vm}' was {why} on {host}, where it did not live any more",                                          \
       "look for the cause in the guest and on {host}")                                                       \

@@ -37,6 +37,7 @@ typedef struct {
     gboolean mute;      /* alive, and its agent does not answer any more */
     const char *never;  /* a check of its operator's that was never answered; borrowed */
     const char *why;    /* borrowed; NULL: nothing */
+    const char *bark;   /* its watchdog went off since; borrowed; NULL: it did not */
 } Finding;
 
 /* The guest was started since: its checks have as long as a start may take before they count against it. */
@@ -54,6 +55,16 @@ static void notice_boot(ProtectionVm *vm, const VitalsGuest *guest, gint64 now_m
     }
     life->known_boots = TRUE;
     life->boots = guest->boots;
+}
+
+/* What was done about it; NULL: it did not go off since it was looked at last. */
+static const char *notice_bark(ProtectionVm *vm, const VitalsGuest *guest)
+{
+    ProtectionLife *life = &vm->life;
+    gboolean barked = life->known_boots && guest->barks > life->barks;
+
+    life->barks = guest->barks;
+    return barked ? guest->bark : NULL;
 }
 
 /* Are there checks that are made from that side, and nothing is heard of them? */
@@ -287,11 +298,13 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
     gboolean is_asked = vm->life.reviving && !vm->life.revived && vm->life.again_ms == 0;
     VitalsGuest guest;
+    const char *bark;
     Finding f;
 
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm, now_ms);
     vm->life.heard_ms = now_ms;
+    bark = notice_bark(vm, &guest);
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
@@ -301,6 +314,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     /* Its host's word may be heard before the answer is. */
     if (f.life == GUEST_LIFE_ALIVE && is_asked)
         f = (Finding){.life = GUEST_LIFE_SILENT, .hangs = f.hangs, .why = "it is being started"};
+    f.bark = bark;
     return f;
 }
 
@@ -337,6 +351,8 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     ProtectionLife *life = &vm->life;
     const char *why = f->why ? f->why : "no reason is known";
 
+    if (f->bark)
+        protection_publish_guest(p, vm, EVENT_GUEST_WATCHDOG, f->bark, out);
     if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT) {
         life->silent_ms = now_ms;
         protection_publish_guest(p, vm, EVENT_GUEST_SILENT, why, out);

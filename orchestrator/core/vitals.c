@@ -553,6 +553,11 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *name)
     return h && is_true(h->libvirt, "up");
 }
 
+static guint count_of(const json_t *item, const char *what)
+{
+    return (guint)CLAMP(json_integer_value(json_object_get(item, what)), 0, G_MAXINT);
+}
+
 gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret_guest)
 {
     const Host *h = find(v, name);
@@ -561,8 +566,8 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 
     if (!word)
         return FALSE;
-    *ret_guest = (VitalsGuest){word, text_of(item, "why"),
-                               (guint)CLAMP(json_integer_value(json_object_get(item, "boots")), 0, G_MAXINT)};
+    *ret_guest = (VitalsGuest){word, text_of(item, "why"), count_of(item, "boots"), count_of(item, "barks"),
+                               text_of(item, "bark")};
     return TRUE;
 }
 

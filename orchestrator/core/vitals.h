@@ -62,6 +62,8 @@ typedef struct {
     const char *word; /* alive | off | idle | dead | stalled | frozen | unknown */
     const char *why;  /* NULL: nothing */
     guint boots;
+    guint barks;      /* its watchdog went off so often … */
+    const char *bark; /* … and that was done about it the last time; NULL: nothing is known */
 } VitalsGuest;
 
 gboolean vitals_guest(const Vitals *v, const char *host, Id vm, VitalsGuest *ret_guest);

@@ -43,6 +43,7 @@ static const int EVENTS[] = {
     VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
     VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
     VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+    VIR_DOMAIN_EVENT_ID_WATCHDOG,
 };
 
 struct Ears {
@@ -110,6 +111,7 @@ const char *ear_kind_name(EarKind kind)
         [EAR_RESYNC] = "resync",
         [EAR_LIFECYCLE] = "lifecycle",
         [EAR_REBOOT] = "reboot",
+        [EAR_WATCHDOG] = "watchdog",
         [EAR_IO_ERROR] = "io-error",
         [EAR_BLOCK_JOB] = "block-job",
         [EAR_BLOCK_THRESHOLD] = "block-threshold",
@@ -168,6 +170,12 @@ static void on_reboot(virConnectPtr conn, virDomainPtr dom, void *user)
     tell(user, dom, &(EarEvent){.kind = EAR_REBOOT});
 }
 
+static void on_watchdog(virConnectPtr conn, virDomainPtr dom, int action, void *user)
+{
+    (void)conn;
+    tell(user, dom, &(EarEvent){.kind = EAR_WATCHDOG, .detail = action});
+}
+
 static void on_io_error(virConnectPtr conn, virDomainPtr dom, const char *path, const char *alias, int action,
                         const char *reason, void *user)
 {
@@ -223,6 +231,8 @@ static virConnectDomainEventGenericCallback callback_of(int id)
         return VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle);
     case VIR_DOMAIN_EVENT_ID_REBOOT:
         return VIR_DOMAIN_EVENT_CALLBACK(on_reboot);
+    case VIR_DOMAIN_EVENT_ID_WATCHDOG:
+        return VIR_DOMAIN_EVENT_CALLBACK(on_watchdog);
     case VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON:
         return VIR_DOMAIN_EVENT_CALLBACK(on_io_error);
     case VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2:

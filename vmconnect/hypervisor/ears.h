@@ -22,7 +22,8 @@ typedef enum {
     EAR_RESYNC,    /* `inventory`: all there is; events flow from here on */
     EAR_LIFECYCLE, /* `event`, `detail`: VIR_DOMAIN_EVENT_* and its detail */
     EAR_REBOOT,    /* the guest restarted inside its QEMU */
-    EAR_IO_ERROR,  /* `disk` (target or path), `detail`: VIR_DOMAIN_EVENT_IO_ERROR_*, `reason` */
+    EAR_WATCHDOG, /* the guest has not fed it in time; `detail`: VIR_DOMAIN_EVENT_WATCHDOG_*, what QEMU does about it */
+    EAR_IO_ERROR, /* `disk` (target or path), `detail`: VIR_DOMAIN_EVENT_IO_ERROR_*, `reason` */
     EAR_BLOCK_JOB, /* `disk` (target), `event`: VIR_DOMAIN_BLOCK_JOB_TYPE_*, `detail`: VIR_DOMAIN_BLOCK_JOB_* */
     EAR_BLOCK_THRESHOLD, /* `disk` ("vda[7]"), `bytes`: threshold, `excess_bytes` */
     EAR_JOB_COMPLETED, /* `event`: VIR_DOMAIN_JOB_OPERATION_*, -1 unknown; `detail`: 1 success, 0 not, -1 unknown */

@@ -165,6 +165,8 @@ typedef struct {
     GuestWord word;  /* libvirt's */
     const char *why; /* static */
     guint boots;
+    guint barks;         /* its watchdog went off … */
+    const char *bark;    /* … and that was done about it the last time; static */
     gboolean off;        /* libvirt has no process of it */
     gboolean persistent; /* libvirt keeps its definition */
     gboolean asked;      /* somebody wants to know of it */
@@ -449,6 +451,29 @@ static void take_event(Guest *guest, const EarEvent *event)
     set_word(guest, word, why);
 }
 
+static const char *words_of_watchdog(int action)
+{
+    static const char *const WORDS[] = {
+        [VIR_DOMAIN_EVENT_WATCHDOG_NONE] = "nothing was done about it",
+        [VIR_DOMAIN_EVENT_WATCHDOG_PAUSE] = "it was paused",
+        [VIR_DOMAIN_EVENT_WATCHDOG_RESET] = "it was reset",
+        [VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF] = "it was powered off",
+        [VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN] = "it was asked to shut down",
+        [VIR_DOMAIN_EVENT_WATCHDOG_DEBUG] = "that was logged",
+        [VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI] = "it was sent an NMI",
+    };
+
+    return action >= 0 && (guint)action < G_N_ELEMENTS(WORDS) ? WORDS[action]
+                                                              : "libvirt does not say what was done";
+}
+
+static void hear_watchdog(Guest *guest, int action)
+{
+    guest->barks++;
+    guest->bark = words_of_watchdog(action);
+    guest->guests->on_news(guest->guests->user);
+}
+
 static void hear_lifecycle(Guests *g, const EarEvent *event)
 {
     Guest *guest = guest_of(g, event->vm, event->name);
@@ -469,6 +494,8 @@ void guests_hear(Guests *g, const EarEvent *event)
         g->on_news(g->user);
     } else if (event->kind == EAR_LIFECYCLE)
         hear_lifecycle(g, event);
+    else if (event->kind == EAR_WATCHDOG)
+        hear_watchdog(guest_of(g, event->vm, event->name), event->detail);
     else if (event->kind == EAR_REBOOT) {
         guest_of(g, event->vm, event->name)->boots++;
         g->on_news(g->user);
@@ -512,8 +539,9 @@ json_t *guests_describe(Guests *g, Id vm)
 
     if (guest)
         guest->asked = TRUE;
-    return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(vm), "word", guest_word_name(word), "why", why,
-                     "boots", guest ? (int)guest->boots : 0);
+    return json_pack("{s:s, s:s, s:s?, s:i, s:i, s:s?}", "vm", ID_TEXT(vm), "word", guest_word_name(word),
+                     "why", why, "boots", guest ? (int)guest->boots : 0, "barks",
+                     guest ? (int)guest->barks : 0, "bark", guest ? guest->bark : NULL);
 }
 
 json_t *guests_libvirt(const Guests *g)

@@ -52,8 +52,9 @@ void guests_close(Guests *guests);
 
 void guests_hear(Guests *guests, const EarEvent *event);
 
-/* {"vm", "word", "why", "boots"}: "boots" rises with each end, start and reboot of it that was seen. Of what has been asked for
- * once, what was heard is kept as long as libvirt lists it, at the least. New reference. */
+/* {"vm", "word", "why", "boots", "barks", "bark"}: "boots" rises with each end, start and reboot of it that was seen, "barks" each
+ * time its watchdog went off; "bark" is what QEMU did about it then, a sentence. Of what has been asked for once, what was heard is
+ * kept as long as libvirt lists it, at the least. New reference. */
 json_t *guests_describe(Guests *guests, Id vm);
 /* {"up": true, false or null, "why"}: libvirtd; null: it has not been asked for long enough to know. New reference. */
 json_t *guests_libvirt(const Guests *guests);

@@ -15,6 +15,7 @@ typedef struct {
     const char *other;      /* of web2, if there is one */
     guint other_boots;
     guint boots;
+    guint barks;               /* of its watchdog */
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
     int agent;                 /* misses; -1: it was never answered */
     int path;                  /* misses of both checks of alpha's one path, as beta has it */
@@ -53,8 +54,13 @@ static void say_alpha(Stage *s)
                   "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", agent, "gateway");
     json_t *guests = json_object_get(doc, "guests");
 
-    if (s->word)
-        json_array_append_new(guests, guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots));
+    if (s->word) {
+        json_t *web = guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots);
+
+        json_object_set_new(web, "barks", json_integer(s->barks));
+        json_object_set_new(web, "bark", s->barks ? json_string("it was reset") : json_null());
+        json_array_append_new(guests, web);
+    }
     if (s->other)
         json_array_append_new(guests, guest(2, s->other, NULL, s->other_boots));
     vitals_hear(s->v, "alpha", doc);
@@ -95,10 +101,10 @@ static void say_beta(Stage *s)
 /* Engines push what is other than before, and so do these. */
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
-    g_autofree char *all =
-        g_strdup_printf("%s %s %s %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other,
-                        s->boots, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway,
-                        s->web, s->has_web, s->ssh, s->far, s->second, s->unmade, s->forgetful, alpha_speaks);
+    g_autofree char *all = g_strdup_printf(
+        "%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
+        s->barks, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web,
+        s->ssh, s->far, s->second, s->unmade, s->forgetful, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -807,6 +813,26 @@ static void test_users_will(void)
         expect(s, "[  63] PROBE_MISSED alpha\n"
                   "[  63] HOST_SILENT alpha\n");
     }
+}
+
+/* Each time is told, but for those of before anybody listened, and nothing is done about it. */
+static void test_watchdog(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->barks = 1;
+    s->boots++;
+    pass_for(s, 30, TRUE);
+    s->barks = 3;
+    pass_for(s, 30, TRUE);
+    expect(s, "[   2] time passed -> event GUEST_WATCHDOG\n"
+              "[  32] time passed -> event GUEST_WATCHDOG\n");
+    /* Its engine was started anew, and counts anew. */
+    s->barks = 0;
+    pass(s, TRUE);
+    s->barks = 1;
+    pass(s, TRUE);
+    expect(s, "[  63] time passed -> event GUEST_WATCHDOG\n");
 }
 
 static void test_agent_alone(void)
@@ -1792,6 +1818,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/restart-in-vain", test_restart_in_vain);
     g_test_add_func("/life/guest/last-second", test_last_second);
     g_test_add_func("/life/guest/users-will", test_users_will);
+    g_test_add_func("/life/guest/watchdog", test_watchdog);
     g_test_add_func("/life/guest/agent-alone", test_agent_alone);
     g_test_add_func("/life/guest/agent-after-a-blink", test_agent_after_a_blink);
     g_test_add_func("/life/guest/agent-behind-libvirtd", test_agent_behind_libvirtd);

@@ -271,7 +271,7 @@ static void expect(House *h, GuestWord word, const char *why)
     json_auto_t *doc = guests_describe(h->guests, h->vm);
     const char *said = json_string_value(json_object_get(doc, "why"));
 
-    g_assert_cmpuint(json_object_size(doc), ==, 4);
+    g_assert_cmpuint(json_object_size(doc), ==, 6);
     g_assert_cmpstr(json_string_value(json_object_get(doc, "vm")), ==, ID_TEXT(h->vm));
     g_assert_cmpstr(json_string_value(json_object_get(doc, "word")), ==, guest_word_name(word));
     if (why ? !said || !strstr(said, why) : said != NULL)
@@ -369,6 +369,34 @@ static void test_boots(House *h, gconstpointer data)
     down(h, "it is gone");
     resync_as(h, VM_STATE_RUNNING, 0);
     g_assert_cmpint(boots(h), ==, 4);
+}
+
+static void expect_barks(House *h, int times, const char *what)
+{
+    json_auto_t *doc = guests_describe(h->guests, h->vm);
+
+    g_assert_cmpint(json_integer_value(json_object_get(doc, "barks")), ==, times);
+    g_assert_cmpstr(json_string_value(json_object_get(doc, "bark")), ==, what);
+}
+
+/* Each time it goes off is news, and nobody is dead for that. */
+static void test_watchdog(House *h, gconstpointer data)
+{
+    guint news;
+
+    (void)data;
+    resync_as(h, VM_STATE_RUNNING, 0);
+    expect_barks(h, 0, NULL);
+    news = h->news;
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_RESET);
+    expect_barks(h, 1, "it was reset");
+    g_assert_cmpuint(h->news, ==, news + 1);
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_RESET);
+    expect_barks(h, 2, "it was reset");
+    g_assert_cmpuint(h->news, ==, news + 2);
+    hear(h, EAR_WATCHDOG, 0, 99);
+    expect_barks(h, 3, "libvirt does not say what was done");
+    expect(h, GUEST_ALIVE, NULL);
 }
 
 /* Of what has ended, and cannot be started again, nothing is kept, but of whom somebody has asked for. */
@@ -606,6 +634,7 @@ int main(int argc, char **argv)
     add("/guests/libvirt/inventories", test_inventories);
     add("/guests/libvirt/events", test_events);
     add("/guests/libvirt/boots", test_boots);
+    add("/guests/libvirt/watchdog", test_watchdog);
     add("/guests/libvirt/forgotten", test_forgotten);
     add("/guests/libvirt/remembered", test_remembered);
     add("/guests/libvirt/up, down, and not asked yet", test_libvirt);
