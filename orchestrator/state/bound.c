@@ -4,29 +4,19 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
-#include "vmconnect/base/machine.h"
+#include "vmconnect/base/place.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define FORMAT 1
 #define MAX_BYTES 4096
 
-/* A backup that was put back is another file; a cloned machine has, or should have, another id. */
-static char *place_of(const char *dir, const char *file, GError **error)
+static char *place_of_file(const char *dir, const char *file, GError **error)
 {
     g_autofree char *path = g_build_filename(dir, file, NULL);
-    g_autofree char *machine = machine_id();
-    struct statx st;
 
-    if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) != 0) {
-        us_error_errno(error, errno, "%s", path);
-        return NULL;
-    }
-    return g_strdup_printf("%s %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%09u", machine, (guint64)st.stx_ino,
-                           (gint64)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+    return place_of(AT_FDCWD, path, error);
 }
 
 static char *bound_path(const char *dir)
@@ -88,7 +78,7 @@ static gboolean read_bound(const char *dir, Bound *ret_bound, GError **error)
 
 gboolean bound_check(const char *dir, const char *file, guint64 newest, GError **error)
 {
-    g_autofree char *here = place_of(dir, file, error);
+    g_autofree char *here = place_of_file(dir, file, error);
     g_auto(Bound) bound = {0};
 
     if (!here || !read_bound(dir, &bound, error))
@@ -106,7 +96,7 @@ gboolean bound_check(const char *dir, const char *file, guint64 newest, GError *
 
 gboolean bound_mark(const char *dir, const char *file, guint64 newest, GError **error)
 {
-    g_autofree char *here = place_of(dir, file, error);
+    g_autofree char *here = place_of_file(dir, file, error);
 
     return here && write_bound(dir, here, newest, error);
 }

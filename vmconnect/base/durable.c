@@ -122,16 +122,33 @@ gboolean durable_read(const char *path, char **ret_data, gsize *ret_len, GError 
     return FALSE;
 }
 
-gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error)
+static char *fresh_of(const char *path)
 {
-    g_autofree char *fresh = g_strconcat(path, ".new", NULL);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    gboolean ok;
+    return g_strconcat(path, ".new", NULL);
+}
 
-    if (fd < 0)
-        return us_error_errno(error, errno, "cannot create %s", fresh);
+int durable_replace_begin(const char *path, guint mode, GError **error)
+{
+    g_autofree char *fresh = fresh_of(path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+    if (fd < 0) {
+        us_error_errno(error, errno, "cannot create %s", fresh);
+        return -1;
+    }
     /* A leftover of a crash keeps its old mode; a secret must not. */
-    ok = fchmod(fd, mode) == 0 && write_all(fd, data, len) && !faulty() && fsync(fd) == 0;
+    if (fchmod(fd, mode) == 0)
+        return fd;
+    us_error_errno(error, errno, "cannot write %s", fresh);
+    close(fd);
+    return -1;
+}
+
+gboolean durable_replace_end(const char *path, int fd, const void *data, gsize len, GError **error)
+{
+    g_autofree char *fresh = fresh_of(path);
+    gboolean ok = write_all(fd, data, len) && !faulty() && fsync(fd) == 0;
+
     if (!ok)
         us_error_errno(error, errno, "cannot write %s", fresh);
     close(fd);
@@ -141,6 +158,13 @@ gboolean durable_replace(const char *path, const void *data, gsize len, guint mo
     if (faulty() || g_rename(fresh, path) != 0)
         return us_error_errno(error, errno, "cannot rename %s to %s", fresh, path);
     return sync_parent(path, error);
+}
+
+gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error)
+{
+    int fd = durable_replace_begin(path, mode, error);
+
+    return fd >= 0 && durable_replace_end(path, fd, data, len, error);
 }
 
 gboolean durable_write(int fd, const void *data, gsize len, GError **error)

@@ -14,6 +14,11 @@
  * error the old file is still there (a leftover PATH.new may be, too). */
 gboolean durable_replace(const char *path, const void *data, gsize len, guint mode, GError **error);
 
+/* Its two halves, for a file that says of itself which one it is (place.h): what will be @path, empty, -1 with @error; then its
+ * bytes. The second closes @fd in any case. */
+int durable_replace_begin(const char *path, guint mode, GError **error);
+gboolean durable_replace_end(const char *path, int fd, const void *data, gsize len, GError **error);
+
 /* The two halves of durable_append(), for who must tell which one failed: what was only
  * half written can be cut off, what was not synced can never be relied on. */
 gboolean durable_write(int fd, const void *data, gsize len, GError **error);

@@ -6,11 +6,14 @@
 #include "vmconnect/base/id.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/place.h"
 #include "vmconnect/base/units.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void test_id_round_trip(void)
 {
@@ -239,6 +242,35 @@ static void test_durable(void)
     g_rmdir(dir);
 }
 
+/* A file's place is known before it has its name, and goes with it; another one with the same bytes is elsewhere. */
+static void test_place(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "f", NULL);
+    g_autofree char *copy = g_build_filename(dir, "copy", NULL);
+    g_autofree char *begun = NULL, *ended = NULL, *copied = NULL, *none = NULL;
+    g_autoptr(GError) error = NULL;
+    int fd = durable_replace_begin(path, 0600, &error);
+
+    g_assert_no_error(error);
+    begun = place_of(fd, "", &error);
+    g_assert_no_error(error);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    g_assert_true(durable_replace_end(path, fd, "one", 3, &error));
+    ended = place_of(AT_FDCWD, path, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(begun, ==, ended);
+    g_assert_true(durable_replace(copy, "one", 3, 0600, &error));
+    copied = place_of(AT_FDCWD, copy, &error);
+    g_assert_cmpstr(copied, !=, begun);
+    g_unlink(path);
+    g_unlink(copy);
+    none = place_of(AT_FDCWD, path, &error);
+    g_assert_null(none);
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_rmdir(dir);
+}
+
 static void test_conf(void)
 {
     static const ConfKey KEYS[] = {{"listen", "0.0.0.0:25000", ""}, {"store", NULL, ""}, {NULL}};
@@ -276,6 +308,7 @@ int main(int argc, char **argv)
     g_test_add_func("/base/json", test_json_strict);
     g_test_add_func("/base/json-depth", test_json_depth);
     g_test_add_func("/base/durable", test_durable);
+    g_test_add_func("/base/place", test_place);
     g_test_add_func("/base/conf", test_conf);
     return g_test_run();
 }
