@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const guint8 *data, gsize size);
 static void try(const char *text, gsize len)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(Guard) g = guard_decode(text, len, &error);
+    g_autoptr(Guard) g = guard_decode(text, len, "here 1 2.3", &error);
     g_autoptr(Guard) back = NULL;
     g_autofree char *again = NULL;
 
@@ -20,18 +20,18 @@ static void try(const char *text, gsize len)
                  g_error_matches(error, US_ERROR, US_ERROR_UNSUPPORTED));
         return;
     }
-    again = guard_encode(g);
-    back = guard_decode(again, strlen(again), NULL);
+    again = guard_encode(g, "here 1 2.3");
+    back = guard_decode(again, strlen(again), "here 1 2.3", NULL);
     g_assert(back && id_equal(back->vm, g->vm) && reign_equal(back->reign, g->reign) &&
              back->role == g->role && back->journal_open == g->journal_open &&
-             strcmp(back->scenario, g->scenario) == 0);
+             back->elsewhere == g->elsewhere && strcmp(back->scenario, g->scenario) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
     g_autofree char *raw = g_strndup((const char *)data, size);
     g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, data, size);
-    g_autoptr(GString) sealed = g_string_new("understudy-guard 1 ");
+    g_autoptr(GString) sealed = g_string_new("understudy-guard 2 ");
 
     memcpy(raw, data, size);
     g_string_append_printf(sealed, "%s\n", sum);

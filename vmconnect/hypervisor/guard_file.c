@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/machine.h"
+#include "vmconnect/base/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,19 +13,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FORMAT 1
+/* What is written. 1 named the machine alone, not the file. */
+#define GUARD_FORMAT 2
+#define PERMIT_FORMAT 1
 #define SUM_LEN 64
 
 /* What every file here looks like: "understudy-KIND FORMAT SHA256\n", then one
  * line of JSON that the sum is over. */
-static char *seal(const char *kind, json_t *body)
+static char *seal(const char *kind, int format, json_t *body)
 {
     g_autofree char *text = json_text(body);
     g_autofree char *line = g_strconcat(text, "\n", NULL);
     g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line, -1);
 
     json_decref(body);
-    return g_strdup_printf("understudy-%s %d %s\n%s", kind, FORMAT, sum, line);
+    return g_strdup_printf("understudy-%s %d %s\n%s", kind, format, sum, line);
 }
 
 static gboolean fail_corrupt(GError **error, const char *why)
@@ -33,8 +36,8 @@ static gboolean fail_corrupt(GError **error, const char *why)
     return FALSE;
 }
 
-/* The body's JSON, new reference. @text ends with a NUL beyond @len. */
-static json_t *unseal(const char *kind, const char *text, gsize len, GError **error)
+/* The body's JSON, new reference, of any format up to @newest. @text ends with a NUL beyond @len. */
+static json_t *unseal(const char *kind, gulong newest, const char *text, gsize len, GError **error)
 {
     g_autofree char *prefix = g_strdup_printf("understudy-%s ", kind);
     g_autofree char *sum = NULL;
@@ -42,19 +45,19 @@ static json_t *unseal(const char *kind, const char *text, gsize len, GError **er
     const char *p = text + strlen(prefix);
     char *after = NULL;
     const char *body;
-    unsigned long format;
+    gulong format;
 
     if (!end || !g_str_has_prefix(text, prefix)) {
         fail_corrupt(error, "no format line");
         return NULL;
     }
     format = g_ascii_isdigit(*p) ? strtoul(p, &after, 10) : 0;
-    if (format > FORMAT) {
+    if (format > newest) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "format %lu is newer than this version knows",
                     format);
         return NULL;
     }
-    if (format != FORMAT || *after != ' ' || end - (after + 1) != SUM_LEN) {
+    if (format == 0 || *after != ' ' || end - (after + 1) != SUM_LEN) {
         fail_corrupt(error, "a damaged format line");
         return NULL;
     }
@@ -67,8 +70,8 @@ static json_t *unseal(const char *kind, const char *text, gsize len, GError **er
     return json_parse(body, len - (gsize)(body - text), GUARD_MAX_BYTES, error);
 }
 
-/* A whole small file; NOT_FOUND, IO, or CORRUPT when it is too long. */
-static char *read_small(const char *path, gsize *ret_len, GError **error)
+/* A whole small file; NOT_FOUND, IO, or CORRUPT when it is too long. *@ret_place: place.h; NULL: not asked for. */
+static char *read_small(const char *path, gsize *ret_len, char **ret_place, GError **error)
 {
     char *text = g_malloc(GUARD_MAX_BYTES + 1);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -79,6 +82,8 @@ static char *read_small(const char *path, gsize *ret_len, GError **error)
         us_error_errno(error, errno, "cannot read %s", path);
     else if (!ok)
         fail_corrupt(error, "too long");
+    else if (ret_place)
+        ok = (*ret_place = place_of(fd, "", error)) != NULL;
     if (fd >= 0)
         close(fd);
     if (!ok) {
@@ -104,15 +109,14 @@ void guard_free(Guard *g)
     g_free(g);
 }
 
-char *guard_encode(const Guard *g)
+char *guard_encode(const Guard *g, const char *place)
 {
-    g_autofree char *here = machine_id();
-
-    return seal("guard", json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:o*, s:s}", "vm", ID_TEXT(g->vm),
-                                   "scenario", g->scenario, "reign", reign_to_json(g->reign), "role",
-                                   g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open",
-                                   g->journal_open, "autostart", g->autostart, "pivot",
-                                   g->pivot ? pivot_to_json(g->pivot) : NULL, "machine", here));
+    return seal("guard", GUARD_FORMAT,
+                json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:o*, s:s}", "vm", ID_TEXT(g->vm), "scenario",
+                          g->scenario, "reign", reign_to_json(g->reign), "role",
+                          g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open", g->journal_open,
+                          "autostart", g->autostart, "pivot", g->pivot ? pivot_to_json(g->pivot) : NULL,
+                          "place", g->elsewhere ? "" : place));
 }
 
 static gboolean role_parse(const char *text, GuardRole *ret_role)
@@ -126,7 +130,15 @@ static gboolean role_parse(const char *text, GuardRole *ret_role)
     return TRUE;
 }
 
-static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
+/* In which file was it written? NULL @place: in format 1, on @machine. */
+static gboolean is_elsewhere(const char *place, const char *machine, const char *here)
+{
+    g_autofree char *this_machine = machine_id();
+
+    return place ? !g_str_equal(place, here) : !g_str_equal(machine, this_machine);
+}
+
+static gboolean guard_unpack(Guard *g, const json_t *doc, const char *here, GError **error)
 {
     const char *vm;
     const char *scenario;
@@ -134,32 +146,33 @@ static gboolean guard_unpack(Guard *g, const json_t *doc, GError **error)
     json_t *reign, *pivot = NULL;
     int journal_open;
     int autostart;
-    const char *machine;
-    g_autofree char *here = machine_id();
+    const char *place = NULL, *machine = NULL;
 
-    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b, s?o, s:s}", "vm", &vm,
+    if (!json_read(doc, "guard file", error, "{s:s, s:s, s:o, s:s, s:b, s:b, s?o, s?s, s?s}", "vm", &vm,
                    "scenario", &scenario, "reign", &reign, "role", &role, "journal_open", &journal_open,
-                   "autostart", &autostart, "pivot", &pivot, "machine", &machine) ||
+                   "autostart", &autostart, "pivot", &pivot, "place", &place, "machine", &machine) ||
         !id_parse(vm, &g->vm, error) || !reign_from_json(reign, &g->reign, error))
         return FALSE;
     if (!role_parse(role, &g->role))
         return fail_corrupt(error, "an unknown role");
+    if (!place && !machine)
+        return fail_corrupt(error, "it does not say where it was written");
     if (pivot && !(g->pivot = pivot_from_json(pivot, error)))
         return FALSE;
     g->scenario = g_strdup(scenario);
     g->journal_open = journal_open != 0;
     g->autostart = autostart != 0;
-    g->elsewhere = !g_str_equal(machine, here);
+    g->elsewhere = is_elsewhere(place, machine, here);
     return TRUE;
 }
 
-Guard *guard_decode(const char *text, gsize len, GError **error)
+Guard *guard_decode(const char *text, gsize len, const char *place, GError **error)
 {
     g_autoptr(Guard) g = g_new0(Guard, 1);
     g_autoptr(GError) why = NULL;
-    json_auto_t *doc = unseal("guard", text, len, &why);
+    json_auto_t *doc = unseal("guard", GUARD_FORMAT, text, len, &why);
 
-    if (doc && guard_unpack(g, doc, &why))
+    if (doc && guard_unpack(g, doc, place, &why))
         return g_steal_pointer(&g);
     /* A right sum over a wrong document is a fault of ours, and as unusable. */
     if (!g_error_matches(why, US_ERROR,
@@ -178,16 +191,30 @@ static GMutex *lock_of(Id vm)
     return &writing[id_hash(&vm) % G_N_ELEMENTS(writing)];
 }
 
+/* As it will lie in the file @fd. */
+static char *text_for(int fd, const Guard *g, GError **error)
+{
+    g_autofree char *place = place_of(fd, "", error);
+    g_autofree char *text = place ? guard_encode(g, place) : NULL;
+
+    if (text && strlen(text) > GUARD_MAX_BYTES) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the scenario's name is too long for a guard file");
+        return NULL;
+    }
+    return g_steal_pointer(&text);
+}
+
 static gboolean write_file(const char *folder, const Guard *g, GError **error)
 {
     g_autofree char *path = path_of(folder, g->vm);
-    g_autofree char *text = guard_encode(g);
+    int fd = durable_mkdir(folder, 0700, error) ? durable_replace_begin(path, 0600, error) : -1;
+    g_autofree char *text = fd >= 0 ? text_for(fd, g, error) : NULL;
 
-    if (strlen(text) > GUARD_MAX_BYTES) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the scenario's name is too long for a guard file");
-        return FALSE;
-    }
-    return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
+    if (text)
+        return durable_replace_end(path, fd, text, strlen(text), error);
+    if (fd >= 0)
+        close(fd);
+    return FALSE;
 }
 
 gboolean guard_write(const char *folder, const Guard *g, GError **error)
@@ -199,6 +226,7 @@ gboolean guard_write(const char *folder, const Guard *g, GError **error)
     g_mutex_lock(lock_of(g->vm));
     before = guard_read(folder, g->vm, NULL);
     guard.pivot = before ? before->pivot : NULL;
+    guard.elsewhere = FALSE;
     ok = write_file(folder, &guard, error);
     g_mutex_unlock(lock_of(g->vm));
     return ok;
@@ -254,9 +282,10 @@ void guard_let_go(Id vm)
 Guard *guard_read(const char *folder, Id vm, GError **error)
 {
     g_autofree char *path = path_of(folder, vm);
+    g_autofree char *place = NULL;
     gsize len = 0;
-    g_autofree char *text = read_small(path, &len, error);
-    g_autoptr(Guard) g = text ? guard_decode(text, len, error) : NULL;
+    g_autofree char *text = read_small(path, &len, &place, error);
+    g_autoptr(Guard) g = text ? guard_decode(text, len, place, error) : NULL;
 
     if (text && !g)
         g_prefix_error(
@@ -270,6 +299,13 @@ Guard *guard_read(const char *folder, Id vm, GError **error)
         return NULL;
     }
     return g_steal_pointer(&g);
+}
+
+gboolean guard_expect_own(const Guard *g, const char *so, GError **error)
+{
+    if (g->elsewhere)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, GUARD_COPIED ": %s", so);
+    return !g->elsewhere;
 }
 
 /* What else lies in the folder (PATH.new of a crash) is not ours to judge. */
@@ -319,8 +355,9 @@ gboolean guard_any(const char *folder)
 gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error)
 {
     g_autofree char *path = path_of(folder, vm);
-    g_autofree char *text = seal("permit", json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm), "boot",
-                                                     ID_TEXT(boot_id), "reign", reign_to_json(reign)));
+    g_autofree char *text = seal("permit", PERMIT_FORMAT,
+                                 json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm), "boot", ID_TEXT(boot_id),
+                                           "reign", reign_to_json(reign)));
 
     return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
 }
@@ -336,8 +373,8 @@ gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError
 {
     g_autofree char *path = path_of(folder, vm);
     gsize len = 0;
-    g_autofree char *text = read_small(path, &len, error);
-    json_auto_t *doc = text ? unseal("permit", text, len, error) : NULL;
+    g_autofree char *text = read_small(path, &len, NULL, error);
+    json_auto_t *doc = text ? unseal("permit", PERMIT_FORMAT, text, len, error) : NULL;
     const char *vm_text;
     const char *boot_text;
     json_t *reign_doc;
@@ -360,7 +397,7 @@ gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError
 gboolean guard_boot_id(Id *ret_id, GError **error)
 {
     gsize len = 0;
-    g_autofree char *text = read_small("/proc/sys/kernel/random/boot_id", &len, error);
+    g_autofree char *text = read_small("/proc/sys/kernel/random/boot_id", &len, NULL, error);
 
     return text && id_parse(g_strchomp(text), ret_id, error);
 }

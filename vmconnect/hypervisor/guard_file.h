@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guard_file - who may start a protected VM here, durably: what the start hook reads.
  *
- * For each protected VM one small file says scenario, reign, role, from which file it must not be started, and on which machine that was promised. Beside it, in
+ * For each protected VM one small file says scenario, reign, role, from which file it must not be started, and which file on which machine
+ * it is itself (place.h): one that was copied, or put back from a backup, may have forgotten promises, and is told from the one that was
+ * written; not so if the whole disk was put back. Beside it, in
  * /run, the engine leaves a permit bound to this boot: "I have looked since
  * this host came up, and this VM is ours to run". With the role active and a
  * permit users start and stop their VM as ever, also while the engine is down;
@@ -24,6 +26,10 @@
 #define GUARD_ENDED                                                                      \
     "root has ended this VM's protection on this host, and goes on with what runs here " \
     "(`understudy-engine start --alone --gone`)"
+/* What it means that a guard is from elsewhere. */
+#define GUARD_COPIED                                                                \
+    "this VM's guard file here was copied or put back from a backup, and may lack " \
+    "what this host has promised since"
 
 typedef enum { GUARD_ACTIVE, GUARD_STANDBY } GuardRole;
 
@@ -37,21 +43,22 @@ typedef struct {
     Pivot
         *pivot; /* it goes on from a file that its definition does not name: no start before it does; NULL */
     gboolean
-        elsewhere; /* as read: written on another machine. What it promised binds, what it allows does not */
+        elsewhere; /* as read: not in the file that this was written in. What it promised binds, what it allows does not */
 } Guard;
 
 void guard_free(Guard *g);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guard, guard_free)
 
 /* Text with a format line and a SHA-256 of the rest, so that a torn or damaged
- * file is CORRUPT, and a newer format UNSUPPORTED, never something else. */
-char *guard_encode(const Guard *g);
-Guard *guard_decode(const char *text, gsize len, GError **error);
+ * file is CORRUPT, and a newer format UNSUPPORTED, never something else. @place is
+ * that of the file it lies in. */
+char *guard_encode(const Guard *g, const char *place);
+Guard *guard_decode(const char *text, gsize len, const char *place, GError **error);
 
-/* @folder: GUARD_FOLDER outside tests. Durable when it returns. The pivot stays what the file there says. */
+/* @folder: GUARD_FOLDER outside tests. Durable when it returns. The pivot stays what the file there says; from elsewhere it is no longer. */
 gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
-/* @seen with this pivot, or without any (NULL). OVERTAKEN: role or reign have changed since it was read. */
+/* @seen with this pivot, or without any (NULL), and from elsewhere if it was. OVERTAKEN: role or reign have changed since it was read. */
 gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *pivot, GError **error);
 /* Between these two nobody in this process writes or removes the guard of @vm: what was read of it is true until what stands on it is
  * done. For as long as a durable write takes, not longer; nothing that writes a guard may be called. */
@@ -59,6 +66,8 @@ void guard_hold(Id vm);
 void guard_let_go(Id vm);
 /* NOT_FOUND: unprotected. CORRUPT also when the file speaks of another VM. */
 Guard *guard_read(const char *folder, Id vm, GError **error);
+/* REFUSED, with @so as the consequence, if it is from elsewhere. */
+gboolean guard_expect_own(const Guard *g, const char *so, GError **error);
 /* All of them, of Guard *; a file that cannot be read is an error of the whole. */
 GPtrArray *guard_list(const char *folder, GError **error);
 /* The VMs that have a file, readable or not: of Id. */

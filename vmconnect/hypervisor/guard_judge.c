@@ -39,6 +39,17 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
 {
     g_autoptr(GError) why = NULL;
 
+    /* First, for the rest of it may be old. */
+    if (g->elsewhere) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "Understudy does not let '%s' start: " GUARD_COPIED
+            ". Restart understudy-engine: it may start once its standby or the controller has said that this "
+            "host is the active of scenario '%s', see `understudy status %s`; if the other host is off, as "
+            "root `understudy-engine start %s --alone`.",
+            name, g->scenario, g->scenario, g->scenario);
+        return FALSE;
+    }
     if (g->journal_open) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "Understudy does not let '%s' start: a change of scenario '%s' is under way and ends "
@@ -55,15 +66,6 @@ static gboolean judge_active(const GuardJudge *judge, const Guard *g, const char
             "sure that there is room in /etc/libvirt/qemu and that it can be written to; its engine "
             "then puts the definition right, within a minute: `understudy status %s`.",
             name, g->pivot->to, g->pivot->disk, g->pivot->from, g->scenario);
-        return FALSE;
-    }
-    if (g->elsewhere) {
-        g_set_error(
-            error, US_ERROR, US_ERROR_REFUSED,
-            "Understudy does not let '%s' start: that it may run was written on another machine, whose "
-            "files were copied here. Its engine starts it once the controller has said that this host is "
-            "the active of scenario '%s': `understudy status %s`.",
-            name, g->scenario, g->scenario);
         return FALSE;
     }
     if (permit_check(judge->permit_folder, g->vm, g->reign, judge->boot_id, &why)) {

@@ -2,11 +2,13 @@
 /* Who may start what: every state of the two files, and every way to damage them. */
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/start_lock.h"
 
 #include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,6 +87,16 @@ static void refuses(Place *p, UsError code, const char *says)
     g_assert_nonnull(strstr(error->message, "`"));
 }
 
+/* Another content of the very file. */
+static void overwrite(const char *path, const char *text, gsize len)
+{
+    FILE *f = fopen(path, "w");
+
+    g_assert_nonnull(f);
+    g_assert_cmpuint(fwrite(text, 1, len, f), ==, len);
+    g_assert_cmpint(fclose(f), ==, 0);
+}
+
 static void test_round_trip(Place *p, gconstpointer data)
 {
     g_autoptr(Guard) back = NULL;
@@ -100,6 +112,8 @@ static void test_round_trip(Place *p, gconstpointer data)
     g_assert_cmpstr(back->scenario, ==, p->guard.scenario);
     g_assert_true(reign_equal(back->reign, p->guard.reign));
     g_assert_true(back->autostart && !back->journal_open && back->role == GUARD_ACTIVE);
+    g_assert_false(back->elsewhere);
+    g_assert_true(guard_expect_own(back, "nothing is done", NULL));
     g_assert_true(guard_any(p->guard_folder));
     list = guard_list(p->guard_folder, NULL);
     g_assert_cmpuint(list->len, ==, 1);
@@ -198,49 +212,118 @@ static void test_decisions(Place *p, gconstpointer data)
 static void test_damage(Place *p, gconstpointer data)
 {
     g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
-    g_autofree char *text = guard_encode(&p->guard);
-    gsize len = strlen(text);
+    g_autofree char *text = NULL;
+    gsize len;
 
     (void)data;
     write_permit(p);
     write_guard(p);
     permits(p);
+    g_assert_true(g_file_get_contents(path, &text, &len, NULL));
     for (gsize cut = 0; cut < len; cut++) {
-        g_assert_true(g_file_set_contents(path, text, (gssize)cut, NULL));
+        overwrite(path, text, cut);
         refuses(p, US_ERROR_CORRUPT, "cannot be read");
     }
     for (gsize at = 0; at < len; at++) {
         g_autoptr(GError) error = NULL;
 
         text[at] ^= 1;
-        g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+        overwrite(path, text, len);
         g_assert_false(guard_judge(&p->judge, p->guard.vm, "web 1", &error));
         text[at] ^= 1;
     }
-    g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+    overwrite(path, text, len);
     permits(p);
 }
 
-/* The folder was copied from another machine: nobody has looked here. */
-static void test_elsewhere(Place *p, gconstpointer data)
+static char *format_1(const Guard *g, const char *machine)
 {
-    static const char THERE[] = "\"machine\":\"another\"}\n";
+    g_autofree char *now = guard_encode(g, "?");
+    g_autofree char *body = g_strdup(strchr(now, '\n') + 1);
+    g_autofree char *before = NULL, *sum = NULL;
+
+    *strstr(body, "\"place\"") = '\0';
+    before = g_strdup_printf("%s\"machine\":\"%s\"}\n", body, machine);
+    sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, before, -1);
+    return g_strdup_printf("understudy-guard 1 %s\n%s", sum, before);
+}
+
+static void is_copied(Place *p)
+{
+    g_autoptr(Guard) guard = guard_read(p->guard_folder, p->guard.vm, NULL);
+    g_autoptr(GError) error = NULL;
+
+    refuses(p, US_ERROR_REFUSED, "was copied or put back from a backup");
+    g_assert_true(guard->elsewhere && reign_equal(guard->reign, p->guard.reign));
+    g_assert_false(guard_expect_own(guard, "nothing is done", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_true(g_str_has_suffix(error->message, ": nothing is done"));
+}
+
+/* What an older version wrote names the machine alone: it is believed there, and bound by what is written next. */
+static void test_format_1(Place *p, gconstpointer data)
+{
     g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
-    g_autofree char *here = guard_encode(&p->guard);
-    g_autofree char *body = g_strdup(strchr(here, '\n') + 1);
-    g_autofree char *moved = NULL, *sum = NULL, *there = NULL;
+    g_autofree char *machine = machine_id();
+    g_autofree char *here = format_1(&p->guard, machine);
+    g_autofree char *there = format_1(&p->guard, "another");
+    g_autofree char *text = NULL;
 
     (void)data;
-    *strstr(body, "\"machine\"") = '\0';
-    moved = g_strconcat(body, THERE, NULL);
-    sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, moved, -1);
-    there = g_strdup_printf("understudy-guard 1 %s\n%s", sum, moved);
     write_guard(p);
     write_permit(p);
+    g_assert_true(g_file_set_contents(path, here, -1, NULL));
     permits(p);
     g_assert_true(g_file_set_contents(path, there, -1, NULL));
-    refuses(p, US_ERROR_REFUSED, "on another machine");
+    is_copied(p);
     write_guard(p);
+    permits(p);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_true(g_str_has_prefix(text, "understudy-guard 2 "));
+}
+
+/* An older promise, put back over a newer one: by a copy or a rename, or into the very file. */
+static void test_put_back(Place *p, gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *backup = g_strconcat(path, ".backup", NULL);
+    g_autofree char *text = NULL;
+    gsize len;
+
+    (void)data;
+    write_guard(p);
+    write_permit(p);
+    g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+    g_assert_true(g_file_set_contents(backup, text, (gssize)len, NULL));
+    p->guard.role = GUARD_STANDBY;
+    p->guard.reign.number++;
+    write_guard(p);
+    p->guard.role = GUARD_ACTIVE;
+    p->guard.reign.number--;
+    overwrite(path, text, len);
+    is_copied(p);
+    g_assert_cmpint(g_rename(backup, path), ==, 0);
+    is_copied(p);
+    /* What it says of files is followed, and makes it no truer. */
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, &LEFT, NULL));
+    is_copied(p);
+    g_assert_true(guard_set_pivot(p->guard_folder, &p->guard, NULL, NULL));
+    is_copied(p);
+    write_guard(p);
+    permits(p);
+}
+
+/* It may go away and come back, as long as it is the same file. */
+static void test_moved(Place *p, gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(p->guard_folder, ID_TEXT(p->guard.vm), NULL);
+    g_autofree char *aside = g_strconcat(path, ".aside", NULL);
+
+    (void)data;
+    write_guard(p);
+    write_permit(p);
+    g_assert_cmpint(g_rename(path, aside), ==, 0);
+    g_assert_cmpint(g_rename(aside, path), ==, 0);
     permits(p);
 }
 
@@ -272,11 +355,11 @@ static void test_oddities(Place *p, gconstpointer data)
     write_guard(p);
     /* Another VM's file under this name. */
     other.vm = id_random();
-    text = guard_encode(&other);
+    text = guard_encode(&other, "?");
     g_assert_true(g_file_set_contents(path, text, -1, NULL));
     refuses(p, US_ERROR_CORRUPT, "another VM");
     /* From a later version of ours. */
-    g_assert_true(g_file_set_contents(path, "understudy-guard 2 and more\n{}\n", -1, NULL));
+    g_assert_true(g_file_set_contents(path, "understudy-guard 3 and more\n{}\n", -1, NULL));
     refuses(p, US_ERROR_UNSUPPORTED, "newer");
     g_assert_true(g_file_set_contents(path, big, -1, NULL));
     refuses(p, US_ERROR_CORRUPT, "too long");
@@ -333,7 +416,9 @@ int main(int argc, char **argv)
     g_test_add("/guard/round-trip", Place, NULL, place_open, test_round_trip, place_close);
     g_test_add("/guard/decisions", Place, NULL, place_open, test_decisions, place_close);
     g_test_add("/guard/damage", Place, NULL, place_open, test_damage, place_close);
-    g_test_add("/guard/elsewhere", Place, NULL, place_open, test_elsewhere, place_close);
+    g_test_add("/guard/format-1", Place, NULL, place_open, test_format_1, place_close);
+    g_test_add("/guard/put-back", Place, NULL, place_open, test_put_back, place_close);
+    g_test_add("/guard/moved", Place, NULL, place_open, test_moved, place_close);
     g_test_add("/guard/permit-damage", Place, NULL, place_open, test_permit_damage, place_close);
     g_test_add("/guard/oddities", Place, NULL, place_open, test_oddities, place_close);
     g_test_add("/guard/start-lock", Place, NULL, place_open, test_start_lock, place_close);
