@@ -417,7 +417,8 @@ static gboolean rescue(const Conf *conf, GError **error)
 
 static gboolean start_here(const Conf *conf, const char *scenario, GError **error)
 {
-    AlonePlace place = {conf_get(conf, "libvirt"), GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER, gone};
+    AlonePlace place = {conf_get(conf, "libvirt"),   GUARD_FOLDER, STATE_FOLDER "/plan", PERMIT_FOLDER,
+                        STATE_FOLDER "/policy.json", gone};
 
     if (point) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE,

@@ -7,6 +7,7 @@
 #include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/policy.h"
 #include "vmconnect/replicate/bequest.h"
 
 #define CONNECT_MS 10000
@@ -23,9 +24,24 @@ void alone_vm_free(AloneVm *vm)
     g_free(vm);
 }
 
-GPtrArray *alone_look(const char *guard_dir, const char *plan_dir, GError **error)
+/* A guard that was put back may be older than the role that the engine was given last, which says what it has missed. */
+static void catch_up(Guard *guard, const Policy *policy)
 {
-    g_autoptr(GArray) ids = guard_ids(guard_dir, error);
+    const ActiveRole *active = policy_active(policy, guard->vm);
+    const StandbyRole *standby = policy_standby(policy, guard->vm);
+    Reign reign = active ? active->reign : standby ? standby->reign : (Reign){0};
+
+    if (!guard->elsewhere || reign.number <= guard->reign.number)
+        return;
+    guard->role = active ? GUARD_ACTIVE : GUARD_STANDBY;
+    guard->reign = reign;
+    guard->journal_open = FALSE;
+}
+
+GPtrArray *alone_look(const AlonePlace *place, GError **error)
+{
+    g_autoptr(GArray) ids = guard_ids(place->guard_dir, error);
+    g_autoptr(Policy) policy = policy_load(place->policy, NULL);
     GPtrArray *all;
 
     if (!ids)
@@ -35,9 +51,11 @@ GPtrArray *alone_look(const char *guard_dir, const char *plan_dir, GError **erro
         AloneVm *vm = g_new0(AloneVm, 1);
 
         vm->vm = g_array_index(ids, Id, i);
-        vm->guard = guard_read(guard_dir, vm->vm, &vm->unread);
+        vm->guard = guard_read(place->guard_dir, vm->vm, &vm->unread);
         if (vm->guard)
-            vm->plan = handover_load(plan_dir, vm->vm, &vm->unread);
+            vm->plan = handover_load(place->plan_dir, vm->vm, &vm->unread);
+        if (vm->guard && policy)
+            catch_up(vm->guard, policy);
         g_ptr_array_add(all, vm);
     }
     return all;
@@ -193,7 +211,7 @@ static gboolean permit(const AlonePlace *place, const AloneVm *vm, virDomainPtr 
 {
     if (is_given_up(vm))
         return follow_pivot(place, vm, dom, error) && end_protection(place, vm, error);
-    /* Of files that were copied from another machine root has said with this that they are this one's. */
+    /* Of files that were copied, or put back, root has said with this that they are right. */
     return (!vm->guard->elsewhere || guard_write(place->guard_dir, vm->guard, error)) &&
            permit_grant(place->permit_dir, vm->vm, vm->guard->reign, error);
 }
@@ -273,7 +291,7 @@ static gboolean try(const AlonePlace *place, Connection *connection, const Alone
 
 gboolean start_alone(const AlonePlace *place, const char *scenario, GError **error)
 {
-    g_autoptr(GPtrArray) all = alone_look(place->guard_dir, place->plan_dir, error);
+    g_autoptr(GPtrArray) all = alone_look(place, error);
     g_autoptr(GPtrArray) chosen = all ? alone_select(all, scenario, error) : NULL;
     g_autoptr(Connection) connection = NULL;
     g_autoptr(GError) first = NULL;

@@ -5,10 +5,13 @@
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/policy.h"
 #include "vmconnect/start_alone.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define PEER "aaaaaaaa-2222-4333-8444-555555555555"
 
 static Guard guard_of(GuardRole role, gboolean journal_open)
 {
@@ -91,6 +94,8 @@ typedef struct {
     char *dir;
     char *guard_dir;
     char *plan_dir;
+    char *policy;
+    AlonePlace place;
 } Spot;
 
 static void place_open(Spot *p, gconstpointer data)
@@ -99,6 +104,8 @@ static void place_open(Spot *p, gconstpointer data)
     p->dir = g_dir_make_tmp("understudy-XXXXXX", NULL);
     p->guard_dir = g_build_filename(p->dir, "guard", NULL);
     p->plan_dir = g_build_filename(p->dir, "plan", NULL);
+    p->policy = g_build_filename(p->dir, "policy.json", NULL);
+    p->place = (AlonePlace){"nonsense:///", p->guard_dir, p->plan_dir, p->dir, p->policy, FALSE};
     g_assert_true(durable_mkdir(p->guard_dir, 0700, NULL) && durable_mkdir(p->plan_dir, 0700, NULL));
 }
 
@@ -111,6 +118,7 @@ static void place_close(Spot *p, gconstpointer data)
     g_free(p->dir);
     g_free(p->guard_dir);
     g_free(p->plan_dir);
+    g_free(p->policy);
 }
 
 static Id add_guard(const Spot *p, const char *scenario)
@@ -149,7 +157,7 @@ static void test_unreadable(Spot *p, gconstpointer data)
     (void)data;
     damage(p->guard_dir, bad_guard);
     damage(p->plan_dir, bad_plan);
-    all = alone_look(p->guard_dir, p->plan_dir, NULL);
+    all = alone_look(&p->place, NULL);
     g_assert_cmpuint(all->len, ==, 3);
     g_assert_true(alone_may_start(find(all, good), FALSE, NULL));
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -173,7 +181,7 @@ static void test_select(Spot *p, gconstpointer data)
 
     (void)data;
     damage(p->guard_dir, unknown);
-    all = alone_look(p->guard_dir, p->plan_dir, NULL);
+    all = alone_look(&p->place, NULL);
     chosen = alone_select(all, "web", NULL);
     g_assert_cmpuint(chosen->len, ==, 2);
     g_assert_true(find(chosen, web) && find(chosen, unknown) && !find(chosen, mail));
@@ -184,19 +192,92 @@ static void test_select(Spot *p, gconstpointer data)
 
 static void test_none(Spot *p, gconstpointer data)
 {
-    AlonePlace place = {"nonsense:///", p->guard_dir, p->plan_dir, p->dir};
     g_autoptr(GError) error = NULL;
 
     (void)data;
-    g_assert_false(start_alone(&place, "web", &error));
+    g_assert_false(start_alone(&p->place, "web", &error));
     g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
     g_assert_nonnull(strstr(error->message, "none of any"));
+}
+
+/* The same bytes, in another file. */
+static void put_back(const Spot *p, Id vm)
+{
+    g_autofree char *path = g_build_filename(p->guard_dir, ID_TEXT(vm), NULL);
+    g_autofree char *text = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+    g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+}
+
+static void give_role(const Spot *p, Id vm, gboolean active, guint64 number)
+{
+    static const char ACTIVE[] =
+        "\"standby\":{\"id\":\"" PEER "\",\"name\":\"beta\",\"addresses\":[\"beta:25000\"]},"
+        "\"policy\":{\"interval_ms\":5000,\"scratch_bytes\":1073741824,\"bandwidth_bps\":0,"
+        "\"compress\":\"auto\",\"freeze\":\"never\"}}],\"standby\":[]";
+    static const char STANDBY[] = "\"name\":\"web1\",\"active\":{\"id\":\"" PEER "\"},\"networks\":{},"
+                                  "\"retain\":{\"newest\":24,\"hourly\":0}}],\"active\":[]";
+    g_autofree char *text =
+        g_strdup_printf("{\"format\":1,\"%s\":[{\"vm\":\"%s\",\"scenario\":\"web\","
+                        "\"reign\":{\"number\":%" G_GUINT64_FORMAT ",\"id\":\"" PEER "\"},%s}",
+                        active ? "active" : "standby", ID_TEXT(vm), number, active ? ACTIVE : STANDBY);
+    g_autoptr(Policy) good = NULL;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(g_file_set_contents(p->policy, text, -1, NULL));
+    good = policy_load(p->policy, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(good);
+}
+
+static void looks(const Spot *p, GuardRole role, guint64 number)
+{
+    g_autoptr(GPtrArray) all = alone_look(&p->place, NULL);
+    const AloneVm *vm = all->pdata[0];
+
+    g_assert_cmpuint(all->len, ==, 1);
+    g_assert_cmpint(vm->guard->role, ==, role);
+    g_assert_cmpuint(vm->guard->reign.number, ==, number);
+}
+
+/* What a guard that was put back has missed is in the engine's last role. */
+static void test_caught_up(Spot *p, gconstpointer data)
+{
+    Guard guard = guard_of(GUARD_STANDBY, FALSE);
+
+    (void)data;
+    g_assert_true(guard_write(p->guard_dir, &guard, NULL));
+    give_role(p, guard.vm, TRUE, 9);
+    looks(p, GUARD_STANDBY, 7);
+    put_back(p, guard.vm);
+    looks(p, GUARD_ACTIVE, 9);
+    give_role(p, guard.vm, TRUE, 6);
+    looks(p, GUARD_STANDBY, 7);
+    guard.role = GUARD_ACTIVE;
+    g_assert_true(guard_write(p->guard_dir, &guard, NULL));
+    put_back(p, guard.vm);
+    give_role(p, guard.vm, FALSE, 9);
+    looks(p, GUARD_STANDBY, 9);
+    /* Nobody can read it: what the guard says is all there is. */
+    g_assert_true(g_file_set_contents(p->policy, "?", -1, NULL));
+    looks(p, GUARD_ACTIVE, 7);
 }
 
 /* --- with a libvirt of this process ----------------------------------------- */
 
 #define URI "test:///default"
 #define TEST_VM "6695eb01-f6a4-8304-79aa-97f2502e193f" /* runs there */
+
+static AlonePlace place_with(const Spot *p, gboolean gone)
+{
+    AlonePlace place = p->place;
+
+    place.libvirt_uri = URI;
+    place.gone = gone;
+    return place;
+}
 
 static void add_test_vm(const Spot *p, GuardRole role)
 {
@@ -209,7 +290,7 @@ static void add_test_vm(const Spot *p, GuardRole role)
 /* The guest stands still before, and what it does after is as wanted; its guard file goes with its protection. */
 static void start_paused(const Spot *p, GuardRole role, gboolean gone, VmState wanted)
 {
-    AlonePlace place = {URI, p->guard_dir, p->plan_dir, p->dir, gone};
+    AlonePlace place = place_with(p, gone);
     g_autoptr(Connection) connection = connection_new(URI, NULL, NULL);
     virConnectPtr conn = connection_get(connection, 5000, NULL);
     g_autoptr(GError) error = NULL;
@@ -237,6 +318,26 @@ static void test_paused_given_up(Spot *p, gconstpointer data)
     start_paused(p, GUARD_STANDBY, TRUE, VM_STATE_RUNNING);
 }
 
+/* Root says that it is right, and whoever runs is left alone. */
+static void test_put_back(Spot *p, gconstpointer data)
+{
+    AlonePlace place = place_with(p, FALSE);
+    g_autofree char *permit = g_build_filename(p->dir, TEST_VM, NULL);
+    g_autoptr(Guard) copied = NULL, bound = NULL;
+    Id vm;
+
+    (void)data;
+    add_test_vm(p, GUARD_ACTIVE);
+    g_assert_true(id_parse(TEST_VM, &vm, NULL));
+    put_back(p, vm);
+    copied = guard_read(p->guard_dir, vm, NULL);
+    g_assert_true(copied->elsewhere);
+    g_assert_true(start_alone(&place, "web", NULL));
+    bound = guard_read(p->guard_dir, vm, NULL);
+    g_assert_true(!bound->elsewhere && reign_equal(bound->reign, copied->reign));
+    g_assert_true(g_file_test(permit, G_FILE_TEST_EXISTS));
+}
+
 /* It may be in the middle of a promotion. */
 static void test_paused_active(Spot *p, gconstpointer data)
 {
@@ -247,7 +348,7 @@ static void test_paused_active(Spot *p, gconstpointer data)
 /* It says what it says, and libvirt nothing beside. */
 static void test_quiet(Spot *p, gconstpointer data)
 {
-    AlonePlace place = {URI, p->guard_dir, p->plan_dir, p->dir, FALSE};
+    AlonePlace place = place_with(p, FALSE);
 
     (void)data;
     if (g_test_subprocess()) {
@@ -273,6 +374,8 @@ int main(int argc, char **argv)
     g_test_add("/alone/select", Spot, NULL, place_open, test_select, place_close);
     g_test_add("/alone/none", Spot, NULL, place_open, test_none, place_close);
     g_test_add("/alone/paused-given-up", Spot, NULL, place_open, test_paused_given_up, place_close);
+    g_test_add("/alone/caught-up", Spot, NULL, place_open, test_caught_up, place_close);
+    g_test_add("/alone/put-back", Spot, NULL, place_open, test_put_back, place_close);
     g_test_add("/alone/paused-active", Spot, NULL, place_open, test_paused_active, place_close);
     g_test_add("/alone/quiet", Spot, NULL, place_open, test_quiet, place_close);
     return g_test_run();
