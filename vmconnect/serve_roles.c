@@ -385,8 +385,10 @@ static gboolean take_standby(ServeChange *c, GError **error)
     if (!check_guard(c, role->reign, error) || !check_admit(c->engine, role, error) ||
         !check_not_ended(c, role, error) || !check_not_running(c, role, error))
         return FALSE;
-    /* One of this reign stays as it is, for this host may be the one that runs the VM in it. */
-    if (!c->known || c->known->reign.number < role->reign.number)
+    /* One of this reign stays as it is, for this host may be the one that runs the VM in it; but the controller, which has heard
+     * who that is, vouches with this for what a copy may have forgotten. */
+    if (!c->known || c->known->reign.number < role->reign.number ||
+        (c->known->elsewhere && c->known->role == GUARD_STANDBY))
         c->guard = guard_of_standby(role);
     policy_set_standby(c->engine->policy, standby_role_copy(role));
     return TRUE;

@@ -506,6 +506,36 @@ static void test_admit_keeps_guard(void)
     reply_clear(&reply);
 }
 
+/* What a standby's guard may have forgotten is vouched for by who admits the copy anew. */
+static void test_admit_vouches(void)
+{
+    static const GuardRole ROLES[] = {GUARD_STANDBY, GUARD_ACTIVE};
+
+    for (guint i = 0; i < G_N_ELEMENTS(ROLES); i++) {
+        Stage s;
+        RpcReply reply = {0};
+        g_autofree char *path = NULL, *text = NULL;
+        g_autoptr(Guard) guard = NULL;
+        Guard before = {.scenario = (char *)"web", .reign = {1, REIGN_ID}, .role = ROLES[i]};
+        gsize len;
+
+        stage_init(&s);
+        before.vm = s.vm;
+        before.autostart = TRUE;
+        g_assert_true(guard_write(s.e.paths.guard, &before, NULL));
+        path = g_build_filename(s.e.paths.guard, ID_TEXT(s.vm), NULL);
+        g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+        g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+        admit(&s, &reply, 1);
+        wait_for(&s, &reply);
+        guard = guard_read(s.e.paths.guard, s.vm, NULL);
+        g_assert_true(guard->role == ROLES[i] && guard->autostart);
+        g_assert_true(guard->elsewhere == (ROLES[i] == GUARD_ACTIVE));
+        stage_end(&s);
+        reply_clear(&reply);
+    }
+}
+
 static void expect_same_as_disk(const Stage *s)
 {
     g_autoptr(Policy) disk = on_disk(s);
@@ -630,6 +660,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/end", test_end);
     g_test_add_func("/serve/admit-again-after-failure", test_admit_again_after_failure);
     g_test_add_func("/serve/admit-keeps-guard", test_admit_keeps_guard);
+    g_test_add_func("/serve/admit-vouches", test_admit_vouches);
     g_test_add_func("/serve/memory-is-as-the-disk", test_memory_is_as_the_disk);
     g_test_add_func("/serve/disown", test_disown);
     return g_test_run();

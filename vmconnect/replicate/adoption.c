@@ -393,6 +393,13 @@ static gboolean find_orphan(const AdoptionSite *site, Bequest **ret_found, GErro
     }
     if (!guard || guard->role != GUARD_STANDBY)
         return TRUE;
+    /* It may run here in a reign that this has forgotten. */
+    if (!guard_expect_own(guard,
+                          "what was promoted here is left as it is before the controller has told this host "
+                          "anew to keep a copy; restart understudy-engine here when the controller can be "
+                          "reached",
+                          error))
+        return FALSE;
     *ret_found = bequest_new_found(site->vm, (Reign){guard->reign.number - 1, id_random()});
     return bequest_write(*ret_found, site->paths->plan_dir, error);
 }

@@ -367,6 +367,11 @@ static gboolean remember(Handover *h, Active *a, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
+    if (!guard_expect_own(guard,
+                          "nothing was done; restart understudy-engine here, which writes it anew when the "
+                          "standby or the controller has said that this host is the VM's active",
+                          error))
+        return FALSE;
     h->vm = a->vm;
     h->reign = a->role->reign;
     h->was_running = state != CAPTURE_OFF;

@@ -139,7 +139,7 @@ static PromotionSite site_of(const Keeper *k)
 }
 
 /* Whoever was promised more is served no more, and what this host runs itself it receives from nobody: neither as
- * its active, nor after root has ended its protection. */
+ * its active, nor after root has ended its protection. Nor does it while it may have forgotten a promise. */
 static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -155,7 +155,10 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
     }
     if (guard->role == GUARD_STANDBY &&
         (guard->reign.number < reign.number || reign_equal(guard->reign, reign)))
-        return TRUE;
+        return guard_expect_own(guard,
+                                "nothing is received before the controller has told this host anew to keep "
+                                "its copy; restart understudy-engine here when the controller can be reached",
+                                error);
     g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
                 "this host knows reign %" G_GUINT64_FORMAT
                 " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",

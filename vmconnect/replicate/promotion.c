@@ -35,8 +35,9 @@ typedef struct {
     Id here;    /* this host's id, and … */
     char *from; /* … that of the one it comes from */
     gboolean autostart;
-    gboolean stays_off; /* as it was, or as its user has it since */
-    gboolean by_hand;   /* root has asked */
+    gboolean stays_off;  /* as it was, or as its user has it since */
+    gboolean by_hand;    /* root has asked */
+    gboolean is_certain; /* the old active has released the VM, or somebody certifies that it is off */
     virConnectPtr conn;
 } Promotion;
 
@@ -98,6 +99,7 @@ static gboolean choose_point(Promotion *p, GError **error)
 
 static gboolean read_params(Promotion *p, const json_t *params, GError **error)
 {
+    const json_t *certificate = json_object_get(params, "certificate");
     json_t *point, *reign, *networks;
     const char *scenario, *here, *from;
 
@@ -113,13 +115,26 @@ static gboolean read_params(Promotion *p, const json_t *params, GError **error)
     if (json_is_string(point) && !id_parse(json_string_value(point), &p->point, error))
         return FALSE;
     p->scenario = g_strdup(scenario);
-    p->autostart = json_is_true(json_object_get(json_object_get(params, "certificate"), "autostart"));
-    p->stays_off = json_is_false(json_object_get(json_object_get(params, "certificate"), "running"));
+    p->autostart = json_is_true(json_object_get(certificate, "autostart"));
+    p->stays_off = json_is_false(json_object_get(certificate, "running"));
     p->by_hand = json_is_true(json_object_get(params, "by_hand"));
+    p->is_certain = !json_is_true(json_object_get(certificate, "forced")) ||
+                    json_is_true(json_object_get(certificate, "old_is_off"));
     return TRUE;
 }
 
 /* --- guard ------------------------------------------------------------- */
+
+static gboolean expect_own(const Promotion *p, const Guard *guard, GError **error)
+{
+    g_autofree char *so = g_strdup_printf(
+        "that the active is silent does not suffice to promote the copy here; if its host is off, "
+        "`understudy switchover %s --force --old-is-off`, or, without a controller, "
+        "`understudy-engine promote %s --old-is-off` on this host",
+        p->scenario, p->scenario);
+
+    return guard_expect_own(guard, so, error);
+}
 
 static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **error)
 {
@@ -144,7 +159,8 @@ static gboolean write_guard(const Promotion *p, gboolean journal_open, GError **
                     before->reign.number);
         return FALSE;
     }
-    return guard_write(p->site->paths->guard_dir, &guard, error);
+    return (!before || p->is_certain || expect_own(p, before, error)) &&
+           guard_write(p->site->paths->guard_dir, &guard, error);
 }
 
 /* --- the domain -------------------------------------------------------- */
@@ -468,11 +484,11 @@ gboolean promotion_settle(const PromotionSite *site, gboolean *start_due, GError
     if (guard->role != GUARD_ACTIVE || guard->journal_open)
         return TRUE;
     if (guard->elsewhere) {
-        g_set_error(
-            error, US_ERROR, US_ERROR_REFUSED,
-            "its copy was promoted on another machine, whose files were copied here: it is not started "
-            "before the controller has said that this host is the active of scenario '%s'",
-            guard->scenario);
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    GUARD_COPIED
+                    ": it is not started before the controller has said that this host is the active of "
+                    "scenario '%s'; if the other host is off, use `understudy-engine start %s --alone`",
+                    guard->scenario, guard->scenario);
         return FALSE;
     }
     if (!is_permitted(site, guard->reign)) {

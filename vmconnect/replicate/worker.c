@@ -48,6 +48,7 @@ struct Worker {
     gboolean guarded;   /* guard file and permit are in place */
     gboolean looked;    /* whether this is the first look since the host's boot … */
     gboolean booted;    /* … it is, and autostart was not done yet */
+    gboolean doubted;   /* … it is, or the guard is a copy: another host may have become the active */
     gboolean confirmed; /* since then somebody has said that this host is the active still */
     gboolean vouched;   /* since then the controller has, which has heard the standby */
     gint64 due_ms;      /* next cycle */
@@ -265,6 +266,13 @@ static gboolean autostart_of(Worker *w, virConnectPtr conn, const Guard *before,
     return lifecycle_get_autostart(conn, w->active->vm, ret_on, error);
 }
 
+/* No active of a reign has a standby's guard of an older one, unless that was put back: then it says nothing of this reign. */
+static gboolean is_handed_over(const Guard *guard, Reign reign)
+{
+    return guard->reign.number > reign.number ||
+           (guard->role == GUARD_STANDBY && !(guard->elsewhere && guard->reign.number < reign.number));
+}
+
 /* From here on libvirt starts this VM only with our permit. Guard first: a permit
  * without a guard means nothing, a guard without a permit refuses. */
 static gboolean set_guard(Worker *w, GError **error)
@@ -279,7 +287,7 @@ static gboolean set_guard(Worker *w, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    if (before && (before->role == GUARD_STANDBY || before->reign.number > a->role->reign.number)) {
+    if (before && is_handed_over(before, a->role->reign)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
                     "this VM was handed over in reign %" G_GUINT64_FORMAT
                     ": this host is not its active any more",
@@ -332,25 +340,26 @@ static gboolean is_permitted(const Worker *w, const Guard *guard)
     return guard && !guard->elsewhere && has_permit(w);
 }
 
-/* A VM under protection from before, whose permit is gone with /run, or whose files are another machine's. One that comes under
- * protection now has not been stopped by a boot: it stays as its user left it. */
+/* A VM under protection from before, whose permit is gone with /run. One that comes under protection now, or whose guard was
+ * put back, has not been stopped by a boot: it stays as its user left it. */
 static void look_for_boot(Worker *w)
 {
     g_autoptr(Guard) before = w->looked ? NULL : guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
 
-    w->booted = w->booted || (before && !is_permitted(w, before));
+    w->booted = w->booted || (before && !has_permit(w));
+    w->doubted = w->doubted || w->booted || (before && before->elsewhere);
     w->looked = TRUE;
 }
 
-/* While this host was down another may have been made the active. Nothing starts before somebody who would have
- * to know has said that it was not: the standby, or, if it does not answer, the controller (by giving the role anew, and
+/* While this host was down, or since its guard was copied, another may have been made the active. Nothing starts before
+ * somebody who would have to know has said that it was not: the standby, or, if it does not answer, the controller (by giving the role anew, and
  * only if it has heard the standby itself), or root (by a permit). */
 static gboolean confirm(Worker *w, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) known = NULL;
 
-    if (!w->booted || w->confirmed)
+    if (!w->doubted || w->confirmed)
         return TRUE;
     known = guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
     w->confirmed = is_permitted(w, known) || active_is_acknowledged(w->active, CONFIRM_MS, &why) ||
@@ -359,10 +368,11 @@ static gboolean confirm(Worker *w, GError **error)
         return TRUE;
     g_set_error(
         error, US_ERROR, US_ERROR_BUSY,
-        "this host was booted, and nobody has said yet that no other host has become the active of the VM "
-        "(%s): it is not started here; bring the standby back, or, if that host is off, "
-        "use `understudy-engine start %s --alone`",
-        why->message, w->active->role->scenario);
+        "%s, and nobody has said yet that no other host has become the active of the VM (%s): it is neither "
+        "started nor replicated here; bring the standby back, or, if that host is off, use "
+        "`understudy-engine start %s --alone`",
+        known && known->elsewhere ? GUARD_COPIED : "this host was booted", why->message,
+        w->active->role->scenario);
     return FALSE;
 }
 
