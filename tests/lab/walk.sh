@@ -80,6 +80,65 @@ held_by() {
   lab exec "$1" rm /var/lib/understudy/out{0,1}.qcow2
 }
 
+# --- two guests at once
+
+# computed HOST: what web1 has computed there so far by its processor's own thread, in $ns: one that stands still computes nothing.
+computed() {
+  local folder=/var/lib/understudy-lab/$TEST_LAB/hosts/$1 holder pid='' task name
+  # A line that libvirt does not end.
+  { read -r holder _ <"$folder/holder" && read -r pid <"$folder/run/libvirt/qemu/web1.pid"; } 2>/dev/null
+  [[ -n $pid ]] || return
+  for task in "/proc/$holder/root/proc/$pid/task/"*; do
+    { read -r name <"$task/comm"; } 2>/dev/null && [[ $name == CPU* ]] && { read -r ns _ <"$task/schedstat"; } 2>/dev/null && return
+  done
+  return 1
+}
+
+# Have both computed since the last look?
+both_computed() {
+  local host ns both=0
+  for host in alpha beta; do
+    computed "$host" || ns=0
+    ((!former[$host] || ns < former[$host] + 1000000)) || ((++both))
+    former[$host]=$ns
+  done
+  ((both == 2))
+}
+
+# Who computes before a look and after it runs at that moment, which is written down. No program is started: a look costs a millisecond.
+look_for_two() {
+  local never before=''
+  local -A former=([alpha]=0 [beta]=0)
+  exec {never}<>"$TEST_TMP/never"
+  echo "$BASHPID" >"$TEST_TMP/watcher"
+  while [[ -p $TEST_TMP/never ]]; do
+    if both_computed; then
+      [[ -z $before ]] || echo "$before" >>"$TEST_TMP/two"
+      before=${EPOCHREALTIME/[.,]/}
+    else
+      before=''
+    fi
+    read -rt 0.25 -u "$never"
+  done
+}
+
+# From now on and until the test ends, whatever happens: nobody's child, since some wait for all of theirs.
+watch_for_two() {
+  mkfifo "$TEST_TMP/never"
+  (look_for_two </dev/null >/dev/null 2>&1 &)
+}
+
+# two_since TIME: moments from then on, in microseconds, in which two guests ran.
+two_since() {
+  awk -v since="$1" '$1 >= since { print "both ran at " $1 / 1000000; two = 1 } END { exit !two }' "$TEST_TMP/two" 2>/dev/null
+}
+
+# never_two [TIME]
+never_two() {
+  [[ -e /proc/$(<"$TEST_TMP/watcher") ]] || { echo "nobody watches" && return 1; }
+  ! two_since "${1:-0}"
+}
+
 # --- stopping
 
 # The engine of HOST is started so that it will stop at POINT.
