@@ -135,10 +135,30 @@ static const char *kind_in(const json_t *channel)
     return NULL;
 }
 
+/* Why nothing is delivered, or, of those who are refused what others have, who does not get it and why. */
+static char *trouble(const json_t *state)
+{
+    GString *text = g_string_new(json_string_value(json_object_get(state, "error")));
+    json_t *one;
+    gsize i;
+
+    json_array_foreach(json_object_get(state, "apart"), i, one)
+    {
+        const char *why = json_string_value(json_object_get(one, "error"));
+
+        g_string_append_printf(text, "%snot to %s%s%s", text->len ? "; " : "",
+                               json_string_value(json_object_get(one, "to")), why ? ": " : "",
+                               why ? why : "");
+    }
+    return g_string_free(text, FALSE);
+}
+
 static void row(Page *page, const json_t *channel)
 {
     static const char *const WHERE[] = {"to", "url", NULL, "file"};
-    static const char *const STATE[] = {"delivered_at", "waiting", "next_try_at", "error"};
+    static const char *const STATE[] = {"delivered_at", "waiting", "next_try_at"};
+    const json_t *state = json_object_get(channel, "state");
+    g_autofree char *why = trouble(state);
     const char *kind = kind_in(channel), *where = NULL;
 
     for (guint i = 0; i < G_N_ELEMENTS(KINDS); i++)
@@ -151,7 +171,8 @@ static void row(Page *page, const json_t *channel)
     page_value(page, channel, "scenarios");
     page_value(page, channel, "rate");
     for (guint i = 0; i < G_N_ELEMENTS(STATE); i++)
-        page_value(page, json_object_get(channel, "state"), STATE[i]);
+        page_value(page, state, STATE[i]);
+    page_cell(page, *why ? why : NULL);
 }
 
 gboolean command_notify_list(Cli *cli, GError **error)

@@ -193,6 +193,12 @@
       "remove the cause; understudy notify test {channel} tries it at once")                                 \
     X(NOTIFY_BACK,        INFO,                                                                              \
       "channel '{channel}' delivers again", NULL)                                                            \
+    X(RECIPIENT_REFUSED,  WARNING,                                                                           \
+      "channel '{channel}' does not reach {why}; the others are told, and what waits for this one is kept",  \
+      "correct the mailbox, or make the channel anew without it; understudy notify test {channel} tries it " \
+      "at once")                                                                                             \
+    X(RECIPIENT_BACK,     INFO,                                                                              \
+      "channel '{channel}' reaches {why} again", NULL)                                                       \
     X(NOTIFY_TEST,        INFO,                                                                              \
       "this is a test of channel '{channel}': nothing has happened", NULL)                                   \
     X(EVENTS_FORGOTTEN,   WARNING,                                                                           \
@@ -241,6 +247,8 @@ Event *event_new(EventCode code, const char *scenario, const char *host, const c
 Event *event_new_with_command(EventCode code, const char *scenario, const char *why, const char *command);
 /* The same for {channel} and {why}. */
 Event *event_new_about_channel(EventCode code, const char *channel, const char *why);
+/* RECIPIENT_REFUSED and _BACK: they are sent through the channel, too, whose other recipients read them. */
+Event *event_new_about_recipient(EventCode code, const char *channel, const char *why);
 void event_free(Event *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Event, event_free)
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Happy path: the thread sets up one handle, performs it, judges what came of it and brings that to the loop. A cancelled
+/* Happy path: the thread sets up one handle, performs it, judges what came of it and brings that to the loop. A mail that
+ * some server does not take for all of its recipients is performed once for each. A cancelled
  * one is seen by libcurl's progress callback, which is called at least once a second also while nothing moves. */
 #include "orchestrator/notify/carrier.h"
 
 #include "orchestrator/notify/line.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/loop/aside.h"
 
@@ -30,6 +32,7 @@ typedef struct {
 
 typedef struct {
     GError *error;
+    json_t *missed; /* of a mail that others have; NULL: nobody */
 } Outcome;
 
 struct Carrier {
@@ -74,6 +77,7 @@ static void outcome_free(void *data)
     Outcome *o = data;
 
     g_clear_error(&o->error);
+    json_decref(o->missed);
     g_free(o);
 }
 
@@ -138,7 +142,6 @@ static void settle(CURL *curl, Trip *t)
     curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
     /* A look-up that hangs is left behind, not waited for. */
     curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->complaint);
@@ -168,11 +171,9 @@ static long answer_s(const CarrierOrder *o)
     return MAX(1, (long)(o->timeout_ms / 2000));
 }
 
-static CURLcode perform_mail(CURL *curl, Trip *t)
+static void settle_mail(CURL *curl, Trip *t)
 {
     const CarrierOrder *o = t->order;
-    struct curl_slist *to = list_of(o->to);
-    CURLcode rc;
 
     curl_easy_setopt(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT, answer_s(o));
     /* Else it says QUIT when the handle is cleaned up, and waits as long as it pleases. */
@@ -183,15 +184,9 @@ static CURLcode perform_mail(CURL *curl, Trip *t)
         curl_easy_setopt(curl, CURLOPT_PASSWORD, o->password);
     }
     curl_easy_setopt(curl, CURLOPT_MAIL_FROM, o->from);
-    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
-    /* One who is not there any more keeps the others from nothing. */
-    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_wanted);
     curl_easy_setopt(curl, CURLOPT_READDATA, t);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    rc = curl_easy_perform(curl);
-    curl_slist_free_all(to);
-    return rc;
 }
 
 static CURLcode perform_post(CURL *curl, Trip *t)
@@ -200,6 +195,7 @@ static CURLcode perform_post(CURL *curl, Trip *t)
     CURLcode rc;
 
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)t->order->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(t->order->body));
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->order->body);
@@ -275,17 +271,85 @@ static GError *judge(CURL *curl, const Trip *t, CURLcode rc)
     return error;
 }
 
+/* --- to whom ---------------------------------------------------------------- */
+
+static GError *send_mail(CURL *curl, Trip *t, char *const *recipients, gint64 left_ms, CURLcode *ret_rc)
+{
+    struct curl_slist *to = list_of(recipients);
+    GError *error;
+
+    t->sent = t->head_bytes = 0;
+    t->complaint[0] = '\0';
+    g_string_truncate(t->said, 0);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    *ret_rc = curl_easy_perform(curl);
+    error = judge(curl, t, *ret_rc);
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, NULL);
+    curl_slist_free_all(to);
+    return error;
+}
+
+/* A dialogue that the server ended with a no before it had the mail: it may take it for some of them. */
+static gboolean may_suit_some(const Trip *t, CURLcode rc)
+{
+    return rc == CURLE_SEND_ERROR && t->said->len > 0 && g_strv_length(t->order->to) > 1;
+}
+
+/* What it does not take for one of them, or what there is no time for, is his alone, if somebody has it. */
+static void send_one_by_one(CURL *curl, Trip *t, gint64 end_ms, Outcome *outcome)
+{
+    g_autoptr(GError) first = NULL;
+    guint had = 0;
+
+    outcome->missed = json_object();
+    for (char *const *to = t->order->to; *to && !atomic_load(&t->cancelled); to++) {
+        char *const one[] = {*to, NULL};
+        gint64 left_ms = clock_left_ms(end_ms);
+        g_autoptr(GError) error = NULL;
+        CURLcode rc;
+
+        if (left_ms > 0)
+            error = send_mail(curl, t, one, left_ms, &rc);
+        else
+            error = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "the others have taken all the time there is");
+        had += error == NULL;
+        if (error)
+            json_object_set_new(outcome->missed, *to, json_string(error->message));
+        if (error && !first)
+            first = g_steal_pointer(&error);
+    }
+    if (had == 0)
+        outcome->error = g_steal_pointer(&first);
+    if (had == 0 || json_object_size(outcome->missed) == 0)
+        g_clear_pointer(&outcome->missed, json_decref);
+}
+
+static void carry_mail(CURL *curl, Trip *t, Outcome *outcome)
+{
+    gint64 end_ms = clock_steady_ms() + t->order->timeout_ms;
+    CURLcode rc;
+
+    settle_mail(curl, t);
+    outcome->error = send_mail(curl, t, t->order->to, t->order->timeout_ms, &rc);
+    if (!outcome->error || !may_suit_some(t, rc))
+        return;
+    g_clear_error(&outcome->error);
+    send_one_by_one(curl, t, end_ms, outcome);
+}
+
 static gpointer run(gpointer request)
 {
     Trip *t = request;
     Outcome *outcome = g_new0(Outcome, 1);
     CURL *curl = curl_easy_init();
-    CURLcode rc;
 
     g_assert(curl);
     settle(curl, t);
-    rc = t->order->mail ? perform_mail(curl, t) : perform_post(curl, t);
-    outcome->error = judge(curl, t, rc);
+    if (t->order->mail)
+        carry_mail(curl, t, outcome);
+    else
+        outcome->error = judge(curl, t, perform_post(curl, t));
     curl_easy_cleanup(curl);
     return outcome;
 }
@@ -301,7 +365,7 @@ static void on_aside(void *user, gpointer result)
     if (!outcome)
         late = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "no answer in time");
     if (c->on_done)
-        c->on_done(c->user, outcome ? outcome->error : late);
+        c->on_done(c->user, outcome ? outcome->error : late, outcome ? outcome->missed : NULL);
     atomic_store(&c->trip->cancelled, TRUE);
     trip_unref(c->trip);
     if (outcome)

@@ -4,10 +4,13 @@
  * It has a thread of its own (vmconnect/loop/aside.h): libcurl's multi interface would do for HTTP, but speaks the end
  * of an SMTP dialogue, the answer to the mail itself and QUIT, synchronously, for as long as a server likes; and
  * both read the system's certificates, tens of milliseconds of work. Name look-ups are on a thread of libcurl's.
+ * A mail goes to all of its recipients at once; if the server does not take it so, to one after the other, so that one
+ * whose mailbox is gone keeps it from nobody else, and it is known who does not have it.
  * What comes back is bounded, proxies are not asked, redirections are not followed. Loop's thread only. */
 #pragma once
 
 #include <glib.h>
+#include <jansson.h>
 #include <uv.h>
 
 /* Texts are the order's own; NULL: not used. */
@@ -31,8 +34,9 @@ void carrier_order_free(CarrierOrder *order);
 typedef struct Carrier Carrier;
 
 /* Once, never from within carrier_start(). @error NULL: the server has it. Else it says why not, and what
- * to do: UNREACHABLE, TIMEOUT, DENIED (certificate, password), FAILED (the server's word). */
-typedef void (*CarrierDone)(void *user, const GError *error);
+ * to do: UNREACHABLE, TIMEOUT, DENIED (certificate, password), FAILED (the server's word). @missed: of a mail that some
+ * have, {"address": why} of those who do not; NULL: all have it, or nobody. Both are borrowed. */
+typedef void (*CarrierDone)(void *user, const GError *error, const json_t *missed);
 
 /* Takes @order. The carrier ends with @on_done. */
 Carrier *carrier_start(uv_loop_t *loop, CarrierOrder *order, CarrierDone on_done, void *user);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Round: read what waits -> make a message -> keep where it ends -> send it -> keep that it was delivered -> read. One step
- * at a time; pump() begins the next. A message that could not be sent stays as it is until it was. */
+ * at a time; pump() begins the next. A message that could not be sent stays as it is until it was. Who alone was
+ * refused one that others have begins with it, goes on up to where the channel is, and is taken back when it stands still
+ * there: then the next message is the next for both. */
 #include "orchestrator/notify/courier.h"
 
 #include "vmconnect/base/clock.h"
@@ -15,12 +17,16 @@
 struct Courier {
     const CourierGround *ground;
     Id id;
-    Channel *channel;
+    Channel *channel; /* of one who is apart: the whole's */
+    Courier *whole;   /* he is apart from this one, and has a reference to it; NULL: this is the channel's */
+    char *recipient;  /* who that is */
+    GPtrArray *apart; /* Courier * */
     Pace pace;
     guint64 cursor;    /* all up to it are delivered, or not for this channel */
     guint64 kept;      /* the cursor that is durable */
     gint64 keep_at_ms; /* when it is to be the other; 0: nobody has thought of it */
     guint64 upto;      /* where the message under way ends; 0: none */
+    guint64 asked;     /* where what is being read ends; 0: nowhere */
     guint64 delivered;
     gint64 delivered_at_ms; /* wall; 0: never */
     gboolean told;          /* that it fails for long */
@@ -42,7 +48,12 @@ static void unref(Courier *c)
 {
     if (--c->refs > 0)
         return;
-    channel_free(c->channel);
+    if (c->whole)
+        unref(c->whole);
+    else
+        channel_free(c->channel);
+    g_free(c->recipient);
+    g_ptr_array_unref(c->apart);
     pace_clear(&c->pace);
     message_free(c->message);
     g_free(c->error);
@@ -70,6 +81,32 @@ static void arm(Courier *c, gint64 at_ms)
     uv_timer_start(c->timer, on_timer, at_ms > now_ms ? (uint64_t)(at_ms - now_ms) : 0, 0);
 }
 
+static Courier *make(const CourierGround *ground, Id id, Channel *channel)
+{
+    Courier *c = g_new0(Courier, 1);
+
+    *c = (Courier){
+        .ground = ground, .id = id, .channel = channel, .apart = g_ptr_array_new(), .news = TRUE, .refs = 1};
+    pace_init(&c->pace, &ground->pace, channel->rate);
+    return c;
+}
+
+static void start_timer(Courier *c)
+{
+    c->timer = g_new0(uv_timer_t, 1);
+    c->timer->data = c;
+    c->refs++;
+    uv_timer_init(c->ground->ground.loop, c->timer);
+}
+
+static Courier *find_apart(const Courier *c, const char *recipient)
+{
+    for (guint i = 0; i < c->apart->len; i++)
+        if (g_str_equal(((const Courier *)c->apart->pdata[i])->recipient, recipient))
+            return c->apart->pdata[i];
+    return NULL;
+}
+
 /* --- state ----------------------------------------------------------------- */
 
 json_t *courier_first_state(guint64 newest)
@@ -79,21 +116,31 @@ json_t *courier_first_state(guint64 newest)
 
 static json_t *state_of(const Courier *c)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o}", "cursor", (json_int_t)c->cursor, "upto",
+    json_t *apart = c->apart->len > 0 ? json_object() : NULL;
+
+    for (guint i = 0; i < c->apart->len; i++) {
+        const Courier *one = c->apart->pdata[i];
+
+        json_object_set_new(apart, one->recipient, state_of(one));
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o*}", "cursor", (json_int_t)c->cursor, "upto",
                      (json_int_t)c->upto, "delivered", (json_int_t)c->delivered, "delivered_at",
                      (json_int_t)c->delivered_at_ms, "told", c->told, "pace",
-                     pace_to_json(&c->pace, clock_steady_ms(), clock_wall_ms()));
+                     pace_to_json(&c->pace, clock_steady_ms(), clock_wall_ms()), "apart", apart);
 }
+
+static gboolean set_apart(Courier *c, const char *recipient, const json_t *state, GError **error);
 
 static gboolean read_state(Courier *c, const json_t *state, GError **error)
 {
     json_int_t cursor, upto = 0, delivered = 0, delivered_at = 0;
-    json_t *pace = NULL;
+    json_t *pace = NULL, *apart = NULL, *one;
+    const char *recipient;
     int told = FALSE;
 
-    if (!json_read(state, "channel", error, "{s:I, s?I, s?I, s?I, s?b, s?o*}", "cursor", &cursor, "upto",
+    if (!json_read(state, "channel", error, "{s:I, s?I, s?I, s?I, s?b, s?o, s?o*}", "cursor", &cursor, "upto",
                    &upto, "delivered", &delivered, "delivered_at", &delivered_at, "told", &told, "pace",
-                   &pace))
+                   &pace, "apart", &apart))
         return FALSE;
     /* A number that was given out and never became durable is given out again. */
     c->cursor = MIN((guint64)cursor, database_last_sequence(c->ground->db));
@@ -103,7 +150,20 @@ static gboolean read_state(Courier *c, const json_t *state, GError **error)
     c->delivered_at_ms = delivered_at;
     c->told = told;
     pace_from_json(&c->pace, pace, clock_steady_ms(), clock_wall_ms());
+    json_object_foreach(apart, recipient, one) if (!set_apart(c, recipient, one, error)) return FALSE;
     return TRUE;
+}
+
+/* Without a timer yet. */
+static gboolean set_apart(Courier *c, const char *recipient, const json_t *state, GError **error)
+{
+    Courier *one = make(c->ground, c->id, c->channel);
+
+    c->refs++;
+    one->whole = c;
+    one->recipient = g_strdup(recipient);
+    g_ptr_array_add(c->apart, one);
+    return read_state(one, state, error);
 }
 
 static void on_kept(const GError *error, void *user)
@@ -120,7 +180,7 @@ static void on_kept(const GError *error, void *user)
 
 static void keep(Courier *c)
 {
-    json_auto_t *state = state_of(c);
+    json_auto_t *state = state_of(c->whole ? c->whole : c);
     DatabaseChanges *changes = database_changes_new();
 
     c->busy = TRUE;
@@ -133,11 +193,29 @@ static void keep(Courier *c)
 
 /* --- sending ---------------------------------------------------------------- */
 
-static void publish(Courier *c, EventCode code, const char *why)
+static void publish_failed(Courier *c, const char *why)
 {
-    g_autoptr(Event) event = event_new_about_channel(code, c->channel->name, why);
+    g_autofree char *whom = c->whole ? g_strdup_printf("%s: %s", c->recipient, why) : NULL;
+    g_autoptr(Event) event = whom ? event_new_about_recipient(EVENT_RECIPIENT_REFUSED, c->channel->name, whom)
+                                  : event_new_about_channel(EVENT_NOTIFY_FAILED, c->channel->name, why);
 
     c->ground->on_event(c->ground->user, event);
+}
+
+static void publish_back(Courier *c)
+{
+    g_autoptr(Event) event =
+        c->whole ? event_new_about_recipient(EVENT_RECIPIENT_BACK, c->channel->name, c->recipient)
+                 : event_new_about_channel(EVENT_NOTIFY_BACK, c->channel->name, NULL);
+
+    c->ground->on_event(c->ground->user, event);
+}
+
+/* The channel is at another event than before. */
+static void poke_apart(Courier *c)
+{
+    for (guint i = 0; i < c->apart->len; i++)
+        courier_poke(c->apart->pdata[i]);
 }
 
 static void on_delivered(Courier *c)
@@ -152,25 +230,30 @@ static void on_delivered(Courier *c)
     c->held = FALSE;
     if (c->told) {
         c->told = FALSE;
-        publish(c, EVENT_NOTIFY_BACK, NULL);
+        publish_back(c);
     }
     keep(c);
+    poke_apart(c);
+}
+
+static void note_failure(Courier *c, const char *why)
+{
+    if (!c->pace.failing)
+        log_warning("channel '%s' does not %s%s: %s -> tried again and again, what waits is kept",
+                    c->channel->name, c->whole ? "reach " : "deliver", c->whole ? c->recipient : "", why);
+    pace_failed(&c->pace, clock_steady_ms());
+    g_free(c->error);
+    c->error = g_strdup(why);
 }
 
 static void on_failed(Courier *c, const GError *error)
 {
-    gint64 now_ms = clock_steady_ms();
     gboolean first = !c->pace.failing;
 
-    if (first)
-        log_warning("channel '%s' does not deliver: %s -> tried again and again, what waits is kept",
-                    c->channel->name, error->message);
-    pace_failed(&c->pace, now_ms);
-    g_free(c->error);
-    c->error = g_strdup(error->message);
-    if (!c->told && pace_is_long(&c->pace, now_ms)) {
+    note_failure(c, error->message);
+    if (!c->told && pace_is_long(&c->pace, clock_steady_ms())) {
         c->told = TRUE;
-        publish(c, EVENT_NOTIFY_FAILED, error->message);
+        publish_failed(c, error->message);
         first = TRUE;
     }
     /* Since when, and whether it was told, outlives a restart. */
@@ -180,15 +263,54 @@ static void on_failed(Courier *c, const GError *error)
         pump(c);
 }
 
-static void on_sent(void *user, const GError *error)
+/* Of the message under way, which the others have: it is the first that he is to be brought. */
+static void part_with(Courier *c, const char *recipient, const char *why)
+{
+    json_auto_t *state =
+        json_pack("{s:I, s:I}", "cursor", (json_int_t)c->cursor, "upto", (json_int_t)c->upto);
+    gboolean sound = set_apart(c, recipient, state, NULL);
+    Courier *one;
+
+    g_assert(sound);
+    one = c->apart->pdata[c->apart->len - 1];
+    start_timer(one);
+    note_failure(one, why);
+}
+
+/* @missed stand in the state that says that the others have it. */
+static void on_sent(void *user, const GError *error, const json_t *missed)
 {
     Courier *c = user;
+    const char *recipient;
+    json_t *why;
 
     c->sending = NULL;
+    json_object_foreach((json_t *)missed, recipient, why) part_with(c, recipient, json_string_value(why));
     if (error)
         on_failed(c, error);
     else
         on_delivered(c);
+}
+
+/* Those that its messages go to. */
+static char **recipients_of(const Courier *c)
+{
+    GPtrArray *to = g_ptr_array_new();
+
+    if (c->whole)
+        g_ptr_array_add(to, g_strdup(c->recipient));
+    for (char *const *one = c->whole ? NULL : c->channel->to; one && *one; one++)
+        if (!find_apart(c, *one))
+            g_ptr_array_add(to, g_strdup(*one));
+    g_ptr_array_add(to, NULL);
+    return (char **)g_ptr_array_free(to, FALSE);
+}
+
+static void start(Courier *c)
+{
+    g_auto(GStrv) to = recipients_of(c);
+
+    c->sending = sending_start(&c->ground->ground, c->channel, to, c->message, on_sent, c);
 }
 
 /* --- reading ----------------------------------------------------------------- */
@@ -253,10 +375,11 @@ static void on_rows(const json_t *rows, const GError *error, void *user)
         make_message(c, events, (guint64)json_integer_value(json_object_get(row, "oldest")));
         keep(c);
     } else {
-        c->cursor = MAX(c->cursor, c->upto ? c->upto : newest);
+        c->cursor = MAX(c->cursor, c->asked ? c->asked : newest);
         c->news |= c->upto > 0; /* of that message nothing is left */
         c->upto = 0;
         pump(c);
+        poke_apart(c);
     }
     unref(c);
 }
@@ -275,15 +398,22 @@ static void query(Courier *c, const json_t *severities, guint64 upto, guint limi
     database_query_backlog(c->ground->db, &backlog, on_answer, user);
 }
 
+/* Who is apart is not brought what the others do not have yet: that they get together. 0: all. */
+static guint64 end_of(const Courier *c)
+{
+    return c->whole ? c->whole->cursor : 0;
+}
+
 /* What @allowed says, or the very message that was under way before a restart. */
 static void read_waiting(Courier *c, guint allowed)
 {
     json_auto_t *severities = channel_severities(c->channel);
 
+    c->asked = c->upto ? c->upto : end_of(c);
     c->busy = TRUE;
     c->refs++;
     c->news = FALSE;
-    query(c, severities, c->upto, c->upto || allowed == 1 ? DIGEST_EVENTS : 1, on_rows, c);
+    query(c, severities, c->asked, c->upto || allowed == 1 ? DIGEST_EVENTS : 1, on_rows, c);
 }
 
 static void on_critical(const json_t *rows, const GError *error, void *user)
@@ -308,7 +438,7 @@ static void look_for_critical(Courier *c)
 
     c->busy = TRUE;
     c->refs++;
-    query(c, severities, 0, 1, on_critical, c);
+    query(c, severities, end_of(c), 1, on_critical, c);
 }
 
 /* Not each time: for a channel that wants little the disk would be written again and again. */
@@ -322,17 +452,42 @@ static void keep_at_times(Courier *c, gint64 now_ms)
         arm(c, c->keep_at_ms);
 }
 
+/* Nothing is under way to him, and he has all that the others have. */
+static gboolean is_level(const Courier *one)
+{
+    return !one->busy && !one->sending && !one->message && one->upto == 0 &&
+           one->cursor == one->whole->cursor;
+}
+
+/* Between two messages, so that none is lost or brought twice. Is there one less apart? */
+static gboolean take_back(Courier *c)
+{
+    guint before = c->apart->len;
+
+    for (guint i = before; i > 0 && !c->message && c->upto == 0; i--) {
+        Courier *one = c->apart->pdata[i - 1];
+
+        if (!is_level(one))
+            continue;
+        g_ptr_array_remove_index(c->apart, i - 1);
+        courier_close(one, FALSE);
+    }
+    return c->apart->len < before;
+}
+
 static void pump(Courier *c)
 {
     gint64 now_ms = clock_steady_ms();
 
     if (c->closed || c->busy || c->sending)
         return;
-    if (c->message) {
+    if (take_back(c)) {
+        keep(c);
+    } else if (c->message) {
         if (c->pace.next_try_ms > now_ms)
             arm(c, c->pace.next_try_ms);
         else
-            c->sending = sending_start(&c->ground->ground, c->channel, c->message, on_sent, c);
+            start(c);
     } else if (c->news || c->upto) {
         guint allowed = pace_allowed(&c->pace, now_ms);
 
@@ -342,6 +497,8 @@ static void pump(Courier *c)
             arm(c, pace_free_ms(&c->pace, now_ms));
         else
             look_for_critical(c);
+    } else if (c->whole) {
+        pump(c->whole);
     } else if (c->cursor != c->kept) {
         keep_at_times(c, now_ms);
     }
@@ -352,20 +509,19 @@ static void pump(Courier *c)
 Courier *courier_new(const CourierGround *ground, Id id, Channel *channel, const json_t *state,
                      GError **error)
 {
-    Courier *c = g_new0(Courier, 1);
+    Courier *c = make(ground, id, channel);
 
-    *c = (Courier){.ground = ground, .id = id, .channel = channel, .news = TRUE, .refs = 1};
-    pace_init(&c->pace, &ground->pace, channel->rate);
     if (!read_state(c, state, error)) {
         if (error)
             (*error)->code = US_ERROR_CORRUPT;
+        for (guint i = 0; i < c->apart->len; i++)
+            unref(c->apart->pdata[i]);
         unref(c);
         return NULL;
     }
-    c->timer = g_new0(uv_timer_t, 1);
-    c->timer->data = c;
-    c->refs++;
-    uv_timer_init(ground->ground.loop, c->timer);
+    start_timer(c);
+    for (guint i = 0; i < c->apart->len; i++)
+        start_timer(c->apart->pdata[i]);
     return c;
 }
 
@@ -380,6 +536,8 @@ void courier_retry(Courier *c)
 {
     pace_retry(&c->pace);
     pump(c);
+    for (guint i = 0; i < c->apart->len; i++)
+        courier_retry(c->apart->pdata[i]);
 }
 
 Id courier_id(const Courier *c)
@@ -395,9 +553,12 @@ const Channel *courier_channel(const Courier *c)
 void courier_close(Courier *c, gboolean keep_state)
 {
     c->closed = TRUE;
+    for (guint i = 0; i < c->apart->len; i++)
+        courier_close(c->apart->pdata[i], FALSE);
     sending_cancel(g_steal_pointer(&c->sending));
     if (keep_state && c->cursor != c->kept)
         keep(c);
+    g_ptr_array_set_size(c->apart, 0);
     uv_close((uv_handle_t *)c->timer, on_timer_closed);
     unref(c);
 }
@@ -427,17 +588,36 @@ static json_t *next_try(Courier *c, gint64 now_ms)
     return at_ms > now_ms ? at(clock_wall_ms() + (at_ms - now_ms)) : json_null();
 }
 
+static json_t *failing_since(const Courier *c)
+{
+    gint64 since_ms = clock_wall_ms() - (clock_steady_ms() - c->pace.failing_since_ms);
+
+    return c->pace.failing ? at(MAX(0, since_ms)) : json_null();
+}
+
+static json_t *describe_apart(const Courier *c)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < c->apart->len; i++) {
+        Courier *one = c->apart->pdata[i];
+
+        json_array_append_new(list, json_pack("{s:s, s:o, s:s?, s:o}", "to", one->recipient, "failing_since",
+                                              failing_since(one), "error", one->error, "next_try_at",
+                                              next_try(one, clock_steady_ms())));
+    }
+    return list;
+}
+
 static json_t *describe(Courier *c, const json_t *waiting)
 {
     json_t *doc = channel_describe(c->channel);
-    gint64 now_ms = clock_steady_ms();
-    gint64 since_ms = clock_wall_ms() - (now_ms - c->pace.failing_since_ms);
-    json_t *state = json_pack("{s:o, s:o, s:o, s:o, s:s?, s:o}", "delivered",
+    json_t *state = json_pack("{s:o, s:o, s:o, s:o, s:s?, s:o, s:o}", "delivered",
                               c->delivered ? json_integer((json_int_t)c->delivered) : json_null(),
                               "delivered_at", c->delivered_at_ms ? at(c->delivered_at_ms) : json_null(),
                               "waiting", waiting ? json_incref((json_t *)waiting) : json_null(),
-                              "failing_since", c->pace.failing ? at(MAX(0, since_ms)) : json_null(), "error",
-                              c->error, "next_try_at", next_try(c, now_ms));
+                              "failing_since", failing_since(c), "error", c->error, "next_try_at",
+                              next_try(c, clock_steady_ms()), "apart", describe_apart(c));
 
     json_object_set_new(doc, "state", state);
     return doc;

@@ -5,7 +5,11 @@
  * it will end with. So one that died in the middle makes the same message again, with the same id, by which a
  * receiver knows it. Between its messages are the pauses of pace.h. While more than one is allowed, an
  * event is a message; the last that the rate allows takes all that wait. Nothing is ever passed over but what the
- * channel does not want, and what the history has forgotten, which the next message then says. Loop's thread only. */
+ * channel does not want, and what the history has forgotten, which the next message then says.
+ *
+ * Of a mail with several recipients the server may refuse one. He is then apart: brought what he lacks by a courier of his
+ * own, which is durable with the channel's and as patient, until he has what the others have; nobody waits for him.
+ * Loop's thread only. */
 #pragma once
 
 #include "orchestrator/notify/channel.h"
@@ -34,14 +38,15 @@ json_t *courier_first_state(guint64 newest);
 
 /* There may be new events. */
 void courier_poke(Courier *c);
-/* Try at once what failed. */
+/* Try at once what failed, for those apart, too. */
 void courier_retry(Courier *c);
 
 Id courier_id(const Courier *c);
 const Channel *courier_channel(const Courier *c);
 
-/* {…channel_describe(), "state": {"delivered", "delivered_at", "waiting", "failing_since", "error", "next_try_at"}} is told
- * once, on the loop, also when the courier was closed meanwhile; borrowed. */
+/* {…channel_describe(), "state": {"delivered", "delivered_at", "waiting", "failing_since", "error", "next_try_at", "apart":
+ * [{"to", "failing_since", "error", "next_try_at"}]}} is told once, on the loop, also when the courier was closed meanwhile;
+ * borrowed. */
 void courier_describe(Courier *c, void (*on_described)(void *user, const json_t *doc), void *user);
 
 /* Begin nothing any more, give up what is on its way, and free it when the database has answered. Its state is

@@ -120,7 +120,7 @@ static void finish(Hook *h)
 
     if (on_done) {
         judge(h, &error);
-        on_done(h->user, error);
+        on_done(h->user, error, NULL);
     }
     close_handle(&h->input);
     for (guint i = 0; i < G_N_ELEMENTS(h->outputs); i++)

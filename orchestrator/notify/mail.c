@@ -2,7 +2,8 @@
 #include "orchestrator/notify/sending_kinds.h"
 #include "vmconnect/base/clock.h"
 
-CarrierOrder *mail_order(const SendingGround *ground, const Channel *channel, const Message *message)
+CarrierOrder *mail_order(const SendingGround *ground, const Channel *channel, char *const *to,
+                         const Message *message)
 {
     CarrierOrder *order = carrier_order_new();
 
@@ -14,7 +15,7 @@ CarrierOrder *mail_order(const SendingGround *ground, const Channel *channel, co
                             .user = g_strdup(channel->user),
                             .password = g_strdup(channel->password),
                             .from = g_strdup(channel->from),
-                            .to = g_strdupv(channel->to),
-                            .body = message_mail(message, channel->from, channel->to, clock_wall_ms())};
+                            .to = g_strdupv((char **)to),
+                            .body = message_mail(message, channel->from, to, clock_wall_ms())};
     return order;
 }

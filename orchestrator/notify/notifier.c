@@ -227,14 +227,31 @@ static void test_end(Test *t, const GError *error)
     g_free(t);
 }
 
-static void on_tested(void *user, const GError *error)
+/* Some have it: NULL, that is all. */
+static GError *not_all(const json_t *missed)
+{
+    GString *text = g_string_new(NULL);
+    GError *error = NULL;
+    const char *to;
+    json_t *why;
+
+    json_object_foreach((json_t *)missed, to, why) g_string_append_printf(
+        text, "%s%s does not have it (%s)", text->len ? ", " : "", to, json_string_value(why));
+    if (text->len > 0)
+        g_set_error(&error, US_ERROR, US_ERROR_FAILED, "%s; the others do", text->str);
+    g_string_free(text, TRUE);
+    return error;
+}
+
+static void on_tested(void *user, const GError *error, const json_t *missed)
 {
     Test *t = user;
     Courier *c = find(t->n, t->name, NULL);
+    g_autoptr(GError) partly = not_all(missed);
 
     if (!error && c)
         courier_retry(c);
-    test_end(t, error);
+    test_end(t, error ? error : partly);
 }
 
 void notifier_test(Notifier *n, const char *name, NotifierDone done, void *user)
@@ -252,7 +269,8 @@ void notifier_test(Notifier *n, const char *name, NotifierDone done, void *user)
     t = g_new0(Test, 1);
     *t = (Test){.n = n, .name = g_strdup(name), .done = done, .user = user};
     g_ptr_array_add(n->tests, t);
-    t->sending = sending_start(&n->ground.ground, courier_channel(c), message, on_tested, t);
+    t->sending =
+        sending_start(&n->ground.ground, courier_channel(c), courier_channel(c)->to, message, on_tested, t);
 }
 
 /* --- for people --------------------------------------------------------------------- */

@@ -20,11 +20,11 @@ static void sending_free(Sending *s)
     g_free(s);
 }
 
-static void on_done(void *user, const GError *error)
+static void on_done(void *user, const GError *error, const json_t *missed)
 {
     Sending *s = user;
 
-    s->on_done(s->user, error);
+    s->on_done(s->user, error, missed);
     sending_free(s);
 }
 
@@ -33,7 +33,7 @@ static void on_soon(uv_timer_t *timer)
     Sending *s = timer->data;
 
     uv_close((uv_handle_t *)timer, (uv_close_cb)g_free);
-    on_done(s, s->error);
+    on_done(s, s->error, NULL);
 }
 
 static void start_syslog(Sending *s, const SendingGround *ground, const Message *message)
@@ -47,15 +47,15 @@ static void start_syslog(Sending *s, const SendingGround *ground, const Message 
     uv_timer_start(s->soon, on_soon, 0, 0);
 }
 
-Sending *sending_start(const SendingGround *ground, const Channel *channel, const Message *message,
-                       SendingDone done, void *user)
+Sending *sending_start(const SendingGround *ground, const Channel *channel, char *const *to,
+                       const Message *message, SendingDone done, void *user)
 {
     Sending *s = g_new0(Sending, 1);
 
     *s = (Sending){.on_done = done, .user = user};
     switch (channel->kind) {
     case CHANNEL_MAIL:
-        s->carrier = carrier_start(ground->loop, mail_order(ground, channel, message), on_done, s);
+        s->carrier = carrier_start(ground->loop, mail_order(ground, channel, to, message), on_done, s);
         break;
     case CHANNEL_WEBHOOK:
         s->carrier = carrier_start(ground->loop, webhook_order(ground, channel, message), on_done, s);

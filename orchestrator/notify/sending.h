@@ -19,12 +19,13 @@ typedef struct {
 
 typedef struct Sending Sending;
 
-/* Once, never from within sending_start(). @error NULL: delivered. Else cause and next step, not the channel's name. */
-typedef void (*SendingDone)(void *user, const GError *error);
+/* Once, never from within sending_start(). @error NULL: delivered. Else cause and next step, not the channel's name.
+ * @missed: as a CarrierDone has it. */
+typedef void (*SendingDone)(void *user, const GError *error, const json_t *missed);
 
-/* Both are only read, and only now. */
-Sending *sending_start(const SendingGround *ground, const Channel *channel, const Message *message,
-                       SendingDone on_done, void *user);
+/* @to: of a mail, the recipients of the channel's that it goes to. All are only read, and only now. */
+Sending *sending_start(const SendingGround *ground, const Channel *channel, char *const *to,
+                       const Message *message, SendingDone on_done, void *user);
 
 /* @on_done is not called any more. NULL is accepted. */
 void sending_cancel(Sending *sending);

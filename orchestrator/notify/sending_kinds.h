@@ -5,7 +5,8 @@
 #include "orchestrator/notify/carrier.h"
 #include "orchestrator/notify/sending.h"
 
-CarrierOrder *mail_order(const SendingGround *ground, const Channel *channel, const Message *message);
+CarrierOrder *mail_order(const SendingGround *ground, const Channel *channel, char *const *to,
+                         const Message *message);
 CarrierOrder *webhook_order(const SendingGround *ground, const Channel *channel, const Message *message);
 
 /* At once, all lines or an error: UNREACHABLE, BUSY. */

@@ -31,6 +31,7 @@ struct Sink {
     GPtrArray *messages;
     guint connections;
     char *credentials;
+    char *refused; /* a recipient; NULL: none */
 };
 
 /* A connection, the thread's. */
@@ -217,6 +218,16 @@ static gboolean take_data(Peer *p, GString *mail)
     return TRUE;
 }
 
+static gboolean is_refused(Sink *s, const char *line)
+{
+    gboolean refused;
+
+    uv_mutex_lock(&s->lock);
+    refused = s->refused && g_str_has_prefix(line, "RCPT") && strstr(line, s->refused);
+    uv_mutex_unlock(&s->lock);
+    return refused;
+}
+
 static gboolean command(Peer *p, GString *mail)
 {
     SinkManner manner = manner_of(p->sink);
@@ -235,6 +246,8 @@ static gboolean command(Peer *p, GString *mail)
         uv_mutex_unlock(&p->sink->lock);
         return say(p, manner == SINK_REFUSES ? "535 no\r\n" : "235 welcome\r\n");
     }
+    if (is_refused(p->sink, p->line))
+        return say(p, "550 5.1.1 nobody of that name\r\n");
     if (g_str_has_prefix(p->line, "MAIL") || g_str_has_prefix(p->line, "RCPT")) {
         g_string_append_printf(mail, "%s\n", p->line);
         return say(p, manner == SINK_REFUSES ? "550 5.1.1 not \x1b[31mhere\r\n" : "250 ok\r\n");
@@ -469,6 +482,14 @@ guint sink_connections(Sink *s)
     return count;
 }
 
+void sink_refuse(Sink *s, const char *recipient)
+{
+    uv_mutex_lock(&s->lock);
+    g_free(s->refused);
+    s->refused = g_strdup(recipient);
+    uv_mutex_unlock(&s->lock);
+}
+
 char *sink_credentials(Sink *s)
 {
     char *credentials;
@@ -490,5 +511,6 @@ void sink_free(Sink *s)
     SSL_CTX_free(s->context);
     g_ptr_array_unref(s->messages);
     g_free(s->credentials);
+    g_free(s->refused);
     g_free(s);
 }

@@ -42,6 +42,8 @@ guint sink_port(const Sink *sink);
 guint sink_count(Sink *sink);
 /* A mail as it was sent, envelope before it ("MAIL FROM:<…>\n"), dots undone; or an HTTP request. The caller frees. */
 char *sink_message(Sink *sink, guint i);
+/* SMTP: no mail for this one any more ("550"); NULL: for everybody. */
+void sink_refuse(Sink *sink, const char *recipient);
 /* Connections there have been. */
 guint sink_connections(Sink *sink);
 /* User and password that a mail was sent with last, as "\0user\0password" in base64; the caller frees. */

@@ -610,6 +610,126 @@ static void test_outage(House *h)
     sink_free(other);
 }
 
+/* --- one of several recipients ------------------------------------------------------------------ */
+
+/* The VMs that a mailbox was told about, in the order in which that came: each mail's in brackets if it has several. */
+static char *vms_to(Sink *sink, const char *recipient)
+{
+    GString *all = g_string_new(NULL);
+    g_autofree char *command = g_strdup_printf("RCPT TO:<%s>\n", recipient);
+
+    for (guint i = 0; i < sink_count(sink); i++) {
+        g_autofree char *mail = sink_message(sink, i);
+
+        for (const char *at = strstr(mail, command) ? mail : NULL; at && (at = strstr(at, "\n'vm"));) {
+            const char *name = at + strlen("\n'");
+
+            g_string_append_printf(all, "%s%.*s", all->len ? " " : "", (int)strcspn(name, "'"), name);
+            at = name;
+        }
+    }
+    return g_string_free(all, FALSE);
+}
+
+static gboolean has(Sink *sink, const char *recipient, const char *vms)
+{
+    g_autofree char *got = vms_to(sink, recipient);
+
+    return g_str_equal(got, vms);
+}
+
+static const json_t *apart(House *h)
+{
+    return json_object_get(state_of(h, NULL), "apart");
+}
+
+static void add_two(House *h, const Sink *sink)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'name': 'ops', 'rate': 0, 'mail': {'to': ['a@example.org', 'b@example.org'], 'from': "
+        "'u@example.org', 'smtp': 'smtp://127.0.0.1:%u', 'tls': 'never'}}",
+        sink_port(sink));
+
+    add(h, text);
+}
+
+/* Nobody waits for one who is refused, who gets all of it, once and in order, as soon as he is not. */
+static void test_one_is_refused(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+    const json_t *one;
+
+    add_two(h, sink);
+    tell_many(h, 1, 1);
+    UNTIL(h, has(sink, "a@example.org", "vm1") && has(sink, "b@example.org", "vm1"));
+    g_assert_cmpuint(sink_count(sink), ==, 1);
+    sink_refuse(sink, "b@example.org");
+    tell_many(h, 2, 4);
+    UNTIL(h, has(sink, "a@example.org", "vm1 vm2 vm3 vm4"));
+    UNTIL(h, published(h, "RECIPIENT_REFUSED"));
+    g_assert_cmpuint(h->published->len, ==, 1);
+    one = json_array_get(apart(h), 0);
+    g_assert_cmpstr(json_string_value(json_object_get(one, "to")), ==, "b@example.org");
+    g_assert_nonnull(strstr(json_string_value(json_object_get(one, "error")),
+                            "it does not take it: status 550: 550 5.1.1 nobody of that name"));
+    g_assert_true(json_is_string(json_object_get(one, "failing_since")));
+    g_assert_true(json_is_null(json_object_get(state_of(h, NULL), "error")));
+    test_channel(h, "ops");
+    assert_fails(h, "b@example.org does not have it (it does not take it: status 550");
+    /* A restart knows who has what, and what was told. */
+    house_stop(h);
+    house_start(h);
+    g_assert_cmpuint(json_array_size(apart(h)), ==, 1);
+    tell_many(h, 5, 6);
+    UNTIL(h, has(sink, "a@example.org", "vm1 vm2 vm3 vm4 vm5 vm6"));
+    g_assert_true(has(sink, "b@example.org", "vm1"));
+    sink_refuse(sink, NULL);
+    UNTIL(h, published(h, "RECIPIENT_BACK") && json_array_size(apart(h)) == 0);
+    g_assert_cmpuint(h->published->len, ==, 2);
+    tell_many(h, 7, 7);
+    UNTIL(h, has(sink, "a@example.org", "vm1 vm2 vm3 vm4 vm5 vm6 vm7") &&
+                 has(sink, "b@example.org", "vm1 vm2 vm3 vm4 vm5 vm6 vm7"));
+    sink_free(sink);
+}
+
+/* …also while the others' go on coming, and the server fails now and then. */
+static void test_one_comes_and_goes(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+    g_autoptr(GString) all = g_string_new(NULL);
+
+    add_two(h, sink);
+    for (guint i = 1; i <= 60; i++) {
+        g_string_append_printf(all, "%svm%u", i > 1 ? " " : "", i);
+        sink_refuse(sink, i % 3 == 0 ? NULL : "b@example.org");
+        sink_manner(sink, i % 20 == 0 ? SINK_BREAKS : SINK_GOOD);
+        tell_many(h, i, i);
+        for (guint turn = 0; turn < 6; turn++)
+            uv_run(&h->loop, UV_RUN_ONCE);
+    }
+    sink_manner(sink, SINK_GOOD);
+    sink_refuse(sink, NULL);
+    UNTIL(h, json_array_size(apart(h)) == 0 && waits(h, "ops", 0));
+    g_assert_true(has(sink, "a@example.org", all->str) && has(sink, "b@example.org", all->str));
+    sink_free(sink);
+}
+
+/* Nobody has it, and it is the channel that fails. */
+static void test_all_are_refused(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+
+    add_two(h, sink);
+    sink_refuse(sink, "@example.org");
+    tell_many(h, 1, 1);
+    UNTIL(h, published(h, "NOTIFY_FAILED"));
+    g_assert_cmpuint(json_array_size(apart(h)), ==, 0);
+    sink_refuse(sink, NULL);
+    UNTIL(h, published(h, "NOTIFY_BACK") && has(sink, "b@example.org", "vm1"));
+    g_assert_cmpuint(sink_count(sink), ==, 1);
+    sink_free(sink);
+}
+
 /* What its test proves to work is tried at once. */
 static void test_a_test_ends_the_pause(House *h)
 {
@@ -1110,6 +1230,9 @@ int main(int argc, char **argv)
     add_test("/notifier/no-channel-waits-for-another", test_no_channel_waits_for_another);
     add_test("/notifier/look-up-hangs", test_look_up_hangs);
     add_test("/notifier/outage", test_outage);
+    add_test("/notifier/one-is-refused", test_one_is_refused);
+    add_test("/notifier/one-comes-and-goes", test_one_comes_and_goes);
+    add_test("/notifier/all-are-refused", test_all_are_refused);
     add_test("/notifier/a-test-ends-the-pause", test_a_test_ends_the_pause);
     add_test("/notifier/forgotten", test_forgotten);
     add_test("/notifier/killed", test_killed);
