@@ -86,6 +86,14 @@
       "look at {host} and its network")                                                                      \
     X(HOST_BACK,          SIGNIFICANT,                                                                       \
       "{host} answers again", NULL)                                                                          \
+    X(HEARTBEAT_LOST,     ERROR,                                                                             \
+      "scenario '{scenario}': for {why} {host} has answered echoes, and its engine nobody: it hangs, or "    \
+      "everything there but the kernel does; nothing is copied from there, it is not known whether its "     \
+      "guests live, and nothing is moved by itself",                                                         \
+      "look at the console of {host}: if its guests live, `systemctl restart understudy-engine` there; if "  \
+      "not, power it off, then understudy switchover {scenario} --force")                                    \
+    X(HEARTBEAT_BACK,     SIGNIFICANT,                                                                       \
+      "scenario '{scenario}': the engine of {host} is heard again", NULL)                                    \
     X(WATCH_BLIND,        WARNING,                                                                           \
       "{host} sees nobody, nor its own gateway: what it says of others does not count",                      \
       "look at the network of {host}")                                                                       \

@@ -86,6 +86,7 @@ Protection *protection_new(const Scenario *scenario, const Roster *roster, Id re
     p->roster = roster;
     p->networks = json_object();
     p->vms = g_ptr_array_new_with_free_func(vm_free);
+    p->hangs = g_ptr_array_new_with_free_func(protection_hang_free);
     p->up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     p->unheard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     p->heard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -103,6 +104,7 @@ void protection_free(Protection *p)
     json_decref(p->hold);
     json_decref(p->networks);
     g_ptr_array_free(p->vms, TRUE);
+    g_ptr_array_free(p->hangs, TRUE);
     g_hash_table_destroy(p->up);
     g_hash_table_destroy(p->unheard);
     g_hash_table_destroy(p->heard);
@@ -147,9 +149,10 @@ json_t *protection_to_json(const Protection *p)
                                              protection_branches_to_json(vm), "life",
                                              protection_life_to_json(vm), "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
+    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
                      GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "hold",
-                     p->hold, "networks", p->networks, "unheard", protection_unheard(p), "vms", vms);
+                     p->hold, "networks", p->networks, "unheard", protection_unheard(p), "hangs",
+                     protection_hangs_to_json(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -228,12 +231,12 @@ static void miss(Protection *p, const char *host)
 static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
-    json_t *networks, *vms, *unheard = NULL, *hold = NULL;
+    json_t *networks, *vms, *unheard = NULL, *hold = NULL, *hangs = NULL;
     int format, tries = 0;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s:o}", "format", &format,
-                   "goal", &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "hold", &hold,
-                   "networks", &networks, "unheard", &unheard, "vms", &vms) ||
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s?o, s:o}", "format",
+                   &format, "goal", &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "hold",
+                   &hold, "networks", &networks, "unheard", &unheard, "hangs", &hangs, "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) || !hold_read(hold, &p->hold, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
@@ -242,6 +245,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
     }
     for (gsize i = 0; i < json_array_size(unheard); i++)
         miss(p, json_string_value(json_array_get(unheard, i)));
+    protection_hangs_from_json(p, hangs);
     json_decref(p->networks);
     p->networks = json_incref(networks);
     p->home.tries = (guint)MAX(0, tries);

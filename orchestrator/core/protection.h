@@ -145,6 +145,13 @@ typedef struct {
     gint64 since_ms;
 } ProtectionCountdown;
 
+/* A host that runs some of the VMs, and whose kernel alone answers. */
+typedef struct {
+    char *host;
+    gint64 since_ms;
+    gboolean told; /* durable: it has been so for as long as a countdown */
+} ProtectionHang;
+
 typedef struct {
     Scenario *scenario;
     const Roster *roster; /* borrowed */
@@ -166,6 +173,7 @@ typedef struct {
         wait_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;
     ProtectionCountdown countdown;
+    GPtrArray *hangs; /* ProtectionHang * */
 } Protection;
 
 typedef enum {

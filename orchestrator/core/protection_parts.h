@@ -63,6 +63,10 @@ void protection_life_anew(ProtectionVm *vm);
 /* Of the guest, where it runs. */
 void protection_publish_guest(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
                               ActionList *out);
+void protection_hang_free(gpointer hang);
+/* Those that were told: an array of names. */
+json_t *protection_hangs_to_json(const Protection *p);
+void protection_hangs_from_json(Protection *p, const json_t *list);
 /* Look at what is known of each guest's life, and act upon it. */
 void protection_live(Protection *p, gint64 now_ms, ActionList *out);
 /* Once that is known of all: start or reset where it is who should be; an answer to guest.revive. */

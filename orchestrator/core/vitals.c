@@ -14,9 +14,10 @@
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
     guint n;
-    guint silent;    /* of these, hear nothing of it */
-    gboolean missed; /* no path answered the last try of one */
-    char *why;       /* of the first that is silent */
+    guint silent;      /* of these, hear nothing of it */
+    gboolean missed;   /* no path answered the last try of one */
+    char *why;         /* of the first that is silent */
+    EngineLife engine; /* the most telling that one of them has to say */
 } Watchers;
 
 typedef struct {
@@ -357,6 +358,44 @@ static char *words_of(const Host *watcher, const json_t *checks)
     return g_string_free(text, FALSE);
 }
 
+/* Does the echo of the same address come back? */
+static gboolean is_way(const json_t *checks, const char *address)
+{
+    for (gsize i = 0; i < json_array_size(checks); i++) {
+        const json_t *score = json_array_get(checks, i);
+        const char *words = text_of(score, "words");
+
+        if (words && g_str_has_prefix(words, "ping ") && g_str_equal(words + strlen("ping "), address))
+            return is_answered(score);
+    }
+    return FALSE;
+}
+
+/* A beat that is missed where no echo comes back either says nothing of the engine. */
+static EngineLife engine_by(const json_t *beat, const json_t *checks, guint misses)
+{
+    const char *words = text_of(beat, "words");
+
+    if (is_answered(beat))
+        return ENGINE_HEARD;
+    if (misses_of(beat) < misses || !is_way(checks, words + strlen("beat ")))
+        return ENGINE_UNKNOWN;
+    return is_true(beat, "hangs") ? ENGINE_HANGS : ENGINE_REFUSED;
+}
+
+static void add_engine(Host *h, const json_t *checks)
+{
+    guint misses = MAX(h->misses, 1);
+
+    for (gsize i = 0; i < json_array_size(checks); i++) {
+        const json_t *score = json_array_get(checks, i);
+        const char *words = text_of(score, "words");
+
+        if (words && g_str_has_prefix(words, "beat "))
+            h->seen.engine = MAX(h->seen.engine, engine_by(score, checks, misses));
+    }
+}
+
 static void add_sight(Host *h, const Host *watcher, const json_t *checks)
 {
     Sight s = sight_of(checks, MAX(h->misses, 1));
@@ -390,8 +429,10 @@ static void add_sights(const Vitals *v, const Host *watcher)
     while (g_hash_table_iter_next(&it, &id, &checks)) {
         Host *h = g_hash_table_lookup(v->by_id, id);
 
-        if (h && h != watcher)
-            add_sight(h, watcher, checks);
+        if (!h || h == watcher)
+            continue;
+        add_sight(h, watcher, checks);
+        add_engine(h, checks);
     }
 }
 
@@ -508,6 +549,13 @@ Life vitals_host(const Vitals *v, const char *name, const char **ret_why)
     if (ret_why)
         *ret_why = h ? h->why : NULL;
     return h ? h->life : LIFE_UNKNOWN;
+}
+
+EngineLife vitals_engine(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+
+    return !h ? ENGINE_UNKNOWN : h->up ? ENGINE_HEARD : h->seen.engine;
 }
 
 gboolean vitals_answers(const Vitals *v, const char *name)

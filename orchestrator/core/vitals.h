@@ -21,6 +21,15 @@ typedef enum {
     LIFE_SILENT,
 } Life;
 
+/* What is known of a host's engine by those who hear its host at all; the more telling the later: whose engine was heard, or said
+ * no, on one way does not hang on another. */
+typedef enum {
+    ENGINE_UNKNOWN,
+    ENGINE_HANGS, /* nobody says anything, as often as makes a host silent: it may be that the kernel alone answers */
+    ENGINE_REFUSED, /* its port says that nobody is there: it does not run, and its host is able to say so */
+    ENGINE_HEARD,   /* by this controller, or by one of them */
+} EngineLife;
+
 Vitals *vitals_new(void);
 void vitals_free(Vitals *v);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
@@ -42,6 +51,8 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out);
 
 /* @ret_why (may be NULL): borrowed until the next call that changes @v; NULL if it is alive. */
 Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
+/* As of the last step. */
+EngineLife vitals_engine(const Vitals *v, const char *host);
 /* Does the link to its engine stand? */
 gboolean vitals_answers(const Vitals *v, const char *host);
 

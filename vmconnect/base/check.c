@@ -286,8 +286,9 @@ void check_score_clear(CheckScore *score)
 json_t *check_score_to_json(const CheckScore *score, const CheckSpec *spec)
 {
     g_autofree char *words = check_spec_words(spec);
+    json_t *hangs = spec->kind == CHECK_BEAT ? json_boolean(score->hangs) : NULL;
 
-    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", NAMES[spec->kind], "words", words, "tried",
-                     score->tried, "ever", score->ever, "misses", (int)MIN(score->misses, CHECK_MISSES_TOLD),
-                     "why", score->why);
+    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?, s:o*}", "kind", NAMES[spec->kind], "words", words,
+                     "tried", score->tried, "ever", score->ever, "misses",
+                     (int)MIN(score->misses, CHECK_MISSES_TOLD), "why", score->why, "hangs", hangs);
 }

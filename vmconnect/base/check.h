@@ -50,9 +50,10 @@ char *check_spec_words(const CheckSpec *spec);
 
 typedef struct {
     gboolean tried;
-    gboolean ever; /* it has been answered */
-    guint misses;  /* in a row, up to CHECK_MISSES_MAX */
-    char *why;     /* of the last one missed; NULL: the last one was answered */
+    gboolean ever;  /* it has been answered */
+    guint misses;   /* in a row, up to CHECK_MISSES_MAX */
+    char *why;      /* of the last one missed; NULL: the last one was answered */
+    gboolean hangs; /* of a beat that is missed: nobody said even no */
 } CheckScore;
 
 #define CHECK_MISSES_MAX 1000
@@ -63,5 +64,5 @@ gboolean check_score_note(CheckScore *score, const char *why);
 gboolean check_score_add(CheckScore *score, const char *why);
 void check_score_clear(CheckScore *score);
 #define CHECK_MISSES_TOLD 100 /* as many as may be asked for: policy.c, probe_misses */
-/* {"kind", "words", "tried", "ever", "misses": up to CHECK_MISSES_TOLD, "why"}. New reference. */
+/* {"kind", "words", "tried", "ever", "misses": up to CHECK_MISSES_TOLD, "why"}, of a beat "hangs", too. New reference. */
 json_t *check_score_to_json(const CheckScore *score, const CheckSpec *spec);

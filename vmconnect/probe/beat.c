@@ -17,7 +17,8 @@ struct Beat {
     LinkLoop *link;
     gboolean met;    /* at the last dialling: it is the engine that is meant */
     gint64 heard_ms; /* steady; 0: never */
-    char *why;       /* the last failure */
+    char *why;       /* the last failure … */
+    gboolean hangs;  /* … was that nobody said anything */
 };
 
 static void dial(Beat *b);
@@ -31,6 +32,7 @@ static void again(Beat *b, const GError *error)
 {
     g_free(b->why);
     b->why = g_strdup(error->message);
+    b->hangs = g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT);
     uv_timer_start(&b->again, on_again, (guint64)b->interval_ms, 0);
 }
 
@@ -98,6 +100,11 @@ const char *beat_why(const Beat *b, gint64 within_ms)
     if (heard_ms > 0 && clock_steady_ms() - heard_ms <= within_ms)
         return NULL;
     return b->why && !b->link ? b->why : "its engine says nothing";
+}
+
+gboolean beat_hangs(const Beat *b)
+{
+    return b->hangs && !b->link;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -19,5 +19,9 @@ Beat *beat_new(uv_loop_t *loop, Identity *identity, Id engine, const char *addre
 /* NULL: it was heard within the last @within_ms. Else why not; borrowed until the next call into beat.h. */
 const char *beat_why(const Beat *beat, gint64 within_ms);
 
+/* Of one that is missed: did nobody say anything at the last try, not even that nobody is there? So it is when the engine hangs,
+ * or all of its host but the kernel; an engine that does not run is refused at its port. */
+gboolean beat_hangs(const Beat *beat);
+
 /* It frees itself when the loop is through with it. NULL is accepted. */
 void beat_close(Beat *beat);

@@ -94,9 +94,10 @@ static void on_turn(uv_timer_t *timer)
 {
     Item *item = timer->data;
 
-    if (item->beat)
+    if (item->beat) {
+        item->score.hangs = beat_hangs(item->beat);
         item_say(item, beat_why(item->beat, item->interval_ms * 3 / 4)); /* asked each half of it */
-    else if (!item->probe)
+    } else if (!item->probe)
         item->probe =
             prober_try(item->watch->prober, item->spec, item->subject, item->timeout_ms, on_probe, item);
 }

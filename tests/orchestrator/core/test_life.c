@@ -26,6 +26,8 @@ typedef struct {
     int ssh;                   /* misses of beta's other check of it; -1: there is none */
     int second;                /* of its check of web2; -1: there is none */
     gboolean unmade;           /* beta has no name server: alpha is not pinged any more */
+    int beat;                  /* misses of alpha's engine alone, if its echo comes back … */
+    gboolean hangs;            /* … nobody says anything; else it is refused */
     int far;                   /* of both checks of another host that beta watches; -1: it watches none */
 } Stage;
 
@@ -76,6 +78,12 @@ static void say_beta(Stage *s)
 
     json_t *watch = json_object_get(doc, "watch"), *ping;
 
+    if (s->beat > 0) {
+        json_t *checks = json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks");
+
+        json_array_set_new(checks, 0, score("beat alpha", s->beat));
+        json_object_set_new(json_array_get(checks, 0), "hangs", json_boolean(s->hangs));
+    }
     if (s->unmade) {
         ping =
             json_array_get(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"), 1);
@@ -102,9 +110,9 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all = g_strdup_printf(
-        "%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
+        "%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
         s->barks, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web,
-        s->ssh, s->far, s->second, s->unmade, s->forgetful, alpha_speaks);
+        s->ssh, s->far, s->second, s->unmade, s->forgetful, s->beat, s->hangs, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -316,6 +324,80 @@ static void test_was_off(void)
     g_assert_nonnull(strstr(s->w->trace->str, "HOST_SILENT alpha"));
     g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
     g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
+}
+
+/* Its kernel answers, and nothing else: that is told in the end, once, and that it is over; nobody is taken for dead. */
+static void test_kernel_alone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    s->beat = 2;
+    s->hangs = TRUE;
+    pass_for(s, 30, FALSE);
+    expect(s, "");
+    s->beat = 3;
+    pass_for(s, 19, FALSE);
+    /* An echo that is lost is nothing new. */
+    s->path = 1;
+    pass(s, FALSE);
+    s->path = 0;
+    pass_for(s, 40, FALSE);
+    expect(s, "[  51] PROBE_MISSED alpha\n"
+              "[  52] time passed -> event HEARTBEAT_LOST\n"
+              "        -> keep durably\n");
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
+    /* Nor is a restart of the controller, which says that it is over, too. */
+    restart(s);
+    world_link(s->w, "beta", TRUE);
+    world_forget(s->w);
+    pass_for(s, 60, FALSE);
+    g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
+    world_forget(s->w);
+    s->beat = 0;
+    link_alpha(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK\n        -> keep durably\n"));
+    world_forget(s->w);
+    pass_for(s, 5, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
+}
+
+/* An engine that was killed, or is long about its upgrade, is no dead host, and its host says so; nor is one that hung for a while. */
+static void test_engine_ended(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    lose_alpha(s);
+    s->beat = 10;
+    pass_for(s, 60, FALSE);
+    s->hangs = TRUE;
+    pass_for(s, 15, FALSE);
+    s->hangs = FALSE;
+    pass_for(s, 1, FALSE);
+    s->hangs = TRUE;
+    pass_for(s, 15, FALSE);
+    s->beat = 0; /* the standby hears it, if the controller does not */
+    pass_for(s, 1, FALSE);
+    s->beat = 10;
+    pass_for(s, 15, FALSE);
+    expect(s, "");
+}
+
+/* Whom its checks from the standby know to be dead has a countdown, and no more need be told. */
+static void test_hangs_and_guest_is_dead(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    ScenarioVm *vm = s->w->p->scenario->vms->pdata[0];
+
+    g_ptr_array_add(vm->checks, check_spec_parse("tcp:web1:22@standby", NULL));
+    s->has_web = TRUE;
+    pass_for(s, 12, TRUE);
+    lose_alpha(s);
+    s->beat = s->web = 10;
+    s->hangs = TRUE;
+    pass_for(s, 60, FALSE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event SWITCHOVER_REQUIRED"));
+    g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
 }
 
 /* The controller loses a host that the standby hears: nobody is dead. */
@@ -1790,6 +1872,9 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/life/host/dies", test_host_dies);
     g_test_add_func("/life/host/comes-back", test_host_comes_back);
+    g_test_add_func("/life/host/kernel-alone", test_kernel_alone);
+    g_test_add_func("/life/host/engine-ended", test_engine_ended);
+    g_test_add_func("/life/host/hangs-and-guest-is-dead", test_hangs_and_guest_is_dead);
     g_test_add_func("/life/host/line-of-the-controller", test_line_of_the_controller);
     g_test_add_func("/life/host/line-of-the-standby", test_line_of_the_standby);
     g_test_add_func("/life/host/flapping", test_flapping);

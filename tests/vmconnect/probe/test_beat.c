@@ -108,6 +108,7 @@ static void test_nobody(Room *r, gconstpointer data)
     (void)data;
     beat_at(r, dead_port());
     await(r, EVER_MS, "Connection refused");
+    g_assert_false(beat_hangs(r->beat));
 }
 
 /* It breaks off, is dialled in vain, and is there again. */
@@ -221,6 +222,18 @@ static void test_garbage(Room *r, gconstpointer data)
     }
 }
 
+/* The kernel takes the connection, and nobody else does. */
+static void test_hangs(Room *r, gconstpointer data)
+{
+    Server *silent = server_new(&r->loop, SERVER_SILENT, NULL, NULL);
+
+    (void)data;
+    beat_at(r, server_port(silent));
+    await(r, EVER_MS, "in time");
+    g_assert_true(beat_hangs(r->beat));
+    server_close(silent);
+}
+
 /* --- leaving -------------------------------------------------------------------- */
 
 /* Before it dials, while it does, while it waits to dial again, and on its link. */
@@ -265,6 +278,7 @@ int main(int argc, char **argv)
     add("/beat/another engine than was meant", test_another_engine);
     add("/beat/a stranger", test_stranger);
     add("/beat/garbage", test_garbage);
+    add("/beat/hangs", test_hangs);
     add("/beat/closed at each stage", test_close);
     rc = g_test_run();
     house_clear(&house);
