@@ -11,6 +11,7 @@
 #include "orchestrator/cli/session.h"
 #include "orchestrator/operations.h"
 #include "orchestrator/state/bound.h"
+#include "orchestrator/told.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
@@ -52,6 +53,7 @@ static void publish(Controller *c, EventCode code, const char *host)
     g_autoptr(Event) event = event_new(code, NULL, host, NULL, NULL);
 
     events_publish(c->events, event);
+    told_note(c->db, c->hosts, event);
 }
 
 static void on_up(void *user, const char *host)
@@ -59,7 +61,7 @@ static void on_up(void *user, const char *host)
     Controller *c = user;
 
     log_info("link to %s is up", host);
-    if (g_hash_table_remove(c->lost, host))
+    if (told_is(c->hosts, host, EVENT_LINK_LOST))
         publish(c, EVENT_LINK_BACK, host);
     scenarios_host_is_up(c->scenarios, host);
     plans_link(c->plans, host, TRUE);
@@ -70,7 +72,7 @@ static void on_down(void *user, const char *host, const GError *why)
     Controller *c = user;
 
     log_warning("link to %s is lost: %s", host, why->message);
-    if (g_hash_table_add(c->lost, g_strdup(host)))
+    if (!told_is(c->hosts, host, EVENT_LINK_LOST))
         publish(c, EVENT_LINK_LOST, host);
     scenarios_host_is_down(c->scenarios, host);
     plans_link(c->plans, host, FALSE);
@@ -360,14 +362,12 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->events, events_free);
     g_clear_pointer(&c->api, api_free);
     g_clear_pointer(&c->authority, authority_free);
-    g_clear_pointer(&c->lost, g_hash_table_destroy);
     g_clear_pointer(&c->enrolling, g_ptr_array_unref);
 }
 
 static void controller_init(Controller *c)
 {
     uv_loop_init(&c->loop);
-    c->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     c->enrolling = g_ptr_array_new();
     uv_timer_init(&c->loop, &c->tick);
     c->tick.data = c;

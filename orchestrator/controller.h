@@ -29,7 +29,6 @@ typedef struct Controller {
     Notifier *notifier;
     Api *api;
     HttpServer *server;
-    GHashTable *lost;     /* set of names: hosts whose link was there and is lost */
     GPtrArray *enrolling; /* Enrolling *, operations_enrol.c */
     uv_timer_t tick;
     uv_signal_t signals[2];

@@ -156,6 +156,11 @@ void hosts_hold(Hosts *hosts, const char *name, json_t *hold)
     roster_hold(hosts->roster, name, hold);
 }
 
+void hosts_tell(Hosts *hosts, const char *name, json_t *told)
+{
+    roster_tell(hosts->roster, name, told);
+}
+
 const Roster *hosts_roster(const Hosts *hosts)
 {
     return hosts->roster;
@@ -218,26 +223,29 @@ const char *hosts_name_of(const Hosts *hosts, Id id)
 
 /* --- documents --------------------------------------------------------- */
 
-json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold)
+json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold,
+                       const json_t *told)
 {
     const RosterHost host = {.name = (char *)name, .id = id, .addresses = (char **)addresses};
     json_t *doc = roster_host_full(&host);
 
     if (hold)
         json_object_set(doc, "hold", (json_t *)hold);
+    if (told)
+        json_object_set(doc, "told", (json_t *)told);
     return doc;
 }
 
 static gboolean load_one(Hosts *hosts, const json_t *doc, GError **error)
 {
     const char *id_text, *name;
-    json_t *list, *doc_hold = NULL;
+    json_t *list, *doc_hold = NULL, *told = NULL;
     json_auto_t *hold = NULL;
     g_autoptr(GPtrArray) addresses = g_ptr_array_new();
     Id id;
 
-    if (!json_read(doc, "host", error, "{s:s, s:s, s:o, s?o}", "id", &id_text, "name", &name, "addresses",
-                   &list, "hold", &doc_hold) ||
+    if (!json_read(doc, "host", error, "{s:s, s:s, s:o, s?o, s?o}", "id", &id_text, "name", &name,
+                   "addresses", &list, "hold", &doc_hold, "told", &told) ||
         !id_parse(id_text, &id, error) || !scenario_name_check("host", name, error) ||
         !hold_read(doc_hold, &hold, error))
         return FALSE;
@@ -247,6 +255,7 @@ static gboolean load_one(Hosts *hosts, const json_t *doc, GError **error)
     g_ptr_array_add(addresses, NULL);
     hosts_add(hosts, name, id, (const char *const *)addresses->pdata);
     hosts_hold(hosts, name, hold);
+    hosts_tell(hosts, name, told);
     return TRUE;
 }
 

@@ -28,6 +28,9 @@ void hosts_remove(Hosts *hosts, const char *name);
 /* Of one that is there: hold.h, referenced; NULL: it is not held any more. */
 void hosts_hold(Hosts *hosts, const char *name, json_t *hold);
 
+/* The same of what was told of it (told.h). */
+void hosts_tell(Hosts *hosts, const char *name, json_t *told);
+
 const Roster *hosts_roster(const Hosts *hosts);
 /* Sorted; char *, borrowed. The caller frees the array. */
 GPtrArray *hosts_names(const Hosts *hosts);
@@ -43,9 +46,10 @@ const char *hosts_name_of(const Hosts *hosts, Id id);
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user);
 
-/* {"id", "name", "addresses", "hold"}: what the database keeps, and hosts_load() takes (CORRUPT). @hold (hold.h) may be
- * NULL. */
-json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold);
+/* {"id", "name", "addresses", "hold", "told"}: what the database keeps, and hosts_load() takes (CORRUPT). @hold (hold.h) and
+ * @told (told.h) may be NULL. */
+json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold,
+                       const json_t *told);
 gboolean hosts_load(Hosts *hosts, const json_t *documents, GError **error);
 
 /* For people and `host show`: {"name", "id", "state": "up"|"down", "why", "addresses",

@@ -130,7 +130,7 @@ static gboolean hold(Controller *c, ApiCall *call, const RosterHost *host, json_
     }
     h = g_new0(Holding, 1);
     *h = (Holding){c, call, g_strdup(host->name), steal_hold};
-    doc = hosts_document(host->name, host->id, (const char *const *)host->addresses, steal_hold);
+    doc = hosts_document(host->name, host->id, (const char *const *)host->addresses, steal_hold, host->told);
     changes = database_changes_new();
     database_update_host(changes, host->id, doc);
     database_submit(c->db, changes, on_held, h);

@@ -146,6 +146,7 @@ static void on_kept(const GError *error, void *user)
     }
     live->is_new = FALSE;
     live->keeping = FALSE;
+    live->note_again = FALSE;
     live->row++;
     todo_free(g_queue_pop_head(live->todo));
     pump(live);
@@ -163,10 +164,48 @@ static void keep(Live *live)
     database_submit(live->owner->db, changes, on_kept, ticket_new(live));
 }
 
+static void note(Live *live);
+
 void live_persist_again(Live *live)
 {
     if (live->keep_again)
         keep(live);
+    else if (live->note_again && !live->keeping && live->noting == 0)
+        note(live);
+}
+
+static void on_noted(const GError *error, void *user)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+
+    if (!live)
+        return;
+    live->noting--;
+    if (!error)
+        return;
+    if (!live->note_again)
+        log_warning("%s: what was told cannot be kept, and would be told again by a controller that starts: "
+                    "%s -> it is tried again",
+                    live->p->scenario->name, error->message);
+    live->note_again = TRUE;
+    if (database_is_lost(error))
+        t->owner->duties.on_lost(t->owner->user, error);
+}
+
+/* Its number is used up, whatever comes of it: the row behind it may be under way before. */
+static void note(Live *live)
+{
+    DatabaseChanges *changes;
+    json_auto_t *doc = NULL;
+
+    if (live->is_new || live->leaving)
+        return;
+    changes = database_changes_new();
+    doc = live_document(live, ++live->row);
+    live->noting++;
+    database_put_scenario(changes, live->id, live->p->scenario->name, doc);
+    database_submit(live->owner->db, changes, on_noted, ticket_new(live));
 }
 
 /* --- actions ----------------------------------------------------------- */
@@ -280,6 +319,9 @@ static void do_action(Live *live, const Todo *todo)
         return;
     case ACTION_LOG:
         log_info("%s", a->text);
+        return;
+    case ACTION_NOTE:
+        note(live);
         return;
     case ACTION_PERSIST:
     case ACTION_TELL:
@@ -406,7 +448,7 @@ static void narrate(const Live *live, const Input *in, const ActionList *out)
         const ProtectionVm *vm = protection_find(live->p, a->vm);
         g_autofree char *decision = NULL;
 
-        if (a->kind == ACTION_LOG || a->kind == ACTION_PERSIST)
+        if (a->kind == ACTION_LOG || a->kind == ACTION_PERSIST || a->kind == ACTION_NOTE)
             continue;
         decision = action_words(a, vm ? vm->name : NULL);
         log_info("%s: %s -> %s", live->p->scenario->name, condition, decision);
@@ -449,6 +491,7 @@ gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError 
     g_autoptr(ActionList) out = action_list_new();
 
     in.now_ms = clock_steady_ms();
+    in.wall_ms = clock_wall_ms();
     if (!may_step(live, &in, error) || !protection_step(live->p, &in, out, error))
         return FALSE;
     narrate(live, &in, out);

@@ -21,6 +21,8 @@ typedef struct {
     GQueue *todo;        /* Todo *, in order */
     gboolean keeping;    /* the first of them is an ACTION_PERSIST under way */
     gboolean keep_again; /* it failed and is tried again */
+    guint noting;        /* rows under way that nothing waits for */
+    gboolean note_again; /* one of them failed, and none was made since */
     gboolean is_new;     /* it has no row yet */
     gboolean pumping;
     gboolean leaving; /* it is being deleted */

@@ -74,7 +74,7 @@ void live_give_papers(Live *live)
     const Scenario *s = live->p->scenario;
 
     /* A row that is not on the disk yet is given when it is. */
-    if (live->keeping || live->leaving || live->row == 0)
+    if (live->keeping || live->noting > 0 || live->note_again || live->leaving || live->row == 0)
         return;
     give_if_new(live, s->master);
     for (guint i = 0; i < s->replicas->len; i++)

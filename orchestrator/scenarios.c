@@ -4,6 +4,7 @@
 #include "orchestrator/scenarios.h"
 
 #include "orchestrator/scenario_live.h"
+#include "orchestrator/told.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -108,6 +109,28 @@ static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
     return TRUE;
 }
 
+/* Also those whose engine never answered. */
+static void know_hosts(Scenarios *s)
+{
+    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
+
+    for (guint i = 0; i < names->len; i++)
+        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
+}
+
+/* So that it is not told again, and that it is over is. */
+static void recall_hosts(Scenarios *s)
+{
+    static const EventCode CODES[] = {EVENT_HOST_SILENT, EVENT_HYPERVISOR_SILENT};
+    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
+
+    know_hosts(s);
+    for (guint i = 0; i < names->len; i++)
+        for (guint k = 0; k < G_N_ELEMENTS(CODES); k++)
+            if (told_is(s->hosts, names->pdata[i], CODES[k]))
+                vitals_recall(s->vitals, names->pdata[i], CODES[k]);
+}
+
 gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error)
 {
     for (gsize i = 0; i < json_array_size(documents); i++) {
@@ -119,6 +142,7 @@ gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error)
             return FALSE;
         }
     }
+    recall_hosts(s);
     return TRUE;
 }
 
@@ -204,17 +228,12 @@ static void tell_vitals(Scenarios *s)
     g_autoptr(ActionList) out = action_list_new();
 
     vitals_step(s->vitals, clock_steady_ms(), out);
-    for (guint i = 0; i < out->len; i++)
-        events_publish(s->events, ((const Action *)out->pdata[i])->event);
-}
+    for (guint i = 0; i < out->len; i++) {
+        const Event *event = ((const Action *)out->pdata[i])->event;
 
-/* Also those whose engine never answered. */
-static void know_hosts(Scenarios *s)
-{
-    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
-
-    for (guint i = 0; i < names->len; i++)
-        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
+        events_publish(s->events, event);
+        told_note(s->db, s->hosts, event);
+    }
 }
 
 void scenarios_host_is_up(Scenarios *s, const char *host)

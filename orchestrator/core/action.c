@@ -77,6 +77,11 @@ void action_log(ActionList *list, char *steal_text)
     add(list, ACTION_LOG)->text = steal_text;
 }
 
+void action_note(ActionList *list)
+{
+    add(list, ACTION_NOTE);
+}
+
 void action_tell(ActionList *list, Input *steal_input)
 {
     add(list, ACTION_TELL)->tell = steal_input;
@@ -87,6 +92,8 @@ char *action_words(const Action *a, const char *vm_name)
     switch (a->kind) {
     case ACTION_PERSIST:
         return g_strdup(a->record ? "write the intention down" : "keep durably");
+    case ACTION_NOTE:
+        return g_strdup("note what was told");
     case ACTION_CALL:
         return g_strdup_printf("%s to %s for %s", a->method, a->host, vm_name);
     case ACTION_PUBLISH:

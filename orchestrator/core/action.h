@@ -12,11 +12,12 @@
 #include <jansson.h>
 
 typedef enum {
-    ACTION_PERSIST,    /* make the state (protection) or @record (plan) durable */
-    ACTION_CALL,       /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
-    ACTION_PUBLISH,    /* put @event on the list of events */
-    ACTION_VERIFY,     /* gather the facts of verify.h and answer with what it found */
-    ACTION_LOG,        /* a state moved: @text is for the log, in the words of its edge */
+    ACTION_PERSIST, /* make the state (protection) or @record (plan) durable */
+    ACTION_NOTE,    /* the same of a protection, and nothing waits for it, nor is anything lost but words */
+    ACTION_CALL,    /* send @method with @params to the engine of @host, answer with @host, @method, @vm */
+    ACTION_PUBLISH, /* put @event on the list of events */
+    ACTION_VERIFY,  /* gather the facts of verify.h and answer with what it found */
+    ACTION_LOG,     /* a state moved: @text is for the log, in the words of its edge */
     ACTION_SWITCHBACK, /* begin the plan that moves the VMs home, and say how that went */
     ACTION_TELL,       /* a plan's news for the protection: @tell, durable before going on */
 } ActionKind;
@@ -49,6 +50,7 @@ void action_free(Action *a);
 char *action_words(const Action *a, const char *vm_name);
 
 void action_persist(ActionList *list, json_t *steal_record);
+void action_note(ActionList *list);
 void action_call(ActionList *list, const char *host, const char *method, Id vm, gint64 limit_ms,
                  json_t *steal_params);
 void action_publish(ActionList *list, Event *steal_event);

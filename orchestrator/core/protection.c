@@ -142,17 +142,17 @@ json_t *protection_to_json(const Protection *p)
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        json_array_append_new(vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o, s:o}", "vm",
-                                             ID_TEXT(vm->uuid), "active", vm->active, "reign",
-                                             reign_to_json(vm->reign), "reverse", vm->reverse, "owes",
-                                             (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
-                                             protection_branches_to_json(vm), "life",
-                                             protection_life_to_json(vm), "copies", copies_to_json(vm)));
+        json_array_append_new(
+            vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(vm->uuid),
+                           "active", vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
+                           "owes", (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
+                           protection_branches_to_json(vm), "life", protection_life_to_json(vm), "told",
+                           protection_told_to_json(vm), "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o}", "format", PROTECTION_FORMAT, "goal",
-                     GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries, "hold",
-                     p->hold, "networks", p->networks, "unheard", protection_unheard(p), "hangs",
-                     protection_hangs_to_json(p), "vms", vms);
+    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o, s:o}", "format", PROTECTION_FORMAT,
+                     "goal", GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries,
+                     "hold", p->hold, "networks", p->networks, "unheard", protection_unheard(p), "hangs",
+                     protection_hangs_to_json(p), "countdown", protection_countdown_to_json(p), "vms", vms);
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -184,15 +184,15 @@ static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GEr
 static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan, GError **error)
 {
     const char *uuid, *active;
-    json_t *reign, *copies, *branches = NULL, *life = NULL;
+    json_t *reign, *copies, *branches = NULL, *life = NULL, *told = NULL;
     int reverse = FALSE;
     ProtectionVm *vm;
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s?o, s:o}", "vm", &uuid, "active",
-                   &active, "reign", &reign, "reverse", &reverse, "owes", &owes, "owed_plan", &owed_plan,
-                   "branches", &branches, "life", &life, "copies", &copies) ||
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s?o, s?o, s:o}", "vm", &uuid,
+                   "active", &active, "reign", &reign, "reverse", &reverse, "owes", &owes, "owed_plan",
+                   &owed_plan, "branches", &branches, "life", &life, "told", &told, "copies", &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);
@@ -205,6 +205,7 @@ static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan,
     vm->reverse = reverse && !protection_vm_is_home(p, vm);
     protection_branches_from_json(vm, branches);
     protection_life_from_json(vm, life);
+    protection_told_from_json(vm, told);
     vm->owes = (guint)owes & (OWES_STOP | OWES_DISMISS | OWES_UNLOCK | OWES_LEAVE | OWES_YIELD);
     return id_parse(owed_plan, &vm->owed_plan, error) && reign_from_json(reign, &vm->reign, error) &&
            read_copies(vm, p->goal, copies, error);
@@ -231,12 +232,13 @@ static void miss(Protection *p, const char *host)
 static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
-    json_t *networks, *vms, *unheard = NULL, *hold = NULL, *hangs = NULL;
+    json_t *networks, *vms, *unheard = NULL, *hold = NULL, *hangs = NULL, *countdown = NULL;
     int format, tries = 0;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s?o, s:o}", "format",
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s?o, s?o, s:o}", "format",
                    &format, "goal", &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "hold",
-                   &hold, "networks", &networks, "unheard", &unheard, "hangs", &hangs, "vms", &vms) ||
+                   &hold, "networks", &networks, "unheard", &unheard, "hangs", &hangs, "countdown",
+                   &countdown, "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) || !hold_read(hold, &p->hold, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
@@ -245,6 +247,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
     }
     for (gsize i = 0; i < json_array_size(unheard); i++)
         miss(p, json_string_value(json_array_get(unheard, i)));
+    protection_countdown_from_json(p, countdown);
     protection_hangs_from_json(p, hangs);
     json_decref(p->networks);
     p->networks = json_incref(networks);
@@ -270,6 +273,7 @@ Protection *protection_from_json(const json_t *doc, const Scenario *scenario, co
         return NULL;
     }
     p->wait_until_ms = -1; /* counted from its first input */
+    p->resumes = TRUE;
     protection_restore(p);
     return g_steal_pointer(&p);
 }

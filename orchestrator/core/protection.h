@@ -56,10 +56,11 @@ typedef enum { GUEST_LIFE_UNKNOWN, GUEST_LIFE_ALIVE, GUEST_LIFE_OFF, GUEST_LIFE_
 
 const char *guest_life_name(GuestLife life);
 
-/* protection_life.c. Durable is only whether it lived or was off when it was heard last. */
+/* protection_life.c. Durable is whether it lived or was off when it was heard last, and what of it was told and is not over. */
 typedef struct {
     GuestLife state;
     char *why;            /* NULL: nothing to say */
+    gboolean presumed;    /* silent since before the controller started, and nobody has said so since */
     gboolean revivable;   /* silent, and its host could start it again … */
     gboolean hangs;       /* … or reset it, since it runs on */
     gboolean outside;     /* it is its standby alone that misses it */
@@ -137,12 +138,14 @@ typedef struct {
     char *why;          /* why the last try could not be begun; NULL */
 } ProtectionHome;
 
-/* Until a switchover is required. */
+/* Until a switchover is required; durable. */
 typedef struct {
     gboolean runs;
     gboolean over; /* it is, and was told; then … */
     gboolean late; /* … one that fell silent since has a countdown of its own */
     gint64 since_ms;
+    gint64 since_wall_ms; /* what of it is durable: a steady clock says nothing after a boot */
+    gint64 resumed_ms; /* when a controller took it up that had just started; 0: it was begun by this one */
 } ProtectionCountdown;
 
 /* A host that runs some of the VMs, and whose kernel alone answers. */
@@ -174,6 +177,9 @@ typedef struct {
     ProtectionHome home;
     ProtectionCountdown countdown;
     GPtrArray *hangs; /* ProtectionHang * */
+    gint64 wall_ms;   /* of the last input */
+    gboolean
+        resumes; /* what was told before the controller started is still to be taken up, with the first input */
 } Protection;
 
 typedef enum {
@@ -207,7 +213,8 @@ typedef enum {
 /* Everything is borrowed, except in an ACTION_TELL, which owns host and why. */
 struct Input {
     InputKind kind;
-    gint64 now_ms; /* steady */
+    gint64 now_ms;  /* steady */
+    gint64 wall_ms; /* for what outlives a restart */
     char *host;
     const char *method;
     Id vm;

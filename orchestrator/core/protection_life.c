@@ -2,8 +2,10 @@
 /* Is each guest alive? What must be done if not: it is started again where it died (protection_revive.c), and when the countdown is
  * over without an answer, its operator is told that a switchover is required.
  *
- * A controller that has just started learns what is from the engines, and counts anew. Durable is only whether a guest lived or
- * was off: a host that went down together with the controller does not say, and takes nobody with it who was off.
+ * A controller that has just started learns what is from the engines, and does to guests what follows from that alone. Durable is
+ * whether a guest lived or was off: a host that went down together with the controller does not say, and takes nobody with it
+ * who was off; and what was told: that a guest is silent stays so until somebody knows better, and a countdown goes on,
+ * for its time passes whether a controller runs or not. But it does not end before silence is found anew (is_known_again()).
  * A guest counts as silent only upon evidence: its host is silent to all who can see it, its QEMU has ended or stands still,
  * it stands still for an error of its disks, or checks that its operator chose, and that were answered since it
  * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
@@ -33,6 +35,7 @@ typedef struct {
     gboolean revivable; /* silent, and its host could start or reset it … */
     gboolean hangs;     /* … the latter, since it runs on */
     gboolean frozen;    /* silent, with its QEMU */
+    gboolean presumed;  /* silent, since it was that before */
     gboolean outside;   /* silent by checks from its standby alone */
     gboolean mute;      /* alive, and its agent does not answer any more */
     const char *never;  /* a check of its operator's that was never answered; borrowed */
@@ -184,7 +187,9 @@ static void apply_failure(const ScenarioVm *wanted, const VitalsChecks *here, co
 static void keep_silence(const ProtectionVm *vm, Finding *f)
 {
     if (vm->life.state == GUEST_LIFE_SILENT)
-        *f = (Finding){.life = GUEST_LIFE_SILENT, .why = "nobody can see at present whether it answers"};
+        *f = (Finding){.life = GUEST_LIFE_SILENT,
+                       .presumed = TRUE,
+                       .why = "nobody can see at present whether it answers"};
 }
 
 /* By the checks that its operator chose; those of the two hosts together. If any of them is enough, one that nobody can ask at
@@ -231,7 +236,8 @@ static Finding find_unknown(const ProtectionVm *vm)
     if (vm->life.state == GUEST_LIFE_OFF)
         return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
     if (vm->life.state == GUEST_LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT, .why = "its host has not said yet whether it lives"};
+        return (Finding){
+            .life = GUEST_LIFE_SILENT, .presumed = TRUE, .why = "its host has not said yet whether it lives"};
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
@@ -364,6 +370,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     if (f->life == GUEST_LIFE_ALIVE)
         note_unanswered(p, vm, f->never, now_ms, out);
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
+    life->presumed &= f->life == GUEST_LIFE_SILENT && f->presumed;
     life->state = f->life;
     /* Of one that nobody hears it is not known. */
     if (f->life == GUEST_LIFE_ALIVE || f->life == GUEST_LIFE_OFF)
@@ -470,9 +477,29 @@ static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
 {
     g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
 
-    p->countdown = (ProtectionCountdown){
-        .runs = TRUE, .over = p->countdown.over, .late = p->countdown.over, .since_ms = now_ms};
+    p->countdown = (ProtectionCountdown){.runs = TRUE,
+                                         .over = p->countdown.over,
+                                         .late = p->countdown.over,
+                                         .since_ms = now_ms,
+                                         .since_wall_ms = p->wall_ms};
     protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
+}
+
+/* One that went on while no controller ran: whoever is silent has been found so since, by who had the time to miss and to hear him; one
+ * whom nobody sees holds that up for no longer than a countdown. */
+static gboolean is_known_again(const Protection *p, gint64 now_ms)
+{
+    gboolean some = FALSE, all = TRUE;
+
+    if (p->countdown.resumed_ms == 0)
+        return TRUE;
+    if (!has_seen_since(p, p->countdown.resumed_ms, now_ms))
+        return FALSE;
+    EACH_VM (p, vm) {
+        some |= vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed;
+        all &= !vm->life.presumed;
+    }
+    return some && (all || now_ms >= p->countdown.resumed_ms + p->scenario->policy.countdown_ms);
 }
 
 /* A start that is under way may still succeed at the last second. */
@@ -481,7 +508,7 @@ static gboolean is_over(const Protection *p, gint64 now_ms)
     EACH_VM (p, vm)
         if (vm->life.reviving || !id_is_nil(vm->life.waits_for))
             return FALSE;
-    return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
+    return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms && is_known_again(p, now_ms);
 }
 
 /* Is one silent that was not when it began? */
@@ -649,6 +676,66 @@ void protection_life_from_json(ProtectionVm *vm, const json_t *doc)
     vm->life.why = g_strdup("it was off when its host was heard last");
 }
 
+json_t *protection_told_to_json(const ProtectionVm *vm)
+{
+    json_t *list = json_array();
+
+    if (vm->life.state == GUEST_LIFE_SILENT)
+        json_array_append_new(list, json_string(event_code_name(EVENT_GUEST_SILENT)));
+    if (vm->life.mute)
+        json_array_append_new(list, json_string(event_code_name(EVENT_AGENT_SILENT)));
+    if (vm->life.unanswered)
+        json_array_append_new(list, json_string(event_code_name(EVENT_CHECK_UNANSWERED)));
+    return list;
+}
+
+static gboolean is_in(const json_t *list, EventCode code)
+{
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (g_strcmp0(json_string_value(json_array_get(list, i)), event_code_name(code)) == 0)
+            return TRUE;
+    return FALSE;
+}
+
+void protection_told_from_json(ProtectionVm *vm, const json_t *list)
+{
+    vm->life.mute = is_in(list, EVENT_AGENT_SILENT);
+    vm->life.unanswered = is_in(list, EVENT_CHECK_UNANSWERED);
+    vm->life.presumed = is_in(list, EVENT_GUEST_SILENT);
+    if (vm->life.presumed)
+        vm->life.state = GUEST_LIFE_SILENT;
+}
+
+json_t *protection_countdown_to_json(const Protection *p)
+{
+    const ProtectionCountdown *c = &p->countdown;
+
+    return c->runs ? json_pack("{s:I, s:b, s:b}", "since", (json_int_t)c->since_wall_ms, "over", c->over,
+                               "late", c->late)
+                   : json_null();
+}
+
+void protection_countdown_from_json(Protection *p, const json_t *doc)
+{
+    p->countdown = (ProtectionCountdown){.runs = json_is_object(doc),
+                                         .over = json_is_true(json_object_get(doc, "over")),
+                                         .late = json_is_true(json_object_get(doc, "late")),
+                                         .since_wall_ms = json_integer_value(json_object_get(doc, "since"))};
+}
+
+/* A wall clock that was set back meanwhile can only make it longer, and one that was set forth cannot end it by itself. */
+static void resume(Protection *p, gint64 now_ms)
+{
+    p->resumes = FALSE;
+    if (p->countdown.runs) {
+        p->countdown.since_ms = now_ms - MAX(p->wall_ms - p->countdown.since_wall_ms, 0);
+        p->countdown.resumed_ms = now_ms;
+    }
+    EACH_VM (p, vm)
+        if (vm->life.presumed)
+            vm->life.silent_ms = vm->life.heard_ms = now_ms;
+}
+
 void protection_life_anew(ProtectionVm *vm)
 {
     g_free(vm->life.why);
@@ -682,35 +769,59 @@ static void look_away(Protection *p, gint64 now_ms)
     }
 }
 
+/* Another number when what protection_told_to_json() says is otherwise. */
+static guint told_of(const ProtectionVm *vm)
+{
+    const ProtectionLife *life = &vm->life;
+
+    return (guint)(life->state == GUEST_LIFE_SILENT) | (guint)life->mute << 1 | (guint)life->unanswered << 2;
+}
+
+static gboolean is_other(const ProtectionCountdown *a, const ProtectionCountdown *b)
+{
+    return a->runs != b->runs || a->over != b->over || a->late != b->late ||
+           a->since_wall_ms != b->since_wall_ms;
+}
+
 void protection_live(Protection *p, gint64 now_ms, ActionList *out)
 {
-    gboolean changed = FALSE, more = FALSE;
+    gboolean changed = FALSE, told = FALSE, more = FALSE;
+    ProtectionCountdown before;
 
+    if (p->resumes)
+        resume(p, now_ms);
+    before = p->countdown;
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
         look_away(p, now_ms);
         return;
     }
     EACH_VM (p, vm) {
         const char *kept = kept_word(vm);
+        guint told_before = told_of(vm);
         gboolean was_silent = vm->life.state == GUEST_LIFE_SILENT;
         Finding f = find(p, vm, now_ms);
 
         settle_guest(p, vm, &f, now_ms, out);
         more |= !was_silent && f.life == GUEST_LIFE_SILENT;
         changed |= g_strcmp0(kept_word(vm), kept) != 0;
+        told |= told_of(vm) != told_before;
     }
     protection_revive(p, now_ms, out);
-    changed |= watch_hangs(p, now_ms, out);
+    told |= watch_hangs(p, now_ms, out);
     if (changed)
         action_persist(out, NULL);
     count(p, more, now_ms, out);
+    /* What is persisted is all of it as it is in the end. */
+    if (!changed && (told || is_other(&p->countdown, &before)))
+        action_note(out);
 }
 
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
 {
     gint64 left_ms = p->countdown.since_ms + p->scenario->policy.countdown_ms - now_ms;
 
-    if (!p->countdown.runs)
+    /* How much is left of one that is to be taken up the first input says. */
+    if (!p->countdown.runs || p->resumes)
         return -1;
     return p->countdown.over ? 0 : MAX(left_ms, 0);
 }

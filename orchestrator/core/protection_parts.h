@@ -51,6 +51,12 @@ void protection_trouble_free(gpointer trouble);
 /* What must be known after a restart of the controller, with its host gone or started anew: "alive", "off" or null. */
 json_t *protection_life_to_json(const ProtectionVm *vm);
 void protection_life_from_json(ProtectionVm *vm, const json_t *doc);
+/* What was told of a VM, and not yet that it is over: an array of events' names; and of a countdown {"since": wall ms, "over", "late"},
+ * or null. So a controller that has started anew says none of it twice, and says when it is over. */
+json_t *protection_told_to_json(const ProtectionVm *vm);
+void protection_told_from_json(ProtectionVm *vm, const json_t *list);
+json_t *protection_countdown_to_json(const Protection *p);
+void protection_countdown_from_json(Protection *p, const json_t *doc);
 
 /* The old active's guest may have lived on; what only its disks hold is kept there. */
 void protection_yielded(const Protection *p, const ProtectionVm *vm, const char *host, const char *guest,

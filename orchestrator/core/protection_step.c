@@ -502,6 +502,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
 {
     if (!handle(p, in, out, error))
         return FALSE;
+    p->wall_ms = in->wall_ms;
     if (p->wait_until_ms < 0)
         p->wait_until_ms = in->now_ms + FIRST_WAIT_MS;
     protection_settle(p, in->now_ms, out);

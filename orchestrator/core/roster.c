@@ -12,6 +12,7 @@ static void host_free(gpointer p)
     g_free(h->name);
     g_strfreev(h->addresses);
     json_decref(h->hold);
+    json_decref(h->told);
     g_free(h);
 }
 
@@ -49,6 +50,15 @@ void roster_hold(Roster *r, const char *name, json_t *hold)
     g_assert(h);
     json_decref(h->hold);
     h->hold = json_incref(hold);
+}
+
+void roster_tell(Roster *r, const char *name, json_t *told)
+{
+    RosterHost *h = g_hash_table_lookup(r->hosts, name);
+
+    g_assert(h);
+    json_decref(h->told);
+    h->told = json_incref(told);
 }
 
 void roster_remove(Roster *r, const char *name)

@@ -15,6 +15,7 @@ typedef struct {
     Id id;
     char **addresses; /* "host:port", the preferred one first, NULL at the end */
     json_t *hold;     /* hold.h; NULL: none */
+    json_t *told;     /* told.h; NULL: nothing */
 } RosterHost;
 
 typedef struct Roster Roster;
@@ -23,10 +24,12 @@ Roster *roster_new(void);
 void roster_free(Roster *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Roster, roster_free)
 
-/* Add a host, which nobody holds, or replace what is known about it; @addresses is copied. */
+/* Add a host, which nobody holds and of which nothing was told, or replace what is known about it; @addresses is copied. */
 void roster_set(Roster *r, const char *name, Id id, const char *const *addresses);
 /* Of a host that is there; @hold is referenced, NULL: none any more. */
 void roster_hold(Roster *r, const char *name, json_t *hold);
+/* The same of what was told of it. */
+void roster_tell(Roster *r, const char *name, json_t *told);
 void roster_remove(Roster *r, const char *name);
 /* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
 const RosterHost *roster_find(const Roster *r, const char *name);

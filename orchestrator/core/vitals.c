@@ -170,6 +170,14 @@ void vitals_add(Vitals *v, const char *name, Id id)
     v->stale = TRUE;
 }
 
+void vitals_recall(Vitals *v, const char *name, EventCode told)
+{
+    Host *h = find(v, name);
+
+    h->is_silent |= told == EVENT_HOST_SILENT;
+    h->no_libvirt |= told == EVENT_HYPERVISOR_SILENT;
+}
+
 void vitals_remove(Vitals *v, const char *name)
 {
     Host *h = find(v, name);
@@ -371,7 +379,7 @@ static gboolean is_way(const json_t *checks, const char *address)
     return FALSE;
 }
 
-/* A beat that is missed where no echo comes back either says nothing of the engine. */
+/* A beat that is missed where no echo comes back either says nothing of the engine. A watcher of before does not know who hangs. */
 static EngineLife engine_by(const json_t *beat, const json_t *checks, guint misses)
 {
     const char *words = text_of(beat, "words");
@@ -478,7 +486,7 @@ static void tell_missed(Host *h, gint64 now_ms, ActionList *out)
 {
     gboolean missed = h->seen.missed;
 
-    if (missed && !h->missed && h->misses > 0 && is_calm(h, now_ms))
+    if (missed && !h->missed && !h->is_silent && h->misses > 0 && is_calm(h, now_ms))
         tell(h, EVENT_PROBE_MISSED, NULL, out);
     if (missed || h->missed)
         h->missed_ms = missed || !h->was_silent ? now_ms : 0;

@@ -36,6 +36,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
 
 /* @host: by name and by the id of its engine, by which others name it. One that is known is as it was. */
 void vitals_add(Vitals *v, const char *host, Id id);
+/* Before the controller started @told was, one of HOST_SILENT and HYPERVISOR_SILENT (others are passed over), and not that it is
+ * over. */
+void vitals_recall(Vitals *v, const char *host, EventCode told);
 void vitals_remove(Vitals *v, const char *host);
 void vitals_link(Vitals *v, const char *host, gboolean up);
 /* @status: whole, or what has changed (news_is_part()). What cannot be read of it is left out: an engine of another version says

@@ -98,6 +98,7 @@ static void do_action(Runner *r, Job *job, const Action *a)
     case ACTION_LOG:
         r->duties.note(r->ctx, job->plan, a->text);
         return;
+    case ACTION_NOTE:
     case ACTION_PUBLISH:
     case ACTION_VERIFY:
     case ACTION_SWITCHBACK:

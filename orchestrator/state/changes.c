@@ -117,6 +117,15 @@ void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc)
     change_id(change, id);
 }
 
+void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told)
+{
+    Change *change = add(changes, "UPDATE hosts SET doc = json_set(doc, '$.told', json(?1)) WHERE id = ?2");
+    g_autofree char *text = json_text(told);
+
+    change_text(change, text);
+    change_id(change, id);
+}
+
 void database_delete_host(DatabaseChanges *changes, Id id)
 {
     change_id(add(changes, "DELETE FROM hosts WHERE id = ?"), id);

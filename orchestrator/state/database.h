@@ -58,6 +58,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DatabaseChanges, database_changes_free)
 void database_put_host(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 /* Of one that is there; nothing if it is not any more. */
 void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc);
+/* The "told" of its document alone, an array: the rest may be under way to be another. */
+void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told);
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 void database_delete_scenario(DatabaseChanges *changes, Id id);

@@ -282,6 +282,10 @@ static void test_host_comes_back(void)
 
 static void restart(Stage *s)
 {
+    Scenario *kept = scenario_copy(s->w->p->scenario);
+
+    scenario_free(s->w->scenario);
+    s->w->scenario = kept;
     world_restart(s->w);
     s->w->p->vitals = s->v;
     s->told = 0;
@@ -326,6 +330,160 @@ static void test_was_off(void)
     g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
 }
 
+/* --- a controller that starts again ------------------------------------------------ */
+
+/* …after @away_s, and knows of alpha what was told. Beta's engine answers it at once. */
+static void controller_is_back(Stage *s, int away_s, EventCode told)
+{
+    vitals_free(s->v);
+    s->v = vitals_new();
+    vitals_add(s->v, "alpha", world_id(0xa1));
+    vitals_add(s->v, "beta", world_id(0xb2));
+    vitals_recall(s->v, "alpha", told);
+    vitals_link(s->v, "beta", TRUE);
+    vitals_expect(s->v, "alpha", 3, 1000);
+    s->w->now_ms += away_s * 1000;
+    restart(s);
+    world_link(s->w, "beta", TRUE);
+    world_forget(s->w);
+}
+
+/* …and only what people are told: what engines are is another matter. */
+static void expect_told(Stage *s, const char *wanted)
+{
+    g_auto(GStrv) lines = g_strsplit(s->w->trace->str, "\n", -1);
+    g_autoptr(GString) told = g_string_new(NULL);
+
+    for (char **line = lines; *line; line++)
+        if (strstr(*line, "event ") || (**line == '[' && !strstr(*line, " -> ")))
+            g_string_append_printf(told, "%s\n", *line);
+    g_assert_cmpstr(told->str, ==, wanted);
+    world_forget(s->w);
+}
+
+/* Silent since a moment ago, and ten seconds of the countdown are over. */
+static Stage *stage_new_of_dead_host(void)
+{
+    Stage *s = stage_new();
+
+    s->w->p->scenario->policy.probe_interval_ms = 1000;
+    lose_alpha(s);
+    s->path = 3;
+    pass_for(s, 10, FALSE);
+    expect(s, "[   2] PROBE_MISSED alpha\n"
+              "[   2] HOST_SILENT alpha\n"
+              "[   2] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
+    return s;
+}
+
+/* Nothing is told twice, the countdown goes on, and all is told when it is over. */
+static void test_goes_on(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host();
+
+    controller_is_back(s, 4, EVENT_HOST_SILENT);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 7000);
+    pass_for(s, 20, FALSE);
+    expect_told(s, "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+    controller_is_back(s, 4, EVENT_HOST_SILENT);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
+    pass_for(s, 40, FALSE);
+    expect_told(s, "");
+    s->path = 0;
+    link_alpha(s, TRUE);
+    pass_for(s, 2, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "HOST_BACK alpha\n"));
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK\n"
+                                              "        -> event COUNTDOWN_CANCELLED\n"));
+}
+
+/* It does not end in the moment in which a controller starts that has heard nobody; nor does a clock that was set forth end it. */
+static void test_ended_meanwhile(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host();
+
+    s->w->wall_ahead_ms += 3600000;
+    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    pass_for(s, 10, FALSE);
+    expect_told(s, "[  76] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* Nobody is dead who lives when it starts. */
+static void test_lives_meanwhile(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host();
+
+    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    pass(s, FALSE);
+    s->path = 0;
+    link_alpha(s, TRUE);
+    world_forget(s->w);
+    pass_for(s, 30, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "HOST_BACK alpha\n"));
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK\n"
+                                              "        -> event COUNTDOWN_CANCELLED\n"));
+    g_assert_null(strstr(s->w->trace->str, "SILENT"));
+    g_assert_null(strstr(s->w->trace->str, "REQUIRED"));
+}
+
+/* Where nobody can see them, that they were silent is all there is to know, and no countdown ends by it. */
+static void test_seen_by_nobody(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host();
+
+    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    vitals_link(s->v, "beta", FALSE);
+    world_link(s->w, "beta", FALSE);
+    world_forget(s->w);
+    pass_for(s, 100, FALSE);
+    expect_told(s, "");
+    vitals_link(s->v, "beta", TRUE);
+    world_link(s->w, "beta", TRUE);
+    world_forget(s->w);
+    s->told = 0;
+    pass_for(s, 2, FALSE);
+    expect_told(s, "[ 172] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
+/* After a boot of the controller's host, whose steady clock begins again; and a wall clock that was set back. */
+static void test_other_clocks(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host();
+
+    s->w->wall_ahead_ms += s->w->now_ms - 1000;
+    s->w->now_ms = 1000;
+    controller_is_back(s, 2, EVENT_HOST_SILENT);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 9000);
+    s->w->wall_ahead_ms -= 3600000;
+    controller_is_back(s, 2, EVENT_HOST_SILENT);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 20000);
+}
+
+/* What is told of guests and hosts that live. */
+static void test_told_before(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    pass_for(s, 3, TRUE);
+    s->agent = 3;
+    pass_for(s, 3, TRUE);
+    s->libvirt = FALSE;
+    pass_for(s, 3, TRUE);
+    expect(s, "[   5] time passed -> event AGENT_SILENT\n"
+              "[   8] HYPERVISOR_SILENT alpha\n");
+    controller_is_back(s, 4, EVENT_HYPERVISOR_SILENT);
+    link_alpha(s, TRUE);
+    world_forget(s->w);
+    pass_for(s, 3, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "SILENT"));
+    s->libvirt = TRUE;
+    world_forget(s->w);
+    pass_for(s, 30, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "HYPERVISOR_BACK alpha\n"));
+    g_assert_null(strstr(s->w->trace->str, "AGENT_SILENT"));
+}
+
 /* Its kernel answers, and nothing else: that is told in the end, once, and that it is over; nobody is taken for dead. */
 static void test_kernel_alone(void)
 {
@@ -344,8 +502,7 @@ static void test_kernel_alone(void)
     s->path = 0;
     pass_for(s, 40, FALSE);
     expect(s, "[  51] PROBE_MISSED alpha\n"
-              "[  52] time passed -> event HEARTBEAT_LOST\n"
-              "        -> keep durably\n");
+              "[  52] time passed -> event HEARTBEAT_LOST\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
     /* Nor is a restart of the controller, which says that it is over, too. */
     restart(s);
@@ -356,7 +513,7 @@ static void test_kernel_alone(void)
     world_forget(s->w);
     s->beat = 0;
     link_alpha(s, TRUE);
-    g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK\n        -> keep durably\n"));
+    g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK\n"));
     world_forget(s->w);
     pass_for(s, 5, TRUE);
     g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
@@ -1805,6 +1962,13 @@ static void happens(Tale *t)
         t->alpha = !t->alpha;
         link_alpha(s, t->alpha);
     }
+    if (g_rand_int_range(r, 0, 60) == 0) {
+        restart(s);
+        world_link(s->w, "beta", TRUE);
+        if (t->alpha)
+            link_alpha(s, TRUE);
+        g_string_append(t->story, "the controller starts again\n");
+    }
     g_string_append_printf(t->story,
                            "[%4" G_GINT64_FORMAT "] %s, boot %u, agent %d, path %d, web %d, %s, %s\n",
                            s->w->now_ms / 1000, s->word, s->boots, s->agent, s->path, s->web,
@@ -1872,6 +2036,12 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/life/host/dies", test_host_dies);
     g_test_add_func("/life/host/comes-back", test_host_comes_back);
+    g_test_add_func("/life/controller/goes-on", test_goes_on);
+    g_test_add_func("/life/controller/ended-meanwhile", test_ended_meanwhile);
+    g_test_add_func("/life/controller/lives-meanwhile", test_lives_meanwhile);
+    g_test_add_func("/life/controller/seen-by-nobody", test_seen_by_nobody);
+    g_test_add_func("/life/controller/other-clocks", test_other_clocks);
+    g_test_add_func("/life/controller/told-before", test_told_before);
     g_test_add_func("/life/host/kernel-alone", test_kernel_alone);
     g_test_add_func("/life/host/engine-ended", test_engine_ended);
     g_test_add_func("/life/host/hangs-and-guest-is-dead", test_hangs_and_guest_is_dead);

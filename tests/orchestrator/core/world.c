@@ -73,16 +73,24 @@ static void narrate(World *w, const Input *in, const ActionList *out)
 {
     g_autofree char *condition = input_words(in, name_of(w, in->vm));
 
-    for (guint i = 0; i < MAX(out->len, 1); i++) {
-        const Action *a = i < out->len ? out->pdata[i] : NULL;
-        g_autofree char *decision = a ? action_words(a, name_of(w, a->vm)) : g_strdup("nothing");
+    guint decisions = 0;
 
-        if (i == 0)
-            g_string_append_printf(w->trace, "[%4" G_GINT64_FORMAT "] %s -> %s\n", w->now_ms / 1000,
-                                   condition, decision);
+    /* What is noted beside it is no decision. */
+    for (guint i = 0; i < out->len; i++) {
+        const Action *a = out->pdata[i];
+        g_autofree char *decision = action_words(a, name_of(w, a->vm));
+
+        if (a->kind == ACTION_NOTE)
+            continue;
+        if (decisions++ == 0)
+            g_string_append_printf(w->trace, "[%4" G_GINT64_FORMAT "] %s", w->now_ms / 1000, condition);
         else
-            g_string_append_printf(w->trace, "        -> %s\n", decision);
+            g_string_append(w->trace, "       ");
+        g_string_append_printf(w->trace, " -> %s\n", decision);
     }
+    if (decisions == 0)
+        g_string_append_printf(w->trace, "[%4" G_GINT64_FORMAT "] %s -> nothing\n", w->now_ms / 1000,
+                               condition);
 }
 
 gboolean world_step(World *w, Input in, GError **error)
@@ -90,12 +98,15 @@ gboolean world_step(World *w, Input in, GError **error)
     g_autoptr(ActionList) out = action_list_new();
 
     in.now_ms = w->now_ms;
+    in.wall_ms = w->now_ms + w->wall_ahead_ms;
     if (!protection_step(w->p, &in, out, error)) {
         g_assert_cmpuint(out->len, ==, 0);
         return FALSE;
     }
     for (guint i = 0; i < out->len; i++) {
-        if (((const Action *)out->pdata[i])->kind != ACTION_PERSIST)
+        const Action *a = out->pdata[i];
+
+        if (a->kind != ACTION_PERSIST && a->kind != ACTION_NOTE)
             continue;
         json_decref(w->durable);
         w->durable = protection_to_json(w->p);

@@ -11,6 +11,7 @@ typedef struct World {
     Scenario *scenario;
     Protection *p;
     gint64 now_ms;
+    gint64 wall_ahead_ms; /* of the wall clock */
     GString *trace;
     json_t *durable;                             /* what the last "keep durably" kept */
     guint64 sequence[64];                        /* of the tips, by VM */

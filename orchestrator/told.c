@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/told.h"
+
+#include "vmconnect/base/log.h"
+
+static const struct {
+    EventCode begins, ends;
+} PAIRS[] = {
+    {EVENT_LINK_LOST, EVENT_LINK_BACK},
+    {EVENT_HOST_SILENT, EVENT_HOST_BACK},
+    {EVENT_HYPERVISOR_SILENT, EVENT_HYPERVISOR_BACK},
+};
+
+static gboolean is_in(const json_t *list, EventCode code)
+{
+    for (gsize i = 0; i < json_array_size(list); i++)
+        if (g_strcmp0(json_string_value(json_array_get(list, i)), event_code_name(code)) == 0)
+            return TRUE;
+    return FALSE;
+}
+
+gboolean told_is(const Hosts *hosts, const char *host, EventCode code)
+{
+    const RosterHost *known = roster_find(hosts_roster(hosts), host);
+
+    return known && is_in(known->told, code);
+}
+
+static void on_noted(const GError *error, void *user)
+{
+    (void)user;
+    if (error)
+        log_warning("what was told of hosts is not durable: %s -> a controller that starts tells it again",
+                    error->message);
+}
+
+static void note(Database *db, Hosts *hosts, const RosterHost *host, EventCode code, gboolean holds)
+{
+    json_auto_t *told = json_array();
+    DatabaseChanges *changes;
+
+    if (is_in(host->told, code) == holds)
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(PAIRS); i++)
+        if (PAIRS[i].begins == code ? holds : is_in(host->told, PAIRS[i].begins))
+            json_array_append_new(told, json_string(event_code_name(PAIRS[i].begins)));
+    hosts_tell(hosts, host->name, told);
+    changes = database_changes_new();
+    database_tell_host(changes, host->id, told);
+    database_submit(db, changes, on_noted, NULL);
+}
+
+void told_note(Database *db, Hosts *hosts, const Event *event)
+{
+    const RosterHost *host = event->host ? roster_find(hosts_roster(hosts), event->host) : NULL;
+
+    for (guint i = 0; host && i < G_N_ELEMENTS(PAIRS); i++)
+        if (event->code == PAIRS[i].begins || event->code == PAIRS[i].ends)
+            note(db, hosts, host, PAIRS[i].begins, event->code == PAIRS[i].begins);
+}
