@@ -8,7 +8,6 @@
 #include "netmap/host.h"
 #include "vmconnect/base/conf.h"
 #include "vmconnect/hypervisor/agents.h"
-#include "vmconnect/hypervisor/agents.h"
 #include "vmconnect/hypervisor/ears.h"
 #include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/hands.h"
