@@ -171,7 +171,7 @@ static ScenarioState scenario_target(const Protection *p)
         return SCENARIO_STOPPED;
     for (guint i = 0; i < p->vms->len; i++)
         count_vm(p, p->vms->pdata[i], &t);
-    if (t.failed)
+    if (t.failed || p->countdown.over)
         return SCENARIO_FAILED;
     if (t.away)
         return t.away == t.all ? SCENARIO_SWITCHED : SCENARIO_DEGRADED;

@@ -500,13 +500,19 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
 
 gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError **error)
 {
+    gboolean required;
+
     if (!handle(p, in, out, error))
         return FALSE;
     p->wall_ms = in->wall_ms;
     if (p->wait_until_ms < 0)
         p->wait_until_ms = in->now_ms + FIRST_WAIT_MS;
     protection_settle(p, in->now_ms, out);
+    required = p->countdown.over;
     protection_live(p, in->now_ms, out);
+    /* Then only its operator can go on. */
+    if (p->countdown.over != required)
+        protection_settle(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);
     EACH_VM (p, vm)
         protection_order(p, vm, in->now_ms, out);

@@ -122,6 +122,7 @@
     X(STOPPED,       SYNCHRONIZING, NONE,           "run asked for where the VMs were moved to")              \
     X(STOPPED,       DEGRADED,      NONE,           "run asked for where the VMs were moved to")              \
     X(SWITCHED,      SWITCHING,     NONE,           "a plan was begun")                                       \
+    X(SWITCHED,      FAILED,        NONE,           "a VM needs an operator")                                 \
     X(FAILED,        SYNCHRONIZING, NONE,           "the cause was removed, a first copy is being made")      \
     X(FAILED,        RUNNING,       NONE,           "the cause was removed, every VM is protected")           \
     X(FAILED,        DEGRADED,      NONE,           "the cause was removed, a VM is unprotected or lagging")  \

@@ -237,7 +237,8 @@ static void test_host_dies(void)
               "[   3] HOST_SILENT alpha\n"
               "[   3] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
 }
 
@@ -682,7 +683,8 @@ static void test_all_gone(void)
               "[   3] HOST_SILENT alpha\n"
               "[   3] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
 }
 
 /* The name server has died with it: what cannot be asked any more is no answer, and what else there is speaks. */
@@ -805,7 +807,8 @@ static void test_held(void)
     pass_for(s, 25, TRUE);
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
     world_do(s->w, INPUT_UNHOLD);
     world_refused(s->w, INPUT_UNHOLD, "nobody holds scenario 'web'");
     pass_for(s, 3, TRUE);
@@ -837,7 +840,8 @@ static void test_restart_fails(void)
               "[   7] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
               "[  12] time passed -> guest.revive to alpha for web1\n"
               "[  12] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
 }
 
 /* Nobody was asked, since the controller's disk was full: it is when there is room, also if it had been given up by then. */
@@ -865,7 +869,8 @@ static void test_restart_fails_late(void)
     revived(s, US_ERROR_FAILED, "no memory");
     pass_for(s, 20, TRUE);
     expect(s, "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
-              "[   7] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[   7] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
 }
 
 /* A slow libvirtd ends the new QEMU, too. What its host says of the old one until then is no second death. */
@@ -1468,8 +1473,10 @@ static void test_forgotten_scores(void)
     expect(s, "[   3] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
               "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n"
               "[  39] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+              "        -> event COUNTDOWN_CANCELLED\n"
+              "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Nobody lives there any more that could say so: its host answers an echo, and no more. What its operator chose is missed from the
@@ -1489,14 +1496,16 @@ static void test_hangs_with_its_host(void)
     pass_for(s, 22, FALSE);
     expect(s, "[  65] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[  85] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  85] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
     g_assert_cmpstr(((ProtectionVm *)s->w->p->vms->pdata[0])->life.why, ==, "tcp web1");
     /* It thaws: the guest is not started, it has only to answer. */
     find_alpha(s);
     s->web = 0;
     pass_for(s, 3, TRUE);
     expect(s, "[  87] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+              "        -> event COUNTDOWN_CANCELLED\n"
+              "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Its host says that it has died, and is lost: that its check was answered before is no sign of life. */
@@ -1512,11 +1521,13 @@ static void test_dies_with_its_host(void)
     pass_for(s, 2, FALSE);
     s->web = 1;
     pass_for(s, 30, FALSE);
-    expect(s, "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+    expect(s, "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
     s->web = 0;
     pass(s, FALSE);
     expect(s, "[  36] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+              "        -> event COUNTDOWN_CANCELLED\n"
+              "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* A guest that answers lives, whatever is heard of its host. */
@@ -1596,7 +1607,8 @@ static void test_in_its_users_hands(void)
     pass_for(s, 30, TRUE);
     expect(s, "[  73] time passed -> event GUEST_BACK\n"
               "        -> event AGENT_SILENT\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+              "        -> event COUNTDOWN_CANCELLED\n"
+              "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Not even a reset can be made: it is tried three times, and told. */
@@ -1621,7 +1633,8 @@ static void test_reset_fails(void)
               "[   8] alpha failed at guest.revive for web1 (no) -> nothing\n"
               "[  13] time passed -> guest.revive to alpha for web1\n"
               "[  13] alpha failed at guest.revive for web1 (no) -> event GUEST_RESTART_FAILED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
 }
 
 /* A standby that sees nothing says nothing of guests, neither that one has died nor that it is back. */
@@ -1691,8 +1704,10 @@ static void test_stands_still(void)
         expect(s, "[   2] time passed -> event GUEST_SILENT\n"
                   "        -> event COUNTDOWN_STARTED\n"
                   "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                  "        -> web failed: a VM needs an operator\n"
                   "[  23] time passed -> event GUEST_BACK\n"
-                  "        -> event COUNTDOWN_CANCELLED\n");
+                  "        -> event COUNTDOWN_CANCELLED\n"
+                  "        -> web running: the cause was removed, every VM is protected\n");
     }
 }
 
@@ -1705,7 +1720,8 @@ static void test_restart_never(void)
     pass_for(s, 21, TRUE);
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
 }
 
 /* What a plan has shut down is not dead. */
@@ -1808,6 +1824,7 @@ static void test_second_one(void)
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
               "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n"
               "[  32] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
               "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
