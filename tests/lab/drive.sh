@@ -74,6 +74,11 @@ goes_on() {
   eventually 90 "replication goes on $1" grows
 }
 
+# only_first_is_whole VM WHAT: of all its recovery points on beta the first one alone was read as a whole.
+only_first_is_whole() {
+  is "$(call beta standby.points "{\"vm\":\"$1\"}" | jq '.points | length > 1 and all(.[:-1][]; .since != null)')" true "$2"
+}
+
 lag_below() {
   active_status "$1" "$2" | jq -e ".standbys[0].lag_ms != null and .standbys[0].lag_ms < $3"
 }
