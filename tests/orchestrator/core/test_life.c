@@ -363,25 +363,30 @@ static void expect_told(Stage *s, const char *wanted)
 }
 
 /* Silent since a moment ago, and ten seconds of the countdown are over. */
-static Stage *stage_new_of_dead_host(void)
+static Stage *stage_new_of_dead_host(guint vms)
 {
-    Stage *s = stage_new();
+    Stage *s = stage_new_of(vms);
 
     s->w->p->scenario->policy.probe_interval_ms = 1000;
     lose_alpha(s);
     s->path = 3;
     pass_for(s, 10, FALSE);
-    expect(s, "[   2] PROBE_MISSED alpha\n"
-              "[   2] HOST_SILENT alpha\n"
-              "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    expect(s, vms == 1 ? "[   2] PROBE_MISSED alpha\n"
+                         "[   2] HOST_SILENT alpha\n"
+                         "[   2] time passed -> event GUEST_SILENT\n"
+                         "        -> event COUNTDOWN_STARTED\n"
+                       : "[   2] PROBE_MISSED alpha\n"
+                         "[   2] HOST_SILENT alpha\n"
+                         "[   2] time passed -> event GUEST_SILENT\n"
+                         "        -> event GUEST_SILENT\n"
+                         "        -> event COUNTDOWN_STARTED\n");
     return s;
 }
 
 /* Nothing is told twice, the countdown goes on, and all is told when it is over. */
 static void test_goes_on(void)
 {
-    g_autoptr(Stage) s = stage_new_of_dead_host();
+    g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     controller_is_back(s, 4, EVENT_HOST_SILENT);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 7000);
@@ -402,7 +407,7 @@ static void test_goes_on(void)
 /* It does not end in the moment in which a controller starts that has heard nobody; nor does a clock that was set forth end it. */
 static void test_ended_meanwhile(void)
 {
-    g_autoptr(Stage) s = stage_new_of_dead_host();
+    g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     s->w->wall_ahead_ms += 3600000;
     controller_is_back(s, 60, EVENT_HOST_SILENT);
@@ -413,7 +418,7 @@ static void test_ended_meanwhile(void)
 /* Nobody is dead who lives when it starts. */
 static void test_lives_meanwhile(void)
 {
-    g_autoptr(Stage) s = stage_new_of_dead_host();
+    g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     controller_is_back(s, 60, EVENT_HOST_SILENT);
     pass(s, FALSE);
@@ -431,7 +436,7 @@ static void test_lives_meanwhile(void)
 /* Where nobody can see them, that they were silent is all there is to know, and no countdown ends by it. */
 static void test_seen_by_nobody(void)
 {
-    g_autoptr(Stage) s = stage_new_of_dead_host();
+    g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     controller_is_back(s, 60, EVENT_HOST_SILENT);
     vitals_link(s->v, "beta", FALSE);
@@ -447,10 +452,26 @@ static void test_seen_by_nobody(void)
     expect_told(s, "[ 172] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
+/* One of two is found so anew, and of the other nobody can say: he holds the alarm up for no longer than a countdown. */
+static void test_one_is_seen(void)
+{
+    g_autoptr(Stage) s = stage_new_of_dead_host(2);
+
+    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    s->path = 0;
+    s->word = "stalled";
+    s->other = "unknown";
+    link_alpha(s, TRUE);
+    world_forget(s->w);
+    pass_for(s, 30, TRUE);
+    expect_told(s, "[  72] HOST_BACK alpha\n"
+                   "[  91] time passed -> event SWITCHOVER_REQUIRED\n");
+}
+
 /* After a boot of the controller's host, whose steady clock begins again; and a wall clock that was set back. */
 static void test_other_clocks(void)
 {
-    g_autoptr(Stage) s = stage_new_of_dead_host();
+    g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     s->w->wall_ahead_ms += s->w->now_ms - 1000;
     s->w->now_ms = 1000;
@@ -2057,6 +2078,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/controller/ended-meanwhile", test_ended_meanwhile);
     g_test_add_func("/life/controller/lives-meanwhile", test_lives_meanwhile);
     g_test_add_func("/life/controller/seen-by-nobody", test_seen_by_nobody);
+    g_test_add_func("/life/controller/one-is-seen", test_one_is_seen);
     g_test_add_func("/life/controller/other-clocks", test_other_clocks);
     g_test_add_func("/life/controller/told-before", test_told_before);
     g_test_add_func("/life/host/kernel-alone", test_kernel_alone);
