@@ -70,7 +70,8 @@
       "do as it says; replication goes on by itself then")                                                   \
     X(SCRATCH_LOW,        WARNING,                                                                           \
       "a cut of '{vm}' on {host} was given up: {why}",                                                       \
-      "give the scratch folder of {host} more room, or let it be used: scenario set {scenario} scratch=SIZE") \
+      "the next one carries on; if it was for want of room, give the scratch folder of {host} more, or let "  \
+      "it be used: understudy scenario set {scenario} scratch=SIZE")                                         \
     X(ENGINE_REFUSED,     ERROR,                                                                             \
       "the engine of {host} refused its part for '{vm}': {why}",                                             \
       "remove the cause; it is asked again by itself")                                                       \

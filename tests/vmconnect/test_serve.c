@@ -549,13 +549,12 @@ static void test_memory_is_as_the_disk(void)
 {
     Stage s;
     RpcReply reply = {0};
-    g_autofree char *way = NULL;
 
     stage_init(&s);
     protect(&s, &reply, 1);
     wait_for(&s, &reply);
     reply_clear(&reply);
-    way = block(policy_path(s.e.policy));
+    g_free(block(policy_path(s.e.policy)));
 
     protect(&s, &reply, 2);
     wait_for(&s, &reply);
