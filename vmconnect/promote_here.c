@@ -82,17 +82,19 @@ static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = guard_read(a->place->guard_dir, role->vm, &why);
+    gboolean ours;
 
     if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    *ret_ours = guard && guard->role == GUARD_ACTIVE && !guard->journal_open;
+    /* Of an earlier reign than the copy is of, it was put back. */
+    ours = guard && guard->role == GUARD_ACTIVE && guard->reign.number >= role->reign.number;
+    *ret_ours = ours && !guard->journal_open;
     /* A promotion that did not come to its end goes on in its reign. The next number may have been given away by a
      * release that this host has not heard of. */
-    *ret_reign = guard && guard->role == GUARD_ACTIVE
-                     ? guard->reign
-                     : (Reign){MAX(role->reign.number, guard ? guard->reign.number : 0) + 2, a->reign};
+    *ret_reign =
+        ours ? guard->reign : (Reign){MAX(role->reign.number, guard ? guard->reign.number : 0) + 2, a->reign};
     return TRUE;
 }
 
@@ -104,7 +106,7 @@ static const char *text_of(const json_t *doc, const char *key)
 /* As standby.points has them; NULL: it does not say. */
 static json_t *points_of(Asking *a, Id vm, GError **error)
 {
-    json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm));
+    json_auto_t *params = json_pack("{s:s, s:b}", "vm", ID_TEXT(vm), "urgent", 1);
     json_auto_t *result = ask(a, "standby.points", params, POINTS_MS, error);
 
     return result ? json_incref(json_object_get(result, "points")) : NULL;

@@ -162,10 +162,16 @@ static gboolean counts(const AloneVm *vm)
     return vm->plan && vm->plan->reign.number >= vm->guard->reign.number;
 }
 
+/* To its successor; where that was its last step the guard is one that was put back. */
+static gboolean was_released(const AloneVm *vm)
+{
+    return counts(vm) && (vm->plan->state == HANDOVER_RELEASED || vm->plan->state == HANDOVER_UNLOCKED);
+}
+
 /* Given up here, by a release or by a later reign. */
 static gboolean is_given_up(const AloneVm *vm)
 {
-    return vm->guard->role == GUARD_STANDBY || (counts(vm) && vm->plan->state == HANDOVER_RELEASED);
+    return vm->guard->role == GUARD_STANDBY || was_released(vm);
 }
 
 gboolean alone_may_start(const AloneVm *vm, gboolean gone, GError **error)
@@ -176,7 +182,7 @@ gboolean alone_may_start(const AloneVm *vm, gboolean gone, GError **error)
         return TRUE;
     if (vm->guard->role != GUARD_ACTIVE)
         return refuse_standby(vm->guard, error);
-    if (counts(vm) && vm->plan->state == HANDOVER_RELEASED)
+    if (was_released(vm))
         return refuse_released(vm, error);
     if (counts(vm) && handover_holds(vm->plan))
         return refuse_held(vm, error);

@@ -144,6 +144,7 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = guard_read(k->paths.guard_dir, k->vm, &why);
+    gboolean is_older;
 
     if (!guard && g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "%s: nothing is received", GUARD_ENDED);

@@ -376,8 +376,21 @@ static gboolean confirm(Worker *w, GError **error)
     return FALSE;
 }
 
+/* Under our eyes: what was said until now was said before that. */
+static void look_for_copy(Worker *w)
+{
+    g_autoptr(Guard) now = guard_read(w->active->paths.guard_dir, w->active->vm, NULL);
+
+    if (!now || !now->elsewhere)
+        return;
+    w->doubted = TRUE;
+    w->guarded = w->confirmed = w->vouched = FALSE;
+}
+
 static gboolean guard(Worker *w, GError **error)
 {
+    if (w->guarded)
+        look_for_copy(w);
     if (w->guarded)
         return TRUE;
     look_for_boot(w);
