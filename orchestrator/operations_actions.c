@@ -379,7 +379,7 @@ static void move(Controller *c, ApiCall *call, gboolean home)
         go(g_steal_pointer(&asked));
         return;
     }
-    params = json_pack("{s:s}", "vm", ID_TEXT(((const Move *)plan->moves->pdata[0])->vm));
+    params = json_pack("{s:s, s:b}", "vm", ID_TEXT(((const Move *)plan->moves->pdata[0])->vm), "urgent", 1);
     hosts_call(c->hosts, plan->to, "standby.points", params, POINTS_MS, on_points, g_steal_pointer(&asked));
 }
 

@@ -154,12 +154,15 @@ static gboolean check_guard(const Keeper *k, Reign reign, GError **error)
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    if (guard->role == GUARD_STANDBY &&
-        (guard->reign.number < reign.number || reign_equal(guard->reign, reign)))
-        return guard_expect_own(guard,
-                                "nothing is received before the controller has told this host anew to keep "
-                                "its copy; restart understudy-engine here when the controller can be reached",
-                                error);
+    is_older = guard->reign.number < reign.number;
+    if ((is_older || (guard->role == GUARD_STANDBY && reign_equal(guard->reign, reign))) &&
+        !guard_expect_own(guard,
+                          "nothing is received before the controller has told this host anew to keep "
+                          "its copy; restart understudy-engine here when the controller can be reached",
+                          error))
+        return FALSE;
+    if (guard->role == GUARD_STANDBY && (is_older || reign_equal(guard->reign, reign)))
+        return TRUE;
     g_set_error(error, US_ERROR, guard->reign.number > reign.number ? US_ERROR_OVERTAKEN : US_ERROR_REFUSED,
                 "this host knows reign %" G_GUINT64_FORMAT
                 " of this VM%s: nothing of reign %" G_GUINT64_FORMAT " is received any more",
@@ -420,10 +423,11 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
     }
 }
 
-/* To promote; and to say what can be promoted, which is asked first. */
+/* To promote; and to say what can be promoted, if that is asked for it: who only looks breaks no merge off, which begins anew. */
 static gboolean is_urgent(const Command *c)
 {
-    return c->verb == COMMAND_PROMOTE || c->verb == COMMAND_POINTS;
+    return c->verb == COMMAND_PROMOTE ||
+           (c->verb == COMMAND_POINTS && json_is_true(json_object_get(c->params, "urgent")));
 }
 
 static void obey(Keeper *k, Command *c)
