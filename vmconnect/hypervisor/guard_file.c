@@ -204,10 +204,29 @@ static char *text_for(int fd, const Guard *g, GError **error)
     return g_steal_pointer(&text);
 }
 
+static char *kept_of(const char *path)
+{
+    return g_strconcat(path, ".format1", NULL);
+}
+
+/* What replaces it is read by no version of before; durable with that. */
+static gboolean keep_older(const char *path, GError **error)
+{
+    g_autofree char *kept = kept_of(path);
+    gsize len = 0;
+    g_autofree char *text = read_small(path, &len, NULL, NULL);
+
+    if (!text || !g_str_has_prefix(text, "understudy-guard 1 ") || link(path, kept) == 0 || errno == EEXIST)
+        return TRUE;
+    return us_error_errno(error, errno, "cannot keep a copy of %s, which is of an older format", path);
+}
+
 static gboolean write_file(const char *folder, const Guard *g, GError **error)
 {
     g_autofree char *path = path_of(folder, g->vm);
-    int fd = durable_mkdir(folder, 0700, error) ? durable_replace_begin(path, 0600, error) : -1;
+    int fd = durable_mkdir(folder, 0700, error) && keep_older(path, error)
+                 ? durable_replace_begin(path, 0600, error)
+                 : -1;
     g_autofree char *text = fd >= 0 ? text_for(fd, g, error) : NULL;
 
     if (text)
@@ -261,10 +280,11 @@ gboolean guard_set_pivot(const char *folder, const Guard *seen, const Pivot *piv
 gboolean guard_remove(const char *folder, Id vm, GError **error)
 {
     g_autofree char *path = path_of(folder, vm);
+    g_autofree char *kept = kept_of(path);
     gboolean ok;
 
     g_mutex_lock(lock_of(vm));
-    ok = durable_remove(path, error);
+    ok = durable_remove(kept, error) && durable_remove(path, error);
     g_mutex_unlock(lock_of(vm));
     return ok;
 }

@@ -55,7 +55,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guard, guard_free)
 char *guard_encode(const Guard *g, const char *place);
 Guard *guard_decode(const char *text, gsize len, const char *place, GError **error);
 
-/* @folder: GUARD_FOLDER outside tests. Durable when it returns. The pivot stays what the file there says; from elsewhere it is no longer. */
+/* @folder: GUARD_FOLDER outside tests. Durable when it returns. The pivot stays what the file there says; from elsewhere it is no longer.
+ * Of one of an older format a copy is kept beside it, NAME.format1. */
 gboolean guard_write(const char *folder, const Guard *g, GError **error);
 gboolean guard_remove(const char *folder, Id vm, GError **error);
 /* @seen with this pivot, or without any (NULL), and from elsewhere if it was. OVERTAKEN: role or reign have changed since it was read. */

@@ -267,7 +267,8 @@ static void test_format_1(Place *p, gconstpointer data)
     g_autofree char *machine = machine_id();
     g_autofree char *here = format_1(&p->guard, machine);
     g_autofree char *there = format_1(&p->guard, "another");
-    g_autofree char *text = NULL;
+    g_autofree char *kept = g_strconcat(path, ".format1", NULL);
+    g_autofree char *text = NULL, *before = NULL;
 
     (void)data;
     write_guard(p);
@@ -280,6 +281,14 @@ static void test_format_1(Place *p, gconstpointer data)
     permits(p);
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     g_assert_true(g_str_has_prefix(text, "understudy-guard 2 "));
+    /* For a version of before; it is nobody's guard, and goes with the guard. */
+    g_assert_true(g_file_get_contents(kept, &before, NULL, NULL));
+    g_assert_cmpstr(before, ==, there);
+    write_guard(p);
+    permits(p);
+    g_assert_true(guard_remove(p->guard_folder, p->guard.vm, NULL));
+    g_assert_false(g_file_test(kept, G_FILE_TEST_EXISTS));
+    g_assert_false(guard_any(p->guard_folder));
 }
 
 /* An older promise, put back over a newer one: by a copy or a rename, or into the very file. */
