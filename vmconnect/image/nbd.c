@@ -365,12 +365,11 @@ gboolean nbd_disk_drain(NbdDisk *disk, int timeout_ms, GError **error)
 {
     gint64 deadline = wait_deadline(timeout_ms);
 
-    if (!nbd_disk_alive(disk, error))
-        return FALSE;
+    /* Of one that was lost while another was waited for, the callbacks are still due. */
     while (nbd_disk_in_flight(disk) > 0)
         if (!nbd_disk_turn(disk, deadline, error))
             return FALSE;
-    return TRUE;
+    return nbd_disk_alive(disk, error);
 }
 
 static void on_flushed(void *user, const GError *error)

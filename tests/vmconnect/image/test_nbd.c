@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void test_read_write_zero(void)
@@ -331,6 +332,35 @@ static void test_killed_server(void)
     g_assert_cmpuint(errors->len, ==, 4);
 }
 
+/* One is lost while the other is waited for: what it has in flight ends when it is drained, not some time after that. */
+static void test_killed_server_of_two(void)
+{
+    g_auto(Lab) lab = {0};
+    g_autofree char *a = NULL, *b = NULL;
+    g_autoptr(NbdDisk) first = NULL;
+    g_autoptr(NbdDisk) second = NULL;
+    g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(free_error);
+    g_autofree guint8 *data = g_malloc0(MIB);
+    siginfo_t gone;
+
+    lab_init(&lab, TRUE);
+    a = lab_create(&lab, "a.qcow2", NULL, 64 * MIB);
+    b = lab_create(&lab, "b.qcow2", NULL, 64 * MIB);
+    first = lab_export(&lab, "vda", a, NULL);
+    second = lab_export(&lab, "vdb", b, NULL);
+    kill(storage_daemon_pid(lab.daemon), SIGSTOP);
+    for (guint i = 0; i < 4; i++) {
+        g_assert_true(nbd_disk_write(first, data, i * MIB, MIB, keep_error, errors, NULL));
+        g_assert_true(nbd_disk_write(second, data, i * MIB, MIB, keep_error, errors, NULL));
+    }
+    kill(storage_daemon_pid(lab.daemon), SIGKILL);
+    g_assert_cmpint(waitid(P_PID, (id_t)storage_daemon_pid(lab.daemon), &gone, WEXITED | WNOWAIT), ==, 0);
+    g_assert_false(nbd_disk_drain(first, LAB_TIMEOUT_MS, NULL));
+    g_assert_cmpuint(errors->len, ==, 4);
+    g_assert_false(nbd_disk_drain(second, LAB_TIMEOUT_MS, NULL));
+    g_assert_cmpuint(errors->len, ==, 8);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -346,5 +376,6 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/close_with_requests_in_flight", test_close_with_requests_in_flight);
     g_test_add_func("/nbd/frozen_server", test_frozen_server);
     g_test_add_func("/nbd/killed_server", test_killed_server);
+    g_test_add_func("/nbd/killed_server_of_two", test_killed_server_of_two);
     return g_test_run();
 }
