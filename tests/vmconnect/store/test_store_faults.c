@@ -235,7 +235,10 @@ static void test_daemon_killed_while_merging(void)
         g_assert_no_error(error);
     }
     rig_kill_daemon(rig);
-    g_assert_false(store_pump(rig->store, &error));
+    /* What it had said before its end is taken first. */
+    for (guint i = 0; i < 100 && store_pump(rig->store, &error); i++)
+        ;
+    g_assert_nonnull(error);
     g_clear_error(&error);
     rig_settle(rig, 20000);
     rig_check_points(rig);
