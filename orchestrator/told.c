@@ -11,19 +11,11 @@ static const struct {
     {EVENT_HYPERVISOR_SILENT, EVENT_HYPERVISOR_BACK},
 };
 
-static gboolean is_in(const json_t *list, EventCode code)
-{
-    for (gsize i = 0; i < json_array_size(list); i++)
-        if (g_strcmp0(json_string_value(json_array_get(list, i)), event_code_name(code)) == 0)
-            return TRUE;
-    return FALSE;
-}
-
 gboolean told_is(const Hosts *hosts, const char *host, EventCode code)
 {
     const RosterHost *known = roster_find(hosts_roster(hosts), host);
 
-    return known && is_in(known->told, code);
+    return known && event_is_named(known->told, code);
 }
 
 static void on_noted(const GError *error, void *user)
@@ -39,10 +31,10 @@ static void note(Database *db, Hosts *hosts, const RosterHost *host, EventCode c
     json_auto_t *told = json_array();
     DatabaseChanges *changes;
 
-    if (is_in(host->told, code) == holds)
+    if (event_is_named(host->told, code) == holds)
         return;
     for (guint i = 0; i < G_N_ELEMENTS(PAIRS); i++)
-        if (PAIRS[i].begins == code ? holds : is_in(host->told, PAIRS[i].begins))
+        if (PAIRS[i].begins == code ? holds : event_is_named(host->told, PAIRS[i].begins))
             json_array_append_new(told, json_string(event_code_name(PAIRS[i].begins)));
     hosts_tell(hosts, host->name, told);
     changes = database_changes_new();

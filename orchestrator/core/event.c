@@ -134,6 +134,14 @@ const char *event_code_name(EventCode code)
     return entry_of(code)->name;
 }
 
+gboolean event_is_named(const json_t *names, EventCode code)
+{
+    for (gsize i = 0; i < json_array_size(names); i++)
+        if (g_strcmp0(json_string_value(json_array_get(names, i)), event_code_name(code)) == 0)
+            return TRUE;
+    return FALSE;
+}
+
 EventSeverity event_severity(EventCode code)
 {
     return entry_of(code)->severity;

@@ -262,6 +262,8 @@ void event_free(Event *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Event, event_free)
 
 const char *event_code_name(EventCode code);
+/* Is it one of @names, an array of what event_code_name() says? */
+gboolean event_is_named(const json_t *names, EventCode code);
 EventSeverity event_severity(EventCode code);
 const char *event_severity_name(EventSeverity severity);
 int event_severity_syslog(EventSeverity severity);

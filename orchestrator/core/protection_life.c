@@ -689,19 +689,11 @@ json_t *protection_told_to_json(const ProtectionVm *vm)
     return list;
 }
 
-static gboolean is_in(const json_t *list, EventCode code)
-{
-    for (gsize i = 0; i < json_array_size(list); i++)
-        if (g_strcmp0(json_string_value(json_array_get(list, i)), event_code_name(code)) == 0)
-            return TRUE;
-    return FALSE;
-}
-
 void protection_told_from_json(ProtectionVm *vm, const json_t *list)
 {
-    vm->life.mute = is_in(list, EVENT_AGENT_SILENT);
-    vm->life.unanswered = is_in(list, EVENT_CHECK_UNANSWERED);
-    vm->life.presumed = is_in(list, EVENT_GUEST_SILENT);
+    vm->life.mute = event_is_named(list, EVENT_AGENT_SILENT);
+    vm->life.unanswered = event_is_named(list, EVENT_CHECK_UNANSWERED);
+    vm->life.presumed = event_is_named(list, EVENT_GUEST_SILENT);
     if (vm->life.presumed)
         vm->life.state = GUEST_LIFE_SILENT;
 }
