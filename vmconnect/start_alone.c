@@ -165,7 +165,7 @@ static gboolean counts(const AloneVm *vm)
 /* To its successor; where that was its last step the guard is one that was put back. */
 static gboolean was_released(const AloneVm *vm)
 {
-    return counts(vm) && (vm->plan->state == HANDOVER_RELEASED || vm->plan->state == HANDOVER_UNLOCKED);
+    return counts(vm) && handover_was_released(vm->plan);
 }
 
 /* Given up here, by a release or by a later reign. */

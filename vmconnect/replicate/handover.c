@@ -57,6 +57,11 @@ gboolean handover_holds(const Handover *h)
     return h && h->state != HANDOVER_UNLOCKED && h->state != HANDOVER_ROLLED_BACK;
 }
 
+gboolean handover_was_released(const Handover *h)
+{
+    return h && (h->state == HANDOVER_RELEASED || h->state == HANDOVER_UNLOCKED);
+}
+
 static json_t *certificate_of(const Handover *h)
 {
     Release r = {.vm = h->vm,

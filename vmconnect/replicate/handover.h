@@ -67,6 +67,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 
 /* Does a plan have the VM now? FALSE for NULL and for the two ends. */
 gboolean handover_holds(const Handover *h);
+/* Has it given the VM to its successor, whether that runs it already or not? */
+gboolean handover_was_released(const Handover *h);
 
 /* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The certificate
  * (certificate.h) is null before the release. */

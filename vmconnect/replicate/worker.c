@@ -549,10 +549,7 @@ static gboolean unlock(Worker *w, const Command *c, GError **error)
 /* In this reign: the file of a plan outlives it. */
 static gboolean has_released(const Worker *w)
 {
-    const Handover *h = w->handover;
-
-    return h && (h->state == HANDOVER_RELEASED || h->state == HANDOVER_UNLOCKED) &&
-           reign_equal(h->reign, w->active->role->reign);
+    return handover_was_released(w->handover) && reign_equal(w->handover->reign, w->active->role->reign);
 }
 
 /* No more of it in this reign: nobody starts it, and it stands still if it lives. */
