@@ -6,8 +6,8 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/probe/beat.h"
+#include "vmconnect/probe/gateway.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #define INTERVAL_MIN_MS 250
@@ -16,7 +16,6 @@
 #define UNMADE_MS 25000
 #define SUBJECTS_MAX 4096
 #define CHECKS_MAX 16
-#define ROUTES "/proc/net/route"
 #define ROUTES_MS 5000 /* how often is looked which it is */
 /* How often it is asked: the loss of our own line is known before that of anybody else. */
 #define GATEWAY_MS 1000
@@ -49,10 +48,11 @@ struct Watch {
     Identity *identity;
     void (*on_news)(void *user);
     void *user;
-    GPtrArray *hosts;  /* of Subject * */
-    GPtrArray *guests; /* of Subject * */
-    Item *gateway;     /* NULL: there is none */
-    uv_timer_t routes; /* looks for it */
+    GPtrArray *hosts;    /* of Subject * */
+    GPtrArray *guests;   /* of Subject * */
+    Item *gateway;       /* NULL: there is none */
+    gboolean unresolved; /* nobody on the line says who it is */
+    uv_timer_t routes;   /* looks for it */
 };
 
 /* --- items ----------------------------------------------------------------- */
@@ -69,6 +69,24 @@ static gboolean is_of_the_agent(const CheckSpec *spec)
     return spec->kind == CHECK_AGENT || spec->kind == CHECK_COMMAND;
 }
 
+static char *contents_of(const char *path)
+{
+    char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) ? text : NULL;
+}
+
+static void look_for_gateway(Watch *w, gboolean is_heard)
+{
+    g_autofree char *neighbours = is_heard ? NULL : contents_of(GATEWAY_NEIGHBOURS);
+    gboolean unresolved = gateway_is_unresolved(neighbours, w->gateway->spec->address);
+
+    if (unresolved == w->unresolved)
+        return;
+    w->unresolved = unresolved;
+    w->on_news(w->user);
+}
+
 static void on_probe(void *user, ProbeResult result, const char *why)
 {
     Item *item = user;
@@ -77,6 +95,8 @@ static void on_probe(void *user, ProbeResult result, const char *why)
     /* A way out that is gone is no way out. */
     if (result == PROBE_NOT_MADE && item == item->watch->gateway)
         result = PROBE_MISSED;
+    if (item == item->watch->gateway)
+        look_for_gateway(item->watch, result != PROBE_MISSED);
     if (result == PROBE_NOT_MADE && !is_of_the_agent(item->spec)) {
         if (check_score_note(&item->score, why))
             item->watch->on_news(item->watch->user);
@@ -354,27 +374,11 @@ gboolean watch_set(Watch *w, const json_t *params, GError **error)
 
 /* --- the gateway ------------------------------------------------------------- */
 
-/* The address of the default route of IPv4, as text; NULL: there is none. */
 static char *default_gateway(void)
 {
-    g_autofree char *text = NULL;
-    g_auto(GStrv) lines = NULL;
+    g_autofree char *routes = contents_of(GATEWAY_ROUTES), *routes6 = contents_of(GATEWAY_ROUTES6);
 
-    if (!g_file_get_contents(ROUTES, &text, NULL, NULL))
-        return NULL;
-    lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        g_auto(GStrv) words = g_strsplit(*line, "\t", -1);
-        struct in_addr address;
-        char out[INET_ADDRSTRLEN];
-
-        if (g_strv_length(words) < 4 || !g_str_equal(words[1], "00000000"))
-            continue;
-        address.s_addr = (in_addr_t)g_ascii_strtoull(words[2], NULL, 16);
-        if (address.s_addr != 0)
-            return g_strdup(inet_ntop(AF_INET, &address, out, sizeof(out)));
-    }
-    return NULL;
+    return gateway_find(routes, routes6);
 }
 
 static void on_routes(uv_timer_t *timer)
@@ -388,6 +392,7 @@ static void on_routes(uv_timer_t *timer)
     if (w->gateway && w->hosts->len > 0 && !address)
         return;
     g_clear_pointer(&w->gateway, item_free);
+    w->unresolved = FALSE;
     if (address)
         w->gateway = item_new(w, ID_NIL, spec_for(CHECK_PING, address), GATEWAY_MS, GATEWAY_TIMEOUT_MS);
 }
@@ -454,11 +459,21 @@ static json_t *told(const GPtrArray *subjects, const char *id_key)
     return list;
 }
 
+static json_t *gateway_told(const Watch *w)
+{
+    json_t *score;
+
+    if (!w->gateway)
+        return json_null();
+    score = check_score_to_json(&w->gateway->score, w->gateway->spec);
+    json_object_set_new(score, "unresolved", json_boolean(w->unresolved));
+    return score;
+}
+
 json_t *watch_status(const Watch *w)
 {
     return json_pack("{s:o, s:o, s:o}", "hosts", told(w->hosts, "id"), "guests", told(w->guests, "vm"),
-                     "gateway",
-                     w->gateway ? check_score_to_json(&w->gateway->score, w->gateway->spec) : json_null());
+                     "gateway", gateway_told(w));
 }
 
 static void on_routes_closed(uv_handle_t *handle)

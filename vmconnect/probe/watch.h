@@ -27,7 +27,7 @@ void watch_set_identity(Watch *watch, Identity *identity);
 gboolean watch_set(Watch *watch, const json_t *params, GError **error);
 
 /* {"hosts": [{"id", "checks": [score]}], "guests": [{"vm", "reign", "checks": [score]}], "gateway": score or null}: check.h. "gateway"
- * is this host's own way to anywhere: if it is silent, so will others seem to be. New reference. */
+ * is this host's own way to anywhere (gateway.h), with "unresolved", too: if it is silent, so will others seem to be. New reference. */
 json_t *watch_status(const Watch *watch);
 
 /* @on_closed when all of it is gone. */
