@@ -41,9 +41,13 @@ static void host_show(ApiCall *call, void *user)
 {
     Controller *c = user;
     const char *name;
+    json_t *doc;
 
-    if (find(c, call, &name))
-        api_call_answer(call, hosts_describe(c->hosts, name));
+    if (!find(c, call, &name))
+        return;
+    doc = hosts_describe(c->hosts, name);
+    json_object_set_new(doc, "watched", vitals_describe_host(scenarios_vitals(c->scenarios), name));
+    api_call_answer(call, doc);
 }
 
 typedef struct {

@@ -121,7 +121,8 @@ static void know_hosts(Scenarios *s)
 /* So that it is not told again, and that it is over is. */
 static void recall_hosts(Scenarios *s)
 {
-    static const EventCode CODES[] = {EVENT_HOST_SILENT, EVENT_HYPERVISOR_SILENT};
+    static const EventCode CODES[] = {EVENT_HOST_SILENT, EVENT_HYPERVISOR_SILENT, EVENT_WATCH_BLIND,
+                                      EVENT_PATH_LOST};
     g_autoptr(GPtrArray) names = hosts_names(s->hosts);
 
     know_hosts(s);
@@ -157,6 +158,11 @@ static Live *find(const Scenarios *s, const char *name, GError **error)
     g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
                 "there is no scenario '%s'; understudy scenario list shows those there are", name);
     return NULL;
+}
+
+const Vitals *scenarios_vitals(const Scenarios *s)
+{
+    return s->vitals;
 }
 
 const Protection *scenarios_find(const Scenarios *s, const char *name, GError **error)

@@ -50,6 +50,8 @@ void scenarios_tick(Scenarios *s);
 gboolean scenarios_recover(Scenarios *s, const json_t *document, ScenariosDone done, void *user,
                            GError **error);
 
+/* Of all hosts; borrowed. */
+const Vitals *scenarios_vitals(const Scenarios *s);
 /* NULL with @error NOT_FOUND. Borrowed. */
 const Protection *scenarios_find(const Scenarios *s, const char *name, GError **error);
 /* By name: Protection *, borrowed; the caller frees the array. */

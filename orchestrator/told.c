@@ -9,6 +9,8 @@ static const struct {
     {EVENT_LINK_LOST, EVENT_LINK_BACK},
     {EVENT_HOST_SILENT, EVENT_HOST_BACK},
     {EVENT_HYPERVISOR_SILENT, EVENT_HYPERVISOR_BACK},
+    {EVENT_WATCH_BLIND, EVENT_WATCH_SEES},
+    {EVENT_PATH_LOST, EVENT_PATH_BACK},
 };
 
 gboolean told_is(const Hosts *hosts, const char *host, EventCode code)

@@ -98,6 +98,14 @@
     X(WATCH_BLIND,        WARNING,                                                                           \
       "{host} sees nobody, nor its own gateway: what it says of others does not count",                      \
       "look at the network of {host}")                                                                       \
+    X(WATCH_SEES,         INFO,                                                                              \
+      "{host} sees again: what it says of others counts", NULL)                                              \
+    X(PATH_LOST,          WARNING,                                                                           \
+      "{host} is not heard on every path that leads there: {why}; the others do what it is there for, and "  \
+      "if they are lost, too, it counts as silent",                                                          \
+      "look at that network, or whether its address is right: understudy host show {host} shows every path") \
+    X(PATH_BACK,          INFO,                                                                              \
+      "{host} is heard on every path that leads there again", NULL)                                          \
     X(HYPERVISOR_SILENT,  WARNING,                                                                           \
       "libvirtd of {host} does not answer: {why}; guests run on, nothing new is replicated",                 \
       "look at the libvirtd service of {host}; its restart disturbs no guest")                               \

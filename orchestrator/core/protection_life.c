@@ -237,7 +237,7 @@ static Finding find_unknown(const ProtectionVm *vm)
         return (Finding){.life = GUEST_LIFE_OFF, .why = vm->life.why};
     if (vm->life.state == GUEST_LIFE_SILENT)
         return (Finding){
-            .life = GUEST_LIFE_SILENT, .presumed = TRUE, .why = "its host has not said yet whether it lives"};
+            .life = GUEST_LIFE_SILENT, .presumed = TRUE, .why = "its host does not say whether it lives"};
     return (Finding){.life = GUEST_LIFE_UNKNOWN};
 }
 
@@ -284,15 +284,13 @@ static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_m
 }
 
 /* Its host's engine says nothing, since the host is gone, hangs or is cut off from the controller. Who was off is not gone with it,
- * nor who answers. One that is back may have its guest still, or not; one that answers, and does not name it, has no part in it. */
+ * nor who answers. One that answers, and does not name it, has no part in it, and gives nobody back who was silent. */
 static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 now_ms)
 {
     const char *why;
     Finding f;
 
-    if (vitals_answers(p->vitals, vm->active))
-        return (Finding){.life = GUEST_LIFE_UNKNOWN};
-    if (vm->life.state == GUEST_LIFE_OFF)
+    if (vitals_answers(p->vitals, vm->active) || vm->life.state == GUEST_LIFE_OFF)
         return find_unknown(vm);
     f = find_by_sight(p, vm, now_ms);
     if (f.life != GUEST_LIFE_ALIVE && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)

@@ -3,13 +3,12 @@
 
 #include "orchestrator/core/news.h"
 
-#include <string.h>
-
 /* So many probes must be answered in a row before one that is missed is news again: a path that comes and goes is one thing. */
 #define CALM_PROBES 10
 /* Echoes of its own gateway, a second apart (watch.c), that a host misses in a row before it counts as cut off itself: one is lost now and
  * then. */
 #define BLIND_MISSES 3
+#define PATHS_TOLD G_MAXUINT
 
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
@@ -18,6 +17,8 @@ typedef struct {
     gboolean missed;   /* no path answered the last try of one */
     char *why;         /* of the first that is silent */
     EngineLife engine; /* the most telling that one of them has to say */
+    guint lost;        /* paths on which one of them does not hear it, and does on another … */
+    GString *where;    /* … which they are */
 } Watchers;
 
 typedef struct {
@@ -44,6 +45,9 @@ typedef struct {
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
     gboolean no_libvirt; /* told */
+    guint
+        lost; /* so many paths at most are told to be lost, PATHS_TOLD: some, before this controller was started … */
+    gint64 other_ms; /* … and since when it is otherwise; 0: it is not */
 } Host;
 
 struct Vitals {
@@ -99,17 +103,15 @@ static const char *text_of(const json_t *item, const char *key)
     return json_string_value(json_object_get(item, key));
 }
 
-static guint misses_of(const json_t *score)
-{
-    return (guint)CLAMP(json_integer_value(json_object_get(score, "misses")), 0, 1000000);
-}
-
-static gboolean is_true(const json_t *item, const char *key)
-{
-    return json_is_true(json_object_get(item, key));
-}
-
 /* --- hosts ------------------------------------------------------------------- */
+
+static void clear_watchers(Watchers *w)
+{
+    g_free(w->why);
+    if (w->where)
+        g_string_free(w->where, TRUE);
+    *w = (Watchers){0};
+}
 
 static void host_free(gpointer data)
 {
@@ -122,7 +124,7 @@ static void host_free(gpointer data)
     g_hash_table_unref(h->watched);
     g_free(h->name);
     g_free(h->why);
-    g_free(h->seen.why);
+    clear_watchers(&h->seen);
     g_free(h);
 }
 
@@ -176,6 +178,9 @@ void vitals_recall(Vitals *v, const char *name, EventCode told)
 
     h->is_silent |= told == EVENT_HOST_SILENT;
     h->no_libvirt |= told == EVENT_HYPERVISOR_SILENT;
+    h->is_blind |= told == EVENT_WATCH_BLIND;
+    if (told == EVENT_PATH_LOST)
+        h->lost = PATHS_TOLD;
 }
 
 void vitals_remove(Vitals *v, const char *name)
@@ -234,18 +239,18 @@ static void remember_answers(Host *h, const Id *vm, const json_t *guest)
     for (gsize i = 0; i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
 
-        if (is_true(score, "ever") && text_of(score, "words"))
-            json_object_set_new(known, text_of(score, "words"), json_true());
+        if (score_was_answered(score) && score_words(score))
+            json_object_set_new(known, score_words(score), json_true());
     }
 }
 
 static gboolean was_answered(const Host *h, Id vm, const json_t *guest, const json_t *score)
 {
     const json_t *known = g_hash_table_lookup(h->answered, &vm);
-    const char *words = text_of(score, "words");
+    const char *words = score_words(score);
 
-    return is_true(score, "ever") ||
-           (known && words && reign_of(known) == reign_of(guest) && is_true(known, words));
+    return score_was_answered(score) || (known && words && reign_of(known) == reign_of(guest) &&
+                                         json_is_true(json_object_get(known, words)));
 }
 
 static void take_watch(Host *h, const json_t *watch)
@@ -296,43 +301,7 @@ void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms
 
 /* --- who sees whom ------------------------------------------------------------ */
 
-/* Its last try could not be made, which says nothing of anybody: it is neither missed nor answered. */
-static gboolean is_unmade(const json_t *score)
-{
-    return misses_of(score) == 0 && text_of(score, "why");
-}
-
-static gboolean is_answered(const json_t *score)
-{
-    return is_true(score, "tried") && misses_of(score) == 0 && !text_of(score, "why");
-}
-
-typedef struct {
-    guint tried;
-    guint answered; /* the last try, of one that was ever tried */
-    guint missed;   /* as often as makes it silent */
-    guint n;
-} Sight;
-
-static Sight sight_of(const json_t *checks, guint misses)
-{
-    Sight s = {0};
-
-    for (gsize i = 0; i < json_array_size(checks); i++) {
-        const json_t *score = json_array_get(checks, i);
-        gboolean tried = is_true(score, "tried");
-
-        if (is_unmade(score))
-            continue;
-        s.n++;
-        s.tried += tried;
-        s.answered += is_answered(score);
-        s.missed += tried && misses_of(score) >= misses;
-    }
-    return s;
-}
-
-/* Its own gateway does not answer; or, where none ever did, it watches several hosts, and sees none: a gateway that answers shows that
+/* Its own gateway does not answer, and did before or is not there to be asked; or, where none ever did, it watches several hosts, and sees none: a gateway that answers shows that
  * all of those are gone. */
 static gboolean is_blind(const Host *h)
 {
@@ -340,8 +309,8 @@ static gboolean is_blind(const Host *h)
     gpointer checks;
     guint hosts = 0, seen = 0;
 
-    if (is_true(h->gateway, "ever"))
-        return misses_of(h->gateway) >= BLIND_MISSES;
+    if (score_was_answered(h->gateway) || json_is_true(json_object_get(h->gateway, "unresolved")))
+        return score_misses(h->gateway) >= BLIND_MISSES;
     g_hash_table_iter_init(&it, h->watched);
     while (g_hash_table_iter_next(&it, NULL, &checks)) {
         Sight s = sight_of(checks, 1);
@@ -350,58 +319,6 @@ static gboolean is_blind(const Host *h)
         seen += s.answered > 0;
     }
     return hosts > 1 && seen == 0;
-}
-
-static char *words_of(const Host *watcher, const json_t *checks)
-{
-    GString *text = g_string_new(NULL);
-
-    g_string_append_printf(text, "its engine does not answer the controller, and %s hears nothing of it by ",
-                           watcher->name);
-    for (gsize i = 0; i < json_array_size(checks); i++) {
-        const char *words = text_of(json_array_get(checks, i), "words");
-
-        g_string_append_printf(text, "%s%s", i == 0 ? "" : ", ", words ? words : "?");
-    }
-    return g_string_free(text, FALSE);
-}
-
-/* Does the echo of the same address come back? */
-static gboolean is_way(const json_t *checks, const char *address)
-{
-    for (gsize i = 0; i < json_array_size(checks); i++) {
-        const json_t *score = json_array_get(checks, i);
-        const char *words = text_of(score, "words");
-
-        if (words && g_str_has_prefix(words, "ping ") && g_str_equal(words + strlen("ping "), address))
-            return is_answered(score);
-    }
-    return FALSE;
-}
-
-/* A beat that is missed where no echo comes back either says nothing of the engine. A watcher of before does not know who hangs. */
-static EngineLife engine_by(const json_t *beat, const json_t *checks, guint misses)
-{
-    const char *words = text_of(beat, "words");
-
-    if (is_answered(beat))
-        return ENGINE_HEARD;
-    if (misses_of(beat) < misses || !is_way(checks, words + strlen("beat ")))
-        return ENGINE_UNKNOWN;
-    return is_true(beat, "hangs") ? ENGINE_HANGS : ENGINE_REFUSED;
-}
-
-static void add_engine(Host *h, const json_t *checks)
-{
-    guint misses = MAX(h->misses, 1);
-
-    for (gsize i = 0; i < json_array_size(checks); i++) {
-        const json_t *score = json_array_get(checks, i);
-        const char *words = text_of(score, "words");
-
-        if (words && g_str_has_prefix(words, "beat "))
-            h->seen.engine = MAX(h->seen.engine, engine_by(score, checks, misses));
-    }
 }
 
 static void add_sight(Host *h, const Host *watcher, const json_t *checks)
@@ -416,8 +333,24 @@ static void add_sight(Host *h, const Host *watcher, const json_t *checks)
     if (s.missed < s.n)
         return;
     w->silent++;
-    if (!w->why)
-        w->why = words_of(watcher, checks);
+    if (!w->why) {
+        g_autofree char *words = sight_words(checks);
+
+        w->why =
+            g_strdup_printf("its engine does not answer the controller, and %s hears nothing of it by %s",
+                            watcher->name, words);
+    }
+}
+
+static void add_paths(Host *h, const Host *watcher, const json_t *checks)
+{
+    guint misses = MAX(h->misses, 1);
+    Watchers *w = &h->seen;
+
+    w->engine = MAX(w->engine, sight_of_engine(checks, misses));
+    if (!w->where)
+        w->where = g_string_new(NULL);
+    w->lost += sight_of_lost_paths(checks, misses, watcher->name, w->where);
 }
 
 static gboolean counts(const Host *watcher)
@@ -440,7 +373,7 @@ static void add_sights(const Vitals *v, const Host *watcher)
         if (!h || h == watcher)
             continue;
         add_sight(h, watcher, checks);
-        add_engine(h, checks);
+        add_paths(h, watcher, checks);
     }
 }
 
@@ -449,8 +382,7 @@ static void look_around(const Vitals *v)
     for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];
 
-        g_free(h->seen.why);
-        h->seen = (Watchers){0};
+        clear_watchers(&h->seen);
         h->blind = is_blind(h);
     }
     for (guint i = 0; i < v->hosts->len; i++)
@@ -506,13 +438,40 @@ static void tell_host(Host *h, ActionList *out)
     h->was_silent |= silent;
 }
 
+/* Of one that says nothing it is not known. */
 static void tell_blind(Host *h, ActionList *out)
 {
-    gboolean blind = h->up && h->heard && h->blind;
-
-    if (blind && !h->is_blind)
+    if (!h->up || !h->heard)
+        return;
+    if (h->blind && !h->is_blind)
         tell(h, EVENT_WATCH_BLIND, NULL, out);
-    h->is_blind = blind;
+    if (!h->blind && h->is_blind)
+        tell(h, EVENT_WATCH_SEES, NULL, out);
+    h->is_blind = h->blind;
+}
+
+/* A path is lost when it has been missed, beside one that was heard, for as long as makes a host silent: a host that comes back is heard
+ * on one before it is on the others. It is back when it has been heard for as long as makes a missed probe news again. FALSE: it is
+ * not over yet whether it is so or so. */
+static gboolean tell_paths(Host *h, gint64 now_ms, ActionList *out)
+{
+    guint lost = h->seen.lost;
+    gint64 for_ms = (lost > 0 ? h->misses : CALM_PROBES) * h->interval_ms;
+    gboolean is_other =
+        h->misses > 0 && (lost > 0 ? lost > h->lost : h->lost > 0 && h->seen.engine == ENGINE_HEARD);
+
+    if (!is_other)
+        h->other_ms = 0;
+    else if (h->other_ms == 0)
+        h->other_ms = now_ms;
+    if (h->lost == PATHS_TOLD && lost > 0)
+        h->lost = lost;
+    if (!is_other || now_ms < h->other_ms + for_ms)
+        return !is_other;
+    tell(h, lost > 0 ? EVENT_PATH_LOST : EVENT_PATH_BACK, lost > 0 ? h->seen.where->str : NULL, out);
+    h->lost = lost;
+    h->other_ms = 0;
+    return TRUE;
 }
 
 static void tell_libvirt(Host *h, ActionList *out)
@@ -538,13 +497,16 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)
     v->stale = FALSE;
     look_around(v);
     for (guint i = 0; i < v->hosts->len; i++) {
+        judge(v->hosts->pdata[i]);
+        tell_blind(v->hosts->pdata[i], out);
+    }
+    for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];
 
-        judge(h);
         tell_missed(h, now_ms, out);
         tell_host(h, out);
-        tell_blind(h, out);
         tell_libvirt(h, out);
+        v->stale |= !tell_paths(h, now_ms, out);
     }
 }
 
@@ -587,6 +549,30 @@ const char *vitals_who_hears(const Vitals *v, const char *name)
     return NULL;
 }
 
+static json_t *describe_score(const Host *watcher, const json_t *score, gboolean ever)
+{
+    return json_pack("{s:s, s:s?, s:b, s:i, s:s?}", "host", watcher->name, "check", score_words(score),
+                     "answered", ever, "misses", (int)score_misses(score), "why", score_why(score));
+}
+
+json_t *vitals_describe_host(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+    json_t *list = json_array();
+
+    for (guint i = 0; h && i < v->hosts->len; i++) {
+        const Host *watcher = v->hosts->pdata[i];
+        const json_t *checks = g_hash_table_lookup(watcher->watched, &h->id);
+
+        for (gsize k = 0; k < json_array_size(checks); k++) {
+            const json_t *score = json_array_get(checks, k);
+
+            json_array_append_new(list, describe_score(watcher, score, score_was_answered(score)));
+        }
+    }
+    return list;
+}
+
 gboolean vitals_hears(const Vitals *v, const char *watcher, const char *name)
 {
     const Host *w = find(v, watcher), *h = find(v, name);
@@ -606,7 +592,7 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *name)
 {
     const Host *h = find(v, name);
 
-    return h && is_true(h->libvirt, "up");
+    return h && json_is_true(json_object_get(h->libvirt, "up"));
 }
 
 static guint count_of(const json_t *item, const char *what)
@@ -636,10 +622,7 @@ void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *li
     for (gsize i = 0; h && i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
 
-        json_array_append_new(list, json_pack("{s:s, s:s?, s:b, s:i, s:s?}", "host", name, "check",
-                                              text_of(score, "words"), "answered",
-                                              was_answered(h, vm, guest, score), "misses",
-                                              (int)misses_of(score), "why", text_of(score, "why")));
+        json_array_append_new(list, describe_score(h, score, was_answered(h, vm, guest, score)));
     }
 }
 
@@ -654,19 +637,19 @@ VitalsChecks vitals_checks(const Vitals *v, const char *name, Id vm, guint misse
     for (gsize i = 0; h && i < sum.n; i++) {
         const json_t *score = json_array_get(checks, i);
         gboolean ever = was_answered(h, vm, guest, score);
-        gboolean missed = ever && misses_of(score) >= misses;
-        gboolean answered = is_answered(score);
+        gboolean missed = ever && score_misses(score) >= misses;
+        gboolean answered = score_is_answered(score);
 
         sum.answered += answered;
         if (!answered && !sum.open)
-            sum.open = text_of(score, "words");
-        if (!ever && !sum.never && is_true(score, "tried"))
-            sum.never = text_of(score, "words");
+            sum.open = score_words(score);
+        if (!ever && !sum.never && score_was_tried(score))
+            sum.never = score_words(score);
         sum.missed += missed;
         sum.proven += ever;
         if (missed && !sum.words) {
-            sum.why = text_of(score, "why");
-            sum.words = text_of(score, "words");
+            sum.why = score_why(score);
+            sum.words = score_words(score);
         }
     }
     return sum;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "orchestrator/core/action.h"
+#include "orchestrator/core/sight.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -21,23 +22,14 @@ typedef enum {
     LIFE_SILENT,
 } Life;
 
-/* What is known of a host's engine by those who hear its host at all; the more telling the later: whose engine was heard, or said
- * no, on one way does not hang on another. */
-typedef enum {
-    ENGINE_UNKNOWN,
-    ENGINE_HANGS, /* nobody says anything, as often as makes a host silent: it may be that the kernel alone answers */
-    ENGINE_REFUSED, /* its port says that nobody is there: it does not run, and its host is able to say so */
-    ENGINE_HEARD,   /* by this controller, or by one of them */
-} EngineLife;
-
 Vitals *vitals_new(void);
 void vitals_free(Vitals *v);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
 
 /* @host: by name and by the id of its engine, by which others name it. One that is known is as it was. */
 void vitals_add(Vitals *v, const char *host, Id id);
-/* Before the controller started @told was, one of HOST_SILENT and HYPERVISOR_SILENT (others are passed over), and not that it is
- * over. */
+/* Before the controller started @told was, one of HOST_SILENT, HYPERVISOR_SILENT, WATCH_BLIND and PATH_LOST (others are passed over),
+ * and not that it is over. */
 void vitals_recall(Vitals *v, const char *host, EventCode told);
 void vitals_remove(Vitals *v, const char *host);
 void vitals_link(Vitals *v, const char *host, gboolean up);
@@ -61,6 +53,9 @@ gboolean vitals_answers(const Vitals *v, const char *host);
 
 /* Whoever heard it at the last try, by any path, of the engines that answer and are not blind; NULL: nobody did, or watches it. */
 const char *vitals_who_hears(const Vitals *v, const char *host);
+
+/* What the engines that watch @host see of it on each path, for people: as vitals_describe_checks(). New reference. */
+json_t *vitals_describe_host(const Vitals *v, const char *host);
 
 /* Did @watcher hear @host at the last try, by any path? As good as that: it does not watch it, or has not said so. */
 gboolean vitals_hears(const Vitals *v, const char *watcher, const char *host);

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define UNRESOLVED (-2)
+
 typedef struct {
     World *w;
     Vitals *v;
@@ -19,16 +21,17 @@ typedef struct {
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
     int agent;                 /* misses; -1: it was never answered */
     int path;                  /* misses of both checks of alpha's one path, as beta has it */
-    int gateway;               /* misses of beta's; -1: it has none */
-    int web;                   /* misses of beta's check of web1, if there is one */
-    gboolean has_web;          /* there is */
-    gboolean forgetful;        /* its engine does not know any more that it was ever answered */
-    int ssh;                   /* misses of beta's other check of it; -1: there is none */
-    int second;                /* of its check of web2; -1: there is none */
-    gboolean unmade;           /* beta has no name server: alpha is not pinged any more */
-    int beat;                  /* misses of alpha's engine alone, if its echo comes back … */
-    gboolean hangs;            /* … nobody says anything; else it is refused */
-    int far;                   /* of both checks of another host that beta watches; -1: it watches none */
+    int via;                   /* misses of alpha's engine on its second path; -1: it has none */
+    int gateway; /* misses of beta's; -1: it has none, UNRESOLVED: nobody on its line has ever said who it is */
+    int web;     /* misses of beta's check of web1, if there is one */
+    gboolean has_web;   /* there is */
+    gboolean forgetful; /* its engine does not know any more that it was ever answered */
+    int ssh;            /* misses of beta's other check of it; -1: there is none */
+    int second;         /* of its check of web2; -1: there is none */
+    gboolean unmade;    /* beta has no name server: alpha is not pinged any more */
+    int beat;           /* misses of alpha's engine alone, if its echo comes back … */
+    gboolean hangs;     /* … nobody says anything; else it is refused */
+    int far;            /* of both checks of another host that beta watches; -1: it watches none */
 } Stage;
 
 /* Negative: it was never answered, and is another one than any that was. */
@@ -78,12 +81,20 @@ static void say_beta(Stage *s)
 
     json_t *watch = json_object_get(doc, "watch"), *ping;
 
+    if (s->gateway == UNRESOLVED)
+        json_object_set_new(
+            watch, "gateway",
+            json_pack("{s:b, s:i, s:s, s:b}", "tried", 1, "misses", 9, "why", "no echo", "unresolved", 1));
+
     if (s->beat > 0) {
         json_t *checks = json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks");
 
         json_array_set_new(checks, 0, score("beat alpha", s->beat));
         json_object_set_new(json_array_get(checks, 0), "hangs", json_boolean(s->hangs));
     }
+    if (s->via >= 0)
+        json_array_append_new(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"),
+                              score("beat [fd00::1]:25000", s->via));
     if (s->unmade) {
         ping =
             json_array_get(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"), 1);
@@ -109,10 +120,11 @@ static void say_beta(Stage *s)
 /* Engines push what is other than before, and so do these. */
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
-    g_autofree char *all = g_strdup_printf(
-        "%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why, s->other, s->boots,
-        s->barks, s->other_boots, s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web,
-        s->ssh, s->far, s->second, s->unmade, s->forgetful, s->beat, s->hangs, alpha_speaks);
+    g_autofree char *all =
+        g_strdup_printf("%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
+                        s->other, s->boots, s->barks, s->other_boots, s->libvirt, s->unheard, s->agent,
+                        s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second, s->unmade,
+                        s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
 
     return g_str_hash(all);
 }
@@ -152,7 +164,7 @@ static Stage *stage_new_of(guint vms)
     s->word = "alive";
     s->other = vms > 1 ? "alive" : NULL;
     s->libvirt = TRUE;
-    s->gateway = s->ssh = s->far = s->second = -1;
+    s->gateway = s->ssh = s->far = s->second = s->via = -1;
     vitals_add(s->v, "alpha", world_id(0xa1));
     vitals_add(s->v, "beta", world_id(0xb2));
     vitals_link(s->v, "alpha", TRUE);
@@ -645,6 +657,53 @@ static void test_silent_again(void)
     }
 }
 
+/* One of two lines is lost: that is told, nobody is missed, and what is told is not told again by a controller that starts anew. */
+static void test_path_lost(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->via = 2;
+    pass_for(s, 10, TRUE);
+    expect(s, "");
+    s->via = 3;
+    pass_for(s, 2, TRUE);
+    s->via = 0; /* it comes and goes */
+    pass(s, TRUE);
+    s->via = 3;
+    pass_for(s, 10, TRUE);
+    expect(s, "[  18] PATH_LOST alpha\n");
+    s->via = 0;
+    pass_for(s, 9, TRUE);
+    s->via = 5;
+    pass_for(s, 9, TRUE);
+    expect(s, "");
+    controller_is_back(s, 1, EVENT_PATH_LOST);
+    pass_for(s, 9, TRUE);
+    expect_told(s, "");
+    s->via = 0;
+    pass_for(s, 20, TRUE);
+    expect_told(s, "[  63] PATH_BACK alpha\n");
+}
+
+/* With a host all its paths are lost; and when it is back, it is heard on one before the others. */
+static void test_paths_of_a_dead_host(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->via = 0;
+    pass(s, TRUE);
+    lose_alpha(s);
+    s->via = s->path = 3;
+    pass_for(s, 19, FALSE);
+    g_assert_null(strstr(s->w->trace->str, "PATH_"));
+    find_alpha(s);
+    s->path = 0;
+    pass_for(s, 3, TRUE);
+    s->via = 0;
+    pass_for(s, 30, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "PATH_"));
+}
+
 /* Whoever does not see its own gateway is cut off itself. */
 static void test_blind(void)
 {
@@ -657,6 +716,21 @@ static void test_blind(void)
     s->path = 5;
     pass_for(s, 60, FALSE);
     expect(s, "[   3] WATCH_BLIND beta\n");
+}
+
+/* Nor does one see anything that came up on a dead line, and whose gateway has so never answered. */
+static void test_blind_from_the_start(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = UNRESOLVED;
+    lose_alpha(s);
+    s->path = 5;
+    pass_for(s, 60, FALSE);
+    s->path = s->gateway = 0;
+    pass_for(s, 5, FALSE);
+    expect(s, "[   2] WATCH_BLIND beta\n"
+              "[  62] WATCH_SEES beta\n");
 }
 
 /* One or two echoes that are lost on the way blind nobody. */
@@ -684,7 +758,8 @@ static void test_sees_none(void)
     expect(s, "[   3] WATCH_BLIND beta\n");
     s->far = 0;
     pass(s, FALSE);
-    expect(s, "[  63] PROBE_MISSED alpha\n"
+    expect(s, "[  63] WATCH_SEES beta\n"
+              "[  63] PROBE_MISSED alpha\n"
               "[  63] HOST_SILENT alpha\n"
               "[  63] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n");
@@ -1673,7 +1748,8 @@ static void test_blind_standby(void)
     pass_for(s, 4, TRUE);
     s->web = 0;
     pass_for(s, 30, TRUE);
-    expect(s, "[   3] WATCH_BLIND beta\n");
+    expect(s, "[   3] WATCH_BLIND beta\n"
+              "[  33] WATCH_SEES beta\n");
     s->web = 3;
     pass(s, TRUE);
     revived(s, US_ERROR_FAILED, "no");
@@ -1819,7 +1895,7 @@ static void test_moved(void)
               "[   3] HOST_SILENT alpha\n");
 }
 
-/* A host that answers and has no such guest: it is not known whether it lives, for as long as that is so. */
+/* A host that answers and has no such guest any more gives nobody back who was silent; of one that lived it is not known. */
 static void test_not_named(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -1830,7 +1906,18 @@ static void test_not_named(void)
     pass_for(s, 60, TRUE);
     expect(s, "[   2] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n"
-              "[   3] time passed -> event COUNTDOWN_CANCELLED\n");
+              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+              "        -> web failed: a VM needs an operator\n");
+}
+
+static void test_alive_and_not_named(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = NULL;
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+    g_assert_cmpint(protection_find(s->w->p, world_vm(1))->life.state, ==, GUEST_LIFE_UNKNOWN);
 }
 
 /* The first is frozen, and nobody does anything about it: the second has its own countdown. */
@@ -2088,7 +2175,10 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/line-of-the-standby", test_line_of_the_standby);
     g_test_add_func("/life/host/flapping", test_flapping);
     g_test_add_func("/life/host/silent-again", test_silent_again);
+    g_test_add_func("/life/host/path-lost", test_path_lost);
+    g_test_add_func("/life/host/paths-of-a-dead-host", test_paths_of_a_dead_host);
     g_test_add_func("/life/host/blind", test_blind);
+    g_test_add_func("/life/host/blind-from-the-start", test_blind_from_the_start);
     g_test_add_func("/life/host/lost-echoes", test_lost_echoes);
     g_test_add_func("/life/host/sees-none", test_sees_none);
     g_test_add_func("/life/host/all-gone", test_all_gone);
@@ -2147,6 +2237,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/plan-taken-back", test_plan_taken_back);
     g_test_add_func("/life/guest/moved", test_moved);
     g_test_add_func("/life/guest/not-named", test_not_named);
+    g_test_add_func("/life/guest/alive-and-not-named", test_alive_and_not_named);
     g_test_add_func("/life/guest/second-one", test_second_one);
     g_test_add_func("/life/guest/second-one-lives", test_second_one_lives);
     g_test_add_func("/life/way-out", test_way_out);
