@@ -92,6 +92,15 @@ static Protection *read_row(const Scenarios *s, const json_t *doc, Id *ret_id, g
     return scenario ? protection_from_json(protection_doc, scenario, hosts_roster(s->hosts), error) : NULL;
 }
 
+/* Also those whose engine never answered. */
+static void know_hosts(Scenarios *s)
+{
+    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
+
+    for (guint i = 0; i < names->len; i++)
+        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
+}
+
 static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
 {
     Protection *p;
@@ -106,16 +115,8 @@ static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
     if (!p)
         return FALSE;
     add(s, id, p)->row = row;
+    protection_recall_answers(json_object_get(doc, "protection"), s->vitals);
     return TRUE;
-}
-
-/* Also those whose engine never answered. */
-static void know_hosts(Scenarios *s)
-{
-    g_autoptr(GPtrArray) names = hosts_names(s->hosts);
-
-    for (guint i = 0; i < names->len; i++)
-        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
 }
 
 /* So that it is not told again, and that it is over is. */
@@ -125,7 +126,6 @@ static void recall_hosts(Scenarios *s)
                                       EVENT_PATH_LOST};
     g_autoptr(GPtrArray) names = hosts_names(s->hosts);
 
-    know_hosts(s);
     for (guint i = 0; i < names->len; i++)
         for (guint k = 0; k < G_N_ELEMENTS(CODES); k++)
             if (told_is(s->hosts, names->pdata[i], CODES[k]))
@@ -134,6 +134,7 @@ static void recall_hosts(Scenarios *s)
 
 gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error)
 {
+    know_hosts(s);
     for (gsize i = 0; i < json_array_size(documents); i++) {
         g_autoptr(GError) why = NULL;
 

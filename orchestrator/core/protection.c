@@ -143,11 +143,12 @@ json_t *protection_to_json(const Protection *p)
         const ProtectionVm *vm = p->vms->pdata[i];
 
         json_array_append_new(
-            vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(vm->uuid),
+            vms, json_pack("{s:s, s:s, s:o, s:b, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(vm->uuid),
                            "active", vm->active, "reign", reign_to_json(vm->reign), "reverse", vm->reverse,
                            "owes", (int)vm->owes, "owed_plan", ID_TEXT(vm->owed_plan), "branches",
                            protection_branches_to_json(vm), "life", protection_life_to_json(vm), "told",
-                           protection_told_to_json(vm), "copies", copies_to_json(vm)));
+                           protection_told_to_json(vm), "answers", protection_answers_to_json(p, vm),
+                           "copies", copies_to_json(vm)));
     }
     return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o, s:o}", "format", PROTECTION_FORMAT,
                      "goal", GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries,
@@ -184,15 +185,16 @@ static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GEr
 static gboolean read_vm(Protection *p, const json_t *doc, const char *owed_plan, GError **error)
 {
     const char *uuid, *active;
-    json_t *reign, *copies, *branches = NULL, *life = NULL, *told = NULL;
+    json_t *reign, *copies, *branches = NULL, *life = NULL, *told = NULL, *answers = NULL;
     int reverse = FALSE;
     ProtectionVm *vm;
     int owes;
     Id id;
 
-    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s?o, s?o, s:o}", "vm", &uuid,
+    if (!json_read(doc, "VM", error, "{s:s, s:s, s:o, s?b, s:i, s?s, s?o, s?o, s?o, s?o, s:o}", "vm", &uuid,
                    "active", &active, "reign", &reign, "reverse", &reverse, "owes", &owes, "owed_plan",
-                   &owed_plan, "branches", &branches, "life", &life, "told", &told, "copies", &copies) ||
+                   &owed_plan, "branches", &branches, "life", &life, "told", &told, "answers", &answers,
+                   "copies", &copies) ||
         !id_parse(uuid, &id, error))
         return FALSE;
     vm = protection_find(p, id);

@@ -69,6 +69,7 @@ typedef struct {
     gboolean mute;        /* its agent does not answer any more */
     gint64 unanswered_ms; /* since when a check of its operator's is tried and was never answered; 0: none */
     gboolean unanswered;  /* that was told */
+    guint known_answers;  /* more or less, of its checks: another number when others were answered */
     gboolean answers;     /* it did, as long as it was alive: so it will when it is started */
     gboolean proven;      /* its checks have passed since it was started */
     gint64 silent_ms;     /* when it fell silent last; 0: never */
@@ -242,6 +243,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Protection, protection_free)
 json_t *protection_to_json(const Protection *p);
 Protection *protection_from_json(const json_t *doc, const Scenario *scenario, const Roster *roster,
                                  GError **error);
+
+/* Of such a document: what it says of checks that were answered, to who needs it. */
+void protection_recall_answers(const json_t *doc, Vitals *vitals);
 
 /* What @p says comes from elsewhere, and may be old: nothing is ordered before every host of it was heard. */
 void protection_doubt(Protection *p);

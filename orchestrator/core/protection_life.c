@@ -11,10 +11,6 @@
  * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
 #include "orchestrator/core/protection_parts.h"
 
-#include "vmconnect/base/units.h"
-
-#include <string.h>
-
 /* What hangs is ended a second after its time (prober.c), and a second later that is known here. */
 #define TOLD_MS 2000
 
@@ -100,8 +96,7 @@ static gboolean passes(const ScenarioVm *wanted, const VitalsChecks *here, const
     return wanted->need_all ? answered > 0 && answered >= here->n + there->n : answered > 0;
 }
 
-/* Whoever could not see has missed what was there, and for as long as may be missed its score says so. */
-static gboolean has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_ms)
+gboolean protection_has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_ms)
 {
     const Policy *policy = &p->scenario->policy;
 
@@ -143,7 +138,7 @@ static gboolean can_be_asked(const Protection *p, ProtectionVm *vm, gint64 now_m
 {
     if (!vitals_has_libvirt(p->vitals, vm->active))
         vm->life.unasked_ms = now_ms;
-    return has_seen_since(p, vm->life.unasked_ms, now_ms);
+    return protection_has_seen_since(p, vm->life.unasked_ms, now_ms);
 }
 
 /* Nor does what is asked from a standby that sees nothing at all. */
@@ -151,7 +146,7 @@ static gboolean can_be_seen(const Protection *p, ProtectionVm *vm, gint64 now_ms
 {
     if (vitals_is_blind(p->vitals, protection_keeper(vm)))
         vm->life.unseen_ms = now_ms;
-    return has_seen_since(p, vm->life.unseen_ms, now_ms);
+    return protection_has_seen_since(p, vm->life.unseen_ms, now_ms);
 }
 
 /* The checks of the guest that are made from its standby. What is missed by one that does not hear the guest's host either is its
@@ -165,7 +160,7 @@ static VitalsChecks look_from_there(const Protection *p, ProtectionVm *vm, gint6
         vm->life.deaf_ms = now_ms;
     if (!can_be_seen(p, vm, now_ms))
         return (VitalsChecks){0};
-    if (there.answered == 0 && !has_seen_since(p, vm->life.deaf_ms, now_ms))
+    if (there.answered == 0 && !protection_has_seen_since(p, vm->life.deaf_ms, now_ms))
         return (VitalsChecks){0};
     return there;
 }
@@ -277,7 +272,7 @@ static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_m
 
     if (passes(wanted, &none, &there) && is_fresh(p, vm, now_ms) && is_fresh_since(p, dead_ms, now_ms))
         return (Finding){.life = GUEST_LIFE_ALIVE};
-    if (fails(wanted, &none, &there) && has_seen_since(p, vm->life.heard_ms, now_ms) &&
+    if (fails(wanted, &none, &there) && protection_has_seen_since(p, vm->life.heard_ms, now_ms) &&
         !may_be_starting(p, vm, now_ms))
         return (Finding){.life = GUEST_LIFE_SILENT, .why = there.words};
     return find_unknown(vm);
@@ -383,273 +378,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     }
 }
 
-/* --- the countdown ----------------------------------------------------------------- */
-
-static gboolean has_copy(const ProtectionVm *vm)
-{
-    return ((const ProtectionCopy *)vm->copies->pdata[0])->complete;
-}
-
-char *protection_frozen_text(const Protection *p, const ProtectionVm *vm)
-{
-    return g_strdup_printf(
-        "the QEMU of '%s' on %s stands still: look who stopped it, and let it go on (kill -CONT), or "
-        "end it (kill -KILL): then the VM is started anew, or can be moved: understudy "
-        "switchover %s",
-        vm->name, vm->active, p->scenario->name);
-}
-
-/* As a shell takes it for one word. */
-static char *word_of(const char *name)
-{
-    gboolean plain = strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.") == strlen(name);
-
-    return plain ? g_strdup(name) : g_shell_quote(name);
-}
-
-/* " --vm NAME" of each that is silent; nothing if all are. */
-static char *only_the_silent(const Protection *p)
-{
-    GString *text = g_string_new(NULL);
-    gboolean all = TRUE;
-
-    EACH_VM (p, vm) {
-        g_autofree char *name = word_of(vm->name);
-
-        if (vm->life.state == GUEST_LIFE_SILENT)
-            g_string_append_printf(text, " --vm %s", name);
-        else
-            all = FALSE;
-    }
-    if (all)
-        g_string_truncate(text, 0);
-    return g_string_free(text, FALSE);
-}
-
-/* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced, nor are others moved. */
-char *protection_way_out(const Protection *p)
-{
-    gboolean gone = FALSE, stands = FALSE, copied = FALSE;
-    g_autofree char *only = NULL;
-
-    EACH_VM (p, vm) {
-        if (vm->life.state != GUEST_LIFE_SILENT)
-            continue;
-        if (vm->life.frozen)
-            return protection_frozen_text(p, vm);
-        gone |= !vitals_answers(p->vitals, vm->active);
-        stands |= !vm->life.revivable || vm->life.hangs;
-        copied |= has_copy(vm);
-    }
-    if (!copied)
-        return g_strdup("no other host has a copy to go on from: bring the host back, or start the VM there");
-    only = gone ? g_strdup("") : only_the_silent(p);
-    return g_strdup_printf("understudy switchover %s%s%s (shows what would be lost, and asks)",
-                           p->scenario->name, only,
-                           gone     ? " --force"
-                           : stands ? " --power-off"
-                                    : "");
-}
-
-static char *losses(const Protection *p, gint64 now_ms)
-{
-    GString *text = g_string_new(NULL);
-
-    EACH_VM (p, vm) {
-        gint64 lag_ms = protection_lag_ms(vm, protection_keeper(vm), now_ms);
-        g_autofree char *age = lag_ms >= 0 ? units_format_duration((lag_ms / 1000) * 1000) : NULL;
-
-        if (vm->life.state != GUEST_LIFE_SILENT)
-            continue;
-        g_string_append_printf(text, "%s'%s' on %s (%s): ", text->len ? "; " : "", vm->name, vm->active,
-                               vm->life.why ? vm->life.why : "silent");
-        if (age)
-            g_string_append_printf(text, "its copy is %s old", age);
-        else
-            g_string_append(text, has_copy(vm) ? "how old its copy is is not known" : "it has no copy");
-    }
-    return g_string_free(text, FALSE);
-}
-
-static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
-{
-    g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
-
-    p->countdown = (ProtectionCountdown){.runs = TRUE,
-                                         .over = p->countdown.over,
-                                         .late = p->countdown.over,
-                                         .since_ms = now_ms,
-                                         .since_wall_ms = p->wall_ms};
-    protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
-}
-
-/* One that went on while no controller ran: whoever is silent has been found so since, by who had the time to miss and to hear him; one
- * whom nobody sees holds that up for no longer than a countdown. */
-static gboolean is_known_again(const Protection *p, gint64 now_ms)
-{
-    gboolean some = FALSE, all = TRUE;
-
-    if (p->countdown.resumed_ms == 0)
-        return TRUE;
-    if (!has_seen_since(p, p->countdown.resumed_ms, now_ms))
-        return FALSE;
-    EACH_VM (p, vm) {
-        some |= vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed;
-        all &= !vm->life.presumed;
-    }
-    return some && (all || now_ms >= p->countdown.resumed_ms + p->scenario->policy.countdown_ms);
-}
-
-/* A start that is under way may still succeed at the last second. */
-static gboolean is_over(const Protection *p, gint64 now_ms)
-{
-    EACH_VM (p, vm)
-        if (vm->life.reviving || !id_is_nil(vm->life.waits_for))
-            return FALSE;
-    return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms && is_known_again(p, now_ms);
-}
-
-/* Is one silent that was not when it began? */
-static gboolean is_one_late(const Protection *p)
-{
-    EACH_VM (p, vm)
-        if (vm->life.state == GUEST_LIFE_SILENT && vm->life.silent_ms >= p->countdown.since_ms)
-            return TRUE;
-    return FALSE;
-}
-
-/* @more: one has fallen silent just now. When it is over for others already, that one has its own, and for those it stays over. */
-static void count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
-{
-    gboolean silent = FALSE;
-
-    EACH_VM (p, vm)
-        silent |= vm->life.state == GUEST_LIFE_SILENT;
-    if (silent && (!p->countdown.runs || (more && p->countdown.over)))
-        begin_countdown(p, now_ms, out);
-    else if (!silent && p->countdown.runs) {
-        protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
-        p->countdown = (ProtectionCountdown){0};
-    }
-    p->countdown.late &= is_one_late(p);
-    if (p->countdown.runs && (!p->countdown.over || p->countdown.late) && is_over(p, now_ms)) {
-        g_autofree char *why = losses(p, now_ms), *command = protection_way_out(p);
-
-        p->countdown.over = TRUE;
-        p->countdown.late = FALSE;
-        action_publish(out,
-                       event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
-    }
-}
-
-/* --- a host whose engine hangs ------------------------------------------------------ */
-
-void protection_hang_free(gpointer data)
-{
-    ProtectionHang *hang = data;
-
-    g_free(hang->host);
-    g_free(hang);
-}
-
-static ProtectionHang *add_hang(Protection *p, const char *host)
-{
-    ProtectionHang *hang = g_new0(ProtectionHang, 1);
-
-    hang->host = g_strdup(host);
-    g_ptr_array_add(p->hangs, hang);
-    return hang;
-}
-
-json_t *protection_hangs_to_json(const Protection *p)
-{
-    json_t *list = json_array();
-
-    for (guint i = 0; i < p->hangs->len; i++) {
-        const ProtectionHang *hang = p->hangs->pdata[i];
-
-        if (hang->told)
-            json_array_append_new(list, json_string(hang->host));
-    }
-    return list;
-}
-
-void protection_hangs_from_json(Protection *p, const json_t *list)
-{
-    for (gsize i = 0; i < json_array_size(list); i++) {
-        const char *host = json_string_value(json_array_get(list, i));
-
-        if (host && scenario_has_host(p->scenario, host))
-            add_hang(p, host)->told = TRUE;
-    }
-}
-
-static ProtectionHang *find_hang(const Protection *p, const char *host)
-{
-    for (guint i = 0; i < p->hangs->len; i++)
-        if (g_str_equal(((const ProtectionHang *)p->hangs->pdata[i])->host, host))
-            return p->hangs->pdata[i];
-    return NULL;
-}
-
-/* Those of whom it is known that they are dead have a countdown. */
-static gboolean is_there_another(const Protection *p, const char *host)
-{
-    EACH_VM (p, vm)
-        if (g_str_equal(vm->active, host) && vm->life.state != GUEST_LIFE_SILENT)
-            return TRUE;
-    return FALSE;
-}
-
-static void note_hangs(Protection *p, gint64 now_ms)
-{
-    EACH_VM (p, vm)
-        if (vitals_engine(p->vitals, vm->active) == ENGINE_HANGS && !find_hang(p, vm->active))
-            add_hang(p, vm->active)->since_ms = now_ms;
-}
-
-static gboolean runs_some(const Protection *p, const char *host)
-{
-    EACH_VM (p, vm)
-        if (g_str_equal(vm->active, host))
-            return TRUE;
-    return FALSE;
-}
-
-/* An engine that was started anew, or ended, says so at its port: no host is dead. */
-static gboolean is_no_hang(const Protection *p, const ProtectionHang *hang)
-{
-    EngineLife engine = vitals_engine(p->vitals, hang->host);
-
-    return engine == ENGINE_HEARD || !runs_some(p, hang->host) ||
-           (!hang->told &&
-            (engine == ENGINE_REFUSED || vitals_host(p->vitals, hang->host, NULL) == LIFE_SILENT));
-}
-
-/* No guest is taken for dead by it: its host's kernel answers, and they may run on. TRUE: what is told is other than before. */
-static gboolean watch_hangs(Protection *p, gint64 now_ms, ActionList *out)
-{
-    g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
-    gboolean changed = FALSE;
-
-    note_hangs(p, now_ms);
-    for (guint i = p->hangs->len; i > 0; i--) {
-        ProtectionHang *hang = p->hangs->pdata[i - 1];
-        EngineLife engine = vitals_engine(p->vitals, hang->host);
-
-        if (is_no_hang(p, hang)) {
-            if (hang->told && engine == ENGINE_HEARD)
-                protection_publish(p, EVENT_HEARTBEAT_BACK, hang->host, NULL, NULL, out);
-            changed |= hang->told;
-            g_ptr_array_remove_index(p->hangs, i - 1);
-        } else if (!hang->told && engine == ENGINE_HANGS && is_there_another(p, hang->host) &&
-                   now_ms >= hang->since_ms + p->scenario->policy.countdown_ms) {
-            hang->told = changed = TRUE;
-            protection_publish(p, EVENT_HEARTBEAT_LOST, hang->host, NULL, after, out);
-        }
-    }
-    return changed;
-}
+/* --- what is durable ----------------------------------------------------------------- */
 
 static const char *kept_word(const ProtectionVm *vm)
 {
@@ -687,6 +416,44 @@ json_t *protection_told_to_json(const ProtectionVm *vm)
     return list;
 }
 
+json_t *protection_answers_to_json(const Protection *p, const ProtectionVm *vm)
+{
+    const char *hosts[] = {vm->active, protection_keeper(vm)};
+    json_t *all = json_object();
+
+    for (guint i = 0; p->vitals && i < G_N_ELEMENTS(hosts); i++) {
+        json_t *known = vitals_answers_of(p->vitals, hosts[i], vm->uuid);
+
+        if (known)
+            json_object_set(all, hosts[i], known);
+    }
+    return all;
+}
+
+/* In one reign they only become more. */
+static guint count_answers(const Protection *p, const ProtectionVm *vm)
+{
+    return (guint)(json_object_size(vitals_answers_of(p->vitals, vm->active, vm->uuid)) +
+                   json_object_size(vitals_answers_of(p->vitals, protection_keeper(vm), vm->uuid)));
+}
+
+void protection_recall_answers(const json_t *doc, Vitals *vitals)
+{
+    const json_t *vms = json_object_get(doc, "vms");
+
+    for (gsize i = 0; i < json_array_size(vms); i++) {
+        const json_t *vm = json_array_get(vms, i);
+        const char *uuid = json_string_value(json_object_get(vm, "vm")), *host;
+        json_t *known;
+        Id id;
+
+        if (!uuid || !id_parse(uuid, &id, NULL))
+            continue;
+        json_object_foreach(json_object_get(vm, "answers"), host, known)
+            vitals_recall_answers(vitals, host, id, known);
+    }
+}
+
 void protection_told_from_json(ProtectionVm *vm, const json_t *list)
 {
     vm->life.mute = event_is_named(list, EVENT_AGENT_SILENT);
@@ -696,31 +463,10 @@ void protection_told_from_json(ProtectionVm *vm, const json_t *list)
         vm->life.state = GUEST_LIFE_SILENT;
 }
 
-json_t *protection_countdown_to_json(const Protection *p)
-{
-    const ProtectionCountdown *c = &p->countdown;
-
-    return c->runs ? json_pack("{s:I, s:b, s:b}", "since", (json_int_t)c->since_wall_ms, "over", c->over,
-                               "late", c->late)
-                   : json_null();
-}
-
-void protection_countdown_from_json(Protection *p, const json_t *doc)
-{
-    p->countdown = (ProtectionCountdown){.runs = json_is_object(doc),
-                                         .over = json_is_true(json_object_get(doc, "over")),
-                                         .late = json_is_true(json_object_get(doc, "late")),
-                                         .since_wall_ms = json_integer_value(json_object_get(doc, "since"))};
-}
-
-/* A wall clock that was set back meanwhile can only make it longer, and one that was set forth cannot end it by itself. */
 static void resume(Protection *p, gint64 now_ms)
 {
     p->resumes = FALSE;
-    if (p->countdown.runs) {
-        p->countdown.since_ms = now_ms - MAX(p->wall_ms - p->countdown.since_wall_ms, 0);
-        p->countdown.resumed_ms = now_ms;
-    }
+    protection_countdown_resume(p, now_ms);
     EACH_VM (p, vm)
         if (vm->life.presumed)
             vm->life.silent_ms = vm->life.heard_ms = now_ms;
@@ -746,10 +492,7 @@ static void forget(ProtectionVm *vm)
 static void look_away(Protection *p, gint64 now_ms)
 {
     p->countdown = (ProtectionCountdown){0};
-    if (p->goal == GOAL_STOPPED)
-        g_ptr_array_set_size(p->hangs, 0);
-    for (guint i = 0; i < p->hangs->len; i++)
-        ((ProtectionHang *)p->hangs->pdata[i])->since_ms = now_ms;
+    protection_hangs_anew(p, now_ms);
     EACH_VM (p, vm) {
         if (p->goal == GOAL_STOPPED)
             protection_life_anew(vm);
@@ -759,28 +502,21 @@ static void look_away(Protection *p, gint64 now_ms)
     }
 }
 
-/* Another number when what protection_told_to_json() says is otherwise. */
+/* Another number when what protection_told_to_json() or protection_answers_to_json() says is otherwise. */
 static guint told_of(const ProtectionVm *vm)
 {
     const ProtectionLife *life = &vm->life;
 
-    return (guint)(life->state == GUEST_LIFE_SILENT) | (guint)life->mute << 1 | (guint)life->unanswered << 2;
-}
-
-static gboolean is_other(const ProtectionCountdown *a, const ProtectionCountdown *b)
-{
-    return a->runs != b->runs || a->over != b->over || a->late != b->late ||
-           a->since_wall_ms != b->since_wall_ms;
+    return (guint)(life->state == GUEST_LIFE_SILENT) | (guint)life->mute << 1 | (guint)life->unanswered << 2 |
+           life->known_answers << 3;
 }
 
 void protection_live(Protection *p, gint64 now_ms, ActionList *out)
 {
     gboolean changed = FALSE, told = FALSE, more = FALSE;
-    ProtectionCountdown before;
 
     if (p->resumes)
         resume(p, now_ms);
-    before = p->countdown;
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
         look_away(p, now_ms);
         return;
@@ -792,26 +528,17 @@ void protection_live(Protection *p, gint64 now_ms, ActionList *out)
         Finding f = find(p, vm, now_ms);
 
         settle_guest(p, vm, &f, now_ms, out);
+        vm->life.known_answers = count_answers(p, vm);
         more |= !was_silent && f.life == GUEST_LIFE_SILENT;
         changed |= g_strcmp0(kept_word(vm), kept) != 0;
         told |= told_of(vm) != told_before;
     }
     protection_revive(p, now_ms, out);
-    told |= watch_hangs(p, now_ms, out);
+    told |= protection_watch_hangs(p, now_ms, out);
     if (changed)
         action_persist(out, NULL);
-    count(p, more, now_ms, out);
+    told |= protection_count(p, more, now_ms, out);
     /* What is persisted is all of it as it is in the end. */
-    if (!changed && (told || is_other(&p->countdown, &before)))
+    if (!changed && told)
         action_note(out);
-}
-
-gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
-{
-    gint64 left_ms = p->countdown.since_ms + p->scenario->policy.countdown_ms - now_ms;
-
-    /* How much is left of one that is to be taken up the first input says. */
-    if (!p->countdown.runs || p->resumes)
-        return -1;
-    return p->countdown.over ? 0 : MAX(left_ms, 0);
 }

@@ -55,6 +55,8 @@ void protection_life_from_json(ProtectionVm *vm, const json_t *doc);
  * or null. So a controller that has started anew says none of it twice, and says when it is over. */
 json_t *protection_told_to_json(const ProtectionVm *vm);
 void protection_told_from_json(ProtectionVm *vm, const json_t *list);
+/* {host: what vitals_answers_of() has of it there}: checks that were answered in its reign, should all who know it start anew. */
+json_t *protection_answers_to_json(const Protection *p, const ProtectionVm *vm);
 json_t *protection_countdown_to_json(const Protection *p);
 void protection_countdown_from_json(Protection *p, const json_t *doc);
 
@@ -69,10 +71,23 @@ void protection_life_anew(ProtectionVm *vm);
 /* Of the guest, where it runs. */
 void protection_publish_guest(const Protection *p, const ProtectionVm *vm, EventCode code, const char *why,
                               ActionList *out);
+/* Whoever could not see has missed what was there, and for as long as may be missed its score says so. */
+gboolean protection_has_seen_since(const Protection *p, gint64 blind_ms, gint64 now_ms);
+
+/* Once the guests' lives are settled. @more: one has fallen silent just now; when it is over for others already, that one has its own,
+ * and for those it stays over. TRUE: what is durable of it is other than before. */
+gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionList *out);
+/* It goes on, by what is durable of it, and the first input's time. */
+void protection_countdown_resume(Protection *p, gint64 now_ms);
+
 void protection_hang_free(gpointer hang);
 /* Those that were told: an array of names. */
 json_t *protection_hangs_to_json(const Protection *p);
 void protection_hangs_from_json(Protection *p, const json_t *list);
+/* No guest is taken for dead by it: its host's kernel answers, and they may run on. TRUE: what is told is other than before. */
+gboolean protection_watch_hangs(Protection *p, gint64 now_ms, ActionList *out);
+/* While nobody looks, no time passes. */
+void protection_hangs_anew(Protection *p, gint64 now_ms);
 /* Look at what is known of each guest's life, and act upon it. */
 void protection_live(Protection *p, gint64 now_ms, ActionList *out);
 /* Once that is known of all: start or reset where it is who should be; an answer to guest.revive. */

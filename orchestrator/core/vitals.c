@@ -613,6 +613,21 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
     return TRUE;
 }
 
+json_t *vitals_answers_of(const Vitals *v, const char *name, Id vm)
+{
+    const Host *h = find(v, name);
+
+    return h ? g_hash_table_lookup(h->answered, &vm) : NULL;
+}
+
+void vitals_recall_answers(Vitals *v, const char *name, Id vm, const json_t *answers)
+{
+    Host *h = find(v, name);
+
+    if (h && json_is_object(answers))
+        g_hash_table_insert(h->answered, g_memdup2(&vm, sizeof(vm)), json_deep_copy(answers));
+}
+
 void vitals_describe_checks(const Vitals *v, const char *name, Id vm, json_t *list)
 {
     const Host *h = find(v, name);

@@ -91,6 +91,10 @@ typedef struct {
     const char *never; /* of the first that was tried, and never answered: what it is */
 } VitalsChecks;
 
+/* {"reign", words: true}: those that were answered from there in that reign; NULL: none is known. Borrowed. And back, after a start. */
+json_t *vitals_answers_of(const Vitals *v, const char *host, Id vm);
+void vitals_recall_answers(Vitals *v, const char *host, Id vm, const json_t *answers);
+
 /* The same for people, appended to @list: {"host", "check", "answered", "misses", "why"}. */
 void vitals_describe_checks(const Vitals *v, const char *host, Id vm, json_t *list);
 

@@ -71,6 +71,15 @@ static void say_alpha(Stage *s)
     vitals_hear(s->v, "alpha", doc);
 }
 
+static json_t *score_of_web(const Stage *s)
+{
+    json_t *web = score("tcp web1", s->web);
+
+    if (s->forgetful && s->web > 0)
+        json_object_set_new(web, "ever", json_false());
+    return web;
+}
+
 static void say_beta(Stage *s)
 {
     json_auto_t *doc =
@@ -108,8 +117,7 @@ static void say_beta(Stage *s)
     if (s->has_web)
         json_array_append_new(json_object_get(watch, "guests"),
                               json_pack("{s:s, s:[o, o*]}", "vm", ID_TEXT(world_vm(1)), "checks",
-                                        score("tcp web1", s->web),
-                                        s->ssh < 0 ? NULL : score("ssh web1", s->ssh)));
+                                        score_of_web(s), s->ssh < 0 ? NULL : score("ssh web1", s->ssh)));
     if (s->far >= 0)
         json_array_append_new(
             json_object_get(watch, "hosts"),
@@ -359,6 +367,15 @@ static void controller_is_back(Stage *s, int away_s, EventCode told)
     restart(s);
     world_link(s->w, "beta", TRUE);
     world_forget(s->w);
+}
+
+/* …with all that was durable of the checks. */
+static void everybody_is_back(Stage *s)
+{
+    json_auto_t *kept = json_incref(s->w->durable);
+
+    controller_is_back(s, 1, EVENT_LINK_LOST);
+    protection_recall_answers(kept, s->v);
 }
 
 /* …and only what people are told: what engines are is another matter. */
@@ -1544,6 +1561,24 @@ static void test_half_heard(void)
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_SILENT"));
 }
 
+/* The standby's host has the controller, too, and both start anew while the guest hangs: it did answer before. */
+static void test_forgotten_by_all(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    watch_web(s);
+    s->w->p->scenario->policy.restart = RESTART_NEVER;
+    s->web = 0;
+    pass_for(s, 2, TRUE);
+    everybody_is_back(s);
+    link_alpha(s, TRUE);
+    s->forgetful = TRUE;
+    s->web = 3;
+    pass_for(s, 5, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT\n"
+                                              "        -> event COUNTDOWN_STARTED\n"));
+}
+
 /* It hangs, and then the engine that asks it is started anew: nobody has answered by that, nor is it forgotten who did. */
 static void test_forgotten_scores(void)
 {
@@ -2214,6 +2249,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/behind-a-cut-line", test_behind_a_cut_line);
     g_test_add_func("/life/guest/half-heard", test_half_heard);
     g_test_add_func("/life/guest/forgotten-scores", test_forgotten_scores);
+    g_test_add_func("/life/guest/forgotten-by-all", test_forgotten_by_all);
     g_test_add_func("/life/guest/zero-before-its-turn", test_zero_before_its_turn);
     g_test_add_func("/life/guest/back-after-zero", test_back_after_zero);
     g_test_add_func("/life/guest/in-its-users-hands", test_in_its_users_hands);
