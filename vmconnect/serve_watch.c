@@ -15,9 +15,17 @@ void serve_watch_set(void *user, RpcReply *reply, const json_t *params)
         rpc_reply(reply, json_object());
 }
 
-/* Its VM's thread may be at something else for longer than the controller waits. */
+static gboolean is_ended_by_watchdog(const Engine *engine, const char *vm)
+{
+    Id id;
+
+    return id_parse(vm, &id, NULL) && guests_ended_by_watchdog(engine->guests, id);
+}
+
+/* Its VM's thread may be at something else for longer than the controller waits. Of a watchdog that thread has not heard. */
 void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
 {
+    const Engine *engine = ((Visit *)user)->engine;
     gint64 now_ms = clock_steady_ms();
     g_autoptr(GError) error = NULL;
     json_auto_t *order = NULL;
@@ -30,7 +38,8 @@ void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
                               "limit_ms", &limit_ms),
                     error))
         return;
-    order = json_pack("{s:s, s:b, s:I}", "vm", vm, "hangs", hangs, "until_ms",
+    order = json_pack("{s:s, s:b, s:b, s:I}", "vm", vm, "hangs", hangs, "by_watchdog",
+                      is_ended_by_watchdog(engine, vm), "until_ms",
                       (json_int_t)(now_ms + CLAMP(limit_ms, 0, G_MAXINT)));
     serve_tell_active(user, reply, order, COMMAND_REVIVE);
 }

@@ -15,8 +15,9 @@
 #define FIND_MS 10000
 #define FIND_EACH 10 /* looks */
 
-/* libvirtd's thread for such news may stand still for half a minute. */
-const GuestsSettings GUESTS_USUAL = {.notice_ms = 45000};
+/* libvirtd's thread for such news may stand still for half a minute. A guest that is asked to shut down is given as long by a plan, too,
+ * unless its operator says otherwise. */
+const GuestsSettings GUESTS_USUAL = {.notice_ms = 45000, .obey_ms = 180000};
 
 /* --- what libvirt means ------------------------------------------------------ */
 
@@ -165,8 +166,11 @@ typedef struct {
     GuestWord word;  /* libvirt's */
     const char *why; /* static */
     guint boots;
-    guint barks;         /* its watchdog went off … */
-    const char *bark;    /* … and that was done about it the last time; static */
+    guint barks;      /* its watchdog went off … */
+    const char *bark; /* … and that was done about it the last time; static */
+    int ends_by;      /* what its watchdog did that ends a guest, if it ended before … */
+    gint64 ends_ms;   /* … then (steady) */
+    gboolean ended_by_it;
     gboolean off;        /* libvirt has no process of it */
     gboolean persistent; /* libvirt keeps its definition */
     gboolean asked;      /* somebody wants to know of it */
@@ -373,6 +377,53 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+/* --- its watchdog ---------------------------------------------------------------- */
+
+static const char *words_of_watchdog(int action)
+{
+    static const char *const WORDS[] = {
+        [VIR_DOMAIN_EVENT_WATCHDOG_NONE] = "nothing was done about it",
+        [VIR_DOMAIN_EVENT_WATCHDOG_PAUSE] = "it was paused",
+        [VIR_DOMAIN_EVENT_WATCHDOG_RESET] = "it was reset",
+        [VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF] = "it was powered off",
+        [VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN] = "it was asked to shut down",
+        [VIR_DOMAIN_EVENT_WATCHDOG_DEBUG] = "that was logged",
+        [VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI] = "it was sent an NMI",
+    };
+
+    return action >= 0 && (guint)action < G_N_ELEMENTS(WORDS) ? WORDS[action]
+                                                              : "libvirt does not say what was done";
+}
+
+/* libvirt 9 makes of a `poweroff` a QEMU that has failed (the event) or crashed (the state), and of a `shutdown`, if the guest can still
+ * follow it, one like any other. Whoever is shut down long after that, or after a start or reset, is so by his user; a user who does it
+ * at once cannot be told from the watchdog, but for his `virsh destroy`. libvirt keeps nothing of the watchdog, nor is it kept here: an
+ * engine that is started anew between that and the look finds the former dead all the same, and of the latter that it was shut down. */
+static void blame_watchdog(Guest *guest, int reason, GuestWord *word, const char **why)
+{
+    gboolean powered_off = guest->ends_by == VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF;
+    gboolean fits = reason == VIR_DOMAIN_SHUTOFF_SHUTDOWN || (powered_off && *word != GUEST_OFF);
+
+    guest->ended_by_it = fits && (guest->ended_by_it || clock_steady_ms() < guest->ends_ms);
+    if (!guest->ended_by_it)
+        return;
+    *word = GUEST_DEAD;
+    *why = powered_off ? "its watchdog went off, and powered it off"
+                       : "its watchdog went off, and it was shut down by that";
+}
+
+static void hear_watchdog(Guest *guest, int action)
+{
+    guest->barks++;
+    guest->bark = words_of_watchdog(action);
+    guest->ends_by = action;
+    guest->ends_ms =
+        action == VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF || action == VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN
+            ? clock_steady_ms() + guest->guests->settings->obey_ms
+            : 0;
+    guest->guests->on_news(guest->guests->user);
+}
+
 /* --- hearing ------------------------------------------------------------------ */
 
 static void set_word(Guest *guest, GuestWord word, const char *why)
@@ -407,6 +458,10 @@ static void take_vm(Guest *guest, const Vm *vm)
     /* A libvirtd that was restarted has forgotten why it is off; since this boot we have not. */
     if (word == GUEST_IDLE && (guest->word == GUEST_OFF || guest->word == GUEST_DEAD))
         return;
+    if (guest->off)
+        blame_watchdog(guest, vm->reason, &word, &why);
+    else
+        guest->ended_by_it = FALSE;
     if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
         guest->boots++;
     set_word(guest, word, why);
@@ -448,29 +503,19 @@ static void take_event(Guest *guest, const EarEvent *event)
         guest->boots++;
         g->on_news(g->user);
     }
+    if (event->event == VIR_DOMAIN_EVENT_STARTED)
+        guest->ends_ms = 0;
+    if (guest->off)
+        blame_watchdog(guest, off_reason(event->detail), &word, &why);
+    else
+        guest->ended_by_it = FALSE;
     set_word(guest, word, why);
 }
 
-static const char *words_of_watchdog(int action)
+static void hear_reboot(Guest *guest)
 {
-    static const char *const WORDS[] = {
-        [VIR_DOMAIN_EVENT_WATCHDOG_NONE] = "nothing was done about it",
-        [VIR_DOMAIN_EVENT_WATCHDOG_PAUSE] = "it was paused",
-        [VIR_DOMAIN_EVENT_WATCHDOG_RESET] = "it was reset",
-        [VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF] = "it was powered off",
-        [VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN] = "it was asked to shut down",
-        [VIR_DOMAIN_EVENT_WATCHDOG_DEBUG] = "that was logged",
-        [VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI] = "it was sent an NMI",
-    };
-
-    return action >= 0 && (guint)action < G_N_ELEMENTS(WORDS) ? WORDS[action]
-                                                              : "libvirt does not say what was done";
-}
-
-static void hear_watchdog(Guest *guest, int action)
-{
-    guest->barks++;
-    guest->bark = words_of_watchdog(action);
+    guest->boots++;
+    guest->ends_ms = 0;
     guest->guests->on_news(guest->guests->user);
 }
 
@@ -496,10 +541,8 @@ void guests_hear(Guests *g, const EarEvent *event)
         hear_lifecycle(g, event);
     else if (event->kind == EAR_WATCHDOG)
         hear_watchdog(guest_of(g, event->vm, event->name), event->detail);
-    else if (event->kind == EAR_REBOOT) {
-        guest_of(g, event->vm, event->name)->boots++;
-        g->on_news(g->user);
-    }
+    else if (event->kind == EAR_REBOOT)
+        hear_reboot(guest_of(g, event->vm, event->name));
 }
 
 /* --- telling ------------------------------------------------------------------ */
@@ -542,6 +585,13 @@ json_t *guests_describe(Guests *g, Id vm)
     return json_pack("{s:s, s:s, s:s?, s:i, s:i, s:s?}", "vm", ID_TEXT(vm), "word", guest_word_name(word),
                      "why", why, "boots", guest ? (int)guest->boots : 0, "barks",
                      guest ? (int)guest->barks : 0, "bark", guest ? guest->bark : NULL);
+}
+
+gboolean guests_ended_by_watchdog(const Guests *g, Id vm)
+{
+    const Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+
+    return guest && guest->ended_by_it;
 }
 
 json_t *guests_libvirt(const Guests *g)

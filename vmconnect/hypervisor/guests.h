@@ -20,7 +20,7 @@
     X(ALIVE, "alive")     /* its QEMU runs it */                                                         \
     X(OFF, "off")         /* its user, or we, have shut it down, destroyed, saved, moved or paused it */ \
     X(IDLE, "idle")       /* it is off, and nobody knows why, as after a boot of its host */             \
-    X(DEAD, "dead")       /* it crashed, panicked, or its QEMU has ended by itself */                    \
+    X(DEAD, "dead")       /* it crashed, panicked, its watchdog ended it, or its QEMU ended by itself */ \
     X(STALLED, "stalled") /* it stands still: an I/O error of its disks */                               \
     X(FROZEN, "frozen")   /* its QEMU stands still */
 
@@ -41,6 +41,7 @@ typedef struct Guests Guests;
 
 typedef struct {
     gint64 notice_ms; /* what libvirtd has not noticed of a process that ended so long ago, it never will */
+    gint64 obey_ms;   /* what is shut down so long after its watchdog asked it to, has done so for that */
 } GuestsSettings;
 
 extern const GuestsSettings GUESTS_USUAL;
@@ -56,5 +57,7 @@ void guests_hear(Guests *guests, const EarEvent *event);
  * time its watchdog went off; "bark" is what QEMU did about it then, a sentence. Of what has been asked for once, what was heard is
  * kept as long as libvirt lists it, at the least. New reference. */
 json_t *guests_describe(Guests *guests, Id vm);
+/* It is off, and that is its watchdog's doing: libvirt's state says that it was shut down, and it is dead. */
+gboolean guests_ended_by_watchdog(const Guests *guests, Id vm);
 /* {"up": true, false or null, "why"}: libvirtd; null: it has not been asked for long enough to know. New reference. */
 json_t *guests_libvirt(const Guests *guests);

@@ -76,7 +76,15 @@ static int reset(virDomainPtr dom)
     return state == VIR_DOMAIN_PAUSED ? virDomainResume(dom) : 0;
 }
 
-gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char **ret_how, GError **error)
+static gboolean can_be_revived(ReviveWhat what, GuestWord word, VmState state, int reason)
+{
+    if (what == REVIVE_HANGING)
+        return word == GUEST_ALIVE;
+    return word == GUEST_DEAD || word == GUEST_IDLE ||
+           (what == REVIVE_SHUT_DOWN && state == VM_STATE_OFF && reason == VIR_DOMAIN_SHUTOFF_SHUTDOWN);
+}
+
+gboolean lifecycle_revive(virConnectPtr conn, Id vm, ReviveWhat what, const char **ret_how, GError **error)
 {
     g_autoptr(virDomain) dom = vm_lookup(conn, vm, error);
     const char *why = NULL;
@@ -88,9 +96,9 @@ gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char 
         return FALSE;
     word = vm_has_panicked(dom, state, reason) ? GUEST_DEAD : guest_word_of(state, reason, &why);
     *ret_how = "found running";
-    if (!hangs && word == GUEST_ALIVE)
+    if (what != REVIVE_HANGING && word == GUEST_ALIVE)
         return TRUE;
-    if (hangs ? word != GUEST_ALIVE : word != GUEST_DEAD && word != GUEST_IDLE) {
+    if (!can_be_revived(what, word, state, reason)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "'%s' is left as it is: %s", virDomainGetName(dom),
                     why ? why : "it runs");
         return FALSE;

@@ -25,9 +25,15 @@ gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error);
  * looks at what two hosts have each. *@ret_guest: "paused" or "off". STUCK as above. */
 gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error);
 
-/* It died: it is started, or reset inside its QEMU, if libvirt has kept that (on_crash); or, @hangs, it runs on in vain and is
- * reset. *@ret_how: "started" or "reset". REFUSED if it is otherwise: somebody else has brought it back, or ended it. */
-gboolean lifecycle_revive(virConnectPtr conn, Id vm, gboolean hangs, const char **ret_how, GError **error);
+typedef enum {
+    REVIVE_DEAD,      /* it died */
+    REVIVE_SHUT_DOWN, /* the same, also if it was shut down: that was its watchdog (guests.h) */
+    REVIVE_HANGING    /* it runs on in vain */
+} ReviveWhat;
+
+/* What died is started, or reset inside its QEMU, if libvirt has kept that (on_crash); what hangs is reset.
+ * *@ret_how: "started", "reset" or "found running". REFUSED if it is otherwise: somebody else has brought it back, or ended it. */
+gboolean lifecycle_revive(virConnectPtr conn, Id vm, ReviveWhat what, const char **ret_how, GError **error);
 
 /* Define from XML; an existing domain of the same UUID is replaced. EXISTS: the
  * name belongs to another UUID. Not validated against the schema: what libvirt

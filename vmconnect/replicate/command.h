@@ -20,7 +20,7 @@
     X(IDENTITY) /* worker: identity is who it dials as from now on */                                      \
     X(STOP)     /* worker: remove what we left in libvirt; then end */                                     \
     X(COMPARE)  /* worker: is the copy what the disks are? {repair} */                                     \
-    X(REVIVE)   /* worker: start a guest that died, or reset one that hangs {hangs, until_ms} */           \
+    X(REVIVE)   /* worker: start who died, or reset who hangs {hangs, by_watchdog, until_ms} */            \
     X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */    \
     X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                            \
     X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                     \

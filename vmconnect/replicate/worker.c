@@ -510,9 +510,11 @@ static gboolean revive(Worker *w, Command *c, GError **error)
     json_int_t until_ms;
     virConnectPtr conn;
     const char *how;
-    int hangs;
+    int hangs, by_watchdog;
+    ReviveWhat what;
 
-    if (!json_read(c->params, "guest.revive", error, "{s:b, s:I*}", "hangs", &hangs, "until_ms", &until_ms))
+    if (!json_read(c->params, "guest.revive", error, "{s:b, s:b, s:I*}", "hangs", &hangs, "by_watchdog",
+                   &by_watchdog, "until_ms", &until_ms))
         return FALSE;
     if (clock_steady_ms() >= until_ms) {
         g_set_error_literal(error, US_ERROR, US_ERROR_TIMEOUT,
@@ -526,10 +528,11 @@ static gboolean revive(Worker *w, Command *c, GError **error)
     }
     if (!guard(w, error))
         return FALSE;
+    what = hangs ? REVIVE_HANGING : by_watchdog ? REVIVE_SHUT_DOWN : REVIVE_DEAD;
     /* A reset needs no definition; of a start the hook knows better. */
     flatten_settle(w->active, NULL);
     if (!(conn = active_connection(w->active, error)) ||
-        !lifecycle_revive(conn, w->active->vm, hangs, &how, error))
+        !lifecycle_revive(conn, w->active->vm, what, &how, error))
         return FALSE;
     c->result = json_pack("{s:s}", "how", how);
     return TRUE;

@@ -18,6 +18,7 @@
 #define PATIENCE_MS 30000
 
 static const GuestsSettings SOON = {.notice_ms = 1000};
+static const GuestsSettings LATE = {.notice_ms = 45000, .obey_ms = 0};
 
 /* --- words ----------------------------------------------------------------- */
 
@@ -399,6 +400,116 @@ static void test_watchdog(House *h, gconstpointer data)
     expect(h, GUEST_ALIVE, NULL);
 }
 
+static void start(House *h)
+{
+    lifecycle(h, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    expect(h, GUEST_ALIVE, NULL);
+    g_assert_false(guests_ended_by_watchdog(h->guests, h->vm));
+}
+
+static void stop_as(House *h, int detail, GuestWord word, const char *why)
+{
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, detail);
+    expect(h, word, why);
+    g_assert_cmpint(guests_ended_by_watchdog(h->guests, h->vm), ==, strstr(why, "watchdog") != NULL);
+}
+
+/* One that its watchdog has ended is dead, whatever libvirt calls that, however often it is asked, and though it forgets. */
+static void test_watchdog_ends(House *h, gconstpointer data)
+{
+    static const struct {
+        int action, detail, reason;
+        const char *why;
+    } CASES[] = {
+        {VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF, VIR_DOMAIN_EVENT_STOPPED_FAILED, VIR_DOMAIN_SHUTOFF_CRASHED,
+         "its watchdog went off, and powered it off"},
+        {VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+         "its watchdog went off, and powered it off"},
+        {VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+         "its watchdog went off, and it was shut down by that"},
+    };
+
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        resync_as(h, VM_STATE_RUNNING, 0);
+        hear(h, EAR_WATCHDOG, 0, CASES[i].action);
+        expect(h, GUEST_ALIVE, NULL);
+        stop_as(h, CASES[i].detail, GUEST_DEAD, CASES[i].why);
+        g_assert_true(guests_ended_by_watchdog(h->guests, h->vm));
+        resync_as(h, VM_STATE_OFF, CASES[i].reason);
+        expect(h, GUEST_DEAD, CASES[i].why);
+        lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, CASES[i].detail); /* as the ears say it again */
+        expect(h, GUEST_DEAD, CASES[i].why);
+        resync_as(h, VM_STATE_OFF, VIR_DOMAIN_SHUTOFF_UNKNOWN);
+        expect(h, GUEST_DEAD, CASES[i].why);
+        start(h);
+        /* The same end of the next run. */
+        stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_OFF, "it was shut down");
+        start(h);
+        /* An inventory may know of the end first, or be older than its news. */
+        hear(h, EAR_WATCHDOG, 0, CASES[i].action);
+        resync_as(h, VM_STATE_OFF, CASES[i].reason);
+        expect(h, GUEST_DEAD, CASES[i].why);
+        resync_as(h, VM_STATE_RUNNING, 0);
+        g_assert_false(guests_ended_by_watchdog(h->guests, h->vm));
+        stop_as(h, CASES[i].detail, GUEST_DEAD, CASES[i].why);
+        start(h);
+    }
+}
+
+/* Its user's will: what ends otherwise, of what was reset meanwhile, and when its watchdog did nothing that ends a guest. */
+static void test_watchdog_and_its_user(House *h, gconstpointer data)
+{
+    static const int HARMLESS[] = {VIR_DOMAIN_EVENT_WATCHDOG_NONE,      VIR_DOMAIN_EVENT_WATCHDOG_PAUSE,
+                                   VIR_DOMAIN_EVENT_WATCHDOG_RESET,     VIR_DOMAIN_EVENT_WATCHDOG_DEBUG,
+                                   VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI, 99};
+    static const int OTHERWISE[] = {VIR_DOMAIN_EVENT_STOPPED_DESTROYED, VIR_DOMAIN_EVENT_STOPPED_SAVED,
+                                    VIR_DOMAIN_EVENT_STOPPED_MIGRATED,
+                                    VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT};
+
+    (void)data;
+    resync_as(h, VM_STATE_RUNNING, 0);
+    for (guint i = 0; i < G_N_ELEMENTS(HARMLESS); i++) {
+        hear(h, EAR_WATCHDOG, 0, HARMLESS[i]);
+        stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_OFF, "it was shut down");
+        start(h);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(OTHERWISE); i++) {
+        hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF);
+        stop_as(h, OTHERWISE[i], GUEST_OFF, "it was");
+        start(h);
+    }
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN);
+    hear(h, EAR_REBOOT, 0, 0);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_OFF, "it was shut down");
+    start(h);
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN);
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_RESET);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_OFF, "it was shut down");
+    start(h);
+    /* A guest that was asked has not failed for that. */
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_FAILED, GUEST_DEAD, "has ended by itself");
+    start(h);
+    /* Its user has started it and ended it while nobody listened. */
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_FAILED, GUEST_DEAD, "its watchdog");
+    resync_as(h, VM_STATE_OFF, VIR_DOMAIN_SHUTOFF_DESTROYED);
+    expect(h, GUEST_OFF, "destroyed");
+    g_assert_false(guests_ended_by_watchdog(h->guests, h->vm));
+}
+
+/* One that hung did not follow, and ran on; it was shut down later. */
+static void test_watchdog_long_ago(House *h, gconstpointer data)
+{
+    (void)data;
+    resync_as(h, VM_STATE_RUNNING, 0);
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_OFF, "it was shut down");
+    resync_as(h, VM_STATE_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN);
+    expect(h, GUEST_OFF, "it was shut down");
+}
+
 /* Of what has ended, and cannot be started again, nothing is kept, but of whom somebody has asked for. */
 static void test_forgotten(House *h, gconstpointer data)
 {
@@ -634,7 +745,10 @@ int main(int argc, char **argv)
     add("/guests/libvirt/inventories", test_inventories);
     add("/guests/libvirt/events", test_events);
     add("/guests/libvirt/boots", test_boots);
-    add("/guests/libvirt/watchdog", test_watchdog);
+    add("/guests/libvirt/watchdog/is heard", test_watchdog);
+    add("/guests/libvirt/watchdog/ends it", test_watchdog_ends);
+    add("/guests/libvirt/watchdog/and its user", test_watchdog_and_its_user);
+    g_test_add("/guests/libvirt/watchdog/long ago", House, &LATE, set_up, test_watchdog_long_ago, tear_down);
     add("/guests/libvirt/forgotten", test_forgotten);
     add("/guests/libvirt/remembered", test_remembered);
     add("/guests/libvirt/up, down, and not asked yet", test_libvirt);
