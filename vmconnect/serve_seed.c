@@ -18,6 +18,8 @@
 #define LOOK_MS 5000
 #define LOST_MAX 4
 
+static atomic_uint lost;
+
 typedef struct {
     char *dir;
     char *store;
@@ -114,9 +116,10 @@ static Look *read_look(const Engine *engine, const json_t *params, GError **erro
         g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, "standby.seed: its VMs are none");
         return NULL;
     }
-    if (aside_lost() >= LOST_MAX) {
+    if (atomic_load(&lost) >= LOST_MAX) {
         g_set_error(error, US_ERROR, US_ERROR_BUSY,
-                    "%u looks into such folders have not come back: a mount does not answer", aside_lost());
+                    "%u looks into such folders have not come back: a mount does not answer",
+                    atomic_load(&lost));
         return NULL;
     }
     look = g_new0(Look, 1);
@@ -130,6 +133,7 @@ void serve_standby_seed(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Look *look = read_look(engine, params, &error);
     AsideWork work = {.timeout_ms = LOOK_MS,
+                      .lost = &lost,
                       .work = look_for_all,
                       .request = look,
                       .free_request = look_free,

@@ -7,6 +7,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/image/process_group.h"
 #include "vmconnect/image/wait.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@
 #define TAIL_BYTES 4096
 #define FIRST_FREE_FD 10
 #define KILL_TIMEOUT_MS 2000
+#define GROUP_FIRST_MS 10 /* is it there still? Asked again after that, and twice as long each time, up to … */
+#define GROUP_EACH_MS 1000
 #define DRAIN_STEP 4096
 #define DRAIN_STEPS 32 /* twice the capacity of a pipe */
 
@@ -31,6 +34,7 @@ struct Process {
     int pidfd;
     int output; /* read end; -1: not wanted, or at its end */
     int errors;
+    gboolean until_gone;
     gboolean ended;
     gboolean succeeded;
     GString *tail;
@@ -165,10 +169,11 @@ static pid_t launch_fork(Launch *l)
     return pid;
 }
 
-static Process *launch_parent(Launch *l, pid_t pid)
+static Process *launch_parent(Launch *l, pid_t pid, const ProcessSpec *spec)
 {
     Process *p = g_new0(Process, 1);
 
+    p->until_gone = spec->until_gone;
     p->pid = pid;
     p->pidfd = pidfd_open(pid, 0);
     p->output = l->output[0];
@@ -196,7 +201,7 @@ static Process *launch(const ProcessSpec *spec, gboolean want_output, gboolean d
         launch_clear(&l);
         return NULL;
     }
-    p = launch_parent(&l, pid);
+    p = launch_parent(&l, pid, spec);
     close_fd(&l.report[1]);
     if (read(l.report[0], &why, sizeof(why)) != 0 || p->pidfd < 0) {
         us_error_errno(error, why ? why : errno, "cannot start %s", spec->argv[0]);
@@ -292,20 +297,32 @@ const char *process_stderr(Process *process)
     return process->text;
 }
 
+static void await_group(pid_t leader)
+{
+    for (guint ms = GROUP_FIRST_MS; process_group_lives(leader); ms = MIN(ms * 2, GROUP_EACH_MS))
+        g_usleep(ms * 1000UL);
+}
+
+/* By pid, as pidfd_open() may be what failed: not collected yet, so it is still ours. With it what it has started: a script hangs in a
+ * program of its. */
+static void end(Process *p)
+{
+    kill(p->pid, SIGKILL);
+    kill(-p->pid, SIGKILL);
+    if (p->until_gone || p->pidfd < 0)
+        reap(p);
+    else
+        process_wait(p, KILL_TIMEOUT_MS);
+    if (p->until_gone)
+        await_group(p->pid);
+}
+
 void process_free(Process *process)
 {
     if (!process)
         return;
-    if (!process->ended) {
-        /* By pid, as pidfd_open() may be what failed: not collected yet, so it is still ours. With it what it has
-         * started: a script hangs in a program of its. */
-        kill(process->pid, SIGKILL);
-        kill(-process->pid, SIGKILL);
-        if (process->pidfd < 0)
-            reap(process);
-        else
-            process_wait(process, KILL_TIMEOUT_MS);
-    }
+    if (!process->ended)
+        end(process);
     close_fd(&process->pidfd);
     close_fd(&process->output);
     close_fd(&process->errors);

@@ -20,6 +20,7 @@ typedef struct {
     const char *const *argv;  /* NULL at its end; [0] is searched in PATH */
     int pass_fd;              /* becomes descriptor 3 of the child; 0: none */
     gboolean die_with_thread; /* see above */
+    gboolean until_gone;      /* who ends it waits until it and its group are gone, be that for ever */
 } ProcessSpec;
 
 /* Start it. NULL with @error NOT_FOUND (no such program) or FAILED. @spec and its
@@ -27,7 +28,7 @@ typedef struct {
 Process *process_start(const ProcessSpec *spec, GError **error);
 
 /* Kill it if it still runs, with what it has started in its session's group, collect it, free. A process that the kernel cannot end within
- * 2 s (it hangs in a dead file system) is left behind, killed. NULL is accepted. */
+ * 2 s (it hangs in a dead file system) is left behind, killed, unless it was started with @until_gone. NULL is accepted. */
 void process_free(Process *process);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Process, process_free)
 

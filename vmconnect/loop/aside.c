@@ -4,7 +4,6 @@
 #include "vmconnect/loop/aside.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 /* The thread's and the loop's; who is last frees it. */
 typedef struct {
@@ -27,6 +26,13 @@ typedef struct {
 } Wait;
 
 static atomic_uint lost;
+
+static void count_lost(const Errand *e, int n)
+{
+    atomic_fetch_add(&lost, (guint)n);
+    if (e->work.lost)
+        atomic_fetch_add(e->work.lost, (guint)n);
+}
 
 static void errand_free(Errand *e)
 {
@@ -51,7 +57,7 @@ static void *run(void *data)
         uv_async_send(e->bell);
     uv_mutex_unlock(&e->lock);
     if (given_up) {
-        atomic_fetch_sub(&lost, 1);
+        count_lost(e, -1);
         errand_free(e);
     }
     return NULL;
@@ -76,7 +82,7 @@ static void finish(Wait *w)
     e->given_up = !done;
     result = g_steal_pointer(&e->result);
     if (!done)
-        atomic_fetch_add(&lost, 1);
+        count_lost(e, 1);
     uv_mutex_unlock(&e->lock);
     if (done)
         errand_free(e);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <glib.h>
+#include <stdatomic.h>
 #include <uv.h>
 
 /* Once, on the loop, never from within aside_run(). @result is the callee's; NULL: its time is over, or no
@@ -19,10 +20,11 @@ typedef struct {
     gpointer request;                   /* given away */
     GDestroyNotify free_request;
     GDestroyNotify free_result; /* of one that comes too late */
+    atomic_uint *lost; /* static: so many of its kind were given up and are not back; NULL: nobody asks */
 } AsideWork;
 
 /* @work is copied. The loop does not end before the work or its deadline. */
 void aside_run(uv_loop_t *loop, const AsideWork *work, AsideDone on_done, void *user);
 
-/* How many threads were given up and have not come back. */
+/* The same of all kinds together. */
 guint aside_lost(void);

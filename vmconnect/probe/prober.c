@@ -11,6 +11,7 @@
 #include "vmconnect/probe/http_get.h"
 #include "vmconnect/probe/pinger.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define AGENT_HANDS 8
@@ -21,6 +22,7 @@ struct Prober {
     char *script_dir;
     Pinger *pinger;
     Agents *agents;
+    GPtrArray *tenures; /* of Tenure *, a part of each: scripts whose processes may be there still */
     void (*on_closed)(void *user);
     void *user;
 };
@@ -30,6 +32,7 @@ struct Probe {
     void *user;
     Ping *ping;
     struct Knock *knock;
+    struct Tenure *tenure; /* of a script; one part of it */
 };
 
 /* Told once, unless it was cancelled. */
@@ -248,16 +251,74 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
 
 /* --- what is done on a thread aside ------------------------------------------- */
 
+/* A script that hangs in the kernel, as on a dead network mount, is not ended by being killed. Until all of it is gone, which its thread waits
+ * for, no other is begun of the same check: each would leave some more behind, and find the same. */
+typedef struct Tenure {
+    atomic_uint parts; /* the errand's until its thread is back, the probe's, the prober's */
+    Id vm;
+    char **argv;
+    gboolean given_up; /* the loop's: its time was over, and it was not ended */
+} Tenure;
+
+static Tenure *tenure_new(Id vm, char **argv)
+{
+    Tenure *t = g_new0(Tenure, 1);
+
+    t->parts = 1;
+    t->vm = vm;
+    t->argv = g_strdupv(argv);
+    return t;
+}
+
+static Tenure *tenure_ref(Tenure *t)
+{
+    atomic_fetch_add(&t->parts, 1);
+    return t;
+}
+
+static void tenure_unref(gpointer data)
+{
+    Tenure *t = data;
+
+    if (!t || atomic_fetch_sub(&t->parts, 1) > 1)
+        return;
+    g_strfreev(t->argv);
+    g_free(t);
+}
+
+/* Those that nobody but we know of are over. */
+static void forget_tenures(Prober *p)
+{
+    for (guint i = p->tenures->len; i > 0; i--)
+        if (atomic_load(&((Tenure *)p->tenures->pdata[i - 1])->parts) == 1)
+            g_ptr_array_remove_index_fast(p->tenures, i - 1);
+}
+
+static gboolean is_held(const Prober *p, Id vm, char **argv)
+{
+    for (guint i = 0; i < p->tenures->len; i++) {
+        const Tenure *t = p->tenures->pdata[i];
+
+        if (t->given_up && id_equal(t->vm, vm) &&
+            g_strv_equal((const char *const *)t->argv, (const char *const *)argv))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 typedef struct {
     CheckSpec *spec;
     char *script_dir;
     gint64 timeout_ms;
+    Tenure *tenure; /* of a script … */
+    gboolean held;  /* … which is not begun, because of an earlier one */
 } Errand;
 
 static void errand_free(gpointer data)
 {
     Errand *e = data;
 
+    tenure_unref(e->tenure);
     check_spec_free(e->spec);
     g_free(e->script_dir);
     g_free(e);
@@ -269,10 +330,14 @@ static char *run_script(const Errand *e, gboolean *ret_found)
     g_autofree char *path = g_build_filename(e->script_dir, e->spec->argv[0], NULL);
     g_autofree const char **argv =
         g_memdup2(e->spec->argv, (g_strv_length(e->spec->argv) + 1) * sizeof(char *));
-    ProcessSpec spec = {.argv = argv};
+    ProcessSpec spec = {.argv = argv, .until_gone = TRUE};
     g_autoptr(GError) error = NULL;
 
     argv[0] = path;
+    if (e->held)
+        return g_strdup(
+            "an earlier try of it hangs in the kernel, where it cannot be ended (a mount that does not "
+            "answer?): no other is begun until it is gone");
     if (process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error))
         return NULL;
     *ret_found = g_error_matches(error, US_ERROR, US_ERROR_FAILED) ||
@@ -307,8 +372,12 @@ static gpointer run_errand(gpointer request)
 
 static void on_errand(void *user, gpointer result)
 {
+    Tenure *tenure = g_steal_pointer(&((Probe *)user)->tenure);
     Brought *b = result;
 
+    if (tenure)
+        tenure->given_up = !b;
+    tenure_unref(tenure);
     if (!b) {
         end(user, TRUE, "it hangs, and cannot be ended");
         return;
@@ -317,7 +386,19 @@ static void on_errand(void *user, gpointer result)
     brought_free(b);
 }
 
-static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, gint64 timeout_ms)
+/* One that is held is a miss like that which it is held for: who is asked may be who does not answer the kernel. */
+static void take_tenure(Prober *p, Probe *probe, Errand *e, Id vm)
+{
+    forget_tenures(p);
+    e->held = is_held(p, vm, e->spec->argv);
+    if (e->held)
+        return;
+    e->tenure = tenure_new(vm, e->spec->argv);
+    probe->tenure = tenure_ref(e->tenure);
+    g_ptr_array_add(p->tenures, tenure_ref(e->tenure));
+}
+
+static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gint64 timeout_ms)
 {
     Errand *e = g_new0(Errand, 1);
     AsideWork work = {.timeout_ms = timeout_ms + GRACE_MS,
@@ -326,7 +407,10 @@ static void try_aside(Prober *p, Probe *probe, const CheckSpec *spec, gint64 tim
                       .free_request = errand_free,
                       .free_result = brought_free};
 
-    *e = (Errand){check_spec_copy(spec), g_strdup(p->script_dir), timeout_ms};
+    *e = (Errand){
+        .spec = check_spec_copy(spec), .script_dir = g_strdup(p->script_dir), .timeout_ms = timeout_ms};
+    if (spec->kind == CHECK_SCRIPT)
+        take_tenure(p, probe, e, vm);
     aside_run(p->loop, &work, on_errand, probe);
 }
 
@@ -340,6 +424,7 @@ Prober *prober_new(uv_loop_t *loop, const ProberPaths *paths)
     p->script_dir = g_strdup(paths->script_dir);
     p->pinger = pinger_new(loop);
     p->agents = agents_new(loop, paths->libvirt_uri, AGENT_HANDS);
+    p->tenures = g_ptr_array_new_with_free_func(tenure_unref);
     return p;
 }
 
@@ -356,7 +441,7 @@ Probe *prober_try(Prober *p, const CheckSpec *spec, Id vm, gint64 timeout_ms, Pr
     else if (spec->kind == CHECK_AGENT || spec->kind == CHECK_COMMAND)
         try_agent(p, probe, spec, vm, timeout_ms);
     else
-        try_aside(p, probe, spec, timeout_ms);
+        try_aside(p, probe, spec, vm, timeout_ms);
     return probe;
 }
 
@@ -378,6 +463,7 @@ static void on_agents_closed(void *user)
     Prober *p = user;
 
     p->on_closed(p->user);
+    g_ptr_array_unref(p->tenures);
     g_free(p->script_dir);
     g_free(p);
 }

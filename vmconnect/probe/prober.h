@@ -2,7 +2,8 @@
 /* prober - one try of a check, of any kind but BEAT, which never ends (beat.h).
  *
  * Everything on the loop, or on threads that may hang; a try that does not end in time is missed. Nothing that a guest, a
- * script or a server says is taken as more than its answer. */
+ * script or a server says is taken as more than its answer. A script that not even the kernel can end is left where it is, and tries
+ * of the same check are missed without another being begun, until it is gone. */
 #pragma once
 
 #include "vmconnect/base/check.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ports that accept or do not, and scripts of every kind. */
 #include "bench.h"
+#include "dead_mount.h"
 #include "server.h"
 
 #include "vmconnect/loop/aside.h"
@@ -260,6 +261,117 @@ static void test_script_leaves_a_child(Bench *b, gconstpointer data)
     expect_ended(b, child);
 }
 
+/* --- scripts that nobody can end ------------------------------------------------ */
+
+/* Each begin of it is a byte in a file. What looks into the mount is the script itself, or a program of it. */
+#define BEGINS SAY_PID "printf x >>$0.begun; "
+#define ITSELF BEGINS "say self $$; exec ls \"$1/x\""
+#define A_CHILD BEGINS "ls \"$1/x\" & say self $!; wait; exit 1"
+#define HELD "earlier try"
+
+static guint begun(const Bench *b)
+{
+    g_autofree char *path = g_build_filename(b->dir, "stuck.begun", NULL);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) ? (guint)strlen(text) : 0;
+}
+
+static gboolean is_none_lost(void *user)
+{
+    (void)user;
+    return aside_lost() == 0;
+}
+
+/* A try of "stuck" that hangs in the mount, and can be ended by nobody. Its process. */
+static int hang(Bench *b, const DeadMount *dead, const char *spec, gboolean cancelled)
+{
+    g_auto(Try) t = {0};
+    int self;
+
+    try_begin(&t, b, spec, ID_NIL, 3000);
+    self = process_of(b, "stuck.self");
+    g_assert_true(turn_until(&b->loop, dead_mount_is_asked, (void *)dead, PATIENCE_MS));
+    if (cancelled) {
+        prober_cancel(g_steal_pointer(&t.probe));
+        while (aside_lost() == 0)
+            uv_run(&b->loop, UV_RUN_ONCE);
+        return self;
+    }
+    try_wait(&t);
+    g_assert_cmpint(t.result, ==, PROBE_MISSED);
+    g_assert_cmpstr(t.why, ==, "it hangs, and cannot be ended");
+    return self;
+}
+
+static void expect_one_at_a_time(Bench *b, const char *text)
+{
+    g_autofree char *spec = NULL;
+    DeadMount dead;
+    int self;
+
+    if (!dead_mount_open(&dead)) {
+        g_test_skip("it takes root and /dev/fuse");
+        return;
+    }
+    spec = g_strdup_printf("script:stuck %s", dead.dir);
+    sh(b, "stuck", text);
+    self = hang(b, &dead, spec, FALSE);
+    for (int i = 0; i < 3; i++)
+        expect(b, spec, LONG_MS, PROBE_MISSED, HELD);
+    g_assert_cmpuint(begun(b), ==, 1);
+    g_assert_cmpuint(aside_lost(), ==, 1);
+    g_assert_false(has_ended(&self));
+    /* Other checks go on: of other words, or of another guest. */
+    expect(b, "script:stuck /nonexistent", LONG_MS, PROBE_MISSED, "exited with status");
+    sh(b, "stuck", BEGINS "exit 0");
+    expect_of(b, spec, id_random(), LONG_MS, PROBE_ANSWERED, NULL);
+    g_assert_cmpuint(begun(b), ==, 3);
+    expect(b, spec, LONG_MS, PROBE_MISSED, HELD);
+    dead_mount_close(&dead);
+    expect_ended(b, self);
+    g_assert_true(turn_until(&b->loop, is_none_lost, NULL, PATIENCE_MS));
+    expect(b, spec, LONG_MS, PROBE_ANSWERED, NULL);
+    g_assert_cmpuint(begun(b), ==, 4);
+}
+
+static void test_script_stuck(Bench *b, gconstpointer data)
+{
+    (void)data;
+    expect_one_at_a_time(b, ITSELF);
+}
+
+static void test_script_stuck_child(Bench *b, gconstpointer data)
+{
+    (void)data;
+    expect_one_at_a_time(b, A_CHILD);
+}
+
+/* Who was cancelled meanwhile holds the next one up just so; and nobody who closes. */
+static void test_script_stuck_cancelled(Bench *b, gconstpointer data)
+{
+    g_autofree char *spec = NULL;
+    DeadMount dead;
+    int self;
+
+    (void)data;
+    if (!dead_mount_open(&dead)) {
+        g_test_skip("it takes root and /dev/fuse");
+        return;
+    }
+    spec = g_strdup_printf("script:stuck %s", dead.dir);
+    sh(b, "stuck", ITSELF);
+    self = hang(b, &dead, spec, TRUE);
+    expect(b, spec, LONG_MS, PROBE_MISSED, HELD);
+    g_assert_cmpuint(begun(b), ==, 1);
+    bench_close(b);
+    g_assert_false(has_ended(&self));
+    bench_open(b, NO_LIBVIRT); /* for what tears down */
+    dead_mount_close(&dead);
+    expect_ended(b, self);
+    g_assert_true(turn_until(&b->loop, is_none_lost, NULL, PATIENCE_MS));
+}
+
 /* --- several ---------------------------------------------------------------- */
 
 #define WAIT_FOR "until test -e $0.$1; do sleep 0.01; done; exit $2"
@@ -340,6 +452,10 @@ int main(int argc, char **argv)
     bench_add("/prober_tries/script/hangs, and is killed with what it has started", test_script_hangs);
     bench_add("/prober_tries/script/has ended when it has, not when its child has",
               test_script_leaves_a_child);
+    bench_add("/prober_tries/script/that cannot be ended is not begun again", test_script_stuck);
+    bench_add("/prober_tries/script/nor one whose child cannot be ended", test_script_stuck_child);
+    bench_add("/prober_tries/script/nor one that was cancelled, and nobody waits for it",
+              test_script_stuck_cancelled);
     bench_add("/prober_tries/several have each their own answer", test_overlapping);
     bench_add("/prober_tries/closed while one runs", test_close_while_one_runs);
     bench_add("/prober_tries/no thread was lost", test_none_is_lost);
