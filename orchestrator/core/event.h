@@ -119,6 +119,8 @@
     X(AGENT_SILENT,       WARNING,                                                                           \
       "the agent of '{vm}' on {host} answered before and does not any more; its QEMU runs it, and nothing is done", \
       "look at the guest; to have it watched by other means: understudy scenario set {scenario} --check")    \
+    X(AGENT_BACK,         INFO,                                                                              \
+      "the agent of '{vm}' on {host} answers again", NULL)                                                   \
     X(CHECK_UNANSWERED,   WARNING,                                                                           \
       "check {why} of '{vm}' on {host} was never answered: until it is, it says nothing of the guest", \
       "correct the check, or look at the guest: understudy status {scenario}")                               \

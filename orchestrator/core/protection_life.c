@@ -33,7 +33,8 @@ typedef struct {
     gboolean frozen;    /* silent, with its QEMU */
     gboolean presumed;  /* silent, since it was that before */
     gboolean outside;   /* silent by checks from its standby alone */
-    gboolean mute;      /* alive, and its agent does not answer any more */
+    gboolean mute;      /* alive, and its agent does not answer any more … */
+    gboolean spoke;     /* … or does */
     const char *never;  /* a check of its operator's that was never answered; borrowed */
     const char *why;    /* borrowed; NULL: nothing */
     const char *bark;   /* its watchdog went off since; borrowed; NULL: it did not */
@@ -199,7 +200,6 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
 
     if (!can_be_asked(p, vm, now_ms)) {
         here = (VitalsChecks){0};
-        f->mute = vm->life.mute;
     }
     all_heard = !is_unheard(wanted, TRUE, &here) && !is_unheard(wanted, FALSE, &there);
     passed = passes(wanted, &here, &there);
@@ -215,8 +215,11 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
         apply_failure(wanted, &here, &there, f);
     else if (wanted->checks->len > 0 && !passed && (!all_heard || here.proven + there.proven > 0))
         keep_silence(vm, f);
-    if (wanted->checks->len > 0)
+    if (wanted->checks->len > 0) {
         f->never = here.never ? here.never : there.never;
+        vm->life.mute = FALSE;
+    } else
+        f->spoke = passed;
 }
 
 /* One that lived when its host was heard last has died with it. */
@@ -360,14 +363,15 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         protection_publish_guest(p, vm, EVENT_GUEST_BACK, NULL, out);
     if (f->mute && !life->mute)
         protection_publish_guest(p, vm, EVENT_AGENT_SILENT, NULL, out);
+    if (f->spoke && life->mute)
+        protection_publish_guest(p, vm, EVENT_AGENT_BACK, NULL, out);
     if (f->life == GUEST_LIFE_ALIVE)
         note_unanswered(p, vm, f->never, now_ms, out);
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
     life->presumed &= f->life == GUEST_LIFE_SILENT && f->presumed;
     life->state = f->life;
-    /* Of one that nobody hears it is not known. */
-    if (f->life == GUEST_LIFE_ALIVE || f->life == GUEST_LIFE_OFF)
-        life->mute = f->mute;
+    /* Of one that nobody hears, or that is being started, it is not known. */
+    life->mute = (life->mute || f->mute) && !f->spoke && f->life != GUEST_LIFE_OFF;
     life->revivable = f->revivable;
     life->hangs = f->hangs;
     life->outside = f->outside;

@@ -35,9 +35,9 @@ events() {
     '.events[] | select(.sequence > $since) | .code | select(test($pattern))'
 }
 
-# Those that count, in one line.
+# Those that count, in one line. That an agent is there again, sooner or later, is no news of life and death.
 codes() {
-  events "^($KINDS)_" | xargs
+  events "^($KINDS)_" | grep -vx AGENT_BACK | xargs
 }
 
 # said CODES…: just these; of several, one.

@@ -1199,9 +1199,12 @@ static void test_agent_alone(void)
     s->agent = 5;
     pass_for(s, 60, TRUE);
     expect(s, "[   2] time passed -> event AGENT_SILENT\n");
-    s->agent = 0;
-    pass(s, TRUE);
+    s->boots = 1; /* its user resets it */
+    pass_for(s, 5, TRUE);
     expect(s, "");
+    s->agent = 0;
+    pass_for(s, 30, TRUE);
+    expect(s, "[  67] time passed -> event AGENT_BACK\n");
 }
 
 /* Nor is it news again when its host was away for a while. */
