@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Round: read what waits -> make a message -> keep where it ends -> send it -> keep that it was delivered -> read. One step
- * at a time; pump() begins the next. A message that could not be sent stays as it is until it was. Who alone was
- * refused one that others have begins with it, goes on up to where the channel is, and is taken back when it stands still
- * there: then the next message is the next for both. */
+ * at a time; pump() begins the next. A message that could not be sent stays as it is until it was. */
 #include "orchestrator/notify/courier.h"
 
+#include "orchestrator/notify/apart.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -20,7 +19,7 @@ struct Courier {
     Channel *channel; /* of one who is apart: the whole's */
     Courier *whole;   /* he is apart from this one, and has a reference to it; NULL: this is the channel's */
     char *recipient;  /* who that is */
-    GPtrArray *apart; /* Courier * */
+    Apart *apart;     /* of the whole; NULL: this is one of them */
     Pace pace;
     guint64 cursor;    /* all up to it are delivered, or not for this channel */
     guint64 kept;      /* the cursor that is durable */
@@ -38,8 +37,8 @@ struct Courier {
     gboolean held; /* none of them is critical: they wait for the rate */
     gboolean busy; /* reading or keeping */
     gboolean closed;
-    guint refs; /* the owner's, the timer's, and one for each question to the database */
-    uv_timer_t *timer;
+    guint refs;        /* the owner's, the timer's, and one for each question to the database */
+    uv_timer_t *timer; /* NULL: not started */
 };
 
 static void pump(Courier *c);
@@ -48,12 +47,13 @@ static void unref(Courier *c)
 {
     if (--c->refs > 0)
         return;
-    if (c->whole)
+    if (c->whole) {
         unref(c->whole);
-    else
+    } else {
+        apart_free(c->apart);
         channel_free(c->channel);
+    }
     g_free(c->recipient);
-    g_ptr_array_unref(c->apart);
     pace_clear(&c->pace);
     message_free(c->message);
     g_free(c->error);
@@ -85,26 +85,17 @@ static Courier *make(const CourierGround *ground, Id id, Channel *channel)
 {
     Courier *c = g_new0(Courier, 1);
 
-    *c = (Courier){
-        .ground = ground, .id = id, .channel = channel, .apart = g_ptr_array_new(), .news = TRUE, .refs = 1};
+    *c = (Courier){.ground = ground, .id = id, .channel = channel, .news = TRUE, .refs = 1};
     pace_init(&c->pace, &ground->pace, channel->rate);
     return c;
 }
 
-static void start_timer(Courier *c)
+void courier_start(Courier *c)
 {
     c->timer = g_new0(uv_timer_t, 1);
     c->timer->data = c;
     c->refs++;
     uv_timer_init(c->ground->ground.loop, c->timer);
-}
-
-static Courier *find_apart(const Courier *c, const char *recipient)
-{
-    for (guint i = 0; i < c->apart->len; i++)
-        if (g_str_equal(((const Courier *)c->apart->pdata[i])->recipient, recipient))
-            return c->apart->pdata[i];
-    return NULL;
 }
 
 /* --- state ----------------------------------------------------------------- */
@@ -114,28 +105,20 @@ json_t *courier_first_state(guint64 newest)
     return json_pack("{s:I}", "cursor", (json_int_t)newest);
 }
 
-static json_t *state_of(const Courier *c)
+json_t *courier_state(const Courier *c)
 {
-    json_t *apart = c->apart->len > 0 ? json_object() : NULL;
+    json_t *apart = c->apart ? apart_to_json(c->apart) : NULL;
 
-    for (guint i = 0; i < c->apart->len; i++) {
-        const Courier *one = c->apart->pdata[i];
-
-        json_object_set_new(apart, one->recipient, state_of(one));
-    }
     return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o*}", "cursor", (json_int_t)c->cursor, "upto",
                      (json_int_t)c->upto, "delivered", (json_int_t)c->delivered, "delivered_at",
                      (json_int_t)c->delivered_at_ms, "told", c->told, "pace",
                      pace_to_json(&c->pace, clock_steady_ms(), clock_wall_ms()), "apart", apart);
 }
 
-static gboolean set_apart(Courier *c, const char *recipient, const json_t *state, GError **error);
-
 static gboolean read_state(Courier *c, const json_t *state, GError **error)
 {
     json_int_t cursor, upto = 0, delivered = 0, delivered_at = 0;
-    json_t *pace = NULL, *apart = NULL, *one;
-    const char *recipient;
+    json_t *pace = NULL, *apart = NULL;
     int told = FALSE;
 
     if (!json_read(state, "channel", error, "{s:I, s?I, s?I, s?I, s?b, s?o, s?o*}", "cursor", &cursor, "upto",
@@ -150,20 +133,7 @@ static gboolean read_state(Courier *c, const json_t *state, GError **error)
     c->delivered_at_ms = delivered_at;
     c->told = told;
     pace_from_json(&c->pace, pace, clock_steady_ms(), clock_wall_ms());
-    json_object_foreach(apart, recipient, one) if (!set_apart(c, recipient, one, error)) return FALSE;
-    return TRUE;
-}
-
-/* Without a timer yet. */
-static gboolean set_apart(Courier *c, const char *recipient, const json_t *state, GError **error)
-{
-    Courier *one = make(c->ground, c->id, c->channel);
-
-    c->refs++;
-    one->whole = c;
-    one->recipient = g_strdup(recipient);
-    g_ptr_array_add(c->apart, one);
-    return read_state(one, state, error);
+    return !c->apart || apart_read(c->apart, apart, error);
 }
 
 static void on_kept(const GError *error, void *user)
@@ -180,7 +150,7 @@ static void on_kept(const GError *error, void *user)
 
 static void keep(Courier *c)
 {
-    json_auto_t *state = state_of(c->whole ? c->whole : c);
+    json_auto_t *state = courier_state(c->whole ? c->whole : c);
     DatabaseChanges *changes = database_changes_new();
 
     c->busy = TRUE;
@@ -211,11 +181,10 @@ static void publish_back(Courier *c)
     c->ground->on_event(c->ground->user, event);
 }
 
-/* The channel is at another event than before. */
 static void poke_apart(Courier *c)
 {
-    for (guint i = 0; i < c->apart->len; i++)
-        courier_poke(c->apart->pdata[i]);
+    if (c->apart)
+        apart_poke(c->apart);
 }
 
 static void on_delivered(Courier *c)
@@ -236,7 +205,7 @@ static void on_delivered(Courier *c)
     poke_apart(c);
 }
 
-static void note_failure(Courier *c, const char *why)
+void courier_note_failure(Courier *c, const char *why)
 {
     if (!c->pace.failing)
         log_warning("channel '%s' does not %s%s: %s -> tried again and again, what waits is kept",
@@ -250,7 +219,7 @@ static void on_failed(Courier *c, const GError *error)
 {
     gboolean first = !c->pace.failing;
 
-    note_failure(c, error->message);
+    courier_note_failure(c, error->message);
     if (!c->told && pace_is_long(&c->pace, clock_steady_ms())) {
         c->told = TRUE;
         publish_failed(c, error->message);
@@ -268,13 +237,8 @@ static void part_with(Courier *c, const char *recipient, const char *why)
 {
     json_auto_t *state =
         json_pack("{s:I, s:I}", "cursor", (json_int_t)c->cursor, "upto", (json_int_t)c->upto);
-    gboolean sound = set_apart(c, recipient, state, NULL);
-    Courier *one;
 
-    g_assert(sound);
-    one = c->apart->pdata[c->apart->len - 1];
-    start_timer(one);
-    note_failure(one, why);
+    apart_part(c->apart, recipient, state, why);
 }
 
 /* @missed stand in the state that says that the others have it. */
@@ -295,15 +259,9 @@ static void on_sent(void *user, const GError *error, const json_t *missed)
 /* Those that its messages go to. */
 static char **recipients_of(const Courier *c)
 {
-    GPtrArray *to = g_ptr_array_new();
+    char *const his[] = {c->recipient, NULL};
 
-    if (c->whole)
-        g_ptr_array_add(to, g_strdup(c->recipient));
-    for (char *const *one = c->whole ? NULL : c->channel->to; one && *one; one++)
-        if (!find_apart(c, *one))
-            g_ptr_array_add(to, g_strdup(*one));
-    g_ptr_array_add(to, NULL);
-    return (char **)g_ptr_array_free(to, FALSE);
+    return c->whole ? g_strdupv((char **)his) : apart_others(c->apart, c->channel->to);
 }
 
 static void start(Courier *c)
@@ -452,27 +410,16 @@ static void keep_at_times(Courier *c, gint64 now_ms)
         arm(c, c->keep_at_ms);
 }
 
-/* Nothing is under way to him, and he has all that the others have. */
-static gboolean is_level(const Courier *one)
+gboolean courier_is_level(const Courier *one)
 {
     return !one->busy && !one->sending && !one->message && one->upto == 0 &&
            one->cursor == one->whole->cursor;
 }
 
-/* Between two messages, so that none is lost or brought twice. Is there one less apart? */
+/* Between two messages, so that none is lost or brought twice. */
 static gboolean take_back(Courier *c)
 {
-    guint before = c->apart->len;
-
-    for (guint i = before; i > 0 && !c->message && c->upto == 0; i--) {
-        Courier *one = c->apart->pdata[i - 1];
-
-        if (!is_level(one))
-            continue;
-        g_ptr_array_remove_index(c->apart, i - 1);
-        courier_close(one, FALSE);
-    }
-    return c->apart->len < before;
+    return c->apart && !c->message && c->upto == 0 && apart_take_back(c->apart);
 }
 
 static void pump(Courier *c)
@@ -511,18 +458,29 @@ Courier *courier_new(const CourierGround *ground, Id id, Channel *channel, const
 {
     Courier *c = make(ground, id, channel);
 
+    c->apart = apart_new(c);
     if (!read_state(c, state, error)) {
         if (error)
             (*error)->code = US_ERROR_CORRUPT;
-        for (guint i = 0; i < c->apart->len; i++)
-            unref(c->apart->pdata[i]);
-        unref(c);
+        courier_close(c, FALSE);
         return NULL;
     }
-    start_timer(c);
-    for (guint i = 0; i < c->apart->len; i++)
-        start_timer(c->apart->pdata[i]);
+    courier_start(c);
+    apart_start(c->apart);
     return c;
+}
+
+Courier *courier_new_apart(Courier *whole, const char *recipient, const json_t *state, GError **error)
+{
+    Courier *one = make(whole->ground, whole->id, whole->channel);
+
+    whole->refs++;
+    one->whole = whole;
+    one->recipient = g_strdup(recipient);
+    if (read_state(one, state, error))
+        return one;
+    courier_close(one, FALSE);
+    return NULL;
 }
 
 void courier_poke(Courier *c)
@@ -536,13 +494,18 @@ void courier_retry(Courier *c)
 {
     pace_retry(&c->pace);
     pump(c);
-    for (guint i = 0; i < c->apart->len; i++)
-        courier_retry(c->apart->pdata[i]);
+    if (c->apart)
+        apart_retry(c->apart);
 }
 
 Id courier_id(const Courier *c)
 {
     return c->id;
+}
+
+const char *courier_recipient(const Courier *one)
+{
+    return one->recipient;
 }
 
 const Channel *courier_channel(const Courier *c)
@@ -553,13 +516,13 @@ const Channel *courier_channel(const Courier *c)
 void courier_close(Courier *c, gboolean keep_state)
 {
     c->closed = TRUE;
-    for (guint i = 0; i < c->apart->len; i++)
-        courier_close(c->apart->pdata[i], FALSE);
     sending_cancel(g_steal_pointer(&c->sending));
     if (keep_state && c->cursor != c->kept)
         keep(c);
-    g_ptr_array_set_size(c->apart, 0);
-    uv_close((uv_handle_t *)c->timer, on_timer_closed);
+    if (c->apart)
+        apart_close(c->apart);
+    if (c->timer)
+        uv_close((uv_handle_t *)c->timer, on_timer_closed);
     unref(c);
 }
 
@@ -595,18 +558,10 @@ static json_t *failing_since(const Courier *c)
     return c->pace.failing ? at(MAX(0, since_ms)) : json_null();
 }
 
-static json_t *describe_apart(const Courier *c)
+json_t *courier_trouble(Courier *one)
 {
-    json_t *list = json_array();
-
-    for (guint i = 0; i < c->apart->len; i++) {
-        Courier *one = c->apart->pdata[i];
-
-        json_array_append_new(list, json_pack("{s:s, s:o, s:s?, s:o}", "to", one->recipient, "failing_since",
-                                              failing_since(one), "error", one->error, "next_try_at",
-                                              next_try(one, clock_steady_ms())));
-    }
-    return list;
+    return json_pack("{s:s, s:o, s:s?, s:o}", "to", one->recipient, "failing_since", failing_since(one),
+                     "error", one->error, "next_try_at", next_try(one, clock_steady_ms()));
 }
 
 static json_t *describe(Courier *c, const json_t *waiting)
@@ -617,7 +572,7 @@ static json_t *describe(Courier *c, const json_t *waiting)
                               "delivered_at", c->delivered_at_ms ? at(c->delivered_at_ms) : json_null(),
                               "waiting", waiting ? json_incref((json_t *)waiting) : json_null(),
                               "failing_since", failing_since(c), "error", c->error, "next_try_at",
-                              next_try(c, clock_steady_ms()), "apart", describe_apart(c));
+                              next_try(c, clock_steady_ms()), "apart", apart_describe(c->apart));
 
     json_object_set_new(doc, "state", state);
     return doc;

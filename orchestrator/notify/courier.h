@@ -7,8 +7,8 @@
  * event is a message; the last that the rate allows takes all that wait. Nothing is ever passed over but what the
  * channel does not want, and what the history has forgotten, which the next message then says.
  *
- * Of a mail with several recipients the server may refuse one. He is then apart: brought what he lacks by a courier of his
- * own, which is durable with the channel's and as patient, until he has what the others have; nobody waits for him.
+ * Of a mail with several recipients the server may refuse one. He is then apart (apart.h): brought what he lacks by a
+ * courier of his own, which is as patient, until he has what the others have; nobody waits for him.
  * Loop's thread only. */
 #pragma once
 
@@ -52,3 +52,17 @@ void courier_describe(Courier *c, void (*on_described)(void *user, const json_t 
 /* Begin nothing any more, give up what is on its way, and free it when the database has answered. Its state is
  * kept once more if @keep. */
 void courier_close(Courier *c, gboolean keep);
+
+/* --- for apart.c, not for others ------------------------------------------------ */
+
+/* Of @whole's channel to @recipient alone, @state: of courier_state(). It begins with courier_start(). */
+Courier *courier_new_apart(Courier *whole, const char *recipient, const json_t *state, GError **error);
+void courier_start(Courier *c);
+/* Its last message was not taken. */
+void courier_note_failure(Courier *c, const char *why);
+/* Nothing is under way to him, and he has all that the others have. */
+gboolean courier_is_level(const Courier *one);
+const char *courier_recipient(const Courier *one);
+/* New references; of courier_describe()'s "apart" one element. */
+json_t *courier_state(const Courier *c);
+json_t *courier_trouble(Courier *one);
