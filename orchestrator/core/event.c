@@ -103,13 +103,13 @@ Event *event_new_with_command(EventCode code, const char *scenario, const char *
 
 Event *event_new_about_channel(EventCode code, const char *channel, const char *why)
 {
-    Event *e = event_new_about_recipient(code, channel, why);
+    Event *e = event_new_through_channel(code, channel, why);
 
     e->channel = g_strdup(channel);
     return e;
 }
 
-Event *event_new_about_recipient(EventCode code, const char *channel, const char *why)
+Event *event_new_through_channel(EventCode code, const char *channel, const char *why)
 {
     const Field fields[] = {{"channel", channel}, {"why", why}, {0}};
 

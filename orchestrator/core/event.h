@@ -218,6 +218,11 @@
       "at once")                                                                                             \
     X(RECIPIENT_BACK,     INFO,                                                                              \
       "channel '{channel}' reaches {why} again", NULL)                                                       \
+    X(MESSAGE_REFUSED,    WARNING,                                                                           \
+      "channel '{channel}' could not deliver {why}; others were taken, so this one is given up and holds "   \
+      "up nothing",                                                                                          \
+      "read it with understudy events, and let the receiver take such ones; understudy notify show "         \
+      "{channel} counts them")                                                                               \
     X(NOTIFY_TEST,        INFO,                                                                              \
       "this is a test of channel '{channel}': nothing has happened", NULL)                                   \
     X(EVENTS_FORGOTTEN,   WARNING,                                                                           \
@@ -266,8 +271,8 @@ Event *event_new(EventCode code, const char *scenario, const char *host, const c
 Event *event_new_with_command(EventCode code, const char *scenario, const char *why, const char *command);
 /* The same for {channel} and {why}. */
 Event *event_new_about_channel(EventCode code, const char *channel, const char *why);
-/* RECIPIENT_REFUSED and _BACK: they are sent through the channel, too, whose other recipients read them. */
-Event *event_new_about_recipient(EventCode code, const char *channel, const char *why);
+/* RECIPIENT_REFUSED and _BACK, MESSAGE_REFUSED: they are sent through the channel, too, which delivers to others, resp. others. */
+Event *event_new_through_channel(EventCode code, const char *channel, const char *why);
 void event_free(Event *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Event, event_free)
 

@@ -30,11 +30,6 @@ typedef struct {
     atomic_uint refs;
 } Trip;
 
-typedef struct {
-    GError *error;
-    json_t *missed; /* of a mail that others have; NULL: nobody */
-} Outcome;
-
 struct Carrier {
     Trip *trip;
     CarrierDone on_done; /* NULL: cancelled */
@@ -247,7 +242,26 @@ static void fail_by_server(const Trip *t, long status, CURLcode rc, GError **err
                     t->complaint[0] ? t->complaint : curl_easy_strerror(rc));
 }
 
-static GError *judge(CURL *curl, const Trip *t, CURLcode rc)
+/* Does a webhook's status say that it is this message that it does not take, and not whom it is from, where it goes, or when? */
+static gboolean is_about_message(long status)
+{
+    static const long OTHERS[] = {401, 403, 404, 408, 410, 429};
+
+    for (guint i = 0; i < G_N_ELEMENTS(OTHERS); i++)
+        if (status == OTHERS[i])
+            return FALSE;
+    return status >= 400 && status < 500;
+}
+
+/* A no to what it has read: of a mail, after all of its body. */
+static gboolean is_refused(const Trip *t, long status, CURLcode rc)
+{
+    if (t->order->mail)
+        return t->sent > 0 && t->sent == strlen(t->order->body) && status >= 500 && status < 600;
+    return rc == CURLE_OK && is_about_message(status);
+}
+
+static GError *judge(CURL *curl, const Trip *t, CURLcode rc, gboolean *ret_refused)
 {
     GError *error = NULL;
     long status = 0;
@@ -262,6 +276,7 @@ static GError *judge(CURL *curl, const Trip *t, CURLcode rc)
             g_set_error_literal(&error, US_ERROR, (int)FAILURES[i].code, FAILURES[i].why);
             return error;
         }
+    *ret_refused = is_refused(t, status, rc);
     /* Of a dialogue of mail, what was said last may have been a yes. */
     fail_by_server(t,
                    t->order->mail   ? (status >= 400 ? status : 0)
@@ -273,10 +288,10 @@ static GError *judge(CURL *curl, const Trip *t, CURLcode rc)
 
 /* --- to whom ---------------------------------------------------------------- */
 
-static GError *send_mail(CURL *curl, Trip *t, char *const *recipients, gint64 left_ms, CURLcode *ret_rc)
+static Outcome send_mail(CURL *curl, Trip *t, char *const *recipients, gint64 left_ms, CURLcode *ret_rc)
 {
     struct curl_slist *to = list_of(recipients);
-    GError *error;
+    Outcome outcome = {0};
 
     t->sent = t->head_bytes = 0;
     t->complaint[0] = '\0';
@@ -284,10 +299,10 @@ static GError *send_mail(CURL *curl, Trip *t, char *const *recipients, gint64 le
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
     *ret_rc = curl_easy_perform(curl);
-    error = judge(curl, t, *ret_rc);
+    outcome.error = judge(curl, t, *ret_rc, &outcome.refused);
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, NULL);
     curl_slist_free_all(to);
-    return error;
+    return outcome;
 }
 
 /* A dialogue that the server ended with a no before it had the mail: it may take it for some of them. */
@@ -296,33 +311,42 @@ static gboolean may_suit_some(const Trip *t, CURLcode rc)
     return rc == CURLE_SEND_ERROR && t->said->len > 0 && g_strv_length(t->order->to) > 1;
 }
 
-/* What it does not take for one of them, or what there is no time for, is his alone, if somebody has it. */
+/* What it does not take for one of them, or what there is no time for, is his alone, if somebody has it. If nobody has, and
+ * some refuse the mail itself, it is his alone whose mailbox is gone, or who was not reached: he may take it one day. */
 static void send_one_by_one(CURL *curl, Trip *t, gint64 end_ms, Outcome *outcome)
 {
-    g_autoptr(GError) first = NULL;
+    json_auto_t *refused = json_object();
+    json_auto_t *others = json_object();
     guint had = 0;
 
-    outcome->missed = json_object();
     for (char *const *to = t->order->to; *to && !atomic_load(&t->cancelled); to++) {
         char *const one[] = {*to, NULL};
         gint64 left_ms = clock_left_ms(end_ms);
-        g_autoptr(GError) error = NULL;
+        Outcome his = {0};
         CURLcode rc;
 
         if (left_ms > 0)
-            error = send_mail(curl, t, one, left_ms, &rc);
+            his = send_mail(curl, t, one, left_ms, &rc);
         else
-            error = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "the others have taken all the time there is");
-        had += error == NULL;
-        if (error)
-            json_object_set_new(outcome->missed, *to, json_string(error->message));
-        if (error && !first)
-            first = g_steal_pointer(&error);
+            his.error =
+                g_error_new(US_ERROR, US_ERROR_TIMEOUT, "the others have taken all the time there is");
+        had += his.error == NULL;
+        if (his.error)
+            json_object_set_new(his.refused ? refused : others, *to, json_string(his.error->message));
+        if (his.error && (!outcome->error || his.refused > outcome->refused)) {
+            g_clear_error(&outcome->error);
+            outcome->error = g_steal_pointer(&his.error);
+            outcome->refused = his.refused;
+        }
+        g_clear_error(&his.error);
     }
-    if (had == 0)
-        outcome->error = g_steal_pointer(&first);
-    if (had == 0 || json_object_size(outcome->missed) == 0)
-        g_clear_pointer(&outcome->missed, json_decref);
+    if (had > 0) {
+        json_object_update(others, refused);
+        g_clear_error(&outcome->error);
+        outcome->refused = FALSE;
+    }
+    if ((had > 0 || outcome->refused) && json_object_size(others) > 0)
+        outcome->missed = g_steal_pointer(&others);
 }
 
 static void carry_mail(CURL *curl, Trip *t, Outcome *outcome)
@@ -331,7 +355,7 @@ static void carry_mail(CURL *curl, Trip *t, Outcome *outcome)
     CURLcode rc;
 
     settle_mail(curl, t);
-    outcome->error = send_mail(curl, t, t->order->to, t->order->timeout_ms, &rc);
+    *outcome = send_mail(curl, t, t->order->to, t->order->timeout_ms, &rc);
     if (!outcome->error || !may_suit_some(t, rc))
         return;
     g_clear_error(&outcome->error);
@@ -349,7 +373,7 @@ static gpointer run(gpointer request)
     if (t->order->mail)
         carry_mail(curl, t, outcome);
     else
-        outcome->error = judge(curl, t, perform_post(curl, t));
+        outcome->error = judge(curl, t, perform_post(curl, t), &outcome->refused);
     curl_easy_cleanup(curl);
     return outcome;
 }
@@ -360,16 +384,16 @@ static void on_aside(void *user, gpointer result)
 {
     Carrier *c = user;
     Outcome *outcome = result;
-    g_autoptr(GError) late = NULL;
 
-    if (!outcome)
-        late = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "no answer in time");
+    if (!outcome) {
+        outcome = g_new0(Outcome, 1);
+        outcome->error = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "no answer in time");
+    }
     if (c->on_done)
-        c->on_done(c->user, outcome ? outcome->error : late, outcome ? outcome->missed : NULL);
+        c->on_done(c->user, outcome);
     atomic_store(&c->trip->cancelled, TRUE);
     trip_unref(c->trip);
-    if (outcome)
-        outcome_free(outcome);
+    outcome_free(outcome);
     g_free(c);
 }
 

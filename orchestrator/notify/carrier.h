@@ -9,8 +9,8 @@
  * What comes back is bounded, proxies are not asked, redirections are not followed. Loop's thread only. */
 #pragma once
 
-#include <glib.h>
-#include <jansson.h>
+#include "orchestrator/notify/outcome.h"
+
 #include <uv.h>
 
 /* Texts are the order's own; NULL: not used. */
@@ -33,10 +33,9 @@ void carrier_order_free(CarrierOrder *order);
 
 typedef struct Carrier Carrier;
 
-/* Once, never from within carrier_start(). @error NULL: the server has it. Else it says why not, and what
- * to do: UNREACHABLE, TIMEOUT, DENIED (certificate, password), FAILED (the server's word). @missed: of a mail that some
- * have, {"address": why} of those who do not; NULL: all have it, or nobody. Both are borrowed. */
-typedef void (*CarrierDone)(void *user, const GError *error, const json_t *missed);
+/* Once, never from within carrier_start(). Its error is UNREACHABLE, TIMEOUT, DENIED (certificate, password) or FAILED
+ * (the server's word). Borrowed. */
+typedef void (*CarrierDone)(void *user, const Outcome *outcome);
 
 /* Takes @order. The carrier ends with @on_done. */
 Carrier *carrier_start(uv_loop_t *loop, CarrierOrder *order, CarrierDone on_done, void *user);

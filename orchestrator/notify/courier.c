@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Round: read what waits -> make a message -> keep where it ends -> send it -> keep that it was delivered -> read. One step
- * at a time; pump() begins the next. A message that could not be sent stays as it is until it was. */
+ * at a time; pump() begins the next. A message that could not be sent stays as it is until it was.
+ *
+ * One that was refused -> keep that it is in doubt -> read behind it. While nothing is taken, what has not been tried yet
+ * comes first, then those in doubt, in turn. Once one was taken, those in doubt come first: one that is refused even
+ * then -> tell -> keep that it is none any more. */
 #include "orchestrator/notify/courier.h"
 
 #include "orchestrator/notify/apart.h"
+#include "orchestrator/notify/doubts.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -21,17 +26,21 @@ struct Courier {
     char *recipient;  /* who that is */
     Apart *apart;     /* of the whole; NULL: this is one of them */
     Pace pace;
-    guint64 cursor;    /* all up to it are delivered, or not for this channel */
+    Doubts doubts;     /* refused, and perhaps at fault */
+    guint64 cursor;    /* all up to it are delivered, in doubt, given up, or not for this channel */
     guint64 kept;      /* the cursor that is durable */
     gint64 keep_at_ms; /* when it is to be the other; 0: nobody has thought of it */
-    guint64 upto;      /* where the message under way ends; 0: none */
+    guint64 upto;      /* where the message under way ends, if it is the next; 0: none */
     guint64 asked;     /* where what is being read ends; 0: nowhere */
     guint64 delivered;
     gint64 delivered_at_ms; /* wall; 0: never */
     gboolean told;          /* that it fails for long */
     char *error;            /* the last failure; NULL: none since it was delivered */
+    guint64 refused;        /* of the whole: how many were given up, those of its recipients, too */
+    json_t *last_refused;   /* … and the last of them, as courier_describe() has it; NULL: none */
 
     Message *message;
+    gboolean again; /* it is, or what is being read, the one in doubt whose turn it is */
     Sending *sending;
     gboolean news; /* there may be events after the cursor */
     gboolean held; /* none of them is critical: they wait for the rate */
@@ -56,6 +65,8 @@ static void unref(Courier *c)
     g_free(c->recipient);
     pace_clear(&c->pace);
     message_free(c->message);
+    doubts_clear(&c->doubts);
+    json_decref(c->last_refused);
     g_free(c->error);
     g_free(c);
 }
@@ -87,6 +98,7 @@ static Courier *make(const CourierGround *ground, Id id, Channel *channel)
 
     *c = (Courier){.ground = ground, .id = id, .channel = channel, .news = TRUE, .refs = 1};
     pace_init(&c->pace, &ground->pace, channel->rate);
+    doubts_init(&c->doubts);
     return c;
 }
 
@@ -105,28 +117,49 @@ json_t *courier_first_state(guint64 newest)
     return json_pack("{s:I}", "cursor", (json_int_t)newest);
 }
 
+static json_t *refused_of(const Courier *c)
+{
+    return json_pack("{s:I, s:O?}", "count", (json_int_t)c->refused, "last", c->last_refused);
+}
+
 json_t *courier_state(const Courier *c)
 {
     json_t *apart = c->apart ? apart_to_json(c->apart) : NULL;
+    json_t *refused = c->refused > 0 ? refused_of(c) : NULL;
 
-    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o*}", "cursor", (json_int_t)c->cursor, "upto",
-                     (json_int_t)c->upto, "delivered", (json_int_t)c->delivered, "delivered_at",
+    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o*, s:o*, s:o*}", "cursor", (json_int_t)c->cursor,
+                     "upto", (json_int_t)c->upto, "delivered", (json_int_t)c->delivered, "delivered_at",
                      (json_int_t)c->delivered_at_ms, "told", c->told, "pace",
-                     pace_to_json(&c->pace, clock_steady_ms(), clock_wall_ms()), "apart", apart);
+                     pace_to_json(&c->pace, clock_steady_ms(), clock_wall_ms()), "doubts",
+                     doubts_to_json(&c->doubts), "refused", refused, "apart", apart);
+}
+
+static gboolean read_refused(Courier *c, const json_t *doc, GError **error)
+{
+    json_int_t count = 0;
+    json_t *last = NULL;
+
+    if (doc && !json_read(doc, "what was refused", error, "{s:I, s:o}", "count", &count, "last", &last))
+        return FALSE;
+    c->refused = (guint64)count;
+    c->last_refused = json_incref(last);
+    return TRUE;
 }
 
 static gboolean read_state(Courier *c, const json_t *state, GError **error)
 {
     json_int_t cursor, upto = 0, delivered = 0, delivered_at = 0;
-    json_t *pace = NULL, *apart = NULL;
+    json_t *pace = NULL, *doubts = NULL, *refused = NULL, *apart = NULL;
+    guint64 newest = database_last_sequence(c->ground->db);
     int told = FALSE;
 
-    if (!json_read(state, "channel", error, "{s:I, s?I, s?I, s?I, s?b, s?o, s?o*}", "cursor", &cursor, "upto",
-                   &upto, "delivered", &delivered, "delivered_at", &delivered_at, "told", &told, "pace",
-                   &pace, "apart", &apart))
+    if (!json_read(state, "channel", error, "{s:I, s?I, s?I, s?I, s?b, s?o, s?o, s?o, s?o*}", "cursor",
+                   &cursor, "upto", &upto, "delivered", &delivered, "delivered_at", &delivered_at, "told",
+                   &told, "pace", &pace, "doubts", &doubts, "refused", &refused, "apart", &apart) ||
+        !doubts_from_json(&c->doubts, doubts, newest, error) || !read_refused(c, refused, error))
         return FALSE;
     /* A number that was given out and never became durable is given out again. */
-    c->cursor = MIN((guint64)cursor, database_last_sequence(c->ground->db));
+    c->cursor = MIN((guint64)cursor, newest);
     c->kept = c->cursor;
     c->upto = (guint64)upto > c->cursor ? (guint64)upto : 0;
     c->delivered = (guint64)delivered;
@@ -166,7 +199,7 @@ static void keep(Courier *c)
 static void publish_failed(Courier *c, const char *why)
 {
     g_autofree char *whom = c->whole ? g_strdup_printf("%s: %s", c->recipient, why) : NULL;
-    g_autoptr(Event) event = whom ? event_new_about_recipient(EVENT_RECIPIENT_REFUSED, c->channel->name, whom)
+    g_autoptr(Event) event = whom ? event_new_through_channel(EVENT_RECIPIENT_REFUSED, c->channel->name, whom)
                                   : event_new_about_channel(EVENT_NOTIFY_FAILED, c->channel->name, why);
 
     c->ground->on_event(c->ground->user, event);
@@ -175,7 +208,7 @@ static void publish_failed(Courier *c, const char *why)
 static void publish_back(Courier *c)
 {
     g_autoptr(Event) event =
-        c->whole ? event_new_about_recipient(EVENT_RECIPIENT_BACK, c->channel->name, c->recipient)
+        c->whole ? event_new_through_channel(EVENT_RECIPIENT_BACK, c->channel->name, c->recipient)
                  : event_new_about_channel(EVENT_NOTIFY_BACK, c->channel->name, NULL);
 
     c->ground->on_event(c->ground->user, event);
@@ -187,16 +220,30 @@ static void poke_apart(Courier *c)
         apart_poke(c->apart);
 }
 
+/* Delivered, in doubt or given up: the message under way is none any more. */
+static void pass(Courier *c)
+{
+    g_clear_pointer(&c->message, message_free);
+    if (!c->again) {
+        c->cursor = c->upto;
+        c->upto = 0;
+    }
+    c->again = FALSE;
+    c->news = TRUE;
+    c->held = FALSE;
+}
+
 static void on_delivered(Courier *c)
 {
     pace_sent(&c->pace, clock_steady_ms());
-    g_clear_pointer(&c->message, message_free);
     g_clear_pointer(&c->error, g_free);
-    c->cursor = c->delivered = c->upto;
+    c->delivered = MAX(c->delivered, c->again ? doubts_current(&c->doubts)->upto : c->upto);
     c->delivered_at_ms = clock_wall_ms();
-    c->upto = 0;
-    c->news = TRUE;
-    c->held = FALSE;
+    if (c->again)
+        doubts_settle(&c->doubts);
+    else
+        doubts_rewind(&c->doubts);
+    pass(c);
     if (c->told) {
         c->told = FALSE;
         publish_back(c);
@@ -215,45 +262,95 @@ void courier_note_failure(Courier *c, const char *why)
     c->error = g_strdup(why);
 }
 
-static void on_failed(Courier *c, const GError *error)
+/* Must the state be kept? Since when it fails, and whether it was told, outlives a restart. */
+static gboolean fail(Courier *c, const char *why)
 {
     gboolean first = !c->pace.failing;
+    gboolean told = c->told;
 
-    courier_note_failure(c, error->message);
+    courier_note_failure(c, why);
     if (!c->told && pace_is_long(&c->pace, clock_steady_ms())) {
         c->told = TRUE;
-        publish_failed(c, error->message);
-        first = TRUE;
+        publish_failed(c, why);
     }
-    /* Since when, and whether it was told, outlives a restart. */
-    if (first)
+    return first || c->told != told;
+}
+
+static void on_failed(Courier *c, const GError *error)
+{
+    if (fail(c, error->message))
         keep(c);
     else
         pump(c);
 }
 
-/* Of the message under way, which the others have: it is the first that he is to be brought. */
+/* It has been refused twice, and others were taken between: before it is kept that it is given up, it is told, that a
+ * restart between the two tells it twice rather than never. */
+static void give_up(Courier *c, const char *answer)
+{
+    Courier *whole = c->whole ? c->whole : c;
+    g_autofree char *which = message_title(c->message);
+    g_autofree char *why =
+        g_strdup_printf("%s%s%s: %s", which, c->whole ? " to " : "", c->whole ? c->recipient : "", answer);
+    g_autoptr(Event) event = event_new_through_channel(EVENT_MESSAGE_REFUSED, c->channel->name, why);
+
+    /* Else one that is refused for what it quotes would be told of by the next one, without end. */
+    if (message_is_only(c->message, EVENT_MESSAGE_REFUSED))
+        log_warning("channel '%s' does not deliver %s -> given up", c->channel->name, why);
+    else
+        c->ground->on_event(c->ground->user, event);
+    json_decref(whole->last_refused);
+    whole->last_refused =
+        json_pack("{s:O, s:O, s:s?, s:s, s:s}", "sequence", json_object_get(c->message->document, "sequence"),
+                  "code", json_object_get(c->message->document, "code"), "to", c->recipient, "at",
+                  clock_format(clock_wall_ms(), (char[CLOCK_TEXT_LEN + 1]){0}), "error", answer);
+    whole->refused++;
+    doubts_settle(&c->doubts);
+    pass(c);
+    keep(c);
+}
+
+/* For the first time, it is in doubt; once more, and others were taken meanwhile, it is at fault. */
+static void on_refused(Courier *c, const char *answer)
+{
+    if (c->again && !c->pace.failing) {
+        give_up(c, answer);
+        return;
+    }
+    if (c->again)
+        doubts_turn(&c->doubts);
+    else
+        doubts_add(&c->doubts, (Doubt){c->cursor, c->upto, json_array_size(c->message->events)});
+    fail(c, answer);
+    pass(c);
+    keep(c);
+    poke_apart(c);
+}
+
+/* Of the message under way, which the others have: it is among those that he is to be brought. */
 static void part_with(Courier *c, const char *recipient, const char *why)
 {
-    json_auto_t *state =
-        json_pack("{s:I, s:I}", "cursor", (json_int_t)c->cursor, "upto", (json_int_t)c->upto);
+    json_auto_t *state = json_pack("{s:I, s:I, s:o*}", "cursor", (json_int_t)c->cursor, "upto",
+                                   (json_int_t)c->upto, "doubts", doubts_to_json(&c->doubts));
 
     apart_part(c->apart, recipient, state, why);
 }
 
-/* @missed stand in the state that says that the others have it. */
-static void on_sent(void *user, const GError *error, const json_t *missed)
+/* Who missed it stands in the state that says what the others have. */
+static void on_sent(void *user, const Outcome *outcome)
 {
     Courier *c = user;
     const char *recipient;
     json_t *why;
 
     c->sending = NULL;
-    json_object_foreach((json_t *)missed, recipient, why) part_with(c, recipient, json_string_value(why));
-    if (error)
-        on_failed(c, error);
-    else
+    json_object_foreach(outcome->missed, recipient, why) part_with(c, recipient, json_string_value(why));
+    if (!outcome->error)
         on_delivered(c);
+    else if (outcome->refused)
+        on_refused(c, outcome->error->message);
+    else
+        on_failed(c, outcome->error);
 }
 
 /* Those that its messages go to. */
@@ -279,13 +376,13 @@ static guint64 sequence_of(const json_t *event)
 }
 
 /* One that says what the history has forgotten meanwhile, as the first. */
-static void add_forgotten(const Courier *c, json_t *events, guint64 oldest)
+static void add_forgotten(const Courier *c, json_t *events, guint64 first, guint64 last)
 {
     g_autofree char *which =
-        g_strdup_printf("events %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, c->cursor + 1, oldest - 1);
+        g_strdup_printf("events %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, first, last);
     g_autoptr(Event) event = event_new_about_channel(EVENT_EVENTS_FORGOTTEN, c->channel->name, which);
 
-    json_array_insert_new(events, 0, event_to_json(event, oldest - 1, clock_wall_ms()));
+    json_array_insert_new(events, 0, event_to_json(event, last, clock_wall_ms()));
 }
 
 /* The beginning of what waits that is not too long; one at least. */
@@ -305,14 +402,39 @@ static json_t *cut(const json_t *events)
     return list;
 }
 
-static void make_message(Courier *c, const json_t *found, guint64 oldest)
+static void make_message(Courier *c, const json_t *events)
+{
+    c->message = message_new(c->ground->controller, c->id, c->channel->name, (json_t *)events);
+}
+
+static void make_next(Courier *c, const json_t *found, guint64 oldest)
 {
     json_auto_t *events = cut(found);
 
     c->upto = sequence_of(json_array_get(events, json_array_size(events) - 1));
     if (oldest > c->cursor + 1)
-        add_forgotten(c, events, oldest);
-    c->message = message_new(c->ground->controller, c->id, c->channel->name, events);
+        add_forgotten(c, events, c->cursor + 1, oldest - 1);
+    make_message(c, events);
+    keep(c);
+}
+
+/* @oldest: 0 if the history is empty. */
+static void make_again(Courier *c, const json_t *found, guint64 oldest)
+{
+    const Doubt *doubt = doubts_current(&c->doubts);
+    json_auto_t *events = cut(found);
+
+    if (oldest == 0 || oldest > doubt->upto)
+        add_forgotten(c, events, doubt->after + 1, doubt->upto);
+    else if (oldest > doubt->after + 1)
+        add_forgotten(c, events, doubt->after + 1, oldest - 1);
+    if (json_array_size(events) > 0) {
+        make_message(c, events);
+    } else {
+        doubts_settle(&c->doubts);
+        c->again = FALSE;
+    }
+    pump(c);
 }
 
 static void on_rows(const json_t *rows, const GError *error, void *user)
@@ -321,6 +443,7 @@ static void on_rows(const json_t *rows, const GError *error, void *user)
     const json_t *row = json_array_get(rows, 0);
     const json_t *events = json_object_get(row, "events");
     guint64 newest = (guint64)json_integer_value(json_object_get(row, "newest"));
+    guint64 oldest = (guint64)json_integer_value(json_object_get(row, "oldest"));
 
     c->busy = FALSE;
     if (c->closed || error) {
@@ -329,9 +452,10 @@ static void on_rows(const json_t *rows, const GError *error, void *user)
             c->news = TRUE;
             arm(c, clock_steady_ms() + READ_AGAIN_MS);
         }
+    } else if (c->again) {
+        make_again(c, events, oldest);
     } else if (json_array_size(events) > 0) {
-        make_message(c, events, (guint64)json_integer_value(json_object_get(row, "oldest")));
-        keep(c);
+        make_next(c, events, oldest);
     } else {
         c->cursor = MAX(c->cursor, c->asked ? c->asked : newest);
         c->news |= c->upto > 0; /* of that message nothing is left */
@@ -342,11 +466,11 @@ static void on_rows(const json_t *rows, const GError *error, void *user)
     unref(c);
 }
 
-static void query(Courier *c, const json_t *severities, guint64 upto, guint limit, DatabaseRows on_answer,
-                  void *user)
+static void query(Courier *c, const json_t *severities, guint64 after, guint64 upto, guint limit,
+                  DatabaseRows on_answer, void *user)
 {
     json_auto_t *scenarios = channel_scenarios(c->channel);
-    DatabaseBacklog backlog = {.after = c->cursor,
+    DatabaseBacklog backlog = {.after = after,
                                .upto = upto,
                                .severities = severities,
                                .scenarios = scenarios,
@@ -362,16 +486,30 @@ static guint64 end_of(const Courier *c)
     return c->whole ? c->whole->cursor : 0;
 }
 
-/* What @allowed says, or the very message that was under way before a restart. */
-static void read_waiting(Courier *c, guint allowed)
+static void read_events(Courier *c, guint64 after, guint64 upto, guint limit)
 {
     json_auto_t *severities = channel_severities(c->channel);
 
-    c->asked = c->upto ? c->upto : end_of(c);
     c->busy = TRUE;
     c->refs++;
+    query(c, severities, after, upto, limit, on_rows, c);
+}
+
+/* What @allowed says, or the very message that was under way before a restart. */
+static void read_waiting(Courier *c, guint allowed)
+{
+    c->again = FALSE;
+    c->asked = c->upto ? c->upto : end_of(c);
     c->news = FALSE;
-    query(c, severities, c->asked, c->upto || allowed == 1 ? DIGEST_EVENTS : 1, on_rows, c);
+    read_events(c, c->cursor, c->asked, c->upto || allowed == 1 ? DIGEST_EVENTS : 1);
+}
+
+static void read_again(Courier *c)
+{
+    const Doubt *doubt = doubts_current(&c->doubts);
+
+    c->again = TRUE;
+    read_events(c, doubt->after, doubt->upto, DIGEST_EVENTS);
 }
 
 static void on_critical(const json_t *rows, const GError *error, void *user)
@@ -396,7 +534,7 @@ static void look_for_critical(Courier *c)
 
     c->busy = TRUE;
     c->refs++;
-    query(c, severities, end_of(c), 1, on_critical, c);
+    query(c, severities, c->cursor, end_of(c), 1, on_critical, c);
 }
 
 /* Not each time: for a channel that wants little the disk would be written again and again. */
@@ -413,13 +551,23 @@ static void keep_at_times(Courier *c, gint64 now_ms)
 gboolean courier_is_level(const Courier *one)
 {
     return !one->busy && !one->sending && !one->message && one->upto == 0 &&
-           one->cursor == one->whole->cursor;
+           one->cursor == one->whole->cursor && !doubts_current(&one->doubts) &&
+           !doubts_current(&one->whole->doubts);
 }
 
 /* Between two messages, so that none is lost or brought twice. */
 static gboolean take_back(Courier *c)
 {
     return c->apart && !c->message && c->upto == 0 && apart_take_back(c->apart);
+}
+
+/* Those in doubt come first once one was taken; before, only if there is nothing else that could be tried. */
+static gboolean is_in_doubt(Courier *c, gint64 now_ms)
+{
+    gboolean waits = c->news && !(c->held && pace_allowed(&c->pace, now_ms) == 0);
+
+    return doubts_current(&c->doubts) && c->upto == 0 &&
+           (!c->pace.failing || !waits || doubts_are_many(&c->doubts));
 }
 
 static void pump(Courier *c)
@@ -435,6 +583,12 @@ static void pump(Courier *c)
             arm(c, c->pace.next_try_ms);
         else
             start(c);
+    } else if (is_in_doubt(c, now_ms)) {
+        /* What comes until then is tried before it. */
+        if (c->pace.next_try_ms > now_ms)
+            arm(c, c->pace.next_try_ms);
+        else
+            read_again(c);
     } else if (c->news || c->upto) {
         guint allowed = pace_allowed(&c->pace, now_ms);
 
@@ -544,7 +698,7 @@ static json_t *next_try(Courier *c, gint64 now_ms)
 {
     gint64 at_ms = now_ms;
 
-    if (c->message)
+    if (c->message || doubts_current(&c->doubts))
         at_ms = c->pace.next_try_ms;
     else if (c->news)
         at_ms = pace_free_ms(&c->pace, now_ms);
@@ -567,10 +721,11 @@ json_t *courier_trouble(Courier *one)
 static json_t *describe(Courier *c, const json_t *waiting)
 {
     json_t *doc = channel_describe(c->channel);
-    json_t *state = json_pack("{s:o, s:o, s:o, s:o, s:s?, s:o, s:o}", "delivered",
+    json_int_t all = json_integer_value(waiting) + (json_int_t)doubts_events(&c->doubts);
+    json_t *state = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o}", "delivered",
                               c->delivered ? json_integer((json_int_t)c->delivered) : json_null(),
                               "delivered_at", c->delivered_at_ms ? at(c->delivered_at_ms) : json_null(),
-                              "waiting", waiting ? json_incref((json_t *)waiting) : json_null(),
+                              "waiting", waiting ? json_integer(all) : json_null(), "refused", refused_of(c),
                               "failing_since", failing_since(c), "error", c->error, "next_try_at",
                               next_try(c, clock_steady_ms()), "apart", apart_describe(c->apart));
 
@@ -595,5 +750,5 @@ void courier_describe(Courier *c, void (*on_described)(void *user, const json_t 
 
     *d = (Describing){c, on_described, user};
     c->refs++;
-    query(c, severities, 0, 0, on_counted, d);
+    query(c, severities, c->cursor, 0, 0, on_counted, d);
 }

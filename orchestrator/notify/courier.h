@@ -5,7 +5,12 @@
  * it will end with. So one that died in the middle makes the same message again, with the same id, by which a
  * receiver knows it. Between its messages are the pauses of pace.h. While more than one is allowed, an
  * event is a message; the last that the rate allows takes all that wait. Nothing is ever passed over but what the
- * channel does not want, and what the history has forgotten, which the next message then says.
+ * channel does not want, what the history has forgotten, which the next message then says, and what the receiver
+ * refuses.
+ *
+ * One whose receiver says that he will never take it may be at fault itself, or the channel is: that shows by others. It is
+ * then in doubt (doubts.h): what comes after it is tried, too. When something was taken, it is tried once more, and
+ * given up if it is refused again, which an event tells. If nothing is taken, nothing is given up.
  *
  * Of a mail with several recipients the server may refuse one. He is then apart (apart.h): brought what he lacks by a
  * courier of his own, which is as patient, until he has what the others have; nobody waits for him.
@@ -44,9 +49,9 @@ void courier_retry(Courier *c);
 Id courier_id(const Courier *c);
 const Channel *courier_channel(const Courier *c);
 
-/* {…channel_describe(), "state": {"delivered", "delivered_at", "waiting", "failing_since", "error", "next_try_at", "apart":
- * [{"to", "failing_since", "error", "next_try_at"}]}} is told once, on the loop, also when the courier was closed meanwhile;
- * borrowed. */
+/* {…channel_describe(), "state": {"delivered", "delivered_at", "waiting", "refused": {"count", "last": {"sequence",
+ * "code", "to", "at", "error"} or null}, "failing_since", "error", "next_try_at", "apart": [{"to", "failing_since",
+ * "error", "next_try_at"}]}} is told once, on the loop, also when the courier was closed meanwhile; borrowed. */
 void courier_describe(Courier *c, void (*on_described)(void *user, const json_t *doc), void *user);
 
 /* Begin nothing any more, give up what is on its way, and free it when the database has answered. Its state is

@@ -116,11 +116,12 @@ static void judge(const Hook *h, GError **error)
 static void finish(Hook *h)
 {
     SendingDone on_done = g_steal_pointer(&h->on_done);
-    g_autoptr(GError) error = NULL;
+    Outcome outcome = {0};
 
     if (on_done) {
-        judge(h, &error);
-        on_done(h->user, error, NULL);
+        judge(h, &outcome.error);
+        on_done(h->user, &outcome);
+        g_clear_error(&outcome.error);
     }
     close_handle(&h->input);
     for (guint i = 0; i < G_N_ELEMENTS(h->outputs); i++)

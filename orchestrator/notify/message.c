@@ -121,6 +121,26 @@ void message_free(Message *m)
     g_free(m);
 }
 
+char *message_title(const Message *m)
+{
+    json_int_t first = json_integer_value(json_object_get(json_array_get(m->events, 0), "sequence"));
+    json_int_t last = json_integer_value(json_object_get(m->document, "sequence"));
+
+    if (json_array_size(m->events) == 1)
+        return g_strdup_printf("event %" JSON_INTEGER_FORMAT " (%s)", last, text_of(m->document, "code"));
+    return g_strdup_printf("events %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT, first, last);
+}
+
+gboolean message_is_only(const Message *m, EventCode code)
+{
+    json_t *event;
+    gsize i;
+
+    json_array_foreach(m->events, i,
+                       event) if (g_strcmp0(text_of(event, "code"), event_code_name(code)) != 0) return FALSE;
+    return TRUE;
+}
+
 /* --- mail ---------------------------------------------------------------- */
 
 /* RFC 2047: words of whole characters, each on a line of its own. */

@@ -24,6 +24,12 @@ Message *message_new(Id controller, Id channel, const char *name, json_t *events
 /* What `notify test` sends. */
 Message *message_new_test(Id controller, const char *name, gint64 wall_ms);
 void message_free(Message *m);
+
+/* "event 17 (VM_DOWN)", "events 17 to 20". The caller frees. */
+char *message_title(const Message *m);
+/* Is there no other event in it than those with @code? */
+gboolean message_is_only(const Message *m, EventCode code);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Message, message_free)
 
 /* A whole mail (RFC 5322), in ASCII, with lines that end in CR LF and, but for its id and addresses, have at

@@ -243,15 +243,15 @@ static GError *not_all(const json_t *missed)
     return error;
 }
 
-static void on_tested(void *user, const GError *error, const json_t *missed)
+static void on_tested(void *user, const Outcome *outcome)
 {
     Test *t = user;
     Courier *c = find(t->n, t->name, NULL);
-    g_autoptr(GError) partly = not_all(missed);
+    g_autoptr(GError) partly = not_all(outcome->missed);
 
-    if (!error && c)
+    if (!outcome->error && c)
         courier_retry(c);
-    test_end(t, error ? error : partly);
+    test_end(t, outcome->error ? outcome->error : partly);
 }
 
 void notifier_test(Notifier *n, const char *name, NotifierDone done, void *user)

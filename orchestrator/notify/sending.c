@@ -11,20 +11,20 @@ struct Sending {
     Carrier *carrier;
     Hook *hook;
     uv_timer_t *soon; /* what is done at once is told from the loop all the same */
-    GError *error;
+    Outcome outcome;  /* … */
 };
 
 static void sending_free(Sending *s)
 {
-    g_clear_error(&s->error);
+    g_clear_error(&s->outcome.error);
     g_free(s);
 }
 
-static void on_done(void *user, const GError *error, const json_t *missed)
+static void on_done(void *user, const Outcome *outcome)
 {
     Sending *s = user;
 
-    s->on_done(s->user, error, missed);
+    s->on_done(s->user, outcome);
     sending_free(s);
 }
 
@@ -33,14 +33,14 @@ static void on_soon(uv_timer_t *timer)
     Sending *s = timer->data;
 
     uv_close((uv_handle_t *)timer, (uv_close_cb)g_free);
-    on_done(s, s->error, NULL);
+    on_done(s, &s->outcome);
 }
 
 static void start_syslog(Sending *s, const SendingGround *ground, const Message *message)
 {
     g_auto(GStrv) lines = message_syslog(message, (int)getpid());
 
-    syslog_send(ground->syslog, lines, &s->error);
+    syslog_send(ground->syslog, lines, &s->outcome.error);
     s->soon = g_new0(uv_timer_t, 1);
     uv_timer_init(ground->loop, s->soon);
     s->soon->data = s;

@@ -6,6 +6,7 @@
 
 #include "orchestrator/notify/channel.h"
 #include "orchestrator/notify/message.h"
+#include "orchestrator/notify/outcome.h"
 
 #include <uv.h>
 
@@ -19,9 +20,8 @@ typedef struct {
 
 typedef struct Sending Sending;
 
-/* Once, never from within sending_start(). @error NULL: delivered. Else cause and next step, not the channel's name.
- * @missed: as a CarrierDone has it. */
-typedef void (*SendingDone)(void *user, const GError *error, const json_t *missed);
+/* Once, never from within sending_start(). Borrowed. */
+typedef void (*SendingDone)(void *user, const Outcome *outcome);
 
 /* @to: of a mail, the recipients of the channel's that it goes to. All are only read, and only now. */
 Sending *sending_start(const SendingGround *ground, const Channel *channel, char *const *to,

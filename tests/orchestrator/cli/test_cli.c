@@ -1219,7 +1219,9 @@ static void test_notify(void)
     understudy(0, "notify list");
     golden("notify-list.txt");
     say("notify.show",
-        "{\"name\":\"log\",\"severity\":\"info\",\"rate\":0,\"syslog\":{},\"state\":{\"waiting\":0}}");
+        "{\"name\":\"log\",\"severity\":\"info\",\"rate\":0,\"syslog\":{},\"state\":{\"waiting\":0,"
+        "\"refused\":{\"count\":2,\"last\":{\"sequence\":17,\"code\":\"VM_DOWN\",\"to\":null,"
+        "\"at\":\"2026-11-21T22:16:54.123Z\",\"error\":\"it does not take it: status 413\"}}}}");
     understudy(0, "notify show log");
     golden("notify-show.txt");
     understudy(2, "notify remove ops");

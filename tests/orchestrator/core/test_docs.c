@@ -134,9 +134,9 @@ static void test_events_can_be_made(void)
         g_assert_cmpint(event_severity_syslog(event_severity(code)), <=, 6);
     }
     for (EventCode code = EVENT_NOTIFY_FAILED; code <= EVENT_EVENTS_FORGOTTEN; code++) {
-        gboolean whole = code != EVENT_RECIPIENT_REFUSED && code != EVENT_RECIPIENT_BACK;
+        gboolean whole = code < EVENT_RECIPIENT_REFUSED || code > EVENT_MESSAGE_REFUSED;
         g_autoptr(Event) e =
-            whole ? event_new_about_channel(code, "ops", "so") : event_new_about_recipient(code, "ops", "so");
+            whole ? event_new_about_channel(code, "ops", "so") : event_new_through_channel(code, "ops", "so");
         json_auto_t *about = event_to_json(e, 1, 0);
 
         g_assert_nonnull(strstr(e->text, "'ops'"));

@@ -32,6 +32,8 @@ struct Sink {
     guint connections;
     char *credentials;
     char *refused; /* a recipient; NULL: none */
+    char *refused_text;
+    guint status; /* … and how it is said */
 };
 
 /* A connection, the thread's. */
@@ -177,11 +179,24 @@ static gboolean begin_tls(Peer *p)
     }
 }
 
-static void keep(Sink *s, GString *message)
+/* 0: it is taken, as far as this goes. Else the status that refuses it. */
+static guint keep(Sink *s, const char *message)
 {
+    guint status;
+
     uv_mutex_lock(&s->lock);
-    g_ptr_array_add(s->messages, g_string_free(message, FALSE));
+    status = s->refused_text && strstr(message, s->refused_text) ? s->status : 0;
+    if (status == 0)
+        g_ptr_array_add(s->messages, g_strdup(message));
     uv_mutex_unlock(&s->lock);
+    return status;
+}
+
+static gboolean say_status(Peer *p, const char *before, guint status, const char *after)
+{
+    g_autofree char *text = g_strdup_printf("%s%u%s", before, status, after);
+
+    return say(p, text);
 }
 
 /* What is the same for both kinds: TRUE if the connection is used up. */
@@ -231,6 +246,7 @@ static gboolean is_refused(Sink *s, const char *line)
 static gboolean command(Peer *p, GString *mail)
 {
     SinkManner manner = manner_of(p->sink);
+    guint status;
 
     if (g_str_has_prefix(p->line, "EHLO"))
         return say(p, p->sink->tls == SINK_STARTTLS && !p->ssl ? "250-sink\r\n250 STARTTLS\r\n"
@@ -255,8 +271,10 @@ static gboolean command(Peer *p, GString *mail)
     if (g_str_equal(p->line, "DATA")) {
         if (!take_data(p, mail))
             return FALSE;
-        keep(p->sink, g_string_new(mail->str));
+        status = keep(p->sink, mail->str);
         g_string_truncate(mail, 0);
+        if (status)
+            return say_status(p, "", status, " not this one\r\n");
         if (manner == SINK_LATE) {
             wait_for_end(p);
             return FALSE;
@@ -313,10 +331,15 @@ static gboolean read_request(Peer *p, GString *request)
 static void serve_http(Peer *p)
 {
     g_autoptr(GString) request = g_string_new(NULL);
+    guint status;
 
     if (!read_request(p, request))
         return;
-    keep(p->sink, g_string_new(request->str));
+    status = keep(p->sink, request->str);
+    if (status) {
+        say_status(p, "HTTP/1.1 ", status, " no\r\nContent-Length: 12\r\n\r\nnot this one");
+        return;
+    }
     switch (manner_of(p->sink)) {
     case SINK_REFUSES:
         say(p, "HTTP/1.1 503 later\r\nContent-Length: 13\r\n\r\ntoo \x1b[31mbusy");
@@ -490,6 +513,15 @@ void sink_refuse(Sink *s, const char *recipient)
     uv_mutex_unlock(&s->lock);
 }
 
+void sink_refuse_text(Sink *s, const char *text, guint status)
+{
+    uv_mutex_lock(&s->lock);
+    g_free(s->refused_text);
+    s->refused_text = g_strdup(text);
+    s->status = status;
+    uv_mutex_unlock(&s->lock);
+}
+
 char *sink_credentials(Sink *s)
 {
     char *credentials;
@@ -512,5 +544,6 @@ void sink_free(Sink *s)
     g_ptr_array_unref(s->messages);
     g_free(s->credentials);
     g_free(s->refused);
+    g_free(s->refused_text);
     g_free(s);
 }

@@ -44,6 +44,8 @@ guint sink_count(Sink *sink);
 char *sink_message(Sink *sink, guint i);
 /* SMTP: no mail for this one any more ("550"); NULL: for everybody. */
 void sink_refuse(Sink *sink, const char *recipient);
+/* Messages with @text in them get this status (SMTP: as the answer to the mail) and are not counted; NULL: none any more. */
+void sink_refuse_text(Sink *sink, const char *text, guint status);
 /* Connections there have been. */
 guint sink_connections(Sink *sink);
 /* User and password that a mail was sent with last, as "\0user\0password" in base64; the caller frees. */

@@ -730,6 +730,232 @@ static void test_all_are_refused(House *h)
     sink_free(sink);
 }
 
+/* --- one of several messages -------------------------------------------------------------------- */
+
+static const json_t *refused(House *h, const char *name)
+{
+    return json_object_get(state_of(h, name), "refused");
+}
+
+static gboolean gave_up(House *h, const char *name, gint64 count)
+{
+    return json_integer_value(json_object_get(refused(h, name), "count")) == count;
+}
+
+/* In @name's state, the last one that was given up. */
+static void assert_last(House *h, const char *name, const char *code, const char *to, const char *answer)
+{
+    const json_t *last = json_object_get(refused(h, name), "last");
+
+    g_assert_cmpstr(json_string_value(json_object_get(last, "code")), ==, code);
+    g_assert_cmpstr(json_string_value(json_object_get(last, "to")), ==, to);
+    g_assert_cmpint(json_integer_value(json_object_get(last, "sequence")), >, 0);
+    g_assert_true(json_is_string(json_object_get(last, "at")));
+    g_assert_cmpstr(json_string_value(json_object_get(last, "error")), ==, answer);
+}
+
+static guint times_published(const House *h, const char *code)
+{
+    guint times = 0;
+
+    for (guint i = 0; i < h->published->len; i++)
+        times += g_str_equal(h->published->pdata[i], code);
+    return times;
+}
+
+/* One that is refused for good holds up nothing, is tried once more, and is told of: once, also by the channel. */
+static void test_a_webhook_refuses_one(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+    g_autofree char *told = NULL;
+    guint connections;
+
+    add_webhook(h, "ops", sink, ", 'rate': 0");
+    sink_refuse_text(sink, "'vm2'", 413);
+    tell_many(h, 1, 4);
+    UNTIL(h, sink_count(sink) == 4 && waits(h, "ops", 0));
+    assert_told(sink, "vm1 vm3 vm4 MESSAGE_REFUSED");
+    g_assert_cmpuint(sink_connections(sink), ==, 6);
+    told = sink_message(sink, 3);
+    g_assert_nonnull(strstr(told, "channel 'ops' could not deliver event 2 (VM_STAYED): it does not take it: "
+                                  "status 413: not this one; others were taken"));
+    assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 413: not this one");
+    g_assert_true(json_is_null(json_object_get(state_of(h, "ops"), "error")));
+    /* It is over, also after a restart. */
+    house_stop(h);
+    house_start(h);
+    connections = sink_connections(sink);
+    tell_many(h, 5, 5);
+    UNTIL(h, sink_count(sink) == 5 && waits(h, "ops", 0));
+    g_assert_cmpuint(sink_connections(sink), ==, connections + 1);
+    g_assert_true(gave_up(h, "ops", 1));
+    g_assert_cmpuint(times_published(h, "MESSAGE_REFUSED"), ==, 1);
+    sink_free(sink);
+}
+
+/* Several, one after the other; and one of a digest. */
+static void test_a_mail_server_refuses_some(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+
+    add_mail(h, "ops", sink, ", 'rate': 0");
+    sink_refuse_text(sink, "'vm2", 552);
+    tell_many(h, 1, 1);
+    tell_many(h, 20, 22);
+    tell_many(h, 3, 3);
+    UNTIL(h, gave_up(h, "ops", 3) && waits(h, "ops", 0));
+    g_assert_true(has(sink, "ops@example.org", "vm1 vm3"));
+    assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 552: 552 not this one");
+    g_assert_cmpuint(times_published(h, "MESSAGE_REFUSED"), ==, 3);
+    g_assert_cmpuint(sink_count(sink), ==, 5);
+    sink_free(sink);
+}
+
+/* None is at fault while nothing is taken, and a restart knows that. */
+static void test_a_receiver_refuses_all(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+    g_autofree char *told = NULL;
+
+    add_webhook(h, "ops", sink, ", 'rate': 0");
+    sink_refuse_text(sink, "", 400);
+    tell_many(h, 1, 3);
+    UNTIL(h, published(h, "NOTIFY_FAILED") && sink_connections(sink) >= 5);
+    g_assert_true(waits(h, "ops", 3));
+    house_stop(h);
+    house_start(h);
+    g_assert_true(waits(h, "ops", 3));
+    UNTIL(h, g_strcmp0(json_string_value(json_object_get(state_of(h, "ops"), "error")),
+                       "it does not take it: status 400: not this one") == 0);
+    g_assert_cmpuint(sink_count(sink), ==, 0);
+    sink_refuse_text(sink, NULL, 0);
+    UNTIL(h, waits(h, "ops", 0) && published(h, "NOTIFY_BACK"));
+    told = vms_of(sink);
+    g_assert_cmpuint(strlen(told), ==, strlen("vm1 vm2 vm3"));
+    g_assert_true(strstr(told, "vm1") && strstr(told, "vm2") && strstr(told, "vm3"));
+    g_assert_true(gave_up(h, "ops", 0) && !published(h, "MESSAGE_REFUSED"));
+    sink_free(sink);
+}
+
+/* What the history forgets meanwhile is said. */
+static void test_what_is_in_doubt_is_forgotten(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+    DatabaseChanges *changes = database_changes_new();
+    g_autofree char *told = NULL;
+
+    add_webhook(h, "ops", sink, ", 'rate': 0");
+    sink_refuse_text(sink, "", 400);
+    tell_many(h, 1, 3);
+    UNTIL(h, sink_connections(sink) >= 4);
+    database_forget_events(changes, 2, 0);
+    database_submit(h->db, changes, on_durable, h);
+    house_stop(h);
+    sink_refuse_text(sink, NULL, 0);
+    house_start(h);
+    UNTIL(h, waits(h, "ops", 0));
+    told = vms_of(sink);
+    g_assert_true(strstr(told, "vm3") && strstr(told, "EVENTS_FORGOTTEN"));
+    g_assert_cmpuint(sink_count(sink), ==, 3);
+    sink_free(sink);
+}
+
+/* A no that is not about the message: nothing is tried before it. */
+static void check_held(House *h, Sink *sink, const char *name, guint status)
+{
+    guint had = sink_count(sink);
+
+    g_test_message("status %u", status);
+    sink_refuse_text(sink, "'vm1'", status);
+    g_ptr_array_set_size(h->published, 0);
+    tell_many(h, 1, 2);
+    UNTIL(h, published(h, "NOTIFY_FAILED"));
+    g_assert_cmpuint(sink_count(sink), ==, had);
+    g_assert_true(waits(h, name, 2) && gave_up(h, name, 0));
+    sink_refuse_text(sink, NULL, 0);
+    UNTIL(h, published(h, "NOTIFY_BACK") && waits(h, name, 0));
+    g_assert_cmpuint(sink_count(sink), ==, had + 2);
+}
+
+static void test_what_is_not_about_the_message(House *h)
+{
+    static const guint STATUS[] = {401, 403, 404, 408, 410, 429, 500, 503};
+    Sink *hook = sink_new(SINK_HTTP, SINK_PLAIN);
+    Sink *mail = sink_new(SINK_SMTP, SINK_PLAIN);
+
+    add_webhook(h, "hook", hook, ", 'rate': 0");
+    for (guint i = 0; i < G_N_ELEMENTS(STATUS); i++)
+        check_held(h, hook, "hook", STATUS[i]);
+    assert_told(hook, "vm1 vm2 vm1 vm2 vm1 vm2 vm1 vm2 vm1 vm2 vm1 vm2 vm1 vm2 vm1 vm2");
+    remove_channel(h, "hook");
+    add_mail(h, "mail", mail, ", 'rate': 0");
+    check_held(h, mail, "mail", 451);
+    g_assert_true(has(mail, "ops@example.org", "vm1 vm2"));
+    sink_free(hook);
+    sink_free(mail);
+}
+
+/* That it was given up is refused, too: nothing tells of that, and nothing waits for it. */
+static void test_it_breeds_nothing(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+
+    add_webhook(h, "ops", sink, ", 'rate': 0");
+    sink_refuse_text(sink, "'ops'", 422);
+    tell(h, EVENT_VM_STAYED, "ops", "so");
+    tell_many(h, 1, 1);
+    UNTIL(h, published(h, "MESSAGE_REFUSED"));
+    tell_many(h, 2, 3);
+    UNTIL(h, gave_up(h, "ops", 2) && waits(h, "ops", 0));
+    assert_told(sink, "vm1 vm2 vm3");
+    assert_last(h, "ops", "MESSAGE_REFUSED", NULL, "it does not take it: status 422: not this one");
+    g_assert_cmpuint(h->published->len, ==, 1);
+    sink_free(sink);
+}
+
+/* While one recipient has no mailbox: it is his alone to take it or not, when he has one. */
+static void test_one_message_and_one_recipient(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+
+    add_two(h, sink);
+    sink_refuse(sink, "b@example.org");
+    sink_refuse_text(sink, "'vm2'", 552);
+    tell_many(h, 1, 4);
+    UNTIL(h, gave_up(h, "ops", 1) && has(sink, "a@example.org", "vm1 vm3 vm4"));
+    g_assert_cmpuint(json_array_size(apart(h)), ==, 1);
+    sink_refuse(sink, NULL);
+    UNTIL(h, gave_up(h, "ops", 2) && json_array_size(apart(h)) == 0);
+    assert_last(h, "ops", "VM_STAYED", "b@example.org", "it does not take it: status 552: 552 not this one");
+    UNTIL(h, has(sink, "b@example.org", "vm1 vm3 vm4"));
+    tell_many(h, 5, 5);
+    UNTIL(h, has(sink, "a@example.org", "vm1 vm3 vm4 vm5") && has(sink, "b@example.org", "vm1 vm3 vm4 vm5"));
+    sink_free(sink);
+}
+
+/* Who parts while a message is in doubt has not got that one either. */
+static void test_one_parts_with_a_doubt(House *h)
+{
+    Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
+
+    add_two(h, sink);
+    sink_refuse_text(sink, "'vm1'", 554);
+    tell_many(h, 1, 1);
+    UNTIL(h, json_is_string(json_object_get(state_of(h, NULL), "error")));
+    house_stop(h);
+    sink_refuse(sink, "b@example.org");
+    h->ground.pace.first_pause_ms = h->ground.pace.longest_pause_ms = 200;
+    house_start(h);
+    tell_many(h, 2, 2);
+    UNTIL(h, has(sink, "a@example.org", "vm2") && gave_up(h, "ops", 1));
+    sink_refuse_text(sink, NULL, 0);
+    sink_refuse(sink, NULL);
+    UNTIL(h, json_array_size(apart(h)) == 0 && waits(h, "ops", 0));
+    g_assert_true(has(sink, "b@example.org", "vm2 vm1") || has(sink, "b@example.org", "vm1 vm2"));
+    g_assert_true(has(sink, "a@example.org", "vm2"));
+    sink_free(sink);
+}
+
 /* What its test proves to work is tried at once. */
 static void test_a_test_ends_the_pause(House *h)
 {
@@ -828,6 +1054,45 @@ static void test_killed(House *h)
     before = id_in(sink, 0);
     after = id_in(sink, 2);
     g_assert_cmpstr(before, ==, after);
+    sink_free(sink);
+}
+
+/* A child is killed when the server has heard it once, twice, three times…: after every step of a message's way from its first
+ * refusal to the end. All others come, and that it is given up is told. */
+static void test_killed_while_in_doubt(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+    const char *argv[] = {program, "--deliver", h->folder, NULL};
+    g_autofree char *told = NULL;
+    GPid pid;
+
+    h->quiet = TRUE;
+    add_webhook(h, "ops", sink, ", 'rate': 0");
+    tell_many(h, 1, 4);
+    UNTIL(h, waits(h, "ops", 4));
+    house_stop(h);
+    sink_refuse_text(sink, "'vm2'", 413);
+    for (guint round = 1; round <= 8; round++) {
+        guint had = sink_connections(sink);
+        gint64 end_ms = clock_steady_ms() + 500; /* it may have nothing left to say */
+
+        g_assert_true(
+            g_spawn_async(NULL, (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
+        while (sink_connections(sink) < had + (round + 1) / 2 && clock_steady_ms() < end_ms)
+            g_usleep(500);
+        g_usleep(round % 2 ? 0 : 5000);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    h->quiet = FALSE;
+    house_start(h);
+    UNTIL(h, waits(h, "ops", 0));
+    told = vms_of(sink);
+    g_test_message("%s", told);
+    g_assert_true(strstr(told, "vm1") && strstr(told, "vm3") && strstr(told, "vm4"));
+    g_assert_nonnull(strstr(told, "MESSAGE_REFUSED"));
+    g_assert_null(strstr(told, "vm2"));
+    assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 413: not this one");
     sink_free(sink);
 }
 
@@ -1233,9 +1498,18 @@ int main(int argc, char **argv)
     add_test("/notifier/one-is-refused", test_one_is_refused);
     add_test("/notifier/one-comes-and-goes", test_one_comes_and_goes);
     add_test("/notifier/all-are-refused", test_all_are_refused);
+    add_test("/notifier/a-webhook-refuses-one", test_a_webhook_refuses_one);
+    add_test("/notifier/a-mail-server-refuses-some", test_a_mail_server_refuses_some);
+    add_test("/notifier/a-receiver-refuses-all", test_a_receiver_refuses_all);
+    add_test("/notifier/what-is-in-doubt-is-forgotten", test_what_is_in_doubt_is_forgotten);
+    add_test("/notifier/what-is-not-about-the-message", test_what_is_not_about_the_message);
+    add_test("/notifier/it-breeds-nothing", test_it_breeds_nothing);
+    add_test("/notifier/one-message-and-one-recipient", test_one_message_and_one_recipient);
+    add_test("/notifier/one-parts-with-a-doubt", test_one_parts_with_a_doubt);
     add_test("/notifier/a-test-ends-the-pause", test_a_test_ends_the_pause);
     add_test("/notifier/forgotten", test_forgotten);
     add_test("/notifier/killed", test_killed);
+    add_test("/notifier/killed-while-in-doubt", test_killed_while_in_doubt);
     add_test("/notifier/mail-tls", test_mail_tls);
     add_test("/notifier/webhook-tls", test_webhook_tls);
     add_test("/notifier/signature", test_signature);
