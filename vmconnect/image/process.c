@@ -24,8 +24,8 @@
 #define TAIL_BYTES 4096
 #define FIRST_FREE_FD 10
 #define KILL_TIMEOUT_MS 2000
-#define GROUP_FIRST_MS 10 /* is it there still? Asked again after that, and twice as long each time, up to … */
-#define GROUP_EACH_MS 1000
+#define GROUP_FIRST_MS 10 /* is it there still? Asked after that, and then after twice as long each time, … */
+#define GROUP_EACH_MS 1000 /* … but not more than this */
 #define DRAIN_STEP 4096
 #define DRAIN_STEPS 32 /* twice the capacity of a pipe */
 
