@@ -105,18 +105,14 @@ static json_t *find_item(const json_t *list, const char *id)
     return NULL;
 }
 
-/* Of several scenarios the most eager. */
 static void want_host(Watches *w, const char *watcher, const RosterHost *host, const Policy *policy)
 {
     json_t *hosts = json_object_get(duty_of(w, watcher)->wanted, "hosts");
     json_auto_t *item = with_times(policy, roster_host_full(host));
-    json_t *known = find_item(hosts, ID_TEXT(host->id));
 
     json_object_del(item, "name");
-    if (!known)
+    if (!find_item(hosts, ID_TEXT(host->id)))
         json_array_append(hosts, item);
-    else if (json_integer_value(json_object_get(known, "interval_ms")) > policy->probe_interval_ms)
-        json_object_update(known, item);
 }
 
 static void want_guest(Watches *w, const char *watcher, const ProtectionVm *vm, const Policy *policy,
@@ -151,23 +147,29 @@ static json_t *checks_from(const ScenarioVm *vm, gboolean active, gboolean all)
     return list;
 }
 
-/* How an active is looked after, for several scenarios at once: as often as the most eager has it, and for as long as the most patient. */
+/* How an active is looked after, by whoever does, for several scenarios at once: as often as the most eager has it, and for as long as
+ * the most patient. */
 typedef struct {
     gint64 patience_ms;
-    gint64 interval_ms;
+    const Policy *eager;
 } Expected;
 
-static void expect(GHashTable *expected, char *host, const Policy *policy)
+static void expect(Watches *w, const Protection *p, const ProtectionVm *vm, GHashTable *expected)
 {
-    Expected *e = g_hash_table_lookup(expected, host);
+    const Policy *policy = &p->scenario->policy;
+    Expected *e = g_hash_table_lookup(expected, vm->active);
 
+    (void)w;
+    if (!protection_keeper(vm))
+        return;
     if (!e) {
         e = g_new0(Expected, 1);
-        e->interval_ms = policy->probe_interval_ms;
-        g_hash_table_insert(expected, host, e);
+        e->eager = policy;
+        g_hash_table_insert(expected, vm->active, e);
     }
     e->patience_ms = MAX(e->patience_ms, policy->probe_misses * policy->probe_interval_ms);
-    e->interval_ms = MIN(e->interval_ms, policy->probe_interval_ms);
+    if (policy->probe_interval_ms < e->eager->probe_interval_ms)
+        e->eager = policy;
 }
 
 static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, GHashTable *expected)
@@ -180,10 +182,9 @@ static void want_vm(Watches *w, const Protection *p, const ProtectionVm *vm, GHa
     want_guest(w, vm->active, vm, policy, checks_from(known, TRUE, is_new_there(p, vm)));
     if (!keeper || !active)
         return;
-    want_host(w, keeper, active, policy);
+    want_host(w, keeper, active, ((const Expected *)g_hash_table_lookup(expected, vm->active))->eager);
     if (!is_new_there(p, vm))
         want_guest(w, keeper, vm, policy, checks_from(known, FALSE, FALSE));
-    expect(expected, vm->active, policy);
 }
 
 static void want_nothing(Watches *w)
@@ -196,25 +197,34 @@ static void want_nothing(Watches *w)
         g_clear_pointer(&((Duty *)duty)->wanted, json_decref);
 }
 
+typedef void (*EachVm)(Watches *w, const Protection *p, const ProtectionVm *vm, GHashTable *expected);
+
+static void each_vm(Watches *w, const GPtrArray *protections, GHashTable *expected, EachVm each)
+{
+    for (guint i = 0; i < protections->len; i++) {
+        const Protection *p = protections->pdata[i];
+
+        for (guint k = 0; p->goal != GOAL_STOPPED && k < p->vms->len; k++)
+            each(w, p, p->vms->pdata[k], expected);
+    }
+}
+
 static void want_all(Watches *w, const GPtrArray *protections)
 {
     g_autoptr(GPtrArray) names = hosts_names(w->hosts);
     g_autoptr(GHashTable) expected = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
 
-    for (guint i = 0; i < protections->len; i++) {
-        const Protection *p = protections->pdata[i];
-
-        for (guint k = 0; p->goal != GOAL_STOPPED && k < p->vms->len; k++)
-            want_vm(w, p, p->vms->pdata[k], expected);
-    }
+    each_vm(w, protections, expected, expect);
+    each_vm(w, protections, expected, want_vm);
     for (guint i = 0; i < names->len; i++) {
         const Expected *e = g_hash_table_lookup(expected, names->pdata[i]);
 
+        gint64 interval_ms = e ? e->eager->probe_interval_ms : 0;
+
         /* Rounded up, of those that are told; nobody looks after who is not expected. */
-        vitals_expect(
-            w->vitals, names->pdata[i],
-            e ? (guint)MIN((e->patience_ms + e->interval_ms - 1) / e->interval_ms, CHECK_MISSES_TOLD) : 0,
-            e ? e->interval_ms : 0);
+        vitals_expect(w->vitals, names->pdata[i],
+                      e ? (guint)MIN((e->patience_ms + interval_ms - 1) / interval_ms, CHECK_MISSES_TOLD) : 0,
+                      interval_ms);
     }
 }
 

@@ -133,22 +133,16 @@ EngineLife sight_of_engine(const json_t *checks, guint misses)
     return most;
 }
 
-guint sight_of_lost_paths(const json_t *checks, guint misses, const char *watcher, GString *words)
+void sight_of_lost_paths(const json_t *checks, guint misses, const char *watcher, GHashTable *lost)
 {
-    guint lost = 0;
-
     if (sight_of_engine(checks, misses) != ENGINE_HEARD)
-        return 0;
+        return;
     for (gsize i = 0; i < json_array_size(checks); i++) {
         const json_t *score = json_array_get(checks, i);
         const char *address = asked_for(score, BEAT), *why = score_why(score);
 
-        if (!address || score_misses(score) < misses)
-            continue;
-        lost++;
-        if (words)
-            g_string_append_printf(words, "%s%s at %s (%s)", words->len ? "; " : "", watcher, address,
-                                   why ? why : "no beat");
+        if (address && score_misses(score) >= misses)
+            g_hash_table_insert(lost, g_strdup_printf("%s at %s", watcher, address),
+                                g_strdup(why ? why : "no beat"));
     }
-    return lost;
 }

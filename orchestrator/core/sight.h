@@ -41,6 +41,6 @@ char *sight_words(const json_t *checks);
 /* The most telling of all paths. */
 EngineLife sight_of_engine(const json_t *checks, guint misses);
 
-/* How many paths lead to nobody while its engine is heard on another; each is appended to @words (may be NULL), after "; " if there
- * is something, as "@watcher at ADDRESS (what came of it)". */
-guint sight_of_lost_paths(const json_t *checks, guint misses, const char *watcher, GString *words);
+/* The paths that lead to nobody while its engine is heard on another, into @lost: "@watcher at ADDRESS" -> what came of it, both
+ * char *, copied. */
+void sight_of_lost_paths(const json_t *checks, guint misses, const char *watcher, GHashTable *lost);

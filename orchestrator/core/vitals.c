@@ -8,7 +8,8 @@
 /* Echoes of its own gateway, a second apart (watch.c), that a host misses in a row before it counts as cut off itself: one is lost now and
  * then. */
 #define BLIND_MISSES 3
-#define PATHS_TOLD G_MAXUINT
+/* Who sees for as long sees well. */
+#define SEES_MS 10000
 
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
@@ -17,8 +18,8 @@ typedef struct {
     gboolean missed;   /* no path answered the last try of one */
     char *why;         /* of the first that is silent */
     EngineLife engine; /* the most telling that one of them has to say */
-    guint lost;        /* paths on which one of them does not hear it, and does on another … */
-    GString *where;    /* … which they are */
+    GHashTable
+        *lost; /* paths on which one of them does not hear it, and does on another: sight_of_lost_paths() */
 } Watchers;
 
 typedef struct {
@@ -45,9 +46,12 @@ typedef struct {
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
     gboolean no_libvirt; /* told */
-    guint
-        lost; /* so many paths at most are told to be lost, PATHS_TOLD: some, before this controller was started … */
-    gint64 other_ms; /* … and since when it is otherwise; 0: it is not */
+    gint64 sees_ms;      /* … and since when it is not so any more; 0: it is */
+    gint64 alone_ms;     /* since when its gateway alone is missed; 0: it is not */
+    gboolean lacks_path; /* told */
+    GHashTable *lost;    /* set of the paths that were lost since it was whole, as it was told */
+    gint64 adopt_ms; /* which they were before this controller was started shows until then; 0: it is known */
+    gint64 other_ms; /* since when it is other than told; 0: it is not */
 } Host;
 
 struct Vitals {
@@ -108,8 +112,7 @@ static const char *text_of(const json_t *item, const char *key)
 static void clear_watchers(Watchers *w)
 {
     g_free(w->why);
-    if (w->where)
-        g_string_free(w->where, TRUE);
+    g_clear_pointer(&w->lost, g_hash_table_unref);
     *w = (Watchers){0};
 }
 
@@ -122,6 +125,7 @@ static void host_free(gpointer data)
     g_hash_table_unref(h->checks);
     g_hash_table_unref(h->answered);
     g_hash_table_unref(h->watched);
+    g_hash_table_unref(h->lost);
     g_free(h->name);
     g_free(h->why);
     clear_watchers(&h->seen);
@@ -166,6 +170,7 @@ void vitals_add(Vitals *v, const char *name, Id id)
     h->checks = by_id_new();
     h->answered = by_id_new();
     h->watched = by_id_new();
+    h->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_ptr_array_add(v->hosts, h);
     g_hash_table_insert(v->by_name, h->name, h);
     g_hash_table_insert(v->by_id, &h->id, h);
@@ -179,8 +184,8 @@ void vitals_recall(Vitals *v, const char *name, EventCode told)
     h->is_silent |= told == EVENT_HOST_SILENT;
     h->no_libvirt |= told == EVENT_HYPERVISOR_SILENT;
     h->is_blind |= told == EVENT_WATCH_BLIND;
-    if (told == EVENT_PATH_LOST)
-        h->lost = PATHS_TOLD;
+    h->lacks_path |= told == EVENT_PATH_LOST;
+    h->adopt_ms = h->lacks_path ? G_MAXINT64 : 0;
 }
 
 void vitals_remove(Vitals *v, const char *name)
@@ -301,24 +306,53 @@ void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms
 
 /* --- who sees whom ------------------------------------------------------------ */
 
-/* Its own gateway does not answer, and did before or is not there to be asked; or, where none ever did, it watches several hosts, and sees none: a gateway that answers shows that
- * all of those are gone. */
-static gboolean is_blind(const Host *h)
-{
-    GHashTableIter it;
-    gpointer checks;
-    guint hosts = 0, seen = 0;
+/* What it hears of those that it watches. */
+typedef struct {
+    guint n, seen;
+    gint64 interval_ms; /* the longest */
+} View;
 
-    if (score_was_answered(h->gateway) || json_is_true(json_object_get(h->gateway, "unresolved")))
-        return score_misses(h->gateway) >= BLIND_MISSES;
+static View view_of(const Vitals *v, const Host *h)
+{
+    View view = {0};
+    GHashTableIter it;
+    gpointer id, checks;
+
     g_hash_table_iter_init(&it, h->watched);
-    while (g_hash_table_iter_next(&it, NULL, &checks)) {
+    while (g_hash_table_iter_next(&it, &id, &checks)) {
+        const Host *other = g_hash_table_lookup(v->by_id, id);
         Sight s = sight_of(checks, 1);
 
-        hosts += s.tried > 0;
-        seen += s.answered > 0;
+        view.n += s.tried > 0;
+        view.seen += s.answered > 0;
+        view.interval_ms = MAX(view.interval_ms, other ? other->interval_ms : 0);
     }
-    return hosts > 1 && seen == 0;
+    return view;
+}
+
+/* A gateway that is silent while others are heard, by tries that were made since, has gone by itself: it says nothing of the line, until
+ * it answers again. */
+static gboolean is_alone(Host *h, const View *view, gint64 now_ms)
+{
+    if (score_misses(h->gateway) == 0)
+        h->alone_ms = 0;
+    else if (h->alone_ms == 0 && view->seen > 0)
+        h->alone_ms = now_ms;
+    else if (h->alone_ms > 0 && view->seen == 0 && now_ms < h->alone_ms + 2 * view->interval_ms)
+        h->alone_ms = 0;
+    return h->alone_ms > 0 && now_ms >= h->alone_ms + 2 * view->interval_ms;
+}
+
+/* Its own gateway does not answer, and did before, or is not there to be asked; or, without one that would say so, it watches several
+ * hosts, and sees none: a gateway that answers shows that all of those are gone. */
+static gboolean is_blind(const Vitals *v, Host *h, gint64 now_ms)
+{
+    View view = view_of(v, h);
+    gboolean alone = is_alone(h, &view, now_ms);
+
+    if (!alone && (score_was_answered(h->gateway) || json_is_true(json_object_get(h->gateway, "unresolved"))))
+        return score_misses(h->gateway) >= BLIND_MISSES;
+    return view.n > 1 && view.seen == 0;
 }
 
 static void add_sight(Host *h, const Host *watcher, const json_t *checks)
@@ -348,9 +382,9 @@ static void add_paths(Host *h, const Host *watcher, const json_t *checks)
     Watchers *w = &h->seen;
 
     w->engine = MAX(w->engine, sight_of_engine(checks, misses));
-    if (!w->where)
-        w->where = g_string_new(NULL);
-    w->lost += sight_of_lost_paths(checks, misses, watcher->name, w->where);
+    if (!w->lost)
+        w->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    sight_of_lost_paths(checks, misses, watcher->name, w->lost);
 }
 
 static gboolean counts(const Host *watcher)
@@ -377,13 +411,13 @@ static void add_sights(const Vitals *v, const Host *watcher)
     }
 }
 
-static void look_around(const Vitals *v)
+static void look_around(const Vitals *v, gint64 now_ms)
 {
     for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];
 
         clear_watchers(&h->seen);
-        h->blind = is_blind(h);
+        h->blind = is_blind(v, h, now_ms);
     }
     for (guint i = 0; i < v->hosts->len; i++)
         add_sights(v, v->hosts->pdata[i]);
@@ -438,39 +472,112 @@ static void tell_host(Host *h, ActionList *out)
     h->was_silent |= silent;
 }
 
-/* Of one that says nothing it is not known. */
-static void tell_blind(Host *h, ActionList *out)
+/* Of one that says nothing, or looks after nobody, it is not known. FALSE: it is not over yet whether it is so or so. */
+static gboolean tell_blind(const Vitals *v, Host *h, gint64 now_ms, ActionList *out)
 {
-    if (!h->up || !h->heard)
-        return;
-    if (h->blind && !h->is_blind)
+    View view = view_of(v, h);
+
+    if (!h->up || !h->heard || view.n == 0)
+        return TRUE;
+    /* Before it hears nobody of those, either, it may be its gateway alone. */
+    if (h->blind && !h->is_blind && view.seen == 0) {
         tell(h, EVENT_WATCH_BLIND, NULL, out);
-    if (!h->blind && h->is_blind)
-        tell(h, EVENT_WATCH_SEES, NULL, out);
-    h->is_blind = h->blind;
+        h->is_blind = TRUE;
+    }
+    if (h->blind || !h->is_blind)
+        h->sees_ms = 0;
+    else if (h->sees_ms == 0)
+        h->sees_ms = now_ms;
+    if (h->sees_ms == 0 || now_ms < h->sees_ms + SEES_MS)
+        return h->sees_ms == 0;
+    tell(h, EVENT_WATCH_SEES, NULL, out);
+    h->is_blind = FALSE;
+    return TRUE;
+}
+
+static gboolean are_told(const GHashTable *lost, GHashTable *told)
+{
+    GHashTableIter it;
+    gpointer path;
+
+    g_hash_table_iter_init(&it, (GHashTable *)lost);
+    while (g_hash_table_iter_next(&it, &path, NULL))
+        if (!g_hash_table_contains(told, path))
+            return FALSE;
+    return TRUE;
+}
+
+static void add_told(Host *h)
+{
+    GHashTableIter it;
+    gpointer path;
+
+    g_hash_table_iter_init(&it, h->seen.lost);
+    while (g_hash_table_iter_next(&it, &path, NULL))
+        g_hash_table_add(h->lost, g_strdup(path));
+}
+
+/* "beta at alpha:25000 (why); …" */
+static char *words_of_paths(GHashTable *lost)
+{
+    g_autoptr(GList) paths = g_list_sort(g_hash_table_get_keys(lost), (GCompareFunc)g_strcmp0);
+    GString *text = g_string_new(NULL);
+
+    for (const GList *one = paths; one; one = one->next)
+        g_string_append_printf(text, "%s%s (%s)", text->len ? "; " : "", (const char *)one->data,
+                               (const char *)g_hash_table_lookup(lost, one->data));
+    return g_string_free(text, FALSE);
+}
+
+static void tell_lost_paths(Host *h, ActionList *out)
+{
+    g_autofree char *words = words_of_paths(h->seen.lost);
+
+    tell(h, EVENT_PATH_LOST, words, out);
+    add_told(h);
+    h->lacks_path = TRUE;
+}
+
+static void tell_paths_back(Host *h, ActionList *out)
+{
+    tell(h, EVENT_PATH_BACK, NULL, out);
+    g_hash_table_remove_all(h->lost);
+    h->lacks_path = FALSE;
+}
+
+/* Some path is lost of which that was not told, or none any more. */
+static gboolean is_other_than_told(const Host *h, gboolean lost)
+{
+    return lost ? !are_told(h->seen.lost, h->lost) : h->lacks_path && h->seen.engine == ENGINE_HEARD;
 }
 
 /* A path is lost when it has been missed, beside one that was heard, for as long as makes a host silent: a host that comes back is heard
- * on one before it is on the others. It is back when it has been heard for as long as makes a missed probe news again. FALSE: it is
+ * on one before it is on the others. All are back when they have been heard for as long as makes a missed probe news again. FALSE: it is
  * not over yet whether it is so or so. */
 static gboolean tell_paths(Host *h, gint64 now_ms, ActionList *out)
 {
-    guint lost = h->seen.lost;
-    gint64 for_ms = (lost > 0 ? h->misses : CALM_PROBES) * h->interval_ms;
-    gboolean is_other =
-        h->misses > 0 && (lost > 0 ? lost > h->lost : h->lost > 0 && h->seen.engine == ENGINE_HEARD);
+    gboolean lost = h->seen.lost && g_hash_table_size(h->seen.lost) > 0;
+    gint64 calm_ms = CALM_PROBES * h->interval_ms;
 
-    if (!is_other)
+    if (h->misses == 0)
+        return TRUE;
+    if (h->adopt_ms == G_MAXINT64)
+        h->adopt_ms = now_ms + calm_ms;
+    if (lost && now_ms < h->adopt_ms)
+        add_told(h);
+    if (!is_other_than_told(h, lost)) {
         h->other_ms = 0;
-    else if (h->other_ms == 0)
+        return TRUE;
+    }
+    if (h->other_ms == 0)
         h->other_ms = now_ms;
-    if (h->lost == PATHS_TOLD && lost > 0)
-        h->lost = lost;
-    if (!is_other || now_ms < h->other_ms + for_ms)
-        return !is_other;
-    tell(h, lost > 0 ? EVENT_PATH_LOST : EVENT_PATH_BACK, lost > 0 ? h->seen.where->str : NULL, out);
-    h->lost = lost;
+    if (now_ms < h->other_ms + (lost ? h->misses * h->interval_ms : calm_ms))
+        return FALSE;
     h->other_ms = 0;
+    if (lost)
+        tell_lost_paths(h, out);
+    else
+        tell_paths_back(h, out);
     return TRUE;
 }
 
@@ -495,10 +602,10 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)
     if (!v->stale)
         return;
     v->stale = FALSE;
-    look_around(v);
+    look_around(v, now_ms);
     for (guint i = 0; i < v->hosts->len; i++) {
         judge(v->hosts->pdata[i]);
-        tell_blind(v->hosts->pdata[i], out);
+        v->stale |= !tell_blind(v, v->hosts->pdata[i], now_ms, out);
     }
     for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];

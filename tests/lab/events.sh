@@ -35,9 +35,9 @@ events() {
     '.events[] | select(.sequence > $since) | .code | select(test($pattern))'
 }
 
-# Those that count, in one line. That an agent is there again, sooner or later, is no news of life and death.
+# Those that count, in one line. That an agent is there again, or that a host sees again, comes sooner or later.
 codes() {
-  events "^($KINDS)_" | grep -vx AGENT_BACK | xargs
+  events "^($KINDS)_" | grep -vxE 'AGENT_BACK|WATCH_SEES' | xargs
 }
 
 # said CODES…: just these; of several, one.

@@ -20,6 +20,7 @@
 /* How often it is asked: the loss of our own line is known before that of anybody else. */
 #define GATEWAY_MS 1000
 #define GATEWAY_TIMEOUT_MS 1000
+#define UNRESOLVED_TRIES 3
 
 /* One check of one subject. */
 typedef struct {
@@ -48,11 +49,11 @@ struct Watch {
     Identity *identity;
     void (*on_news)(void *user);
     void *user;
-    GPtrArray *hosts;    /* of Subject * */
-    GPtrArray *guests;   /* of Subject * */
-    Item *gateway;       /* NULL: there is none */
-    gboolean unresolved; /* nobody on the line says who it is */
-    uv_timer_t routes;   /* looks for it */
+    GPtrArray *hosts;  /* of Subject * */
+    GPtrArray *guests; /* of Subject * */
+    Item *gateway;     /* NULL: there is none */
+    guint unresolved;  /* tries in a row at which nobody on the line said who it is */
+    uv_timer_t routes; /* looks for it */
 };
 
 /* --- items ----------------------------------------------------------------- */
@@ -76,15 +77,21 @@ static char *contents_of(const char *path)
     return g_file_get_contents(path, &text, NULL, NULL) ? text : NULL;
 }
 
+static gboolean is_unresolved(const Watch *w)
+{
+    return w->unresolved >= UNRESOLVED_TRIES;
+}
+
 static void look_for_gateway(Watch *w, gboolean is_heard)
 {
     g_autofree char *neighbours = is_heard ? NULL : contents_of(GATEWAY_NEIGHBOURS);
-    gboolean unresolved = gateway_is_unresolved(neighbours, w->gateway->spec->address);
+    gboolean before = is_unresolved(w);
 
-    if (unresolved == w->unresolved)
-        return;
-    w->unresolved = unresolved;
-    w->on_news(w->user);
+    w->unresolved = gateway_is_unresolved(neighbours, w->gateway->spec->address)
+                        ? MIN(w->unresolved + 1, UNRESOLVED_TRIES)
+                        : 0;
+    if (is_unresolved(w) != before)
+        w->on_news(w->user);
 }
 
 static void on_probe(void *user, ProbeResult result, const char *why)
@@ -392,7 +399,7 @@ static void on_routes(uv_timer_t *timer)
     if (w->gateway && w->hosts->len > 0 && !address)
         return;
     g_clear_pointer(&w->gateway, item_free);
-    w->unresolved = FALSE;
+    w->unresolved = 0;
     if (address)
         w->gateway = item_new(w, ID_NIL, spec_for(CHECK_PING, address), GATEWAY_MS, GATEWAY_TIMEOUT_MS);
 }
@@ -466,7 +473,7 @@ static json_t *gateway_told(const Watch *w)
     if (!w->gateway)
         return json_null();
     score = check_score_to_json(&w->gateway->score, w->gateway->spec);
-    json_object_set_new(score, "unresolved", json_boolean(w->unresolved));
+    json_object_set_new(score, "unresolved", json_boolean(is_unresolved(w)));
     return score;
 }
 

@@ -702,6 +702,23 @@ static void test_path_lost(void)
     expect_told(s, "[  63] PATH_BACK alpha\n");
 }
 
+/* The one is back before the other is lost, and that it is whole was not told: it is another that is lost now. */
+static void test_another_path_lost(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->via = 3;
+    pass_for(s, 10, TRUE);
+    s->via = 0;
+    s->path = 3;
+    pass_for(s, 10, TRUE);
+    s->path = 0;
+    pass_for(s, 20, TRUE);
+    expect(s, "[   5] PATH_LOST alpha\n"
+              "[  15] PATH_LOST alpha\n"
+              "[  32] PATH_BACK alpha\n");
+}
+
 /* With a host all its paths are lost; and when it is back, it is heard on one before the others. */
 static void test_paths_of_a_dead_host(void)
 {
@@ -735,6 +752,45 @@ static void test_blind(void)
     expect(s, "[   3] WATCH_BLIND beta\n");
 }
 
+/* Its gateway alone, while others are heard, has gone by itself; it blinds nobody, so that who dies afterwards is told. */
+static void test_gateway_alone(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = 0;
+    pass(s, TRUE);
+    s->gateway = 9;
+    pass_for(s, 60, TRUE);
+    expect(s, "");
+    lose_alpha(s);
+    s->path = 5;
+    pass_for(s, 5, FALSE);
+    expect(s, "[  63] PROBE_MISSED alpha\n"
+              "[  63] HOST_SILENT alpha\n"
+              "[  63] time passed -> event GUEST_SILENT\n"
+              "        -> event COUNTDOWN_STARTED\n");
+}
+
+/* One that answers now and then makes no flood of news. */
+static void test_gateway_comes_and_goes(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->gateway = 0;
+    pass(s, TRUE);
+    s->path = 2;
+    for (int i = 0; i < 50; i++) {
+        s->gateway = i % 2 ? 3 : 0;
+        pass(s, TRUE);
+    }
+    s->gateway = s->path = 0;
+    pass_for(s, 20, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "WATCH_BLIND beta\n"));
+    g_assert_nonnull(strstr(s->w->trace->str, "[  63] WATCH_SEES beta\n"));
+    g_assert_true(strstr(s->w->trace->str, "WATCH_BLIND") == g_strrstr(s->w->trace->str, "WATCH_BLIND"));
+    g_assert_true(strstr(s->w->trace->str, "WATCH_SEES") == g_strrstr(s->w->trace->str, "WATCH_SEES"));
+}
+
 /* Nor does one see anything that came up on a dead line, and whose gateway has so never answered. */
 static void test_blind_from_the_start(void)
 {
@@ -745,9 +801,9 @@ static void test_blind_from_the_start(void)
     s->path = 5;
     pass_for(s, 60, FALSE);
     s->path = s->gateway = 0;
-    pass_for(s, 5, FALSE);
+    pass_for(s, 20, FALSE);
     expect(s, "[   2] WATCH_BLIND beta\n"
-              "[  62] WATCH_SEES beta\n");
+              "[  72] WATCH_SEES beta\n");
 }
 
 /* One or two echoes that are lost on the way blind nobody. */
@@ -775,8 +831,7 @@ static void test_sees_none(void)
     expect(s, "[   3] WATCH_BLIND beta\n");
     s->far = 0;
     pass(s, FALSE);
-    expect(s, "[  63] WATCH_SEES beta\n"
-              "[  63] PROBE_MISSED alpha\n"
+    expect(s, "[  63] PROBE_MISSED alpha\n"
               "[  63] HOST_SILENT alpha\n"
               "[  63] time passed -> event GUEST_SILENT\n"
               "        -> event COUNTDOWN_STARTED\n");
@@ -1779,23 +1834,23 @@ static void test_blind_standby(void)
     watch_web(s);
     s->gateway = 0;
     pass(s, TRUE);
-    s->gateway = 3;
+    s->gateway = s->path = 3;
     s->web = 3;
     pass_for(s, 30, TRUE);
-    s->gateway = 0;
+    s->gateway = s->path = 0;
     pass_for(s, 4, TRUE);
     s->web = 0;
     pass_for(s, 30, TRUE);
     expect(s, "[   3] WATCH_BLIND beta\n"
-              "[  33] WATCH_SEES beta\n");
+              "[  43] WATCH_SEES beta\n");
     s->web = 3;
     pass(s, TRUE);
     revived(s, US_ERROR_FAILED, "no");
     world_forget(s->w);
-    s->gateway = 3;
+    s->gateway = s->path = 3;
     pass_for(s, 10, TRUE);
     g_assert_null(strstr(s->w->trace->str, "GUEST_BACK"));
-    s->gateway = s->web = 0;
+    s->gateway = s->path = s->web = 0;
     world_forget(s->w);
     pass_for(s, 25, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_BACK"));
@@ -2216,6 +2271,9 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/path-lost", test_path_lost);
     g_test_add_func("/life/host/paths-of-a-dead-host", test_paths_of_a_dead_host);
     g_test_add_func("/life/host/blind", test_blind);
+    g_test_add_func("/life/host/another-path-lost", test_another_path_lost);
+    g_test_add_func("/life/host/gateway-alone", test_gateway_alone);
+    g_test_add_func("/life/host/gateway-comes-and-goes", test_gateway_comes_and_goes);
     g_test_add_func("/life/host/blind-from-the-start", test_blind_from_the_start);
     g_test_add_func("/life/host/lost-echoes", test_lost_echoes);
     g_test_add_func("/life/host/sees-none", test_sees_none);
