@@ -3,8 +3,8 @@
  * at a time; pump() begins the next. A message that could not be sent stays as it is until it was.
  *
  * One that was refused -> keep that it is in doubt -> read behind it. While nothing is taken, what has not been tried yet
- * comes first, then those in doubt, in turn. Once one was taken, those in doubt come first: one that is refused even
- * then -> tell -> keep that it is none any more. */
+ * comes first, then those in doubt, in turn; of several events, in halves. Once one was taken, those in doubt come first: a
+ * single event that is refused even then -> tell -> keep that it is none any more. */
 #include "orchestrator/notify/courier.h"
 
 #include "orchestrator/notify/apart.h"
@@ -310,16 +310,37 @@ static void give_up(Courier *c, const char *answer)
     keep(c);
 }
 
-/* For the first time, it is in doubt; once more, and others were taken meanwhile, it is at fault. */
+static guint64 sequence_of(const json_t *event)
+{
+    return (guint64)json_integer_value(json_object_get(event, "sequence"));
+}
+
+/* One of its events may be at fault for the others, or their number: it is sent in halves from now on. FALSE: it is but one, or was read
+ * otherwise than before, since the history has forgotten some of it. */
+static gboolean split(Courier *c)
+{
+    const Doubt *doubt = doubts_current(&c->doubts);
+    gsize n = json_array_size(c->message->events);
+    guint64 at = n > 1 ? sequence_of(json_array_get(c->message->events, n / 2 - 1)) : 0;
+
+    if (n < 2 || n != doubt->events || at <= doubt->after || at >= doubt->upto)
+        return FALSE;
+    doubts_split(&c->doubts, at, n / 2);
+    return TRUE;
+}
+
+/* For the first time, it is in doubt; once more, and it is a single event, and others were taken meanwhile, it is at fault. */
 static void on_refused(Courier *c, const char *answer)
 {
-    if (c->again && !c->pace.failing) {
+    gboolean halved = c->again && split(c);
+
+    if (c->again && !halved && !c->pace.failing) {
         give_up(c, answer);
         return;
     }
-    if (c->again)
+    if (c->again && !halved)
         doubts_turn(&c->doubts);
-    else
+    else if (!c->again)
         doubts_add(&c->doubts, (Doubt){c->cursor, c->upto, json_array_size(c->message->events)});
     fail(c, answer);
     pass(c);
@@ -369,11 +390,6 @@ static void start(Courier *c)
 }
 
 /* --- reading ----------------------------------------------------------------- */
-
-static guint64 sequence_of(const json_t *event)
-{
-    return (guint64)json_integer_value(json_object_get(event, "sequence"));
-}
 
 /* One that says what the history has forgotten meanwhile, as the first. */
 static void add_forgotten(const Courier *c, json_t *events, guint64 first, guint64 last)

@@ -41,6 +41,17 @@ void doubts_settle(Doubts *d)
     d->turn = 0;
 }
 
+void doubts_split(Doubts *d, guint64 at, guint64 events)
+{
+    Doubt *first = &g_array_index(d->list, Doubt, d->turn);
+    Doubt second = {at, first->upto, first->events - events};
+
+    g_assert(at > first->after && at < first->upto && events < first->events);
+    first->upto = at;
+    first->events = events;
+    g_array_insert_val(d->list, d->turn + 1, second);
+}
+
 gboolean doubts_are_many(const Doubts *d)
 {
     return d->list->len >= DOUBTS_MANY;

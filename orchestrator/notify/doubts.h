@@ -36,6 +36,9 @@ void doubts_rewind(Doubts *d);
 /* Whose turn it is is none any more, and it is the oldest's. */
 void doubts_settle(Doubts *d);
 
+/* Whose turn it is is two: its first @events end with @at. It is the first one's turn. */
+void doubts_split(Doubts *d, guint64 at, guint64 events);
+
 gboolean doubts_are_many(const Doubts *d);
 /* How many events are in them. */
 guint64 doubts_events(const Doubts *d);

@@ -793,7 +793,7 @@ static void test_a_webhook_refuses_one(House *h)
     sink_free(sink);
 }
 
-/* Several, one after the other; and one of a digest. */
+/* Several, one after the other. */
 static void test_a_mail_server_refuses_some(House *h)
 {
     Sink *sink = sink_new(SINK_SMTP, SINK_PLAIN);
@@ -808,6 +808,38 @@ static void test_a_mail_server_refuses_some(House *h)
     assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 552: 552 not this one");
     g_assert_cmpuint(times_published(h, "MESSAGE_REFUSED"), ==, 3);
     g_assert_cmpuint(sink_count(sink), ==, 5);
+    sink_free(sink);
+}
+
+static gboolean has_events(Sink *sink, guint first, guint last, guint but)
+{
+    g_autofree char *told = vms_of(sink);
+    g_auto(GStrv) all = g_strsplit_set(told, " []", -1);
+
+    for (; first <= last; first++) {
+        g_autofree char *vm = g_strdup_printf("vm%u", first);
+
+        if (g_strv_contains((const char *const *)all, vm) != (first != but))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* One event of a digest is at fault, and nothing comes after it: the others arrive all the same. */
+static void test_one_of_a_digest(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+
+    h->quiet = TRUE;
+    add_webhook(h, "ops", sink, ", 'rate': 3");
+    sink_refuse_text(sink, "'vm5'", 413);
+    tell_many(h, 1, 9);
+    UNTIL(h, waits(h, "ops", 9));
+    h->quiet = FALSE;
+    notifier_poke(h->notifier);
+    UNTIL(h, gave_up(h, "ops", 1) && has_events(sink, 1, 9, 5));
+    g_assert_cmpuint(times_published(h, "MESSAGE_REFUSED"), ==, 1);
+    assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 413: not this one");
     sink_free(sink);
 }
 
@@ -1500,6 +1532,7 @@ int main(int argc, char **argv)
     add_test("/notifier/all-are-refused", test_all_are_refused);
     add_test("/notifier/a-webhook-refuses-one", test_a_webhook_refuses_one);
     add_test("/notifier/a-mail-server-refuses-some", test_a_mail_server_refuses_some);
+    add_test("/notifier/one-of-a-digest", test_one_of_a_digest);
     add_test("/notifier/a-receiver-refuses-all", test_a_receiver_refuses_all);
     add_test("/notifier/what-is-in-doubt-is-forgotten", test_what_is_in_doubt_is_forgotten);
     add_test("/notifier/what-is-not-about-the-message", test_what_is_not_about_the_message);
