@@ -607,7 +607,11 @@ static void test_hosts(void)
 
     say("host.show",
         "{\"name\":\"alpha\",\"state\":\"up\",\"clock_offset_ms\":3,\"store\":{\"free_bytes\":1},"
-        "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\",\"active\":false}]}");
+        "\"networks\":[{\"name\":\"default\",\"active\":true},{\"name\":\"dmz\",\"active\":false}],"
+        "\"watched\":[{\"host\":\"beta\",\"check\":\"beat "
+        "alpha:25000\",\"answered\":true,\"misses\":0,\"why\":null},"
+        "{\"host\":\"beta\",\"check\":\"ping alpha\",\"answered\":true,\"misses\":2,\"why\":\"no echo came "
+        "back\"}]}");
     say("host.add", "{\"name\":\"alpha\"}");
     say("vm.list", VMS);
     understudy(0, "host show alpha");
