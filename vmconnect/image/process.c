@@ -25,7 +25,8 @@
 #define FIRST_FREE_FD 10
 #define KILL_TIMEOUT_MS 2000
 #define GROUP_FIRST_MS 10 /* is it there still? Asked after that, and then after twice as long each time, … */
-#define GROUP_EACH_MS 1000 /* … but not more than this */
+#define GROUP_EACH_MS 30000 /* … but not more than this, as all of /proc is read for it */
+#define GROUP_EMPTY_MS 1000 /* that nothing is left of it, not even zombies, is cheap to know */
 #define DRAIN_STEP 4096
 #define DRAIN_STEPS 32 /* twice the capacity of a pipe */
 
@@ -297,10 +298,18 @@ const char *process_stderr(Process *process)
     return process->text;
 }
 
+static void sleep_while_any(pid_t leader, guint ms)
+{
+    for (guint left = ms, step; left > 0 && kill(-leader, 0) == 0; left -= step) {
+        step = MIN(left, GROUP_EMPTY_MS);
+        g_usleep(step * 1000UL);
+    }
+}
+
 static void await_group(pid_t leader)
 {
     for (guint ms = GROUP_FIRST_MS; process_group_lives(leader); ms = MIN(ms * 2, GROUP_EACH_MS))
-        g_usleep(ms * 1000UL);
+        sleep_while_any(leader, ms);
 }
 
 /* By pid, as pidfd_open() may be what failed: not collected yet, so it is still ours. With it what it has started: a script hangs in a

@@ -16,6 +16,7 @@
 
 #define AGENT_HANDS 8
 #define GRACE_MS 1000 /* what must not hang has so long beyond its time */
+#define HELD_MAX 4    /* tries of one script that nobody can end */
 
 struct Prober {
     uv_loop_t *loop;
@@ -252,7 +253,8 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
 /* --- what is done on a thread aside ------------------------------------------- */
 
 /* A script that hangs in the kernel, as on a dead network mount, is not ended by being killed. Until all of it is gone, which its thread waits
- * for, no other is begun of the same check: each would leave some more behind, and find the same. */
+ * for, no other is begun of the same check: each would leave some more behind, and find the same. Nor, once several of a script are held, is
+ * that script for any guest: what it hangs in is its own, and each costs a thread. Those that run when the first is given up go on. */
 typedef struct Tenure {
     atomic_uint parts; /* the errand's until its thread is back, the probe's, the prober's */
     Id vm;
@@ -296,11 +298,15 @@ static void forget_tenures(Prober *p)
 
 static gboolean is_held(const Prober *p, Id vm, char **argv)
 {
+    guint n = 0;
+
     for (guint i = 0; i < p->tenures->len; i++) {
         const Tenure *t = p->tenures->pdata[i];
 
-        if (t->given_up && id_equal(t->vm, vm) &&
-            g_strv_equal((const char *const *)t->argv, (const char *const *)argv))
+        if (!t->given_up || !g_str_equal(t->argv[0], argv[0]))
+            continue;
+        if (++n >= HELD_MAX ||
+            (id_equal(t->vm, vm) && g_strv_equal((const char *const *)t->argv, (const char *const *)argv)))
             return TRUE;
     }
     return FALSE;

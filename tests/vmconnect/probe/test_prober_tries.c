@@ -347,6 +347,48 @@ static void test_script_stuck_child(Bench *b, gconstpointer data)
     expect_one_at_a_time(b, A_CHILD);
 }
 
+#define MANY 4
+
+static gboolean are_begun(void *user)
+{
+    return begun(user) == MANY;
+}
+
+/* A script that each of many guests is checked by costs a few threads, not one for each. */
+static void test_script_stuck_for_many(Bench *b, gconstpointer data)
+{
+    Try tries[MANY] = {0};
+    g_autofree char *spec = NULL;
+    DeadMount dead;
+
+    (void)data;
+    if (!dead_mount_open(&dead)) {
+        g_test_skip("it takes root and /dev/fuse");
+        return;
+    }
+    spec = g_strdup_printf("script:stuck %s", dead.dir);
+    sh(b, "stuck", "printf x >>$0.begun; exec ls \"$1/x\"");
+    sh(b, "other", "exit 0");
+    for (guint i = 0; i < MANY; i++)
+        try_begin(&tries[i], b, spec, id_random(), 3000);
+    g_assert_true(turn_until(&b->loop, are_begun, b, PATIENCE_MS));
+    g_assert_true(turn_until(&b->loop, dead_mount_is_asked, &dead, PATIENCE_MS));
+    for (guint i = 0; i < MANY; i++) {
+        try_wait(&tries[i]);
+        g_assert_cmpstr(tries[i].why, ==, "it hangs, and cannot be ended");
+        try_clear(&tries[i]);
+    }
+    expect_of(b, spec, id_random(), LONG_MS, PROBE_MISSED, HELD);
+    expect_of(b, "script:stuck /nonexistent", id_random(), LONG_MS, PROBE_MISSED, HELD);
+    g_assert_cmpuint(begun(b), ==, MANY);
+    g_assert_cmpuint(aside_lost(), ==, MANY);
+    expect_of(b, "script:other", id_random(), LONG_MS, PROBE_ANSWERED, NULL);
+    dead_mount_close(&dead);
+    g_assert_true(turn_until(&b->loop, is_none_lost, NULL, PATIENCE_MS));
+    expect_of(b, "script:stuck /", id_random(), LONG_MS, PROBE_MISSED, "exited with status");
+    g_assert_cmpuint(begun(b), ==, MANY + 1);
+}
+
 /* Who was cancelled meanwhile holds the next one up just so; and nobody who closes. */
 static void test_script_stuck_cancelled(Bench *b, gconstpointer data)
 {
@@ -454,6 +496,8 @@ int main(int argc, char **argv)
               test_script_leaves_a_child);
     bench_add("/prober_tries/script/that cannot be ended is not begun again", test_script_stuck);
     bench_add("/prober_tries/script/nor one whose child cannot be ended", test_script_stuck_child);
+    bench_add("/prober_tries/script/nor, of any guest, one of which several cannot be ended",
+              test_script_stuck_for_many);
     bench_add("/prober_tries/script/nor one that was cancelled, and nobody waits for it",
               test_script_stuck_cancelled);
     bench_add("/prober_tries/several have each their own answer", test_overlapping);
