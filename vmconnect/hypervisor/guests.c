@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define LOOK_MS 1000
+#define REPEAT_MS 1000 /* the ears repeat at once, after an inventory, what they heard while it was made */
 #define FIND_MS 10000
 #define FIND_EACH 10 /* looks */
 
@@ -397,8 +398,9 @@ static const char *words_of_watchdog(int action)
 
 /* libvirt 9 makes of a `poweroff` a QEMU that has failed (the event) or crashed (the state), and of a `shutdown`, if the guest can still
  * follow it, one like any other. Whoever is shut down long after that, or after a start or reset, is so by his user; a user who does it
- * at once cannot be told from the watchdog, but for his `virsh destroy`. libvirt keeps nothing of the watchdog, nor is it kept here: an
- * engine that is started anew between that and the look finds the former dead all the same, and of the latter that it was shut down. */
+ * at once cannot be told from the watchdog, but for his `virsh destroy`, nor can one whose watchdog goes off while his guest hangs on its
+ * way. libvirt keeps nothing of the watchdog, nor is it kept here: an engine that is started anew between that and the look finds the former
+ * dead all the same, and of the latter that it was shut down. */
 static void blame_watchdog(Guest *guest, int reason, GuestWord *word, const char **why)
 {
     gboolean powered_off = guest->ends_by == VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF;
@@ -422,6 +424,14 @@ static void hear_watchdog(Guest *guest, int action)
             ? clock_steady_ms() + guest->guests->settings->obey_ms
             : 0;
     guest->guests->on_news(guest->guests->user);
+}
+
+/* Nobody has told of its start; or the inventory is older than its end, which is told again then. */
+static void forget_watchdog_soon(Guest *guest)
+{
+    gint64 soon_ms = clock_steady_ms() + REPEAT_MS;
+
+    guest->ends_ms = MIN(guest->ends_ms, soon_ms);
 }
 
 /* --- hearing ------------------------------------------------------------------ */
@@ -450,6 +460,7 @@ static void take_vm(Guest *guest, const Vm *vm)
 {
     const char *why;
     GuestWord word = guest_word_of(vm->state, vm->reason, &why);
+    gboolean was_off = guest->off && guest->word != GUEST_UNKNOWN;
 
     guest->persistent = vm->persistent;
     guest->off = vm->state == VM_STATE_OFF;
@@ -462,6 +473,8 @@ static void take_vm(Guest *guest, const Vm *vm)
         blame_watchdog(guest, vm->reason, &word, &why);
     else
         guest->ended_by_it = FALSE;
+    if (was_off && !guest->off)
+        forget_watchdog_soon(guest);
     if (word == GUEST_ALIVE && guest->word != GUEST_ALIVE && guest->word != GUEST_UNKNOWN)
         guest->boots++;
     set_word(guest, word, why);

@@ -499,6 +499,39 @@ static void test_watchdog_and_its_user(House *h, gconstpointer data)
     g_assert_false(guests_ended_by_watchdog(h->guests, h->vm));
 }
 
+/* It ran by the inventory, and is shut down now. */
+static gboolean is_users_end(void *user)
+{
+    House *h = user;
+
+    resync_as(h, VM_STATE_RUNNING, 0);
+    lifecycle(h, VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
+    return !guests_ended_by_watchdog(h->guests, h->vm);
+}
+
+/* Nobody heard of its start. At once it may still be the end that was told before, by ears whose inventory is older. */
+static void test_watchdog_and_a_start_unheard(House *h, gconstpointer data)
+{
+    static const int ACTIONS[] = {VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN};
+
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(ACTIONS); i++) {
+        resync_as(h, VM_STATE_RUNNING, 0);
+        hear(h, EAR_WATCHDOG, 0, ACTIONS[i]);
+        resync_as(h, VM_STATE_RUNNING, 0); /* it was not off */
+        stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_DEAD, "its watchdog");
+        down(h, "it is gone");
+        g_assert_true(turn_until(&h->loop, is_users_end, h, PATIENCE_MS));
+        expect(h, GUEST_OFF, "it was shut down");
+        start(h);
+    }
+    /* It goes off of a guest that was not known to run before. */
+    resync(h, NULL, 0);
+    hear(h, EAR_WATCHDOG, 0, VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN);
+    resync_as(h, VM_STATE_RUNNING, 0);
+    stop_as(h, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, GUEST_DEAD, "its watchdog");
+}
+
 /* One that hung did not follow, and ran on; it was shut down later. */
 static void test_watchdog_long_ago(House *h, gconstpointer data)
 {
@@ -748,6 +781,7 @@ int main(int argc, char **argv)
     add("/guests/libvirt/watchdog/is heard", test_watchdog);
     add("/guests/libvirt/watchdog/ends it", test_watchdog_ends);
     add("/guests/libvirt/watchdog/and its user", test_watchdog_and_its_user);
+    add("/guests/libvirt/watchdog/and a start that nobody heard of", test_watchdog_and_a_start_unheard);
     g_test_add("/guests/libvirt/watchdog/long ago", House, &LATE, set_up, test_watchdog_long_ago, tear_down);
     add("/guests/libvirt/forgotten", test_forgotten);
     add("/guests/libvirt/remembered", test_remembered);
