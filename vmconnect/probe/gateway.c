@@ -21,14 +21,15 @@ static GStrv words_of(const char *line, guint columns)
     return n >= columns ? g_strv_builder_end(words) : NULL;
 }
 
-/* Interface, destination, next hop, flags …: numbers in the order of the bytes on the line. */
+/* Interface, destination, next hop, flags, three that do not matter, mask …: numbers in the order of the bytes on the line. Of 0.0.0.0/1,
+ * which a VPN puts before the default route, the destination is the same. */
 static char *next_hop(const char *line)
 {
-    g_auto(GStrv) words = words_of(line, 4);
+    g_auto(GStrv) words = words_of(line, 8);
     char text[INET_ADDRSTRLEN];
     struct in_addr hop;
 
-    if (!words || !g_str_equal(words[1], "00000000"))
+    if (!words || !g_str_equal(words[1], "00000000") || !g_str_equal(words[7], "00000000"))
         return NULL;
     hop.s_addr = (in_addr_t)g_ascii_strtoull(words[2], NULL, 16);
     return hop.s_addr ? g_strdup(inet_ntop(AF_INET, &hop, text, sizeof(text))) : NULL;

@@ -6,6 +6,7 @@
 #define DEFAULT "eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
 #define LOCAL "eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
 #define TUNNEL "wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n"
+#define HALF "tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080\t0\t0\t0\n"
 #define ZERO "00000000000000000000000000000000"
 #define ROUTE6(prefix, hop, flags) \
     ZERO " " prefix " " ZERO " 00 " hop " 00000400 00000003 00000000 " flags "     eth0\n"
@@ -23,6 +24,9 @@ static void test_find(void)
     assert_leads(HEAD LOCAL DEFAULT, NULL, "10.0.2.1");
     assert_leads(HEAD DEFAULT, ROUTE6("00", "fd000000000000000000000000000001", "00000003"), "10.0.2.1");
     assert_leads(HEAD LOCAL TUNNEL, NULL, NULL);
+    assert_leads(HEAD HALF DEFAULT, NULL, "10.0.2.1");
+    assert_leads(HEAD HALF LOCAL, NULL, NULL);
+    assert_leads(HEAD "eth0\t00000000\t0102000A\t0003\t0\t0\t0", NULL, NULL);
     assert_leads(NULL, NULL, NULL);
     assert_leads("", "", NULL);
     assert_leads("eth0\n\n\t\t\t\t\t\t", "what is this", NULL);
