@@ -86,14 +86,15 @@ static const char *asked_for(const json_t *score, const char *prefix)
     return words && g_str_has_prefix(words, prefix) ? words + strlen(prefix) : NULL;
 }
 
-/* "[ADDRESS]:PORT" or "ADDRESS:PORT" to ADDRESS. */
+/* "[ADDRESS]:PORT" or "ADDRESS:PORT" to ADDRESS; one of IPv6 without brackets has no port. */
 static char *without_port(const char *address)
 {
-    const char *colon = strrchr(address, ':'), *bracket = strrchr(address, ']');
+    const char *colon = strchr(address, ':'), *bracket = strrchr(address, ']');
 
-    if (bracket)
+    if (bracket && address[0] == '[')
         return g_strndup(address + 1, (gsize)(bracket - address - 1));
-    return colon ? g_strndup(address, (gsize)(colon - address)) : g_strdup(address);
+    return colon && !strchr(colon + 1, ':') ? g_strndup(address, (gsize)(colon - address))
+                                            : g_strdup(address);
 }
 
 /* Does the echo of the same address come back? */
