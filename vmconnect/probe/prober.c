@@ -296,7 +296,9 @@ static void forget_tenures(Prober *p)
             g_ptr_array_remove_index_fast(p->tenures, i - 1);
 }
 
-static gboolean is_held(const Prober *p, Id vm, char **argv)
+typedef enum { HELD_NOT, HELD_BY_ITSELF, HELD_BY_OTHERS } Held;
+
+static Held held_by(const Prober *p, Id vm, char **argv)
 {
     guint n = 0;
 
@@ -305,11 +307,11 @@ static gboolean is_held(const Prober *p, Id vm, char **argv)
 
         if (!t->given_up || !g_str_equal(t->argv[0], argv[0]))
             continue;
-        if (++n >= HELD_MAX ||
-            (id_equal(t->vm, vm) && g_strv_equal((const char *const *)t->argv, (const char *const *)argv)))
-            return TRUE;
+        if (id_equal(t->vm, vm) && g_strv_equal((const char *const *)t->argv, (const char *const *)argv))
+            return HELD_BY_ITSELF;
+        n++;
     }
-    return FALSE;
+    return n >= HELD_MAX ? HELD_BY_OTHERS : HELD_NOT;
 }
 
 typedef struct {
@@ -317,7 +319,7 @@ typedef struct {
     char *script_dir;
     gint64 timeout_ms;
     Tenure *tenure; /* of a script … */
-    gboolean held;  /* … which is not begun, because of an earlier one */
+    Held held;      /* … which is not begun, because of earlier ones */
 } Errand;
 
 static void errand_free(gpointer data)
@@ -340,10 +342,12 @@ static char *run_script(const Errand *e, gboolean *ret_found)
     g_autoptr(GError) error = NULL;
 
     argv[0] = path;
+    *ret_found = e->held != HELD_BY_OTHERS;
     if (e->held)
-        return g_strdup(
-            "an earlier try of it hangs in the kernel, where it cannot be ended (a mount that does not "
-            "answer?): no other is begun until it is gone");
+        return g_strdup_printf(
+            "%s in the kernel, where it cannot be ended (a mount that does not answer?): no other is begun "
+            "until it is gone",
+            e->held == HELD_BY_ITSELF ? "an earlier try of it hangs" : "the script hangs for other guests");
     if (process_run_spec(&spec, (int)e->timeout_ms, -1, 0, NULL, &error))
         return NULL;
     *ret_found = g_error_matches(error, US_ERROR, US_ERROR_FAILED) ||
@@ -392,11 +396,12 @@ static void on_errand(void *user, gpointer result)
     brought_free(b);
 }
 
-/* One that is held is a miss like that which it is held for: who is asked may be who does not answer the kernel. */
+/* One that is held is a miss like that which it is held for: who is asked may be who does not answer the kernel. For others' sake it is
+ * not made: they may wait for somebody else. */
 static void take_tenure(Prober *p, Probe *probe, Errand *e, Id vm)
 {
     forget_tenures(p);
-    e->held = is_held(p, vm, e->spec->argv);
+    e->held = held_by(p, vm, e->spec->argv);
     if (e->held)
         return;
     e->tenure = tenure_new(vm, e->spec->argv);
