@@ -60,7 +60,7 @@ const char *guest_life_name(GuestLife life);
 typedef struct {
     GuestLife state;
     char *why;            /* NULL: nothing to say */
-    gboolean presumed;    /* silent since before the controller started, and nobody has said so since */
+    gboolean presumed;    /* silent since before the controller's start or a plan, and not found so since */
     gboolean revivable;   /* silent, and its host could start it again … */
     gboolean hangs;       /* … or reset it, since it runs on */
     gboolean outside;     /* it is its standby alone that misses it */
@@ -146,7 +146,7 @@ typedef struct {
     gboolean late; /* … one that fell silent since has a countdown of its own */
     gint64 since_ms;
     gint64 since_wall_ms; /* what of it is durable: a steady clock says nothing after a boot */
-    gint64 resumed_ms; /* when a controller took it up that had just started; 0: it was begun by this one */
+    gint64 resumed_ms; /* when a controller that had just started took it up, or a plan last ran; 0: never */
 } ProtectionCountdown;
 
 /* A host that runs some of the VMs, and whose kernel alone answers. */
@@ -297,9 +297,10 @@ gint64 protection_lag_limit_ms(const Policy *policy);
 
 /* With switchback=auto, how long until the VMs are moved home if nothing comes between; -1: nothing is ahead. */
 gint64 protection_switchback_left_ms(const Protection *p, gint64 now_ms);
-/* How long a silent guest has still to answer before a switchover is required; 0: it is; -1: all are well. */
+/* How long a silent guest has still to answer before a switchover is required; 0: it is; -1: all are well, or a
+ * plan runs. */
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms);
-/* When it is: what its operator is to type, or to do. The caller frees. */
+/* When it is: what its operator is to type, or to do; NULL while a plan runs. The caller frees. */
 char *protection_way_out(const Protection *p);
 /* The same of a VM whose QEMU stands still, which cannot be moved as it is. */
 char *protection_frozen_text(const Protection *p, const ProtectionVm *vm);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Until its operator is told that a switchover is required: of a scenario of which something is silent.
  *
- * It is over when that answers again. Durable is when it began, for its time passes whether a controller runs or not; but it does not
- * end before silence is found anew (is_known_again()). */
+ * It is cancelled when nothing is any more: that answers again, or a plan has moved it. While a plan runs it stands still, and then
+ * begins anew without a word if something is silent still; one that was over stays so. Durable is when it began, for its time passes
+ * whether a controller runs or not; but it does not end before silence is found anew (is_known_again()). */
 #include "orchestrator/core/protection_parts.h"
 
 #include "vmconnect/base/units.h"
@@ -56,6 +57,8 @@ char *protection_way_out(const Protection *p)
     gboolean gone = FALSE, stands = FALSE, copied = FALSE;
     g_autofree char *only = NULL;
 
+    if (!id_is_nil(p->plan))
+        return NULL;
     EACH_VM (p, vm) {
         if (vm->life.state != GUEST_LIFE_SILENT)
             continue;
@@ -107,8 +110,8 @@ static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
     protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
 }
 
-/* One that went on while no controller ran: whoever is silent has been found so since, by who had the time to miss and to hear him; one
- * whom nobody sees holds that up for no longer than a countdown. */
+/* One that went on while no controller ran, or waited for a plan: whoever is silent has been found so since, by who had
+ * the time to miss and to hear him; one whom nobody sees holds that up for no longer than a countdown. */
 static gboolean is_known_again(const Protection *p, gint64 now_ms)
 {
     gboolean some = FALSE, all = TRUE;
@@ -148,19 +151,42 @@ static gboolean is_other(const ProtectionCountdown *a, const ProtectionCountdown
            a->since_wall_ms != b->since_wall_ms;
 }
 
+static gboolean is_one_silent(const Protection *p)
+{
+    EACH_VM (p, vm)
+        if (vm->life.state == GUEST_LIFE_SILENT)
+            return TRUE;
+    return FALSE;
+}
+
+static void cancel_countdown(Protection *p, ActionList *out)
+{
+    protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
+    p->countdown = (ProtectionCountdown){0};
+}
+
+/* Who is silent still when the plan is over has all of the time again, and must be found so. */
+static void wait_for_plan(Protection *p, gint64 now_ms)
+{
+    if (!p->countdown.runs)
+        return;
+    p->countdown.since_ms = p->countdown.resumed_ms = now_ms;
+    p->countdown.since_wall_ms = p->wall_ms;
+}
+
 gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
 {
     ProtectionCountdown before = p->countdown;
-    gboolean silent = FALSE;
+    gboolean silent = is_one_silent(p);
 
-    EACH_VM (p, vm)
-        silent |= vm->life.state == GUEST_LIFE_SILENT;
+    if (silent && !id_is_nil(p->plan)) {
+        wait_for_plan(p, now_ms);
+        return FALSE; /* it is kept with the end of the plan */
+    }
     if (silent && (!p->countdown.runs || (more && p->countdown.over)))
         begin_countdown(p, now_ms, out);
-    else if (!silent && p->countdown.runs) {
-        protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
-        p->countdown = (ProtectionCountdown){0};
-    }
+    else if (!silent && p->countdown.runs)
+        cancel_countdown(p, out);
     p->countdown.late &= is_one_late(p);
     if (p->countdown.runs && (!p->countdown.over || p->countdown.late) && is_over(p, now_ms)) {
         g_autofree char *why = losses(p, now_ms), *command = protection_way_out(p);
@@ -177,8 +203,8 @@ gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
 {
     gint64 left_ms = p->countdown.since_ms + p->scenario->policy.countdown_ms - now_ms;
 
-    /* How much is left of one that is to be taken up the first input says. */
-    if (!p->countdown.runs || p->resumes)
+    /* How much is left of one that is to be taken up the first input says; none is while a plan runs. */
+    if (!p->countdown.runs || p->resumes || !id_is_nil(p->plan))
         return -1;
     return p->countdown.over ? 0 : MAX(left_ms, 0);
 }

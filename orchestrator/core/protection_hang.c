@@ -78,14 +78,15 @@ static gboolean runs_some(const Protection *p, const char *host)
     return FALSE;
 }
 
-/* An engine that was started anew, or ended, says so at its port: no host is dead. */
+/* An engine that was started anew, or ended, says so at its port: no host is dead. What was told stays until it is heard, though all
+ * of its VMs were moved meanwhile. */
 static gboolean is_no_hang(const Protection *p, const ProtectionHang *hang)
 {
     EngineLife engine = vitals_engine(p->vitals, hang->host);
 
-    return engine == ENGINE_HEARD || !runs_some(p, hang->host) ||
-           (!hang->told &&
-            (engine == ENGINE_REFUSED || vitals_host(p->vitals, hang->host, NULL) == LIFE_SILENT));
+    return engine == ENGINE_HEARD ||
+           (!hang->told && (!runs_some(p, hang->host) || engine == ENGINE_REFUSED ||
+                            vitals_host(p->vitals, hang->host, NULL) == LIFE_SILENT));
 }
 
 gboolean protection_watch_hangs(Protection *p, gint64 now_ms, ActionList *out)
@@ -99,7 +100,7 @@ gboolean protection_watch_hangs(Protection *p, gint64 now_ms, ActionList *out)
         EngineLife engine = vitals_engine(p->vitals, hang->host);
 
         if (is_no_hang(p, hang)) {
-            if (hang->told && engine == ENGINE_HEARD)
+            if (hang->told)
                 protection_publish(p, EVENT_HEARTBEAT_BACK, hang->host, NULL, NULL, out);
             changed |= hang->told;
             g_ptr_array_remove_index(p->hangs, i - 1);

@@ -482,26 +482,46 @@ void protection_life_anew(ProtectionVm *vm)
     vm->life = (ProtectionLife){.order = vm->life.order};
 }
 
-/* As after a restart. */
+/* As after a restart: what was told stays so. */
 static void forget(ProtectionVm *vm)
 {
-    json_auto_t *kept = protection_life_to_json(vm);
+    json_auto_t *kept = protection_life_to_json(vm), *told = protection_told_to_json(vm);
 
     protection_life_anew(vm);
     protection_life_from_json(vm, kept);
+    protection_told_from_json(vm, told);
+    if (vm->life.presumed)
+        vm->life.why = g_strdup("it was silent when the plan began");
 }
 
-/* What a plan does to guests is its own. Of those that it does not move is known afterwards what was before; and it may have
- * started any of them. */
-static void look_away(Protection *p, gint64 now_ms)
+/* The countdown counts from now again, and who fell silent since it began does, too. */
+static void look_away_from(ProtectionVm *vm, gint64 since_ms, gint64 now_ms)
 {
-    p->countdown = (ProtectionCountdown){0};
+    gint64 silent_ms = vm->life.silent_ms >= since_ms ? now_ms : vm->life.silent_ms;
+
+    forget(vm);
+    if (!vm->life.presumed)
+        return;
+    vm->life.silent_ms = silent_ms;
+    vm->life.heard_ms = now_ms;
+}
+
+/* What a plan does to guests is its own. Of those that it does not move is known afterwards what was before, and what of that was
+ * told; and it may have started any of them. */
+static void look_away(Protection *p, gint64 now_ms, ActionList *out)
+{
+    gint64 since_ms = p->countdown.since_ms;
+
     protection_hangs_anew(p, now_ms);
+    if (p->goal == GOAL_STOPPED)
+        p->countdown = (ProtectionCountdown){0};
+    else if (!id_is_nil(p->plan) && protection_count(p, FALSE, now_ms, out))
+        action_note(out);
     EACH_VM (p, vm) {
         if (p->goal == GOAL_STOPPED)
             protection_life_anew(vm);
         else
-            forget(vm);
+            look_away_from(vm, since_ms, now_ms);
         vm->life.booted_ms = now_ms;
     }
 }
@@ -522,7 +542,7 @@ void protection_live(Protection *p, gint64 now_ms, ActionList *out)
     if (p->resumes)
         resume(p, now_ms);
     if (!p->vitals || p->goal == GOAL_STOPPED || !id_is_nil(p->plan)) {
-        look_away(p, now_ms);
+        look_away(p, now_ms, out);
         return;
     }
     EACH_VM (p, vm) {

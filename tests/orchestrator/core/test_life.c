@@ -2084,6 +2084,148 @@ static void test_way_out(void)
     expect_way_out(s, "no other host has a copy to go on from: bring the host back, or start the VM there");
 }
 
+/* --- what is told has an end ---------------------------------------------------- */
+
+static void begin_plan(Stage *s)
+{
+    s->w->p->plan = world_id(0x77);
+    pass_for(s, 5, TRUE);
+}
+
+/* What was told before a plan that moves nothing ends after it, if that is over. */
+static void test_lives_after_a_plan(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->word = "frozen";
+    pass_for(s, 3, TRUE);
+    begin_plan(s);
+    g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
+    s->word = "alive";
+    pass_for(s, 5, TRUE);
+    s->w->p->plan = ID_NIL;
+    pass_for(s, 60, TRUE);
+    expect_told(s, "[   2] time passed -> event GUEST_SILENT\n"
+                   "        -> event COUNTDOWN_STARTED\n"
+                   "[  22] time passed -> event GUEST_BACK\n"
+                   "        -> event COUNTDOWN_CANCELLED\n");
+}
+
+/* Else it is told no second time, and all of the countdown is ahead again; nor does a restart of the controller change that. */
+static void test_silent_after_a_plan(void)
+{
+    for (guint restarts = 0; restarts < 2; restarts++) {
+        g_autoptr(Stage) s = stage_new();
+
+        s->word = "frozen";
+        pass_for(s, 15, TRUE);
+        begin_plan(s);
+        if (restarts) {
+            restart(s);
+            world_link(s->w, "beta", TRUE);
+            link_alpha(s, TRUE);
+            pass(s, TRUE);
+        }
+        world_forget(s->w);
+        s->w->p->plan = ID_NIL;
+        pass_for(s, 19, TRUE);
+        expect_told(s, "");
+        pass_for(s, 60, TRUE);
+        g_assert_true(strstr(s->w->trace->str, "event SWITCHOVER_REQUIRED") ==
+                      g_strrstr(s->w->trace->str, "event "));
+        world_forget(s->w);
+        begin_plan(s);
+        s->w->p->plan = ID_NIL;
+        pass_for(s, 60, TRUE);
+        expect_told(s, ""); /* it is required still */
+        g_assert_true(s->w->p->countdown.over);
+        s->word = "alive";
+        pass(s, TRUE);
+        g_assert_nonnull(
+            strstr(s->w->trace->str, "event GUEST_BACK\n        -> event COUNTDOWN_CANCELLED\n"));
+    }
+}
+
+/* One that was late, and one that was not: the one has its end, and the other no second one. */
+static void test_late_after_a_plan(void)
+{
+    for (guint lives = 0; lives < 2; lives++) {
+        g_autoptr(Stage) s = stage_new_of(2);
+
+        s->word = "frozen";
+        pass_for(s, 30, TRUE);
+        s->other = "frozen";
+        pass_for(s, 5, TRUE);
+        begin_plan(s);
+        world_forget(s->w);
+        s->w->p->plan = ID_NIL;
+        if (lives)
+            s->other = "alive";
+        pass_for(s, 60, TRUE);
+        expect_told(s, lives ? "        -> event GUEST_BACK\n"
+                             : "[  62] time passed -> event SWITCHOVER_REQUIRED\n");
+        g_assert_true(s->w->p->countdown.over);
+    }
+}
+
+/* What is moved is silent no more: the countdown is over with it, once, and nothing is known of it where it runs. */
+static void test_moved_and_over(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    const Input begun = {.kind = INPUT_PLAN_BEGUN, .plan = world_id(0x77), .host = (char *)"beta"};
+    const Input ended = {.kind = INPUT_PLAN_ENDED, .plan = world_id(0x77), .host = (char *)"beta"};
+    const Input moved = {.kind = INPUT_MOVED,
+                         .plan = world_id(0x77),
+                         .vm = world_vm(1),
+                         .host = (char *)"beta",
+                         .reign = {.number = 2, .id = world_id(0x72)},
+                         .unlocked = TRUE,
+                         .reverse = TRUE};
+
+    s->word = "frozen";
+    s->agent = 5;
+    pass_for(s, 30, TRUE);
+    world_forget(s->w);
+    g_assert_true(world_step(s->w, begun, NULL));
+    g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
+    g_assert_true(world_step(s->w, moved, NULL));
+    g_assert_nonnull(strstr(s->w->trace->str, "event COUNTDOWN_CANCELLED"));
+    world_forget(s->w);
+    g_assert_true(world_step(s->w, ended, NULL));
+    pass_for(s, 30, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
+    g_assert_null(strstr(s->w->trace->str, "GUEST_"));
+    g_assert_null(strstr(s->w->trace->str, "web failed"));
+}
+
+/* A host whose engine hangs is heard again, though its guests have gone. */
+static void test_hang_after_a_plan(void)
+{
+    for (guint moves = 0; moves < 2; moves++) {
+        g_autoptr(Stage) s = stage_new();
+
+        lose_alpha(s);
+        s->beat = 3;
+        s->hangs = TRUE;
+        pass_for(s, 30, FALSE);
+        g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_LOST"));
+        world_forget(s->w);
+        if (moves)
+            world_moved(s->w, "beta", 2, TRUE);
+        else
+            s->w->p->plan = world_id(0x77);
+        pass_for(s, 30, FALSE);
+        s->w->p->plan = ID_NIL;
+        pass_for(s, 30, FALSE);
+        g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
+        s->beat = 0;
+        link_alpha(s, TRUE);
+        pass_for(s, 5, TRUE);
+        g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK"));
+        g_assert_true(strstr(s->w->trace->str, "HEARTBEAT") == g_strrstr(s->w->trace->str, "HEARTBEAT"));
+    }
+}
+
 /* --- a thousand ------------------------------------------------------------------ */
 
 /* What must hold, whatever comes: the trace of one scenario, event by event. */
@@ -2337,6 +2479,11 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/alive-and-not-named", test_alive_and_not_named);
     g_test_add_func("/life/guest/second-one", test_second_one);
     g_test_add_func("/life/guest/second-one-lives", test_second_one_lives);
+    g_test_add_func("/life/guest/plan-and-lives", test_lives_after_a_plan);
+    g_test_add_func("/life/guest/plan-and-silent", test_silent_after_a_plan);
+    g_test_add_func("/life/guest/plan-and-late", test_late_after_a_plan);
+    g_test_add_func("/life/guest/moved-and-over", test_moved_and_over);
+    g_test_add_func("/life/guest/plan-and-hang", test_hang_after_a_plan);
     g_test_add_func("/life/way-out", test_way_out);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();
