@@ -66,7 +66,7 @@ typedef struct {
     gboolean outside;     /* it is its standby alone that misses it */
     gboolean frozen;      /* its QEMU stands still: nothing can be asked of it but to be killed */
     gboolean lived;       /* when its host's engine last said so or so */
-    gboolean mute;        /* its agent does not answer any more */
+    gboolean mute;        /* its agent did not answer any more, and has not since */
     gint64 unanswered_ms; /* since when a check of its operator's is tried and was never answered; 0: none */
     gboolean unanswered;  /* that was told */
     guint known_answers;  /* more or less, of its checks: another number when others were answered */

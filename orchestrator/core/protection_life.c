@@ -217,6 +217,7 @@ static void apply_checks(const Protection *p, ProtectionVm *vm, gint64 now_ms, F
         keep_silence(vm, f);
     if (wanted->checks->len > 0) {
         f->never = here.never ? here.never : there.never;
+        /* Nobody asks the agent alone any more: that it was silent is no matter, and nobody will say that it answers. */
         vm->life.mute = FALSE;
     } else
         f->spoke = passed;
@@ -370,8 +371,8 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     life->gave_up &= f->life != GUEST_LIFE_ALIVE;
     life->presumed &= f->life == GUEST_LIFE_SILENT && f->presumed;
     life->state = f->life;
-    /* Of one that nobody hears, or that is being started, it is not known. */
-    life->mute = (life->mute || f->mute) && !f->spoke && f->life != GUEST_LIFE_OFF;
+    /* Until it answers: of one that nobody hears, that is off or being started, it is not known. */
+    life->mute = (life->mute || f->mute) && !f->spoke;
     life->revivable = f->revivable;
     life->hangs = f->hangs;
     life->outside = f->outside;

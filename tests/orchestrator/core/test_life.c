@@ -2226,6 +2226,41 @@ static void test_hang_after_a_plan(void)
     }
 }
 
+/* It answers when it is on again; and of a plan that does not move it that is none. */
+static void test_agent_after_off(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->agent = 5;
+    pass_for(s, 3, TRUE);
+    s->word = "off";
+    pass_for(s, 3, TRUE);
+    s->word = "alive";
+    s->boots = 1;
+    pass_for(s, 30, TRUE);
+    begin_plan(s);
+    s->w->p->plan = ID_NIL;
+    pass_for(s, 30, TRUE);
+    s->agent = 0;
+    pass_for(s, 30, TRUE);
+    expect_told(s, "[   2] time passed -> event AGENT_SILENT\n"
+                   "[  73] time passed -> event AGENT_BACK\n");
+}
+
+/* Nobody asks the agent alone any more. */
+static void test_agent_behind_checks(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->agent = 5;
+    pass_for(s, 3, TRUE);
+    world_forget(s->w);
+    watch_web(s);
+    pass_for(s, 30, TRUE);
+    expect_told(s, "");
+    g_assert_false(((ProtectionVm *)s->w->p->vms->pdata[0])->life.mute);
+}
+
 /* --- a thousand ------------------------------------------------------------------ */
 
 /* What must hold, whatever comes: the trace of one scenario, event by event. */
@@ -2484,6 +2519,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/plan-and-late", test_late_after_a_plan);
     g_test_add_func("/life/guest/moved-and-over", test_moved_and_over);
     g_test_add_func("/life/guest/plan-and-hang", test_hang_after_a_plan);
+    g_test_add_func("/life/guest/agent-after-off", test_agent_after_off);
+    g_test_add_func("/life/guest/agent-behind-checks", test_agent_behind_checks);
     g_test_add_func("/life/way-out", test_way_out);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();
