@@ -51,10 +51,47 @@ static char *only_the_silent(const Protection *p)
     return g_string_free(text, FALSE);
 }
 
+/* One that its active's engine, which answers, does not name: no role is left there to give up, and nothing is forced of a host that
+ * answers. */
+static const ProtectionVm *find_orphan(const Protection *p)
+{
+    VitalsGuest guest;
+
+    EACH_VM (p, vm)
+        if (vm->life.state == GUEST_LIFE_SILENT && has_copy(vm) && vitals_answers(p->vitals, vm->active) &&
+            !vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
+            return vm;
+    return NULL;
+}
+
+/* Without a point every copy is promoted that is kept there for the scenario. */
+static gboolean is_one_beside(const Protection *p, const ProtectionVm *vm)
+{
+    EACH_VM (p, other)
+        if (other != vm && g_str_equal(protection_keeper(other), protection_keeper(vm)))
+            return TRUE;
+    return FALSE;
+}
+
+static char *orphan_text(const Protection *p, const ProtectionVm *vm)
+{
+    const char *keeper = protection_keeper(vm);
+
+    return g_strdup_printf(
+        "the engine of %s answers, and has no part in '%s' any more, so that no switchover can move it: make "
+        "sure that it does not run on %s, then, as root on %s, which keeps its copy: understudy-engine "
+        "promote %s --old-is-off%s",
+        vm->active, vm->name, vm->active, keeper, p->scenario->name,
+        is_one_beside(p, vm) ? " --point ID (one of its points: without it the other VMs whose copies are "
+                               "there are promoted, too)"
+                             : "");
+}
+
 /* What its operator is to type, or to do; of a host that lives and a guest that does not nothing is forced, nor are others moved. */
 char *protection_way_out(const Protection *p)
 {
     gboolean gone = FALSE, stands = FALSE, copied = FALSE;
+    const ProtectionVm *orphan;
     g_autofree char *only = NULL;
 
     if (!id_is_nil(p->plan))
@@ -68,6 +105,9 @@ char *protection_way_out(const Protection *p)
         stands |= !vm->life.revivable || vm->life.hangs;
         copied |= has_copy(vm);
     }
+    orphan = find_orphan(p);
+    if (orphan)
+        return orphan_text(p, orphan);
     if (!copied)
         return g_strdup("no other host has a copy to go on from: bring the host back, or start the VM there");
     only = gone ? g_strdup("") : only_the_silent(p);

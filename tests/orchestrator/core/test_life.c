@@ -2261,6 +2261,31 @@ static void test_agent_behind_checks(void)
     g_assert_false(((ProtectionVm *)s->w->p->vms->pdata[0])->life.mute);
 }
 
+/* The active's engine has no role to give up, and nothing is forced of one that answers. */
+static void test_way_out_not_named(void)
+{
+    for (guint vms = 1; vms <= 2; vms++) {
+        g_autoptr(Stage) s = stage_new_of(vms);
+        g_autofree char *wanted = g_strdup_printf(
+            "the engine of alpha answers, and has no part in 'web1' any more, so that no switchover can move "
+            "it: make sure that it does not run on alpha, then, as root on beta, which keeps its copy: "
+            "understudy-engine promote web --old-is-off%s",
+            vms == 1 ? ""
+                     : " --point ID (one of its points: without it the other VMs whose copies are there are "
+                       "promoted, too)");
+
+        s->word = "frozen";
+        pass(s, TRUE);
+        s->word = NULL;
+        pass_for(s, 30, TRUE);
+        expect_way_out(s, wanted);
+        lose_alpha(s);
+        s->path = 3;
+        pass(s, FALSE);
+        expect_way_out(s, "understudy switchover web --force (shows what would be lost, and asks)");
+    }
+}
+
 /* --- a thousand ------------------------------------------------------------------ */
 
 /* What must hold, whatever comes: the trace of one scenario, event by event. */
@@ -2522,6 +2547,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/agent-after-off", test_agent_after_off);
     g_test_add_func("/life/guest/agent-behind-checks", test_agent_behind_checks);
     g_test_add_func("/life/way-out", test_way_out);
+    g_test_add_func("/life/way-out/not-named", test_way_out_not_named);
     g_test_add_func("/life/thousand", test_thousand);
     return g_test_run();
 }
