@@ -315,33 +315,29 @@ static guint64 sequence_of(const json_t *event)
     return (guint64)json_integer_value(json_object_get(event, "sequence"));
 }
 
-/* One of its events may be at fault for the others, or their number: it is sent in halves from now on. FALSE: it is but one, or was read
- * otherwise than before, since the history has forgotten some of it. */
+/* One of its events may be at fault for the others, or their number: it is sent in halves from now on. FALSE: it is but one,
+ * or not to be split now. What the history has forgotten of it since is one of its events. */
 static gboolean split(Courier *c)
 {
-    const Doubt *doubt = doubts_current(&c->doubts);
     gsize n = json_array_size(c->message->events);
-    guint64 at = n > 1 ? sequence_of(json_array_get(c->message->events, n / 2 - 1)) : 0;
 
-    if (n < 2 || n != doubt->events || at <= doubt->after || at >= doubt->upto)
-        return FALSE;
-    doubts_split(&c->doubts, at, n / 2);
-    return TRUE;
+    return n > 1 && doubts_split(&c->doubts, sequence_of(json_array_get(c->message->events, n / 2 - 1)),
+                                 n / 2, n - n / 2);
 }
 
 /* For the first time, it is in doubt; once more, and it is a single event, and others were taken meanwhile, it is at fault. */
 static void on_refused(Courier *c, const char *answer)
 {
-    gboolean halved = c->again && split(c);
+    gsize n = json_array_size(c->message->events);
 
-    if (c->again && !halved && !c->pace.failing) {
+    if (c->again && n == 1 && !c->pace.failing) {
         give_up(c, answer);
         return;
     }
-    if (c->again && !halved)
+    if (!c->again)
+        doubts_add(&c->doubts, (Doubt){c->cursor, c->upto, n});
+    else if (!split(c))
         doubts_turn(&c->doubts);
-    else if (!c->again)
-        doubts_add(&c->doubts, (Doubt){c->cursor, c->upto, json_array_size(c->message->events)});
     fail(c, answer);
     pass(c);
     keep(c);

@@ -41,15 +41,18 @@ void doubts_settle(Doubts *d)
     d->turn = 0;
 }
 
-void doubts_split(Doubts *d, guint64 at, guint64 events)
+gboolean doubts_split(Doubts *d, guint64 at, guint64 before, guint64 behind)
 {
     Doubt *first = &g_array_index(d->list, Doubt, d->turn);
-    Doubt second = {at, first->upto, first->events - events};
+    Doubt second = {at, first->upto, behind};
 
-    g_assert(at > first->after && at < first->upto && events < first->events);
+    g_assert(at > first->after && at < first->upto);
+    if (doubts_are_many(d) && d->turn > 0)
+        return FALSE;
     first->upto = at;
-    first->events = events;
+    first->events = before;
     g_array_insert_val(d->list, d->turn + 1, second);
+    return TRUE;
 }
 
 gboolean doubts_are_many(const Doubts *d)

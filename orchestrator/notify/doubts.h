@@ -36,8 +36,9 @@ void doubts_rewind(Doubts *d);
 /* Whose turn it is is none any more, and it is the oldest's. */
 void doubts_settle(Doubts *d);
 
-/* Whose turn it is is two: its first @events end with @at. It is the first one's turn. */
-void doubts_split(Doubts *d, guint64 at, guint64 events);
+/* Whose turn it is is two: @before of its events end with @at, @behind come after it. It is the first one's turn. FALSE: there
+ * are many, and it is not the oldest: who refuses all for days is not sent each event by itself then. */
+gboolean doubts_split(Doubts *d, guint64 at, guint64 before, guint64 behind);
 
 gboolean doubts_are_many(const Doubts *d);
 /* How many events are in them. */

@@ -843,6 +843,72 @@ static void test_one_of_a_digest(House *h)
     sink_free(sink);
 }
 
+/* It takes no digest at all: every event comes by itself. */
+static void test_no_digest_is_taken(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+
+    h->quiet = TRUE;
+    add_webhook(h, "ops", sink, ", 'rate': 1");
+    sink_refuse_text(sink, "DIGEST", 413);
+    tell_many(h, 1, 9);
+    UNTIL(h, waits(h, "ops", 9));
+    h->quiet = FALSE;
+    notifier_poke(h->notifier);
+    UNTIL(h, waits(h, "ops", 0));
+    assert_told(sink, "vm1 vm2 vm3 vm4 vm5 vm6 vm7 vm8 vm9");
+    g_assert_true(gave_up(h, "ops", 0) && !published(h, "MESSAGE_REFUSED"));
+    sink_free(sink);
+}
+
+/* The history forgets some of a digest that is in doubt, and others are taken: of what is left only the one at fault is lost. */
+static void test_what_is_left_of_a_digest(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+    DatabaseChanges *changes = database_changes_new();
+
+    h->quiet = TRUE;
+    add_webhook(h, "ops", sink, ", 'rate': 1");
+    sink_refuse_text(sink, "'vm8'", 413);
+    tell_many(h, 1, 9);
+    UNTIL(h, waits(h, "ops", 9));
+    house_stop(h);
+    h->quiet = FALSE;
+    h->ground.pace.first_pause_ms = h->ground.pace.longest_pause_ms = 500;
+    house_start(h);
+    UNTIL(h, json_is_string(json_object_get(state_of(h, "ops"), "error")));
+    database_forget_events(changes, 4, 0);
+    database_submit(h->db, changes, on_durable, h);
+    tell_many(h, 10, 10);
+    UNTIL(h, gave_up(h, "ops", 1) && has_events(sink, 5, 10, 8));
+    assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 413: not this one");
+    g_assert_cmpuint(times_published(h, "MESSAGE_REFUSED"), ==, 1);
+    sink_free(sink);
+}
+
+/* However long it takes nothing, there is an end to the halves of a digest: what comes then is no flood. */
+static void test_halves_have_an_end(House *h)
+{
+    Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
+
+    h->quiet = TRUE;
+    add_webhook(h, "ops", sink, ", 'rate': 1");
+    sink_refuse_text(sink, "", 400);
+    tell_many(h, 1, 200);
+    UNTIL(h, waits(h, "ops", 200));
+    house_stop(h);
+    h->quiet = FALSE;
+    h->ground.pace.first_pause_ms = h->ground.pace.longest_pause_ms = 1;
+    h->ground.pace.long_ms = 3600 * 1000;
+    house_start(h);
+    UNTIL(h, sink_connections(sink) >= 450);
+    sink_refuse_text(sink, NULL, 0);
+    UNTIL(h, waits(h, "ops", 0));
+    g_assert_true(has_events(sink, 1, 200, 0) && gave_up(h, "ops", 0));
+    g_assert_cmpuint(sink_count(sink), <=, 110);
+    sink_free(sink);
+}
+
 /* None is at fault while nothing is taken, and a restart knows that. */
 static void test_a_receiver_refuses_all(House *h)
 {
@@ -1091,7 +1157,7 @@ static void test_killed(House *h)
 
 /* A child is killed when the server has heard it once, twice, three times…: after every step of a message's way from its first
  * refusal to the end. All others come, and that it is given up is told. */
-static void test_killed_while_in_doubt(House *h)
+static void check_killed_while_in_doubt(House *h, const char *rate)
 {
     Sink *sink = sink_new(SINK_HTTP, SINK_PLAIN);
     const char *argv[] = {program, "--deliver", h->folder, NULL};
@@ -1099,7 +1165,7 @@ static void test_killed_while_in_doubt(House *h)
     GPid pid;
 
     h->quiet = TRUE;
-    add_webhook(h, "ops", sink, ", 'rate': 0");
+    add_webhook(h, "ops", sink, rate);
     tell_many(h, 1, 4);
     UNTIL(h, waits(h, "ops", 4));
     house_stop(h);
@@ -1117,6 +1183,7 @@ static void test_killed_while_in_doubt(House *h)
         waitpid(pid, NULL, 0);
     }
     h->quiet = FALSE;
+    h->ground.pace.window_ms = 100;
     house_start(h);
     UNTIL(h, waits(h, "ops", 0));
     told = vms_of(sink);
@@ -1126,6 +1193,17 @@ static void test_killed_while_in_doubt(House *h)
     g_assert_null(strstr(told, "vm2"));
     assert_last(h, "ops", "VM_STAYED", NULL, "it does not take it: status 413: not this one");
     sink_free(sink);
+}
+
+static void test_killed_while_in_doubt(House *h)
+{
+    check_killed_while_in_doubt(h, ", 'rate': 0");
+}
+
+/* All in one digest. */
+static void test_killed_while_in_halves(House *h)
+{
+    check_killed_while_in_doubt(h, ", 'rate': 1");
 }
 
 static int deliver(const char *folder)
@@ -1533,6 +1611,9 @@ int main(int argc, char **argv)
     add_test("/notifier/a-webhook-refuses-one", test_a_webhook_refuses_one);
     add_test("/notifier/a-mail-server-refuses-some", test_a_mail_server_refuses_some);
     add_test("/notifier/one-of-a-digest", test_one_of_a_digest);
+    add_test("/notifier/no-digest-is-taken", test_no_digest_is_taken);
+    add_test("/notifier/what-is-left-of-a-digest", test_what_is_left_of_a_digest);
+    add_test("/notifier/halves-have-an-end", test_halves_have_an_end);
     add_test("/notifier/a-receiver-refuses-all", test_a_receiver_refuses_all);
     add_test("/notifier/what-is-in-doubt-is-forgotten", test_what_is_in_doubt_is_forgotten);
     add_test("/notifier/what-is-not-about-the-message", test_what_is_not_about_the_message);
@@ -1543,6 +1624,7 @@ int main(int argc, char **argv)
     add_test("/notifier/forgotten", test_forgotten);
     add_test("/notifier/killed", test_killed);
     add_test("/notifier/killed-while-in-doubt", test_killed_while_in_doubt);
+    add_test("/notifier/killed-while-in-halves", test_killed_while_in_halves);
     add_test("/notifier/mail-tls", test_mail_tls);
     add_test("/notifier/webhook-tls", test_webhook_tls);
     add_test("/notifier/signature", test_signature);
