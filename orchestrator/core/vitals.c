@@ -22,6 +22,11 @@ typedef struct {
         *lost; /* paths on which one of them does not hear it, and does on another: sight_of_lost_paths() */
 } Watchers;
 
+/* What a host hears of those that it watches: so many, of so many that were tried. */
+typedef struct {
+    guint seen, n;
+} View;
+
 typedef struct {
     char *name;
     Id id;
@@ -38,6 +43,7 @@ typedef struct {
     GHashTable *watched; /* Id * -> json_t *: those of a host */
     Life life;
     char *why;
+    View view;           /* as of the last step */
     gboolean blind;      /* what it sees of others does not count */
     Watchers seen;       /* of who sees it */
     gboolean missed;     /* some path was missed and none answered */
@@ -306,53 +312,65 @@ void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms
 
 /* --- who sees whom ------------------------------------------------------------ */
 
-/* What it hears of those that it watches. */
-typedef struct {
-    guint n, seen;
-    gint64 interval_ms; /* the longest */
-} View;
-
-static View view_of(const Vitals *v, const Host *h)
+static View view_of(const Host *h)
 {
     View view = {0};
     GHashTableIter it;
-    gpointer id, checks;
+    gpointer checks;
 
     g_hash_table_iter_init(&it, h->watched);
-    while (g_hash_table_iter_next(&it, &id, &checks)) {
-        const Host *other = g_hash_table_lookup(v->by_id, id);
+    while (g_hash_table_iter_next(&it, NULL, &checks)) {
         Sight s = sight_of(checks, 1);
 
         view.n += s.tried > 0;
         view.seen += s.answered > 0;
-        view.interval_ms = MAX(view.interval_ms, other ? other->interval_ms : 0);
     }
     return view;
 }
 
+/* Of all that it watches the longest. */
+static gint64 interval_of(const Vitals *v, const Host *h)
+{
+    GHashTableIter it;
+    gint64 longest_ms = 0;
+    gpointer id;
+
+    g_hash_table_iter_init(&it, h->watched);
+    while (g_hash_table_iter_next(&it, &id, NULL)) {
+        const Host *other = g_hash_table_lookup(v->by_id, id);
+
+        longest_ms = MAX(longest_ms, other ? other->interval_ms : 0);
+    }
+    return longest_ms;
+}
+
 /* A gateway that is silent while others are heard, by tries that were made since, has gone by itself: it says nothing of the line, until
  * it answers again. */
-static gboolean is_alone(Host *h, const View *view, gint64 now_ms)
+static gboolean is_alone(const Vitals *v, Host *h, gint64 now_ms)
 {
+    gint64 since_ms;
+
     if (score_misses(h->gateway) == 0)
         h->alone_ms = 0;
-    else if (h->alone_ms == 0 && view->seen > 0)
+    else if (h->alone_ms == 0 && h->view.seen > 0)
         h->alone_ms = now_ms;
-    else if (h->alone_ms > 0 && view->seen == 0 && now_ms < h->alone_ms + 2 * view->interval_ms)
+    if (h->alone_ms == 0)
+        return FALSE;
+    since_ms = h->alone_ms + 2 * interval_of(v, h);
+    if (h->view.seen == 0 && now_ms < since_ms)
         h->alone_ms = 0;
-    return h->alone_ms > 0 && now_ms >= h->alone_ms + 2 * view->interval_ms;
+    return h->alone_ms > 0 && now_ms >= since_ms;
 }
 
 /* Its own gateway does not answer, and did before, or is not there to be asked; or, without one that would say so, it watches several
  * hosts, and sees none: a gateway that answers shows that all of those are gone. */
 static gboolean is_blind(const Vitals *v, Host *h, gint64 now_ms)
 {
-    View view = view_of(v, h);
-    gboolean alone = is_alone(h, &view, now_ms);
+    gboolean alone = is_alone(v, h, now_ms);
 
     if (!alone && (score_was_answered(h->gateway) || json_is_true(json_object_get(h->gateway, "unresolved"))))
         return score_misses(h->gateway) >= BLIND_MISSES;
-    return view.n > 1 && view.seen == 0;
+    return h->view.n > 1 && h->view.seen == 0;
 }
 
 static void add_sight(Host *h, const Host *watcher, const json_t *checks)
@@ -379,9 +397,13 @@ static void add_sight(Host *h, const Host *watcher, const json_t *checks)
 static void add_paths(Host *h, const Host *watcher, const json_t *checks)
 {
     guint misses = MAX(h->misses, 1);
+    EngineLife engine = sight_of_engine(checks, misses);
     Watchers *w = &h->seen;
 
-    w->engine = MAX(w->engine, sight_of_engine(checks, misses));
+    w->engine = MAX(w->engine, engine);
+    /* A beat and an echo are one path. */
+    if (engine != ENGINE_HEARD || json_array_size(checks) <= 2)
+        return;
     if (!w->lost)
         w->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     sight_of_lost_paths(checks, misses, watcher->name, w->lost);
@@ -417,6 +439,7 @@ static void look_around(const Vitals *v, gint64 now_ms)
         Host *h = v->hosts->pdata[i];
 
         clear_watchers(&h->seen);
+        h->view = view_of(h);
         h->blind = is_blind(v, h, now_ms);
     }
     for (guint i = 0; i < v->hosts->len; i++)
@@ -473,14 +496,12 @@ static void tell_host(Host *h, ActionList *out)
 }
 
 /* Of one that says nothing, or looks after nobody, it is not known. FALSE: it is not over yet whether it is so or so. */
-static gboolean tell_blind(const Vitals *v, Host *h, gint64 now_ms, ActionList *out)
+static gboolean tell_blind(Host *h, gint64 now_ms, ActionList *out)
 {
-    View view = view_of(v, h);
-
-    if (!h->up || !h->heard || view.n == 0)
+    if (!h->up || !h->heard || h->view.n == 0)
         return TRUE;
     /* Before it hears nobody of those, either, it may be its gateway alone. */
-    if (h->blind && !h->is_blind && view.seen == 0) {
+    if (h->blind && !h->is_blind && h->view.seen == 0) {
         tell(h, EVENT_WATCH_BLIND, NULL, out);
         h->is_blind = TRUE;
     }
@@ -605,7 +626,7 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)
     look_around(v, now_ms);
     for (guint i = 0; i < v->hosts->len; i++) {
         judge(v->hosts->pdata[i]);
-        v->stale |= !tell_blind(v, v->hosts->pdata[i], now_ms, out);
+        v->stale |= !tell_blind(v->hosts->pdata[i], now_ms, out);
     }
     for (guint i = 0; i < v->hosts->len; i++) {
         Host *h = v->hosts->pdata[i];
