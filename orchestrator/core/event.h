@@ -96,7 +96,8 @@
     X(HEARTBEAT_BACK,     SIGNIFICANT,                                                                       \
       "scenario '{scenario}': the engine of {host} is heard again", NULL)                                    \
     X(WATCH_BLIND,        WARNING,                                                                           \
-      "{host} sees nobody: neither those that it watches, nor its own gateway; what it says of others does not count",                      \
+      "{host} sees nobody: neither those that it watches, nor its own gateway; what it says of others "      \
+      "does not count",                                                                                      \
       "look at the network of {host}")                                                                       \
     X(WATCH_SEES,         INFO,                                                                              \
       "{host} sees again: what it says of others counts", NULL)                                              \

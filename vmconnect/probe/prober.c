@@ -254,7 +254,7 @@ static void try_agent(Prober *p, Probe *probe, const CheckSpec *spec, Id vm, gin
 
 /* A script that hangs in the kernel, as on a dead network mount, is not ended by being killed. Until all of it is gone, which its thread waits
  * for, no other is begun of the same check: each would leave some more behind, and find the same. Nor, once several of a script are held, is
- * that script for any guest: what it hangs in is its own, and each costs a thread. Those that run when the first is given up go on. */
+ * that script for any other guest: each costs a thread. Those that run when the first is given up go on. */
 typedef struct Tenure {
     atomic_uint parts; /* the errand's until its thread is back, the probe's, the prober's */
     Id vm;
