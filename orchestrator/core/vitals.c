@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/vitals.h"
 
+#include "orchestrator/core/lost_paths.h"
 #include "orchestrator/core/news.h"
 
 /* So many probes must be answered in a row before one that is missed is news again: a path that comes and goes is one thing. */
@@ -54,10 +55,7 @@ typedef struct {
     gboolean no_libvirt; /* told */
     gint64 sees_ms;      /* … and since when it is not so any more; 0: it is */
     gint64 alone_ms;     /* since when its gateway alone is missed; 0: it is not */
-    gboolean lacks_path; /* told */
-    GHashTable *lost;    /* set of the paths that were lost since it was whole, as it was told */
-    gint64 adopt_ms; /* which they were before this controller was started shows until then; 0: it is known */
-    gint64 other_ms; /* since when it is other than told; 0: it is not */
+    LostPaths lost;      /* of those to it */
 } Host;
 
 struct Vitals {
@@ -131,7 +129,7 @@ static void host_free(gpointer data)
     g_hash_table_unref(h->checks);
     g_hash_table_unref(h->answered);
     g_hash_table_unref(h->watched);
-    g_hash_table_unref(h->lost);
+    lost_paths_clear(&h->lost);
     g_free(h->name);
     g_free(h->why);
     clear_watchers(&h->seen);
@@ -176,7 +174,7 @@ void vitals_add(Vitals *v, const char *name, Id id)
     h->checks = by_id_new();
     h->answered = by_id_new();
     h->watched = by_id_new();
-    h->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    lost_paths_init(&h->lost);
     g_ptr_array_add(v->hosts, h);
     g_hash_table_insert(v->by_name, h->name, h);
     g_hash_table_insert(v->by_id, &h->id, h);
@@ -190,8 +188,8 @@ void vitals_recall(Vitals *v, const char *name, EventCode told)
     h->is_silent |= told == EVENT_HOST_SILENT;
     h->no_libvirt |= told == EVENT_HYPERVISOR_SILENT;
     h->is_blind |= told == EVENT_WATCH_BLIND;
-    h->lacks_path |= told == EVENT_PATH_LOST;
-    h->adopt_ms = h->lacks_path ? G_MAXINT64 : 0;
+    if (told == EVENT_PATH_LOST)
+        lost_paths_recall(&h->lost);
 }
 
 void vitals_remove(Vitals *v, const char *name)
@@ -516,90 +514,22 @@ static gboolean tell_blind(Host *h, gint64 now_ms, ActionList *out)
     return TRUE;
 }
 
-static gboolean are_told(const GHashTable *lost, GHashTable *told)
-{
-    GHashTableIter it;
-    gpointer path;
-
-    g_hash_table_iter_init(&it, (GHashTable *)lost);
-    while (g_hash_table_iter_next(&it, &path, NULL))
-        if (!g_hash_table_contains(told, path))
-            return FALSE;
-    return TRUE;
-}
-
-static void add_told(Host *h)
-{
-    GHashTableIter it;
-    gpointer path;
-
-    g_hash_table_iter_init(&it, h->seen.lost);
-    while (g_hash_table_iter_next(&it, &path, NULL))
-        g_hash_table_add(h->lost, g_strdup(path));
-}
-
-/* "beta at alpha:25000 (why); …" */
-static char *words_of_paths(GHashTable *lost)
-{
-    g_autoptr(GList) paths = g_list_sort(g_hash_table_get_keys(lost), (GCompareFunc)g_strcmp0);
-    GString *text = g_string_new(NULL);
-
-    for (const GList *one = paths; one; one = one->next)
-        g_string_append_printf(text, "%s%s (%s)", text->len ? "; " : "", (const char *)one->data,
-                               (const char *)g_hash_table_lookup(lost, one->data));
-    return g_string_free(text, FALSE);
-}
-
-static void tell_lost_paths(Host *h, ActionList *out)
-{
-    g_autofree char *words = words_of_paths(h->seen.lost);
-
-    tell(h, EVENT_PATH_LOST, words, out);
-    add_told(h);
-    h->lacks_path = TRUE;
-}
-
-static void tell_paths_back(Host *h, ActionList *out)
-{
-    tell(h, EVENT_PATH_BACK, NULL, out);
-    g_hash_table_remove_all(h->lost);
-    h->lacks_path = FALSE;
-}
-
-/* Some path is lost of which that was not told, or none any more. */
-static gboolean is_other_than_told(const Host *h, gboolean lost)
-{
-    return lost ? !are_told(h->seen.lost, h->lost) : h->lacks_path && h->seen.engine == ENGINE_HEARD;
-}
-
-/* A path is lost when it has been missed, beside one that was heard, for as long as makes a host silent: a host that comes back is heard
- * on one before it is on the others. All are back when they have been heard for as long as makes a missed probe news again. FALSE: it is
- * not over yet whether it is so or so. */
+/* FALSE: it is not over yet whether it is so or so. */
 static gboolean tell_paths(Host *h, gint64 now_ms, ActionList *out)
 {
-    gboolean lost = h->seen.lost && g_hash_table_size(h->seen.lost) > 0;
-    gint64 calm_ms = CALM_PROBES * h->interval_ms;
+    GHashTable *lost = h->seen.lost;
+    g_autofree char *words = NULL;
+    LostPathsNews news;
 
     if (h->misses == 0)
         return TRUE;
-    if (h->adopt_ms == G_MAXINT64)
-        h->adopt_ms = now_ms + calm_ms;
-    if (lost && now_ms < h->adopt_ms)
-        add_told(h);
-    if (!is_other_than_told(h, lost)) {
-        h->other_ms = 0;
-        return TRUE;
-    }
-    if (h->other_ms == 0)
-        h->other_ms = now_ms;
-    if (now_ms < h->other_ms + (lost ? h->misses * h->interval_ms : calm_ms))
-        return FALSE;
-    h->other_ms = 0;
-    if (lost)
-        tell_lost_paths(h, out);
-    else
-        tell_paths_back(h, out);
-    return TRUE;
+    news = lost_paths_step(&h->lost, lost, h->seen.engine == ENGINE_HEARD, h->misses * h->interval_ms,
+                           CALM_PROBES * h->interval_ms, now_ms);
+    if (news == LOST_PATHS_LOST)
+        tell(h, EVENT_PATH_LOST, words = lost_paths_words(lost), out);
+    if (news == LOST_PATHS_BACK)
+        tell(h, EVENT_PATH_BACK, NULL, out);
+    return news != LOST_PATHS_UNSURE;
 }
 
 static void tell_libvirt(Host *h, ActionList *out)
