@@ -22,10 +22,11 @@ static void on_doctype(void *user, const xmlChar *name, const xmlChar *public_id
 
 static gboolean refuse(GError **error, int line, const char *root, const char *why)
 {
-    g_autofree char *reason = g_strstrip(g_strdup(why));
+    g_autofree char *reason = g_strstrip(g_strndup(why, 200));
+    g_autofree char *text = g_utf8_make_valid(reason, -1); /* it may have been cut within a character */
 
-    g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "line %d: not a <%s> document: %.200s", MAX(line, 1),
-                root, reason);
+    g_set_error(error, NETMAP_ERROR, NETMAP_ERROR_XML, "line %d: not a <%s> document: %s", MAX(line, 1), root,
+                text);
     return FALSE;
 }
 

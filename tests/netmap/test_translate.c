@@ -187,6 +187,7 @@ static void expect_no_definition(Fixture *f, const char *definition, const char 
     g_assert_null(translate_definition(definition, &f->in, &f->remarks, &error));
     g_assert_error(error, NETMAP_ERROR, NETMAP_ERROR_XML);
     expect(error->message, part);
+    g_assert_true(g_utf8_validate(error->message, -1, NULL));
     g_assert_cmpuint(f->remarks->len, ==, 0);
 }
 
@@ -197,6 +198,17 @@ static char *repeated(const char *part, guint times)
     for (guint i = 0; i < times; i++)
         g_string_append(text, part);
     return g_string_free(g_string_append(text, TAIL), FALSE);
+}
+
+/* The name of what is closed wrongly is a part of the error. */
+static char *misnested(const char *name, const char *letter, guint times)
+{
+    GString *text = g_string_new("<domain><");
+
+    g_string_append(text, name);
+    for (guint i = 0; i < times; i++)
+        g_string_append(text, letter);
+    return g_string_free(g_string_append(text, "></b></domain>"), FALSE);
 }
 
 static char *wide_element(void)
@@ -219,6 +231,8 @@ static void test_hostile(Fixture *f, gconstpointer data)
     g_autofree char *many = repeated("<a/>", 100000);
     g_autofree char *wide = wide_element();
     g_autofree char *deep = repeated("<a>", 100000);
+    g_autofree char *odd = misnested("a", "\xc3\xa4", 200);
+    g_autofree char *even = misnested("aa", "\xc3\xa4", 200);
     g_autofree char *huge = g_strnfill(200u << 20, ' ');
 
     (void)data;
@@ -235,6 +249,8 @@ static void test_hostile(Fixture *f, gconstpointer data)
     expect_no_definition(f, LATIN, "line 1: not a <domain> document: Input is not proper UTF-8");
     expect_no_definition(f, many, "more than 32768 elements");
     expect_no_definition(f, deep, "line 1: ");
+    expect_no_definition(f, odd, "line 1: ");
+    expect_no_definition(f, even, "line 1: ");
     expect_no_definition(f, huge, "longer than");
 }
 
