@@ -19,8 +19,9 @@
 GQuark netmap_error_quark(void);
 
 typedef enum {
-    NETMAP_ERROR_XML,     /* not such a document, too large, with a document type: with the line */
-    NETMAP_ERROR_MAPPING, /* a rule, or the set of them, makes no sense */
+    NETMAP_ERROR_XML,         /* not such a document, too large, with a document type: with the line */
+    NETMAP_ERROR_MAPPING,     /* a rule, or the set of them, makes no sense */
+    NETMAP_ERROR_UNSUPPORTED, /* a sound definition, of which that cannot be made what was asked for */
 } NetmapError;
 
 /* libvirt itself refuses strings over 4 MiB; a definition in our files may have grown a little. */

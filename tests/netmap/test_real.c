@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What netmap made, looked at by libvirt: its schema, its QEMU driver (in this process, in a folder of its own), and
- * the way back from what that wrote. */
+ * the way back from what that wrote. Then each as the VM of a test. */
 #include "tests/netmap/world.h"
 #include "tests/tree.h"
 
@@ -111,6 +111,50 @@ static void test_defined(void)
             expect_defined(names->pdata[i]);
 }
 
+/* --- as a test ----------------------------------------------------------- */
+
+static char *isolated(const char *name)
+{
+    g_autofree char *there = world_read(name, ".out.xml");
+    IsolateInput in = world_isolation();
+    g_autoptr(GPtrArray) nics = NULL;
+    g_autoptr(GPtrArray) left_out = NULL;
+
+    if (there && strstr(there, "<nvram"))
+        in.nvram = "/var/lib/understudy/images/test/vars.fd";
+    return there ? isolate_definition(there, &in, &nics, &left_out, NULL) : NULL;
+}
+
+static void expect_isolated(xmlRelaxNG *schema, const char *name)
+{
+    g_autofree char *text = isolated(name);
+    g_autoptr(xmlDoc) doc = text ? xml_read(text, strlen(text), "domain", NULL) : NULL;
+    g_autoptr(xmlRelaxNGValidCtxt) ctxt = xmlRelaxNGNewValidCtxt(schema);
+    g_autofree char *back = NULL;
+
+    if (!text)
+        return;
+    if (xmlRelaxNGValidateDoc(ctxt, doc) != 0)
+        g_error("%s is not valid: %s", name, text);
+    if (is_beyond_this_machine(name))
+        return;
+    back = defined(text, name);
+    g_assert_true(isolate_is_marked(back, strlen(back), NULL));
+    /* libvirt drops the names that it would have given itself. */
+    g_assert_cmpint(!!strstr(back, "<interface"), ==, !!strstr(back, "<target dev='us1n0'/>"));
+    g_assert_null(strstr(back, "hostdev"));
+}
+
+static void test_isolated(void)
+{
+    g_autoptr(xmlRelaxNGParserCtxt) parser = xmlRelaxNGNewParserCtxt(SCHEMA);
+    g_autoptr(xmlRelaxNG) schema = xmlRelaxNGParse(parser);
+    g_autoptr(GPtrArray) names = world_golden();
+
+    for (guint i = 0; i < names->len; i++)
+        expect_isolated(schema, names->pdata[i]);
+}
+
 static void be_quiet(void *user, virErrorPtr error)
 {
     (void)user;
@@ -145,6 +189,7 @@ int main(int argc, char **argv)
     open_driver(root);
     g_test_add_func("/netmap/real/schema", test_schema);
     g_test_add_func("/netmap/real/defined", test_defined);
+    g_test_add_func("/netmap/real/isolated", test_isolated);
     status = g_test_run();
     virConnectClose(conn);
     tree_remove(root);

@@ -192,6 +192,19 @@ TranslateInput world_back(const Host *alpha, const Mapping *mapping, const World
     return in;
 }
 
+IsolateInput world_isolation(void)
+{
+    return (IsolateInput){.name = "understudy-test-1",
+                          .uuid = TEST_ID,
+                          .vm = VM_ID,
+                          .folder = "/var/lib/understudy/images",
+                          .tap_prefix = "us1n",
+                          .graphics = "/run/understudy/test/1/vnc",
+                          .console = "/run/understudy/test/1/console",
+                          .console_log = "/run/understudy/test/1/console.log",
+                          .nvram = NULL};
+}
+
 /* --- golden definitions --------------------------------------------------- */
 
 static int by_text(gconstpointer a, gconstpointer b)

@@ -2,6 +2,7 @@
 /* world - two made-up hosts, alpha and beta, and the mapping between them, for the tests of netmap. */
 #pragma once
 
+#include "netmap/isolate.h"
 #include "netmap/translate.h"
 
 #define ALPHA_ID "11111111-1111-4111-8111-111111111111"
@@ -33,3 +34,8 @@ char *world_read(const char *name, const char *end);
 
 /* The same definition, but for order, and for the files of its disks. */
 void world_expect_same(const char *got, const char *wanted);
+
+/* An integrity test of VM_ID on beta; its overlays lie where world_disks() has them. */
+#define VM_ID "6e6ab37a-3ec0-4a5b-9c65-9a7a4a4d3c11"
+#define TEST_ID "33333333-3333-4333-8333-333333333333"
+IsolateInput world_isolation(void);
