@@ -24,7 +24,8 @@ gboolean virt_error_take(virErrorPtr last, GError **error, const char *format, .
 /* libvirt's code of this thread's last error, VIR_ERR_OK if there is none. */
 int virt_error_code(void);
 
-/* For g_autoptr: virDomain, virConnect, virNetwork. */
+/* For g_autoptr: virDomain, virConnect, virNetwork, virStream. */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virConnect, virConnectClose)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virNetwork, virNetworkFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStream, virStreamFree)
