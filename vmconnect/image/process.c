@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -52,6 +53,7 @@ typedef struct {
     int errors[2];
     int report[2]; /* exec's errno, or nothing */
     int pass_fd;
+    int net_fd;
     gboolean die_with_thread;
     pid_t parent;
 } Launch;
@@ -88,6 +90,7 @@ static gboolean launch_init(Launch *l, const ProcessSpec *spec, gboolean want_ou
         .errors = {-1, -1},
         .report = {-1, -1},
         .pass_fd = spec->pass_fd,
+        .net_fd = spec->net_fd,
         .die_with_thread = spec->die_with_thread,
         .parent = getpid(),
     };
@@ -147,7 +150,8 @@ G_NORETURN static void child_run(Launch *l)
     umask(077);
     if (l->die_with_thread && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != l->parent))
         _exit(127);
-    if (report >= 0 && chdir("/") == 0 && child_descriptors(l))
+    if (report >= 0 && chdir("/") == 0 && (l->net_fd == 0 || setns(l->net_fd, CLONE_NEWNET) == 0) &&
+        child_descriptors(l))
         execve(l->program, l->argv, l->envp);
     why = errno;
     if (write(report, &why, sizeof(why)) < 0)

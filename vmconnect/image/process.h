@@ -20,11 +20,12 @@ typedef struct {
     const char *const *argv;  /* NULL at its end; [0] is searched in PATH */
     int pass_fd;              /* becomes descriptor 3 of the child; 0: none */
     gboolean die_with_thread; /* see above */
+    int net_fd;               /* the network namespace that the child is in; 0: that of this thread */
     gboolean until_gone;      /* who ends it waits until it and its group are gone, be that for ever */
 } ProcessSpec;
 
 /* Start it. NULL with @error NOT_FOUND (no such program) or FAILED. @spec and its
- * pass_fd stay the caller's. */
+ * descriptors stay the caller's. */
 Process *process_start(const ProcessSpec *spec, GError **error);
 
 /* Kill it if it still runs, with what it has started in its session's group, collect it, free. A process that the kernel cannot end within
