@@ -37,6 +37,21 @@ gboolean export_add(StorageDaemon *daemon, const ExportSpec *spec, GError **erro
     return FALSE;
 }
 
+gboolean export_add_file(StorageDaemon *daemon, const char *name, const char *node, const char *path,
+                         gboolean writable, GError **error)
+{
+    g_autofree char *id = export_id(name);
+    json_t *args =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s}", "type", "fuse", "id", id, "node-name", node,
+                  "mountpoint", path, "writable", writable, "growable", FALSE, "allow-other", "on");
+
+    g_assert(is_good_name(name));
+    if (storage_daemon_call(daemon, "block-export-add", args, NULL, error))
+        return TRUE;
+    g_prefix_error(error, "exporting '%s' as file %s: ", name, path);
+    return FALSE;
+}
+
 static gboolean is_there(StorageDaemon *daemon, const char *id, gboolean *ret_there, GError **error)
 {
     json_auto_t *exports = NULL;

@@ -18,6 +18,11 @@ typedef struct {
 
 gboolean export_add(StorageDaemon *daemon, const ExportSpec *spec, GError **error);
 
+/* Offer @node as what the file @path holds, by FUSE, to be taken away as @name: @path, which is there and empty, is hidden meanwhile. Its size
+ * stays. It belongs to us, and may be given to another user. FALSE with @error also where there is no FUSE. */
+gboolean export_add_file(StorageDaemon *daemon, const char *name, const char *node, const char *path,
+                         gboolean writable, GError **error);
+
 /* Take it away, cutting off whoever is connected, and wait until it is gone (its node can
  * be closed then). An export that is not there is no error. */
 gboolean export_remove(StorageDaemon *daemon, const char *name, GError **error);

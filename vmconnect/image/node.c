@@ -142,6 +142,21 @@ gboolean node_snapshot(StorageDaemon *daemon, const char *top, const char *overl
                                json_pack("{s:s, s:s}", "node", top, "overlay", overlay), NULL, error);
 }
 
+gboolean node_open_part(StorageDaemon *daemon, const char *node, guint64 offset_bytes, guint64 size_bytes,
+                        char **ret_node, GError **error)
+{
+    g_autofree char *name = g_strdup_printf("n%u-part", storage_daemon_next_number(daemon));
+
+    if (!storage_daemon_call(daemon, "blockdev-add",
+                             json_pack("{s:s, s:s, s:I, s:I, s:s, s:s}", "driver", "raw", "node-name", name,
+                                       "offset", (json_int_t)offset_bytes, "size", (json_int_t)size_bytes,
+                                       "discard", "unmap", "file", node),
+                             NULL, error))
+        return FALSE;
+    *ret_node = g_steal_pointer(&name);
+    return TRUE;
+}
+
 gboolean node_close(StorageDaemon *daemon, const char *node, GError **error)
 {
     return storage_daemon_call(daemon, "blockdev-del", json_pack("{s:s}", "node-name", node), NULL, error);

@@ -41,6 +41,10 @@ gboolean node_create(StorageDaemon *daemon, const NodeNewImage *image, char **re
  * had: for a new size remove it first and add it again after. */
 gboolean node_snapshot(StorageDaemon *daemon, const char *top, const char *overlay, GError **error);
 
+/* A part of @node, as a node of its own. */
+gboolean node_open_part(StorageDaemon *daemon, const char *node, guint64 offset_bytes, guint64 size_bytes,
+                        char **ret_node, GError **error);
+
 /* Close an image that nothing uses any more; for writable ones this flushes. @node stays the caller's. */
 gboolean node_close(StorageDaemon *daemon, const char *node, GError **error);
 

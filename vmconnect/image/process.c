@@ -39,6 +39,7 @@ struct Process {
     gboolean until_gone;
     gboolean ended;
     gboolean succeeded;
+    int status; /* -1: it was killed */
     GString *tail;
     char *text; /* what process_stderr() gave away last */
     char *outcome;
@@ -55,6 +56,7 @@ typedef struct {
     int pass_fd;
     int net_fd;
     gboolean die_with_thread;
+    gboolean errors_too;
     pid_t parent;
 } Launch;
 
@@ -92,6 +94,7 @@ static gboolean launch_init(Launch *l, const ProcessSpec *spec, gboolean want_ou
         .pass_fd = spec->pass_fd,
         .net_fd = spec->net_fd,
         .die_with_thread = spec->die_with_thread,
+        .errors_too = spec->errors_too && want_output,
         .parent = getpid(),
     };
     l->program = g_find_program_in_path(spec->argv[0]);
@@ -120,7 +123,7 @@ static gboolean child_descriptors(const Launch *l)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int in = out_of_the_way(null);
     int out = out_of_the_way(l->output[1] >= 0 ? l->output[1] : null);
-    int err = out_of_the_way(l->errors[1]);
+    int err = out_of_the_way(l->errors_too ? l->output[1] : l->errors[1]);
     int pass = l->pass_fd ? out_of_the_way(l->pass_fd) : -1;
 
     if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || (l->pass_fd && dup2(pass, 3) < 0))
@@ -241,7 +244,8 @@ static void reap(Process *p)
     p->ended = TRUE;
     p->outcome = info.si_code == CLD_EXITED ? g_strdup_printf("exited with status %d", info.si_status)
                                             : g_strdup_printf("was killed by signal %d", info.si_status);
-    p->succeeded = info.si_code == CLD_EXITED && info.si_status == 0;
+    p->status = info.si_code == CLD_EXITED ? info.si_status : -1;
+    p->succeeded = p->status == 0;
 }
 
 gboolean process_wait(Process *process, int timeout_ms)
@@ -391,10 +395,12 @@ gboolean process_run_spec(const ProcessSpec *spec, int timeout_ms, int cancel_fd
 
     if (!p || !collect(p, program, deadline, cancel_fd, max_output, out, error))
         return FALSE;
-    if (!p->succeeded) {
+    if (!p->succeeded && (!spec->ret_status || p->status < 0)) {
         g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s %s: %s", program, p->outcome, process_stderr(p));
         return FALSE;
     }
+    if (spec->ret_status)
+        *spec->ret_status = p->status;
     if (ret_output)
         *ret_output = g_string_free(g_steal_pointer(&out), FALSE);
     return TRUE;

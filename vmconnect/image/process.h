@@ -22,6 +22,8 @@ typedef struct {
     gboolean die_with_thread; /* see above */
     int net_fd;               /* the network namespace that the child is in; 0: that of this thread */
     gboolean until_gone;      /* who ends it waits until it and its group are gone, be that for ever */
+    gboolean errors_too;      /* what it writes to standard error is output, in its place */
+    int *ret_status; /* process_run_spec(): any exit status is good, and told here; NULL: only 0 is */
 } ProcessSpec;
 
 /* Start it. NULL with @error NOT_FOUND (no such program) or FAILED. @spec and its

@@ -52,6 +52,25 @@ static void test_run_fails_with_last_words(void)
     g_assert_cmpstr(error->message, ==, "sh exited with status 3: first\nsecond");
 }
 
+static void test_run_of_one_whose_status_speaks(void)
+{
+    const char *argv[] = {"sh", "-c", "echo out; echo first >&2; echo more; exit 3", NULL};
+    const char *killed[] = {"sh", "-c", "kill -SEGV $$", NULL};
+    int status = 0;
+    ProcessSpec spec = {.argv = argv, .die_with_thread = TRUE, .errors_too = TRUE, .ret_status = &status};
+    g_autofree char *out = NULL;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(process_run_spec(&spec, 5000, -1, 4096, &out, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(status, ==, 3);
+    g_assert_cmpstr(out, ==, "out\nfirst\nmore\n");
+    /* Who is killed has none. */
+    spec.argv = killed;
+    g_assert_false(process_run_spec(&spec, 5000, -1, 4096, NULL, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_FAILED);
+}
+
 static void test_run_is_bounded(void)
 {
     const char *sleeper[] = {"sleep", "1000", NULL};
@@ -207,6 +226,7 @@ int main(int argc, char **argv)
     g_test_add_func("/process/run_gives_output", test_run_gives_output);
     g_test_add_func("/process/child_inherits_nothing", test_child_inherits_nothing);
     g_test_add_func("/process/run_fails_with_last_words", test_run_fails_with_last_words);
+    g_test_add_func("/process/run_of_one_whose_status_speaks", test_run_of_one_whose_status_speaks);
     g_test_add_func("/process/run_is_bounded", test_run_is_bounded);
     g_test_add_func("/process/nothing_is_left", test_nothing_is_left);
     g_test_add_func("/process/output_that_nobody_wants", test_output_that_nobody_wants);
