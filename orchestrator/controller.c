@@ -65,6 +65,7 @@ static void on_up(void *user, const char *host)
         publish(c, EVENT_LINK_BACK, host);
     scenarios_host_is_up(c->scenarios, host);
     plans_link(c->plans, host, TRUE);
+    rehearsals_host_is_up(c->rehearsals, host);
 }
 
 static void on_down(void *user, const char *host, const GError *why)
@@ -90,6 +91,7 @@ static void on_news(void *user, const char *host, const json_t *news)
 
     scenarios_news(c->scenarios, host, news);
     plans_news(c->plans, host, news);
+    rehearsals_news(c->rehearsals, host, news);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -99,7 +101,14 @@ static void on_tick(uv_timer_t *timer)
     hosts_tick(c->hosts);
     scenarios_tick(c->scenarios);
     plans_tick(c->plans);
+    rehearsals_tick(c->rehearsals);
     events_tick(c->events, clock_steady_ms());
+}
+
+/* Its VMs are about to be moved: what is tried with their copies gives way. */
+static void on_plan_calls(void *user, const char *scenario)
+{
+    rehearsals_end(((Controller *)user)->rehearsals, scenario);
 }
 
 static json_t *sign(void *user, const json_t *params)
@@ -278,7 +287,11 @@ static gboolean take_up(Controller *c, GError **error)
         return FALSE;
     c->plans = plans_new(&c->loop, journal, identity_peer(authority_identity(c->authority)).id,
                          database_incarnation(c->db), c->hosts, c->scenarios, error);
-    return c->plans && take_up_channels(c, error);
+    if (!c->plans)
+        return FALSE;
+    plans_listen(c->plans, on_plan_calls, c);
+    c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
+    return rehearsals_load(c->rehearsals, error) && take_up_channels(c, error);
 }
 
 static void serve(Controller *c, const Operation *list)
@@ -304,6 +317,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_POINTS);
     serve(c, OPERATIONS_RECOVER);
     serve(c, OPERATIONS_STATUS);
+    serve(c, OPERATIONS_TESTS);
     serve(c, OPERATIONS_VERIFY);
     api_serve(c->api, &config);
     c->server = http_server_new(&c->loop, &config, error);
@@ -343,6 +357,7 @@ static void begin_end(Controller *c)
     program_leave_signals(c->signals);
     scenarios_close(c->scenarios);
     plans_close(c->plans);
+    rehearsals_close(c->rehearsals);
     operations_enrol_close(c);
     hosts_close(c->hosts);
     events_close(c->events);
@@ -357,6 +372,7 @@ static void controller_clear(Controller *c)
 {
     g_clear_pointer(&c->scenarios, scenarios_free);
     g_clear_pointer(&c->plans, plans_free);
+    g_clear_pointer(&c->rehearsals, rehearsals_free);
     g_clear_pointer(&c->hosts, hosts_free);
     g_clear_pointer(&c->notifier, notifier_free);
     g_clear_pointer(&c->events, events_free);

@@ -11,6 +11,7 @@
 #include "orchestrator/hosts.h"
 #include "orchestrator/notify/notifier.h"
 #include "orchestrator/plans.h"
+#include "orchestrator/rehearsals.h"
 #include "orchestrator/scenarios.h"
 #include "orchestrator/state/database.h"
 #include "vmconnect/base/conf.h"
@@ -26,6 +27,7 @@ typedef struct Controller {
     Hosts *hosts;
     Scenarios *scenarios;
     Plans *plans;
+    Rehearsals *rehearsals;
     Notifier *notifier;
     Api *api;
     HttpServer *server;

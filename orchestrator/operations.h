@@ -20,6 +20,7 @@ extern const Operation OPERATIONS_NOTIFY[];
 extern const Operation OPERATIONS_POINTS[];
 extern const Operation OPERATIONS_RECOVER[];
 extern const Operation OPERATIONS_STATUS[];
+extern const Operation OPERATIONS_TESTS[];
 extern const Operation OPERATIONS_VERIFY[];
 
 /* End the enrolments under way. */

@@ -36,8 +36,13 @@ static void scenario_stop(ApiCall *call, void *user)
     Controller *c = user;
     g_autoptr(GError) error = NULL;
 
-    if (!json_read(api_call_body(call), "request", &error, "{}") ||
-        !scenarios_stop(c->scenarios, api_call_parameter(call, "scenario"), operation_accepted, call, &error))
+    const char *name = api_call_parameter(call, "scenario");
+    g_autofree char *scenario = g_strdup(name);
+
+    if (json_read(api_call_body(call), "request", &error, "{}") &&
+        scenarios_stop(c->scenarios, name, operation_accepted, call, &error))
+        rehearsals_end(c->rehearsals, scenario);
+    else
         api_call_fail(call, error);
 }
 

@@ -63,6 +63,17 @@ typedef struct {
         extra; /* the active has some only if the VM came home to them: what it cannot say is not missed */
 } PointsOf;
 
+/* When an integrity test that passed last booted it; null: none did. */
+static json_t *proven_at(const Controller *c, const json_t *point)
+{
+    const char *text = NULL;
+    Id vm, id;
+
+    if (id_parse(text_of(point, "vm_uuid"), &vm, NULL) && id_parse(text_of(point, "id"), &id, NULL))
+        text = proofs_of_point(rehearsals_proofs(c->rehearsals), vm, id);
+    return text ? json_string(text) : json_null();
+}
+
 static void on_points(void *user, const json_t *result, const GError *error)
 {
     g_autofree PointsOf *of = user;
@@ -82,6 +93,7 @@ static void on_points(void *user, const json_t *result, const GError *error)
         point = json_copy(point);
         json_object_del(point, "definition");
         json_object_update(point, of->whose);
+        json_object_set_new(point, "proven_at", proven_at(all->c, point));
         json_array_append_new(all->list, point);
     }
     json_decref(of->whose);

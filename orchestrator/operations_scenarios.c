@@ -149,6 +149,8 @@ static void on_deleted(void *user, const GError *error)
 {
     Purging *g = user;
 
+    if (!error)
+        rehearsals_forget(g->c->rehearsals, g->name);
     operation_done(g->call, error);
     g_free(g->name);
     g_free(g);

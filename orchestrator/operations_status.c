@@ -11,6 +11,17 @@
 
 /* --- status ------------------------------------------------------------ */
 
+/* Which standby tries its copies out. */
+static void add_tests(const Controller *c, json_t *doc)
+{
+    json_t *scenario;
+    gsize i;
+
+    json_array_foreach(json_object_get(doc, "scenarios"), i, scenario) json_object_set_new(
+        scenario, "test",
+        rehearsals_running(c->rehearsals, json_string_value(json_object_get(scenario, "name"))));
+}
+
 static void status(ApiCall *call, void *user)
 {
     Controller *c = user;
@@ -18,6 +29,7 @@ static void status(ApiCall *call, void *user)
     const char *name = api_call_query(call, "scenario");
     g_autoptr(GPtrArray) list = NULL;
     const Protection *one = NULL;
+    json_t *doc;
 
     if (name && !(one = scenarios_find(c->scenarios, name, &error))) {
         api_call_fail(call, error);
@@ -26,7 +38,9 @@ static void status(ApiCall *call, void *user)
     list = one ? g_ptr_array_new() : scenarios_list(c->scenarios);
     if (one)
         g_ptr_array_add(list, (Protection *)one);
-    api_call_answer(call, status_document(list, clock_steady_ms()));
+    doc = status_document(list, rehearsals_proofs(c->rehearsals), clock_steady_ms());
+    add_tests(c, doc);
+    api_call_answer(call, doc);
 }
 
 /* --- plans ------------------------------------------------------------- */

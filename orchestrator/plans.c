@@ -19,6 +19,8 @@ struct Plans {
     GPtrArray *earlier;     /* Earlier *: plans of earlier processes, until they are taken up */
     GHashTable *unreadable; /* set of Id *: whose files are damaged */
     GHashTable *beginning;  /* Id * -> Waiter *: who started a plan that is not durable yet */
+    void (*on_calls)(void *user, const char *scenario);
+    void *listener;
     gboolean closed;
 };
 
@@ -63,6 +65,8 @@ static void duty_call(void *ctx, Id plan, const char *host, const char *method, 
     Plans *plans = ctx;
     Called *c = g_new0(Called, 1);
 
+    if (plans->on_calls)
+        plans->on_calls(plans->listener, runner_find(plans->runner, plan)->scenario);
     log_info("plan %s: %s of %s -> %s", ID_TEXT(plan), method, ID_TEXT(vm), host);
     *c = (Called){plans, plan, vm, method};
     hosts_call(plans->hosts, host, method, params, limit_ms, on_answer, c);
@@ -256,6 +260,12 @@ void plans_resume(Plans *plans)
         resume_one(plans, plans->earlier->pdata[i]);
     g_ptr_array_set_size(plans->earlier, 0);
     end_vanished(plans);
+}
+
+void plans_listen(Plans *plans, void (*on_calls)(void *user, const char *scenario), void *user)
+{
+    plans->on_calls = on_calls;
+    plans->listener = user;
 }
 
 static gboolean start(Plans *plans, Plan *steal_plan, GError **error)

@@ -18,6 +18,9 @@ Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarn
 /* Take up what was read: when scenarios are loaded, before any host is up. */
 void plans_resume(Plans *plans);
 
+/* Call @on_calls before each call of a plan to an engine, with the scenario that it moves; one at a time, for good. */
+void plans_listen(Plans *plans, void (*on_calls)(void *user, const char *scenario), void *user);
+
 /* Run it, or go on by force with the one that has its id. @done when that is durable, or could not be
  * made so; never before this returns. FALSE with @error: BUSY. */
 gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *user, GError **error);

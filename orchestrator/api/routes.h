@@ -43,6 +43,11 @@
     X("scenario.switchover", POST,   "/scenarios/{scenario}/switchover", TRUE,  "")         \
     X("scenario.switchback", POST,   "/scenarios/{scenario}/switchback", TRUE,  "")         \
     X("scenario.compare",    POST,   "/scenarios/{scenario}/compare",    TRUE,  "")         \
+    X("test.start",          POST,   "/scenarios/{scenario}/tests",      TRUE,  "")         \
+    X("test.stop",           POST,   "/scenarios/{scenario}/tests/stop", TRUE,  "")         \
+    X("test.list",           GET,    "/tests",                           FALSE, "scenario") \
+    X("test.show",           GET,    "/tests/{test}",                    FALSE, "")         \
+    X("test.evidence",       GET,    "/tests/{test}/evidence",           FALSE, "vm")       \
     X("point.keep",          POST,   "/points/{point}/keep",             TRUE,  "")         \
     X("point.open",          POST,   "/points/{point}/open",             TRUE,  "")         \
     X("point.release",       POST,   "/points/{point}/release",          TRUE,  "")         \

@@ -170,6 +170,20 @@
     X(COMPARE_FAILED,     ERROR,                                                                             \
       "the copy of '{vm}' on {host} could not be compared with its disks: {why}",                            \
       "look at the storage of both hosts")                                                                   \
+    X(TEST_STARTED,       INFO,                                                                              \
+      "an integrity test of scenario '{scenario}' was started on {host}: what runs and is replicated "       \
+      "is not touched", NULL)                                                                                \
+    X(TEST_READY,         SIGNIFICANT,                                                                       \
+      "{host} is ready for the manual integrity test of scenario '{scenario}'",                              \
+      "understudy test show {why} says where its consoles are; understudy test stop {scenario} ends it")     \
+    X(TEST_PASSED,        SIGNIFICANT,                                                                       \
+      "the integrity test of scenario '{scenario}' on {host} passed: {why}", NULL)                           \
+    X(TEST_FAILED,        ERROR,                                                                             \
+      "the integrity test of scenario '{scenario}' on {host} failed: {why}",                                 \
+      "understudy test list {scenario}, then test show ID, with --html FILE what was on the screens")        \
+    X(TEST_ENDED,         INFO,                                                                              \
+      "the integrity test of scenario '{scenario}' on {host} has ended ({why}): everything that it wrote "   \
+      "was thrown away", NULL)                                                                               \
     X(OVERRULED,          CRITICAL,                                                                          \
       "{host} obeys another controller, with the identity of this one and a newer memory: one of the two "   \
       "is a copy",                                                                                           \

@@ -102,19 +102,21 @@ static json_t *checks_of(const Protection *p, const ProtectionVm *vm)
     return list;
 }
 
-static json_t *vm_of(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *proofs, gint64 now_ms)
 {
+    const Proof *proof = proofs_of_vm(proofs, vm->uuid);
     json_t *standbys = json_array();
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:o, s:n, s:n, s:o, s:o, s:o}", "name",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
                      vm->name, "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)),
                      "active", vm->active, "guest", guest_of(p, vm), "guest_why", guest_why_of(p, vm),
                      "tracking", vm->last ? vm->last->tracking : NULL, "spool_bytes",
                      known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
-                     known(lose_ms(vm, now_ms)), "back_ms", "proven_at", "branches", branches_of(vm),
-                     "checks", checks_of(p, vm), "owed", protection_owed(p, vm));
+                     known(lose_ms(vm, now_ms)), "back_ms", known(proof ? proof->back_ms : -1), "proven_at",
+                     proof ? proof->proven_at : NULL, "branches", branches_of(vm), "checks", checks_of(p, vm),
+                     "owed", protection_owed(p, vm));
 }
 
 /* The last second is one, too. */
@@ -123,13 +125,13 @@ static json_t *seconds_left(gint64 left_ms)
     return left_ms < 0 ? json_null() : json_integer((left_ms + 999) / 1000);
 }
 
-json_t *status_of(const Protection *p, gint64 now_ms)
+json_t *status_of(const Protection *p, const Proofs *proofs, gint64 now_ms)
 {
     g_autofree char *way_out = p->countdown.over ? protection_way_out(p) : NULL;
     json_t *vms = json_array();
 
     for (guint i = 0; i < p->vms->len; i++)
-        json_array_append_new(vms, vm_of(p, p->vms->pdata[i], now_ms));
+        json_array_append_new(vms, vm_of(p, p->vms->pdata[i], proofs, now_ms));
     return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:o, s:s?, s:o, s:o, s:o, s:s?, s:o}", "name",
                      p->scenario->name, "state", scenario_state_name(p->state), "master", p->scenario->master,
                      "active", protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s",
@@ -139,11 +141,11 @@ json_t *status_of(const Protection *p, gint64 now_ms)
                      id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
 }
 
-json_t *status_document(const GPtrArray *protections, gint64 now_ms)
+json_t *status_document(const GPtrArray *protections, const Proofs *proofs, gint64 now_ms)
 {
     json_t *list = json_array();
 
     for (guint i = 0; i < protections->len; i++)
-        json_array_append_new(list, status_of(protections->pdata[i], now_ms));
+        json_array_append_new(list, status_of(protections->pdata[i], proofs, now_ms));
     return json_pack("{s:o}", "scenarios", list);
 }

@@ -194,3 +194,47 @@ void database_delete_channel(DatabaseChanges *changes, Id id)
 {
     change_id(add(changes, "DELETE FROM channels WHERE id = ?"), id);
 }
+
+void database_put_test(DatabaseChanges *changes, Id id, const char *scenario, gint64 begun_wall_ms,
+                       const json_t *state, const json_t *doc)
+{
+    Change *change =
+        add(changes, "INSERT INTO tests (id, scenario, begun_ms, state, doc) VALUES (?, ?, ?, ?, ?)"
+                     " ON CONFLICT (id) DO UPDATE SET state = excluded.state, doc = excluded.doc");
+
+    g_assert(!id_is_nil(id));
+    change_id(change, id);
+    change_text(change, scenario);
+    change_number(change, begun_wall_ms);
+    add_document(change, state);
+    add_document(change, doc);
+}
+
+void database_put_evidence(DatabaseChanges *changes, Id test, Id vm, const char *png, const char *console)
+{
+    Change *change =
+        add(changes, "INSERT OR REPLACE INTO evidence (test, vm, png, console) VALUES (?, ?, ?, ?)");
+
+    change_id(change, test);
+    change_id(change, vm);
+    change_text(change, png);
+    change_text(change, console);
+}
+
+void database_delete_test(DatabaseChanges *changes, Id id)
+{
+    change_id(add(changes, "DELETE FROM evidence WHERE test = ?"), id);
+    change_id(add(changes, "DELETE FROM tests WHERE id = ?"), id);
+}
+
+void database_forget_tests(DatabaseChanges *changes, const char *scenario, guint keep)
+{
+    Change *change =
+        add(changes, "DELETE FROM tests WHERE scenario = ?1 AND json_extract(state, '$.open') = 0"
+                     " AND id NOT IN (SELECT id FROM tests WHERE scenario = ?1"
+                     " ORDER BY begun_ms DESC, id LIMIT ?2)");
+
+    change_text(change, scenario);
+    change_number(change, keep);
+    add(changes, "DELETE FROM evidence WHERE test NOT IN (SELECT id FROM tests)");
+}

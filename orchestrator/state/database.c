@@ -116,6 +116,30 @@ json_t *database_load_channels(Database *db, GError **error)
                 error);
 }
 
+json_t *database_load_open_tests(Database *db, GError **error)
+{
+    return load(db,
+                "SELECT json_object('id', id, 'state', json(state), 'doc', json(doc)) FROM tests"
+                " WHERE json_extract(state, '$.open') ORDER BY begun_ms, id",
+                error);
+}
+
+/* Of a row that is grouped SQLite takes the columns from where the maximum is. */
+json_t *database_load_proofs(Database *db, GError **error)
+{
+    return load(db,
+                "SELECT json_object('vm', json_extract(v.value, '$.vm'),"
+                " 'point', json_extract(v.value, '$.point.id'),"
+                " 'back_ms', json_extract(v.value, '$.start_ms') + json_extract(v.value, '$.boot_ms'),"
+                " 'proven_at', json_extract(doc, '$.ended_at'), 'at', max(begun_ms))"
+                " FROM tests, json_each(doc, '$.vms') AS v"
+                " WHERE json_extract(v.value, '$.verdict') = 'passed'"
+                " AND json_extract(doc, '$.ended_at') IS NOT NULL"
+                " GROUP BY json_extract(v.value, '$.vm'), json_extract(v.value, '$.point.id')"
+                " ORDER BY max(begun_ms)",
+                error);
+}
+
 gboolean database_is_lost(const GError *error)
 {
     return g_error_matches(error, US_ERROR, US_ERROR_IO) ||
@@ -300,6 +324,38 @@ void database_query_backlog(Database *db, const DatabaseBacklog *backlog, Databa
     change_list(query, backlog->scenarios);
     change_text(query, backlog->not_about);
     change_number(query, backlog->limit);
+    ask(db, query, on_rows, user);
+}
+
+void database_query_tests(Database *db, const char *scenario, guint limit, DatabaseRows on_rows, void *user)
+{
+    Change *query =
+        change_new("SELECT json_set(doc, '$.vms', json((SELECT json_group_array(json_object("
+                   "'vm', json_extract(v.value, '$.vm'), 'name', json_extract(v.value, '$.name'),"
+                   " 'verdict', json_extract(v.value, '$.verdict'), 'why', json_extract(v.value, '$.why')))"
+                   " FROM json_each(doc, '$.vms') AS v))) FROM tests WHERE ?1 IS NULL OR scenario = ?1"
+                   " ORDER BY begun_ms DESC, id LIMIT ?2");
+
+    change_text(query, scenario);
+    change_number(query, limit);
+    ask(db, query, on_rows, user);
+}
+
+void database_query_test(Database *db, Id id, DatabaseRows on_rows, void *user)
+{
+    Change *query = change_new("SELECT doc FROM tests WHERE id = ?1");
+
+    change_id(query, id);
+    ask(db, query, on_rows, user);
+}
+
+void database_query_evidence(Database *db, Id test, Id vm, DatabaseRows on_rows, void *user)
+{
+    Change *query = change_new("SELECT json_object('png', png, 'console', console) FROM evidence"
+                               " WHERE test = ?1 AND vm = ?2");
+
+    change_id(query, test);
+    change_id(query, vm);
     ask(db, query, on_rows, user);
 }
 

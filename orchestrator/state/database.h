@@ -18,8 +18,8 @@
 /* The file's format; a newer one is refused and left alone. There is no older one yet: the
  * first change of format brings its upgrade, after a copy was kept. A file of format 1 may have
  * the tables plans and journal, too, which nothing uses: plans are in files of their own; one
- * that an earlier version made has no table channels before this one opens it, and that version
- * passes over it. */
+ * that an earlier version made has no tables channels, tests and evidence before this one opens it, and that version
+ * passes over them. */
 #define DATABASE_FORMAT 1
 
 typedef struct Database Database;
@@ -43,6 +43,10 @@ guint64 database_incarnation(const Database *db);
 json_t *database_load_hosts(Database *db, GError **error);
 json_t *database_load_scenarios(Database *db, GError **error);
 json_t *database_load_channels(Database *db, GError **error);
+/* Of integrity tests: those whose state is open, {"id", "state", "doc"} as they were put last, oldest first; and of each point
+ * of a VM that a test booted with success the newest such test, {"vm", "point", "back_ms", "proven_at"}, oldest first. */
+json_t *database_load_open_tests(Database *db, GError **error);
+json_t *database_load_proofs(Database *db, GError **error);
 
 /* Give the file to the writer thread. */
 void database_start(Database *db, uv_loop_t *loop);
@@ -69,6 +73,15 @@ void database_put_channel(DatabaseChanges *changes, Id id, const char *name, con
 /* Of one that is there; nothing if it is not any more. */
 void database_put_channel_state(DatabaseChanges *changes, Id id, const json_t *state);
 void database_delete_channel(DatabaseChanges *changes, Id id);
+/* An integrity test: @doc is what people are shown, @state what the controller needs besides; its "open" is true until nothing
+ * is left to be done about it. */
+void database_put_test(DatabaseChanges *changes, Id id, const char *scenario, gint64 begun_wall_ms,
+                       const json_t *state, const json_t *doc);
+/* What was seen of one of its VMs: a picture in base64, the text of its console; either may be NULL. */
+void database_put_evidence(DatabaseChanges *changes, Id test, Id vm, const char *png, const char *console);
+void database_delete_test(DatabaseChanges *changes, Id id);
+/* Of those of @scenario that are not open all but the newest @keep, with their evidence. */
+void database_forget_tests(DatabaseChanges *changes, const char *scenario, guint keep);
 /* @sequence from database_take_sequence(), also where @doc says it. @scenario, @host: NULL if none. */
 void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
                         const char *host, const json_t *doc);
@@ -119,6 +132,13 @@ typedef struct {
 /* The only row: {"oldest", "newest": sequences of the whole history, null if it is empty; "waiting": how many there are,
  * null unless they are only counted; "events": […] in rising order}. */
 void database_query_backlog(Database *db, const DatabaseBacklog *backlog, DatabaseRows on_rows, void *user);
+
+/* The documents of tests, newest first, with no more of each VM than "vm", "name", "verdict" and "why". @scenario NULL: of all. */
+void database_query_tests(Database *db, const char *scenario, guint limit, DatabaseRows on_rows, void *user);
+/* Of one, if it is there. */
+void database_query_test(Database *db, Id id, DatabaseRows on_rows, void *user);
+/* {"png", "console"}, if there is any of this VM; each may be null. */
+void database_query_evidence(Database *db, Id test, Id vm, DatabaseRows on_rows, void *user);
 
 /* Do what was submitted, end the thread, close the file, free. Callbacks still come;
  * @on_closed (may be NULL) is the last. Before database_start() it frees at once. */

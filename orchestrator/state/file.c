@@ -30,10 +30,16 @@ static const char SCHEMA[] =
     " doc TEXT NOT NULL) STRICT;"
     "INSERT INTO meta VALUES ('incarnation', '0');";
 
-/* Came later than the format's first files; an older program passes over it. */
-static const char CHANNELS[] =
+/* Came later than the format's first files; an older program passes over them. */
+static const char LATER[] =
     "CREATE TABLE IF NOT EXISTS channels (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL,"
-    " state TEXT NOT NULL) STRICT, WITHOUT ROWID;";
+    " state TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS tests (id TEXT PRIMARY KEY, scenario TEXT NOT NULL, begun_ms INTEGER NOT "
+    "NULL,"
+    " state TEXT NOT NULL, doc TEXT NOT NULL) STRICT;"
+    "CREATE INDEX IF NOT EXISTS tests_of ON tests (scenario, begun_ms);"
+    "CREATE TABLE IF NOT EXISTS evidence (test TEXT NOT NULL, vm TEXT NOT NULL, png TEXT, console TEXT,"
+    " PRIMARY KEY (test, vm)) STRICT;";
 
 static UsError code_of(int rc)
 {
@@ -206,7 +212,7 @@ static gboolean prepare(sqlite3 *file, Id controller, guint64 *ret_incarnation, 
     if (format == 0 && !create(file, controller, error))
         return FALSE;
     return check_owner(file, controller, error) &&
-           run(file, CHANNELS, "cannot add a table to the controller's state", error) &&
+           run(file, LATER, "cannot add a table to the controller's state", error) &&
            begin_incarnation(file, ret_incarnation, error) &&
            file_newest_event(file, ret_newest_event, error);
 }

@@ -70,7 +70,8 @@ typedef struct {
 static House house_open(void)
 {
     static const char *const ECHOED[] = {"scenario.list",   "scenario.create", "scenario.show",
-                                         "scenario.delete", "scenario.import", "scenario.verify"};
+                                         "scenario.delete", "scenario.import", "scenario.verify",
+                                         "test.start",      "test.list",       "test.evidence"};
     House house = {.api = api_new(authenticate, NULL)};
     HttpConfig config = {0};
 
@@ -134,7 +135,12 @@ static void test_paths(void)
     expect(&house, "GET", "/api/v2/scenarios", TOKEN, NULL, 404, "\"not-found\"");
     expect(&house, "GET", "/", TOKEN, NULL, 404, "\"not-found\"");
     expect(&house, "GET", "/api/v1", TOKEN, NULL, 404, "\"not-found\"");
+    expect(&house, "POST", "/api/v1/scenarios/web/tests", TOKEN, "{}", 200, "\"operation\":\"test.start\"");
+    expect(&house, "GET", "/api/v1/tests?scenario=web", TOKEN, NULL, 200, "\"operation\":\"test.list\"");
+    expect(&house, "GET", "/api/v1/tests/x/evidence?vm=y", TOKEN, NULL, 200,
+           "\"operation\":\"test.evidence\"");
     /* In the table, but nobody's. */
+    expect(&house, "POST", "/api/v1/scenarios/web/tests/stop", TOKEN, "{}", 404, "does not serve test.stop");
     expect(&house, "GET", "/api/v1/hosts", TOKEN, NULL, 404, "does not serve host.list");
     expect(&house, "DELETE", "/api/v1/scenarios/web?purge=1", TOKEN, NULL, 200, "\"purge\":\"1\"");
     a = stage_ask(house.stage, "PUT", "/api/v1/scenarios", TOKEN, "{}");

@@ -73,6 +73,16 @@ GPtrArray *scenarios_list(const Scenarios *s)
     return list;
 }
 
+/* --- tests: the first point was proven once -------------------------------- */
+
+static Proofs *proofs;
+
+const Proofs *rehearsals_proofs(const Rehearsals *r)
+{
+    (void)r;
+    return proofs;
+}
+
 /* --- engines -------------------------------------------------------------- */
 
 typedef struct {
@@ -214,14 +224,24 @@ static void expect_failure(const char *point, int code, const char *text, const 
 static void test_list(void)
 {
     g_auto(ApiCall) call = {.body = json_object()};
-    json_auto_t *wanted =
-        json_pack("{s:s, s:b, s:[], s:b, s:s, s:s, s:s, s:s}", "id", POINTS[0].id, "pinned", 0, "disks",
-                  "branch", 0, "scenario", "web", "vm", "web1", "vm_uuid", WEB, "host", "beta");
+    json_auto_t *wanted = json_pack("{s:s, s:b, s:[], s:b, s:s, s:s, s:s, s:s, s:s}", "id", POINTS[0].id,
+                                    "pinned", 0, "disks", "branch", 0, "scenario", "web", "vm", "web1",
+                                    "vm_uuid", WEB, "host", "beta", "proven_at", "then");
+    json_t *second;
+    Id vm, point;
+
+    g_assert_true(id_parse(WEB, &vm, NULL));
+    g_assert_true(id_parse(POINTS[0].id, &point, NULL));
+    proofs = proofs_new();
+    proofs_add(proofs, vm, point, 9000, "then");
 
     ask(&call, "scenario.points");
     g_assert_no_error(call.error);
     g_assert_cmpuint(json_array_size(json_object_get(call.doc, "points")), ==, 3);
     g_assert_true(json_equal(json_array_get(json_object_get(call.doc, "points"), 0), wanted));
+    second = json_array_get(json_object_get(call.doc, "points"), 1);
+    g_assert_true(json_is_null(json_object_get(second, "proven_at")));
+    g_clear_pointer(&proofs, proofs_free);
 }
 
 static void test_one_is_meant(void)

@@ -1338,7 +1338,7 @@ static void test_status(void)
 
     world_run(w);
     g_ptr_array_add(all, w->p);
-    doc = status_document(all, w->now_ms + 240);
+    doc = status_document(all, NULL, w->now_ms + 240);
     text = json_text(doc);
     g_assert_cmpstr(text, ==, LEAD);
 }
@@ -1346,7 +1346,7 @@ static void test_status(void)
 static void test_status_knows_nothing(void)
 {
     g_autoptr(World) w = world_new(1);
-    json_auto_t *doc = status_of(w->p, 0);
+    json_auto_t *doc = status_of(w->p, NULL, 0);
     json_t *vm = json_array_get(json_object_get(doc, "vms"), 0);
     json_t *standby = json_array_get(json_object_get(vm, "standbys"), 0);
 
@@ -1356,6 +1356,24 @@ static void test_status_knows_nothing(void)
     g_assert_true(json_is_null(json_object_get(vm, "lose_ms")));
     g_assert_true(json_is_null(json_object_get(standby, "lag_ms")));
     g_assert_true(json_is_null(json_object_get(standby, "tip")));
+}
+
+static void test_status_proven(void)
+{
+    g_autoptr(World) w = world_new(2);
+    g_autoptr(Proofs) proofs = proofs_new();
+    json_auto_t *doc = NULL;
+    const json_t *vms;
+
+    proofs_add(proofs, world_vm(1), world_id(1), 9000, "once");
+    proofs_add(proofs, world_vm(1), world_id(2), -1, "then");
+    doc = status_of(w->p, proofs, 0);
+    vms = json_object_get(doc, "vms");
+    g_assert_true(json_is_null(json_object_get(json_array_get(vms, 0), "back_ms")));
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(vms, 0), "proven_at")), ==, "then");
+    g_assert_true(json_is_null(json_object_get(json_array_get(vms, 1), "proven_at")));
+    g_assert_cmpstr(proofs_of_point(proofs, world_vm(1), world_id(1)), ==, "once");
+    g_assert_null(proofs_of_point(proofs, world_vm(2), world_id(1)));
 }
 
 /* A host says of its own disks what they alone hold. */
@@ -1373,7 +1391,7 @@ static void say_branches(World *w, const char *host, const char *side, const cha
 
 static void expect_branches(const World *w, const char *text)
 {
-    json_auto_t *doc = status_of(w->p, w->now_ms);
+    json_auto_t *doc = status_of(w->p, NULL, w->now_ms);
     g_autofree char *got =
         json_text(json_object_get(json_array_get(json_object_get(doc, "vms"), 0), "branches"));
 
@@ -1677,6 +1695,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/foreign-plan", test_foreign_plan);
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
+    g_test_add_func("/protection/status-proven", test_status_proven);
     g_test_add_func("/protection/branches", test_branches);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
     g_test_add_func("/protection/news-of-others", test_news_of_others);

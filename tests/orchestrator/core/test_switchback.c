@@ -73,7 +73,7 @@ static World *away(guint vms)
 
 static gint64 left_s(const World *w)
 {
-    json_auto_t *doc = status_of(w->p, w->now_ms);
+    json_auto_t *doc = status_of(w->p, NULL, w->now_ms);
     const json_t *left = json_object_get(doc, "switchback_s");
 
     return json_is_null(left) ? -1 : json_integer_value(left);

@@ -461,6 +461,85 @@ static void test_channels(void)
     g_assert_cmpuint(json_array_size(none), ==, 0);
 }
 
+/* --- integrity tests --- */
+
+static void put_test(DatabaseChanges *changes, Id id, gint64 begun_ms, gboolean open, const char *verdict)
+{
+    json_auto_t *state = json_pack("{s:b}", "open", open);
+    json_auto_t *doc =
+        json_pack("{s:s, s:s?, s:[{s:s, s:s, s:s?, s:i, s:I, s:{s:s}}]}", "test", ID_TEXT(id), "ended_at",
+                  open ? NULL : "then", "vms", "vm", ID_TEXT(WEB), "name", "web1", "verdict", verdict,
+                  "start_ms", 1000, "boot_ms", (json_int_t)begun_ms, "point", "id", ID_TEXT(HOST));
+
+    database_put_test(changes, id, "web", begun_ms, state, doc);
+}
+
+static void ask_rows(Desk *desk, void (*ask)(Desk *desk))
+{
+    g_clear_pointer(&desk->rows, json_decref);
+    ask(desk);
+    while (!desk->rows)
+        uv_run(&desk->loop, UV_RUN_ONCE);
+}
+
+static void ask_tests(Desk *desk)
+{
+    database_query_tests(desk->db, "web", 9, on_rows, desk);
+}
+
+static void ask_evidence(Desk *desk)
+{
+    database_query_evidence(desk->db, (Id){{11}}, WEB, on_rows, desk);
+}
+
+static void test_tests(void)
+{
+    DatabaseChanges *changes = database_changes_new();
+    json_auto_t *open = NULL;
+    json_auto_t *proofs = NULL;
+    Desk desk;
+
+    desk_open(&desk);
+    for (guint8 i = 0; i < 5; i++)
+        put_test(changes, (Id){{10 + i}}, 100 + i, i == 0, i == 3 ? "failed" : i == 0 ? NULL : "passed");
+    database_put_evidence(changes, (Id){{11}}, WEB, "iVBOR", NULL);
+    submit(&desk, changes);
+    g_assert_no_error(desk.error);
+    ask_rows(&desk, ask_evidence);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 1);
+    ask_rows(&desk, ask_tests);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 5);
+    g_assert_null(
+        json_object_get(json_array_get(json_object_get(json_array_get(desk.rows, 0), "vms"), 0), "point"));
+    /* The open one stays, however old. */
+    changes = database_changes_new();
+    database_forget_tests(changes, "shop", 0);
+    database_forget_tests(changes, "web", 2);
+    submit(&desk, changes);
+    ask_rows(&desk, ask_tests);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 3);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(desk.rows, 0), "test")), ==,
+                    ID_TEXT(((Id){{14}})));
+    ask_rows(&desk, ask_evidence);
+    g_assert_cmpuint(json_array_size(desk.rows), ==, 0);
+    g_clear_pointer(&desk.rows, json_decref);
+    desk_close(&desk);
+    {
+        g_autoptr(GError) error = NULL;
+        Database *db = database_open(path, ME, &error);
+
+        open = database_load_open_tests(db, &error);
+        proofs = database_load_proofs(db, &error);
+        g_assert_no_error(error);
+        database_close(db, NULL, NULL);
+    }
+    g_assert_cmpuint(json_array_size(open), ==, 1);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(open, 0), "id")), ==,
+                    ID_TEXT(((Id){{10}})));
+    g_assert_cmpuint(json_array_size(proofs), ==, 1);
+    g_assert_cmpint(json_integer_value(json_object_get(json_array_get(proofs, 0), "back_ms")), ==, 1104);
+}
+
 static void test_all_or_nothing(void)
 {
     Desk desk;
@@ -851,6 +930,7 @@ int main(int argc, char **argv)
     add("/state/events-are-forgotten", test_events_are_forgotten);
     add("/state/backlog", test_backlog);
     add("/state/channels", test_channels);
+    add("/state/tests", test_tests);
     add("/state/all-or-nothing", test_all_or_nothing);
     add("/state/order-and-close", test_order_and_close);
     add("/state/not-a-database", test_not_a_database);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Integrity tests: begin one, end it, and what came of those that were. */
+#include "orchestrator/operations.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+static void on_done(void *user, const json_t *doc, const GError *error)
+{
+    if (error)
+        api_call_fail(user, error);
+    else
+        api_call_answer(user, json_incref((json_t *)doc));
+}
+
+/* A plan counts from its first record on, before its scenario has heard of it. */
+static gboolean is_free(const Controller *c, const char *scenario, GError **error)
+{
+    if (!runner_find_running(plans_runner(c->plans), scenario))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "a plan moves the VMs of scenario '%s': no test was begun",
+                scenario);
+    return FALSE;
+}
+
+static void test_start(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    const char *name = api_call_parameter(call, "scenario");
+    g_autoptr(GError) error = NULL;
+    const Protection *p = scenarios_find(c->scenarios, name, &error);
+    RehearsalWish wish;
+
+    if (!p || !rehearsal_wish_read(api_call_body(call), &wish, &error) || !is_free(c, name, &error) ||
+        !rehearsals_start(c->rehearsals, p, &wish, on_done, call, &error))
+        api_call_fail(call, error);
+}
+
+static void test_stop(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    const char *name = api_call_parameter(call, "scenario");
+    g_autoptr(GError) error = NULL;
+
+    if (!json_read(api_call_body(call), "request", &error, "{}") ||
+        !scenarios_find(c->scenarios, name, &error) ||
+        !rehearsals_stop(c->rehearsals, name, on_done, call, &error))
+        api_call_fail(call, error);
+}
+
+static void test_list(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    const char *name = api_call_query(call, "scenario");
+    g_autoptr(GError) error = NULL;
+
+    if (name && !scenarios_find(c->scenarios, name, &error))
+        api_call_fail(call, error);
+    else
+        rehearsals_list(c->rehearsals, name, on_done, call);
+}
+
+static void test_show(ApiCall *call, void *user)
+{
+    g_autoptr(GError) error = NULL;
+    Id id;
+
+    if (id_parse(api_call_parameter(call, "test"), &id, &error))
+        rehearsals_show(((Controller *)user)->rehearsals, id, on_done, call);
+    else
+        api_call_fail(call, error);
+}
+
+static void test_evidence(ApiCall *call, void *user)
+{
+    const char *vm = api_call_query(call, "vm");
+    g_autoptr(GError) error = NULL;
+    Id test, of;
+
+    if (id_parse(api_call_parameter(call, "test"), &test, &error) && id_parse(vm ? vm : "", &of, &error))
+        rehearsals_evidence(((Controller *)user)->rehearsals, test, of, on_done, call);
+    else
+        api_call_fail(call, error);
+}
+
+const Operation OPERATIONS_TESTS[] = {
+    {"test.start", test_start}, {"test.stop", test_stop},         {"test.list", test_list},
+    {"test.show", test_show},   {"test.evidence", test_evidence}, {NULL, NULL},
+};
