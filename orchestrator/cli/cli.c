@@ -2,6 +2,7 @@
 #include "orchestrator/cli/cli.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/id.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -238,4 +239,36 @@ json_t *cli_vms(Cli *cli, GError **error)
         json_array_append_new(uuids, json_string(uuid));
     }
     return g_steal_pointer(&uuids);
+}
+
+char *cli_point(Cli *cli, const char *begins, GError **error)
+{
+    json_auto_t *doc = NULL;
+    const json_t *points;
+    const char *found = NULL;
+    Id whole;
+
+    if (id_parse(begins, &whole, NULL))
+        return g_strdup(begins);
+    doc = cli_call(cli, "scenario.points", cli_argument(cli, 0), NULL, NULL, error);
+    if (!doc)
+        return NULL;
+    points = json_object_get(doc, "points");
+    for (gsize i = 0; i < json_array_size(points); i++) {
+        const char *id = json_string_value(json_object_get(json_array_get(points, i), "id"));
+
+        if (!id || !*begins || !g_str_has_prefix(id, begins) || g_strcmp0(id, found) == 0)
+            continue;
+        if (found) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                        "'%s' means more than one point, nothing was begun: say more of its UUID", begins);
+            return NULL;
+        }
+        found = id;
+    }
+    if (!found)
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                    "there is no point '%s', nothing was begun: understudy points %s lists those there are",
+                    begins, cli_argument(cli, 0));
+    return g_strdup(found);
 }

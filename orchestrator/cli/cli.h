@@ -89,3 +89,7 @@ char *cli_find(const json_t *docs, const char *key, const char *what, const char
 /* The UUIDs of those VMs of the scenario (the first argument) that --vm names; without --vm none, and
  * nobody is asked. New array, or NULL with @error. */
 json_t *cli_vms(Cli *cli, GError **error);
+
+/* The whole UUID of the only point of the scenario (the first argument) that begins with @begins. The caller frees; NOT_FOUND, or
+ * USAGE if several do. */
+char *cli_point(Cli *cli, const char *begins, GError **error);

@@ -210,39 +210,6 @@ gboolean command_hold(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* The whole UUID of the scenario's only point that begins so. */
-static char *whole_point(Cli *cli, const char *begins, GError **error)
-{
-    json_auto_t *doc = NULL;
-    const json_t *points;
-    const char *found = NULL;
-    Id whole;
-
-    if (id_parse(begins, &whole, NULL))
-        return g_strdup(begins);
-    doc = cli_call(cli, "scenario.points", cli_argument(cli, 0), NULL, NULL, error);
-    if (!doc)
-        return NULL;
-    points = json_object_get(doc, "points");
-    for (gsize i = 0; i < json_array_size(points); i++) {
-        const char *id = json_string_value(json_object_get(json_array_get(points, i), "id"));
-
-        if (!id || !*begins || !g_str_has_prefix(id, begins) || g_strcmp0(id, found) == 0)
-            continue;
-        if (found) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE,
-                        "'%s' means more than one point, nothing was begun: say more of its UUID", begins);
-            return NULL;
-        }
-        found = id;
-    }
-    if (!found)
-        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
-                    "there is no point '%s', nothing was begun: understudy points %s lists those there are",
-                    begins, cli_argument(cli, 0));
-    return g_strdup(found);
-}
-
 /* {"to", "vms": [UUID…], "power_off", "reverse"}, with "preview" if it is only to be shown. */
 static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
 {
@@ -260,7 +227,7 @@ static json_t *switchover_body(Cli *cli, gboolean preview, GError **error)
         return NULL;
     }
     if (cli_option(cli, "point")) {
-        g_autofree char *point = whole_point(cli, cli_option(cli, "point"), error);
+        g_autofree char *point = cli_point(cli, cli_option(cli, "point"), error);
 
         if (!point)
             return NULL;

@@ -141,6 +141,41 @@ static void append_silence(GString *out, const json_t *s)
         g_string_append_printf(out, "  a switchover is required: %s\n", way_out);
 }
 
+/* What integrity tests have shown of a VM, as one sentence. */
+static void append_proof(GString *out, const json_t *vm)
+{
+    const json_t *lose = json_object_get(vm, "lose_ms"), *back = json_object_get(vm, "back_ms");
+    const char *proven_at = json_string_value(json_object_get(vm, "proven_at"));
+    g_autofree char *lose_text = json_is_integer(lose) ? units_human_duration(json_integer_value(lose))
+                                                       : g_strdup("nobody knows how much");
+    g_autofree char *back_text =
+        json_is_integer(back) ? units_human_duration(json_integer_value(back)) : NULL;
+    g_autofree char *line =
+        back_text ? g_strdup_printf("if %s died now, '%s' would lose %s and be back in %s (proven %s)",
+                                    json_string_value(json_object_get(vm, "active")) ?: "-",
+                                    json_string_value(json_object_get(vm, "name")) ?: "-", lose_text,
+                                    back_text, proven_at ?: "-")
+                  : NULL;
+    g_autofree char *clean = line ? page_clean(line) : NULL;
+
+    if (clean)
+        g_string_append_printf(out, "  %s\n", clean);
+}
+
+static void append_tests(GString *out, const json_t *s)
+{
+    const json_t *test = json_object_get(s, "test");
+    g_autofree char *host = page_clean(json_string_value(json_object_get(test, "host")) ?: "-");
+    g_autofree char *id = page_clean(json_string_value(json_object_get(test, "id")) ?: "-");
+    json_t *vm;
+    gsize i;
+
+    if (json_is_object(test))
+        g_string_append_printf(out, "  the copies on %s are being tested; understudy test show %s\n", host,
+                               id);
+    json_array_foreach(json_object_get(s, "vms"), i, vm) append_proof(out, vm);
+}
+
 /* When the VMs are moved home by themselves. The caller frees. */
 static char *switchback_text(const json_t *s)
 {
@@ -170,6 +205,7 @@ static void append_scenario(GString *out, const json_t *s)
     text = page_text(page, 2);
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
+    append_tests(out, s);
     append_silence(out, s);
     append_holds(out, s);
     append_unheard(out, s);
@@ -301,8 +337,8 @@ static gboolean keep_or_release(Cli *cli, GError **error)
 
 static gboolean list_points(Cli *cli, GError **error)
 {
-    static const char *const TITLES[] = {"VM",      "HOST",   "POINT",  "CUT AT",     "SEALED AT", ">TERM",
-                                         ">NUMBER", "FROZEN", "PINNED", "INCOMPLETE", NULL};
+    static const char *const TITLES[] = {"VM",      "HOST",   "POINT",  "CUT AT",    "SEALED AT",  ">TERM",
+                                         ">NUMBER", "FROZEN", "PINNED", "PROVEN AT", "INCOMPLETE", NULL};
     json_auto_t *vms = cli_vms(cli, error);
     json_auto_t *query = json_array_size(vms) > 0 ? json_pack("{s:O}", "vm", json_array_get(vms, 0)) : NULL;
     json_auto_t *doc =
@@ -315,8 +351,8 @@ static gboolean list_points(Cli *cli, GError **error)
         return FALSE;
     json_array_foreach(json_object_get(doc, "points"), i, point)
     {
-        static const char *const KEYS[] = {"vm",   "host",     "id",     "cut_at", "sealed_at",
-                                           "term", "sequence", "frozen", "pinned", "incomplete"};
+        static const char *const KEYS[] = {"vm",       "host",   "id",     "cut_at",    "sealed_at", "term",
+                                           "sequence", "frozen", "pinned", "proven_at", "incomplete"};
 
         for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
             page_value(page, point, KEYS[k]);

@@ -52,6 +52,11 @@ OPTIONS(SWITCHOVER,
 OPTIONS(SWITCHBACK, {"vm", "VM", "only this one; may be repeated", TRUE},
         {"power-off", NULL, "switch a guest off that does not shut down in time"});
 OPTIONS(COMPARE, {"repair", NULL, "have what differs sent"});
+OPTIONS(TEST_START, {"manual", NULL, "it stays up until test stop, for you to look at"},
+        {"vm", "VM", "only this one; may be repeated", TRUE},
+        {"point", "ID", "from this recovery point instead of the newest"},
+        {"limit", "TIME", "of a manual one: it is ended then by itself (4h)"});
+OPTIONS(TEST_SHOW, {"html", "FILE", "write a page with what was on the screens and consoles"});
 OPTIONS(STATUS, {"watch", NULL, "again and again"});
 OPTIONS(POINTS, {"vm", "VM", "only of this one"});
 OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
@@ -122,6 +127,15 @@ static const Command COMMANDS[] = {
      "move the VMs home to the master, in good order", command_switchback},
     {"compare", "SCENARIO", 1, 1, COMPARE, PROPERTIES_NONE, FALSE,
      "are the copies what the VMs' disks are? Nothing is sent", command_compare},
+    {"test start", "SCENARIO", 1, 1, TEST_START, PROPERTIES_NONE, FALSE,
+     "boot the copies on the replica, apart from everything, check them, and throw that away",
+     command_test_start},
+    {"test stop", "SCENARIO", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "end the integrity test that runs",
+     command_test_stop},
+    {"test list", "[SCENARIO]", 0, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "the integrity tests that run and have run, newest first", command_test_list},
+    {"test show", "ID", 1, 1, TEST_SHOW, PROPERTIES_NONE, FALSE, "one integrity test, VM by VM",
+     command_test_show},
     {"status", "[SCENARIO]", 0, 1, STATUS, PROPERTIES_NONE, FALSE, "how protected everything is",
      command_status},
     {"points", "SCENARIO | keep ID | release ID", 1, 2, POINTS, PROPERTIES_NONE, FALSE,

@@ -352,3 +352,52 @@ json_t *progress_wait_compared(Cli *cli, const char *name, const json_t *begun, 
     }
     return json_pack("{s:O}", "vms", list);
 }
+
+/* --- integrity tests ----------------------------------------------------- */
+
+static char *line_of_test(const json_t *test)
+{
+    const char *waits = json_string_value(json_object_get(test, "waits"));
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+    {
+        const char *verdict = json_string_value(json_object_get(vm, "verdict"));
+
+        g_string_append_printf(line, "%s%s: %s", i ? "; " : "", json_string_value(json_object_get(vm, "name")) ?: "-",
+                               verdict ?: json_string_value(json_object_get(vm, "state")) ?: "-");
+    }
+    if (waits)
+        g_string_append_printf(line, "; %s", waits);
+    return g_strdup(line->str);
+}
+
+json_t *progress_wait_test(Cli *cli, const char *id, gboolean ready, GError **error)
+{
+    Watch w = {.cli = cli, .start_ms = clock_steady_ms()};
+    g_autoptr(GError) why = NULL;
+    json_auto_t *test = NULL;
+
+    for (;; g_usleep(ASK_EVERY_US)) {
+        g_autofree char *line = NULL;
+        const char *state;
+
+        json_decref(test);
+        test = cli_call(cli, "test.show", id, NULL, NULL, &why);
+        if (!test)
+            break;
+        line = line_of_test(test);
+        show(&w, line);
+        state = json_string_value(json_object_get(test, "state"));
+        if (g_strcmp0(state, "ended") == 0 || (ready && g_strcmp0(state, "ready") == 0) ||
+            is_late(&w, "the test", "", &why))
+            break;
+    }
+    end(&w);
+    if (!why)
+        return g_steal_pointer(&test);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return NULL;
+}

@@ -21,3 +21,7 @@ json_t *progress_wait_compared(Cli *cli, const char *name, const json_t *begun, 
 
 /* Until @plan has ended: its document, or NULL with @error FAILED if not every VM was moved, TIMEOUT. */
 json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error);
+
+/* Until integrity test @id has ended, or with @ready is ready for its operator: its document, or NULL with @error TIMEOUT. How it
+ * ended is the caller's to judge. */
+json_t *progress_wait_test(Cli *cli, const char *id, gboolean ready, GError **error);

@@ -29,6 +29,7 @@
 #define WEB2 "bbbbbbbb-0000-4000-8000-000000000002"
 #define PLAN "cccccccc-0000-4000-8000-000000000003"
 #define POINT "dddddddd-0000-4000-8000-000000000004"
+#define TEST "eeeeeeee-0000-4000-8000-000000000005"
 
 /* --- a controller that says what it is told to --- */
 
@@ -1094,6 +1095,142 @@ static void test_points_kept(void)
     understudy(4, "points keep dddd");
 }
 
+/* --- integrity tests --- */
+
+#define TEST_VM(state, verdict)                                                                    \
+    "{\"vm\":\"" WEB1 "\",\"name\":\"web1 <script>\",\"state\":\"" state "\",\"verdict\":" verdict \
+    ",\"why\":null,\"point\":{\"id\":\"" POINT                                                     \
+    "\",\"cut_at\":\"2026-11-21T22:16:54.123Z\"},\"start_ms\":600,"                                \
+    "\"boot_ms\":8400,\"checks\":[{\"what\":\"its agent "                                          \
+    "answers\",\"state\":\"passed\",\"text\":\"<i>5.2\",\"after_ms\":"                             \
+    "8400}],\"left_out\":[\"hostdev "                                                              \
+    "0000:04:10.0\"],\"vnc\":\"/run/x/web1.vnc\",\"serial\":null,\"picture\":true}"
+#define TEST_DOC(state, verdict, why, vms)                                                              \
+    "{\"test\":\"" TEST "\",\"scenario\":\"web\",\"host\":\"beta\",\"manual\":false,\"state\":\"" state \
+    "\",\"begun_at\":"                                                                                  \
+    "\"2026-11-22T02:14:00.000Z\",\"ended_at\":null,\"verdict\":" verdict ",\"why\":" why               \
+    ",\"waits\":null,\"vms\":[" vms "]}"
+
+static const char TEST_RUNS[] = TEST_DOC("running", "null", "null", TEST_VM("booting", "null"));
+static const char TEST_PASSED[] = TEST_DOC("ended", "\"passed\"", "null", TEST_VM("ended", "\"passed\""));
+static const char TEST_FAILED[] =
+    TEST_DOC("ended", "\"failed\"", "\"its agent is silent\"", TEST_VM("ended", "\"failed\""));
+static const char TEST_READY[] = TEST_DOC("ready", "null", "null", TEST_VM("ready", "null"));
+static const char TEST_STOPPED[] = TEST_DOC("ended", "\"stopped\"", "null", TEST_VM("ended", "\"stopped\""));
+
+static void test_tests_begin(void)
+{
+    say("scenario.show", SCENARIO);
+    say("scenario.points", "{\"points\":[{\"id\":\"" POINT "\",\"vm\":\"web1\",\"host\":\"beta\"}]}");
+    say("test.start", TEST_RUNS);
+    understudy(0, "test start web --manual --vm web1 --point dddd --limit 1h");
+    g_assert_cmpstr(out, ==,
+                    "test " TEST " was begun on beta; understudy test show eeeeeeee says how far it is\n");
+    assert_says(fake.asked->str, "test.start {\"manual\":true,\"limit_ms\":3600000,\"vms\":[\"" WEB1
+                                 "\"],\"point\":\"" POINT "\"}\n");
+    understudy(2, "test start web --limit 1");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    understudy(1, "test start web --point 1234");
+    say_no("test.start", US_ERROR_BUSY, "test " TEST " runs");
+    understudy(4, "test start web");
+    assert_says(err, TEST);
+}
+
+static void test_tests_wait(void)
+{
+    say("test.start", TEST_RUNS);
+    say("test.show", TEST_RUNS);
+    say("test.show", TEST_PASSED);
+    understudy(0, "test start web --wait");
+    golden("test-show.txt");
+    assert_says(err, "web1 <script>: booting\nweb1 <script>: passed\n");
+    g_assert_cmpstr(fake.asked->str, ==, "test.start {\"manual\":false}\ntest.show\ntest.show\n");
+}
+
+static void test_tests_fail(void)
+{
+    say("test.start", TEST_RUNS);
+    say("test.show", TEST_FAILED);
+    understudy(1, "test start web --wait");
+    assert_says(out, "of web on beta: failed, its agent is silent\n");
+    assert_says(err, "the integrity test failed: its agent is silent");
+}
+
+/* Stopped is how a manual one ends, and no verdict on one that was to have one. */
+static void test_tests_stop(void)
+{
+    say("test.start", TEST_RUNS);
+    say("test.show", TEST_READY);
+    say("test.show", TEST_STOPPED);
+    say("test.stop", "{\"test\":\"" TEST "\"}");
+    understudy(0, "test start web --manual --wait");
+    assert_says(out, "screen at /run/x/web1.vnc");
+    understudy(0, "test stop web --wait");
+    understudy(0, "test stop web");
+    g_assert_cmpstr(out, ==, "test " TEST " ends, and what it wrote is thrown away\n");
+    understudy(1, "test start web --wait");
+    assert_says(err, "was ended before there was a verdict");
+}
+
+static void test_tests_are_listed(void)
+{
+    say("test.list",
+        "{\"tests\":[{\"test\":\"" TEST
+        "\",\"scenario\":\"web\",\"host\":\"beta\",\"begun_at\":\"2026-11-22T02:14:00.000Z\",\"state\":"
+        "\"ended\",\"verdict\":\"failed\",\"why\":\"its agent is silent\",\"vms\":[{},{}]}]}");
+    say("test.show", TEST_PASSED);
+    understudy(0, "test list");
+    golden("test-list.txt");
+    understudy(0, "test list web --json");
+    json_decref(document());
+    understudy(0, "test show eeee");
+    golden("test-show.txt");
+    understudy(0, "test show eeee --json");
+    json_decref(document());
+    understudy(1, "test show ffff");
+    understudy(2, "test show");
+}
+
+/* Whatever guests say is text in it. */
+static void test_tests_as_a_page(void)
+{
+    g_autofree char *path = in_home("report.html");
+    g_autofree char *page = NULL;
+
+    say("test.show", TEST_PASSED);
+    say("test.evidence", "{\"png\":\"iVBORw0KGgo=\",\"console\":\"</pre><script>\\u001b[31m\\r\\nlogin:\"}");
+    say("test.evidence", "{\"png\":\"iVBORw0KGgo\\\"><script>\",\"console\":null}");
+    understudy(0, "test show " TEST " --html ~/report.html");
+    g_assert_true(g_file_get_contents(path, &page, NULL, NULL));
+    g_free(out);
+    out = g_strdup(page);
+    golden("test-page.html");
+    g_assert_null(strstr(page, "<script"));
+    understudy(0, "test show " TEST " --html ~/report.html");
+    g_free(page);
+    g_assert_true(g_file_get_contents(path, &page, NULL, NULL));
+    g_assert_null(strstr(page, "<script"));
+    g_assert_null(strstr(page, "<img"));
+    say_no("test.evidence", US_ERROR_NOT_FOUND, "nothing was seen");
+    understudy(0, "test show " TEST " --html ~/report.html");
+    say_no("test.evidence", US_ERROR_UNREACHABLE, "silent");
+    understudy(5, "test show " TEST " --html ~/report.html");
+}
+
+static void test_status_proven(void)
+{
+    say("status",
+        "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
+        "\"test\":{\"id\":\"" TEST
+        "\",\"host\":\"beta\",\"manual\":false,\"state\":\"running\"},\"vms\":[{\"name\":"
+        "\"web1\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"spool_bytes\":0,"
+        "\"standbys\":[],"
+        "\"lose_ms\":1200,\"back_ms\":9000,\"proven_at\":\"2026-11-22T02:14:00.000Z\"},{\"name\":\"web2\","
+        "\"lose_ms\":1200,\"back_ms\":null,\"proven_at\":null}]}]}");
+    understudy(0, "status");
+    golden("status-proven.txt");
+}
+
 /* A name may look like another's UUID; it is still a name. */
 static void test_find(void)
 {
@@ -1345,6 +1482,13 @@ int main(int argc, char **argv)
     add("/cli/status", test_status);
     add("/cli/status-away", test_status_away);
     add("/cli/status-words", test_status_words);
+    add("/cli/tests-begin", test_tests_begin);
+    add("/cli/tests-wait", test_tests_wait);
+    add("/cli/tests-fail", test_tests_fail);
+    add("/cli/tests-stop", test_tests_stop);
+    add("/cli/tests-are-listed", test_tests_are_listed);
+    add("/cli/tests-as-a-page", test_tests_as_a_page);
+    add("/cli/status-proven", test_status_proven);
     add("/cli/points", test_points);
     add("/cli/points-kept", test_points_kept);
     add("/cli/watch", test_watch);

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Integrity tests: would the copies start, and what came of the tests that were. */
+#include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/page.h"
+#include "orchestrator/cli/progress.h"
+#include "orchestrator/cli/report.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/id.h"
+#include "vmconnect/base/units.h"
+
+#include <string.h>
+
+static const char *text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
+/* --- one of them, in words ------------------------------------------------ */
+
+static char *head_of(const json_t *test)
+{
+    const char *why = text_of(test, "why") ?: text_of(test, "waits");
+    g_autofree char *line =
+        g_strdup_printf("test %s of %s on %s: %s%s%s", text_of(test, "test") ?: "-", text_of(test, "scenario") ?: "-",
+                        text_of(test, "host") ?: "-", text_of(test, "verdict") ?: text_of(test, "state") ?: "-",
+                        why ? ", " : "", why ?: "");
+    g_autofree char *times = g_strdup_printf("begun %s, ended %s", text_of(test, "begun_at") ?: "-",
+                                             text_of(test, "ended_at") ?: "-");
+    g_autofree char *clean = page_clean(line);
+    g_autofree char *clean_times = page_clean(times);
+
+    return g_strdup_printf("%s\n%s\n\n", clean, clean_times);
+}
+
+static char *vms_of(const json_t *test)
+{
+    static const char *const TITLES[] = {"VM",     "STATE", "VERDICT", "POINT OF",
+                                         ">START", ">BOOT", "WHY",     NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+    {
+        page_value(page, vm, "name");
+        page_value(page, vm, "state");
+        page_value(page, vm, "verdict");
+        page_value(page, json_object_get(vm, "point"), "cut_at");
+        page_duration(page, vm, "start_ms");
+        page_duration(page, vm, "boot_ms");
+        page_value(page, vm, "why");
+    }
+    return page_text(page, 0);
+}
+
+/* "" if there is no check. */
+static char *checks_of(const json_t *test)
+{
+    static const char *const TITLES[] = {"VM", "CHECK", "STATE", ">AFTER", "SAYS", NULL};
+    g_autoptr(Page) page = page_new(TITLES);
+    g_autofree char *table = NULL;
+    gboolean any = FALSE;
+    json_t *vm, *check;
+    gsize i, k;
+
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+        json_array_foreach(json_object_get(vm, "checks"), k, check)
+    {
+        any = TRUE;
+        page_value(page, vm, "name");
+        page_value(page, check, "what");
+        page_value(page, check, "state");
+        page_duration(page, check, "after_ms");
+        page_value(page, check, "text");
+    }
+    table = page_text(page, 0);
+    return any ? g_strconcat("\n", table, NULL) : g_strdup("");
+}
+
+static void append_line(GString *out, const json_t *vm, const char *what, const char *text)
+{
+    g_autofree char *line =
+        text ? g_strdup_printf("%s: %s %s", text_of(vm, "name") ?: "-", what, text) : NULL;
+    g_autofree char *clean = line ? page_clean(line) : NULL;
+
+    if (clean)
+        g_string_append_printf(out, "%s%s\n", out->len ? "" : "\n", clean);
+}
+
+/* Where its consoles are while it runs, and what it was booted without. */
+static char *notes_of(const json_t *test)
+{
+    GString *out = g_string_new(NULL);
+    json_t *vm, *left;
+    gsize i, k;
+
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+    {
+        append_line(out, vm, "screen at", text_of(vm, "vnc"));
+        append_line(out, vm, "serial console at", text_of(vm, "serial"));
+        json_array_foreach(json_object_get(vm, "left_out"), k, left)
+            append_line(out, vm, "left out:", json_string_value(left));
+    }
+    return g_string_free(out, FALSE);
+}
+
+static char *test_text(const json_t *test)
+{
+    g_autofree char *head = head_of(test);
+    g_autofree char *vms = vms_of(test);
+    g_autofree char *checks = checks_of(test);
+    g_autofree char *notes = notes_of(test);
+
+    return g_strconcat(head, vms, checks, notes, NULL);
+}
+
+/* --- start and stop ---------------------------------------------------------- */
+
+static json_t *start_body(Cli *cli, GError **error)
+{
+    json_auto_t *body = json_pack("{s:b}", "manual", cli_flag(cli, "manual"));
+    const char *limit = cli_option(cli, "limit");
+    json_auto_t *vms = NULL;
+    gint64 limit_ms;
+
+    if (limit) {
+        if (!units_parse_duration(limit, &limit_ms, error))
+            return NULL;
+        json_object_set_new(body, "limit_ms", json_integer(limit_ms));
+    }
+    vms = cli_vms(cli, error);
+    if (!vms)
+        return NULL;
+    if (json_array_size(vms) > 0)
+        json_object_set(body, "vms", vms);
+    if (cli_option(cli, "point")) {
+        g_autofree char *point = cli_point(cli, cli_option(cli, "point"), error);
+
+        if (!point)
+            return NULL;
+        json_object_set_new(body, "point", json_string(point));
+    }
+    return g_steal_pointer(&body);
+}
+
+/* @may_be_stopped: to be ended by its operator is how it is to end. */
+static gboolean went_well(const json_t *test, gboolean may_be_stopped, GError **error)
+{
+    const char *verdict = text_of(test, "verdict");
+    const char *why = text_of(test, "why");
+
+    if (!verdict || g_str_equal(verdict, "passed") || (may_be_stopped && g_str_equal(verdict, "stopped")))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_FAILED, "the integrity test %s%s%s",
+                g_str_equal(verdict, "stopped") ? "was ended before there was a verdict" : "failed",
+                why ? ": " : "", why ? why : "");
+    return FALSE;
+}
+
+/* A manual one is ended by its operator, who waits for it to be ready. */
+gboolean command_test_start(Cli *cli, GError **error)
+{
+    gboolean manual = cli_flag(cli, "manual");
+    json_auto_t *body = start_body(cli, error);
+    json_auto_t *begun = body ? cli_call(cli, "test.start", cli_argument(cli, 0), NULL, body, error) : NULL;
+    const char *id = text_of(begun, "test");
+    json_auto_t *test = NULL;
+
+    if (!begun)
+        return FALSE;
+    if (!id) {
+        g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "the controller's answer names no test");
+        return FALSE;
+    }
+    if (!cli->wait) {
+        cli_show(cli, begun,
+                 g_strdup_printf("test %s was begun on %s; understudy test show %.8s says how far it is\n",
+                                 id, text_of(begun, "host") ?: "-", id));
+        return TRUE;
+    }
+    test = progress_wait_test(cli, id, manual, error);
+    if (!test)
+        return FALSE;
+    cli_show(cli, test, test_text(test));
+    return went_well(test, FALSE, error);
+}
+
+gboolean command_test_stop(Cli *cli, GError **error)
+{
+    json_auto_t *doc = cli_call(cli, "test.stop", cli_argument(cli, 0), NULL, NULL, error);
+    const char *id = text_of(doc, "test");
+    json_auto_t *test = NULL;
+
+    if (!doc)
+        return FALSE;
+    if (!cli->wait || !id) {
+        cli_show(cli, doc,
+                 g_strdup_printf("test %s ends, and what it wrote is thrown away\n", id ? id : "-"));
+        return TRUE;
+    }
+    test = progress_wait_test(cli, id, FALSE, error);
+    if (!test)
+        return FALSE;
+    cli_show(cli, test, test_text(test));
+    return went_well(test, TRUE, error);
+}
+
+/* --- what there is -------------------------------------------------------------- */
+
+gboolean command_test_list(Cli *cli, GError **error)
+{
+    static const char *const TITLES[] = {"ID",      "SCENARIO", "HOST", "BEGUN AT", "STATE",
+                                         "VERDICT", "VMS",      "WHY",  NULL};
+    static const char *const KEYS[] = {"test", "scenario", "host", "begun_at", "state", "verdict"};
+    json_auto_t *query = cli->arguments->len ? json_pack("{s:s}", "scenario", cli_argument(cli, 0)) : NULL;
+    json_auto_t *doc = cli_call(cli, "test.list", NULL, query, NULL, error);
+    g_autoptr(Page) page = page_new(TITLES);
+    json_t *test;
+    gsize i;
+
+    if (!doc)
+        return FALSE;
+    json_array_foreach(json_object_get(doc, "tests"), i, test)
+    {
+        for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
+            page_value(page, test, KEYS[k]);
+        page_cellf(page, "%zu", json_array_size(json_object_get(test, "vms")));
+        page_cell(page, text_of(test, "why") ?: text_of(test, "waits"));
+    }
+    cli_show(cli, doc, page_text(page, 0));
+    return TRUE;
+}
+
+/* The UUID that is meant, whole or its beginning. */
+static char *find_test(Cli *cli, const char *text, GError **error)
+{
+    json_auto_t *all = NULL;
+    Id id;
+
+    if (id_parse(text, &id, NULL))
+        return g_strdup(ID_TEXT(id));
+    all = cli_call(cli, "test.list", NULL, NULL, NULL, error);
+    return all ? cli_find(json_object_get(all, "tests"), "test", "test", text, error) : NULL;
+}
+
+/* {vm: {"png", "console"}} of all its VMs of which there is something. */
+static json_t *evidence_of(Cli *cli, const json_t *test, GError **error)
+{
+    json_auto_t *all = json_object();
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+    {
+        const char *id = text_of(vm, "vm");
+        json_auto_t *query = json_pack("{s:s}", "vm", id ? id : "");
+        g_autoptr(GError) why = NULL;
+        json_t *seen = cli_call(cli, "test.evidence", text_of(test, "test"), query, NULL, &why);
+
+        if (!seen && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+            g_propagate_error(error, g_steal_pointer(&why));
+            return NULL;
+        }
+        if (seen)
+            json_object_set_new(all, id, seen);
+    }
+    return g_steal_pointer(&all);
+}
+
+/* What was on the screens is for its reader alone. */
+static gboolean write_page(Cli *cli, const json_t *test, const char *path, GError **error)
+{
+    json_auto_t *evidence = evidence_of(cli, test, error);
+    g_autofree char *html = evidence ? report_html(test, evidence) : NULL;
+
+    if (!html || !durable_replace(path, html, strlen(html), 0600, error))
+        return FALSE;
+    cli_show(cli, test, g_strdup_printf("written: %s\n", path));
+    return TRUE;
+}
+
+gboolean command_test_show(Cli *cli, GError **error)
+{
+    g_autofree char *id = find_test(cli, cli_argument(cli, 0), error);
+    json_auto_t *test = id ? cli_call(cli, "test.show", id, NULL, NULL, error) : NULL;
+
+    if (!test)
+        return FALSE;
+    if (cli_option(cli, "html"))
+        return write_page(cli, test, cli_option(cli, "html"), error);
+    cli_show(cli, test, test_text(test));
+    return TRUE;
+}

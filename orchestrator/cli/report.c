@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/cli/report.h"
+
+#include "orchestrator/cli/page.h"
+#include "vmconnect/base/units.h"
+
+#include <string.h>
+
+#define PNG_BEGINS "iVBORw0KGgo" /* its signature in base64 */
+#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+
+static const char HEAD[] =
+    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src "
+    "'unsafe-inline'\">\n<title>Integrity test</title>\n<style>\n"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}\n"
+    "table{border-collapse:collapse}th,td{text-align:left;padding:.2em 1em .2em 0;vertical-align:top}\n"
+    "th{font-weight:600;color:#555}section{border-top:1px solid #ccc;margin-top:2em}\n"
+    "img{max-width:100%;border:1px solid #ccc}pre{background:#f5f5f5;padding:1em;overflow:auto}\n"
+    ".passed{color:#1a7f37}.failed{color:#c62828}\n</style></head><body>\n";
+
+static const char *text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
+/* As text of the page. The caller frees. */
+static char *plain(const char *text)
+{
+    g_autofree char *clean = page_clean(text ? text : "-");
+
+    return g_markup_escape_text(clean, -1);
+}
+
+/* A line of a table; nothing if there is no @value. */
+static void row(GString *out, const char *title, const char *value)
+{
+    g_autofree char *clean = plain(value);
+
+    if (value)
+        g_string_append_printf(out, "<tr><th>%s</th><td>%s</td></tr>\n", title, clean);
+}
+
+static void row_time(GString *out, const char *title, const json_t *doc, const char *key)
+{
+    const json_t *ms = json_object_get(doc, key);
+    g_autofree char *text = json_is_integer(ms) ? units_human_duration(json_integer_value(ms)) : NULL;
+
+    row(out, title, text);
+}
+
+/* In its colour; one that is not known has none. */
+static char *verdict_of(const json_t *doc)
+{
+    const char *verdict = text_of(doc, "verdict");
+    g_autofree char *clean = plain(verdict ? verdict : "no verdict yet");
+    gboolean known = g_strcmp0(verdict, "passed") == 0 || g_strcmp0(verdict, "failed") == 0;
+
+    return g_strdup_printf("<span class=\"%s\">%s</span>", known ? verdict : "other", clean);
+}
+
+static void append_checks(GString *out, const json_t *vm)
+{
+    const json_t *checks = json_object_get(vm, "checks");
+    json_t *check;
+    gsize i;
+
+    if (json_array_size(checks) == 0)
+        return;
+    g_string_append(out, "<table><tr><th>Check</th><th></th><th>After</th><th></th></tr>\n");
+    json_array_foreach((json_t *)checks, i, check)
+    {
+        const json_t *after = json_object_get(check, "after_ms");
+        g_autofree char *time =
+            json_is_integer(after) ? units_human_duration(json_integer_value(after)) : NULL;
+        g_autofree char *what = plain(text_of(check, "what"));
+        g_autofree char *state = plain(text_of(check, "state"));
+        g_autofree char *text = plain(text_of(check, "text"));
+
+        g_string_append_printf(out, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", what, state,
+                               time ? time : "-", text);
+    }
+    g_string_append(out, "</table>\n");
+}
+
+static void append_console(GString *out, const char *console)
+{
+    g_auto(GStrv) lines = g_strsplit(console ? console : "", "\n", 0);
+
+    if (!console)
+        return;
+    g_string_append(out, "<details><summary>Console</summary><pre>");
+    for (char **line = lines; *line; line++) {
+        g_autofree char *clean = plain(g_strchomp(*line));
+
+        g_string_append_printf(out, "%s\n", clean);
+    }
+    g_string_append(out, "</pre></details>\n");
+}
+
+static void append_picture(GString *out, const char *png, const char *name)
+{
+    if (png && g_str_has_prefix(png, PNG_BEGINS) && png[strspn(png, BASE64)] == '\0')
+        g_string_append_printf(out, "<p><img alt=\"screen of %s\" src=\"data:image/png;base64,%s\"></p>\n",
+                               name, png);
+}
+
+static void append_vm(GString *out, const json_t *vm, const json_t *seen)
+{
+    const json_t *point = json_object_get(vm, "point");
+    g_autofree char *name = plain(text_of(vm, "name"));
+    g_autofree char *verdict = verdict_of(vm);
+    json_t *what;
+    gsize i;
+
+    g_string_append_printf(out, "<section><h2>%s: %s</h2>\n<table>\n", name, verdict);
+    row(out, "Why", text_of(vm, "why"));
+    row(out, "Recovery point", text_of(point, "id"));
+    row(out, "of", text_of(point, "cut_at"));
+    row_time(out, "Until its start", vm, "start_ms");
+    row_time(out, "from then until its checks passed", vm, "boot_ms");
+    json_array_foreach(json_object_get(vm, "left_out"), i, what)
+        row(out, "Left out", json_string_value(what));
+    g_string_append(out, "</table>\n");
+    append_checks(out, vm);
+    append_picture(out, text_of(seen, "png"), name);
+    append_console(out, text_of(seen, "console"));
+    g_string_append(out, "</section>\n");
+}
+
+char *report_html(const json_t *test, const json_t *evidence)
+{
+    GString *out = g_string_new(HEAD);
+    g_autofree char *scenario = plain(text_of(test, "scenario"));
+    g_autofree char *verdict = verdict_of(test);
+    json_t *vm;
+    gsize i;
+
+    g_string_append_printf(out, "<h1>Integrity test of %s: %s</h1>\n<table>\n", scenario, verdict);
+    row(out, "Why", text_of(test, "why"));
+    row(out, "On", text_of(test, "host"));
+    row(out, "Begun", text_of(test, "begun_at"));
+    row(out, "Ended", text_of(test, "ended_at"));
+    row(out, "How", json_is_true(json_object_get(test, "manual")) ? "by hand" : "automatic");
+    row(out, "Test", text_of(test, "test"));
+    g_string_append(out, "</table>\n");
+    json_array_foreach(json_object_get(test, "vms"), i, vm)
+    {
+        const char *id = text_of(vm, "vm");
+
+        append_vm(out, vm, id ? json_object_get(evidence, id) : NULL);
+    }
+    g_string_append(out, "</body></html>\n");
+    return g_string_free(out, FALSE);
+}

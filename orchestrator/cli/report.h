@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* report - an integrity test as one page of HTML that needs nothing else, to be kept or sent.
+ *
+ * Everything that comes from a guest or another host is text in it, never markup; pictures are data in it, if they are PNGs. */
+#pragma once
+
+#include <jansson.h>
+
+/* @test: its document (docs/protocol.md, test.result); @evidence: {vm: {"png": base64 or null, "console": text or null}}, may lack
+ * some. The caller frees. */
+char *report_html(const json_t *test, const json_t *evidence);
