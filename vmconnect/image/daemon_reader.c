@@ -42,6 +42,7 @@ static gboolean open_layers(StorageDaemon *daemon, const ReaderLayer *layers, gu
             .backing = below,
             .read_only = TRUE,
             .force_share = TRUE,
+            .unlocked = layers[i].unlocked,
         };
         char *node;
 

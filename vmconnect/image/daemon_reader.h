@@ -4,7 +4,10 @@
  * A storage daemon opens every image of the chain read-only and without locks
  * (force-share on each node), so the owner's `virsh start` works while we read.
  * Therefore what was read counts only if the VM was off before and after and the
- * images' signatures did not change: that is the caller's check. */
+ * images' signatures did not change: that is the caller's check.
+ *
+ * force-share still tells others that somebody reads, which keeps a merge (block-commit) from beginning. An image of a store, whose
+ * lease (store_lease_share()) says why merges do no harm, is opened `unlocked`. */
 #pragma once
 
 #include "vmconnect/image/storage_daemon.h"
@@ -14,6 +17,7 @@
 typedef struct {
     const char *path;
     const char *format; /* "qcow2" or "raw" */
+    gboolean unlocked;  /* nobody is told that it is read */
 } ReaderLayer;
 
 typedef struct DaemonReader DaemonReader;

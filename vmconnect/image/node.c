@@ -49,6 +49,8 @@ static json_t *node_options(const NodeSpec *spec, const char *name)
      * what is under it open for writing. */
     if (options && spec->force_share)
         json_object_set_new(options, "force-share", json_true());
+    if (options && spec->unlocked)
+        json_object_set_new(json_object_get(options, "file"), "locking", json_string("off"));
     if (options && g_str_equal(format, "qcow2"))
         add_qcow2_options(options, spec);
     return options;
@@ -61,6 +63,7 @@ gboolean node_open(StorageDaemon *daemon, const NodeSpec *spec, char **ret_node,
 
     g_assert(g_path_is_absolute(spec->path));
     g_assert(spec->read_only || !spec->force_share);
+    g_assert(spec->force_share || !spec->unlocked);
     if (!options) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "image %s: QEMU takes only file names in UTF-8",
                     spec->path);
@@ -140,6 +143,21 @@ gboolean node_snapshot(StorageDaemon *daemon, const char *top, const char *overl
 {
     return storage_daemon_call(daemon, "blockdev-snapshot",
                                json_pack("{s:s, s:s}", "node", top, "overlay", overlay), NULL, error);
+}
+
+gboolean node_open_offer(StorageDaemon *daemon, const char *path, const char *name, char **ret_node,
+                         GError **error)
+{
+    g_autofree char *node = g_strdup_printf("n%u-offer", storage_daemon_next_number(daemon));
+
+    if (!storage_daemon_call(daemon, "blockdev-add",
+                             json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s}}", "driver", "nbd", "node-name",
+                                       node, "read-only", 1, "export", name, "server", "type", "unix", "path",
+                                       path),
+                             NULL, error))
+        return FALSE;
+    *ret_node = g_steal_pointer(&node);
+    return TRUE;
 }
 
 gboolean node_open_part(StorageDaemon *daemon, const char *node, guint64 offset_bytes, guint64 size_bytes,

@@ -17,7 +17,8 @@ typedef struct {
     const char *format;  /* "qcow2" or "raw"; never probed. NULL: qcow2 */
     const char *backing; /* the node below; NULL: nothing, whatever the header says */
     gboolean read_only;
-    gboolean force_share; /* take no lock, so that others may even write; needs read_only */
+    gboolean force_share; /* keep nobody out who writes; needs read_only */
+    gboolean unlocked;    /* nor anybody who wants that nobody reads; needs force_share */
 } NodeSpec;
 
 /* Open an image. @ret_node: its name, the caller frees. FALSE with @error: NOT_FOUND no
@@ -40,6 +41,10 @@ gboolean node_create(StorageDaemon *daemon, const NodeNewImage *image, char **re
  * goes on with @overlay; @top is flushed and written no more. An export keeps the size it
  * had: for a new size remove it first and add it again after. */
 gboolean node_snapshot(StorageDaemon *daemon, const char *top, const char *overlay, GError **error);
+
+/* What the NBD server at the Unix socket @path offers as @name, for reading. @ret_node as node_open(). */
+gboolean node_open_offer(StorageDaemon *daemon, const char *path, const char *name, char **ret_node,
+                         GError **error);
 
 /* A part of @node, as a node of its own. */
 gboolean node_open_part(StorageDaemon *daemon, const char *node, guint64 offset_bytes, guint64 size_bytes,

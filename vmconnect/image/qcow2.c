@@ -13,12 +13,6 @@
 
 #define MAX_INFO (8 * 1024 * 1024) /* thousands of snapshots and bitmaps */
 #define GRANULARITY "65536"
-
-/* How `qemu-img check` ends. */
-#define CHECK_GOOD 0
-#define CHECK_CORRUPT 2
-#define CHECK_LEAKS 3
-
 #define NEW_IMAGE "compat=1.1,cluster_size=64k,lazy_refcounts=off"
 
 static void bitmap_free(gpointer data)
@@ -184,29 +178,6 @@ Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int
     if (!image || !qemu_img(argv, path, timeout_ms, cancel_fd, &output, error))
         return NULL;
     return qcow2_facts_from_json(output, strlen(output), error);
-}
-
-gboolean qcow2_check(const char *path, int timeout_ms, int cancel_fd, GError **error)
-{
-    g_autofree char *image = image_file_argument(path, "qcow2", IMAGE_FILE_SHARED, error);
-    const char *argv[] = {"qemu-img", "check", "--output=json", "--force-share", image, NULL};
-    ProcessSpec spec = {.argv = argv, .die_with_thread = TRUE};
-    int status = 0;
-
-    if (!image)
-        return FALSE;
-    spec.ret_status = &status;
-    if (!process_run_spec(&spec, timeout_ms, cancel_fd, MAX_INFO, NULL, error)) {
-        g_prefix_error(error, "image %s: ", path);
-        return FALSE;
-    }
-    if (status == CHECK_GOOD || status == CHECK_LEAKS)
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
-                status == CHECK_CORRUPT ? "image %s is damaged: `qemu-img check` says more"
-                                        : "image %s cannot be opened: `qemu-img check` says more",
-                path);
-    return FALSE;
 }
 
 gboolean qcow2_create(const char *path, guint64 size_bytes, const char *backing_name, int timeout_ms,

@@ -46,10 +46,6 @@ Qcow2Facts *qcow2_read(const char *path, const char *format, int timeout_ms, int
 /* From the output of `qemu-img info --output=json`; split off so that it can be tested. */
 Qcow2Facts *qcow2_facts_from_json(const char *text, gsize len, GError **error);
 
-/* Does everything that the image refers to lie inside its file, and nothing twice? (QEMU opens one whose end is missing, and reads zeros there.)
- * Room that is only lost is no fault. All of its tables are read, none of its data. CORRUPT if not; else as qcow2_read(). */
-gboolean qcow2_check(const char *path, int timeout_ms, int cancel_fd, GError **error);
-
 /* A new empty image of 64 KiB clusters, readable by us alone, over @backing_name (NULL: none), whose
  * format is qcow2 and which is not opened. Not durable yet. NO_SPACE, TIMEOUT, CANCELLED, FAILED. */
 gboolean qcow2_create(const char *path, guint64 size_bytes, const char *backing_name, int timeout_ms,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Happy path, per disk: a storage daemon of its own opens the chain with an overlay on top, its whole is offered as a file, the partition
+/* Happy path, per disk: a storage daemon of its own lays an overlay on what is offered of it, the whole of that is offered as a file, the partition
  * table is read, then one part after the other is offered as that file and checked. Failures: the daemon is killed, and what is left is
  * tidied as after a death of ours. */
 #include "vmconnect/rehearse/file_systems.h"
@@ -10,7 +10,6 @@
 #include "vmconnect/base/path.h"
 #include "vmconnect/image/export.h"
 #include "vmconnect/image/node.h"
-#include "vmconnect/image/qcow2.h"
 #include "vmconnect/image/storage_daemon.h"
 #include "vmconnect/rehearse/checker.h"
 #include "vmconnect/rehearse/partitions.h"
@@ -77,33 +76,6 @@ static gboolean start_daemon(Look *l, GError **error)
     storage_daemon_set_cancel(l->daemon, l->limits.cancel_fd);
     storage_daemon_set_timeout(l->daemon,
                                clock_shorter_ms(CALL_TIMEOUT_MS, clock_left_ms(l->limits.deadline_ms)));
-    return TRUE;
-}
-
-/* From the lowest image up; @ret_top is the node of the topmost. */
-static gboolean open_chain(Look *l, char **ret_top, GError **error)
-{
-    guint n = g_strv_length((char **)l->disk->files);
-    g_autofree char *below = NULL;
-
-    g_assert(n > 0 && n == g_strv_length((char **)l->disk->formats));
-    for (guint i = n; i-- > 0;) {
-        NodeSpec spec = {.path = l->disk->files[i],
-                         .format = l->disk->formats[i],
-                         .backing = below,
-                         .read_only = TRUE,
-                         .force_share = TRUE};
-        char *node;
-
-        if (!node_open(l->daemon, &spec, &node, error))
-            return FALSE;
-        g_free(below);
-        below = node;
-        if (g_str_equal(spec.format, "qcow2") &&
-            !qcow2_check(spec.path, clock_left_ms(l->limits.deadline_ms), l->limits.cancel_fd, error))
-            return FALSE;
-    }
-    *ret_top = g_steal_pointer(&below);
     return TRUE;
 }
 
@@ -317,7 +289,7 @@ static gboolean look_at_disk(Look *l, GError **error)
 
 /* ---- all ---- */
 
-/* Of a chain that does not open: is it that, or are we unable to try? */
+/* Of a disk that does not open: is it that, or are we unable to try? */
 static gboolean is_ours(const GError *why)
 {
     return us_error_may_pass(why) || why->code == US_ERROR_PROTOCOL;
@@ -336,7 +308,7 @@ static json_t *check_disk(Look *l, GError **error)
 
     if (!start_daemon(l, error))
         return NULL;
-    if (!open_chain(l, &top, &why)) {
+    if (!node_open_offer(l->daemon, l->disk->socket, l->disk->target, &top, &why)) {
         if (!is_ours(why))
             return describe(l, why->message);
         g_propagate_error(error, g_steal_pointer(&why));

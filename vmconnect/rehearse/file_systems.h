@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* file_systems - are the file systems on a VM's images clean?
+/* file_systems - are the file systems on a VM's disks clean?
  *
  * Every disk is looked at, and every partition of it, by the distribution's own checkers, which are given a file that a storage daemon makes of it
- * (FUSE). They see a throw-away overlay: nothing is written to the images, and no guest's file system is ever mounted. What is found is what
+ * (FUSE). They see a throw-away overlay: nothing is written to the disks, and no guest's file system is ever mounted. What is found is what
  * the guest would find at its next start, after its journal was replayed.
  *
- * Everything in the images is hostile: whoever reads it is confined (sandbox.h), and bounded.
+ * Everything on the disks is hostile: whoever reads it is confined (sandbox.h), and bounded.
  *
  * For one worker thread: blocking, and what it starts dies with the thread. */
 #pragma once
@@ -14,14 +14,13 @@
 #include <jansson.h>
 
 typedef struct {
-    const char *target;         /* "vda" */
-    guint64 size_bytes;         /* a multiple of 512 */
-    const char *const *files;   /* absolute paths, top to bottom, NULL-ended, at least one, … */
-    const char *const *formats; /* … and, one for each, "qcow2" or "raw" */
+    const char *target; /* "vda": also what it is offered as, … */
+    guint64 size_bytes; /* a multiple of 512 */
+    const char *socket; /* … by the NBD server at this Unix socket */
 } FileSystemsDisk;
 
 /* @folder is private to this call: 0700, empty, with a name of at most 90 bytes; it stays the caller's, and is empty again afterwards. It must be able to
- * take what checkers write (journals, mostly). Images are opened without locks: nobody may write to them meanwhile.
+ * take what checkers write (journals, mostly).
  *
  * New reference: [{"target": "vda", "opens": true, "why": null, "parts": [{"number": 1, "offset_bytes": 1048576, "size_bytes": 1,
  * "kind": "ext4", "state": "clean", "text": null}]}]. A disk that does not open says why. A part's "number" is its partition's, 0 for the

@@ -193,6 +193,10 @@ typedef struct StoreLease StoreLease;
  * StoreFiles *, with free function. NOT_FOUND for a point that is not kept.
  * Leases are not durable: who reads beyond a restart takes them again. */
 StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error);
+/* The same for who opens all of @ret_files at once, read-only and without locks (daemon_reader.h), and reads on whatever happens to
+ * their names: the point stays one, and merges below it go on, for they write into a file only what another one hides that lies above it
+ * and is open, too. Nothing waits for such a lease, and no chain grows by it. */
+StoreLease *store_lease_share(Store *store, Id generation, GPtrArray **ret_files, GError **error);
 void store_lease_release(Store *store, StoreLease *lease);
 
 /* Keep a point whatever retention says, durably; or no longer. REFUSED if a chain could not bear all that is

@@ -116,5 +116,7 @@ gboolean store_write_given(const Store *store, GError **error);
 void store_lease_free(gpointer lease);
 /* The index of the highest point that a reader holds, -1 if none. */
 int store_held_index(const Store *store);
+/* Does somebody read that point beside merges? It must stay then. */
+gboolean store_is_shared(const Store *store, Id generation);
 /* The files of @disks (of LedgerDisk *), each from its layer down; of StoreFiles *. */
 GPtrArray *store_files_of(const Store *store, const GPtrArray *disks);

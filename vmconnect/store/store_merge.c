@@ -82,7 +82,8 @@ static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMer
         const LedgerPoint *point = ledger->points->pdata[i];
 
         points[i] = (RetentionPoint){.at_ms = point->generation->sealed_at_ms,
-                                     .pinned = !ledger_can_withdraw(ledger, i),
+                                     .pinned = !ledger_can_withdraw(ledger, i) ||
+                                               store_is_shared(store, point->generation->id),
                                      .held = (int)i <= held,
                                      .children = i + 1 < n};
     }

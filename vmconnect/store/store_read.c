@@ -3,7 +3,11 @@
  *
  * A reader of point P has every file from P's down to the bottom open, and QEMU's
  * own image locks stay on. So a merge whose survivor is P or below P is in its way; one
- * above P is not. */
+ * above P is not.
+ *
+ * A reader without locks that has them all open shares them with merges: what is written into a file below P comes from layers between
+ * it and P, which it has open, and which hide it; a merged file loses its name and no more. But P must not be
+ * withdrawn, or what is newer would be written below it. */
 #include "vmconnect/store/store_internal.h"
 
 #include "vmconnect/base/error.h"
@@ -16,6 +20,7 @@
 
 struct StoreLease {
     Id generation;
+    gboolean shared;
 };
 
 static gboolean not_kept(Id generation, GError **error)
@@ -77,6 +82,22 @@ void store_lease_free(gpointer lease)
     g_free(lease);
 }
 
+static gboolean is_leased(const Store *store, Id generation, gboolean shared)
+{
+    for (guint k = 0; k < store->leases->len; k++) {
+        const StoreLease *lease = store->leases->pdata[k];
+
+        if (lease->shared == shared && id_equal(lease->generation, generation))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean store_is_shared(const Store *store, Id generation)
+{
+    return is_leased(store, generation, TRUE);
+}
+
 int store_held_index(const Store *store)
 {
     const Ledger *ledger = store_ledger(store);
@@ -84,9 +105,8 @@ int store_held_index(const Store *store)
     for (guint i = ledger->points->len; i-- > 0;) {
         const LedgerPoint *point = ledger->points->pdata[i];
 
-        for (guint k = 0; k < store->leases->len; k++)
-            if (id_equal(((const StoreLease *)store->leases->pdata[k])->generation, point->generation->id))
-                return (int)i;
+        if (is_leased(store, point->generation->id, FALSE))
+            return (int)i;
     }
     return -1;
 }
@@ -98,7 +118,8 @@ static gboolean make_readable(Store *store, GError **error)
     return store_merge_stop(store, error) && (!store->daemon || store_stage(store, error));
 }
 
-StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error)
+static StoreLease *take_lease(Store *store, Id generation, gboolean shared, GPtrArray **ret_files,
+                              GError **error)
 {
     const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
     StoreLease *lease;
@@ -111,9 +132,20 @@ StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files,
         return NULL;
     lease = g_new0(StoreLease, 1);
     lease->generation = generation;
+    lease->shared = shared;
     g_ptr_array_add(store->leases, lease);
     *ret_files = store_files_of(store, point->disks);
     return lease;
+}
+
+StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error)
+{
+    return take_lease(store, generation, FALSE, ret_files, error);
+}
+
+StoreLease *store_lease_share(Store *store, Id generation, GPtrArray **ret_files, GError **error)
+{
+    return take_lease(store, generation, TRUE, ret_files, error);
 }
 
 void store_lease_release(Store *store, StoreLease *lease)

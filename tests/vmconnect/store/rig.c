@@ -447,24 +447,30 @@ static void run(const char *const *argv)
     g_assert_no_error(error);
 }
 
-static void check_disk(const StoreFiles *files, GBytes *expected)
+void rig_check_source(const char *source, GBytes *expected)
 {
-    json_auto_t *options = chain_options(files, 0);
-    g_autofree char *text = json_dumps(options, JSON_COMPACT);
-    g_autofree char *source = g_strconcat("json:", text, NULL);
     /* Not beside the image: that file system may be full on purpose. */
     g_autofree char *raw = g_strdup_printf("%s/understudy-store-%d.raw", g_get_tmp_dir(), (int)getpid());
     const char *const convert[] = {"qemu-img", "convert", "-O", "raw", source, raw, NULL};
     g_autofree char *found = NULL;
     gsize len;
 
-    g_assert_cmpuint(files->size_bytes, ==, g_bytes_get_size(expected));
     run(convert);
     g_assert_true(g_file_get_contents(raw, &found, &len, NULL));
     g_assert_cmpuint(len, ==, g_bytes_get_size(expected));
     if (memcmp(found, g_bytes_get_data(expected, NULL), len) != 0)
-        g_error("%s does not read as it was sealed", (char *)files->files->pdata[0]);
+        g_error("%s does not read as it was sealed", source);
     g_unlink(raw);
+}
+
+static void check_disk(const StoreFiles *files, GBytes *expected)
+{
+    json_auto_t *options = chain_options(files, 0);
+    g_autofree char *text = json_dumps(options, JSON_COMPACT);
+    g_autofree char *source = g_strconcat("json:", text, NULL);
+
+    g_assert_cmpuint(files->size_bytes, ==, g_bytes_get_size(expected));
+    rig_check_source(source, expected);
 }
 
 void rig_check_files(const GPtrArray *files, const RigPoint *point)

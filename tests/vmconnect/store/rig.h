@@ -89,6 +89,8 @@ guint rig_count_files(const Rig *rig, const char *suffix);
 
 /* Every point the store keeps reads as it was sealed; qemu-img check finds nothing wrong. */
 void rig_check_points(Rig *rig);
+/* What qemu-img reads from @source is just that. */
+void rig_check_source(const char *source, GBytes *expected);
 /* The same for files from a lease or promotion. */
 void rig_check_files(const GPtrArray *files, const RigPoint *point);
 const RigPoint *rig_find_point(const Rig *rig, Id id);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include "tests/tree.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/image/daemon_reader.h"
 #include "vmconnect/store/store_internal.h"
 
 #include <string.h>
@@ -260,6 +262,67 @@ static void test_readers_and_merges(void)
     rig_check_points(rig);
     g_assert_null(store_lease_read(rig->store, second->generation->id, &files, &error));
     assert_refused(g_steal_pointer(&error), US_ERROR_NOT_FOUND, "point * is not kept here*");
+}
+
+static DaemonReader *offer(const char *run_dir, const StoreFiles *files)
+{
+    g_autofree ReaderLayer *layers = g_new0(ReaderLayer, files->files->len);
+    GError *error = NULL;
+    DaemonReader *reader = daemon_reader_start(run_dir, "reader", &error);
+
+    g_assert_no_error(error);
+    for (guint i = 0; i < files->files->len; i++)
+        layers[i] = (ReaderLayer){files->files->pdata[i], files->formats->pdata[i], TRUE};
+    daemon_reader_add(reader, files->target, layers, files->files->len, NULL, &error);
+    g_assert_no_error(error);
+    return reader;
+}
+
+static void check_offer(const DaemonReader *reader, const StoreFiles *files, const RigPoint *point)
+{
+    g_autofree char *uri =
+        g_strdup_printf("nbd+unix:///%s?socket=%s", files->target, daemon_reader_nbd_path(reader));
+
+    rig_check_source(uri, point->contents->pdata[0]);
+}
+
+/* A reader without locks reads on what it has open, whatever is merged around it: only its point must stay. */
+static void test_a_reader_beside_merges(void)
+{
+    g_autoptr(Rig) rig = rig_new(1);
+    g_autofree char *run_dir = g_dir_make_tmp("reader-XXXXXX", NULL);
+    g_autoptr(DaemonReader) reader = NULL;
+    g_autoptr(GPtrArray) files = NULL;
+    const RigPoint *fourth;
+    StoreLease *lease;
+    GError *error = NULL;
+
+    rig_open(rig);
+    for (guint i = 0; i < 8; i++)
+        rig_cut(rig);
+    fourth = rig->points->pdata[3];
+    lease = store_lease_share(rig->store, fourth->generation->id, &files, &error);
+    g_assert_no_error(error);
+    reader = offer(run_dir, files->pdata[0]);
+    check_offer(reader, files->pdata[0], fourth);
+    store_set_retention(rig->store, (RetentionPolicy){.newest = 1});
+    for (guint round = 0; round < 3; round++) {
+        rig_settle(rig, 10000);
+        g_assert_cmpuint(n_points(rig), ==, 2);
+        check_offer(reader, files->pdata[0], fourth);
+        for (guint i = 0; i < 3; i++)
+            rig_cut(rig);
+        check_offer(reader, files->pdata[0], fourth);
+    }
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(rig_count_files(rig, ".vda.qcow2"), <=, 4);
+    rig_check_points(rig);
+    store_lease_release(rig->store, lease);
+    rig_settle(rig, 10000);
+    g_assert_cmpuint(n_points(rig), ==, 1);
+    rig_check_points(rig);
+    g_clear_pointer(&reader, daemon_reader_free);
+    tree_remove(run_dir);
 }
 
 /* Pump until the copying of a merge is under way. */
@@ -1059,6 +1122,7 @@ int main(int argc, char **argv)
     ADD("discard-leaves-the-tip", test_discard_leaves_the_tip);
     ADD("confirm-outlives-a-restart", test_confirm_outlives_a_restart);
     ADD("readers-and-merges", test_readers_and_merges);
+    ADD("a-reader-beside-merges", test_a_reader_beside_merges);
     ADD("a-merge-takes-turns", test_a_merge_takes_turns);
     ADD("seals-beside-a-large-merge", test_seals_beside_a_large_merge);
     ADD("a-reader-interrupts-a-merge", test_a_reader_interrupts_a_merge);
