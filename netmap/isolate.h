@@ -22,6 +22,9 @@ typedef struct {
     const char *uuid;   /* its own */
     const char *vm;     /* UUID of the VM whose copy it is: for the mark */
     const char *folder; /* where the test's overlays lie: a disk whose top file is not below is refused */
+    /* Unix socket of an NBD server that has, under its target's name, what each disk's top file lies on: all that it names below is
+     * passed over. */
+    const char *backing;
     /* Interface n of the test, from 0 in the order of @ret_nics, gets the tap PREFIXn, which libvirt makes. Not one
      * that libvirt takes for its own and renames: vnet…, macvtap…, macvlan…, vif…. */
     const char *tap_prefix;

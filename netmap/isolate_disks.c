@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk is the test's own overlay on a chain that is named to its end; a drive for media is empty. */
+/* A disk is the test's own overlay on what the host offers of the point; a drive for media is empty. */
 #include "netmap/isolate_parts.h"
 
 #include <string.h>
-
-/* Formats that name no further file of their own accord, once their backing file is said. */
-static gboolean is_format(const char *format)
-{
-    return g_strcmp0(format, "qcow2") == 0 || g_strcmp0(format, "raw") == 0;
-}
 
 /* Encryption, slices, a data file of its own: without it the guest would see another disk. */
 static const char *odd_in(const xmlNode *source)
@@ -19,43 +13,40 @@ static const char *odd_in(const xmlNode *source)
     return NULL;
 }
 
-/* One level: the <disk> itself, or a <backingStore>. */
-static gboolean copy_level(Isolation *t, xmlNode *to, const xmlNode *level, const char *disk, GError **error)
+static gboolean copy_top(Isolation *t, xmlNode *to, const xmlNode *disk, const char *name, GError **error)
 {
-    const xmlNode *source = xml_child(level, "source");
-    g_autofree char *type = xml_attr(level, "type");
+    const xmlNode *source = xml_child(disk, "source");
+    g_autofree char *type = xml_attr(disk, "type");
     g_autofree char *file = xml_attr(source, "file");
     const char *odd = source ? odd_in(source) : NULL;
 
     if (g_strcmp0(type, "file") != 0)
-        return isolate_refuse(error, "disk %s lies on a source of type '%.80s'", disk, type ? type : "?");
+        return isolate_refuse(error, "disk %s lies on a source of type '%.80s'", name, type ? type : "?");
     if (!file)
-        return isolate_refuse(error, "disk %s lies on a file without a name", disk);
-    if (odd || xml_child(level, "encryption"))
-        return isolate_refuse(error, "disk %s has an image with <%.80s>", disk, odd ? odd : "encryption");
+        return isolate_refuse(error, "disk %s lies on a file without a name", name);
+    if (odd || xml_child(disk, "encryption"))
+        return isolate_refuse(error, "disk %s has an image with <%.80s>", name, odd ? odd : "encryption");
     xml_set(to, "type", "file");
     xml_set(xml_add(to, "source"), "file", file);
     return isolate_allow_path(t, file, "disk", error);
 }
 
-static gboolean copy_chain(Isolation *t, xmlNode *to, const xmlNode *level, const char *disk, GError **error)
+/* What the definition names below its overlay is not opened: the host reads it, and offers what is in it. */
+static gboolean lay_on_export(Isolation *t, xmlNode *to, const char *name, GError **error)
 {
-    while ((level = xml_child(level, "backingStore")) && xml_child(level, "source")) {
-        g_autofree char *format = xml_attr(xml_child(level, "format"), "type");
+    xmlNode *below = xml_add(to, "backingStore");
+    xmlNode *source, *host;
 
-        to = xml_add(to, "backingStore");
-        if (!is_format(format))
-            return isolate_refuse(error, "disk %s has an image of format '%.80s'", disk,
-                                  format ? format : "?");
-        xml_set(xml_add(to, "format"), "type", format);
-        if (!copy_level(t, to, level, disk, error))
-            return FALSE;
-    }
-    /* What is not said libvirt would look for in the image, which the guest may have written. */
-    if (!level)
-        return isolate_refuse(error, "it is not said where the chain of disk %s ends", disk);
-    xml_add(to, "backingStore");
-    return TRUE;
+    xml_set(below, "type", "network");
+    xml_set(xml_add(below, "format"), "type", "raw");
+    source = xml_add(below, "source");
+    xml_set(source, "protocol", "nbd");
+    xml_set(source, "name", name);
+    host = xml_add(source, "host");
+    xml_set(host, "transport", "unix");
+    xml_set(host, "socket", t->in->backing);
+    xml_add(below, "backingStore");
+    return isolate_allow_path(t, t->in->backing, "backing", error);
 }
 
 static gboolean is_below(const char *folder, const char *file)
@@ -72,16 +63,16 @@ static gboolean isolate_data(Isolation *t, xmlNode *to, const xmlNode *disk, con
     g_autofree char *format = xml_attr(driver, "type");
     g_autofree char *top = NULL;
 
-    if (!copy_level(t, to, disk, name, error))
+    if (!copy_top(t, to, disk, name, error))
         return FALSE;
     top = xml_attr(xml_child(to, "source"), "file");
     if (!is_below(t->in->folder, top))
         return isolate_refuse(error, "disk %s would write to %s, which is not the test's own", name, top);
-    if (!is_format(format))
+    if (g_strcmp0(format, "qcow2") != 0)
         return isolate_refuse(error, "disk %s has an image of format '%.80s'", name, format ? format : "?");
     xml_set(driver, "name", "qemu");
     xml_set(driver, "cache", "unsafe"); /* all of it is thrown away */
-    return copy_chain(t, to, disk, name, error);
+    return lay_on_export(t, to, name, error);
 }
 
 gboolean isolate_disk(Isolation *t, const xmlNode *disk, GError **error)

@@ -244,15 +244,16 @@ static void test_disk(void)
         "<blockio logical_block_size='512'/><geometry cyls='1' heads='2' secs='3'/><alias name='ua-root'/>"
         "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>"));
 
-    expect(m.out,
-           "<disk device='disk' model='virtio-transitional' type='file'><driver name='qemu' type='qcow2' "
-           "discard='unmap' detect_zeroes='unmap' queues='2' iothread='1' cache='unsafe'/><target dev='sda' "
-           "bus='scsi'/><serial>S1</serial><wwn>5000c50015ea71aa</wwn><vendor>V</vendor><product>P</product>"
-           "<boot order='1'/><readonly/><blockio logical_block_size='512'/><geometry cyls='1' heads='2' "
-           "secs='3'/><alias name='ua-root'/><address type='drive' controller='0' bus='0' target='0' "
-           "unit='0'/><source file='" STORE "top.qcow2'/><backingStore type='file'><format type='qcow2'/>"
-           "<source file='/points/7.qcow2'/><backingStore type='file'><format type='raw'/><source "
-           "file='/points/base.img'/><backingStore/></backingStore></backingStore></disk>");
+    expect(
+        m.out,
+        "<disk device='disk' model='virtio-transitional' type='file'><driver name='qemu' type='qcow2' "
+        "discard='unmap' detect_zeroes='unmap' queues='2' iothread='1' cache='unsafe'/><target dev='sda' "
+        "bus='scsi'/><serial>S1</serial><wwn>5000c50015ea71aa</wwn><vendor>V</vendor><product>P</product>"
+        "<boot order='1'/><readonly/><blockio logical_block_size='512'/><geometry cyls='1' heads='2' "
+        "secs='3'/><alias name='ua-root'/><address type='drive' controller='0' bus='0' target='0' "
+        "unit='0'/><source file='" STORE "top.qcow2'/><backingStore type='network'><format type='raw'/>"
+        "<source protocol='nbd' name='sda'><host transport='unix' socket='/run/understudy/test/1/nbd.sock'/>"
+        "</source><backingStore/></backingStore></disk>");
 }
 
 static void test_drives_are_empty(void)
@@ -281,30 +282,11 @@ static void test_disks_refused(void)
         {DISK_WITH("<source file='" STORE "'/><backingStore/>"), "would write to"},
         {DISK_WITH("<source file='/var/lib/understudy/images2/a'/><backingStore/>"), "would write to"},
         {DISK_WITH("<source file='top.qcow2'/><backingStore/>"), "no absolute path"},
-        {DISK_WITH("<source file='" STORE "a'/>"), "it is not said where the chain of disk vda ends"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='file'><format type='qcow2'/><source "
-                   "file='/b'/></backingStore>"),
-         "it is not said where the chain of disk vda ends"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='file'><source file='/b'/><backingStore/>"
-                   "</backingStore>"),
-         "format '?'"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='file'><format type='vmdk'/><source "
-                   "file='/b'/><backingStore/></backingStore>"),
-         "format 'vmdk'"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='block'><format type='raw'/><source "
-                   "dev='/dev/sdx'/><backingStore/></backingStore>"),
-         "a source of type 'block'"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='file'><format type='raw'/><source "
-                   "file='b'/><backingStore/></backingStore>"),
-         "no absolute path"},
         {DISK_WITH("<source/><backingStore/>"), "a file without a name"},
         {DISK_WITH("<encryption format='luks'/>" CHAIN), "<encryption>"},
         {DISK_WITH("<source file='" STORE "a'><encryption format='luks'/></source><backingStore/>"),
          "<encryption>"},
         {DISK_WITH("<source file='" STORE "a'><slices/></source><backingStore/>"), "<slices>"},
-        {DISK_WITH("<source file='" STORE "a'/><backingStore type='file'><format type='qcow2'/><source "
-                   "file='/b'><dataStore/></source><backingStore/></backingStore>"),
-         "<dataStore>"},
         {"<disk type='file' device='disk'><target dev='vda'/>" CHAIN "</disk>", "format '?'"},
         {"<disk type='file' device='lun'><target dev='sda'/>" CHAIN "</disk>", "disk sda is a 'lun'"},
     };

@@ -198,6 +198,7 @@ IsolateInput world_isolation(void)
                           .uuid = TEST_ID,
                           .vm = VM_ID,
                           .folder = "/var/lib/understudy/images",
+                          .backing = "/run/understudy/test/1/nbd.sock",
                           .tap_prefix = "us1n",
                           .graphics = "/run/understudy/test/1/vnc",
                           .console = "/run/understudy/test/1/console",
