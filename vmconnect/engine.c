@@ -11,6 +11,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/hypervisor/event_uv.h"
+#include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/loop/program.h"
@@ -69,6 +70,7 @@ static void set_paths(Engine *e)
         .run = g_strdup(RUN_FOLDER),
         .nbd = under(RUN_FOLDER, "nbd"),
         .permit = g_strdup(PERMIT_FOLDER),
+        .test = g_strdup(TEST_PERMIT_FOLDER),
         .obeyed = under(STATE_FOLDER, "obeyed.json"),
         .token_file = under(STATE_FOLDER, "token.json"),
         .token_print = under(RUN_FOLDER, "token"),
@@ -120,7 +122,7 @@ static gboolean check_scratch(const char *dir, GError **error)
 gboolean engine_make_folders(const Engine *e, GError **error)
 {
     const EnginePaths *p = &e->paths;
-    const char *const ours[] = {p->state, p->guard, p->plan, p->permit, NULL};
+    const char *const ours[] = {p->state, p->guard, p->plan, p->permit, p->test, NULL};
 
     /* QEMU's user passes through these; it can list nothing. */
     if (!durable_mkdir(p->store, 0711, error) || !durable_mkdir(p->run, 0711, error) ||
@@ -151,8 +153,10 @@ static void on_ears(void *user, const EarEvent *event)
         log_warning("libvirt: %s -> guests are not touched, replication waits", event->why->message);
     if (event->kind == EAR_RESYNC)
         log_info("libvirt: connected, %u VMs", event->inventory->vms->len);
-    if (event->kind == EAR_RESYNC && !e->ending)
+    if (event->kind == EAR_RESYNC && !e->ending) {
         serve_trial_tidy(e);
+        serve_test_tidy(e);
+    }
     rescuer_hear(e->rescuer, event);
     if (!e->ending)
         guests_hear(e->guests, event);
@@ -231,7 +235,6 @@ static gboolean start(Engine *e, GError **error)
     e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_other_news, e);
     e->watch = watch_new(&e->loop, &(ProberPaths){uri, conf_get(e->conf, "probes")}, on_other_news, e);
     watch_set_identity(e->watch, identity_is_owned(e->identity) ? e->identity : NULL);
-    e->ears = ears_new(&e->loop, uri, on_ears, e);
     paths = (HostPaths){.libvirt_uri = uri,
                         .nbd_dir = e->paths.nbd,
                         .scratch_dir = e->paths.scratch,
@@ -241,7 +244,10 @@ static gboolean start(Engine *e, GError **error)
                         .plan_dir = e->paths.plan,
                         .store_dir = e->paths.store,
                         .restart_libvirtd = conf_get(e->conf, "restart_libvirtd")};
+    e->rehearsals = rehearsals_new(&e->loop, &paths, e->paths.test, e->policy, on_other_news, e);
+    e->ears = ears_new(&e->loop, uri, on_ears, e);
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
+    rehearsals_set(e->rehearsals, e->roles, e->clerk);
     play_all(e);
     return TRUE;
 }
@@ -269,6 +275,13 @@ static void finish(Engine *e)
     ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
     roles_free(g_steal_pointer(&e->roles));
+    rehearsals_free(g_steal_pointer(&e->rehearsals));
+}
+
+/* They run from what the roles' threads have open. */
+static void on_tests_ended(void *user)
+{
+    roles_quit(((Engine *)user)->roles);
 }
 
 static void begin_end(Engine *e)
@@ -282,7 +295,7 @@ static void begin_end(Engine *e)
     uv_close((uv_handle_t *)&e->news_timer, NULL);
     program_leave_signals(e->signals);
     if (e->roles)
-        roles_quit(e->roles);
+        rehearsals_close(e->rehearsals, on_tests_ended, e);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -312,8 +325,9 @@ static void engine_init(Engine *e)
 static void engine_clear(Engine *e)
 {
     EnginePaths *p = &e->paths;
-    char **const all[] = {&p->state, &p->identity, &p->guard,  &p->plan,   &p->store,      &p->scratch,
-                          &p->run,   &p->nbd,      &p->permit, &p->obeyed, &p->token_file, &p->token_print};
+    char **const all[] = {&p->state,   &p->identity,   &p->guard,      &p->plan,   &p->store,
+                          &p->scratch, &p->run,        &p->nbd,        &p->permit, &p->test,
+                          &p->obeyed,  &p->token_file, &p->token_print};
 
     for (guint i = 0; i < G_N_ELEMENTS(all); i++)
         g_clear_pointer(all[i], g_free);

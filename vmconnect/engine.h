@@ -19,6 +19,7 @@
 #include "vmconnect/obeyed.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/probe/watch.h"
+#include "vmconnect/rehearsals.h"
 #include "vmconnect/roles.h"
 #include "vmconnect/tidings.h"
 
@@ -36,6 +37,7 @@ typedef struct {
     char *run;
     char *nbd;
     char *permit;
+    char *test;        /* permits of tests' VMs */
     char *obeyed;      /* file, obeyed.h */
     char *token_file;  /* in state */
     char *token_print; /* in run, for root to read */
@@ -66,6 +68,7 @@ typedef struct Engine {
     Ears *ears;
     Rescuer *rescuer;
     Roles *roles;
+    Rehearsals *rehearsals;
     Guests *guests;
     Watch *watch;
     Listener *listener;
@@ -128,6 +131,9 @@ Trials *trials_new(const EnginePaths *paths);
 void trials_free(Trials *trials);
 /* What a killed engine's trial has left goes: whenever libvirtd has come. */
 void serve_trial_tidy(Engine *engine);
+
+/* serve_tests.c: what a killed engine's tests have left goes, whenever libvirtd has come. */
+void serve_test_tidy(Engine *engine);
 
 /* A VM's thread has ended; was its role given anew meanwhile? */
 void serve_play_again(Engine *engine, Id vm, gboolean standby);

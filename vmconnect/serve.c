@@ -112,6 +112,11 @@ const RpcMethod SERVE_METHODS[] = {
     {"plan.unlock", serve_plan_unlock},
     {"plan.state", serve_plan_state},
     {"plan.promote", serve_plan_promote},
+    {"test.start", serve_test_start},
+    {"test.stop", serve_test_stop},
+    {"test.result", serve_test_result},
+    {"test.evidence", serve_test_evidence},
+    {"test.forget", serve_test_forget},
     {"status", status},
     {NULL, NULL},
 };

@@ -4,7 +4,7 @@
  * serve.c has the table and the news; serve_change.c what must be durable before an
  * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run, serve_seed.c what a first copy could begin from,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
- * serve_plans.c the steps of plans, serve_watch.c what it watches, serve_scenarios.c what the controller wants remembered. All on the loop. */
+ * serve_plans.c the steps of plans, serve_tests.c integrity tests, serve_watch.c what it watches, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
 
 #include "vmconnect/engine.h"
@@ -25,6 +25,9 @@ gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 
 /* TRUE if the request can go on; else it has been answered. */
 gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error);
+
+/* So long a test may take to end that is in the way of what is done to its VM; then nobody waits for it any more. */
+#define TEST_END_MS 5000
 
 /* The matter of the thread of the active's side of the VM that @params name, which answers it. */
 void serve_tell_active(Visit *visit, RpcReply *reply, const json_t *params, CommandVerb verb);
@@ -104,3 +107,8 @@ void serve_plan_state(void *user, RpcReply *reply, const json_t *params);
 void serve_scenario_keep(void *user, RpcReply *reply, const json_t *params);
 void serve_scenario_kept(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params);
+void serve_test_start(void *user, RpcReply *reply, const json_t *params);
+void serve_test_stop(void *user, RpcReply *reply, const json_t *params);
+void serve_test_result(void *user, RpcReply *reply, const json_t *params);
+void serve_test_evidence(void *user, RpcReply *reply, const json_t *params);
+void serve_test_forget(void *user, RpcReply *reply, const json_t *params);

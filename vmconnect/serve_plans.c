@@ -103,12 +103,27 @@ void serve_plan_state(void *user, RpcReply *reply, const json_t *params)
     clerk_submit(engine->clerk, read_work, read_done, reading);
 }
 
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+    Id vm;
+    json_t *order;
+} Promoting;
+
+static void promote(void *user)
+{
+    g_autofree Promoting *p = user;
+
+    roles_tell_standby(p->engine->roles, p->vm, COMMAND_PROMOTE, p->order, serve_done, p->reply);
+}
+
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
 {
     Engine *engine = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
     const StandbyRole *role = NULL;
     json_auto_t *order = NULL;
+    Promoting *promoting;
     Id vm;
 
     if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
@@ -125,5 +140,8 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     json_object_set_new(order, "from", json_string(ID_TEXT(role->active)));
     json_object_set_new(order, "scenario", json_string(role->scenario));
     json_object_set(order, "networks", role->networks);
-    roles_tell_standby(engine->roles, vm, COMMAND_PROMOTE, g_steal_pointer(&order), serve_done, reply);
+    promoting = g_new0(Promoting, 1);
+    *promoting = (Promoting){engine, reply, vm, g_steal_pointer(&order)};
+    rehearsals_leave(engine->rehearsals, vm, "its VM is switched over to this host", TEST_END_MS, promote,
+                     promoting);
 }

@@ -416,9 +416,25 @@ void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
         rpc_reply_error(reply, error);
 }
 
+typedef struct {
+    Engine *engine;
+    RpcReply *reply;
+    Id vm;
+    gboolean purge;
+} Dismissal;
+
+static void dismiss(void *user)
+{
+    g_autofree Dismissal *d = user;
+
+    serve_end(d->engine, d->reply, d->vm, d->purge ? COMMAND_PURGE : COMMAND_QUIT, NULL);
+}
+
 void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
 {
+    Engine *engine = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
+    Dismissal *dismissal;
     int purge = FALSE;
     const char *vm_text;
     Id vm;
@@ -429,7 +445,10 @@ void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
                 id_parse(vm_text, &vm, &error),
             error))
         return;
-    serve_end(((Visit *)user)->engine, reply, vm, purge ? COMMAND_PURGE : COMMAND_QUIT, NULL);
+    dismissal = g_new0(Dismissal, 1);
+    *dismissal = (Dismissal){engine, reply, vm, purge};
+    rehearsals_leave(engine->rehearsals, vm, "its copy is not kept here any more", TEST_END_MS, dismiss,
+                     dismissal);
 }
 
 /* Where a VM came home to, the copy that it runs from is still there, and its worker has it. */

@@ -70,5 +70,6 @@ json_t *serve_status(const Engine *engine, gint64 now_ms)
     json_object_set_new(doc, "guests", guests(engine));
     json_object_set_new(doc, "libvirt", guests_libvirt(engine->guests));
     json_object_set_new(doc, "watch", watch_status(engine->watch));
+    json_object_set_new(doc, "tests", rehearsals_status(engine->rehearsals));
     return doc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tidings - what of an engine's status one controller is told, and when.
  *
- * The first news are all of it, later ones what is other than was told: a VM's item as a whole, and so "guests", "libvirt" and
- * "watch". What only goes on (a new tip, bytes done, an age) waits until a second after the last news; a state, a reason, a
+ * The first news are all of it, later ones what is other than was told: a VM's item as a whole, and so "guests", "libvirt",
+ * "watch" and "tests". What only goes on (a new tip, bytes done, an age) waits until a second after the last news; a state, a reason, a
  * guest's word, a check do not. An age that only grew is no news: who heard it counts by himself. Pure; one for each link. */
 #pragma once
 

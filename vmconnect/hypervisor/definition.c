@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/hypervisor/definition.h"
 
+#include "netmap/home.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/xml.h"
 
@@ -213,6 +214,16 @@ Definition *definition_bare(Id uuid, const char *name)
     return d;
 }
 
+/* isolate.h's mark. */
+static gboolean is_test(const xmlNode *metadata)
+{
+    for (const xmlNode *n = metadata ? metadata->children : NULL; n; n = n->next)
+        if (n->type == XML_ELEMENT_NODE && n->ns && xmlStrEqual(n->ns->href, BAD_CAST HOME_NAMESPACE) &&
+            xmlStrEqual(n->name, BAD_CAST "test"))
+            return TRUE;
+    return FALSE;
+}
+
 Definition *definition_parse(const char *xml, gsize len, GError **error)
 {
     g_autoptr(Definition) d = NULL;
@@ -234,6 +245,7 @@ Definition *definition_parse(const char *xml, gsize len, GError **error)
     read_nvram(d, xml_child(root, "os"));
     read_tpm(d, xml_child(devices, "tpm"));
     read_agent(d, devices);
+    d->is_test = is_test(xml_child(root, "metadata"));
     return g_steal_pointer(&d);
 }
 

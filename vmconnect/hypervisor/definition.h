@@ -65,6 +65,7 @@ typedef struct {
     DefinitionTpm tpm;
     gboolean has_agent;       /* a guest agent channel is defined */
     gboolean agent_connected; /* live definitions only */
+    gboolean is_test;         /* it is a VM of an integrity test of ours (isolate.h), and nobody's else */
 } Definition;
 
 /* From definition XML (root <domain>). NULL with @error USAGE: not a domain,

@@ -16,6 +16,9 @@ typedef struct {
     gsize definition_len;   /* … or the beginning of it */
 } GuardJudge;
 
+/* Of a VM of an integrity test its engine leaves a file here, named by its UUID, while it starts it. */
+#define TEST_PERMIT_FOLDER "/run/understudy/engine/test"
+
 /* May @vm start here now? FALSE with the sentence for whoever tried in @error:
  * REFUSED (standby, journal open, a file that a disk has left, no permit), CORRUPT, UNSUPPORTED, IO. An
  * unprotected VM may. */

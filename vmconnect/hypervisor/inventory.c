@@ -157,7 +157,9 @@ static gboolean add_vm(Inventory *inv, virDomainPtr dom, GError **error)
     g_autoptr(GError) why = NULL;
     Vm *vm = vm_of(dom, &why);
 
-    if (vm)
+    if (vm && vm->definition->is_test)
+        vm_free(vm);
+    else if (vm)
         g_ptr_array_add(inv->vms, vm);
     else if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
         g_propagate_error(error, g_steal_pointer(&why));

@@ -6,13 +6,16 @@
  * a start by failing, with its reason on standard error, and passes everything
  * else. Nothing goes to standard output: for `migrate` and `restore` that would
  * be a new definition. */
+#include "netmap/isolate.h"
 #include "netmap/xml.h"
+#include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/domain_uuid.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/hypervisor/trial_mark.h"
 
+#include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +28,21 @@ static gboolean expect_first(Id vm, const char *name, GError **error)
     g_autoptr(Guard) guard = guard_read(GUARD_FOLDER, vm, NULL);
 
     return !guard || qemu_process_expect_none(vm, name, error);
+}
+
+/* A copy that was to run in isolation may not be started by hand, from a definition that somebody has kept. */
+static gboolean expect_engines_own(Id vm, const char *name, GError **error)
+{
+    g_autofree char *permit = g_build_filename(TEST_PERMIT_FOLDER, ID_TEXT(vm), NULL);
+
+    if (g_access(permit, F_OK) == 0)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "Understudy does not let '%s' start: it is the VM of an integrity test, which only its engine "
+        "starts: `understudy test start SCENARIO`.",
+        name);
+    return FALSE;
 }
 
 /* All of it, or as much as can be of use. */
@@ -57,6 +75,8 @@ static gboolean decide(const char *name, GError **error)
             "Understudy does not let '%s' start, because it cannot tell whether it is protected: ", name);
         return FALSE;
     }
+    if (isolate_is_marked(definition->str, definition->len, NULL))
+        return expect_engines_own(vm, name, error);
     return guard_judge(&judge, vm, name, error) && expect_first(vm, name, error);
 }
 

@@ -56,7 +56,7 @@ typedef struct {
 /* Prove, before any guest runs, that nothing leads out: from what stands in each place as a guest would, plugged in as its tap is, nothing
  * answers an echo or TCP: neither @targets nor the addresses of the host's own interfaces (as of stage_open()) nor the other places' probers;
  * while the prober of its own place does, else nothing is proven. Frames with a VLAN tag or another's MAC are dropped, nothing leaks, and nobody
- * else has said anything on the bridges. Takes 1.5 s, however many there are; the thread is in the network without addresses then.
+ * else has said anything on the bridges. Takes half a second, however many there are; the thread is in the network without addresses then.
  * {"tcp_port", "waited_ms", "leaked": 0, "places": [{"place", "guest", "prober", "silent": [address…], "left_out": [address…], "dropped":
  * {"tagged", "spoofed"}, "dhcp_answers"}]}; left_out: the prober has that address itself there. New reference. FALSE with @error: VERIFY something
  * answers, leaks or proves nothing; USAGE, FAILED. */

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SILENCE_MS 1500
+#define SILENCE_MS 500
 /* s until an address that nobody has becomes an error, which would look like an answer; otherwise it is 3 */
 #define PATIENT "20"
 #define CONTROL_MS 3000

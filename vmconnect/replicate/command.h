@@ -14,25 +14,27 @@
 #include <jansson.h>
 
 /* The worker's (active side) and the keeper's (standby side) verbs. */
-#define COMMAND_VERBS(X)                                                                                   \
-    X(QUIT)     /* both: end the thread; traces stay, replication goes on at the next start */             \
-    X(ROLE)     /* both: params is a new role of the same VM, of a worker's reign */                       \
-    X(IDENTITY) /* worker: identity is who it dials as from now on */                                      \
-    X(STOP)     /* worker: remove what we left in libvirt; then end */                                     \
-    X(COMPARE)  /* worker: is the copy what the disks are? {repair} */                                     \
-    X(REVIVE)   /* worker: start who died, or reset who hangs {hangs, by_watchdog, until_ms} */            \
-    X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */    \
-    X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                            \
-    X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                     \
-    X(RELEASE)  /* worker: never run it again in this reign {plan, successor, reign_next} */               \
-    X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                          \
-    X(YIELD) /* both: another host was made the active: pause the guest if it lives; a worker ends then */ \
-    X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                      \
-    X(ATTACH)   /* keeper: link and reign of an active that wants to send; params are its images */        \
-    X(POINTS)   /* keeper, worker: the recovery points */                                                  \
-    X(PIN)      /* keeper: keep a point whatever retention says, or no longer {point, pinned} */           \
-    X(OPEN)     /* keeper, worker: a kept point for reading {point} */                                     \
-    X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */      \
+#define COMMAND_VERBS(X)                                                                                     \
+    X(QUIT)     /* both: end the thread; traces stay, replication goes on at the next start */               \
+    X(ROLE)     /* both: params is a new role of the same VM, of a worker's reign */                         \
+    X(IDENTITY) /* worker: identity is who it dials as from now on */                                        \
+    X(STOP)     /* worker: remove what we left in libvirt; then end */                                       \
+    X(COMPARE)  /* worker: is the copy what the disks are? {repair} */                                       \
+    X(REVIVE)   /* worker: start who died, or reset who hangs {hangs, by_watchdog, until_ms} */              \
+    X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */      \
+    X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                              \
+    X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                       \
+    X(RELEASE)  /* worker: never run it again in this reign {plan, successor, reign_next} */                 \
+    X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                            \
+    X(YIELD) /* both: another host was made the active: pause the guest if it lives; a worker ends then */   \
+    X(ROLLBACK) /* worker: before the release: start the guest again, go on {plan} */                        \
+    X(ATTACH)   /* keeper: link and reign of an active that wants to send; params are its images */          \
+    X(POINTS)   /* keeper, worker: the recovery points */                                                    \
+    X(PIN)      /* keeper: keep a point whatever retention says, or no longer {point, pinned} */             \
+    X(OPEN)     /* keeper, worker: a kept point for reading {point} */                                       \
+    X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */        \
+    X(LEND)     /* keeper: a point for a test to run from, until it is returned {test, as, point, folder} */ \
+    X(RETURN)   /* keeper: {test} */                                                                         \
     X(PURGE)    /* keeper: remove the copy; then end */
 
 typedef enum {

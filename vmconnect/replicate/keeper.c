@@ -11,6 +11,7 @@
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/link/link_wait.h"
 #include "vmconnect/replicate/adoption.h"
+#include "vmconnect/replicate/lending.h"
 #include "vmconnect/replicate/point_desk.h"
 #include "vmconnect/replicate/promotion.h"
 #include "vmconnect/replicate/receiver.h"
@@ -38,6 +39,7 @@ struct Keeper {
 
     /* The thread's own: */
     PointDesk *desk;
+    Lending *lending;
     Store *store;
     gint64 open_at_ms;  /* next try, while store is NULL */
     char *why;          /* why it is NULL, or what a merge lacks */
@@ -203,6 +205,14 @@ static void open_store(Keeper *k)
     k->open_at_ms = clock_steady_ms() + RETRY_MS;
 }
 
+static void close_store(Keeper *k)
+{
+    if (!k->store)
+        return;
+    lending_clear(k->lending, k->store);
+    g_clear_pointer(&k->store, store_close);
+}
+
 static void adopt(Keeper *k)
 {
     AdoptionSite site = {.vm = k->vm, .store = k->store, .paths = &k->paths};
@@ -213,7 +223,7 @@ static void adopt(Keeper *k)
     k->adopt_at_ms = clock_steady_ms() + RETRY_MS;
     /* As it may have been told to: its operator has moved the copy away. */
     if (!k->adopted && !store_is_there(k->store))
-        g_clear_pointer(&k->store, store_close);
+        close_store(k);
 }
 
 /* Whoever did not order it hears of it so. */
@@ -392,6 +402,7 @@ static gboolean purge(Keeper *k, GError **error)
     if (!need_store(k, error))
         return FALSE;
     drop_receiver(k, NULL);
+    lending_clear(k->lending, k->store);
     k->quit = TRUE;
     return store_purge(g_steal_pointer(&k->store), error);
 }
@@ -416,6 +427,10 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
         return promote(k, c, error);
     case COMMAND_YIELD:
         return yield(k, c, error);
+    case COMMAND_LEND:
+        return need_store(k, error) && lending_lend(k->lending, k->store, c->params, &c->result, error);
+    case COMMAND_RETURN:
+        return !k->store || lending_return(k->lending, k->store, c->params, error);
     case COMMAND_PURGE:
         return purge(k, error);
     default:
@@ -497,7 +512,8 @@ static void run(void *arg)
     }
     drop_receiver(k, NULL);
     g_clear_pointer(&k->desk, point_desk_free);
-    g_clear_pointer(&k->store, store_close);
+    close_store(k);
+    g_clear_pointer(&k->lending, lending_free);
     tell(k, NULL, TRUE);
 }
 
@@ -513,6 +529,7 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     k->paths = *spec->paths;
     k->reports = reports;
     k->desk = point_desk_new(spec->paths->run_dir, k->vm);
+    k->lending = lending_new(spec->paths->nbd_dir, k->vm);
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
     k->hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     g_assert(k->hurry_fd >= 0);

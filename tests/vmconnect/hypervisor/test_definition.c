@@ -355,6 +355,31 @@ static void test_jobs(void)
     g_assert_error(error, US_ERROR, US_ERROR_USAGE);
 }
 
+/* By our own mark alone, whatever it is called. */
+static void test_mark(void)
+{
+    static const struct {
+        const char *metadata;
+        gboolean is_test;
+    } CASES[] = {
+        {"<understudy:test xmlns:understudy='urn:understudy:1' vm='x'/>", TRUE},
+        {"<a:test xmlns:a='urn:other'/><understudy:test xmlns:understudy='urn:understudy:1'/>", TRUE},
+        {"<test/>", FALSE},
+        {"<understudy:home xmlns:understudy='urn:understudy:1'/>", FALSE},
+        {"", FALSE},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autofree char *xml = g_strdup_printf(
+            "<domain><name>understudy-test-1</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"
+            "<metadata>%s</metadata><devices/></domain>",
+            CASES[i].metadata);
+        g_autoptr(Definition) d = definition_parse(xml, strlen(xml), NULL);
+
+        g_assert_cmpint(d->is_test, ==, CASES[i].is_test);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -366,6 +391,7 @@ int main(int argc, char **argv)
     g_test_add_func("/definition/disks-at-stop", test_disks_at_stop);
     g_test_add_func("/domain_uuid/alone", test_uuid_alone);
     g_test_add_func("/job/whose", test_jobs);
+    g_test_add_func("/definition/mark", test_mark);
     g_test_add_func("/definition/nvram", test_nvram);
     g_test_add_func("/definition/tpm", test_tpm);
     return g_test_run();

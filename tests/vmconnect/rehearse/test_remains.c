@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/rehearse/remains.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/virt_error.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct {
+    char *dir;
+    char *store, *nbd, *tpm, *permit;
+    RemainsSite site;
+    virConnectPtr conn;
+} World;
+
+static char *sub(const char *dir, const char *name)
+{
+    char *path = g_build_filename(dir, name, NULL);
+
+    g_assert_cmpint(g_mkdir(path, 0711), ==, 0);
+    return path;
+}
+
+static void set_up(World *w, gconstpointer data)
+{
+    (void)data;
+    w->dir = g_dir_make_tmp("remains-XXXXXX", NULL);
+    w->store = sub(w->dir, "store");
+    w->nbd = sub(w->dir, "nbd");
+    w->tpm = sub(w->dir, "tpm");
+    w->permit = sub(w->dir, "permit");
+    w->site = (RemainsSite){w->store, w->nbd, w->tpm, w->permit, id_random()};
+    w->conn = virConnectOpen("test:///default");
+    g_assert_nonnull(w->conn);
+}
+
+static void tear_down(World *w, gconstpointer data)
+{
+    const char *const dirs[] = {w->store, w->nbd, w->tpm, w->permit, w->dir};
+
+    (void)data;
+    virConnectClose(w->conn);
+    for (guint i = 0; i < G_N_ELEMENTS(dirs); i++)
+        g_assert_cmpint(g_rmdir(dirs[i]), ==, 0);
+    g_free(w->store);
+    g_free(w->nbd);
+    g_free(w->tpm);
+    g_free(w->permit);
+    g_free(w->dir);
+}
+
+static void put(const char *dir, const char *name)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+
+    g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+}
+
+static gboolean is_there(const char *dir, const char *name)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* All that a test's VM may have. */
+static char *furnish(World *w, Id as)
+{
+    g_autoptr(GError) error = NULL;
+    char *folder = remains_make(&w->site, as, &error);
+    g_autofree char *socket = g_strconcat(ID_TEXT(as), "-vnc", NULL);
+    g_autofree char *tpm = sub(w->tpm, ID_TEXT(as));
+    g_autofree char *tpm2 = sub(tpm, "tpm2");
+    g_autofree char *disks = NULL;
+
+    g_assert_no_error(error);
+    disks = sub(folder, "disks");
+    put(folder, "vda.qcow2");
+    put(disks, "vda.qcow2");
+    put(w->nbd, socket);
+    put(tpm2, "tpm2-00.permall");
+    g_assert_true(remains_permit(&w->site, as, NULL));
+    return folder;
+}
+
+static void test_removes_all_of_one(World *w, gconstpointer data)
+{
+    const Id as = id_random(), other = id_random();
+    g_autofree char *folder = furnish(w, as);
+    g_autofree char *others = furnish(w, other);
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    remains_remove(w->conn, &w->site, as, &error);
+    g_assert_no_error(error);
+    g_assert_false(g_file_test(folder, G_FILE_TEST_EXISTS));
+    g_assert_false(is_there(w->permit, ID_TEXT(as)));
+    g_assert_false(is_there(w->tpm, ID_TEXT(as)));
+    g_assert_true(g_file_test(others, G_FILE_TEST_EXISTS));
+    g_assert_true(is_there(w->tpm, ID_TEXT(other)));
+    /* Once more is no error. */
+    g_assert_true(remains_remove(w->conn, &w->site, as, &error));
+    g_assert_true(remains_remove(w->conn, &w->site, other, &error));
+}
+
+static void test_sweeps_what_others_left(World *w, gconstpointer data)
+{
+    const Id ours = id_random(), old = id_random(), given_up = id_random();
+    g_autofree char *folder = furnish(w, ours);
+    g_autofree char *old_folder = NULL;
+    g_autofree char *gone = furnish(w, given_up);
+    g_autoptr(GError) error = NULL;
+    const Id run = w->site.run;
+
+    (void)data;
+    w->site.run = id_random();
+    old_folder = furnish(w, old);
+    w->site.run = run;
+    remains_give_up(&w->site, given_up);
+    remains_sweep(w->conn, &w->site, &error);
+    g_assert_no_error(error);
+    g_assert_true(g_file_test(folder, G_FILE_TEST_EXISTS));
+    g_assert_false(g_file_test(old_folder, G_FILE_TEST_EXISTS));
+    g_assert_false(g_file_test(gone, G_FILE_TEST_EXISTS));
+    g_assert_true(remains_remove(w->conn, &w->site, ours, &error));
+}
+
+/* Whoever has made a folder of that name himself keeps it, and a link leads nowhere. */
+static void test_leaves_what_is_not_ours(World *w, gconstpointer data)
+{
+    const Id as = id_random(), linked = id_random();
+    g_autofree char *folder = remains_folder(&w->site, as);
+    g_autofree char *kept = sub(w->dir, "kept");
+    g_autofree char *mine = remains_make(&w->site, linked, NULL);
+    g_autofree char *link = g_build_filename(mine, "away", NULL);
+    g_autofree char *file = g_build_filename(folder, "mine", NULL);
+    g_autofree char *far = g_build_filename(kept, "far", NULL);
+
+    (void)data;
+    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+    put(folder, "mine");
+    put(kept, "far");
+    g_assert_cmpint(symlink(kept, link), ==, 0);
+    w->site.run = id_random();
+    g_assert_true(remains_sweep(w->conn, &w->site, NULL));
+    g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
+    g_assert_true(g_file_test(far, G_FILE_TEST_EXISTS));
+    g_assert_false(g_file_test(mine, G_FILE_TEST_EXISTS));
+    g_unlink(file);
+    g_rmdir(folder);
+    g_unlink(far);
+    g_rmdir(kept);
+}
+
+/* The store's file system is not mounted: nothing is made below it. */
+static void test_needs_its_store(World *w, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *none = g_build_filename(w->dir, "none", NULL);
+
+    (void)data;
+    w->site.store_dir = none;
+    g_assert_null(remains_make(&w->site, id_random(), &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_assert_false(g_file_test(none, G_FILE_TEST_EXISTS));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add("/remains/one", World, NULL, set_up, test_removes_all_of_one, tear_down);
+    g_test_add("/remains/sweep", World, NULL, set_up, test_sweeps_what_others_left, tear_down);
+    g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
+    g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
+    return g_test_run();
+}

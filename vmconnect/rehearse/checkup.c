@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/rehearse/checkup.h"
+
+#include "netmap/isolate.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/tail.h"
+#include "vmconnect/hypervisor/agent.h"
+#include "vmconnect/hypervisor/definition.h"
+#include "vmconnect/hypervisor/screen.h"
+#include "vmconnect/hypervisor/settle.h"
+#include "vmconnect/rehearse/file_systems.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#define PING_MS 2000
+#define SCREEN_EACH_MS 1000
+#define DISKS_MS 600000
+#define CONSOLE_BYTES 65536
+
+typedef enum { AGENT, NETWORK, SCREEN, DISKS, KINDS } Kind;
+
+static const char *const WHAT[KINDS] = {"agent", "network", "screen", "disks"};
+
+typedef struct {
+    gboolean possible; /* the VM has what it asks */
+    const char *state; /* "waiting", "passed", "failed" */
+    char *text;
+    gint64 after_ms; /* -1: not yet */
+} Check;
+
+struct Checkup {
+    const StandInSite *site;
+    const StandInSpec *spec;
+    const StandInPart *part;
+    Check checks[KINDS];
+    Settle settle;
+    gint64 screen_at_ms;
+};
+
+Checkup *checkup_new(const StandInSite *site, const StandInSpec *spec, const StandInPart *part)
+{
+    Checkup *c = g_new0(Checkup, 1);
+    g_autoptr(Definition) d = definition_parse(part->xml, strlen(part->xml), NULL);
+
+    c->site = site;
+    c->spec = spec;
+    c->part = part;
+    settle_init(&c->settle, SETTLE_MS);
+    for (guint i = 0; i < KINDS; i++)
+        c->checks[i] = (Check){.state = "waiting", .after_ms = -1};
+    c->checks[AGENT].possible = d && d->has_agent && spec->agent != FALSE;
+    c->checks[NETWORK].possible = part->nics->len > 0;
+    c->checks[SCREEN].possible = part->has_screen;
+    c->checks[DISKS].possible = !site->manual;
+    return c;
+}
+
+void checkup_free(Checkup *c)
+{
+    if (!c)
+        return;
+    for (guint i = 0; i < KINDS; i++)
+        g_free(c->checks[i].text);
+    settle_clear(&c->settle);
+    g_free(c);
+}
+
+static gboolean is_open(const Check *check)
+{
+    return check->possible && g_str_equal(check->state, "waiting");
+}
+
+/* Takes @text. */
+static void note(Check *check, const char *state, char *text, gint64 at_ms)
+{
+    check->state = state;
+    g_free(check->text);
+    check->text = text;
+    if (!g_str_equal(state, "waiting"))
+        check->after_ms = at_ms;
+}
+
+/* --- signs of life ---------------------------------------------------------------- */
+
+static void look_at_agent(Checkup *c, virDomainPtr dom, gint64 at_ms)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (agent_ping(dom, PING_MS, &error))
+        note(&c->checks[AGENT], "passed", g_strdup("it answers"), at_ms);
+    else
+        note(&c->checks[AGENT], "waiting", g_strdup(error->message), at_ms);
+}
+
+static void look_at_network(Checkup *c, gint64 at_ms)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+    guint answered = 0;
+
+    for (guint i = 0; i < c->part->nics->len; i++) {
+        const IsolatedNic *nic = c->part->nics->pdata[i];
+        g_autofree char *text = NULL;
+
+        answered += lookout_read(c->site->lookout, nic->tap, &text);
+        g_string_append_printf(all, "%s%s (%s): %s", i ? "; " : "", nic->mac ? nic->mac : nic->tap,
+                               nic->place, text);
+    }
+    note(&c->checks[NETWORK], answered == c->part->nics->len ? "passed" : "waiting",
+         g_string_free(g_steal_pointer(&all), FALSE), at_ms);
+}
+
+static void look_at_screen(Checkup *c, virDomainPtr dom, gint64 at_ms)
+{
+    g_autoptr(Screen) screen = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (at_ms < c->screen_at_ms)
+        return;
+    c->screen_at_ms = at_ms + SCREEN_EACH_MS;
+    if (!screen_take(dom, &screen, &error))
+        note(&c->checks[SCREEN], "waiting", g_strdup(error->message), at_ms);
+    else if (settle_add(&c->settle, screen, at_ms))
+        note(&c->checks[SCREEN], "passed", g_strdup("it shows something, and has settled"), at_ms);
+}
+
+void checkup_look(Checkup *c, virDomainPtr dom, gint64 at_ms)
+{
+    if (is_open(&c->checks[AGENT]))
+        look_at_agent(c, dom, at_ms);
+    if (is_open(&c->checks[NETWORK]))
+        look_at_network(c, at_ms);
+    if (is_open(&c->checks[SCREEN]))
+        look_at_screen(c, dom, at_ms);
+}
+
+/* --- what follows of them ------------------------------------------------------------ */
+
+/* The one that says whether it lives: an agent that answers at home must here, too; one that nobody knows of need not. */
+static Kind decisive(const Checkup *c)
+{
+    if (c->checks[AGENT].possible &&
+        (c->spec->agent == TRUE || !c->checks[NETWORK].possible || c->checks[AGENT].after_ms >= 0))
+        return AGENT;
+    return c->checks[NETWORK].possible ? NETWORK : c->checks[SCREEN].possible ? SCREEN : KINDS;
+}
+
+gboolean checkup_lives(const Checkup *c)
+{
+    Kind kind = decisive(c);
+
+    return kind < KINDS && g_str_equal(c->checks[kind].state, "passed");
+}
+
+char *checkup_why(const Checkup *c, gint64 boot_ms)
+{
+    g_autoptr(GString) text =
+        g_string_new("it runs, and gives no sign of life that can be told from a guest that hangs");
+
+    if (decisive(c) == KINDS) {
+        g_string_append(text, ": it has no agent, no network and no screen");
+        return g_string_free(g_steal_pointer(&text), FALSE);
+    }
+    g_string_printf(text, "it does not live %" G_GINT64_FORMAT " s after it was started", boot_ms / 1000);
+    for (guint i = 0; i < DISKS; i++)
+        if (is_open(&c->checks[i]))
+            g_string_append_printf(text, "; %s: %s", WHAT[i],
+                                   c->checks[i].text ? c->checks[i].text : "nothing yet");
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+json_t *checkup_describe(const Checkup *c)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < KINDS; i++) {
+        const Check *check = &c->checks[i];
+
+        if (check->possible)
+            json_array_append_new(
+                list, json_pack("{s:s, s:s, s:s?, s:o}", "what", WHAT[i], "state", check->state, "text",
+                                check->text, "after_ms",
+                                check->after_ms < 0 ? json_null() : json_integer(check->after_ms)));
+    }
+    return list;
+}
+
+/* --- evidence ---------------------------------------------------------------------------- */
+
+GBytes *checkup_picture(Checkup *c, virDomainPtr dom)
+{
+    g_autoptr(Screen) screen = NULL;
+
+    if (!c->checks[SCREEN].possible || !dom || !screen_take(dom, &screen, NULL))
+        return NULL;
+    return screen_png(screen, NULL);
+}
+
+char *checkup_console(const char *folder)
+{
+    g_autofree char *path = g_build_filename(folder, CHECKUP_CONSOLE_LOG, NULL);
+
+    return tail_read(path, CONSOLE_BYTES, NULL);
+}
+
+/* --- disks ---------------------------------------------------------------------------------- */
+
+/* Of FileSystemsDisk, whose texts are the loan's. */
+static GArray *disks_of(const json_t *lent)
+{
+    GArray *disks = g_array_new(FALSE, FALSE, sizeof(FileSystemsDisk));
+    json_t *disk;
+    gsize i;
+
+    json_array_foreach(json_object_get(lent, "disks"), i, disk)
+    {
+        FileSystemsDisk one = {json_string_value(json_object_get(disk, "target")),
+                               (guint64)json_integer_value(json_object_get(disk, "size_bytes")),
+                               json_string_value(json_object_get(lent, "socket"))};
+
+        g_array_append_val(disks, one);
+    }
+    return disks;
+}
+
+static const char *text_of(const json_t *doc, const char *key)
+{
+    const char *text = json_string_value(json_object_get(doc, key));
+
+    return text ? text : "";
+}
+
+static void describe_part(GString *text, GString *bad, const char *target, const json_t *part)
+{
+    gint64 number = json_integer_value(json_object_get(part, "number"));
+    const char *kind = text_of(part, "kind");
+    g_autofree char *name =
+        number ? g_strdup_printf("%s%" G_GINT64_FORMAT, target, number) : g_strdup(target);
+
+    g_string_append_printf(text, "%s%s: %s%s%s", text->len ? "; " : "", name, kind, *kind ? ", " : "",
+                           text_of(part, "text"));
+    if (g_str_equal(text_of(part, "state"), "damaged"))
+        g_string_append_printf(bad, "%sthe file system on %s (%s) is damaged: %s", bad->len ? "; " : "", name,
+                               kind, text_of(part, "text"));
+}
+
+static void describe_disk(GString *text, GString *bad, const json_t *disk)
+{
+    const char *target = text_of(disk, "target");
+    json_t *part;
+    gsize i;
+
+    if (!json_is_true(json_object_get(disk, "opens")))
+        g_string_append_printf(bad, "%sdisk %s does not open: %s", bad->len ? "; " : "", target,
+                               text_of(disk, "why"));
+    json_array_foreach(json_object_get(disk, "parts"), i, part) describe_part(text, bad, target, part);
+}
+
+gboolean checkup_disks(Checkup *c, const json_t *lent, const char *folder, int stop_fd, char **ret_why,
+                       GError **error)
+{
+    g_autoptr(GArray) disks = disks_of(lent);
+    g_autofree char *work = g_build_filename(folder, REMAINS_DISKS, NULL);
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GString) bad = g_string_new(NULL);
+    gint64 begun_ms = clock_steady_ms();
+    json_auto_t *found = NULL;
+    json_t *disk;
+    gsize i;
+
+    if (g_mkdir(work, 0700) != 0)
+        return us_error_errno(error, errno, "cannot make %s", work);
+    found = file_systems_check((const FileSystemsDisk *)(const void *)disks->data, disks->len, work,
+                               begun_ms + DISKS_MS, stop_fd, error);
+    if (!found)
+        return FALSE;
+    json_array_foreach(found, i, disk) describe_disk(text, bad, disk);
+    note(&c->checks[DISKS], bad->len ? "failed" : "passed", g_strdup(bad->len ? bad->str : text->str),
+         clock_steady_ms() - begun_ms);
+    *ret_why = bad->len ? g_strdup(bad->str) : NULL;
+    return TRUE;
+}

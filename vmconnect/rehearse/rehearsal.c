@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/rehearse/rehearsal.h"
+
+#include "netmap/isolate.h"
+#include "netmap/place.h"
+#include "netmap/subnet.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/host_facts.h"
+#include "vmconnect/hypervisor/takeover.h"
+#include "vmconnect/rehearse/checkup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define CONNECT_MS 10000
+#define LOOK_EACH_MS 500
+#define TCP_PORT 9 /* discard: whatever answers there has been reached */
+
+typedef struct {
+    StandInPart part;
+    StandIn *thread; /* NULL: not started, or over */
+    gboolean begun;
+    gboolean up;
+    gboolean over;
+} Role;
+
+struct Rehearsal {
+    RehearsalSpec *spec;
+    Mailbox *reports;
+    Mailbox *box; /* of StandInWord *; NULL letters do not exist: an empty one is a stop */
+    int stop_fd;
+    uv_thread_t thread;
+
+    /* The thread's own: */
+    Stage *stage;
+    Lookout *lookout;
+    json_t *proof;      /* that nothing leads out of it; NULL: not made yet … */
+    GError *not_closed; /* … or it does */
+    gint64 look_at_ms;
+    StandInSite site;
+    Role *roles;
+    gboolean stopping;
+    gint64 until_ms;
+};
+
+void rehearsal_spec_free(RehearsalSpec *spec)
+{
+    if (!spec)
+        return;
+    for (guint i = 0; spec->mappings && i < spec->vms->len; i++)
+        mapping_free(spec->mappings[i]);
+    g_free(spec->mappings);
+    g_free(spec->here);
+    g_clear_pointer(&spec->vms, g_ptr_array_unref);
+    g_clear_pointer(&spec->after, g_ptr_array_unref);
+    g_free(spec);
+}
+
+void rehearsal_news_free(RehearsalNews *news)
+{
+    if (!news)
+        return;
+    stand_in_word_free(news->word);
+    json_decref(news->proof);
+    g_free(news->why);
+    g_free(news);
+}
+
+static void tell(const Rehearsal *r, RehearsalNews *news)
+{
+    news->test = r->spec->test;
+    mailbox_send(r->reports, news);
+}
+
+static StandInSpec *spec_at(const Rehearsal *r, guint i)
+{
+    return r->spec->vms->pdata[i];
+}
+
+/* It takes no part: nothing of it was started. */
+static void leave_out(Rehearsal *r, guint i, const char *verdict, const char *why)
+{
+    RehearsalNews *news = g_new0(RehearsalNews, 1);
+    g_autoptr(GError) error = NULL;
+
+    r->roles[i].over = TRUE;
+    if (!remains_remove_files(&r->spec->remains, spec_at(r, i)->as, &error)) {
+        log_warning("test of '%s': %s -> removed later", spec_at(r, i)->name, error->message);
+        remains_give_up(&r->spec->remains, spec_at(r, i)->as);
+    }
+    news->word = g_new0(StandInWord, 1);
+    news->word->index = i;
+    news->word->doc = stand_in_unbegun(spec_at(r, i), verdict, why);
+    news->word->ended = TRUE;
+    tell(r, news);
+}
+
+static void leave_out_all(Rehearsal *r, const char *verdict, const char *why)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++)
+        if (!r->roles[i].begun && !r->roles[i].over)
+            leave_out(r, i, verdict, why);
+}
+
+/* --- definitions -------------------------------------------------------------------- */
+
+/* An overlay of the test's own for each disk; what lies below it isolate_definition() adds. */
+typedef struct {
+    GArray *disks;      /* of TranslateDisk */
+    GPtrArray *lists;   /* of char **, whose texts are … */
+    GPtrArray *strings; /* … of char * */
+} Overlays;
+
+static void overlays_clear(Overlays *o)
+{
+    g_array_unref(o->disks);
+    g_ptr_array_unref(o->lists);
+    g_ptr_array_unref(o->strings);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Overlays, overlays_clear)
+
+static Overlays overlays_of(const StandInSpec *spec)
+{
+    Overlays o = {g_array_new(FALSE, FALSE, sizeof(TranslateDisk)), g_ptr_array_new_with_free_func(g_free),
+                  g_ptr_array_new_with_free_func(g_free)};
+    json_t *disk;
+    gsize i;
+
+    json_array_foreach(json_object_get(spec->lent, "disks"), i, disk)
+    {
+        const char *target = json_string_value(json_object_get(disk, "target"));
+        char **list = g_new0(char *, 2);
+        TranslateDisk one = {target, (const char *const *)list};
+
+        list[0] = g_strdup_printf("%s/%s.qcow2", spec->folder, target);
+        g_ptr_array_add(o.strings, list[0]);
+        g_ptr_array_add(o.lists, list);
+        g_array_append_val(o.disks, one);
+    }
+    return o;
+}
+
+/* As a promotion would have it. */
+static char *translate(const Rehearsal *r, guint i, virConnectPtr conn, const Host *here, GError **error)
+{
+    const StandInSpec *spec = spec_at(r, i);
+    g_auto(Overlays) overlays = overlays_of(spec);
+    g_autoptr(GPtrArray) remarks = NULL;
+    Takeover takeover = {.vm = spec->vm,
+                         .here = here,
+                         .from = spec->from,
+                         .mapping = r->spec->mappings[i],
+                         .nvram = json_string_value(json_object_get(spec->lent, "nvram")),
+                         .disks = (const TranslateDisk *)(const void *)overlays.disks->data,
+                         .n_disks = overlays.disks->len};
+    char *xml = takeover_definition(
+        conn, &takeover, json_string_value(json_object_get(spec->lent, "definition")), &remarks, error);
+
+    if (!xml && remarks && remarks->len) {
+        g_autofree char *reasons = remarks_text(remarks);
+
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "it could not be defined here: %s", reasons);
+    }
+    return xml;
+}
+
+static gboolean isolate(const Rehearsal *r, guint i, const char *xml, GError **error)
+{
+    const StandInSpec *spec = spec_at(r, i);
+    StandInPart *part = &r->roles[i].part;
+    g_autofree char *name = g_strconcat(REMAINS_PREFIX, ID_TEXT(spec->vm), NULL);
+    g_autofree char *tap = g_strdup_printf("us%.8s-", ID_TEXT(spec->as));
+    g_autofree char *screen = g_strdup_printf("%s/%s-vnc", r->spec->remains.nbd_dir, ID_TEXT(spec->as));
+    g_autofree char *console = g_strdup_printf("%s/%s-console", r->spec->remains.nbd_dir, ID_TEXT(spec->as));
+    g_autofree char *log = g_build_filename(spec->folder, CHECKUP_CONSOLE_LOG, NULL);
+    IsolateInput in = {.name = name,
+                       .uuid = ID_TEXT(spec->as),
+                       .vm = ID_TEXT(spec->vm),
+                       .folder = spec->folder,
+                       .backing = json_string_value(json_object_get(spec->lent, "socket")),
+                       .tap_prefix = tap,
+                       .graphics = screen,
+                       .console = console,
+                       .console_log = log,
+                       .nvram = json_string_value(json_object_get(spec->lent, "nvram"))};
+
+    part->xml = isolate_definition(xml, &in, &part->nics, &part->left_out, error);
+    part->has_screen = part->xml && strstr(part->xml, screen);
+    return part->xml != NULL;
+}
+
+/* What guests find there in production, if it is a network that libvirt serves. */
+static Subnet subnet_of(virConnectPtr conn, const char *text)
+{
+    g_auto(Place) place = {0};
+    g_autoptr(virNetwork) network = NULL;
+    Subnet subnet = {0};
+    char *xml;
+
+    if (!place_parse(text, &place, NULL) || place.kind != PLACE_NETWORK)
+        return subnet;
+    network = virNetworkLookupByName(conn, place.name);
+    xml = network ? virNetworkGetXMLDesc(network, 0) : NULL;
+    if (xml)
+        (void)subnet_parse(xml, &subnet, NULL);
+    free(xml);
+    return subnet;
+}
+
+/* The networks that its cards would be plugged into in production, each by itself. */
+static gboolean add_networks(const Rehearsal *r, guint i, virConnectPtr conn, GError **error)
+{
+    const GPtrArray *nics = r->roles[i].part.nics;
+
+    for (guint n = 0; n < nics->len; n++) {
+        const IsolatedNic *nic = nics->pdata[n];
+        g_auto(Subnet) subnet = subnet_of(conn, nic->place);
+        StageNetwork network = {.place = nic->place,
+                                .address = subnet.address,
+                                .prefix = subnet.prefix,
+                                .dhcp_first = subnet.dhcp_first,
+                                .dhcp_last = subnet.dhcp_last,
+                                .router = subnet.address};
+        g_autoptr(GError) why = NULL;
+
+        if (!stage_add_network(r->stage, &network, &why) &&
+            !g_error_matches(why, US_ERROR, US_ERROR_EXISTS)) {
+            g_propagate_error(error, g_steal_pointer(&why));
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean define(const Rehearsal *r, guint i, virConnectPtr conn, const Host *here, GError **error)
+{
+    g_autofree char *xml = translate(r, i, conn, here, error);
+
+    return xml && isolate(r, i, xml, error) && add_networks(r, i, conn, error);
+}
+
+/* --- the thread ------------------------------------------------------------------------ */
+
+static void *to_letter(StandInWord *word)
+{
+    return word;
+}
+
+static gboolean is_waited_for(const Rehearsal *r, guint i)
+{
+    const GArray *after = r->spec->after->pdata[i];
+
+    for (guint j = 0; j < r->spec->vms->len; j++)
+        if (id_is_in(spec_at(r, j)->vm, after) && !r->roles[j].up && !r->roles[j].over)
+            return TRUE;
+    return FALSE;
+}
+
+static void start_those_that_can(Rehearsal *r)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++) {
+        Role *role = &r->roles[i];
+        gint64 since_ms;
+
+        if (role->begun || role->over || is_waited_for(r, i))
+            continue;
+        role->begun = TRUE;
+        since_ms = ((const GArray *)r->spec->after->pdata[i])->len ? clock_steady_ms() : r->spec->begun_ms;
+        role->thread = stand_in_start(&r->site, spec_at(r, i), &role->part, i, since_ms, r->box, to_letter);
+    }
+}
+
+static gboolean are_all_over(const Rehearsal *r)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++)
+        if (!r->roles[i].over)
+            return FALSE;
+    return TRUE;
+}
+
+static void look_out(Rehearsal *r)
+{
+    gint64 now_ms = clock_steady_ms();
+
+    if (now_ms < r->look_at_ms)
+        return;
+    r->look_at_ms = now_ms + LOOK_EACH_MS;
+    lookout_turn(r->lookout, r->stage);
+}
+
+static void stop_all(Rehearsal *r)
+{
+    if (r->stopping)
+        return;
+    r->stopping = TRUE;
+    eventfd_write(r->stop_fd, 1);
+    leave_out_all(r, "stopped", NULL);
+}
+
+/* Once, before the first guest runs. */
+static gboolean expect_closed(Rehearsal *r, GError **error)
+{
+    static const char *const OUTSIDE[] = {"192.0.2.1", "2001:db8::1", NULL};
+    const StageTargets targets = {OUTSIDE, TCP_PORT};
+
+    if (!r->proof && !r->not_closed)
+        (void)stage_expect_closed(r->stage, &targets, &r->proof, &r->not_closed);
+    if (r->proof)
+        return TRUE;
+    g_propagate_prefixed_error(error, g_error_copy(r->not_closed),
+                               "its network could not be proved to be closed, so that it was not started: ");
+    return FALSE;
+}
+
+static gboolean plug(Rehearsal *r, const Role *role, GError **error)
+{
+    const GPtrArray *nics = role->part.nics;
+
+    if (nics->len > 0 && !expect_closed(r, error))
+        return FALSE;
+    for (guint i = 0; i < nics->len; i++) {
+        const IsolatedNic *nic = nics->pdata[i];
+
+        if (!stage_plug(r->stage, nic->place, nic->tap, nic->mac, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void hear(Rehearsal *r, StandInWord *word)
+{
+    Role *role = &r->roles[word->index];
+    RehearsalNews *news = g_new0(RehearsalNews, 1);
+    GError *error = NULL;
+
+    if (word->plug) {
+        (void)plug(r, role, &error);
+        stand_in_plugged(role->thread, error);
+    }
+
+    role->up |= word->up;
+    if (word->ended) {
+        role->over = TRUE;
+        stand_in_join(g_steal_pointer(&role->thread));
+    }
+    news->word = word;
+    tell(r, news);
+}
+
+/* A word without a document is no stand-in's. */
+static void go_on(Rehearsal *r)
+{
+    while (!are_all_over(r)) {
+        StandInWord *word;
+
+        if (!r->stopping)
+            start_those_that_can(r);
+        word = mailbox_wait(r->box, LOOK_EACH_MS);
+        if (word && word->doc) {
+            hear(r, word);
+        } else if (word || clock_left_ms(r->until_ms) == 0) {
+            stand_in_word_free(word);
+            stop_all(r);
+        }
+        look_out(r);
+    }
+}
+
+static void define_all(Rehearsal *r, virConnectPtr conn, const Host *here)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++) {
+        g_autoptr(GError) error = NULL;
+
+        if (!define(r, i, conn, here, &error))
+            leave_out(r, i, "failed", error->message);
+    }
+}
+
+static gboolean set_up(Rehearsal *r, GError **error)
+{
+    g_autoptr(Connection) connection = connection_new(r->spec->libvirt_uri, NULL, NULL);
+    virConnectPtr conn = connection_get(connection, CONNECT_MS, error);
+    g_autoptr(Host) here =
+        conn ? host_facts_read(conn, r->spec->here, "this host", r->spec->remains.store_dir, error) : NULL;
+
+    if (!here)
+        return FALSE;
+    r->stage = stage_open(error);
+    if (!r->stage)
+        return FALSE;
+    define_all(r, conn, here);
+    return TRUE;
+}
+
+static json_t *take_proof(const Rehearsal *r)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *counters = stage_counters(r->stage, &error);
+
+    return json_pack("{s:O?, s:o}", "probes", r->proof, "counters",
+                     counters ? counters : json_pack("{s:s}", "why", error->message));
+}
+
+static void run(void *arg)
+{
+    Rehearsal *r = arg;
+    RehearsalNews *last = g_new0(RehearsalNews, 1);
+    g_autoptr(GError) error = NULL;
+
+    r->until_ms = r->spec->begun_ms + r->spec->limit_ms;
+    if (set_up(r, &error)) {
+        go_on(r);
+        last->proof = take_proof(r);
+    } else {
+        last->why = g_strdup(error->message);
+        leave_out_all(r, "failed", error->message);
+    }
+    stage_close(r->stage);
+    last->ended = TRUE;
+    tell(r, last);
+}
+
+Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
+{
+    Rehearsal *r = g_new0(Rehearsal, 1);
+    int rc;
+
+    r->spec = spec;
+    r->reports = reports;
+    r->box = mailbox_new_thread((GDestroyNotify)stand_in_word_free);
+    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g_assert(r->stop_fd >= 0);
+    r->lookout = lookout_new();
+    r->roles = g_new0(Role, spec->vms->len);
+    r->site = (StandInSite){.test = spec->test,
+                            .libvirt_uri = spec->libvirt_uri,
+                            .remains = spec->remains,
+                            .lookout = r->lookout,
+                            .stop_fd = r->stop_fd,
+                            .manual = spec->manual,
+                            .boot_ms = spec->boot_ms};
+    rc = uv_thread_create(&r->thread, run, r);
+    g_assert(rc == 0);
+    return r;
+}
+
+void rehearsal_stop(Rehearsal *r)
+{
+    mailbox_send(r->box, g_new0(StandInWord, 1));
+}
+
+void rehearsal_join(Rehearsal *r)
+{
+    uv_thread_join(&r->thread);
+    for (guint i = 0; i < r->spec->vms->len; i++)
+        stand_in_part_clear(&r->roles[i].part);
+    mailbox_close(r->box);
+    lookout_free(r->lookout);
+    json_decref(r->proof);
+    g_clear_error(&r->not_closed);
+    close(r->stop_fd);
+    g_free(r->roles);
+    rehearsal_spec_free(r->spec);
+    g_free(r);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VM first, then what lies elsewhere, then the folder, whose marker goes last: as long as anything else is there it says whose
+ * it is. */
+#include "vmconnect/rehearse/remains.h"
+
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/hypervisor/virt_error.h"
+#include "vmconnect/rehearse/file_systems.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MARKER "understudy-test"
+#define DEPTH_MAX 4 /* nothing that we make is deeper */
+
+char *remains_folder(const RemainsSite *site, Id as)
+{
+    return g_strconcat(site->store_dir, "/" REMAINS_PREFIX, ID_TEXT(as), NULL);
+}
+
+static char *marker_of(const char *folder)
+{
+    return g_build_filename(folder, MARKER, NULL);
+}
+
+static gboolean mark(const char *folder, Id run, GError **error)
+{
+    g_autofree char *marker = marker_of(folder);
+
+    return durable_replace(marker, ID_TEXT(run), ID_TEXT_LEN, 0600, error);
+}
+
+char *remains_make(const RemainsSite *site, Id as, GError **error)
+{
+    g_autofree char *folder = remains_folder(site, as);
+    struct stat st;
+
+    /* Made by the engine at its start; what is not there now is not mounted, and must not be made below. */
+    if (stat(site->store_dir, &st) != 0) {
+        us_error_errno(error, errno, "%s", site->store_dir);
+        return NULL;
+    }
+    if (durable_mkdir(folder, 0711, error) && g_chmod(folder, 0711) == 0 && mark(folder, site->run, error))
+        return g_steal_pointer(&folder);
+    g_rmdir(folder);
+    return NULL;
+}
+
+void remains_give_up(const RemainsSite *site, Id as)
+{
+    g_autofree char *folder = remains_folder(site, as);
+
+    (void)mark(folder, (Id){0}, NULL);
+}
+
+/* --- permits ----------------------------------------------------------------- */
+
+static char *permit_of(const RemainsSite *site, Id as)
+{
+    return g_build_filename(site->permit_dir, ID_TEXT(as), NULL);
+}
+
+gboolean remains_permit(const RemainsSite *site, Id as, GError **error)
+{
+    g_autofree char *path = permit_of(site, as);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot make %s", path);
+    close(fd);
+    return TRUE;
+}
+
+void remains_forbid(const RemainsSite *site, Id as)
+{
+    g_autofree char *path = permit_of(site, as);
+
+    (void)g_unlink(path);
+}
+
+/* --- the VM ------------------------------------------------------------------- */
+
+static gboolean end_vm(virConnectPtr conn, Id as, GError **error)
+{
+    g_autoptr(virDomain) dom = virDomainLookupByUUID(conn, as.bytes);
+
+    if (!dom)
+        return virt_error_code() == VIR_ERR_NO_DOMAIN ||
+               virt_error(error, "cannot see whether the VM of a test is left");
+    if (virDomainDestroy(dom) == 0 || virt_error_code() == VIR_ERR_OPERATION_INVALID ||
+        virt_error_code() == VIR_ERR_NO_DOMAIN)
+        return TRUE;
+    return virt_error(error, "cannot end the VM of a test");
+}
+
+/* --- files ---------------------------------------------------------------------- */
+
+static gboolean remove_at(int parent, const char *name, guint depth, GError **error);
+
+static gboolean remove_entries(int fd, guint depth, GError **error)
+{
+    int copy = dup(fd);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry;
+    gboolean ok = TRUE;
+
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return us_error_errno(error, errno, "cannot list the folder of a test");
+    }
+    rewinddir(dir);
+    while (ok && (entry = readdir(dir)))
+        if (!g_str_equal(entry->d_name, ".") && !g_str_equal(entry->d_name, "..") &&
+            !(depth == 0 && g_str_equal(entry->d_name, MARKER)))
+            ok = remove_at(fd, entry->d_name, depth + 1, error);
+    closedir(dir);
+    return ok;
+}
+
+/* Never through a link. */
+static gboolean remove_at(int parent, const char *name, guint depth, GError **error)
+{
+    int fd;
+    gboolean ok;
+
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return TRUE;
+    fd = depth < DEPTH_MAX ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0)
+        return us_error_errno(error, errno, "cannot remove %s of a test", name);
+    ok = remove_entries(fd, depth, error);
+    close(fd);
+    return ok && (unlinkat(parent, name, AT_REMOVEDIR) == 0 ||
+                  us_error_errno(error, errno, "cannot remove %s of a test", name));
+}
+
+/* *@ret_run: whose it is. */
+static gboolean is_marked(const char *folder, Id *ret_run)
+{
+    g_autofree char *marker = marker_of(folder);
+    g_autofree char *text = NULL;
+    gsize len;
+
+    if (!durable_read(marker, &text, &len, NULL) || len != ID_TEXT_LEN)
+        return FALSE;
+    return id_parse(text, ret_run, NULL);
+}
+
+static gboolean remove_folder(const char *folder, GError **error)
+{
+    g_autofree char *marker = marker_of(folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    gboolean ok;
+
+    if (fd < 0)
+        return errno == ENOENT || us_error_errno(error, errno, "cannot open %s", folder);
+    ok = remove_entries(fd, 0, error);
+    close(fd);
+    if (!ok)
+        return FALSE;
+    if (g_unlink(marker) != 0 && errno != ENOENT)
+        return us_error_errno(error, errno, "cannot remove %s", marker);
+    return g_rmdir(folder) == 0 || errno == ENOENT ||
+           us_error_errno(error, errno, "cannot remove %s", folder);
+}
+
+static gboolean remove_in(const char *folder, const char *name, GError **error)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    gboolean ok;
+
+    if (fd < 0)
+        return errno == ENOENT || us_error_errno(error, errno, "cannot open %s", folder);
+    ok = remove_at(fd, name, 1, error);
+    close(fd);
+    return ok;
+}
+
+static gboolean remove_sockets(const RemainsSite *site, Id as, GError **error)
+{
+    g_autoptr(GDir) dir = g_dir_open(site->nbd_dir, 0, NULL);
+    g_autofree char *prefix = g_strconcat(ID_TEXT(as), "-", NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir)))
+        if (g_str_has_prefix(name, prefix) && !remove_in(site->nbd_dir, name, error))
+            return FALSE;
+    return TRUE;
+}
+
+gboolean remains_remove_files(const RemainsSite *site, Id as, GError **error)
+{
+    g_autofree char *folder = remains_folder(site, as);
+    g_autofree char *disks = g_build_filename(folder, REMAINS_DISKS, NULL);
+    Id run;
+
+    remains_forbid(site, as);
+    if (!is_marked(folder, &run))
+        return TRUE;
+    return file_systems_tidy(disks, error) && remove_sockets(site, as, error) &&
+           remove_in(site->tpm_dir, ID_TEXT(as), error) && remove_folder(folder, error);
+}
+
+gboolean remains_remove(virConnectPtr conn, const RemainsSite *site, Id as, GError **error)
+{
+    return end_vm(conn, as, error) && remains_remove_files(site, as, error);
+}
+
+gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **error)
+{
+    g_autoptr(GDir) dir = g_dir_open(site->store_dir, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
+        Id as, run;
+
+        if (!g_str_has_prefix(name, REMAINS_PREFIX) || !id_parse(name + strlen(REMAINS_PREFIX), &as, NULL) ||
+            !is_marked(folder, &run) || id_equal(run, site->run))
+            continue;
+        if (!remains_remove(conn, site, as, error))
+            return FALSE;
+    }
+    return TRUE;
+}

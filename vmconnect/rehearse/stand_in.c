@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/rehearse/stand_in.h"
+
+#include "netmap/isolate.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/base/priority.h"
+#include "vmconnect/base/stop.h"
+#include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/image/qcow2.h"
+#include "vmconnect/rehearse/checkup.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define CONNECT_MS 10000
+#define IMAGE_MS 10000
+#define LOOK_MS 250        /* between two looks at a guest that boots */
+#define READY_LOOK_MS 1000 /* … at one that is there for its operator */
+#define REMOVE_MS 20000    /* so long its removal is tried again, then it is swept */
+#define SPARE_SHARE 20     /* a test ends when less of the store's file system than one in so many … */
+#define SPARE_BYTES ((guint64)1 << 30) /* … and than this is free: replication needs it */
+
+struct StandIn {
+    const StandInSite *site;
+    const StandInSpec *spec;
+    const StandInPart *part;
+    guint index;
+    Mailbox *box;
+    Mailbox *replies; /* of Reply * */
+    void *(*letter)(StandInWord *word);
+    uv_thread_t thread;
+
+    /* The thread's own: */
+    Connection *connection;
+    virDomainPtr dom;
+    Checkup *checkup;
+    const char *state;
+    const char *verdict; /* NULL: none yet */
+    char *why;
+    gint64 since_ms;
+    gint64 running_ms; /* it runs since; 0: it does not yet */
+    gint64 start_ms;   /* -1: it did not get so far; the same of the next two */
+    gint64 libvirt_ms;
+    gint64 boot_ms;
+    json_t *told;
+};
+
+typedef struct {
+    GError *error; /* NULL: none */
+} Reply;
+
+/* --- specs, parts, words ------------------------------------------------------ */
+
+StandInSpec *stand_in_spec_new(Id vm, const char *name)
+{
+    StandInSpec *spec = g_new0(StandInSpec, 1);
+
+    spec->vm = vm;
+    spec->name = g_strdup(name);
+    spec->as = id_random();
+    spec->agent = -1;
+    return spec;
+}
+
+void stand_in_spec_free(StandInSpec *spec)
+{
+    if (!spec)
+        return;
+    g_free(spec->name);
+    g_free(spec->from);
+    g_free(spec->folder);
+    json_decref(spec->lent);
+    g_free(spec);
+}
+
+void stand_in_part_clear(StandInPart *part)
+{
+    g_clear_pointer(&part->xml, g_free);
+    g_clear_pointer(&part->nics, g_ptr_array_unref);
+    g_clear_pointer(&part->left_out, g_ptr_array_unref);
+}
+
+void stand_in_word_free(StandInWord *word)
+{
+    if (!word)
+        return;
+    json_decref(word->doc);
+    g_clear_pointer(&word->png, g_bytes_unref);
+    g_free(word->console);
+    g_free(word);
+}
+
+/* --- what it says --------------------------------------------------------------- */
+
+static json_t *number_or_null(gint64 value)
+{
+    return value < 0 ? json_null() : json_integer(value);
+}
+
+static json_t *texts(const GPtrArray *list)
+{
+    json_t *out = json_array();
+
+    for (guint i = 0; list && i < list->len; i++)
+        json_array_append_new(out, json_string(list->pdata[i]));
+    return out;
+}
+
+static json_t *base_document(const StandInSpec *spec, const char *state, const char *verdict, const char *why)
+{
+    json_t *point = json_object_get(spec->lent, "point");
+
+    return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:O}", "vm", ID_TEXT(spec->vm), "name", spec->name, "state",
+                     state, "verdict", verdict, "why", why, "point", point ? point : json_null());
+}
+
+json_t *stand_in_unbegun(const StandInSpec *spec, const char *verdict, const char *why)
+{
+    return base_document(spec, verdict ? "ended" : "waiting", verdict, why);
+}
+
+static json_t *document(const StandIn *s)
+{
+    json_t *doc = base_document(s->spec, s->state, s->verdict, s->why);
+    json_t *more =
+        json_pack("{s:o, s:o, s:o, s:o, s:o}", "start_ms", number_or_null(s->start_ms), "libvirt_ms",
+                  number_or_null(s->libvirt_ms), "boot_ms", number_or_null(s->boot_ms), "checks",
+                  checkup_describe(s->checkup), "left_out", texts(s->part->left_out));
+
+    json_object_update(doc, more);
+    json_decref(more);
+    return doc;
+}
+
+static void say(StandIn *s, StandInWord *word)
+{
+    word->index = s->index;
+    word->doc = document(s);
+    mailbox_send(s->box, s->letter(word));
+}
+
+static void say_if_new(StandIn *s)
+{
+    json_t *doc = document(s);
+
+    if (!json_equal(doc, s->told)) {
+        json_decref(s->told);
+        s->told = json_deep_copy(doc);
+        say(s, g_new0(StandInWord, 1));
+    }
+    json_decref(doc);
+}
+
+static void enter(StandIn *s, const char *state)
+{
+    s->state = state;
+    say_if_new(s);
+}
+
+/* The first one counts. */
+static void conclude(StandIn *s, const char *verdict, const char *why)
+{
+    if (s->verdict)
+        return;
+    s->verdict = verdict;
+    s->why = g_strdup(why);
+}
+
+/* --- before it runs ----------------------------------------------------------------- */
+
+static gboolean make_overlay(const StandIn *s, const json_t *disk, GError **error)
+{
+    const char *target = json_string_value(json_object_get(disk, "target"));
+    guint64 size_bytes = (guint64)json_integer_value(json_object_get(disk, "size_bytes"));
+    g_autofree char *file = g_strdup_printf("%s/%s.qcow2", s->spec->folder, target);
+
+    /* The definition names what lies below, and headers are not asked. */
+    return qcow2_create(file, size_bytes, NULL, IMAGE_MS, s->site->stop_fd, error);
+}
+
+static gboolean lay_out(StandIn *s, GError **error)
+{
+    json_t *disk;
+    gsize i;
+
+    json_array_foreach(json_object_get(s->spec->lent, "disks"), i, disk)
+    {
+        if (!make_overlay(s, disk, error))
+            return FALSE;
+    }
+    stop_at("test.laid_out");
+    return TRUE;
+}
+
+static gboolean start_paused(StandIn *s, GError **error)
+{
+    virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
+    gint64 begun_ms = clock_steady_ms();
+
+    if (!conn || !remains_permit(&s->site->remains, s->spec->as, error))
+        return FALSE;
+    s->dom = virDomainCreateXML(conn, s->part->xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
+    if (!s->dom)
+        virt_error(error, "libvirt does not start it");
+    remains_forbid(&s->site->remains, s->spec->as);
+    s->libvirt_ms = clock_steady_ms() - begun_ms;
+    stop_at("test.started");
+    return s->dom != NULL;
+}
+
+static void reply_free(gpointer data)
+{
+    Reply *reply = data;
+
+    g_clear_error(&reply->error);
+    g_free(reply);
+}
+
+void stand_in_plugged(StandIn *s, GError *steal_error)
+{
+    Reply *reply = g_new0(Reply, 1);
+
+    reply->error = steal_error;
+    mailbox_send(s->replies, reply);
+}
+
+/* Its cards leave this host's network before it has executed anything. The stage's thread always answers. */
+static gboolean plug(StandIn *s, GError **error)
+{
+    StandInWord *word = g_new0(StandInWord, 1);
+    g_autofree Reply *reply = NULL;
+
+    word->plug = TRUE;
+    say(s, word);
+    reply = mailbox_wait(s->replies, -1);
+    stop_at("test.plugged");
+    if (!reply->error)
+        return TRUE;
+    g_propagate_error(error, reply->error);
+    return FALSE;
+}
+
+static gboolean let_run(StandIn *s, GError **error)
+{
+    if (virDomainResume(s->dom) != 0)
+        return virt_error(error, "it does not begin to run");
+    s->running_ms = clock_steady_ms();
+    s->start_ms = s->running_ms - s->since_ms;
+    stop_at("test.running");
+    return TRUE;
+}
+
+/* --- while it runs -------------------------------------------------------------------- */
+
+/* Somebody wants it to end. */
+static gboolean is_stopped(const StandIn *s, int wait_ms)
+{
+    struct pollfd fd = {.fd = s->site->stop_fd, .events = POLLIN};
+    int n;
+
+    do
+        n = poll(&fd, 1, wait_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+static gboolean expect_running(const StandIn *s, GError **error)
+{
+    int state, reason;
+
+    if (virDomainGetState(s->dom, &state, &reason, 0) != 0) {
+        if (virt_error_code() != VIR_ERR_NO_DOMAIN)
+            return virt_error(error, "libvirt does not say what it does");
+        g_set_error(
+            error, US_ERROR, US_ERROR_FAILED,
+            "it has ended by itself: it was shut down from inside, it crashed, or somebody has ended it");
+        return FALSE;
+    }
+    if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR) {
+        g_set_error(error, US_ERROR, US_ERROR_IO,
+                    "a disk of it cannot be read or written, so that QEMU has stopped it");
+        return FALSE;
+    }
+    if (state == VIR_DOMAIN_CRASHED || (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_CRASHED)) {
+        g_set_error(error, US_ERROR, US_ERROR_FAILED, "its guest has crashed (the kernel panicked)");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Replication comes first: it writes to the same file system. */
+static gboolean expect_room(const StandIn *s, GError **error)
+{
+    const char *dir = s->site->remains.store_dir;
+    struct statvfs fs;
+    guint64 free_bytes, spare_bytes;
+
+    if (statvfs(dir, &fs) != 0)
+        return us_error_errno(error, errno, "%s", dir);
+    free_bytes = (guint64)fs.f_bavail * fs.f_frsize;
+    spare_bytes = MIN((guint64)fs.f_blocks * fs.f_frsize / SPARE_SHARE, SPARE_BYTES);
+    if (free_bytes >= spare_bytes)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
+                "%s has only %" G_GUINT64_FORMAT " MiB left, which replication needs: the test was ended; "
+                "give it room and test again",
+                dir, free_bytes >> 20);
+    return FALSE;
+}
+
+static gboolean look(StandIn *s, GError **error)
+{
+    if (!expect_running(s, error) || !expect_room(s, error))
+        return FALSE;
+    checkup_look(s->checkup, s->dom, clock_steady_ms() - s->running_ms);
+    return TRUE;
+}
+
+/* Until it lives, or it is clear that it does not. */
+static void watch_boot(StandIn *s)
+{
+    g_autoptr(GError) error = NULL;
+
+    while (!s->verdict) {
+        if (!look(s, &error)) {
+            conclude(s, "failed", error->message);
+        } else if (checkup_lives(s->checkup)) {
+            s->boot_ms = clock_steady_ms() - s->running_ms;
+            return;
+        } else if (clock_steady_ms() - s->running_ms >= s->site->boot_ms) {
+            g_autofree char *why = checkup_why(s->checkup, s->site->boot_ms);
+
+            conclude(s, "failed", why);
+        } else if (is_stopped(s, LOOK_MS)) {
+            conclude(s, "stopped", NULL);
+        }
+        say_if_new(s);
+    }
+}
+
+/* It is its operator's, whatever the checks say, until he or its time ends it. */
+static void wait_for_operator(StandIn *s)
+{
+    g_autoptr(GError) error = NULL;
+
+    while (!is_stopped(s, READY_LOOK_MS)) {
+        if (!expect_running(s, &error) || !expect_room(s, &error)) {
+            conclude(s, "failed", error->message);
+            return;
+        }
+    }
+    conclude(s, "stopped", NULL);
+}
+
+static void say_up(StandIn *s)
+{
+    StandInWord *word = g_new0(StandInWord, 1);
+
+    word->up = TRUE;
+    say(s, word);
+}
+
+/* A picture, and what its console said: also of one that failed. */
+static void keep_evidence(StandIn *s)
+{
+    StandInWord *word = g_new0(StandInWord, 1);
+
+    word->png = checkup_picture(s->checkup, s->dom);
+    word->console = checkup_console(s->spec->folder);
+    say(s, word);
+}
+
+static void run_it(StandIn *s)
+{
+    enter(s, "booting");
+    watch_boot(s);
+    if (s->site->manual && g_strcmp0(s->verdict, "stopped") != 0) {
+        keep_evidence(s);
+        enter(s, "ready");
+        say_up(s);
+        wait_for_operator(s);
+    } else if (!s->verdict) {
+        enter(s, "ready");
+        say_up(s);
+    }
+    keep_evidence(s);
+}
+
+/* --- after it ---------------------------------------------------------------------------- */
+
+static void end_vm(StandIn *s)
+{
+    if (!s->dom)
+        return;
+    if (virDomainDestroy(s->dom) != 0)
+        log_notice("test of '%s': its VM was not ended at once (%s) -> tried again", s->spec->name,
+                   virGetLastErrorMessage());
+    g_clear_pointer(&s->dom, virDomainFree);
+}
+
+static gboolean may_look_at_disks(const StandIn *s)
+{
+    return s->running_ms > 0 && !s->site->manual && g_strcmp0(s->verdict, "stopped") != 0;
+}
+
+static void look_at_disks(StandIn *s)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *why = NULL;
+
+    if (!may_look_at_disks(s))
+        return;
+    if (!checkup_disks(s->checkup, s->spec->lent, s->spec->folder, s->site->stop_fd, &why, &error))
+        conclude(s, is_stopped(s, 0) ? "stopped" : "failed", error->message);
+    else if (why)
+        conclude(s, "failed", why);
+}
+
+static gboolean remove_all(const StandIn *s, GError **error)
+{
+    virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
+
+    return conn && remains_remove(conn, &s->site->remains, s->spec->as, error);
+}
+
+/* libvirtd may be away: it has the VM's process then, or nobody has. */
+static void remove_remains(StandIn *s)
+{
+    gint64 until_ms = clock_steady_ms() + REMOVE_MS;
+    GError *error = NULL;
+
+    while (!remove_all(s, &error)) {
+        if (clock_left_ms(until_ms) == 0) {
+            log_warning("test of '%s': what it made is not removed yet (%s) -> done when libvirtd is back",
+                        s->spec->name, error->message);
+            remains_give_up(&s->site->remains, s->spec->as);
+            g_error_free(error);
+            return;
+        }
+        g_clear_error(&error);
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static gboolean begin(StandIn *s, GError **error)
+{
+    enter(s, "preparing");
+    if (!expect_room(s, error) || !lay_out(s, error))
+        return FALSE;
+    enter(s, "starting");
+    return start_paused(s, error) && plug(s, error) && let_run(s, error);
+}
+
+static void say_ended(StandIn *s)
+{
+    StandInWord *word = g_new0(StandInWord, 1);
+
+    s->state = "ended";
+    word->ended = TRUE;
+    say(s, word);
+}
+
+static void run(void *arg)
+{
+    StandIn *s = arg;
+    g_autoptr(GError) error = NULL;
+
+    priority_behind_guests();
+    s->connection = connection_new(s->site->libvirt_uri, NULL, NULL);
+    if (begin(s, &error))
+        run_it(s);
+    else
+        conclude(s, is_stopped(s, 0) ? "stopped" : "failed", error->message);
+    enter(s, "ending");
+    end_vm(s);
+    look_at_disks(s);
+    conclude(s, "passed", NULL);
+    remove_remains(s);
+    connection_free(s->connection);
+    say_ended(s);
+}
+
+StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
+                        guint index, gint64 since_ms, Mailbox *box, void *(*letter)(StandInWord *word))
+{
+    StandIn *s = g_new0(StandIn, 1);
+    int rc;
+
+    *s = (StandIn){.site = site,
+                   .spec = spec,
+                   .part = part,
+                   .index = index,
+                   .since_ms = since_ms,
+                   .box = box,
+                   .letter = letter,
+                   .state = "waiting",
+                   .start_ms = -1,
+                   .libvirt_ms = -1,
+                   .boot_ms = -1};
+    s->checkup = checkup_new(site, spec, part);
+    s->replies = mailbox_new_thread(reply_free);
+    rc = uv_thread_create(&s->thread, run, s);
+    g_assert(rc == 0);
+    return s;
+}
+
+void stand_in_join(StandIn *s)
+{
+    uv_thread_join(&s->thread);
+    checkup_free(s->checkup);
+    mailbox_close(s->replies);
+    json_decref(s->told);
+    g_free(s->why);
+    g_free(s);
+}
