@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/rehearsal_order.h"
 
+#include "orchestrator/core/start_order.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -102,29 +103,54 @@ static GPtrArray *choose(const Protection *p, const json_t *uuids, GError **erro
     return g_steal_pointer(&chosen);
 }
 
-static json_t *id_of_host(const Protection *p, const char *name)
+static gboolean is_chosen(const void *user, Id vm)
 {
-    const RosterHost *host = roster_find(p->roster, name);
+    const GPtrArray *vms = user;
 
-    return json_from_id(host ? host->id : ID_NIL);
+    for (guint i = 0; i < vms->len; i++)
+        if (id_equal(((const ProtectionVm *)vms->pdata[i])->uuid, vm))
+            return TRUE;
+    return FALSE;
 }
 
-static json_t *params_of(const Protection *p, const GPtrArray *vms, const char *host,
-                         const RehearsalWish *wish, Id test)
+/* As a plan would start them, of those that are tested. */
+static json_t *after_of(const Protection *p, const GPtrArray *vms, Id vm)
+{
+    g_autoptr(GArray) before = start_order_before(p->scenario, vm, is_chosen, vms);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < before->len; i++)
+        json_array_append_new(list, json_from_id(g_array_index(before, Id, i)));
+    return list;
+}
+
+/* Its agent has answered at home: then its absence in the test is a failure. */
+static gboolean has_agent(const Protection *p, const ProtectionVm *vm)
+{
+    const json_t *answers = p->vitals ? vitals_answers_of(p->vitals, vm->active, vm->uuid) : NULL;
+
+    return json_is_true(json_object_get(answers, "agent"));
+}
+
+static json_t *order_of(const Protection *p, const GPtrArray *vms, const ProtectionVm *vm, Id point)
+{
+    json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "vm", ID_TEXT(vm->uuid), "name", vm->name, "point",
+                            json_from_id(point), "after", after_of(p, vms, vm->uuid));
+
+    if (has_agent(p, vm))
+        json_object_set_new(doc, "agent", json_true());
+    return doc;
+}
+
+static json_t *params_of(const Protection *p, const GPtrArray *vms, const RehearsalWish *wish, Id test)
 {
     json_t *list = json_array();
 
-    for (guint i = 0; i < vms->len; i++) {
-        const ProtectionVm *vm = vms->pdata[i];
-
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o}", "vm", ID_TEXT(vm->uuid), "name",
-                                              vm->name, "from", id_of_host(p, vm->active), "point",
-                                              json_from_id(wish->point)));
-    }
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:o}", "test", ID_TEXT(test), "scenario",
-                     p->scenario->name, "manual", wish->manual, "limit_ms", (json_int_t)wish->limit_ms,
-                     "boot_ms", (json_int_t)p->scenario->policy.start_timeout_ms, "here", id_of_host(p, host),
-                     "networks", protection_networks_of(p, vms->pdata[0]), "vms", list);
+    for (guint i = 0; i < vms->len; i++)
+        json_array_append_new(list, order_of(p, vms, vms->pdata[i], wish->point));
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o}", "test", ID_TEXT(test), "scenario", p->scenario->name,
+                     "manual", wish->manual, "limit_ms", (json_int_t)wish->limit_ms, "boot_ms",
+                     (json_int_t)p->scenario->policy.start_timeout_ms, "vms", list);
 }
 
 const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id test, json_t **ret_params,
@@ -147,7 +173,7 @@ const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id t
         no(error, US_ERROR_UNREACHABLE, "the engine of %s does not answer", host);
         return NULL;
     }
-    *ret_params = params_of(p, vms, host, wish, test);
+    *ret_params = params_of(p, vms, wish, test);
     return host;
 }
 

@@ -307,10 +307,9 @@ static void test_order(void)
     ask(&d, "{\"vms\":[\"" WEB2 "\"],\"point\":\"" POINT "\",\"manual\":true,\"limit_ms\":60000}");
     settle(&d);
     params = answer("test.start", "{}", 0);
-    want =
-        json_pack("{s:s?, s:s, s:b, s:i, s:i, s:s, s:{}, s:[{s:s, s:s, s:s, s:s}]}", "test",
-                  text(params, "test"), "scenario", "web", "manual", 1, "limit_ms", 60000, "boot_ms", 300000,
-                  "here", BETA, "networks", "vms", "vm", WEB2, "name", "web2", "from", ALPHA, "point", POINT);
+    want = json_pack("{s:s?, s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:[]}]}", "test", text(params, "test"),
+                     "scenario", "web", "manual", 1, "limit_ms", 60000, "boot_ms", 300000, "vms", "vm", WEB2,
+                     "name", "web2", "point", POINT, "after");
     wanted = json_text(want);
     if (!json_equal(params, want))
         g_test_message("%s", wanted);
