@@ -669,8 +669,10 @@ static json_t *describe_part(const Test *t, const Part *p)
     g_autofree char *screen = g_strdup_printf("%s/%s-vnc", t->all->paths.nbd_dir, ID_TEXT(p->as));
     g_autofree char *console = g_strdup_printf("%s/%s-console", t->all->paths.nbd_dir, ID_TEXT(p->as));
 
+    /* The sockets last as long as it runs. */
     runs = runs && g_strcmp0(text_of(p, "state"), "ready") == 0;
-    json_object_set_new(doc, "vnc", runs ? json_string(screen) : json_null());
+    json_object_set_new(
+        doc, "vnc", runs && json_is_true(json_object_get(doc, "screen")) ? json_string(screen) : json_null());
     json_object_set_new(doc, "serial", runs ? json_string(console) : json_null());
     json_object_set_new(doc, "picture", json_boolean(p->png != NULL));
     return doc;

@@ -14,7 +14,7 @@ guest_disk_name() {
 # lab guest HOST NAME …
 guest_make() {
   local host=$1 name=$2 disks=2 size=1G memory=192M network=default rate=20 format=qcow2 start=yes
-  local firmware=bios tpm=no panic=none watchdog=none
+  local firmware=bios tpm=no panic=none watchdog=none screen=no
   local options=() uuid i folder
   shift 2
   while (($#)); do
@@ -29,6 +29,7 @@ guest_make() {
       --option) options+=("$2") && shift 2 ;;
       --uefi) firmware=efi && shift ;;
       --tpm) tpm=yes && shift ;;
+      --screen) screen=yes && shift ;;
       --panic) panic=$2 && shift 2 ;;
       --watchdog) watchdog=$2 && shift 2 ;;
       --no-start) start=no && shift ;;
@@ -46,7 +47,7 @@ guest_make() {
   done
   mkdir -p "$LAB_DIR/guests/$name"
   echo "$uuid" >"$LAB_DIR/guests/$name/uuid"
-  guest_definition "$name" "$uuid" "$disks" "$memory" "$network" "$format" "$firmware" "$tpm" "$panic" "$watchdog" >"$LAB_DIR/guests/$name/definition.xml"
+  guest_definition "$name" "$uuid" "$disks" "$memory" "$network" "$format" "$firmware" "$tpm" "$panic" "$watchdog" "$screen" >"$LAB_DIR/guests/$name/definition.xml"
   in_host "$host" virsh -q define "$LAB_DIR/guests/$name/definition.xml" >&2
   [[ $start == no ]] || in_host "$host" virsh -q start -- "$name" >&2
 }
@@ -80,7 +81,7 @@ guest_firmware() {
 }
 
 guest_definition() {
-  local name uuid=$2 disks=$3 memory=$4 network=$5 format=$6 firmware=$7 tpm=$8 panic=$9 watchdog=${10} crash=destroy i disk
+  local name uuid=$2 disks=$3 memory=$4 network=$5 format=$6 firmware=$7 tpm=$8 panic=$9 watchdog=${10} screen=${11} crash=destroy i disk
   name=$(xml_text "$1")
   [[ $panic == none ]] || crash=$panic
   cat <<EOF
@@ -115,6 +116,7 @@ EOF
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <memballoon model='none'/>
 EOF
+  [[ $screen == no ]] || echo "    <video><model type='vga'/></video><graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>"
   [[ $tpm == no ]] || echo "    <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
   [[ $panic == none ]] || echo "    <panic model='isa'/>"
   [[ $watchdog == none ]] || echo "    <watchdog model='i6300esb' action='$watchdog'/>"

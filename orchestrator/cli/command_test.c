@@ -29,8 +29,10 @@ static char *head_of(const json_t *test)
                                              text_of(test, "ended_at") ?: "-");
     g_autofree char *clean = page_clean(line);
     g_autofree char *clean_times = page_clean(times);
+    g_autofree char *isolation = report_isolation(test);
 
-    return g_strdup_printf("%s\n%s\n\n", clean, clean_times);
+    return g_strdup_printf("%s\n%s\n%s%s%s\n", clean, clean_times, isolation ? "isolated: " : "",
+                           isolation ? isolation : "", isolation ? "\n" : "");
 }
 
 static char *vms_of(const json_t *test)

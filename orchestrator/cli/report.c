@@ -128,11 +128,28 @@ static void append_vm(GString *out, const json_t *vm, const json_t *seen)
     g_string_append(out, "</section>\n");
 }
 
+char *report_isolation(const json_t *test)
+{
+    const json_t *proof = json_object_get(test, "proof");
+    const json_t *places = json_object_get(json_object_get(proof, "probes"), "places");
+    const json_t *leaked = json_object_get(json_object_get(proof, "counters"), "leaked");
+    gsize silent = 0;
+
+    for (gsize i = 0; i < json_array_size(places); i++)
+        silent += json_array_size(json_object_get(json_array_get(places, i), "silent"));
+    if (silent == 0 || !json_is_integer(leaked))
+        return NULL;
+    return g_strdup_printf("before its VMs ran, none of %zu addresses of hosts and of the outside answered; "
+                           "%" JSON_INTEGER_FORMAT " frames leaked",
+                           silent, json_integer_value(leaked));
+}
+
 char *report_html(const json_t *test, const json_t *evidence)
 {
     GString *out = g_string_new(HEAD);
     g_autofree char *scenario = plain(text_of(test, "scenario"));
     g_autofree char *verdict = verdict_of(test);
+    g_autofree char *isolation = report_isolation(test);
     json_t *vm;
     gsize i;
 
@@ -142,6 +159,7 @@ char *report_html(const json_t *test, const json_t *evidence)
     row(out, "Begun", text_of(test, "begun_at"));
     row(out, "Ended", text_of(test, "ended_at"));
     row(out, "How", json_is_true(json_object_get(test, "manual")) ? "by hand" : "automatic");
+    row(out, "Isolation", isolation);
     row(out, "Test", text_of(test, "test"));
     g_string_append(out, "</table>\n");
     json_array_foreach(json_object_get(test, "vms"), i, vm)

@@ -6,6 +6,9 @@
 
 #include <jansson.h>
 
+/* What was proved of its isolation before its VMs ran, and counted until they ended, as a sentence. NULL: nothing yet. The caller frees. */
+char *report_isolation(const json_t *test);
+
 /* @test: its document (docs/protocol.md, test.result); @evidence: {vm: {"png": base64 or null, "console": text or null}}, may lack
  * some. The caller frees. */
 char *report_html(const json_t *test, const json_t *evidence);

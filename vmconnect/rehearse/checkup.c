@@ -237,11 +237,12 @@ static void describe_part(GString *text, GString *bad, const char *target, const
 {
     gint64 number = json_integer_value(json_object_get(part, "number"));
     const char *kind = text_of(part, "kind");
+    const char *said = text_of(part, "text");
     g_autofree char *name =
         number ? g_strdup_printf("%s%" G_GINT64_FORMAT, target, number) : g_strdup(target);
 
     g_string_append_printf(text, "%s%s: %s%s%s", text->len ? "; " : "", name, kind, *kind ? ", " : "",
-                           text_of(part, "text"));
+                           *said ? said : text_of(part, "state"));
     if (g_str_equal(text_of(part, "state"), "damaged"))
         g_string_append_printf(bad, "%sthe file system on %s (%s) is damaged: %s", bad->len ? "; " : "", name,
                                kind, text_of(part, "text"));

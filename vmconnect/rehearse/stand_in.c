@@ -127,10 +127,10 @@ json_t *stand_in_unbegun(const StandInSpec *spec, const char *verdict, const cha
 static json_t *document(const StandIn *s)
 {
     json_t *doc = base_document(s->spec, s->state, s->verdict, s->why);
-    json_t *more =
-        json_pack("{s:o, s:o, s:o, s:o, s:o}", "start_ms", number_or_null(s->start_ms), "libvirt_ms",
-                  number_or_null(s->libvirt_ms), "boot_ms", number_or_null(s->boot_ms), "checks",
-                  checkup_describe(s->checkup), "left_out", texts(s->part->left_out));
+    json_t *more = json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "screen", s->part->has_screen, "start_ms",
+                             number_or_null(s->start_ms), "libvirt_ms", number_or_null(s->libvirt_ms),
+                             "boot_ms", number_or_null(s->boot_ms), "checks", checkup_describe(s->checkup),
+                             "left_out", texts(s->part->left_out));
 
     json_object_update(doc, more);
     json_decref(more);

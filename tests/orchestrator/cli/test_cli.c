@@ -1105,11 +1105,13 @@ static void test_points_kept(void)
     "answers\",\"state\":\"passed\",\"text\":\"<i>5.2\",\"after_ms\":"                             \
     "8400}],\"left_out\":[\"hostdev "                                                              \
     "0000:04:10.0\"],\"vnc\":\"/run/x/web1.vnc\",\"serial\":null,\"picture\":true}"
-#define TEST_DOC(state, verdict, why, vms)                                                              \
-    "{\"test\":\"" TEST "\",\"scenario\":\"web\",\"host\":\"beta\",\"manual\":false,\"state\":\"" state \
-    "\",\"begun_at\":"                                                                                  \
-    "\"2026-11-22T02:14:00.000Z\",\"ended_at\":null,\"verdict\":" verdict ",\"why\":" why               \
-    ",\"waits\":null,\"vms\":[" vms "]}"
+#define TEST_DOC(state, verdict, why, vms)                                                                \
+    "{\"test\":\"" TEST "\",\"scenario\":\"web\",\"host\":\"beta\",\"manual\":false,\"state\":\"" state   \
+    "\",\"begun_at\":"                                                                                    \
+    "\"2026-11-22T02:14:00.000Z\",\"ended_at\":null,\"verdict\":" verdict ",\"why\":" why                 \
+    ",\"waits\":null,\"proof\":{\"probes\":{\"leaked\":0,\"places\":[{\"place\":\"default\",\"silent\":[" \
+    "\"192.0.2.1\","                                                                                      \
+    "\"10.0.0.1\"]}]},\"counters\":{\"leaked\":0}},\"vms\":[" vms "]}"
 
 static const char TEST_RUNS[] = TEST_DOC("running", "null", "null", TEST_VM("booting", "null"));
 static const char TEST_PASSED[] = TEST_DOC("ended", "\"passed\"", "null", TEST_VM("ended", "\"passed\""));
