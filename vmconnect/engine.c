@@ -41,6 +41,7 @@ static const ConfKey KEYS[] = {
     {"qemu_user", "",
      "user that QEMU runs as and that must bind sockets; empty: what qemu.conf means (libvirt-qemu)"},
     {"probes", "/etc/understudy/probes", "folder of the programs that a check of the kind script may run"},
+    {"tests_at_once", "0", "VMs of integrity tests that run at a time; 0: as many as memory allows"},
     {"restart_libvirtd", "",
      "command that restarts libvirtd, run when that has lost a backup job of ours; empty: never"},
     {"log", "info", "error, warning, notice, info or debug"},
@@ -210,15 +211,38 @@ static void play_all(Engine *e)
         roles_play_standby(e->roles, standbys->pdata[i]);
 }
 
+static gboolean tests_at_once(const Conf *conf, guint *ret_max, GError **error)
+{
+    const char *text = conf_get(conf, "tests_at_once");
+    guint64 max;
+
+    if (!g_ascii_string_to_unsigned(text, 10, 0, 1024, &max, NULL)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "tests_at_once: '%s' is not a number from 0 to 1024",
+                    text);
+        return FALSE;
+    }
+    *ret_max = (guint)max;
+    return TRUE;
+}
+
+static gboolean check_conf(const Conf *conf, GError **error)
+{
+    guint at_once;
+
+    return tests_at_once(conf, &at_once, error);
+}
+
 static gboolean start(Engine *e, GError **error)
 {
     const char *uri = conf_get(e->conf, "libvirt");
     RolesEvents events = {.on_status = on_status, .on_ended = on_role_ended, .on_quiet = on_quiet};
     HostPaths paths;
     g_autofree char *policy = under(e->paths.state, "policy.json");
+    guint at_once;
 
     /* A second engine on this host, or one beside a rescue, ends here, with nothing to undo. */
-    if (!engine_make_folders(e, error) || !program_claim(e->paths.run, error))
+    if (!tests_at_once(e->conf, &at_once, error) || !engine_make_folders(e, error) ||
+        !program_claim(e->paths.run, error))
         return FALSE;
     e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
@@ -244,7 +268,7 @@ static gboolean start(Engine *e, GError **error)
                         .plan_dir = e->paths.plan,
                         .store_dir = e->paths.store,
                         .restart_libvirtd = conf_get(e->conf, "restart_libvirtd")};
-    e->rehearsals = rehearsals_new(&e->loop, &paths, e->paths.test, e->policy, on_other_news, e);
+    e->rehearsals = rehearsals_new(&e->loop, &paths, e->paths.test, at_once, e->policy, on_other_news, e);
     e->ears = ears_new(&e->loop, uri, on_ears, e);
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
     rehearsals_set(e->rehearsals, e->roles, e->clerk);
@@ -527,6 +551,7 @@ int main(int argc, char **argv)
                               .path = "/etc/understudy/engine.conf",
                               .group = "engine",
                               .keys = KEYS,
+                              .check = check_conf,
                               .options = OPTIONS,
                               .arguments = "[COMMAND]",
                               .summary = text};

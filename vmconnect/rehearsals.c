@@ -60,6 +60,7 @@ struct Rehearsals {
     HostPaths paths;
     char *permit_dir;
     Id run;
+    Room *room;
     Policy *policy;
     Roles *roles;
     Clerk *clerk;
@@ -513,7 +514,7 @@ static void set_up_spec(Test *t, const char *here)
     spec->vms = g_ptr_array_new_with_free_func((GDestroyNotify)stand_in_spec_free);
     spec->after = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
     spec->libvirt_uri = r->paths.libvirt_uri;
-    spec->run_dir = r->paths.run_dir;
+    spec->room = r->room;
     spec->remains = rehearsals_remains(r);
 }
 
@@ -731,8 +732,8 @@ json_t *rehearsals_status(const Rehearsals *r)
 
 /* --- all of them ------------------------------------------------------------------------------------ */
 
-Rehearsals *rehearsals_new(uv_loop_t *loop, const HostPaths *paths, const char *permit_dir, Policy *policy,
-                           void (*on_news)(void *user), void *user)
+Rehearsals *rehearsals_new(uv_loop_t *loop, const HostPaths *paths, const char *permit_dir, guint vms_max,
+                           Policy *policy, void (*on_news)(void *user), void *user)
 {
     Rehearsals *r = g_new0(Rehearsals, 1);
 
@@ -740,6 +741,7 @@ Rehearsals *rehearsals_new(uv_loop_t *loop, const HostPaths *paths, const char *
     r->paths = *paths;
     r->permit_dir = g_strdup(permit_dir);
     r->run = id_random();
+    r->room = room_new(vms_max);
     r->policy = policy;
     r->on_news = on_news;
     r->user = user;
@@ -772,6 +774,7 @@ void rehearsals_free(Rehearsals *r)
     g_ptr_array_unref(r->tests);
     g_ptr_array_unref(r->leavers);
     mailbox_close(r->reports);
+    room_free(r->room);
     g_free(r->permit_dir);
     g_free(r);
 }

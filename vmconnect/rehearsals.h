@@ -17,9 +17,9 @@
 
 typedef struct Rehearsals Rehearsals;
 
-/* All borrowed. @on_news: rehearsals_status() is another than before. */
-Rehearsals *rehearsals_new(uv_loop_t *loop, const HostPaths *paths, const char *permit_dir, Policy *policy,
-                           void (*on_news)(void *user), void *user);
+/* All borrowed. @vms_max as room_new(). @on_news: rehearsals_status() is another than before. */
+Rehearsals *rehearsals_new(uv_loop_t *loop, const HostPaths *paths, const char *permit_dir, guint vms_max,
+                           Policy *policy, void (*on_news)(void *user), void *user);
 /* As soon as there are. */
 void rehearsals_set(Rehearsals *r, Roles *roles, Clerk *clerk);
 

@@ -441,6 +441,7 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
                             .libvirt_uri = spec->libvirt_uri,
                             .remains = spec->remains,
                             .lookout = r->lookout,
+                            .room = spec->room,
                             .stop_fd = r->stop_fd,
                             .manual = spec->manual,
                             .boot_ms = spec->boot_ms};

@@ -21,8 +21,8 @@ typedef struct {
     Mapping **mappings; /* for each: networks of its home and of this host */
     /* Borrowed: */
     const char *libvirt_uri;
-    const char *run_dir;
     RemainsSite remains;
+    Room *room;
 } RehearsalSpec;
 
 void rehearsal_spec_free(RehearsalSpec *spec);

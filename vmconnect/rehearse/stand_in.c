@@ -38,6 +38,7 @@ struct StandIn {
     /* The thread's own: */
     Connection *connection;
     virDomainPtr dom;
+    guint64 memory_kib; /* that it has taken of the host's room */
     Checkup *checkup;
     const char *state;
     const char *verdict; /* NULL: none yet */
@@ -229,6 +230,19 @@ void stand_in_plugged(StandIn *s, GError *steal_error)
     mailbox_send(s->replies, reply);
 }
 
+/* Paused it has hardly any. */
+static gboolean take_memory(StandIn *s, GError **error)
+{
+    unsigned long kib = virDomainGetMaxMemory(s->dom);
+
+    if (kib == 0)
+        return virt_error(error, "libvirt does not say how much memory it has");
+    if (!room_take(s->site->room, kib, s->site->stop_fd, error))
+        return FALSE;
+    s->memory_kib = kib;
+    return TRUE;
+}
+
 /* Its cards leave this host's network before it has executed anything. The stage's thread always answers. */
 static gboolean plug(StandIn *s, GError **error)
 {
@@ -401,6 +415,8 @@ static void end_vm(StandIn *s)
         log_notice("test of '%s': its VM was not ended at once (%s) -> tried again", s->spec->name,
                    virGetLastErrorMessage());
     g_clear_pointer(&s->dom, virDomainFree);
+    if (s->memory_kib)
+        room_give(s->site->room, s->memory_kib);
 }
 
 static gboolean may_look_at_disks(const StandIn *s)
@@ -453,7 +469,7 @@ static gboolean begin(StandIn *s, GError **error)
     if (!expect_room(s, error) || !lay_out(s, error))
         return FALSE;
     enter(s, "starting");
-    return start_paused(s, error) && plug(s, error) && let_run(s, error);
+    return start_paused(s, error) && take_memory(s, error) && plug(s, error) && let_run(s, error);
 }
 
 static void say_ended(StandIn *s)

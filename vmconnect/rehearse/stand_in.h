@@ -12,6 +12,7 @@
 #include "vmconnect/loop/mailbox.h"
 #include "vmconnect/rehearse/lookout.h"
 #include "vmconnect/rehearse/remains.h"
+#include "vmconnect/rehearse/room.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -36,6 +37,7 @@ typedef struct {
     const char *libvirt_uri;
     RemainsSite remains;
     Lookout *lookout;
+    Room *room;
     int stop_fd; /* readable: all of them end */
     gboolean manual;
     gint64 boot_ms; /* so long may a guest take until it lives */

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/rehearse/room.h"
+
+#include "vmconnect/base/error.h"
+
+#include <poll.h>
+#include <string.h>
+#include <uv.h>
+
+#define MEMINFO "/proc/meminfo"
+#define SPARE_SHARE 16 /* of all memory one part in so many stays free */
+#define AGAIN_MS 500
+
+struct Room {
+    uv_mutex_t lock;
+    guint vms_max;
+    guint vms;
+    guint64 taken_kib;
+    guint64 first_kib; /* what was usable when nobody had any */
+};
+
+Room *room_new(guint vms_max)
+{
+    Room *room = g_new0(Room, 1);
+
+    uv_mutex_init(&room->lock);
+    room->vms_max = vms_max;
+    return room;
+}
+
+void room_free(Room *room)
+{
+    if (!room)
+        return;
+    g_assert(room->vms == 0);
+    uv_mutex_destroy(&room->lock);
+    g_free(room);
+}
+
+guint64 room_usable_kib(guint64 available_kib, guint64 total_kib)
+{
+    guint64 spare_kib = total_kib / SPARE_SHARE;
+
+    return available_kib > spare_kib ? available_kib - spare_kib : 0;
+}
+
+static gboolean read_kib(const char *text, const char *key, guint64 *ret_kib)
+{
+    const char *line = strstr(text, key);
+    char *end;
+
+    if (!line)
+        return FALSE;
+    *ret_kib = g_ascii_strtoull(line + strlen(key), &end, 10);
+    return g_str_has_prefix(end, " kB");
+}
+
+static gboolean read_usable(guint64 *ret_kib, GError **error)
+{
+    g_autofree char *text = NULL;
+    guint64 available_kib, total_kib;
+
+    if (g_file_get_contents(MEMINFO, &text, NULL, NULL) && read_kib(text, "MemAvailable:", &available_kib) &&
+        read_kib(text, "MemTotal:", &total_kib)) {
+        *ret_kib = room_usable_kib(available_kib, total_kib);
+        return TRUE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_IO, "cannot read from " MEMINFO " how much memory is free");
+    return FALSE;
+}
+
+/* With the lock. */
+static gboolean fits(Room *room, guint64 kib, guint64 usable_kib)
+{
+    if (room->vms == 0)
+        room->first_kib = usable_kib;
+    if (room->vms_max && room->vms >= room->vms_max)
+        return FALSE;
+    return kib <= usable_kib && room->taken_kib + kib <= room->first_kib;
+}
+
+/* *@ret_vain: nobody has what is missing. */
+static gboolean try_take(Room *room, guint64 kib, guint64 usable_kib, gboolean *ret_vain)
+{
+    gboolean taken;
+
+    uv_mutex_lock(&room->lock);
+    taken = fits(room, kib, usable_kib);
+    *ret_vain = !taken && room->vms == 0;
+    if (taken) {
+        room->vms++;
+        room->taken_kib += kib;
+    }
+    uv_mutex_unlock(&room->lock);
+    return taken;
+}
+
+static gboolean is_stopped(int stop_fd)
+{
+    struct pollfd fd = {.fd = stop_fd, .events = POLLIN};
+
+    return poll(&fd, 1, AGAIN_MS) > 0;
+}
+
+gboolean room_take(Room *room, guint64 kib, int stop_fd, GError **error)
+{
+    guint64 usable_kib;
+    gboolean vain;
+
+    do {
+        if (!read_usable(&usable_kib, error))
+            return FALSE;
+        if (try_take(room, kib, usable_kib, &vain))
+            return TRUE;
+        if (vain) {
+            g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
+                        "it needs %" G_GUINT64_FORMAT
+                        " MiB of memory, and this host can give %" G_GUINT64_FORMAT
+                        " MiB without running short itself: so it could not be started after a switchover, "
+                        "either; free some, or give the VM less",
+                        kib >> 10, usable_kib >> 10);
+            return FALSE;
+        }
+    } while (!is_stopped(stop_fd));
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the test ended while it waited for memory");
+    return FALSE;
+}
+
+void room_give(Room *room, guint64 kib)
+{
+    uv_mutex_lock(&room->lock);
+    g_assert(room->vms > 0 && room->taken_kib >= kib);
+    room->vms--;
+    room->taken_kib -= kib;
+    uv_mutex_unlock(&room->lock);
+}
