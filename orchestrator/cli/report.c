@@ -14,7 +14,8 @@ static const char HEAD[] =
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src "
     "'unsafe-inline'\">\n<title>Integrity test</title>\n<style>\n"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}\n"
-    "table{border-collapse:collapse;margin-bottom:1em}th,td{text-align:left;padding:.2em 1em .2em 0;vertical-align:top}\n"
+    "table{border-collapse:collapse;margin-bottom:1em}th,td{text-align:left;padding:.2em 1em .2em "
+    "0;vertical-align:top}\n"
     "th{font-weight:600;color:#555}section{border-top:1px solid #ccc;margin-top:2em}\n"
     "img{max-width:100%;border:1px solid #ccc}pre{background:#f5f5f5;padding:1em;overflow:auto}\n"
     ".passed{color:#1a7f37}.failed{color:#c62828}\n</style></head><body>\n";
