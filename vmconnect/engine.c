@@ -10,6 +10,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/console_here.h"
 #include "vmconnect/hypervisor/event_uv.h"
 #include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/rescue.h"
@@ -498,10 +499,17 @@ static gboolean promote(const Conf *conf, const char *scenario, GError **error)
     return FALSE;
 }
 
+static gboolean console(const Conf *conf, const char *vm, GError **error)
+{
+    ConsolePlace place = {conf_get(conf, "libvirt"), STATE_FOLDER "/policy.json"};
+
+    return console_here(&place, vm, error);
+}
+
 typedef struct {
     const char *name;
     gboolean (*run)(const Conf *conf, GError **error); /* one of the two */
-    gboolean (*run_on)(const Conf *conf, const char *scenario, GError **error);
+    gboolean (*run_on)(const Conf *conf, const char *what, GError **error);
     const char *usage;
     const char *help;
 } Subcommand;
@@ -512,6 +520,7 @@ static const Subcommand SUBCOMMANDS[] = {
     {"rescue", rescue, NULL, "rescue", "end our backup jobs, resume and thaw what they stopped"},
     {"promote", NULL, promote, "promote SCENARIO --old-is-off [--point ID]",
      "run its copies here; controller and active are gone"},
+    {"console", NULL, console, "console VM", "the serial console of a VM that a test has up"},
     {"start", NULL, start_here, "start SCENARIO --alone [--gone]",
      "start its VMs here; the other host is off"},
 };
