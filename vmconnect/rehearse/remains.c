@@ -213,20 +213,29 @@ gboolean remains_remove(virConnectPtr conn, const RemainsSite *site, Id as, GErr
     return end_vm(conn, as, error) && remains_remove_files(site, as, error);
 }
 
+/* *@ret_as: the VM of the folder @name, if another run has left it. */
+static gboolean is_left(const RemainsSite *site, const char *name, Id *ret_as)
+{
+    g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
+    Id run;
+
+    return g_str_has_prefix(name, REMAINS_PREFIX) && id_parse(name + strlen(REMAINS_PREFIX), ret_as, NULL) &&
+           is_marked(folder, &run) && !id_equal(run, site->run);
+}
+
+/* What cannot be removed is in nobody else's way. */
 gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **error)
 {
     g_autoptr(GDir) dir = g_dir_open(site->store_dir, 0, NULL);
+    g_autoptr(GError) first = NULL;
     const char *name;
+    Id as;
 
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
-        Id as, run;
-
-        if (!g_str_has_prefix(name, REMAINS_PREFIX) || !id_parse(name + strlen(REMAINS_PREFIX), &as, NULL) ||
-            !is_marked(folder, &run) || id_equal(run, site->run))
-            continue;
-        if (!remains_remove(conn, site, as, error))
-            return FALSE;
-    }
-    return TRUE;
+    while (dir && (name = g_dir_read_name(dir)))
+        if (is_left(site, name, &as))
+            (void)remains_remove(conn, site, as, first ? NULL : &first);
+    if (!first)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&first));
+    return FALSE;
 }

@@ -38,7 +38,7 @@ gboolean remains_remove(virConnectPtr conn, const RemainsSite *site, Id as, GErr
 /* The same of one that was never started: libvirt is not asked. */
 gboolean remains_remove_files(const RemainsSite *site, Id as, GError **error);
 
-/* The same for all that other runs have left, and for what this one has given up. */
+/* The same for all that other runs have left, and for what this one has given up; @error is of the first that cannot be removed. */
 gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **error);
 
 /* This run does nothing with it any more: it is swept. */

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -128,6 +129,32 @@ static void test_sweeps_what_others_left(World *w, gconstpointer data)
     g_assert_true(remains_remove(w->conn, &w->site, ours, &error));
 }
 
+/* One that cannot be removed does not keep the others. */
+static void test_sweeps_beside_what_stays(World *w, gconstpointer data)
+{
+    g_autofree char *deep = NULL;
+    g_autoptr(GPtrArray) folders = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    guint left = 0;
+
+    (void)data;
+    for (guint i = 0; i < 8; i++)
+        g_ptr_array_add(folders, furnish(w, id_random()));
+    deep = g_build_filename(folders->pdata[3], "1/2/3/4/5", NULL);
+    g_assert_cmpint(g_mkdir_with_parents(deep, 0700), ==, 0);
+    w->site.run = id_random();
+    g_assert_false(remains_sweep(w->conn, &w->site, &error));
+    g_assert_nonnull(error);
+    for (guint i = 0; i < folders->len; i++)
+        left += g_file_test(folders->pdata[i], G_FILE_TEST_EXISTS);
+    g_assert_cmpuint(left, ==, 1);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_cmpint(g_rmdir(deep), ==, 0);
+        *strrchr(deep, '/') = '\0';
+    }
+    g_assert_true(remains_sweep(w->conn, &w->site, NULL));
+}
+
 /* Whoever has made a folder of that name himself keeps it, and a link leads nowhere. */
 static void test_leaves_what_is_not_ours(World *w, gconstpointer data)
 {
@@ -173,6 +200,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/remains/one", World, NULL, set_up, test_removes_all_of_one, tear_down);
     g_test_add("/remains/sweep", World, NULL, set_up, test_sweeps_what_others_left, tear_down);
+    g_test_add("/remains/sweep-beside", World, NULL, set_up, test_sweeps_beside_what_stays, tear_down);
     g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
     g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
     return g_test_run();
