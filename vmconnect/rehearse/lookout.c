@@ -3,9 +3,12 @@
 
 #include "vmconnect/base/json.h"
 
+#include <poll.h>
 #include <uv.h>
 
 #define ECHO_MS 200
+#define ADDRESSES 4 /* of a card that are asked in a turn */
+#define TOLD_MAX 8  /* of them are told */
 
 typedef struct {
     gboolean answers;
@@ -15,6 +18,7 @@ typedef struct {
 struct Lookout {
     uv_mutex_t lock;
     GHashTable *sights; /* tap -> Sight * */
+    gsize looked;       /* at so many cards; the stage's thread alone */
 };
 
 static void sight_free(gpointer data)
@@ -77,7 +81,14 @@ static char *heard(const json_t *card)
 
     if (json_array_size(addresses) > 0) {
         g_string_append(text, "it does not answer at");
-        json_array_foreach(addresses, i, one) g_string_append_printf(text, " %s", json_string_value(one));
+        json_array_foreach(addresses, i, one)
+        {
+            if (i == TOLD_MAX) {
+                g_string_append(text, " …");
+                break;
+            }
+            g_string_append_printf(text, " %s", json_string_value(one));
+        }
     } else if (json_is_true(json_object_get(card, "dhcp"))) {
         g_string_append(text, "it asks for an address (DHCP), and has none yet");
     } else if (json_is_true(json_object_get(card, "ip")) || json_is_true(json_object_get(card, "nd"))) {
@@ -88,22 +99,30 @@ static char *heard(const json_t *card)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-/* The first address that answers. */
-static const char *find_answer(Stage *stage, const json_t *card)
+static gboolean is_busy(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0;
+}
+
+/* The first that answers of those whose turn it is, @turn by @turn. */
+static const char *find_answer(Stage *stage, const json_t *card, gsize turn, int busy_fd)
 {
     const char *place = json_string_value(json_object_get(card, "place"));
-    json_t *one;
-    gsize i;
+    const json_t *addresses = json_object_get(card, "addresses");
+    gsize n = json_array_size(addresses);
 
-    json_array_foreach(json_object_get(card, "addresses"), i, one)
-    {
-        if (stage_ping(stage, place, json_string_value(one), ECHO_MS, NULL))
-            return json_string_value(one);
+    for (gsize i = 0; i < MIN(n, ADDRESSES) && !is_busy(busy_fd); i++) {
+        const char *address = json_string_value(json_array_get(addresses, (turn * ADDRESSES + i) % n));
+
+        if (stage_ping(stage, place, address, ECHO_MS, NULL))
+            return address;
     }
     return NULL;
 }
 
-static void look_at(Lookout *l, Stage *stage, const json_t *card)
+static void look_at(Lookout *l, Stage *stage, const json_t *card, gsize turn, int busy_fd)
 {
     const char *tap = json_string_value(json_object_get(card, "tap"));
     g_autofree char *before = NULL;
@@ -111,15 +130,15 @@ static void look_at(Lookout *l, Stage *stage, const json_t *card)
 
     if (lookout_read(l, tap, &before))
         return;
-    address = find_answer(stage, card);
+    address = find_answer(stage, card, turn, busy_fd);
     note(l, tap, address != NULL, address ? g_strdup_printf("it answers at %s", address) : heard(card));
 }
 
-void lookout_turn(Lookout *l, Stage *stage)
+void lookout_turn(Lookout *l, Stage *stage, int busy_fd)
 {
-    json_auto_t *cards = stage_seen(stage, NULL);
-    json_t *card;
-    gsize i;
+    json_auto_t *cards = is_busy(busy_fd) ? NULL : stage_seen(stage, NULL);
+    gsize n = json_array_size(cards);
 
-    json_array_foreach(cards, i, card) look_at(l, stage, card);
+    for (gsize i = 0; i < n && !is_busy(busy_fd); i++, l->looked++)
+        look_at(l, stage, json_array_get(cards, l->looked % n), l->looked / n, busy_fd);
 }

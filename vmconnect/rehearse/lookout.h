@@ -14,8 +14,9 @@ typedef struct Lookout Lookout;
 Lookout *lookout_new(void);
 void lookout_free(Lookout *l);
 
-/* The stage's thread: look once at all that are plugged and have not answered yet. */
-void lookout_turn(Lookout *l, Stage *stage);
+/* The stage's thread: look at all that are plugged and have not answered yet, each at some of its addresses; the next turn goes on from
+ * there. Broken off within one echo's time when @busy_fd is readable: a guest may say that it has any number of addresses. */
+void lookout_turn(Lookout *l, Stage *stage, int busy_fd);
 
 /* Any thread. Has @tap answered? *@ret_text: what is known of it, for people ("answers at 192.0.2.7", "nothing was heard"); the caller
  * frees. */

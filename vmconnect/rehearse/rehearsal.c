@@ -285,12 +285,10 @@ static gboolean are_all_over(const Rehearsal *r)
 
 static void look_out(Rehearsal *r)
 {
-    gint64 now_ms = clock_steady_ms();
-
-    if (now_ms < r->look_at_ms)
+    if (clock_left_ms(r->look_at_ms) > 0)
         return;
-    r->look_at_ms = now_ms + LOOK_EACH_MS;
-    lookout_turn(r->lookout, r->stage);
+    lookout_turn(r->lookout, r->stage, mailbox_fd(r->box));
+    r->look_at_ms = clock_steady_ms() + LOOK_EACH_MS;
 }
 
 static void stop_all(Rehearsal *r)

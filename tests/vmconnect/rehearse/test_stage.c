@@ -5,6 +5,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/rehearse/lookout.h"
 #include "vmconnect/rehearse/reach.h"
 #include "vmconnect/rehearse/stage_private.h"
 
@@ -14,6 +15,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -386,6 +388,50 @@ static void test_taps(void)
     close(loose);
 }
 
+/* As the owner of 10.1.0.@address does when it comes up. */
+static void announce(int tap, guint8 from, guint8 address)
+{
+    const guint8 frame[FRAME_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,      0,       0,
+                                     from, 0x08, 0x06, 0,    1,    0x08, 0,    6,    4,      0,       1,
+                                     0x52, 0x54, 0,    0,    0,    from, 10,   1,    0,      address, 0,
+                                     0,    0,    0,    0,    0,    10,   1,    0,    address};
+    ssize_t n = write(tap, frame, FRAME_LEN);
+
+    g_assert_cmpint(n, ==, FRAME_LEN);
+}
+
+/* A guest that says that it has all addresses, and answers at none. */
+static void test_boaster_keeps_nobody(void)
+{
+    int a = tap_new("vnet0"), busy = eventfd(1, EFD_CLOEXEC), idle = eventfd(0, EFD_CLOEXEC);
+    Stage *s = open_with(&LAN, NULL);
+    Lookout *l = lookout_new();
+    g_autofree char *text = NULL;
+    json_auto_t *seen = NULL;
+    gint64 begun_ms;
+
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    for (guint8 i = 20; i < 220; i++)
+        announce(a, 0xa, i);
+    seen = stage_seen(s, NULL);
+    g_assert_cmpuint(json_array_size(json_object_get(of_tap(seen, "vnet0"), "addresses")), ==, 200);
+
+    begun_ms = clock_steady_ms();
+    lookout_turn(l, s, busy);
+    g_assert_cmpint(clock_steady_ms() - begun_ms, <, 1000);
+    lookout_turn(l, s, idle);
+    g_assert_cmpint(clock_steady_ms() - begun_ms, <, 10000);
+    g_assert_false(lookout_read(l, "vnet0", &text));
+    g_assert_true(g_str_has_prefix(text, "it does not answer at 10.1.0."));
+    g_assert_cmpuint(strlen(text), <, 200);
+
+    lookout_free(l);
+    stage_close(s);
+    close(a);
+    close(busy);
+    close(idle);
+}
+
 /* --- the proof ------------------------------------------------------------- */
 
 static void test_closed(void)
@@ -686,6 +732,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/guests_meet", test_guests_meet, run);
     g_test_add_data_func("/stage/places_do_not_meet", test_places_do_not_meet, run);
     g_test_add_data_func("/stage/taps", test_taps, run);
+    g_test_add_data_func("/stage/boaster_keeps_nobody", test_boaster_keeps_nobody, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
