@@ -7,6 +7,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/priority.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/takeover.h"
@@ -410,6 +411,7 @@ static void run(void *arg)
     RehearsalNews *last = g_new0(RehearsalNews, 1);
     g_autoptr(GError) error = NULL;
 
+    priority_behind_guests();
     r->until_ms = r->spec->begun_ms + r->spec->limit_ms;
     if (set_up(r, &error)) {
         go_on(r);

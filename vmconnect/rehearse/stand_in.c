@@ -21,6 +21,7 @@
 #define IMAGE_MS 10000
 #define LOOK_MS 250        /* between two looks at a guest that boots */
 #define READY_LOOK_MS 1000 /* … at one that is there for its operator */
+#define CPU_SHARES 33      /* a guest has 100 by itself (cgroups version 1: 1024) */
 #define REMOVE_MS 20000    /* so long its removal is tried again, then it is swept */
 #define SPARE_SHARE 20     /* a test ends when less of the store's file system than one in so many … */
 #define SPARE_BYTES ((guint64)1 << 30) /* … and than this is free: replication needs it */
@@ -198,6 +199,17 @@ static gboolean lay_out(StandIn *s, GError **error)
     return TRUE;
 }
 
+/* This host's other guests come first. A host that does not know of shares has them all alike, which is no reason not to test. */
+static void stand_behind_guests(virDomainPtr dom)
+{
+    virTypedParameterPtr params = NULL;
+    int n = 0, max = 0;
+
+    if (virTypedParamsAddULLong(&params, &n, &max, VIR_DOMAIN_SCHEDULER_CPU_SHARES, CPU_SHARES) == 0)
+        (void)virDomainSetSchedulerParametersFlags(dom, params, n, VIR_DOMAIN_AFFECT_LIVE);
+    virTypedParamsFree(params, n);
+}
+
 static gboolean start_paused(StandIn *s, GError **error)
 {
     virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
@@ -208,6 +220,8 @@ static gboolean start_paused(StandIn *s, GError **error)
     s->dom = virDomainCreateXML(conn, s->part->xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
     if (!s->dom)
         virt_error(error, "libvirt does not start it");
+    else
+        stand_behind_guests(s->dom);
     remains_forbid(&s->site->remains, s->spec->as);
     s->libvirt_ms = clock_steady_ms() - begun_ms;
     stop_at("test.started");
