@@ -36,22 +36,6 @@ static gboolean mark(const char *folder, Id run, GError **error)
     return durable_replace(marker, ID_TEXT(run), ID_TEXT_LEN, 0600, error);
 }
 
-char *remains_make(const RemainsSite *site, Id as, GError **error)
-{
-    g_autofree char *folder = remains_folder(site, as);
-    struct stat st;
-
-    /* Made by the engine at its start; what is not there now is not mounted, and must not be made below. */
-    if (stat(site->store_dir, &st) != 0) {
-        us_error_errno(error, errno, "%s", site->store_dir);
-        return NULL;
-    }
-    if (durable_mkdir(folder, 0711, error) && g_chmod(folder, 0711) == 0 && mark(folder, site->run, error))
-        return g_steal_pointer(&folder);
-    g_rmdir(folder);
-    return NULL;
-}
-
 void remains_give_up(const RemainsSite *site, Id as)
 {
     g_autofree char *folder = remains_folder(site, as);
@@ -169,6 +153,25 @@ static gboolean remove_folder(const char *folder, GError **error)
         return us_error_errno(error, errno, "cannot remove %s", marker);
     return g_rmdir(folder) == 0 || errno == ENOENT ||
            us_error_errno(error, errno, "cannot remove %s", folder);
+}
+
+char *remains_make(const RemainsSite *site, Id as, GError **error)
+{
+    g_autofree char *folder = remains_folder(site, as);
+    struct stat st;
+
+    /* Made by the engine at its start; what is not there now is not mounted, and must not be made below. */
+    if (stat(site->store_dir, &st) != 0) {
+        us_error_errno(error, errno, "%s", site->store_dir);
+        return NULL;
+    }
+    if (!durable_mkdir(folder, 0711, error))
+        g_rmdir(folder);
+    else if (g_chmod(folder, 0711) == 0 && mark(folder, site->run, error))
+        return g_steal_pointer(&folder);
+    else
+        (void)remove_folder(folder, NULL); /* with half a marker: nobody would know whose it is */
+    return NULL;
 }
 
 static gboolean remove_in(const char *folder, const char *name, GError **error)

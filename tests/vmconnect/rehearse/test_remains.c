@@ -2,8 +2,10 @@
 #include "vmconnect/rehearse/remains.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/fault.h"
 #include "vmconnect/hypervisor/virt_error.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -195,6 +197,31 @@ static void test_needs_its_store(World *w, gconstpointer data)
     g_assert_false(g_file_test(none, G_FILE_TEST_EXISTS));
 }
 
+/* The disk is full: no folder is left that nobody knows of. */
+static void test_makes_all_or_nothing(World *w, gconstpointer data)
+{
+    Id as = id_random();
+
+    (void)data;
+    for (guint n = 1;; n++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *folder = NULL;
+        g_autofree char *path = remains_folder(&w->site, as);
+
+        fault_arm(n, ENOSPC);
+        folder = remains_make(&w->site, as, &error);
+        if (!fault_was_met()) {
+            g_assert_nonnull(folder);
+            g_assert_cmpuint(n, >, 3);
+            break;
+        }
+        g_assert_null(folder);
+        g_assert_nonnull(error);
+        g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    }
+    g_assert_true(remains_remove(w->conn, &w->site, as, NULL));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -203,5 +230,6 @@ int main(int argc, char **argv)
     g_test_add("/remains/sweep-beside", World, NULL, set_up, test_sweeps_beside_what_stays, tear_down);
     g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
     g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
+    g_test_add("/remains/all-or-nothing", World, NULL, set_up, test_makes_all_or_nothing, tear_down);
     return g_test_run();
 }
