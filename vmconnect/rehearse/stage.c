@@ -408,6 +408,10 @@ static gboolean check_tap(const char *tap, const char *mac, GError **error)
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not an interface's name", tap);
         return FALSE;
     }
+    if (!mac) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the definition gives interface %s no MAC address", tap);
+        return FALSE;
+    }
     if (strlen(mac) != 17 || sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &parts[0], &parts[1], &parts[2],
                                     &parts[3], &parts[4], &parts[5], &rest) != ETH_ALEN) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is not a MAC address", mac);

@@ -602,6 +602,7 @@ static void test_mistakes(void)
                    "its DHCP range");
     assert_refused(s, &(StageNetwork){"x", "10.0.0.1", 24, "10.0.0.9"}, US_ERROR_USAGE, "its DHCP range");
     assert_refused(s, &(StageNetwork){"x", .router = "gate"}, US_ERROR_USAGE, "its router");
+    assert_unplugged(s, "still", "vnet0", NULL, US_ERROR_USAGE);
     assert_unplugged(s, "nowhere", "vnet0", "52:54:00:00:00:0a", US_ERROR_NOT_FOUND);
     assert_unplugged(s, "still", "vnet0 up", "52:54:00:00:00:0a", US_ERROR_USAGE);
     assert_unplugged(s, "still", "vnet0", "52:54:00:00:00:0", US_ERROR_USAGE);
