@@ -102,6 +102,7 @@ static void on_tick(uv_timer_t *timer)
     scenarios_tick(c->scenarios);
     plans_tick(c->plans);
     rehearsals_tick(c->rehearsals);
+    timetable_tick(c->timetable, clock_wall_ms());
     events_tick(c->events, clock_steady_ms());
 }
 
@@ -291,7 +292,9 @@ static gboolean take_up(Controller *c, GError **error)
         return FALSE;
     plans_listen(c->plans, on_plan_calls, c);
     c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
-    return rehearsals_load(c->rehearsals, error) && take_up_channels(c, error);
+    c->timetable = timetable_new(c->scenarios, c->events, operation_begin_test, c);
+    return rehearsals_load(c->rehearsals, error) && timetable_load(c->timetable, c->db, error) &&
+           take_up_channels(c, error);
 }
 
 static void serve(Controller *c, const Operation *list)
@@ -373,6 +376,7 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->scenarios, scenarios_free);
     g_clear_pointer(&c->plans, plans_free);
     g_clear_pointer(&c->rehearsals, rehearsals_free);
+    g_clear_pointer(&c->timetable, timetable_free);
     g_clear_pointer(&c->hosts, hosts_free);
     g_clear_pointer(&c->notifier, notifier_free);
     g_clear_pointer(&c->events, events_free);

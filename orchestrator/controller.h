@@ -14,6 +14,7 @@
 #include "orchestrator/rehearsals.h"
 #include "orchestrator/scenarios.h"
 #include "orchestrator/state/database.h"
+#include "orchestrator/timetable.h"
 #include "vmconnect/base/conf.h"
 
 #include <uv.h>
@@ -28,6 +29,7 @@ typedef struct Controller {
     Scenarios *scenarios;
     Plans *plans;
     Rehearsals *rehearsals;
+    Timetable *timetable;
     Notifier *notifier;
     Api *api;
     HttpServer *server;

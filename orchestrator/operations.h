@@ -29,3 +29,7 @@ void operations_enrol_close(Controller *c);
 /* ScenariosDone for a call: {"plan": null} accepted, resp. {} answered, or failed. @user: the ApiCall. */
 void operation_accepted(void *user, const GError *error);
 void operation_done(void *user, const GError *error);
+
+/* What `test.start` does; TimetableBegin. @controller: the Controller. */
+gboolean operation_begin_test(void *controller, const char *scenario, const RehearsalWish *wish,
+                              RehearsalsDone done, void *user, GError **error);

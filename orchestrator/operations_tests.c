@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Integrity tests: begin one, end it, and what came of those that were. */
 #include "orchestrator/operations.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
@@ -22,16 +23,25 @@ static gboolean is_free(const Controller *c, const char *scenario, GError **erro
     return FALSE;
 }
 
+gboolean operation_begin_test(void *controller, const char *scenario, const RehearsalWish *wish,
+                              RehearsalsDone done, void *user, GError **error)
+{
+    Controller *c = controller;
+    const Protection *p = scenarios_find(c->scenarios, scenario, error);
+
+    return p && is_free(c, scenario, error) && rehearsals_start(c->rehearsals, p, wish, done, user, error);
+}
+
 static void test_start(ApiCall *call, void *user)
 {
     Controller *c = user;
     const char *name = api_call_parameter(call, "scenario");
     g_autoptr(GError) error = NULL;
-    const Protection *p = scenarios_find(c->scenarios, name, &error);
     RehearsalWish wish;
 
-    if (!p || !rehearsal_wish_read(api_call_body(call), &wish, &error) || !is_free(c, name, &error) ||
-        !rehearsals_start(c->rehearsals, p, &wish, on_done, call, &error))
+    if (!scenarios_find(c->scenarios, name, &error) ||
+        !rehearsal_wish_read(api_call_body(call), &wish, &error) ||
+        !operation_begin_test(c, name, &wish, on_done, call, &error))
         api_call_fail(call, error);
 }
 
@@ -47,6 +57,37 @@ static void test_stop(ApiCall *call, void *user)
         api_call_fail(call, error);
 }
 
+typedef struct {
+    Controller *c;
+    ApiCall *call;
+} Listing;
+
+static void on_list(void *user, const json_t *doc, const GError *error)
+{
+    g_autofree Listing *l = user;
+    const char *name = api_call_query(l->call, "scenario");
+    json_t *copy = error ? NULL : json_copy((json_t *)doc);
+    gint64 next_ms = name ? timetable_next(l->c->timetable, name) : CALENDAR_NEVER;
+    char at[CLOCK_TEXT_LEN + 1];
+
+    if (error) {
+        api_call_fail(l->call, error);
+        return;
+    }
+    if (name)
+        json_object_set_new(copy, "next_test_at",
+                            next_ms == CALENDAR_NEVER ? json_null() : json_string(clock_format(next_ms, at)));
+    api_call_answer(l->call, copy);
+}
+
+static Listing *listing_new(Controller *c, ApiCall *call)
+{
+    Listing *l = g_new0(Listing, 1);
+
+    *l = (Listing){c, call};
+    return l;
+}
+
 static void test_list(ApiCall *call, void *user)
 {
     Controller *c = user;
@@ -56,7 +97,7 @@ static void test_list(ApiCall *call, void *user)
     if (name && !scenarios_find(c->scenarios, name, &error))
         api_call_fail(call, error);
     else
-        rehearsals_list(c->rehearsals, name, on_done, call);
+        rehearsals_list(c->rehearsals, name, on_list, listing_new(c, call));
 }
 
 static void test_show(ApiCall *call, void *user)

@@ -360,6 +360,15 @@ static gboolean check_beside(const Scenarios *s, const Scenario *scenario, GErro
     return scenario_check_beside(scenario, others, FALSE, error);
 }
 
+/* One that was there stays, whatever became of its zone. */
+static gboolean check_zone(const Scenario *scenario, GError **error)
+{
+    if (calendar_zone_find(scenario->policy.test_zone, error))
+        return TRUE;
+    g_prefix_error(error, "test_zone: ");
+    return FALSE;
+}
+
 /* A new protection learns first which of its hosts are there. */
 static void greet(Scenarios *s, Live *live)
 {
@@ -382,7 +391,7 @@ gboolean scenarios_create(Scenarios *s, const Scenario *scenario, ScenariosDone 
 {
     Live *live;
 
-    if (!check_hosts(s, scenario, error) || !check_beside(s, scenario, error))
+    if (!check_hosts(s, scenario, error) || !check_zone(scenario, error) || !check_beside(s, scenario, error))
         return FALSE;
     live = add(s, id_random(), protection_new(scenario, hosts_roster(s->hosts), id_random()));
     for (guint i = 0; i < live->p->vms->len; i++) {
@@ -420,6 +429,9 @@ gboolean scenarios_set(Scenarios *s, const Scenario *to, ScenariosDone done, voi
 {
     Live *live = find(s, to->name, error);
 
+    if (live && !g_str_equal(live->p->scenario->policy.test_zone, to->policy.test_zone) &&
+        !check_zone(to, error))
+        return FALSE;
     return live && scenario_may_become(live->p->scenario, to, protection_moment(live->p), error) &&
            live_step(live, (Input){.kind = INPUT_POLICY, .scenario = to}, done, user, error);
 }

@@ -210,6 +210,13 @@ gboolean command_test_stop(Cli *cli, GError **error)
 
 /* --- what there is -------------------------------------------------------------- */
 
+static char *with_next(char *steal_page, const char *next_at)
+{
+    g_autofree char *page = steal_page;
+
+    return next_at ? g_strdup_printf("%s\nnext test: %s\n", page, next_at) : g_steal_pointer(&page);
+}
+
 gboolean command_test_list(Cli *cli, GError **error)
 {
     static const char *const TITLES[] = {"ID",      "SCENARIO", "HOST", "BEGUN AT", "STATE",
@@ -230,7 +237,7 @@ gboolean command_test_list(Cli *cli, GError **error)
         page_cellf(page, "%zu", json_array_size(json_object_get(test, "vms")));
         page_cell(page, text_of(test, "why") ?: text_of(test, "waits"));
     }
-    cli_show(cli, doc, page_text(page, 0));
+    cli_show(cli, doc, with_next(page_text(page, 0), text_of(doc, "next_test_at")));
     return TRUE;
 }
 

@@ -184,6 +184,9 @@
     X(TEST_ENDED,         INFO,                                                                              \
       "the integrity test of scenario '{scenario}' on {host} has ended ({why}): everything that it wrote "   \
       "was thrown away", NULL)                                                                               \
+    X(TEST_SKIPPED,       WARNING,                                                                           \
+      "the time of an integrity test of scenario '{scenario}' was passed over: {why}",                       \
+      "understudy test start {scenario} begins one now; else the next time is waited for")                   \
     X(OVERRULED,          CRITICAL,                                                                          \
       "{host} obeys another controller, with the identity of this one and a newer memory: one of the two "   \
       "is a copy",                                                                                           \

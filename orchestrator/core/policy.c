@@ -18,7 +18,17 @@
 #define MAX_WORDS 3
 #define NO_FOLDER "none"
 
-typedef enum { KIND_DURATION, KIND_SIZE, KIND_RATE, KIND_RETAIN, KIND_WORD, KIND_FOLDER, KIND_COUNT } Kind;
+typedef enum {
+    KIND_DURATION,
+    KIND_SIZE,
+    KIND_RATE,
+    KIND_RETAIN,
+    KIND_WORD,
+    KIND_FOLDER,
+    KIND_COUNT,
+    KIND_CALENDAR,
+    KIND_ZONE
+} Kind;
 
 typedef struct {
     PolicyProperty shown;
@@ -166,6 +176,16 @@ static const Row TABLE[] = {
      IN(verify_interval_ms),
      10 * SECOND_MS,
      7 * 24 * HOUR_MS},
+    {{"test", POLICY_NO_TEST,
+      "never, or as crontab(5): minute hour day-of-month month day-of-week; @hourly | @daily | @weekly | "
+      "@monthly",
+      "when an integrity test of all VMs begins by itself", POLICY_ALWAYS},
+     KIND_CALENDAR,
+     IN(test)},
+    {{"test_zone", "UTC", "UTC | local (the controller's) | a place as Europe/Berlin",
+      "time zone that test is in", POLICY_ALWAYS},
+     KIND_ZONE,
+     IN(test_zone)},
     {{"seed", NO_FOLDER, "none, or its path from / on",
       "folder on the replica's host with copies of the VMs' images, which the first copy is compared with",
       POLICY_ALWAYS},
@@ -350,6 +370,29 @@ static gboolean set_folder(const Row *row, Policy *p, const char *value, GError 
     return TRUE;
 }
 
+static gboolean set_calendar(const Row *row, Policy *p, const char *value, GError **error)
+{
+    Calendar calendar;
+
+    if (!g_str_equal(value, POLICY_NO_TEST) && !calendar_read(value, &calendar, error)) {
+        g_prefix_error(error, "%s: ", row->shown.key);
+        return FALSE;
+    }
+    g_strlcpy(member(row, p), value, CALENDAR_MAX + 1);
+    return TRUE;
+}
+
+/* Whether there is such a zone is the machine's to say that goes by it. */
+static gboolean set_zone(const Row *row, Policy *p, const char *value, GError **error)
+{
+    if (!calendar_zone_check(value, error)) {
+        g_prefix_error(error, "%s: ", row->shown.key);
+        return FALSE;
+    }
+    g_strlcpy(member(row, p), value, CALENDAR_ZONE_MAX + 1);
+    return TRUE;
+}
+
 static gboolean set_row(const Row *row, Policy *p, const char *value, GError **error)
 {
     switch (row->kind) {
@@ -367,6 +410,10 @@ static gboolean set_row(const Row *row, Policy *p, const char *value, GError **e
         return set_folder(row, p, value, error);
     case KIND_COUNT:
         return set_count(row, p, value, error);
+    case KIND_CALENDAR:
+        return set_calendar(row, p, value, error);
+    case KIND_ZONE:
+        return set_zone(row, p, value, error);
     }
     g_assert_not_reached();
 }
@@ -388,6 +435,9 @@ static char *get_row(const Row *row, const Policy *p)
         return g_strdup(*(char *)member(row, p) ? member(row, p) : NO_FOLDER);
     case KIND_COUNT:
         return g_strdup_printf("%" G_GINT64_FORMAT, *(gint64 *)member(row, p));
+    case KIND_CALENDAR:
+    case KIND_ZONE:
+        return g_strdup(member(row, p));
     }
     g_assert_not_reached();
 }

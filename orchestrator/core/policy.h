@@ -8,6 +8,7 @@
  * with a sentence, not stored. */
 #pragma once
 
+#include "orchestrator/core/calendar.h"
 #include "vmconnect/base/folder.h"
 
 #include <glib.h>
@@ -18,6 +19,8 @@ typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
 typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
 typedef enum { RESTART_AUTO, RESTART_NEVER } Restart;
 typedef enum { SWITCHBACK_MANUAL, SWITCHBACK_AUTO } Switchback;
+
+#define POLICY_NO_TEST "never"
 
 typedef struct {
     gint64 newest; /* that many newest points */
@@ -42,12 +45,14 @@ typedef struct {
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;
-    int compress;              /* Compress */
-    int freeze;                /* Freeze */
-    int reverse;               /* Reverse */
-    int switchback;            /* Switchback */
-    int restart;               /* Restart */
-    char seed[FOLDER_MAX + 1]; /* folder on the replica; "": none */
+    int compress;                          /* Compress */
+    int freeze;                            /* Freeze */
+    int reverse;                           /* Reverse */
+    int switchback;                        /* Switchback */
+    int restart;                           /* Restart */
+    char seed[FOLDER_MAX + 1];             /* folder on the replica; "": none */
+    char test[CALENDAR_MAX + 1];           /* as calendar_read() takes it, or POLICY_NO_TEST */
+    char test_zone[CALENDAR_ZONE_MAX + 1]; /* that could be one */
 } Policy;
 
 typedef enum {

@@ -140,6 +140,14 @@ json_t *database_load_proofs(Database *db, GError **error)
                 error);
 }
 
+json_t *database_load_newest_tests(Database *db, GError **error)
+{
+    return load(
+        db,
+        "SELECT json_object('scenario', scenario, 'begun_ms', max(begun_ms)) FROM tests GROUP BY scenario",
+        error);
+}
+
 gboolean database_is_lost(const GError *error)
 {
     return g_error_matches(error, US_ERROR, US_ERROR_IO) ||

@@ -44,9 +44,11 @@ json_t *database_load_hosts(Database *db, GError **error);
 json_t *database_load_scenarios(Database *db, GError **error);
 json_t *database_load_channels(Database *db, GError **error);
 /* Of integrity tests: those whose state is open, {"id", "state", "doc"} as they were put last, oldest first; and of each point
- * of a VM that a test booted with success the newest such test, {"vm", "point", "back_ms", "proven_at"}, oldest first. */
+ * of a VM that a test booted with success the newest such test, {"vm", "point", "back_ms", "proven_at"}, oldest first;
+ * and of each scenario {"scenario", "begun_ms"} of its newest. */
 json_t *database_load_open_tests(Database *db, GError **error);
 json_t *database_load_proofs(Database *db, GError **error);
+json_t *database_load_newest_tests(Database *db, GError **error);
 
 /* Give the file to the writer thread. */
 void database_start(Database *db, uv_loop_t *loop);

@@ -1193,6 +1193,13 @@ static void test_tests_are_listed(void)
     understudy(2, "test show");
 }
 
+static void test_tests_next(void)
+{
+    say("test.list", "{\"tests\":[],\"next_test_at\":\"2026-11-29T03:30:00.000Z\"}");
+    understudy(0, "test list web");
+    assert_says(out, "\nnext test: 2026-11-29T03:30:00.000Z\n");
+}
+
 /* Whatever guests say is text in it. */
 static void test_tests_as_a_page(void)
 {
@@ -1489,6 +1496,7 @@ int main(int argc, char **argv)
     add("/cli/tests-fail", test_tests_fail);
     add("/cli/tests-stop", test_tests_stop);
     add("/cli/tests-are-listed", test_tests_are_listed);
+    add("/cli/tests-next", test_tests_next);
     add("/cli/tests-as-a-page", test_tests_as_a_page);
     add("/cli/status-proven", test_status_proven);
     add("/cli/points", test_points);

@@ -238,6 +238,7 @@ static void test_refusals(void)
     g_autoptr(Scenario) same = web("web");
     g_autoptr(Scenario) other = web("other");
     g_autoptr(Scenario) nowhere = web("nowhere");
+    g_autoptr(Scenario) zone = web("zone");
     g_autoptr(GError) error = NULL;
     g_autoptr(GError) silent = NULL;
     Desk d;
@@ -248,6 +249,15 @@ static void test_refusals(void)
     refused(&d, other, US_ERROR_EXISTS);
     scenario_add_replica(nowhere, "nobody");
     refused(&d, nowhere, US_ERROR_NOT_FOUND);
+    g_assert_true(policy_set(&zone->policy, "test_zone", "Europe/Atlantis", NULL));
+    refused(&d, zone, US_ERROR_NOT_FOUND);
+    g_assert_true(policy_set(&same->policy, "test_zone", "Europe/Atlantis", NULL));
+    g_assert_false(scenarios_set(d.scenarios, same, told, &d, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+    g_assert_cmpstr(error->message, ==,
+                    "test_zone: the controller's machine has no time zone 'Europe/Atlantis': see there with "
+                    "'timedatectl list-timezones' (package tzdata)");
+    g_clear_error(&error);
     g_assert_false(
         scenarios_begin_delete(d.scenarios, "web", SCENARIOS_DELETE_PURGE, on_begun, NULL, &silent));
     g_assert_error(silent, US_ERROR, US_ERROR_UNREACHABLE);

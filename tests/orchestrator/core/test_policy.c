@@ -22,6 +22,7 @@ static void test_defaults(void)
         {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"seed", "none"},
         {"tracking", "auto"},    {"probe_interval", "5s"},  {"probe_timeout", "5s"},
         {"probe_misses", "3"},   {"restart", "auto"},       {"reset_after", "3m"},
+        {"test", "never"},       {"test_zone", "UTC"},
     };
     Policy p;
 
@@ -63,6 +64,11 @@ static void test_set(void)
         {"seed", "/media/usb disk/images", "/media/usb disk/images"},
         {"seed", "/..a/b", "/..a/b"},
         {"seed", "none", "none"},
+        {"test", "30 3 * * SUN", "30 3 * * SUN"},
+        {"test", "@Daily", "@Daily"},
+        {"test", "never", "never"},
+        {"test_zone", "Europe/Berlin", "Europe/Berlin"},
+        {"test_zone", "local", "local"},
     };
     Policy p;
 
@@ -134,6 +140,12 @@ static void test_refusals(void)
         {"seed", "/media/..", US_ERROR_USAGE, NULL},
         {"seed", "/media/\n", US_ERROR_USAGE, NULL},
         {"seed", "/media/\xff", US_ERROR_USAGE, NULL},
+        {"test", "0 25 * * *", US_ERROR_USAGE,
+         "test: the hour cannot be '25': write *, or values from 0 to 23, as a list (1,4), a range (1-4), or "
+         "every so many (*/2, 1-4/2)"},
+        {"test", "", US_ERROR_USAGE, NULL},
+        {"test_zone", "UTC+2", US_ERROR_USAGE,
+         "test_zone: 'UTC+2' is not the name of a time zone: write UTC, local, or a place as Europe/Berlin"},
         {"speed", "1", US_ERROR_USAGE,
          "there is no property 'speed'; 'understudy scenario set --help' lists them"},
     };

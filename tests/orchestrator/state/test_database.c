@@ -497,6 +497,7 @@ static void test_tests(void)
     DatabaseChanges *changes = database_changes_new();
     json_auto_t *open = NULL;
     json_auto_t *proofs = NULL;
+    json_auto_t *newest = NULL;
     Desk desk;
 
     desk_open(&desk);
@@ -530,6 +531,7 @@ static void test_tests(void)
 
         open = database_load_open_tests(db, &error);
         proofs = database_load_proofs(db, &error);
+        newest = database_load_newest_tests(db, &error);
         g_assert_no_error(error);
         database_close(db, NULL, NULL);
     }
@@ -538,6 +540,9 @@ static void test_tests(void)
                     ID_TEXT(((Id){{10}})));
     g_assert_cmpuint(json_array_size(proofs), ==, 1);
     g_assert_cmpint(json_integer_value(json_object_get(json_array_get(proofs, 0), "back_ms")), ==, 1104);
+    g_assert_cmpuint(json_array_size(newest), ==, 1);
+    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(newest, 0), "scenario")), ==, "web");
+    g_assert_cmpint(json_integer_value(json_object_get(json_array_get(newest, 0), "begun_ms")), ==, 104);
 }
 
 static void test_all_or_nothing(void)
