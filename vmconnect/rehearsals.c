@@ -4,6 +4,7 @@
 #include "netmap/mapping_json.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/exam.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/capture/gather.h"
@@ -459,7 +460,8 @@ static gboolean read_after(const json_t *list, GArray *after, GError **error)
 static gboolean read_vm(Test *t, const json_t *doc, GError **error)
 {
     const char *vm, *name;
-    json_t *point = NULL, *after = NULL;
+    json_t *point = NULL, *after = NULL, *checks = NULL;
+    g_autoptr(GPtrArray) exams = NULL;
     int agent = -1;
     const StandbyRole *role;
     GArray *list = g_array_new(FALSE, FALSE, sizeof(Id));
@@ -468,18 +470,21 @@ static gboolean read_vm(Test *t, const json_t *doc, GError **error)
     Id id;
 
     g_ptr_array_add(t->spec->after, list);
-    if (!json_read(doc, "test.start", error, "{s:s, s:s, s?o, s?o, s?b}", "vm", &vm, "name", &name, "point",
-                   &point, "after", &after, "agent", &agent) ||
+    if (!json_read(doc, "test.start", error, "{s:s, s:s, s?o, s?o, s?b, s?o}", "vm", &vm, "name", &name,
+                   "point", &point, "after", &after, "agent", &agent, "checks", &checks) ||
         !id_parse(vm, &id, error) || !check_vm(t->all, id, name, error) || !read_after(after, list, error))
         return FALSE;
     if (find_part(t, id)) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%s' is named twice", name);
         return FALSE;
     }
+    if (checks && !(exams = exam_list_from_json(checks, error)))
+        return FALSE;
     role = policy_standby(t->all->policy, id);
     spec = stand_in_spec_new(id, name);
     spec->from = g_strdup(ID_TEXT(role->active));
     spec->agent = agent;
+    spec->exams = g_steal_pointer(&exams);
     g_ptr_array_add(t->spec->vms, spec);
     part = g_new0(Part, 1);
     part->vm = id;

@@ -6,10 +6,14 @@
 #include "orchestrator/cli/report.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/exam.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
 #include <string.h>
+
+#define CHECKS_MAX_BYTES (1 << 20)
 
 static const char *text_of(const json_t *doc, const char *key)
 {
@@ -119,6 +123,25 @@ static char *test_text(const json_t *test)
 
 /* --- start and stop ---------------------------------------------------------- */
 
+static json_t *read_checks(const char *path, GError **error)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) why = NULL;
+    json_auto_t *doc = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(path, &text, &len, &why)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the checks cannot be read: %s", why->message);
+        return NULL;
+    }
+    doc = json_parse(text, len, CHECKS_MAX_BYTES, error);
+    if (!doc || !exam_document_check(doc, error)) {
+        g_prefix_error(error, "%s: ", path);
+        return NULL;
+    }
+    return g_steal_pointer(&doc);
+}
+
 static json_t *start_body(Cli *cli, GError **error)
 {
     json_auto_t *body = json_pack("{s:b}", "manual", cli_flag(cli, "manual"));
@@ -130,6 +153,13 @@ static json_t *start_body(Cli *cli, GError **error)
         if (!units_parse_duration(limit, &limit_ms, error))
             return NULL;
         json_object_set_new(body, "limit_ms", json_integer(limit_ms));
+    }
+    if (cli_option(cli, "checks")) {
+        json_t *checks = read_checks(cli_option(cli, "checks"), error);
+
+        if (!checks)
+            return NULL;
+        json_object_set_new(body, "checks", checks);
     }
     vms = cli_vms(cli, error);
     if (!vms)

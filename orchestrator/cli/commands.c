@@ -55,6 +55,7 @@ OPTIONS(COMPARE, {"repair", NULL, "have what differs sent"});
 OPTIONS(TEST_START, {"manual", NULL, "it stays up until test stop, for you to look at"},
         {"vm", "VM", "only this one; may be repeated", TRUE},
         {"point", "ID", "from this recovery point instead of the newest"},
+        {"checks", "FILE", "what each VM must show to pass, instead of the defaults"},
         {"limit", "TIME", "of a manual one: it is ended then by itself (4h)"});
 OPTIONS(TEST_SHOW, {"html", "FILE", "write a page with what was on the screens and consoles"});
 OPTIONS(STATUS, {"watch", NULL, "again and again"});

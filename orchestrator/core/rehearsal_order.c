@@ -4,6 +4,7 @@
 #include "orchestrator/core/start_order.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/exam.h"
 #include "vmconnect/base/json.h"
 
 #define LIMIT_MIN_MS 10000
@@ -29,14 +30,16 @@ gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError
     const char *point = NULL;
     int manual = FALSE;
 
-    if (!json_read(body, "test", error, "{s?b, s?o, s?s, s?I}", "manual", &manual, "vms", &wish.vms, "point",
-                   &point, "limit_ms", &limit_ms) ||
+    if (!json_read(body, "test", error, "{s?b, s?o, s?s, s?I, s?o}", "manual", &manual, "vms", &wish.vms,
+                   "point", &point, "limit_ms", &limit_ms, "checks", &wish.checks) ||
         (point && !id_parse(point, &wish.point, error)))
         return FALSE;
     if (wish.vms && json_array_size(wish.vms) == 0)
         return no(error, US_ERROR_USAGE, "\"vms\" must be UUIDs, or be left out for all of them");
     if (limit_ms < LIMIT_MIN_MS || limit_ms > LIMIT_MAX_MS)
         return no(error, US_ERROR_USAGE, "the limit must be from 10s to 7d");
+    if (wish.checks && !exam_document_check(wish.checks, error))
+        return FALSE;
     wish.manual = manual;
     wish.limit_ms = limit_ms;
     *ret_wish = wish;
@@ -69,6 +72,31 @@ static gboolean check_vm(const Protection *p, const ProtectionVm *vm, const char
                   p->scenario->name);
     return copy->complete || !id_is_nil(point) ||
            no(error, US_ERROR_REFUSED, "'%s' has no whole copy on %s yet", vm->name, host);
+}
+
+static gboolean is_vm(const Protection *p, const char *text)
+{
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        if (g_str_equal(text, vm->name) || g_str_equal(text, ID_TEXT(vm->uuid)))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean check_checks(const Protection *p, const json_t *checks, GError **error)
+{
+    const char *vm;
+    json_t *list;
+
+    json_object_foreach((json_t *)checks, vm, list)
+    {
+        if (!g_str_equal(vm, "*") && !is_vm(p, vm))
+            return no(error, US_ERROR_NOT_FOUND, "there are checks of '%s', and scenario '%s' has no such VM",
+                      vm, p->scenario->name);
+    }
+    return TRUE;
 }
 
 static const ProtectionVm *find_wanted(const Protection *p, const json_t *uuid, GError **error)
@@ -132,13 +160,17 @@ static gboolean has_agent(const Protection *p, const ProtectionVm *vm)
     return json_is_true(json_object_get(answers, "agent"));
 }
 
-static json_t *order_of(const Protection *p, const GPtrArray *vms, const ProtectionVm *vm, Id point)
+static json_t *order_of(const Protection *p, const GPtrArray *vms, const ProtectionVm *vm,
+                        const RehearsalWish *wish)
 {
+    json_t *checks = exam_document_find(wish->checks, ID_TEXT(vm->uuid), vm->name);
     json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "vm", ID_TEXT(vm->uuid), "name", vm->name, "point",
-                            json_from_id(point), "after", after_of(p, vms, vm->uuid));
+                            json_from_id(wish->point), "after", after_of(p, vms, vm->uuid));
 
     if (has_agent(p, vm))
         json_object_set_new(doc, "agent", json_true());
+    if (checks)
+        json_object_set(doc, "checks", checks);
     return doc;
 }
 
@@ -147,7 +179,7 @@ static json_t *params_of(const Protection *p, const GPtrArray *vms, const Rehear
     json_t *list = json_array();
 
     for (guint i = 0; i < vms->len; i++)
-        json_array_append_new(list, order_of(p, vms, vms->pdata[i], wish->point));
+        json_array_append_new(list, order_of(p, vms, vms->pdata[i], wish));
     return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o}", "test", ID_TEXT(test), "scenario", p->scenario->name,
                      "manual", wish->manual, "limit_ms", (json_int_t)wish->limit_ms, "boot_ms",
                      (json_int_t)p->scenario->policy.start_timeout_ms, "vms", list);
@@ -159,7 +191,7 @@ const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id t
     g_autoptr(GPtrArray) vms = may_begin(p, error) ? choose(p, wish->vms, error) : NULL;
     const char *host = vms ? protection_keeper(vms->pdata[0]) : NULL;
 
-    if (!host)
+    if (!host || !check_checks(p, wish->checks, error))
         return NULL;
     if (!id_is_nil(wish->point) && vms->len != 1) {
         no(error, US_ERROR_USAGE, "a point is of one VM, and %u would be tested; name it with --vm",

@@ -13,9 +13,10 @@ typedef struct {
     json_t *vms;     /* array of UUIDs; NULL: all */
     Id point;        /* nil: the newest of each */
     gint64 limit_ms; /* after which a manual test is ended */
+    json_t *checks;  /* as exam.h has the document; NULL: the engine's own */
 } RehearsalWish;
 
-/* From a request's body: {"manual", "vms", "point", "limit_ms"}, each may be left out. FALSE with @error USAGE; @ret_wish
+/* From a request's body: {"manual", "vms", "point", "limit_ms", "checks"}, each may be left out. FALSE with @error USAGE; @ret_wish
  * borrows from @body. */
 gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError **error);
 

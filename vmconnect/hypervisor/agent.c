@@ -108,6 +108,24 @@ char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error)
     return g_strdup(name);
 }
 
+gboolean agent_has_mount(virDomainPtr dom, const char *path, gint64 timeout_ms, GError **error)
+{
+    json_auto_t *answer = ask(dom, "guest-get-fsinfo", timeout_ms, error);
+    json_t *one;
+    gsize i;
+
+    if (!answer)
+        return FALSE;
+    json_array_foreach(answer, i, one)
+    {
+        if (g_strcmp0(json_string_value(json_object_get(one, "mountpoint")), path) == 0)
+            return TRUE;
+    }
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "the guest agent of '%s' knows nothing mounted at '%s'",
+                virDomainGetName(dom), path);
+    return FALSE;
+}
+
 static char *mark_path(Id vm, const char *run_folder)
 {
     return g_strconcat(run_folder, "/frozen-", ID_TEXT(vm), NULL);

@@ -20,6 +20,9 @@ gboolean agent_run(virDomainPtr dom, const char *const *argv, gint64 timeout_ms,
 /* What the guest calls itself; the caller frees. */
 char *agent_host_name(virDomainPtr dom, gint64 timeout_ms, GError **error);
 
+/* Does the agent name @path, exactly, as a mount point? It names those of block devices. */
+gboolean agent_has_mount(virDomainPtr dom, const char *path, gint64 timeout_ms, GError **error);
+
 /* Freeze all file systems. A mark in @run_folder, there before the freeze and
  * taken away by agent_thaw(), tells the rescuer whom it
  * must thaw should we die. The caller thaws within AGENT_FREEZE_MAX_MS, also

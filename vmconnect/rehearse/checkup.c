@@ -11,13 +11,16 @@
 #include "vmconnect/hypervisor/screen.h"
 #include "vmconnect/hypervisor/settle.h"
 #include "vmconnect/rehearse/file_systems.h"
+#include "vmconnect/rehearse/inquiry.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <string.h>
 
 #define PING_MS 2000
 #define SCREEN_EACH_MS 1000
+#define AGENT_EACH_MS 2000 /* a command in the guest is not for every look */
 #define DISKS_MS 600000
 #define CONSOLE_BYTES 65536
 
@@ -29,7 +32,9 @@ typedef struct {
     gboolean possible; /* the VM has what it asks */
     const char *state; /* "waiting", "passed", "failed" */
     char *text;
-    gint64 after_ms; /* -1: not yet */
+    gint64 after_ms;  /* -1: not yet */
+    const Exam *exam; /* that it is of; NULL: it is one of WHAT */
+    gint64 next_ms;   /* it is not looked at before */
 } Check;
 
 struct Checkup {
@@ -37,9 +42,27 @@ struct Checkup {
     const StandInSpec *spec;
     const StandInPart *part;
     Check checks[KINDS];
+    GArray *asked; /* of Check: signs of life that its operator wants to see */
     Settle settle;
-    gint64 screen_at_ms;
 };
+
+/* What its operator wants takes the place of what we would look at. */
+static void take_exams(Checkup *c)
+{
+    const GPtrArray *exams = c->spec->exams;
+
+    for (guint i = 0; exams && i < exams->len; i++) {
+        const Exam *exam = exams->pdata[i];
+        Check check = {.possible = TRUE, .state = "waiting", .after_ms = -1, .exam = exam};
+
+        if (exam->kind == EXAM_NO_DISKS)
+            c->checks[DISKS].possible = FALSE;
+        else if (exam->kind != EXAM_DISKS)
+            g_array_append_val(c->asked, check);
+    }
+    for (guint i = 0; c->asked->len > 0 && i < DISKS; i++)
+        c->checks[i].possible = FALSE;
+}
 
 Checkup *checkup_new(const StandInSite *site, const StandInSpec *spec, const StandInPart *part)
 {
@@ -56,6 +79,8 @@ Checkup *checkup_new(const StandInSite *site, const StandInSpec *spec, const Sta
     c->checks[NETWORK].possible = part->nics->len > 0;
     c->checks[SCREEN].possible = part->has_screen;
     c->checks[DISKS].possible = !site->manual;
+    c->asked = g_array_new(FALSE, FALSE, sizeof(Check));
+    take_exams(c);
     return c;
 }
 
@@ -65,6 +90,9 @@ void checkup_free(Checkup *c)
         return;
     for (guint i = 0; i < KINDS; i++)
         g_free(c->checks[i].text);
+    for (guint i = 0; i < c->asked->len; i++)
+        g_free(g_array_index(c->asked, Check, i).text);
+    g_array_unref(c->asked);
     settle_clear(&c->settle);
     g_free(c);
 }
@@ -113,18 +141,74 @@ static void look_at_network(Checkup *c, gint64 at_ms)
          g_string_free(g_steal_pointer(&all), FALSE), at_ms);
 }
 
-static void look_at_screen(Checkup *c, virDomainPtr dom, gint64 at_ms)
+static void look_at_screen(Checkup *c, Check *check, virDomainPtr dom, gint64 at_ms)
 {
     g_autoptr(Screen) screen = NULL;
     g_autoptr(GError) error = NULL;
 
-    if (at_ms < c->screen_at_ms)
+    if (at_ms < check->next_ms)
         return;
-    c->screen_at_ms = at_ms + SCREEN_EACH_MS;
+    check->next_ms = at_ms + SCREEN_EACH_MS;
     if (!screen_take(dom, &screen, &error))
-        note(&c->checks[SCREEN], "waiting", g_strdup(error->message), at_ms);
+        note(check, "waiting", g_strdup(error->message), at_ms);
     else if (settle_add(&c->settle, screen, at_ms))
-        note(&c->checks[SCREEN], "passed", g_strdup("it shows something, and has settled"), at_ms);
+        note(check, "passed", g_strdup("it shows something, and has settled"), at_ms);
+    else
+        note(check, "waiting", g_strdup("it has not settled yet, or shows nothing"), at_ms);
+}
+
+static void look_by_inquiry(Checkup *c, Check *check, virDomainPtr dom, gint64 at_ms)
+{
+    gboolean needs_agent = inquiry_needs_agent(check->exam);
+    g_autofree char *console = needs_agent ? NULL : checkup_console(c->spec->folder);
+    gboolean good;
+    char *says;
+
+    if (at_ms < check->next_ms)
+        return;
+    check->next_ms = needs_agent ? at_ms + AGENT_EACH_MS : 0;
+    good = inquiry_ask(check->exam, dom, console, &says);
+    note(check, good ? "passed" : "waiting", says, at_ms);
+}
+
+static void look_at_asked(Checkup *c, Check *check, virDomainPtr dom, gint64 at_ms)
+{
+    gboolean good;
+    char *says;
+
+    switch (check->exam->kind) {
+    case EXAM_PING:
+    case EXAM_TCP:
+    case EXAM_HTTP:
+        good = lookout_ask(c->site->lookout, check->exam, c->part->nics, &says);
+        note(check, good ? "passed" : "waiting", says, at_ms);
+        break;
+    case EXAM_SCREEN:
+        look_at_screen(c, check, dom, at_ms);
+        break;
+    default:
+        look_by_inquiry(c, check, dom, at_ms);
+    }
+}
+
+static gboolean is_stopped(const Checkup *c)
+{
+    struct pollfd pfd = {.fd = c->site->stop_fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) > 0;
+}
+
+/* Each may take seconds where the agent is silent. */
+static void look_at_all_asked(Checkup *c, virDomainPtr dom, gint64 at_ms)
+{
+    gint64 until_ms = clock_steady_ms() + c->site->boot_ms - at_ms;
+
+    for (guint i = 0; i < c->asked->len && clock_left_ms(until_ms) > 0 && !is_stopped(c); i++) {
+        Check *check = &g_array_index(c->asked, Check, i);
+
+        if (is_open(check))
+            look_at_asked(c, check, dom, at_ms);
+    }
 }
 
 void checkup_look(Checkup *c, virDomainPtr dom, gint64 at_ms)
@@ -134,7 +218,8 @@ void checkup_look(Checkup *c, virDomainPtr dom, gint64 at_ms)
     if (is_open(&c->checks[NETWORK]))
         look_at_network(c, at_ms);
     if (is_open(&c->checks[SCREEN]))
-        look_at_screen(c, dom, at_ms);
+        look_at_screen(c, &c->checks[SCREEN], dom, at_ms);
+    look_at_all_asked(c, dom, at_ms);
 }
 
 /* --- what follows of them ------------------------------------------------------------ */
@@ -152,7 +237,32 @@ gboolean checkup_lives(const Checkup *c)
 {
     Kind kind = decisive(c);
 
+    for (guint i = 0; i < c->asked->len; i++)
+        if (is_open(&g_array_index(c->asked, Check, i)))
+            return FALSE;
+    if (c->asked->len > 0)
+        return TRUE;
     return kind < KINDS && g_str_equal(c->checks[kind].state, "passed");
+}
+
+static void append_open(GString *text, const Check *check, const char *what)
+{
+    if (is_open(check))
+        g_string_append_printf(text, "; %s: %s", what, check->text ? check->text : "nothing yet");
+}
+
+static char *why_not_asked(const Checkup *c, gint64 boot_ms)
+{
+    GString *text = g_string_new(NULL);
+
+    g_string_printf(text, "it does not pass its checks %" G_GINT64_FORMAT " s after it was started",
+                    boot_ms / 1000);
+    for (guint i = 0; i < c->asked->len; i++) {
+        const Check *check = &g_array_index(c->asked, Check, i);
+
+        append_open(text, check, check->exam->text);
+    }
+    return g_string_free(text, FALSE);
 }
 
 char *checkup_why(const Checkup *c, gint64 boot_ms)
@@ -160,31 +270,38 @@ char *checkup_why(const Checkup *c, gint64 boot_ms)
     g_autoptr(GString) text =
         g_string_new("it runs, and gives no sign of life that can be told from a guest that hangs");
 
+    if (c->asked->len > 0)
+        return why_not_asked(c, boot_ms);
     if (decisive(c) == KINDS) {
         g_string_append(text, ": it has no agent, no network and no screen");
         return g_string_free(g_steal_pointer(&text), FALSE);
     }
     g_string_printf(text, "it does not live %" G_GINT64_FORMAT " s after it was started", boot_ms / 1000);
     for (guint i = 0; i < DISKS; i++)
-        if (is_open(&c->checks[i]))
-            g_string_append_printf(text, "; %s: %s", WHAT[i],
-                                   c->checks[i].text ? c->checks[i].text : "nothing yet");
+        append_open(text, &c->checks[i], WHAT[i]);
     return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static void describe(json_t *list, const Check *check, const char *what)
+{
+    if (check->possible)
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s?, s:o}", "what", what, "state", check->state, "text", check->text,
+                            "after_ms", check->after_ms < 0 ? json_null() : json_integer(check->after_ms)));
 }
 
 json_t *checkup_describe(const Checkup *c)
 {
     json_t *list = json_array();
 
-    for (guint i = 0; i < KINDS; i++) {
-        const Check *check = &c->checks[i];
+    for (guint i = 0; i < DISKS; i++)
+        describe(list, &c->checks[i], WHAT[i]);
+    for (guint i = 0; i < c->asked->len; i++) {
+        const Check *check = &g_array_index(c->asked, Check, i);
 
-        if (check->possible)
-            json_array_append_new(
-                list, json_pack("{s:s, s:s, s:s?, s:o}", "what", WHAT[i], "state", check->state, "text",
-                                check->text, "after_ms",
-                                check->after_ms < 0 ? json_null() : json_integer(check->after_ms)));
+        describe(list, check, check->exam->text);
     }
+    describe(list, &c->checks[DISKS], WHAT[DISKS]);
     return list;
 }
 
@@ -194,7 +311,7 @@ GBytes *checkup_picture(Checkup *c, virDomainPtr dom)
 {
     g_autoptr(Screen) screen = NULL;
 
-    if (!c->checks[SCREEN].possible || !dom || !screen_take(dom, &screen, NULL))
+    if (!c->part->has_screen || !dom || !screen_take(dom, &screen, NULL))
         return NULL;
     return screen_png(screen, NULL);
 }
@@ -272,6 +389,9 @@ gboolean checkup_disks(Checkup *c, const json_t *lent, const char *folder, int s
     json_t *disk;
     gsize i;
 
+    *ret_why = NULL;
+    if (!c->checks[DISKS].possible)
+        return TRUE;
     if (g_mkdir(work, 0700) != 0)
         return us_error_errno(error, errno, "cannot make %s", work);
     found = file_systems_check((const FileSystemsDisk *)(const void *)disks->data, disks->len, work,

@@ -7,7 +7,8 @@
  *   disks     every one of them opens, and its file systems are clean (file_systems.h)
  *
  * A guest lives if its agent answers; where there is none, if its network does; where it has neither, if its screen
- * has settled. Used by the stand-in's thread, on its own connection. */
+ * has settled. Where its operator has said what he wants to see of it (StandInSpec.exams), it lives if all of that has come true, once
+ * each, and none of the first three is asked; disks are, unless he does not want that. A list that asks for nothing but that is as none. Used by the stand-in's thread, on its own connection. */
 #pragma once
 
 #include "vmconnect/rehearse/stand_in.h"

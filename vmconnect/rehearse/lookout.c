@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/rehearse/lookout.h"
 
+#include "netmap/isolate.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/rehearse/fetch.h"
 
 #include <poll.h>
 #include <uv.h>
@@ -9,16 +12,31 @@
 #define ECHO_MS 200
 #define ADDRESSES 4 /* of a card that are asked in a turn */
 #define TOLD_MAX 8  /* of them are told */
+#define TCP_MS 300
+#define FETCH_MS 10000    /* a guest that has just booted may be slow */
+#define FETCH_WAIT_MS 100 /* it goes on in the next turn */
+#define ERRANDS_MS 1000   /* of one turn: stand-ins wait to be plugged */
 
 typedef struct {
     gboolean answers;
     char *text;
 } Sight;
 
+/* What was asked. Only the stage's thread tries it, and has its fetch. */
+typedef struct {
+    const Exam *exam;
+    const GPtrArray *nics;
+    Sight sight;
+    gboolean queued;
+    Fetch *fetch;
+} Errand;
+
 struct Lookout {
     uv_mutex_t lock;
-    GHashTable *sights; /* tap -> Sight * */
-    gsize looked;       /* at so many cards; the stage's thread alone */
+    GHashTable *sights;  /* tap -> Sight * */
+    gsize looked;        /* at so many cards; the stage's thread alone */
+    GHashTable *errands; /* Exam * -> Errand * */
+    GQueue asked;        /* of Errand * that wait for their turn */
 };
 
 static void sight_free(gpointer data)
@@ -29,12 +47,22 @@ static void sight_free(gpointer data)
     g_free(s);
 }
 
+static void errand_free(gpointer data)
+{
+    Errand *e = data;
+
+    fetch_close(e->fetch);
+    g_free(e->sight.text);
+    g_free(e);
+}
+
 Lookout *lookout_new(void)
 {
     Lookout *l = g_new0(Lookout, 1);
 
     uv_mutex_init(&l->lock);
     l->sights = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, sight_free);
+    l->errands = g_hash_table_new_full(NULL, NULL, NULL, errand_free);
     return l;
 }
 
@@ -42,6 +70,8 @@ void lookout_free(Lookout *l)
 {
     if (!l)
         return;
+    g_queue_clear(&l->asked);
+    g_hash_table_unref(l->errands);
     g_hash_table_unref(l->sights);
     uv_mutex_destroy(&l->lock);
     g_free(l);
@@ -134,11 +164,181 @@ static void look_at(Lookout *l, Stage *stage, const json_t *card, gsize turn, in
     note(l, tap, address != NULL, address ? g_strdup_printf("it answers at %s", address) : heard(card));
 }
 
+/* --- errands ---------------------------------------------------------------- */
+
+gboolean lookout_ask(Lookout *l, const Exam *exam, const GPtrArray *nics, char **ret_says)
+{
+    gboolean passed;
+    Errand *e;
+
+    uv_mutex_lock(&l->lock);
+    e = g_hash_table_lookup(l->errands, exam);
+    if (!e) {
+        e = g_new0(Errand, 1);
+        *e = (Errand){.exam = exam, .nics = nics};
+        g_hash_table_insert(l->errands, (gpointer)exam, e);
+    }
+    passed = e->sight.answers;
+    *ret_says = g_strdup(e->sight.text ? e->sight.text : "it was not tried yet");
+    if (!passed && !e->queued) {
+        e->queued = TRUE;
+        g_queue_push_tail(&l->asked, e);
+    }
+    uv_mutex_unlock(&l->lock);
+    return passed;
+}
+
+/* Those that are asked meanwhile wait for the next turn. */
+static guint count_asked(Lookout *l)
+{
+    guint n;
+
+    uv_mutex_lock(&l->lock);
+    n = l->asked.length;
+    uv_mutex_unlock(&l->lock);
+    return n;
+}
+
+static Errand *take_errand(Lookout *l)
+{
+    Errand *e;
+
+    uv_mutex_lock(&l->lock);
+    e = g_queue_pop_head(&l->asked);
+    e->queued = FALSE;
+    uv_mutex_unlock(&l->lock);
+    return e;
+}
+
+/* Takes @says. */
+static void note_errand(Lookout *l, Errand *e, gboolean passed, char *says)
+{
+    uv_mutex_lock(&l->lock);
+    e->sight.answers = passed;
+    g_free(e->sight.text);
+    e->sight.text = says;
+    uv_mutex_unlock(&l->lock);
+}
+
+/* Its first address, or @address if its guest has said that; NULL: neither. */
+static const char *address_of(const json_t *cards, const IsolatedNic *nic, const char *address)
+{
+    json_t *card, *one;
+    gsize i, k;
+
+    json_array_foreach(cards, i, card)
+    {
+        if (g_strcmp0(json_string_value(json_object_get(card, "tap")), nic->tap) != 0)
+            continue;
+        json_array_foreach(json_object_get(card, "addresses"), k, one)
+        {
+            if (!address || g_str_equal(json_string_value(one), address))
+                return json_string_value(one);
+        }
+    }
+    return NULL;
+}
+
+/* One that has said nothing may do so when it is asked for. */
+static void provoke(Stage *stage, const Errand *e)
+{
+    for (guint i = 0; i < e->nics->len; i++)
+        (void)stage_ping(stage, ((const IsolatedNic *)e->nics->pdata[i])->place, e->exam->address,
+                         FETCH_WAIT_MS, NULL);
+}
+
+/* The card that it is asked at, NULL: none can be, *@ret_says then. */
+static const IsolatedNic *find_nic(Stage *stage, const json_t *cards, const Errand *e,
+                                   const char **ret_address, char **ret_says)
+{
+    guint n = e->exam->address ? e->nics->len : MIN(e->nics->len, 1);
+
+    for (guint i = 0; i < n; i++) {
+        *ret_address = address_of(cards, e->nics->pdata[i], e->exam->address);
+        if (*ret_address)
+            return e->nics->pdata[i];
+    }
+    if (e->nics->len == 0) {
+        *ret_says = g_strdup("it has no network card");
+    } else if (e->exam->address) {
+        *ret_says = g_strdup_printf("none of its cards has said that %s is its own", e->exam->address);
+        provoke(stage, e);
+    } else {
+        *ret_says = g_strdup("its first card has said no IPv4 address yet");
+    }
+    return NULL;
+}
+
+static gboolean try_http(Errand *e, const char *address, char **ret_says, GError **error)
+{
+    gboolean over, good;
+
+    if (!e->fetch)
+        e->fetch = fetch_open(address, e->exam->port, e->exam->path, FETCH_MS, error);
+    if (!e->fetch)
+        return FALSE;
+    over = fetch_go_on(e->fetch, FETCH_WAIT_MS);
+    good = fetch_judge(e->fetch, e->exam->expect, ret_says);
+    if (over || good)
+        g_clear_pointer(&e->fetch, fetch_close);
+    return good;
+}
+
+static gboolean try_kind(Stage *stage, Errand *e, const char *place, const char *address, char **ret_says,
+                         GError **error)
+{
+    if (e->exam->kind == EXAM_PING)
+        return stage_ping(stage, place, address, ECHO_MS, error);
+    if (e->exam->kind == EXAM_TCP)
+        return stage_connect(stage, place, address, e->exam->port, TCP_MS, error);
+    return stage_enter(stage, place, error) && try_http(e, address, ret_says, error);
+}
+
+static void try_at(Lookout *l, Stage *stage, Errand *e, const char *place, const char *address)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *says = NULL;
+    gboolean good = try_kind(stage, e, place, address, &says, &error);
+
+    if (says)
+        note_errand(l, e, good, g_strdup_printf("%s: %s", address, says));
+    else
+        note_errand(l, e, good,
+                    good ? g_strdup_printf("it answers at %s", address) : g_strdup(error->message));
+}
+
+static void try_errand(Lookout *l, Stage *stage, const json_t *cards, Errand *e)
+{
+    const char *address = NULL;
+    char *says = NULL;
+    const IsolatedNic *nic = find_nic(stage, cards, e, &address, &says);
+
+    if (nic)
+        try_at(l, stage, e, nic->place, address);
+    else
+        note_errand(l, e, FALSE, says);
+}
+
 void lookout_turn(Lookout *l, Stage *stage, int busy_fd)
 {
     json_auto_t *cards = is_busy(busy_fd) ? NULL : stage_seen(stage, NULL);
     gsize n = json_array_size(cards);
+    gint64 until_ms = clock_steady_ms() + ERRANDS_MS;
 
     for (gsize i = 0; i < n && !is_busy(busy_fd); i++, l->looked++)
         look_at(l, stage, json_array_get(cards, l->looked % n), l->looked / n, busy_fd);
+    for (guint left = count_asked(l); left > 0 && clock_left_ms(until_ms) > 0 && !is_busy(busy_fd); left--)
+        try_errand(l, stage, cards, take_errand(l));
+}
+
+void lookout_end(Lookout *l)
+{
+    GHashTableIter iter;
+    gpointer e;
+
+    uv_mutex_lock(&l->lock);
+    g_hash_table_iter_init(&iter, l->errands);
+    while (g_hash_table_iter_next(&iter, NULL, &e))
+        g_clear_pointer(&((Errand *)e)->fetch, fetch_close);
+    uv_mutex_unlock(&l->lock);
 }

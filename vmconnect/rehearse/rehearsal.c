@@ -420,6 +420,7 @@ static void run(void *arg)
         last->why = g_strdup(error->message);
         leave_out_all(r, "failed", error->message);
     }
+    lookout_end(r->lookout);
     stage_close(r->stage);
     last->ended = TRUE;
     tell(r, last);

@@ -26,6 +26,7 @@ typedef struct {
     char *folder; /* remains_make() */
     json_t *lent; /* as lending_lend() has it */
     int agent;    /* its agent answers at home: TRUE it must here, too, FALSE it does not; -1: not known */
+    GPtrArray *exams; /* of Exam *: what its operator wants to see of it; NULL: nothing was said */
 } StandInSpec;
 
 StandInSpec *stand_in_spec_new(Id vm, const char *name);

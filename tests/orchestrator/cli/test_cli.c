@@ -1120,6 +1120,8 @@ static const char TEST_FAILED[] =
 static const char TEST_READY[] = TEST_DOC("ready", "null", "null", TEST_VM("ready", "null"));
 static const char TEST_STOPPED[] = TEST_DOC("ended", "\"stopped\"", "null", TEST_VM("ended", "\"stopped\""));
 
+#define CHECKS TEST_DATA "/../../../examples/checks"
+
 static void test_tests_begin(void)
 {
     say("scenario.show", SCENARIO);
@@ -1130,6 +1132,18 @@ static void test_tests_begin(void)
                     "test " TEST " was begun on beta; understudy test show eeeeeeee says how far it is\n");
     assert_says(fake.asked->str, "test.start {\"manual\":true,\"limit_ms\":3600000,\"vms\":[\"" WEB1
                                  "\"],\"point\":\"" POINT "\"}\n");
+    understudy(0, "test start web --checks " CHECKS "/web.json");
+    assert_says(fake.asked->str, "\"checks\":{\"web1\":[\"agent\",");
+    understudy(2, "test start web --checks " CHECKS "/none.json");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    assert_says(err, "the checks cannot be read");
+    understudy(2, "test start web --checks " CHECKS "/../two-hosts/run");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    assert_says(err, "two-hosts/run: ");
+    assert_says(err, "line 1");
+    understudy(2, "test start web --checks " TEST_DATA "/../../fuzz/corpus/fuzz_exam/wrong");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    assert_says(err, "wrong: checks of 'a': check 'tcp:0': a port");
     understudy(2, "test start web --limit 1");
     g_assert_cmpstr(fake.asked->str, ==, "");
     understudy(1, "test start web --point 1234");

@@ -318,6 +318,43 @@ static void test_order(void)
     g_string_truncate(told, 0);
 }
 
+/* Each VM has its own, by name or UUID, or those of "*". */
+static void test_checks(void)
+{
+    json_auto_t *params = NULL;
+    json_auto_t *list = NULL;
+    json_t *vms;
+    Desk d;
+
+    desk_open(&d);
+    ask(&d, "{\"checks\":{\"" WEB2 "\":[\"tcp:80\"],\"*\":[\"agent\",\"no-disks\"]}}");
+    settle(&d);
+    params = answer("test.start", "{}", 0);
+    vms = json_object_get(params, "vms");
+    list = json_pack("[[s, s], [s]]", "agent", "no-disks", "tcp:80");
+    for (guint i = 0; i < 2; i++)
+        g_assert_true(json_equal(json_object_get(json_array_get(vms, i), "checks"), json_array_get(list, i)));
+    desk_close(&d);
+    g_string_truncate(told, 0);
+}
+
+static void test_checks_of_some(void)
+{
+    json_auto_t *params = NULL;
+    json_t *vms;
+    Desk d;
+
+    desk_open(&d);
+    ask(&d, "{\"checks\":{\"web1\":[\"tcp:80\"]}}");
+    settle(&d);
+    params = answer("test.start", "{}", 0);
+    vms = json_object_get(params, "vms");
+    g_assert_nonnull(json_object_get(json_array_get(vms, 0), "checks"));
+    g_assert_null(json_object_get(json_array_get(vms, 1), "checks"));
+    desk_close(&d);
+    g_string_truncate(told, 0);
+}
+
 static void expect_refused(const char *body, int code, const char *says_so)
 {
     json_auto_t *request = json_loads(body, 0, NULL);
@@ -342,6 +379,10 @@ static void test_refused(void)
     expect_refused("{\"vms\":[]}", US_ERROR_USAGE, "left out for all");
     expect_refused("{\"limit_ms\":1}", US_ERROR_USAGE, "from 10s to 7d");
     expect_refused("{\"frob\":1}", US_ERROR_USAGE, "frob");
+    expect_refused("{\"checks\":{\"web3\":[\"agent\"]}}", US_ERROR_NOT_FOUND,
+                   "checks of 'web3', and scenario 'web' has no such VM");
+    expect_refused("{\"checks\":{\"web1\":[\"frob\"]}}", US_ERROR_USAGE, "checks of 'web1': check 'frob'");
+    expect_refused("{\"checks\":[]}", US_ERROR_USAGE, "an object of 1 to");
     expect_refused("{\"point\":\"" POINT "\"}", US_ERROR_USAGE,
                    "a point is of one VM, and 2 would be tested");
     copy->complete = FALSE;
@@ -813,6 +854,8 @@ int main(int argc, char **argv)
     add("/rehearsals/died-before-start", test_died_before_start);
     add("/rehearsals/died-before-telling", test_died_before_telling);
     add("/rehearsals/manual", test_manual);
+    add("/rehearsals/checks", test_checks);
+    add("/rehearsals/checks-of-some", test_checks_of_some);
     add("/rehearsals/stop-of-a-silent-host", test_stop_of_a_silent_host);
     add("/rehearsals/one-at-a-time", test_one_at_a_time);
     add("/rehearsals/plan-while-it-runs", test_plan_while_it_runs);

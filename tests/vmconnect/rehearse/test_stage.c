@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stage on a host of its own: this process's network, with an address that stands for production. Guests are either networks with one
  * interface, or taps whose frames are written and read here, as QEMU does. */
+#include "netmap/isolate.h"
 #include "tests/vmconnect/probe/alone.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
@@ -697,6 +698,111 @@ static void test_time(void)
     close(b);
 }
 
+/* --- what operators ask ------------------------------------------------------ */
+
+/* Something that listens in the guest's network. */
+static int guest_listens(int guest, guint16 port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd, rc;
+
+    stage_net_enter(guest);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    rc = bind(fd, (const struct sockaddr *)&at, sizeof(at)) || listen(fd, 8);
+    stage_net_enter(host_fd);
+    g_assert_cmpint(rc, ==, 0);
+    return fd;
+}
+
+/* Answers who has asked, if somebody has. */
+static void serve(int fd, const char *text)
+{
+    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (peer < 0)
+        return;
+    send(peer, text, strlen(text), MSG_NOSIGNAL);
+    shutdown(peer, SHUT_WR);
+    close(peer);
+}
+
+typedef struct {
+    Lookout *l;
+    Stage *s;
+    GPtrArray *nics;  /* of one VM: a card in LAN, one that is in TWIN */
+    GPtrArray *exams; /* they outlive the lookout */
+    int web;
+} Asking;
+
+/* Turns until it has passed, or not, and says that. */
+static void expect_lookout(const Asking *a, const char *text, gboolean passes, const char *says_so)
+{
+    gint64 until_ms = clock_steady_ms() + PATIENCE_MS;
+    Exam *exam = exam_parse(text, NULL);
+    g_autofree char *said = NULL;
+
+    g_assert_nonnull(exam);
+    g_ptr_array_add(a->exams, exam);
+    while (clock_left_ms(until_ms) > 0) {
+        gboolean passed = lookout_ask(a->l, exam, a->nics, &said);
+
+        g_assert_true(!passed || passes);
+        if (strstr(said, says_so) && passed == passes)
+            break;
+        g_clear_pointer(&said, g_free);
+        lookout_turn(a->l, a->s, -1);
+        serve(a->web, "HTTP/1.0 200 OK\r\n\r\nall is well");
+    }
+    g_assert_nonnull(said);
+}
+
+/* Only the VM's own addresses count, each where its card is; others answer at the same ones elsewhere. */
+static void test_asked(void)
+{
+    int a = guest_new("vnet0", "52:54:00:00:00:0a"), b = guest_new("vnet1", "52:54:00:00:00:0b"),
+        c = guest_new("vnet2", "52:54:00:00:00:0c");
+    IsolatedNic first = {(char *)"vnet0", NULL, (char *)LAN.place},
+                second = {(char *)"vnet1", NULL, (char *)TWIN.place};
+    g_autoptr(Stage) s = open_with(&LAN, &TWIN);
+    Asking asking = {lookout_new(), s, g_ptr_array_new(),
+                     g_ptr_array_new_with_free_func((GDestroyNotify)exam_free), guest_listens(a, 80)};
+    Asking without = {asking.l, s, g_ptr_array_new(), asking.exams, asking.web};
+    int other = guest_listens(c, 443);
+
+    g_ptr_array_add(asking.nics, &first);
+    g_ptr_array_add(asking.nics, &second);
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    plug(s, &TWIN, "vnet1", "52:54:00:00:00:0b");
+    plug(s, &LAN, "vnet2", "52:54:00:00:00:0c");
+    expect_lookout(&asking, "ping", FALSE, "its first card has said no IPv4 address yet");
+    expect_lookout(&asking, "ping:10.1.0.30", FALSE, "none of its cards has said that 10.1.0.30 is its own");
+    expect_lookout(&without, "ping", FALSE, "it has no network card");
+    guest_address(a, "10.1.0.20", "10.1.0.254");
+    guest_address(b, "10.1.0.40", "10.1.0.254");
+    guest_address(c, "10.1.0.30", "10.1.0.254");
+    expect_lookout(&asking, "ping:10.1.0.20", TRUE, "it answers at 10.1.0.20");
+    expect_lookout(&asking, "ping", TRUE, "it answers at 10.1.0.20");
+    expect_lookout(&asking, "tcp:10.1.0.40:80", FALSE, "10.1.0.40: Connection refused");
+    expect_lookout(&asking, "tcp:80", TRUE, "it answers at 10.1.0.20");
+    expect_lookout(&asking, "tcp:81", FALSE, "10.1.0.20: Connection refused");
+    expect_lookout(&asking, "tcp:10.1.0.30:443", FALSE,
+                   "none of its cards has said that 10.1.0.30 is its own");
+    expect_lookout(&asking, "tcp:10.1.0.1:53", FALSE, "none of its cards has said that 10.1.0.1 is its own");
+    expect_lookout(&asking, "http:80/", TRUE, "10.1.0.20: it answers 200: 'all is well'");
+    expect_lookout(&asking, "http:80/ expect frob", FALSE,
+                   "10.1.0.20: it answers 200, without the text that is expected: 'all is well'");
+    lookout_end(asking.l);
+    lookout_free(asking.l);
+    g_ptr_array_unref(asking.exams);
+    g_ptr_array_unref(asking.nics);
+    g_ptr_array_unref(without.nics);
+    close(asking.web);
+    close(other);
+    close(a);
+    close(b);
+    close(c);
+}
+
 static void run(gconstpointer data)
 {
     if (!is_root) {
@@ -743,6 +849,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/failure_half_way", test_failure_half_way, run);
     g_test_add_data_func("/stage/close_leaves_nothing", test_close_leaves_nothing, run);
     g_test_add_data_func("/stage/kill_leaves_nothing", test_kill_leaves_nothing, run);
+    g_test_add_data_func("/lookout/asked", test_asked, run);
     g_test_add_data_func("/stage/time", test_time, run);
     return g_test_run();
 }
