@@ -20,9 +20,12 @@ void serve_test_start(void *user, RpcReply *reply, const json_t *params)
 
     if (engine->ending)
         g_set_error(&error, US_ERROR, US_ERROR_CANCELLED, "the engine ends: ask again when it is back");
-    if (serve_good(reply, !error, error))
-        rehearsals_start(engine->rehearsals, params, ID_TEXT(identity_peer(engine->identity).id), serve_done,
-                         reply);
+    if (!serve_good(reply, !error, error))
+        return;
+    /* What was given up lies there until libvirtd comes anew, or until now. */
+    serve_test_tidy(engine);
+    rehearsals_start(engine->rehearsals, params, ID_TEXT(identity_peer(engine->identity).id), serve_done,
+                     reply);
 }
 
 void serve_test_stop(void *user, RpcReply *reply, const json_t *params)

@@ -430,8 +430,6 @@ static void end_vm(StandIn *s)
         log_notice("test of '%s': its VM was not ended at once (%s) -> tried again", s->spec->name,
                    virGetLastErrorMessage());
     g_clear_pointer(&s->dom, virDomainFree);
-    if (s->memory_kib)
-        room_give(s->site->room, s->memory_kib);
 }
 
 static gboolean may_look_at_disks(const StandIn *s)
@@ -512,6 +510,8 @@ static void run(void *arg)
     look_at_disks(s);
     conclude(s, "passed", NULL);
     remove_remains(s);
+    if (s->memory_kib)
+        room_give(s->site->room, s->memory_kib);
     connection_free(s->connection);
     say_ended(s);
 }
