@@ -261,7 +261,7 @@ static void take_word(Test *t, StandInWord *word)
 
 static void on_report(void *user, void *letter)
 {
-    g_autofree RehearsalNews *news = letter;
+    RehearsalNews *news = letter;
     Test *t = find_test(user, news->test);
 
     g_assert(t);
@@ -269,12 +269,11 @@ static void on_report(void *user, void *letter)
         take_word(t, news->word);
     if (news->proof)
         t->proof = g_steal_pointer(&news->proof);
-    stand_in_word_free(news->word);
-    g_free(news->why);
     if (news->ended) {
         rehearsal_join(g_steal_pointer(&t->thread));
         end_test(t);
     }
+    rehearsal_news_free(news);
 }
 
 /* --- the beginning ------------------------------------------------------------------------ */

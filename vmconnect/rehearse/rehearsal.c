@@ -33,7 +33,7 @@ typedef struct {
 struct Rehearsal {
     RehearsalSpec *spec;
     Mailbox *reports;
-    Mailbox *box; /* of StandInWord *; NULL letters do not exist: an empty one is a stop */
+    Mailbox *box; /* of StandInWord *; one without a document is a stop */
     int stop_fd;
     uv_thread_t thread;
 
@@ -68,7 +68,6 @@ void rehearsal_news_free(RehearsalNews *news)
         return;
     stand_in_word_free(news->word);
     json_decref(news->proof);
-    g_free(news->why);
     g_free(news);
 }
 
@@ -247,11 +246,6 @@ static gboolean define(const Rehearsal *r, guint i, virConnectPtr conn, const Ho
 
 /* --- the thread ------------------------------------------------------------------------ */
 
-static void *to_letter(StandInWord *word)
-{
-    return word;
-}
-
 static gboolean is_waited_for(const Rehearsal *r, guint i)
 {
     const GArray *after = r->spec->after->pdata[i];
@@ -272,7 +266,7 @@ static void start_those_that_can(Rehearsal *r)
             continue;
         role->begun = TRUE;
         since_ms = ((const GArray *)r->spec->after->pdata[i])->len ? clock_steady_ms() : r->spec->begun_ms;
-        role->thread = stand_in_start(&r->site, spec_at(r, i), &role->part, i, since_ms, r->box, to_letter);
+        role->thread = stand_in_start(&r->site, spec_at(r, i), &role->part, i, since_ms, r->box);
     }
 }
 
@@ -417,7 +411,6 @@ static void run(void *arg)
         go_on(r);
         last->proof = take_proof(r);
     } else {
-        last->why = g_strdup(error->message);
         leave_out_all(r, "failed", error->message);
     }
     lookout_end(r->lookout);
@@ -438,8 +431,7 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
     g_assert(r->stop_fd >= 0);
     r->lookout = lookout_new();
     r->roles = g_new0(Role, spec->vms->len);
-    r->site = (StandInSite){.test = spec->test,
-                            .libvirt_uri = spec->libvirt_uri,
+    r->site = (StandInSite){.libvirt_uri = spec->libvirt_uri,
                             .remains = spec->remains,
                             .lookout = r->lookout,
                             .room = spec->room,

@@ -33,7 +33,6 @@ typedef struct {
     StandInWord *word;
     json_t *proof;  /* of isolation, when the stage is closed: {"probes", "counters"} */
     gboolean ended; /* the thread's last word: rehearsal_join() */
-    char *why;      /* of the end, if it could not begin; NULL */
 } RehearsalNews;
 
 void rehearsal_news_free(RehearsalNews *news);

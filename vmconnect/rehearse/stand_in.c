@@ -33,7 +33,6 @@ struct StandIn {
     guint index;
     Mailbox *box;
     Mailbox *replies; /* of Reply * */
-    void *(*letter)(StandInWord *word);
     uv_thread_t thread;
 
     /* The thread's own: */
@@ -144,7 +143,7 @@ static void say(StandIn *s, StandInWord *word)
 {
     word->index = s->index;
     word->doc = document(s);
-    mailbox_send(s->box, s->letter(word));
+    mailbox_send(s->box, word);
 }
 
 static void say_if_new(StandIn *s)
@@ -517,7 +516,7 @@ static void run(void *arg)
 }
 
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
-                        guint index, gint64 since_ms, Mailbox *box, void *(*letter)(StandInWord *word))
+                        guint index, gint64 since_ms, Mailbox *box)
 {
     StandIn *s = g_new0(StandIn, 1);
     int rc;
@@ -528,7 +527,6 @@ StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const 
                    .index = index,
                    .since_ms = since_ms,
                    .box = box,
-                   .letter = letter,
                    .state = "waiting",
                    .start_ms = -1,
                    .libvirt_ms = -1,

@@ -4,7 +4,7 @@
  *   overlays on the point's chain → a transient VM, paused → its cards are plugged into the stage → it runs → does it live?
  *   → a picture, what its console said → it is ended → its disks are looked into → all that it had is removed
  *
- * A thread of its own, since libvirt may take long over each step; it says what it sees as letters to @box. libvirt ends the VM when the
+ * A thread of its own, since libvirt may take long over each step; it says what it sees as StandInWords. libvirt ends the VM when the
  * thread's connection goes, so that an engine that is killed leaves files and no VM (remains.h). Nothing it does changes the copy. */
 #pragma once
 
@@ -34,7 +34,6 @@ void stand_in_spec_free(StandInSpec *spec);
 
 /* What all of one test have in common; borrowed, and outlives them. */
 typedef struct {
-    Id test;
     const char *libvirt_uri;
     RemainsSite remains;
     Lookout *lookout;
@@ -70,9 +69,9 @@ void stand_in_word_free(StandInWord *word);
 
 typedef struct StandIn StandIn;
 
-/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it was asked for. Letters to @box are made by @letter (takes the word). */
+/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it was asked for. StandInWords go to @box. */
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
-                        guint index, gint64 since_ms, Mailbox *box, void *(*letter)(StandInWord *word));
+                        guint index, gint64 since_ms, Mailbox *box);
 /* It may run; or must not, because of @steal_error. Once, from any thread. */
 void stand_in_plugged(StandIn *s, GError *steal_error);
 /* After its word that it has ended; frees. */
