@@ -103,6 +103,7 @@ static void on_tick(uv_timer_t *timer)
     plans_tick(c->plans);
     rehearsals_tick(c->rehearsals);
     timetable_tick(c->timetable, clock_wall_ms());
+    drills_tick(c->drills);
     events_tick(c->events, clock_steady_ms());
 }
 
@@ -293,8 +294,9 @@ static gboolean take_up(Controller *c, GError **error)
     plans_listen(c->plans, on_plan_calls, c);
     c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
     c->timetable = timetable_new(c->scenarios, c->events, operation_begin_test, c);
+    c->drills = drills_new(c->db, c->scenarios, c->rehearsals, c->events, operation_begin_test, c);
     return rehearsals_load(c->rehearsals, error) && timetable_load(c->timetable, c->db, error) &&
-           take_up_channels(c, error);
+           drills_load(c->drills, error) && take_up_channels(c, error);
 }
 
 static void serve(Controller *c, const Operation *list)
@@ -311,6 +313,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
                          .key = authority_server_key(c->authority)};
 
     c->api = api_new(authority_check, c->authority);
+    serve(c, OPERATIONS_DRILLS);
     serve(c, OPERATIONS_ENROL);
     serve(c, OPERATIONS_HOSTS);
     serve(c, OPERATIONS_SCENARIOS);
@@ -361,6 +364,7 @@ static void begin_end(Controller *c)
     scenarios_close(c->scenarios);
     plans_close(c->plans);
     rehearsals_close(c->rehearsals);
+    drills_close(c->drills);
     operations_enrol_close(c);
     hosts_close(c->hosts);
     events_close(c->events);
@@ -377,6 +381,7 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->plans, plans_free);
     g_clear_pointer(&c->rehearsals, rehearsals_free);
     g_clear_pointer(&c->timetable, timetable_free);
+    g_clear_pointer(&c->drills, drills_free);
     g_clear_pointer(&c->hosts, hosts_free);
     g_clear_pointer(&c->notifier, notifier_free);
     g_clear_pointer(&c->events, events_free);

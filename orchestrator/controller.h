@@ -7,6 +7,7 @@
 
 #include "orchestrator/api/api.h"
 #include "orchestrator/authority/authority.h"
+#include "orchestrator/drills.h"
 #include "orchestrator/events.h"
 #include "orchestrator/hosts.h"
 #include "orchestrator/notify/notifier.h"
@@ -30,6 +31,7 @@ typedef struct Controller {
     Plans *plans;
     Rehearsals *rehearsals;
     Timetable *timetable;
+    Drills *drills;
     Notifier *notifier;
     Api *api;
     HttpServer *server;

@@ -11,6 +11,7 @@ typedef struct {
 } Operation;
 
 /* Each ends with a NULL operation. */
+extern const Operation OPERATIONS_DRILLS[];
 extern const Operation OPERATIONS_ENROL[];
 extern const Operation OPERATIONS_HOSTS[];
 extern const Operation OPERATIONS_SCENARIOS[];

@@ -434,14 +434,6 @@ static void drop(Rehearsal *t, const GError *error)
     g_ptr_array_remove(t->owner->list, t);
 }
 
-/* May somebody else than its engine have said so? */
-static gboolean is_unsure(const GError *error)
-{
-    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
-           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
-           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
-}
-
 static void on_started(void *user, const json_t *result, const GError *error)
 {
     Rehearsal *t = word_of(user);
@@ -451,7 +443,7 @@ static void on_started(void *user, const json_t *result, const GError *error)
     if (!t)
         return;
     t->busy = FALSE;
-    if (error && !is_unsure(error)) {
+    if (error && !rehearsal_may_have_begun(error)) {
         drop(t, error);
         return;
     }

@@ -139,7 +139,7 @@ gboolean rehearsals_start(Rehearsals *r, const Protection *p, const RehearsalWis
     const Rehearsal *other = running_of(r, scenario);
     const char *host = NULL;
     json_t *params = NULL;
-    Id id = id_random();
+    Id id = id_is_nil(wish->test) ? id_random() : wish->test;
     Rehearsal *t;
 
     if (other) {
@@ -220,6 +220,19 @@ void rehearsals_end(Rehearsals *r, const char *scenario)
 
     if (t)
         rehearsal_end(t);
+}
+
+void rehearsals_end_test(Rehearsals *r, Id test)
+{
+    Rehearsal *t = rehearsals_find(r, test);
+
+    if (t)
+        rehearsal_end(t);
+}
+
+gboolean rehearsals_is_open(const Rehearsals *r, Id test)
+{
+    return rehearsals_find(r, test) != NULL;
 }
 
 static void on_swept(const GError *error, void *user)

@@ -40,9 +40,12 @@ gboolean rehearsals_stop(Rehearsals *r, const char *scenario, RehearsalsDone don
                          GError **error);
 /* The same by whoever has need of its VMs: said at once, and waited for by nobody. One that does not run is none. */
 void rehearsals_end(Rehearsals *r, const char *scenario);
+void rehearsals_end_test(Rehearsals *r, Id test);
 /* The scenario is deleted: its tests are forgotten, and one that runs is ended. */
 void rehearsals_forget(Rehearsals *r, const char *scenario);
 
+/* Is there still something to be done about it? */
+gboolean rehearsals_is_open(const Rehearsals *r, Id test);
 /* {"id", "host", "manual", "state"} of the one that runs; null: none. New reference. */
 json_t *rehearsals_running(const Rehearsals *r, const char *scenario);
 

@@ -68,20 +68,12 @@ static void pass_over(const Timetable *t, const char *scenario, const GError *wh
     events_publish(t->events, event);
 }
 
-/* May it have begun nevertheless? Then its own end will be told. */
-static gboolean is_unsure(const GError *error)
-{
-    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
-           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
-           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
-}
-
 static void on_begun(void *user, const json_t *doc, const GError *error)
 {
     Turn *turn = user;
 
     (void)doc;
-    if (error && is_unsure(error))
+    if (error && rehearsal_may_have_begun(error))
         log_warning("the integrity test whose time has come: %s", error->message);
     else if (error)
         pass_over(turn->t, turn->scenario, error);

@@ -48,6 +48,10 @@
     X("test.list",           GET,    "/tests",                           FALSE, "scenario") \
     X("test.show",           GET,    "/tests/{test}",                    FALSE, "")         \
     X("test.evidence",       GET,    "/tests/{test}/evidence",           FALSE, "vm")       \
+    X("drill.start",         POST,   "/drills",                          TRUE,  "")         \
+    X("drill.stop",          POST,   "/drills/{drill}/stop",             TRUE,  "")         \
+    X("drill.list",          GET,    "/drills",                          FALSE, "")         \
+    X("drill.show",          GET,    "/drills/{drill}",                  FALSE, "")         \
     X("point.keep",          POST,   "/points/{point}/keep",             TRUE,  "")         \
     X("point.open",          POST,   "/points/{point}/open",             TRUE,  "")         \
     X("point.release",       POST,   "/points/{point}/release",          TRUE,  "")         \

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Integrity tests: would the copies start, and what came of the tests that were. */
 #include "orchestrator/cli/commands.h"
+#include "orchestrator/cli/keepsake.h"
 #include "orchestrator/cli/page.h"
 #include "orchestrator/cli/progress.h"
 #include "orchestrator/cli/report.h"
-#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/exam.h"
 #include "vmconnect/base/id.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
-
-#include <string.h>
 
 #define CHECKS_MAX_BYTES (1 << 20)
 
@@ -41,8 +39,8 @@ static char *head_of(const json_t *test)
 
 static char *vms_of(const json_t *test)
 {
-    static const char *const TITLES[] = {"VM",     "STATE", "VERDICT", "POINT OF",
-                                         ">START", ">BOOT", "WHY",     NULL};
+    static const char *const TITLES[] = {"VM",    "STATE", "VERDICT", "POINT OF", ">START",
+                                         ">BOOT", ">BACK", "WHY",     NULL};
     g_autoptr(Page) page = page_new(TITLES);
     json_t *vm;
     gsize i;
@@ -55,6 +53,7 @@ static char *vms_of(const json_t *test)
         page_value(page, json_object_get(vm, "point"), "cut_at");
         page_duration(page, vm, "start_ms");
         page_duration(page, vm, "boot_ms");
+        page_duration(page, vm, "back_ms");
         page_value(page, vm, "why");
     }
     return page_text(page, 0);
@@ -283,40 +282,15 @@ static char *find_test(Cli *cli, const char *text, GError **error)
     return all ? cli_find(json_object_get(all, "tests"), "test", "test", text, error) : NULL;
 }
 
-/* {vm: {"png", "console"}} of all its VMs of which there is something. */
-static json_t *evidence_of(Cli *cli, const json_t *test, GError **error)
+static gboolean write_page(Cli *cli, const json_t *test, GError **error)
 {
-    json_auto_t *all = json_object();
-    json_t *vm;
-    gsize i;
+    json_auto_t *evidence = json_object();
+    g_autofree char *html = NULL;
 
-    json_array_foreach(json_object_get(test, "vms"), i, vm)
-    {
-        const char *id = text_of(vm, "vm");
-        json_auto_t *query = json_pack("{s:s}", "vm", id ? id : "");
-        g_autoptr(GError) why = NULL;
-        json_t *seen = cli_call(cli, "test.evidence", text_of(test, "test"), query, NULL, &why);
-
-        if (!seen && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
-            g_propagate_error(error, g_steal_pointer(&why));
-            return NULL;
-        }
-        if (seen)
-            json_object_set_new(all, id, seen);
-    }
-    return g_steal_pointer(&all);
-}
-
-/* What was on the screens is for its reader alone. */
-static gboolean write_page(Cli *cli, const json_t *test, const char *path, GError **error)
-{
-    json_auto_t *evidence = evidence_of(cli, test, error);
-    g_autofree char *html = evidence ? report_html(test, evidence) : NULL;
-
-    if (!html || !durable_replace(path, html, strlen(html), 0600, error))
+    if (!keepsake_collect(cli, test, evidence, error))
         return FALSE;
-    cli_show(cli, test, g_strdup_printf("written: %s\n", path));
-    return TRUE;
+    html = report_html(test, evidence);
+    return keepsake_write(cli, test, html, error);
 }
 
 gboolean command_test_show(Cli *cli, GError **error)
@@ -327,7 +301,7 @@ gboolean command_test_show(Cli *cli, GError **error)
     if (!test)
         return FALSE;
     if (cli_option(cli, "html"))
-        return write_page(cli, test, cli_option(cli, "html"), error);
+        return write_page(cli, test, error);
     cli_show(cli, test, test_text(test));
     return TRUE;
 }

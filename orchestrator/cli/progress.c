@@ -374,30 +374,54 @@ static char *line_of_test(const json_t *test)
     return g_strdup(line->str);
 }
 
-json_t *progress_wait_test(Cli *cli, const char *id, gboolean ready, GError **error)
+static char *line_of_drill(const json_t *drill)
+{
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *part;
+    gsize i;
+
+    json_array_foreach(json_object_get(drill, "scenarios"), i, part) g_string_append_printf(
+        line, "%s%s: %s", i ? "; " : "", json_string_value(json_object_get(part, "scenario")) ?: "-",
+        json_string_value(json_object_get(part, "verdict")) ?: "running");
+    return g_strdup(line->str);
+}
+
+/* Until what @operation shows of @id has ended, or is ready. */
+static json_t *wait_ended(Cli *cli, const char *operation, const char *id, char *(*line_of)(const json_t *),
+                          const char *what, gboolean ready, GError **error)
 {
     Watch w = {.cli = cli, .start_ms = clock_steady_ms()};
     g_autoptr(GError) why = NULL;
-    json_auto_t *test = NULL;
+    json_auto_t *doc = NULL;
 
     for (;; g_usleep(ASK_EVERY_US)) {
         g_autofree char *line = NULL;
         const char *state;
 
-        json_decref(test);
-        test = cli_call(cli, "test.show", id, NULL, NULL, &why);
-        if (!test)
+        json_decref(doc);
+        doc = cli_call(cli, operation, id, NULL, NULL, &why);
+        if (!doc)
             break;
-        line = line_of_test(test);
+        line = line_of(doc);
         show(&w, line);
-        state = json_string_value(json_object_get(test, "state"));
+        state = json_string_value(json_object_get(doc, "state"));
         if (g_strcmp0(state, "ended") == 0 || (ready && g_strcmp0(state, "ready") == 0) ||
-            is_late(&w, "the test", "", &why))
+            is_late(&w, what, "", &why))
             break;
     }
     end(&w);
     if (!why)
-        return g_steal_pointer(&test);
+        return g_steal_pointer(&doc);
     g_propagate_error(error, g_steal_pointer(&why));
     return NULL;
+}
+
+json_t *progress_wait_test(Cli *cli, const char *id, gboolean ready, GError **error)
+{
+    return wait_ended(cli, "test.show", id, line_of_test, "the test", ready, error);
+}
+
+json_t *progress_wait_drill(Cli *cli, const char *id, GError **error)
+{
+    return wait_ended(cli, "drill.show", id, line_of_drill, "the drill", FALSE, error);
 }

@@ -106,7 +106,7 @@ static void append_picture(GString *out, const char *png, const char *name)
                                name, png);
 }
 
-static void append_vm(GString *out, const json_t *vm, const json_t *seen)
+static void append_vm(GString *out, guint level, const json_t *vm, const json_t *seen)
 {
     const json_t *point = json_object_get(vm, "point");
     g_autofree char *name = plain(text_of(vm, "name"));
@@ -114,12 +114,13 @@ static void append_vm(GString *out, const json_t *vm, const json_t *seen)
     json_t *what;
     gsize i;
 
-    g_string_append_printf(out, "<section><h2>%s: %s</h2>\n<table>\n", name, verdict);
+    g_string_append_printf(out, "<section><h%u>%s: %s</h%u>\n<table>\n", level, name, verdict, level);
     row(out, "Why", text_of(vm, "why"));
     row(out, "Recovery point", text_of(point, "id"));
     row(out, "of", text_of(point, "cut_at"));
     row_time(out, "Until its start", vm, "start_ms");
     row_time(out, "from then until its checks passed", vm, "boot_ms");
+    row_time(out, "Back, from the beginning of the test", vm, "back_ms");
     json_array_foreach(json_object_get(vm, "left_out"), i, what)
         row(out, "Left out", json_string_value(what));
     g_string_append(out, "</table>\n");
@@ -145,16 +146,17 @@ char *report_isolation(const json_t *test)
                            silent, json_integer_value(leaked));
 }
 
-char *report_html(const json_t *test, const json_t *evidence)
+/* Its title as a heading of @level, what is said of it, and its VMs. */
+static void append_test(GString *out, guint level, const json_t *test, const json_t *evidence)
 {
-    GString *out = g_string_new(HEAD);
     g_autofree char *scenario = plain(text_of(test, "scenario"));
     g_autofree char *verdict = verdict_of(test);
     g_autofree char *isolation = report_isolation(test);
     json_t *vm;
     gsize i;
 
-    g_string_append_printf(out, "<h1>Integrity test of %s: %s</h1>\n<table>\n", scenario, verdict);
+    g_string_append_printf(out, "<h%u>Integrity test of %s: %s</h%u>\n<table>\n", level, scenario, verdict,
+                           level);
     row(out, "Why", text_of(test, "why"));
     row(out, "On", text_of(test, "host"));
     row(out, "Begun", text_of(test, "begun_at"));
@@ -167,8 +169,72 @@ char *report_html(const json_t *test, const json_t *evidence)
     {
         const char *id = text_of(vm, "vm");
 
-        append_vm(out, vm, id ? json_object_get(evidence, id) : NULL);
+        append_vm(out, level + 1, vm, id ? json_object_get(evidence, id) : NULL);
     }
+}
+
+char *report_html(const json_t *test, const json_t *evidence)
+{
+    GString *out = g_string_new(HEAD);
+
+    append_test(out, 1, test, evidence);
+    g_string_append(out, "</body></html>\n");
+    return g_string_free(out, FALSE);
+}
+
+static void cell(GString *out, const char *text)
+{
+    g_autofree char *clean = plain(text);
+
+    g_string_append_printf(out, "<td>%s</td>", clean);
+}
+
+static void append_part_vm(GString *out, const json_t *part, const json_t *vm)
+{
+    const json_t *back = json_object_get(vm, "back_ms");
+    g_autofree char *time = json_is_integer(back) ? units_human_duration(json_integer_value(back)) : NULL;
+    g_autofree char *verdict = verdict_of(vm);
+
+    g_string_append(out, "<tr>");
+    cell(out, text_of(part, "scenario"));
+    cell(out, text_of(vm, "name"));
+    cell(out, text_of(part, "on"));
+    g_string_append_printf(out, "<td>%s</td>", verdict);
+    cell(out, time);
+    cell(out, text_of(vm, "why") ?: text_of(part, "why"));
+    g_string_append(out, "</tr>\n");
+}
+
+static void append_parts(GString *out, const json_t *drill)
+{
+    json_t *part, *vm;
+    gsize i, k;
+
+    g_string_append(out, "<table><tr><th>Scenario</th><th>VM</th><th>On</th><th></th><th>Back "
+                         "after</th><th></th></tr>\n");
+    json_array_foreach(json_object_get(drill, "scenarios"), i, part)
+        json_array_foreach(json_object_get(part, "vms"), k, vm) append_part_vm(out, part, vm);
+    g_string_append(out, "</table>\n");
+}
+
+char *report_drill_html(const json_t *drill, const json_t *tests, const json_t *evidence)
+{
+    GString *out = g_string_new(HEAD);
+    g_autofree char *host = plain(text_of(drill, "host"));
+    g_autofree char *verdict = verdict_of(drill);
+    json_t *test;
+    gsize i;
+
+    g_string_append_printf(out, "<h1>Drill: if %s died, would all be back? %s</h1>\n<table>\n", host,
+                           verdict);
+    row(out, "Result", text_of(drill, "why"));
+    row_time(out, "All back after", drill, "back_ms");
+    row(out, "Begun", text_of(drill, "begun_at"));
+    row(out, "Ended", text_of(drill, "ended_at"));
+    row(out, "Drill", text_of(drill, "drill"));
+    g_string_append(out, "</table>\n");
+    append_parts(out, drill);
+    json_array_foreach((json_t *)tests, i, test) append_test(out, 2, test, evidence);
     g_string_append(out, "</body></html>\n");
     return g_string_free(out, FALSE);
 }

@@ -187,6 +187,13 @@
     X(TEST_SKIPPED,       WARNING,                                                                           \
       "the time of an integrity test of scenario '{scenario}' was passed over: {why}",                       \
       "understudy test start {scenario} begins one now; else the next time is waited for")                   \
+    X(DRILL_STARTED,      INFO,                                                                              \
+      "a drill of {host} was started: each scenario that has VMs there is tested on its replica, and "       \
+      "nothing of it is moved", NULL)                                                                        \
+    X(DRILL_PASSED,       SIGNIFICANT, "the drill of {host} passed: {why}", NULL)                            \
+    X(DRILL_FAILED,       ERROR, "the drill of {host} failed: {why}",                                        \
+      "understudy drill list, then drill show ID, with --html FILE what was on the screens")                 \
+    X(DRILL_STOPPED,      INFO, "the drill of {host} was ended: {why}", NULL)                                \
     X(OVERRULED,          CRITICAL,                                                                          \
       "{host} obeys another controller, with the identity of this one and a newer memory: one of the two "   \
       "is a copy",                                                                                           \

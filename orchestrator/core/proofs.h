@@ -11,7 +11,7 @@
 typedef struct Proofs Proofs;
 
 typedef struct {
-    gint64 back_ms;  /* from its start until its checks passed; -1: not measured */
+    gint64 back_ms;  /* from the test's start until its checks passed; -1: not measured */
     char *proven_at; /* wall time, as text */
 } Proof;
 

@@ -217,12 +217,19 @@ json_t *rehearsal_first_document(const json_t *params, const char *host, gint64 
     gsize i;
 
     json_array_foreach(json_object_get(params, "vms"), i, vm) json_array_append_new(
-        vms, json_pack("{s:O, s:O, s:n, s:n, s:s, s:n, s:n, s:n, s:[], s:[], s:n, s:n, s:b}", "vm",
+        vms, json_pack("{s:O, s:O, s:n, s:n, s:s, s:n, s:n, s:n, s:n, s:[], s:[], s:n, s:n, s:b}", "vm",
                        json_object_get(vm, "vm"), "name", json_object_get(vm, "name"), "verdict", "why",
-                       "state", "waiting", "point", "start_ms", "boot_ms", "checks", "left_out", "vnc",
-                       "serial", "picture", 0));
+                       "state", "waiting", "point", "start_ms", "boot_ms", "back_ms", "checks", "left_out",
+                       "vnc", "serial", "picture", 0));
     return json_pack("{s:O, s:O, s:s, s:O, s:s, s:s, s:n, s:n, s:n, s:o}", "test",
                      json_object_get(params, "test"), "scenario", json_object_get(params, "scenario"), "host",
                      host, "manual", json_object_get(params, "manual"), "state", "running", "begun_at",
                      clock_format(now_wall_ms, at), "ended_at", "verdict", "why", "vms", vms);
+}
+
+gboolean rehearsal_may_have_begun(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
 }

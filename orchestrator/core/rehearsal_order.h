@@ -9,6 +9,7 @@
 #define REHEARSAL_LIMIT_MS ((gint64)4 * 3600 * 1000) /* of a manual test, if nothing else is asked for */
 
 typedef struct {
+    Id test; /* its id; nil: a new one */
     gboolean manual;
     json_t *vms;     /* array of UUIDs; NULL: all */
     Id point;        /* nil: the newest of each */
@@ -27,3 +28,6 @@ const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id t
 
 /* What is known of the test @params before its engine has said a word: a document as the engine's, with "host". */
 json_t *rehearsal_first_document(const json_t *params, const char *host, gint64 now_wall_ms);
+
+/* @error: what its engine, or the way to it, answered to test.start. Then it is open, and its own end will be told. */
+gboolean rehearsal_may_have_begun(const GError *error);

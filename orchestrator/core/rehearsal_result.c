@@ -62,7 +62,6 @@ static gint64 ms_of(const json_t *doc, const char *key)
 
 static RehearsalVm *read_vm(const json_t *doc)
 {
-    gint64 start_ms = ms_of(doc, "start_ms"), boot_ms = ms_of(doc, "boot_ms");
     const char *name = text_of(doc, "name");
     RehearsalVerdict verdict;
     RehearsalVm *vm;
@@ -75,7 +74,7 @@ static RehearsalVm *read_vm(const json_t *doc)
                         .name = g_strdup(name),
                         .verdict = verdict,
                         .why = g_strdup(text_of(doc, "why")),
-                        .back_ms = start_ms < 0 || boot_ms < 0 ? -1 : start_ms + boot_ms,
+                        .back_ms = ms_of(doc, "back_ms"),
                         .picture = json_is_true(json_object_get(doc, "picture"))};
     if (!id_of(json_object_get(doc, "point"), "id", &vm->point))
         vm->point = ID_NIL;

@@ -23,7 +23,7 @@ typedef struct {
     RehearsalVerdict verdict;
     char *why;        /* NULL: nothing to say */
     Id point;         /* nil: none yet */
-    gint64 back_ms;   /* from its start until its checks passed; -1: not measured */
+    gint64 back_ms;   /* from the test's start until its checks passed; -1: not measured */
     gboolean picture; /* there is one of its screen */
 } RehearsalVm;
 

@@ -21,7 +21,7 @@
  * done by itself: [{"kind", "name", "since", "why"}]. "unheard" are hosts that must say what they know before anything is
  * ordered, since what is known here comes from elsewhere. "branches" are what single hosts hold of the VM and nothing else does:
  * "bytes" at most, null until that is known. A check is "answered" if it ever was, and since then has missed so many in a row.
- * "back_ms" is how long the newest integrity test of the VM that it passed took from its start until its checks passed, "proven_at"
+ * "back_ms" is how long the newest integrity test of the VM that it passed took from its start until the VM's checks passed, "proven_at"
  * when that test ended; a scenario's "test" is added by who knows those that run. "owed" are calls that an engine has not confirmed. What is not measured or not known is null, never 0. */
 #pragma once
 

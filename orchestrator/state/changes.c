@@ -238,3 +238,23 @@ void database_forget_tests(DatabaseChanges *changes, const char *scenario, guint
     change_number(change, keep);
     add(changes, "DELETE FROM evidence WHERE test NOT IN (SELECT id FROM tests)");
 }
+
+void database_put_drill(DatabaseChanges *changes, Id id, gint64 begun_wall_ms, gboolean open,
+                        const json_t *doc)
+{
+    Change *change = add(changes, "INSERT INTO drills (id, begun_ms, open, doc) VALUES (?, ?, ?, ?)"
+                                  " ON CONFLICT (id) DO UPDATE SET open = excluded.open, doc = excluded.doc");
+
+    g_assert(!id_is_nil(id));
+    change_id(change, id);
+    change_number(change, begun_wall_ms);
+    change_number(change, open);
+    add_document(change, doc);
+}
+
+void database_forget_drills(DatabaseChanges *changes, guint keep)
+{
+    change_number(add(changes, "DELETE FROM drills WHERE NOT open AND id NOT IN"
+                               " (SELECT id FROM drills ORDER BY begun_ms DESC, id LIMIT ?)"),
+                  keep);
+}

@@ -130,7 +130,7 @@ json_t *database_load_proofs(Database *db, GError **error)
     return load(db,
                 "SELECT json_object('vm', json_extract(v.value, '$.vm'),"
                 " 'point', json_extract(v.value, '$.point.id'),"
-                " 'back_ms', json_extract(v.value, '$.start_ms') + json_extract(v.value, '$.boot_ms'),"
+                " 'back_ms', json_extract(v.value, '$.back_ms'),"
                 " 'proven_at', json_extract(doc, '$.ended_at'), 'at', max(begun_ms))"
                 " FROM tests, json_each(doc, '$.vms') AS v"
                 " WHERE json_extract(v.value, '$.verdict') = 'passed'"
@@ -146,6 +146,11 @@ json_t *database_load_newest_tests(Database *db, GError **error)
         db,
         "SELECT json_object('scenario', scenario, 'begun_ms', max(begun_ms)) FROM tests GROUP BY scenario",
         error);
+}
+
+json_t *database_load_open_drills(Database *db, GError **error)
+{
+    return load(db, "SELECT doc FROM drills WHERE open ORDER BY begun_ms, id", error);
 }
 
 gboolean database_is_lost(const GError *error)
@@ -364,6 +369,15 @@ void database_query_evidence(Database *db, Id test, Id vm, DatabaseRows on_rows,
 
     change_id(query, test);
     change_id(query, vm);
+    ask(db, query, on_rows, user);
+}
+
+void database_query_drills(Database *db, Id id, DatabaseRows on_rows, void *user)
+{
+    Change *query =
+        change_new("SELECT doc FROM drills WHERE ?1 IS NULL OR id = ?1 ORDER BY begun_ms DESC, id");
+
+    change_id(query, id);
     ask(db, query, on_rows, user);
 }
 

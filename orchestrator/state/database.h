@@ -18,7 +18,7 @@
 /* The file's format; a newer one is refused and left alone. There is no older one yet: the
  * first change of format brings its upgrade, after a copy was kept. A file of format 1 may have
  * the tables plans and journal, too, which nothing uses: plans are in files of their own; one
- * that an earlier version made has no tables channels, tests and evidence before this one opens it, and that version
+ * that an earlier version made has no tables channels, tests, evidence and drills before this one opens it, and that version
  * passes over them. */
 #define DATABASE_FORMAT 1
 
@@ -49,6 +49,8 @@ json_t *database_load_channels(Database *db, GError **error);
 json_t *database_load_open_tests(Database *db, GError **error);
 json_t *database_load_proofs(Database *db, GError **error);
 json_t *database_load_newest_tests(Database *db, GError **error);
+/* The documents of drills that are open, oldest first. */
+json_t *database_load_open_drills(Database *db, GError **error);
 
 /* Give the file to the writer thread. */
 void database_start(Database *db, uv_loop_t *loop);
@@ -84,6 +86,11 @@ void database_put_evidence(DatabaseChanges *changes, Id test, Id vm, const char 
 void database_delete_test(DatabaseChanges *changes, Id id);
 /* Of those of @scenario that are not open all but the newest @keep, with their evidence. */
 void database_forget_tests(DatabaseChanges *changes, const char *scenario, guint keep);
+/* A drill of a host: @open until nothing is left to be done about it. */
+void database_put_drill(DatabaseChanges *changes, Id id, gint64 begun_wall_ms, gboolean open,
+                        const json_t *doc);
+/* Of those that are not open all but the newest @keep. */
+void database_forget_drills(DatabaseChanges *changes, guint keep);
 /* @sequence from database_take_sequence(), also where @doc says it. @scenario, @host: NULL if none. */
 void database_add_event(DatabaseChanges *changes, guint64 sequence, gint64 at_wall_ms, const char *scenario,
                         const char *host, const json_t *doc);
@@ -141,6 +148,8 @@ void database_query_tests(Database *db, const char *scenario, guint limit, Datab
 void database_query_test(Database *db, Id id, DatabaseRows on_rows, void *user);
 /* {"png", "console"}, if there is any of this VM; each may be null. */
 void database_query_evidence(Database *db, Id test, Id vm, DatabaseRows on_rows, void *user);
+/* The documents of drills, newest first. @id nil: of all. */
+void database_query_drills(Database *db, Id id, DatabaseRows on_rows, void *user);
 
 /* Do what was submitted, end the thread, close the file, free. Callbacks still come;
  * @on_closed (may be NULL) is the last. Before database_start() it frees at once. */

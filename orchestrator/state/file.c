@@ -39,7 +39,10 @@ static const char LATER[] =
     " state TEXT NOT NULL, doc TEXT NOT NULL) STRICT;"
     "CREATE INDEX IF NOT EXISTS tests_of ON tests (scenario, begun_ms);"
     "CREATE TABLE IF NOT EXISTS evidence (test TEXT NOT NULL, vm TEXT NOT NULL, png TEXT, console TEXT,"
-    " PRIMARY KEY (test, vm)) STRICT;";
+    " PRIMARY KEY (test, vm)) STRICT;"
+    "CREATE TABLE IF NOT EXISTS drills (id TEXT PRIMARY KEY, begun_ms INTEGER NOT NULL, open INTEGER NOT "
+    "NULL,"
+    " doc TEXT NOT NULL) STRICT;";
 
 static UsError code_of(int rc)
 {

@@ -437,6 +437,7 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
                             .room = spec->room,
                             .stop_fd = r->stop_fd,
                             .manual = spec->manual,
+                            .begun_ms = spec->begun_ms,
                             .boot_ms = spec->boot_ms};
     rc = uv_thread_create(&r->thread, run, r);
     g_assert(rc == 0);

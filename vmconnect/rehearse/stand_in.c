@@ -45,9 +45,10 @@ struct StandIn {
     char *why;
     gint64 since_ms;
     gint64 running_ms; /* it runs since; 0: it does not yet */
-    gint64 start_ms;   /* -1: it did not get so far; the same of the next two */
+    gint64 start_ms;   /* -1: it did not get so far; the same of the next three */
     gint64 libvirt_ms;
     gint64 boot_ms;
+    gint64 back_ms;
     json_t *told;
 };
 
@@ -129,10 +130,10 @@ json_t *stand_in_unbegun(const StandInSpec *spec, const char *verdict, const cha
 static json_t *document(const StandIn *s)
 {
     json_t *doc = base_document(s->spec, s->state, s->verdict, s->why);
-    json_t *more = json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "screen", s->part->has_screen, "start_ms",
+    json_t *more = json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "screen", s->part->has_screen, "start_ms",
                              number_or_null(s->start_ms), "libvirt_ms", number_or_null(s->libvirt_ms),
-                             "boot_ms", number_or_null(s->boot_ms), "checks", checkup_describe(s->checkup),
-                             "left_out", texts(s->part->left_out));
+                             "boot_ms", number_or_null(s->boot_ms), "back_ms", number_or_null(s->back_ms),
+                             "checks", checkup_describe(s->checkup), "left_out", texts(s->part->left_out));
 
     json_object_update(doc, more);
     json_decref(more);
@@ -359,6 +360,7 @@ static void watch_boot(StandIn *s)
             conclude(s, "failed", error->message);
         } else if (checkup_lives(s->checkup)) {
             s->boot_ms = clock_steady_ms() - s->running_ms;
+            s->back_ms = clock_steady_ms() - s->site->begun_ms;
             return;
         } else if (clock_steady_ms() - s->running_ms >= s->site->boot_ms) {
             g_autofree char *why = checkup_why(s->checkup, s->site->boot_ms);
@@ -530,7 +532,8 @@ StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const 
                    .state = "waiting",
                    .start_ms = -1,
                    .libvirt_ms = -1,
-                   .boot_ms = -1};
+                   .boot_ms = -1,
+                   .back_ms = -1};
     s->checkup = checkup_new(site, spec, part);
     s->replies = mailbox_new_thread(reply_free);
     rc = uv_thread_create(&s->thread, run, s);

@@ -40,7 +40,8 @@ typedef struct {
     Room *room;
     int stop_fd; /* readable: all of them end */
     gboolean manual;
-    gint64 boot_ms; /* so long may a guest take until it lives */
+    gint64 begun_ms; /* steady: when the test was asked for */
+    gint64 boot_ms;  /* so long may a guest take until it lives */
 } StandInSite;
 
 /* As it is to be started: made by whoever has the stage, before the thread. */
@@ -69,7 +70,7 @@ void stand_in_word_free(StandInWord *word);
 
 typedef struct StandIn StandIn;
 
-/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it was asked for. StandInWords go to @box. */
+/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it could begin. StandInWords go to @box. */
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
                         guint index, gint64 since_ms, Mailbox *box);
 /* It may run; or must not, because of @steal_error. Once, from any thread. */

@@ -1101,7 +1101,7 @@ static void test_points_kept(void)
     "{\"vm\":\"" WEB1 "\",\"name\":\"web1 <script>\",\"state\":\"" state "\",\"verdict\":" verdict \
     ",\"why\":null,\"point\":{\"id\":\"" POINT                                                     \
     "\",\"cut_at\":\"2026-11-21T22:16:54.123Z\"},\"start_ms\":600,"                                \
-    "\"boot_ms\":8400,\"checks\":[{\"what\":\"its agent "                                          \
+    "\"boot_ms\":8400,\"back_ms\":9000,\"checks\":[{\"what\":\"its agent "                         \
     "answers\",\"state\":\"passed\",\"text\":\"<i>5.2\",\"after_ms\":"                             \
     "8400}],\"left_out\":[\"hostdev "                                                              \
     "0000:04:10.0\"],\"vnc\":\"/run/x/web1.vnc\",\"serial\":null,\"picture\":true}"
@@ -1238,6 +1238,79 @@ static void test_tests_as_a_page(void)
     understudy(0, "test show " TEST " --html ~/report.html");
     say_no("test.evidence", US_ERROR_UNREACHABLE, "silent");
     understudy(5, "test show " TEST " --html ~/report.html");
+}
+
+/* --- drills --- */
+
+#define DRILL_DOC(state, verdict, why, back, part)                                                           \
+    "{\"drill\":\"" POINT "\",\"host\":\"alpha\",\"state\":\"" state                                         \
+    "\",\"begun_at\":\"2026-11-22T02:14:00.000Z\",\"ended_at\":null,\"verdict\":" verdict ",\"why\":" why    \
+    ",\"back_ms\":" back ",\"scenarios\":[{\"scenario\":\"web\",\"test\":\"" TEST "\",\"on\":\"beta\"," part \
+    ",\"vms\":[{\"vm\":\"" WEB1                                                                              \
+    "\",\"name\":\"web1 <script>\",\"verdict\":\"passed\",\"why\":null,\"back_ms\":"                         \
+    "17300}]},{\"scenario\":\"shop\",\"test\":\"" WEB2                                                       \
+    "\",\"on\":null,\"verdict\":\"failed\",\"why\":\"a plan <moves> "                                        \
+    "it\",\"back_ms\":null,\"vms\":[{\"vm\":\"" WEB2                                                         \
+    "\",\"name\":\"shop1\",\"verdict\":\"failed\",\"back_ms\":null}]}]}"
+
+static const char DRILL_RUNS[] = DRILL_DOC("running", "null", "null", "null", "\"verdict\":null");
+static const char DRILL_PASSED[] =
+    DRILL_DOC("ended", "\"passed\"", "\"all would be back in 17.3 s\"", "17300", "\"verdict\":\"passed\"");
+static const char DRILL_FAILED[] = DRILL_DOC(
+    "ended", "\"failed\"", "\"scenarios that would not be back: 1 of 2; 'shop': a plan <moves> it\"", "null",
+    "\"verdict\":\"passed\"");
+
+static void test_drills(void)
+{
+    say("drill.start", DRILL_RUNS);
+    say("drill.show", DRILL_RUNS);
+    say("drill.show", DRILL_PASSED);
+    say("drill.stop", "{\"drill\":\"" POINT "\"}");
+    say("drill.list", "{\"drills\":[" DRILL_DOC("running", "null", "null", "null", "\"verdict\":null") "]}");
+    understudy(0, "drill start alpha");
+    g_assert_cmpstr(out, ==,
+                    "drill " POINT
+                    " was begun, of 2 scenarios; understudy drill show dddddddd says how far it is\n");
+    g_assert_cmpstr(fake.asked->str, ==, "drill.start {\"host\":\"alpha\"}\n");
+    understudy(0, "drill start alpha --wait");
+    assert_says(out, ": passed, all would be back in 17.3 s\n");
+    assert_says(err, "web: running; shop: failed\nweb: passed; shop: failed\n");
+    understudy(0, "drill list");
+    golden("drill-list.txt");
+    understudy(0, "drill list --json");
+    json_decref(document());
+    understudy(0, "drill stop dddd");
+    assert_says(out, "ends, and what its tests wrote is thrown away\n");
+    understudy(1, "drill show ffff");
+    understudy(2, "drill start");
+    say_no("drill.start", US_ERROR_NOT_FOUND, "no scenario has VMs that run on gamma");
+    understudy(1, "drill start gamma");
+}
+
+static void test_drill_fails(void)
+{
+    g_autofree char *path = in_home("drill.html");
+
+    say("drill.start", DRILL_RUNS);
+    say("drill.show", DRILL_FAILED);
+    say("test.show", TEST_PASSED);
+    say("test.evidence", "{\"png\":\"iVBORw0KGgo=\",\"console\":\"</pre><script>\\r\\nlogin:\"}");
+    understudy(1, "drill start alpha --wait");
+    golden("drill-show.txt");
+    assert_says(err, "the drill failed: scenarios that would not be back: 1 of 2; 'shop': a plan <moves> it");
+    understudy(0, "drill show " POINT " --json");
+    json_decref(document());
+    understudy(0, "drill show " POINT " --html ~/drill.html");
+    g_free(out);
+    out = NULL;
+    g_assert_true(g_file_get_contents(path, &out, NULL, NULL));
+    golden("drill-page.html");
+    g_assert_null(strstr(out, "<script"));
+    /* Of one that was not begun there is no test. */
+    say_no("test.show", US_ERROR_NOT_FOUND, "there is no such test");
+    understudy(0, "drill show " POINT " --html ~/drill.html");
+    say_no("test.show", US_ERROR_UNREACHABLE, "silent");
+    understudy(5, "drill show " POINT " --html ~/drill.html");
 }
 
 static void test_status_proven(void)
@@ -1512,6 +1585,8 @@ int main(int argc, char **argv)
     add("/cli/tests-are-listed", test_tests_are_listed);
     add("/cli/tests-next", test_tests_next);
     add("/cli/tests-as-a-page", test_tests_as_a_page);
+    add("/cli/drills", test_drills);
+    add("/cli/drill-fails", test_drill_fails);
     add("/cli/status-proven", test_status_proven);
     add("/cli/points", test_points);
     add("/cli/points-kept", test_points_kept);

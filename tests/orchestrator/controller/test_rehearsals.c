@@ -240,7 +240,7 @@ static char *result(const char *id, const char *state, const char *verdict, cons
         "\"" WEB1
         "\",\"name\":\"web1\",\"verdict\":%s,\"why\":%s,\"state\":\"booting\",\"point\":{\"id\":\"" POINT
         "\",\"sequence\":4,\"term\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\"},\"start_ms\":600,\"boot_ms\":"
-        "8400,"
+        "8400,\"back_ms\":9000,"
         "\"checks\":[],\"left_out\":[],\"vnc\":null,\"serial\":null,\"picture\":%s}]}",
         id, state, ended ? "\"2026-11-22T02:14:00.000Z\"" : "null", verdict, why, verdict, why,
         ended ? "true" : "false");
@@ -789,7 +789,7 @@ static void test_texts(void)
     for (guint i = 0; i < 3; i++) {
         json_t *vm = json_deep_copy(json_array_get(vms, 0));
 
-        json_object_set_new(vm, "boot_ms", i == 1 ? json_integer(20000) : json_null());
+        json_object_set_new(vm, "back_ms", i == 1 ? json_integer(20600) : json_null());
         json_object_set_new(vm, "name", json_sprintf("db%u", i));
         json_array_append_new(vms, vm);
     }

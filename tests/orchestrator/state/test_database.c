@@ -467,9 +467,9 @@ static void put_test(DatabaseChanges *changes, Id id, gint64 begun_ms, gboolean 
 {
     json_auto_t *state = json_pack("{s:b}", "open", open);
     json_auto_t *doc =
-        json_pack("{s:s, s:s?, s:[{s:s, s:s, s:s?, s:i, s:I, s:{s:s}}]}", "test", ID_TEXT(id), "ended_at",
+        json_pack("{s:s, s:s?, s:[{s:s, s:s, s:s?, s:I, s:{s:s}}]}", "test", ID_TEXT(id), "ended_at",
                   open ? NULL : "then", "vms", "vm", ID_TEXT(WEB), "name", "web1", "verdict", verdict,
-                  "start_ms", 1000, "boot_ms", (json_int_t)begun_ms, "point", "id", ID_TEXT(HOST));
+                  "back_ms", (json_int_t)begun_ms + 1000, "point", "id", ID_TEXT(HOST));
 
     database_put_test(changes, id, "web", begun_ms, state, doc);
 }
