@@ -7,6 +7,7 @@
 #include "orchestrator/cli/page.h"
 #include "orchestrator/core/scenario.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/exam.h"
 #include "vmconnect/base/json.h"
 
 #include <stdio.h>
@@ -282,6 +283,26 @@ static json_t *wanted_checks(const Cli *cli, GError **error)
     return g_steal_pointer(&list);
 }
 
+/* The list of --test-check; NULL with @error. */
+static json_t *wanted_exams(const Cli *cli, GError **error)
+{
+    json_auto_t *list = json_array();
+
+    for (const char *const *one = cli_options(cli, "test-check"); *one; one++) {
+        g_autoptr(Exam) exam = NULL;
+
+        if (g_str_equal(*one, "none"))
+            continue;
+        exam = exam_parse(*one, error);
+        if (!exam) {
+            g_prefix_error(error, "--test-check %s: ", *one);
+            return NULL;
+        }
+        json_array_append_new(list, json_string(*one));
+    }
+    return g_steal_pointer(&list);
+}
+
 /* UUIDs of what --after names among @vms; NULL with @error. */
 static json_t *wanted_after(const Cli *cli, const json_t *vms, GError **error)
 {
@@ -305,24 +326,37 @@ static json_t *vm_change(const Cli *cli, const json_t *vms, GError **error)
 {
     const char *gate = cli_option(cli, "gate");
     json_auto_t *checks = cli_option(cli, "check") ? wanted_checks(cli, error) : NULL;
+    json_auto_t *exams = cli_option(cli, "test-check") ? wanted_exams(cli, error) : NULL;
     json_auto_t *after = NULL;
     Gate scratch;
 
-    if ((cli_option(cli, "check") && !checks) || (gate && !gate_parse(gate, &scratch, error)))
+    if ((cli_option(cli, "check") && !checks) || (cli_option(cli, "test-check") && !exams) ||
+        (gate && !gate_parse(gate, &scratch, error)))
         return NULL;
     after = cli_option(cli, "after") ? wanted_after(cli, vms, error) : NULL;
     if (cli_option(cli, "after") && !after)
         return NULL;
-    return json_pack("{s:O*, s:s*, s:O*, s:s*}", "checks", checks, "need", cli_option(cli, "need"), "after",
-                     after, "gate", gate);
+    return json_pack("{s:O*, s:s*, s:O*, s:s*, s:O*}", "checks", checks, "need", cli_option(cli, "need"),
+                     "after", after, "gate", gate, "test_checks", exams);
+}
+
+/* Is something said of VMs? */
+static gboolean has_rules(const Cli *cli)
+{
+    static const char *const RULES[] = {"check", "after", "gate", "test-check"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(RULES); i++)
+        if (cli_option(cli, RULES[i]))
+            return TRUE;
+    return FALSE;
 }
 
 static gboolean check_vm_options(const Cli *cli, GError **error)
 {
-    gboolean changes = cli_option(cli, "check") || cli_option(cli, "after") || cli_option(cli, "gate");
     const char *what = cli_option(cli, "need") && !cli_option(cli, "check") ? "--need goes with --check"
-                       : cli_option(cli, "vm") && !changes ? "--vm goes with --check, --after and --gate"
-                                                           : NULL;
+                       : cli_option(cli, "vm") && !has_rules(cli)
+                           ? "--vm goes with --check, --test-check, --after and --gate"
+                           : NULL;
 
     if (what)
         g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, what);
@@ -341,7 +375,7 @@ static json_t *changed_vms(Cli *cli, GError **error)
 
     if (!check_vm_options(cli, error))
         return NULL;
-    if (!cli_option(cli, "check") && !cli_option(cli, "after") && !cli_option(cli, "gate"))
+    if (!has_rules(cli))
         return g_steal_pointer(&changed);
     doc = cli_call(cli, "scenario.show", cli_argument(cli, 0), NULL, NULL, error);
     wanted = doc ? meant(cli, "vm", json_object_get(doc, "vms"), error) : NULL;
@@ -375,10 +409,10 @@ static json_t *changes(Cli *cli, GError **error)
         json_object_set(body, "vms", vms);
     if (json_object_size(body) > 0)
         return g_steal_pointer(&body);
-    g_set_error(
-        error, US_ERROR, US_ERROR_USAGE,
-        "scenario set needs KEY=VALUE, --map FROM=TO, --check CHECK, --after VM or --gate GATE: --help "
-        "lists them");
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "scenario set needs KEY=VALUE, --map FROM=TO, --check CHECK, --test-check CHECK, --after VM "
+                "or --gate GATE: --help "
+                "lists them");
     return NULL;
 }
 

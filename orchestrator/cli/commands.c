@@ -34,6 +34,8 @@ OPTIONS(
     {"check", "CHECK",
      "how to see that the guest lives; may be repeated (understudy(1), CHECKS); none: by its agent", TRUE},
     {"need", "any|all", "with --check: how many of them must be answered"},
+    {"test-check", "CHECK",
+     "what it must show in an integrity test; may be repeated (test start); none: the defaults", TRUE},
     {"after", "VM",
      "it starts after this one, and is shut down before; may be repeated; none: after no other", TRUE},
     {"gate", "GATE", "what must be true of it before those after it start: none, probe, TIME or probe+TIME"});

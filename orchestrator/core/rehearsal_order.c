@@ -160,10 +160,19 @@ static gboolean has_agent(const Protection *p, const ProtectionVm *vm)
     return json_is_true(json_object_get(answers, "agent"));
 }
 
+/* As it was asked for, else as its scenario has it; NULL: as the engine does. */
+static json_t *checks_of(const Protection *p, const ProtectionVm *vm, const RehearsalWish *wish)
+{
+    json_t *checks = exam_document_find(wish->checks, ID_TEXT(vm->uuid), vm->name);
+    const ScenarioVm *rules = scenario_find_vm(p->scenario, vm->uuid);
+
+    return checks ? checks : rules ? rules->exams : NULL;
+}
+
 static json_t *order_of(const Protection *p, const GPtrArray *vms, const ProtectionVm *vm,
                         const RehearsalWish *wish)
 {
-    json_t *checks = exam_document_find(wish->checks, ID_TEXT(vm->uuid), vm->name);
+    json_t *checks = checks_of(p, vm, wish);
     json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "vm", ID_TEXT(vm->uuid), "name", vm->name, "point",
                             json_from_id(wish->point), "after", after_of(p, vms, vm->uuid));
 

@@ -14,7 +14,8 @@ typedef struct {
     json_t *vms;     /* array of UUIDs; NULL: all */
     Id point;        /* nil: the newest of each */
     gint64 limit_ms; /* after which a manual test is ended */
-    json_t *checks;  /* as exam.h has the document; NULL: the engine's own */
+    json_t *
+        checks; /* as exam.h has the document; NULL, and whom it does not name: the scenario's, else the engine's own */
 } RehearsalWish;
 
 /* From a request's body: {"manual", "vms", "point", "limit_ms", "checks"}, each may be left out. FALSE with @error USAGE; @ret_wish

@@ -4,6 +4,7 @@
 #include "netmap/mapping_json.h"
 #include "orchestrator/core/start_order.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/exam.h"
 #include "vmconnect/base/json.h"
 
 #include <string.h>
@@ -19,6 +20,7 @@ static void vm_free(gpointer p)
     g_free(vm->name);
     g_ptr_array_unref(vm->checks);
     g_array_unref(vm->after);
+    json_decref(vm->exams);
     g_free(vm);
 }
 
@@ -43,6 +45,12 @@ static void copy_checks(ScenarioVm *to, const ScenarioVm *from)
     to->need_all = from->need_all;
 }
 
+static void copy_exams(ScenarioVm *to, const ScenarioVm *from)
+{
+    json_decref(to->exams);
+    to->exams = json_incref(from->exams);
+}
+
 static void copy_order(ScenarioVm *to, const ScenarioVm *from)
 {
     g_array_set_size(to->after, 0);
@@ -62,6 +70,7 @@ Scenario *scenario_copy(const Scenario *s)
         ScenarioVm *to = scenario_add_vm(copy, vm->uuid, vm->name);
 
         copy_checks(to, vm);
+        copy_exams(to, vm);
         copy_order(to, vm);
     }
     scenario_set_map(copy, s);
@@ -113,6 +122,7 @@ void scenario_set_rules(Scenario *s, const Scenario *from)
         if (!other)
             continue;
         copy_checks(vm, other);
+        copy_exams(vm, other);
         copy_order(vm, other);
     }
 }
@@ -287,7 +297,7 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
 /* What may change while it runs. */
 static void drop_rules(json_t *doc)
 {
-    static const char *const RULES[] = {"checks", "need", "after", "gate"};
+    static const char *const RULES[] = {"checks", "need", "after", "gate", "test_checks"};
     json_t *vms = json_object_get(doc, "vms");
 
     json_object_del(doc, "policy");
@@ -362,6 +372,27 @@ static gboolean read_checks(ScenarioVm *vm, const json_t *list, const char *need
     return TRUE;
 }
 
+/* NULL: nothing is said; an empty list takes back what was. */
+static gboolean read_exams(ScenarioVm *vm, const json_t *list, GError **error)
+{
+    g_autoptr(GPtrArray) exams = NULL;
+
+    if (!list)
+        return TRUE;
+    if (!json_is_array(list))
+        return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"test_checks\" is a list of texts", vm->name);
+    g_clear_pointer(&vm->exams, json_decref);
+    if (json_array_size(list) == 0)
+        return TRUE;
+    exams = exam_list_from_json(list, error);
+    if (!exams) {
+        g_prefix_error(error, "VM '%.64s': \"test_checks\": ", vm->name);
+        return FALSE;
+    }
+    vm->exams = json_deep_copy(list);
+    return TRUE;
+}
+
 static gboolean read_order(const Scenario *s, ScenarioVm *vm, const json_t *after, const char *gate,
                            GError **error)
 {
@@ -373,14 +404,15 @@ static gboolean patch_vm(Scenario *s, const char *meant, const json_t *change, G
 {
     ScenarioVm *vm = scenario_mean_vm(s, meant, error);
     const char *need = NULL, *gate = NULL;
-    json_t *checks = NULL, *after = NULL;
+    json_t *checks = NULL, *after = NULL, *exams = NULL;
 
-    if (!vm || !json_read(change, "change of a VM", error, "{s?o, s?s, s?o, s?s}", "checks", &checks, "need",
-                          &need, "after", &after, "gate", &gate))
+    if (!vm || !json_read(change, "change of a VM", error, "{s?o, s?s, s?o, s?s, s?o}", "checks", &checks,
+                          "need", &need, "after", &after, "gate", &gate, "test_checks", &exams))
         return FALSE;
     if (need && !checks)
         return refuse(error, US_ERROR_USAGE, "VM '%.64s': \"need\" goes with \"checks\"", vm->name);
-    return (!checks || read_checks(vm, checks, need, error)) && read_order(s, vm, after, gate, error);
+    return (!checks || read_checks(vm, checks, need, error)) && read_exams(vm, exams, error) &&
+           read_order(s, vm, after, gate, error);
 }
 
 static gboolean patch_vms(Scenario *s, json_t *vms, GError **error)
@@ -433,6 +465,8 @@ static json_t *vm_to_json(const Scenario *s, const ScenarioVm *vm)
         json_object_set_new(doc, "after", start_order_to_json(s, vm));
     if (!gate_is_none(&vm->gate))
         json_object_set_new(doc, "gate", json_string(gate));
+    if (vm->exams)
+        json_object_set(doc, "test_checks", vm->exams);
     return doc;
 }
 
@@ -486,13 +520,17 @@ static gboolean read_vms(Scenario *s, const json_t *list, GError **error)
         return refuse(error, US_ERROR_USAGE, "scenario: \"vms\" is a list of {\"uuid\", \"name\"}");
     for (gsize i = 0; i < json_array_size(list); i++) {
         const char *uuid, *name, *need = NULL, *gate = NULL;
-        json_t *checks = NULL, *after = NULL;
+        json_t *checks = NULL, *after = NULL, *exams = NULL;
+        ScenarioVm *vm;
         Id id;
 
-        if (!json_read(json_array_get(list, i), "VM of a scenario", error, "{s:s, s:s, s?o, s?s, s?o, s?s}",
-                       "uuid", &uuid, "name", &name, "checks", &checks, "need", &need, "after", &after,
-                       "gate", &gate) ||
-            !id_parse(uuid, &id, error) || !read_checks(scenario_add_vm(s, id, name), checks, need, error))
+        if (!json_read(json_array_get(list, i), "VM of a scenario", error,
+                       "{s:s, s:s, s?o, s?s, s?o, s?s, s?o}", "uuid", &uuid, "name", &name, "checks", &checks,
+                       "need", &need, "after", &after, "gate", &gate, "test_checks", &exams) ||
+            !id_parse(uuid, &id, error))
+            return FALSE;
+        vm = scenario_add_vm(s, id, name);
+        if (!read_checks(vm, checks, need, error) || !read_exams(vm, exams, error))
             return FALSE;
     }
     return read_orders(s, list, error);

@@ -7,10 +7,10 @@
  *
  *   {"format": 1, "name": "web", "master": "alpha", "replicas": ["beta"],
  *    "vms": [{"uuid": "…", "name": "web1", "checks": [{"kind": "tcp", "address": "10.0.0.5", "port": 80}], "need": "any",
- *             "after": ["db1"], "gate": "probe"}, …],
+ *             "after": ["db1"], "gate": "probe", "test_checks": ["agent", "http:80/ expect web1"]}, …],
  *    "map": {"default": "office,test=lab"}, "policy": {"interval": "5s", …}}
  *
- * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out, and "checks" (vmconnect/base/check.h; none: its agent, if it has one), "need", "after" and "gate" of a VM (start_order.h, gate.h); unknown keys are refused everywhere. */
+ * The texts of "map" are netmap/mapping.h's. "map" and "policy" may be left out, and "checks" (vmconnect/base/check.h; none: its agent, if it has one), "need", "after" and "gate" of a VM (start_order.h, gate.h) and "test_checks" (vmconnect/base/exam.h; none: the defaults of a test); unknown keys are refused everywhere. */
 #pragma once
 
 #include "netmap/mapping.h"
@@ -34,6 +34,7 @@ typedef struct {
     gboolean need_all; /* one that is missed is enough; else all must be */
     GArray *after;     /* of Id: VMs of the scenario that it starts after, and is shut down before */
     Gate gate;         /* what must be true of it before those that start after it do */
+    json_t *exams;     /* array of texts: what it must show in an integrity test; NULL: nothing was said */
 } ScenarioVm;
 
 typedef struct {
@@ -54,7 +55,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
 void scenario_add_replica(Scenario *s, const char *host);
 /* Borrowed from @s. */
 ScenarioVm *scenario_add_vm(Scenario *s, Id uuid, const char *name);
-/* How each VM that both have is looked after: its checks, its start order and gate. */
+/* How each VM that both have is looked after: its checks, those of its tests, its start order and gate. */
 void scenario_set_rules(Scenario *s, const Scenario *from);
 /* All of @from's, instead of those there are. */
 void scenario_set_map(Scenario *s, const Scenario *from);
@@ -78,11 +79,11 @@ gboolean scenario_check_beside(const Scenario *s, const GPtrArray *others, gbool
                                GError **error);
 
 /* May @from be replaced by @to now? Hosts, VMs, map and name only while stopped; the
- * policy as its table says, checks and start order always. REFUSED with the key and when it may change. */
+ * policy as its table says, checks of both kinds and start order always. REFUSED with the key and when it may change. */
 gboolean scenario_may_become(const Scenario *from, const Scenario *to, PolicyMoment moment, GError **error);
 
-/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}, "vms": {VM: {"checks", "need", "after": [VM], "gate"}}},
- * each may be left out; values are texts, a VM is a name or UUID, a TO of null takes the mapping out, an empty list of checks
+/* Change @s as a PATCH says: {"policy": {KEY: VALUE}, "map": {FROM: TO}, "vms": {VM: {"checks", "need", "after": [VM], "gate",
+ * "test_checks"}}}, each may be left out; values are texts, a VM is a name or UUID, a TO of null takes the mapping out, an empty list of either checks
  * leaves it to the default. USAGE, and then @s may be half changed. */
 gboolean scenario_patch(Scenario *s, const json_t *patch, GError **error);
 

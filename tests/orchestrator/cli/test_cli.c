@@ -692,6 +692,12 @@ static void test_scenarios(void)
     assert_says(fake.asked->str, "\"" WEB2 "\":{\"gate\":\"10s\"}");
     understudy(0, "scenario set web --vm web2 --after none");
     assert_says(fake.asked->str, "{\"after\":[]}");
+    understudy(0, "scenario set web --vm web2 --test-check agent --test-check tcp:80");
+    assert_says(fake.asked->str, "{\"vms\":{\"" WEB2 "\":{\"test_checks\":[\"agent\",\"tcp:80\"]}}}");
+    understudy(0, "scenario set web --vm web2 --test-check none");
+    assert_says(fake.asked->str, "{\"test_checks\":[]}");
+    understudy(2, "scenario set web --vm web2 --test-check frob");
+    assert_says(err, "--test-check frob: ");
     understudy(2, "scenario set web --vm web2 --gate soon");
     assert_says(err, "'soon' is no gate");
     understudy(1, "scenario set web --vm web2 --after nobody");

@@ -338,6 +338,40 @@ static void test_checks(void)
     g_string_truncate(told, 0);
 }
 
+/* The checks of the VM @at of a test that its engine refuses. */
+static char *checks_of(Desk *d, const char *body, guint at)
+{
+    json_auto_t *params = NULL;
+    const json_t *checks;
+
+    ask(d, body);
+    settle(d);
+    params = answer("test.start", NULL, US_ERROR_NO_SPACE);
+    checks = json_object_get(json_array_get(json_object_get(params, "vms"), at), "checks");
+    return g_strdup(checks ? json_string_value(json_array_get(checks, 0)) : "none");
+}
+
+/* What its scenario has counts for whom nothing else is asked of. */
+static void test_checks_of_the_scenario(void)
+{
+    json_t **exams = &((ScenarioVm *)web->scenario->vms->pdata[0])->exams;
+    Desk d;
+
+    desk_open(&d);
+    *exams = json_pack("[s]", "console:login");
+    for (guint i = 0; i < 4; i++) {
+        g_autofree char *checks = checks_of(&d,
+                                            i == 2   ? "{\"checks\":{\"*\":[\"agent\"]}}"
+                                            : i == 3 ? "{\"checks\":{\"web2\":[\"agent\"]}}"
+                                                     : "{}",
+                                            i == 1);
+
+        g_assert_cmpstr(checks, ==, i == 1 ? "none" : i == 2 ? "agent" : "console:login");
+    }
+    g_clear_pointer(exams, json_decref);
+    desk_close(&d);
+}
+
 static void test_checks_of_some(void)
 {
     json_auto_t *params = NULL;
@@ -855,6 +889,7 @@ int main(int argc, char **argv)
     add("/rehearsals/died-before-telling", test_died_before_telling);
     add("/rehearsals/manual", test_manual);
     add("/rehearsals/checks", test_checks);
+    add("/rehearsals/checks-of-the-scenario", test_checks_of_the_scenario);
     add("/rehearsals/checks-of-some", test_checks_of_some);
     add("/rehearsals/stop-of-a-silent-host", test_stop_of_a_silent_host);
     add("/rehearsals/one-at-a-time", test_one_at_a_time);

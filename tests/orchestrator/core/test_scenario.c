@@ -196,6 +196,9 @@ static void test_patch(void)
         "{\"map\":\"x\"}",
         "{\"map\":{\"default\":1}}",
         "{\"map\":{\"default\":\"\"}}",
+        "{\"vms\":{\"web1\":{\"test_checks\":\"agent\"}}}",
+        "{\"vms\":{\"web1\":{\"test_checks\":[\"frob\"]}}}",
+        "{\"vms\":{\"web1\":{\"test_checks\":[1]}}}",
     };
     g_autoptr(Scenario) s = web();
     g_autoptr(Scenario) before = scenario_copy(s);
@@ -221,6 +224,31 @@ static void test_patch(void)
     }
 }
 
+/* What it must show in a test may change while it runs, goes with copies and documents, and can be taken back. */
+static void test_test_checks(void)
+{
+    g_autoptr(Scenario) s = web();
+    g_autoptr(Scenario) before = scenario_copy(s);
+    g_autoptr(Scenario) copy = NULL;
+    g_autoptr(Scenario) back = NULL;
+    json_auto_t *patch = json("{\"vms\":{\"web1\":{\"test_checks\":[\"agent\",\"tcp:80\"]}}}");
+    json_auto_t *none = json("{\"vms\":{\"web1\":{\"test_checks\":[]}}}");
+    json_auto_t *other = json("{\"vms\":{\"web1\":{\"gate\":\"10s\"}}}");
+    json_auto_t *doc = NULL;
+
+    g_assert_true(scenario_patch(s, patch, NULL));
+    g_assert_true(scenario_patch(s, other, NULL));
+    g_assert_true(scenario_may_become(before, s, POLICY_MOMENT_RUNNING, NULL));
+    copy = scenario_copy(s);
+    doc = scenario_to_json(copy);
+    back = scenario_from_json(doc, NULL);
+    g_assert_cmpuint(json_array_size(scenario_find_vm(back, uuid(UUID1))->exams), ==, 2);
+    scenario_set_rules(before, back);
+    g_assert_nonnull(scenario_find_vm(before, uuid(UUID1))->exams);
+    g_assert_true(scenario_patch(s, none, NULL));
+    g_assert_null(scenario_find_vm(s, uuid(UUID1))->exams);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -231,5 +259,6 @@ int main(int argc, char **argv)
     g_test_add_func("/scenario/beside", test_beside);
     g_test_add_func("/scenario/may-become", test_may_become);
     g_test_add_func("/scenario/patch", test_patch);
+    g_test_add_func("/scenario/test-checks", test_test_checks);
     return g_test_run();
 }
