@@ -231,11 +231,15 @@ static void return_loans(Test *t)
 static void end_test(Test *t)
 {
     Rehearsals *r = t->all;
+    guint at = 0;
 
     return_loans(t);
     t->ended_wall_ms = clock_wall_ms();
     log_info("test %s of scenario '%s' -> over", ID_TEXT(t->id), t->scenario);
     changed(t);
+    /* They are forgotten in the order in which they end: one that has just ended is still to be asked for. */
+    g_ptr_array_find(r->tests, t, &at);
+    g_ptr_array_add(r->tests, g_ptr_array_steal_index(r->tests, at));
     forget_old(r);
     let_leavers_go(r);
     check_closed(r);
@@ -351,14 +355,17 @@ static void go(Test *t)
     if (!t->error && t->stopping)
         t->error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the test was stopped before it began: %s",
                                t->stop_why ? t->stop_why : "somebody asked for it");
-    if (t->error) {
+    for (guint i = 0; !t->error && i < t->parts->len; i++) {
+        json_decref(part_at(t, i)->doc);
+        part_at(t, i)->doc = stand_in_unbegun(spec_at(t, i), NULL, NULL);
+    }
+    t->thread = t->error ? NULL : rehearsal_start(t->spec, t->all->reports, &t->error);
+    if (!t->thread) {
         give_up(t);
         return;
     }
-    for (guint i = 0; i < t->parts->len; i++)
-        part_at(t, i)->doc = stand_in_unbegun(spec_at(t, i), NULL, NULL);
+    t->spec = NULL; /* the thread's */
     log_info("test %s of scenario '%s', %u VMs -> begun", ID_TEXT(t->id), t->scenario, t->parts->len);
-    t->thread = rehearsal_start(g_steal_pointer(&t->spec), t->all->reports);
     answer(t, NULL);
     changed(t);
 }
@@ -655,11 +662,11 @@ static const char *verdict_of(const Test *t)
 
 static char *why_of(const Test *t)
 {
-    const Part *failed = first_with(t, "failed");
+    const Part *failed = first_with(t, "failed"), *stopped = first_with(t, "stopped");
 
     if (failed)
         return g_strdup_printf("'%s': %s", text_of(failed, "name"), text_of(failed, "why"));
-    return g_strdup(t->stop_why);
+    return g_strdup(t->stop_why ? t->stop_why : stopped ? text_of(stopped, "why") : NULL);
 }
 
 static json_t *wall_or_null(gint64 wall_ms)

@@ -45,7 +45,7 @@ static void on_quiet(void *user)
 
 static void stage_init(Stage *s)
 {
-    static const HostPaths PATHS = {.run_dir = "/nowhere", .store_dir = "/nowhere"};
+    static const HostPaths PATHS = {.run_dir = "/proc/none", .store_dir = "/proc/none"};
     RolesEvents events = {.on_status = on_status, .on_ended = on_ended, .on_quiet = on_quiet};
 
     *s = (Stage){.vm = id_random()};

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <libxml/xmlreader.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -154,6 +155,17 @@ pid_t qemu_process_pid(int pidfd)
     if (!g_file_get_contents(path, &text, NULL, NULL) || !(line = strstr(text, "\nPid:")))
         return 0;
     return (pid_t)MAX(strtol(line + 5, NULL, 10), 0);
+}
+
+void qemu_process_kill(const char *folder, const char *name, Id vm)
+{
+    gboolean gone;
+    int fd = qemu_process_open(folder, name, vm, &gone, NULL);
+
+    if (fd < 0)
+        return;
+    (void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0); /* it fails if it has ended meanwhile */
+    close(fd);
 }
 
 /* Field 22 of proc_pid_stat(5), in clock ticks since the boot; fields are counted from behind the name, which may have any

@@ -23,6 +23,10 @@ int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret
 /* The process that such a descriptor is of; 0: it has exited, or that cannot be told. */
 pid_t qemu_process_pid(int pidfd);
 
+/* Kill the process that runs @vm, if there is one. Only for VMs that are thrown away: what its guest has not written is lost, and so is QEMU's
+ * record of changes. */
+void qemu_process_kill(const char *folder, const char *name, Id vm);
+
 /* How long ago the process that runs @vm was started; -1: there is none, or that cannot be told. */
 gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm);
 

@@ -10,6 +10,7 @@
 #include "vmconnect/base/priority.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/host_facts.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/hypervisor/takeover.h"
 #include "vmconnect/rehearse/checkup.h"
 
@@ -20,7 +21,8 @@
 
 #define CONNECT_MS 10000
 #define LOOK_EACH_MS 500
-#define TCP_PORT 9 /* discard: whatever answers there has been reached */
+#define FORCE_MS 2000 /* so long may stand-ins and libvirt take to end what must end */
+#define TCP_PORT 9    /* discard: whatever answers there has been reached */
 
 typedef struct {
     StandInPart part;
@@ -46,6 +48,7 @@ struct Rehearsal {
     StandInSite site;
     Role *roles;
     gboolean stopping;
+    gint64 force_at_ms; /* when it is stopping: then without libvirt */
     gint64 until_ms;
 };
 
@@ -260,13 +263,16 @@ static void start_those_that_can(Rehearsal *r)
 {
     for (guint i = 0; i < r->spec->vms->len; i++) {
         Role *role = &r->roles[i];
+        g_autoptr(GError) error = NULL;
         gint64 since_ms;
 
         if (role->begun || role->over || is_waited_for(r, i))
             continue;
         role->begun = TRUE;
         since_ms = ((const GArray *)r->spec->after->pdata[i])->len ? clock_steady_ms() : r->spec->begun_ms;
-        role->thread = stand_in_start(&r->site, spec_at(r, i), &role->part, i, since_ms, r->box);
+        role->thread = stand_in_start(&r->site, spec_at(r, i), &role->part, i, since_ms, r->box, &error);
+        if (!role->thread)
+            leave_out(r, i, "stopped", error->message);
     }
 }
 
@@ -291,6 +297,7 @@ static void stop_all(Rehearsal *r)
     if (r->stopping)
         return;
     r->stopping = TRUE;
+    r->force_at_ms = clock_steady_ms() + FORCE_MS;
     eventfd_write(r->stop_fd, 1);
     leave_out_all(r, "stopped", NULL);
 }
@@ -345,6 +352,30 @@ static void hear(Rehearsal *r, StandInWord *word)
     tell(r, news);
 }
 
+/* libvirt may hang, and a stand-in that asks it; and one that it has not yet started comes late. */
+static void end_by_force(const Rehearsal *r)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++) {
+        g_autofree char *name = g_strconcat(REMAINS_PREFIX, ID_TEXT(spec_at(r, i)->vm), NULL);
+
+        if (r->roles[i].thread)
+            qemu_process_kill(QEMU_PROCESS_FOLDER, name, spec_at(r, i)->as);
+    }
+}
+
+/* Who waits for the end of a test, and what is replicated, wait for no guest, no agent and no libvirtd. */
+static void keep_bounds(Rehearsal *r)
+{
+    g_autoptr(GError) full = NULL;
+
+    if (!r->stopping && !room_expect_space(r->spec->remains.store_dir, &full)) {
+        log_warning("%s -> end", full->message);
+        stop_all(r);
+    }
+    if (r->stopping && clock_left_ms(r->force_at_ms) == 0)
+        end_by_force(r);
+}
+
 /* A word without a document is no stand-in's. */
 static void go_on(Rehearsal *r)
 {
@@ -360,6 +391,7 @@ static void go_on(Rehearsal *r)
             stand_in_word_free(word);
             stop_all(r);
         }
+        keep_bounds(r);
         look_out(r);
     }
 }
@@ -419,16 +451,29 @@ static void run(void *arg)
     tell(r, last);
 }
 
-Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
+/* All but its spec. */
+static void rehearsal_free(Rehearsal *r)
+{
+    mailbox_close(r->box);
+    lookout_free(r->lookout);
+    json_decref(r->proof);
+    g_clear_error(&r->not_closed);
+    if (r->stop_fd >= 0)
+        close(r->stop_fd);
+    g_free(r->roles);
+    g_free(r);
+}
+
+Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error)
 {
     Rehearsal *r = g_new0(Rehearsal, 1);
     int rc;
 
+    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = r->stop_fd < 0 ? -errno : 0;
     r->spec = spec;
     r->reports = reports;
     r->box = mailbox_new_thread((GDestroyNotify)stand_in_word_free);
-    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    g_assert(r->stop_fd >= 0);
     r->lookout = lookout_new();
     r->roles = g_new0(Role, spec->vms->len);
     r->site = (StandInSite){.libvirt_uri = spec->libvirt_uri,
@@ -439,9 +484,13 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports)
                             .manual = spec->manual,
                             .begun_ms = spec->begun_ms,
                             .boot_ms = spec->boot_ms};
-    rc = uv_thread_create(&r->thread, run, r);
-    g_assert(rc == 0);
-    return r;
+    if (rc == 0)
+        rc = uv_thread_create(&r->thread, run, r);
+    if (rc == 0)
+        return r;
+    rehearsal_free(r);
+    us_error_errno(error, -rc, "no thread can be made for the test");
+    return NULL;
 }
 
 void rehearsal_stop(Rehearsal *r)
@@ -451,15 +500,11 @@ void rehearsal_stop(Rehearsal *r)
 
 void rehearsal_join(Rehearsal *r)
 {
+    RehearsalSpec *spec = r->spec;
+
     uv_thread_join(&r->thread);
-    for (guint i = 0; i < r->spec->vms->len; i++)
+    for (guint i = 0; i < spec->vms->len; i++)
         stand_in_part_clear(&r->roles[i].part);
-    mailbox_close(r->box);
-    lookout_free(r->lookout);
-    json_decref(r->proof);
-    g_clear_error(&r->not_closed);
-    close(r->stop_fd);
-    g_free(r->roles);
-    rehearsal_spec_free(r->spec);
-    g_free(r);
+    rehearsal_free(r);
+    rehearsal_spec_free(spec);
 }

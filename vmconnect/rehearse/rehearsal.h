@@ -39,8 +39,8 @@ void rehearsal_news_free(RehearsalNews *news);
 
 typedef struct Rehearsal Rehearsal;
 
-/* Takes @spec. */
-Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports);
+/* Takes @spec, unless it returns NULL with @error: there is no thread or descriptor for it. */
+Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error);
 /* All its VMs end, at once. Loop's thread. */
 void rehearsal_stop(Rehearsal *r);
 void rehearsal_join(Rehearsal *r);

@@ -155,9 +155,20 @@ static gboolean remove_folder(const char *folder, GError **error)
            us_error_errno(error, errno, "cannot remove %s", folder);
 }
 
+static gboolean name_it(const RemainsSite *site, const char *making, const char *folder, GError **error)
+{
+    if (g_rename(making, folder) != 0)
+        return us_error_errno(error, errno, "cannot make %s", folder);
+    if (durable_sync_dir(site->store_dir, error))
+        return TRUE;
+    (void)remove_folder(folder, NULL);
+    return FALSE;
+}
+
 char *remains_make(const RemainsSite *site, Id as, GError **error)
 {
     g_autofree char *folder = remains_folder(site, as);
+    g_autofree char *making = g_strconcat(folder, ".", ID_TEXT(site->run), NULL);
     struct stat st;
 
     /* Made by the engine at its start; what is not there now is not mounted, and must not be made below. */
@@ -165,12 +176,10 @@ char *remains_make(const RemainsSite *site, Id as, GError **error)
         us_error_errno(error, errno, "%s", site->store_dir);
         return NULL;
     }
-    if (!durable_mkdir(folder, 0711, error))
-        g_rmdir(folder);
-    else if (g_chmod(folder, 0711) == 0 && mark(folder, site->run, error))
+    if (durable_mkdir(making, 0711, error) && g_chmod(making, 0711) == 0 && mark(making, site->run, error) &&
+        name_it(site, making, folder, error))
         return g_steal_pointer(&folder);
-    else
-        (void)remove_folder(folder, NULL); /* with half a marker: nobody would know whose it is */
+    (void)remove_folder(making, NULL);
     return NULL;
 }
 
@@ -226,6 +235,23 @@ static gboolean is_left(const RemainsSite *site, const char *name, Id *ret_as)
            is_marked(folder, &run) && !id_equal(run, site->run);
 }
 
+/* Another run was killed before the folder @name had its marker; nothing else is in it. */
+static gboolean is_half_made(const RemainsSite *site, const char *name)
+{
+    g_auto(GStrv) parts = g_strsplit(name, ".", 2);
+    Id as, run;
+
+    return g_str_has_prefix(name, REMAINS_PREFIX) && id_parse(parts[0] + strlen(REMAINS_PREFIX), &as, NULL) &&
+           parts[1] && id_parse(parts[1], &run, NULL) && !id_equal(run, site->run);
+}
+
+static gboolean remove_half_made(const RemainsSite *site, const char *name, GError **error)
+{
+    g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
+
+    return remove_folder(folder, error);
+}
+
 /* What cannot be removed is in nobody else's way. */
 gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **error)
 {
@@ -234,9 +260,12 @@ gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **err
     const char *name;
     Id as;
 
-    while (dir && (name = g_dir_read_name(dir)))
+    while (dir && (name = g_dir_read_name(dir))) {
         if (is_left(site, name, &as))
             (void)remains_remove(conn, site, as, first ? NULL : &first);
+        else if (is_half_made(site, name))
+            (void)remove_half_made(site, name, first ? NULL : &first);
+    }
     if (!first)
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&first));

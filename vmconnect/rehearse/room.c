@@ -3,13 +3,17 @@
 
 #include "vmconnect/base/error.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <uv.h>
 
 #define MEMINFO "/proc/meminfo"
 #define SPARE_SHARE 16 /* of all memory one part in so many stays free */
 #define AGAIN_MS 500
+#define DISK_SHARE 20 /* a test ends when less of the store's file system than one in so many … */
+#define DISK_BYTES ((guint64)1 << 30) /* … and than this is free: replication needs it */
 
 struct Room {
     uv_mutex_t lock;
@@ -133,4 +137,23 @@ void room_give(Room *room, guint64 kib)
     room->vms--;
     room->taken_kib -= kib;
     uv_mutex_unlock(&room->lock);
+}
+
+/* Replication comes first: it writes to the same file system. */
+gboolean room_expect_space(const char *dir, GError **error)
+{
+    struct statvfs fs;
+    guint64 free_bytes, spare_bytes;
+
+    if (statvfs(dir, &fs) != 0)
+        return us_error_errno(error, errno, "%s", dir);
+    free_bytes = (guint64)fs.f_bavail * fs.f_frsize;
+    spare_bytes = MIN((guint64)fs.f_blocks * fs.f_frsize / DISK_SHARE, DISK_BYTES);
+    if (free_bytes >= spare_bytes)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
+                "%s has only %" G_GUINT64_FORMAT " MiB left, which replication needs: the test was ended; "
+                "give it room and test again",
+                dir, free_bytes >> 20);
+    return FALSE;
 }

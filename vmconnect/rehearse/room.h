@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* room - how many tests' VMs this host can bear at a time: by its free memory, and by what its operator allows.
+/* room - how many tests' VMs this host can bear at a time: by its free memory, by the free space of its disk, and by what its operator
+ * allows.
  *
  * A guest that boots has not touched most of its memory yet, so what is free says little while others boot: all that running ones may
  * take is counted. What does not fit waits until others have ended. Any thread. */
@@ -19,3 +20,6 @@ guint64 room_usable_kib(guint64 available_kib, guint64 total_kib);
 /* Take @kib of it, waiting for as long as others have what is missing. FALSE with @error: NO_SPACE nobody has, CANCELLED @stop_fd is readable. */
 gboolean room_take(Room *room, guint64 kib, int stop_fd, GError **error);
 void room_give(Room *room, guint64 kib);
+
+/* What is written in tests leaves enough of @dir's file system to what is replicated into it. FALSE with @error: NO_SPACE, IO. */
+gboolean room_expect_space(const char *dir, GError **error);

@@ -10,6 +10,8 @@
 #define NFT_MS 10000
 #define LIST_BYTES (1 << 20)
 #define RULES_BYTES 1024
+#define ADDRESSES_MAX \
+    256 /* that one guest may say are its own, and be heard: of another's place in the list it takes none */
 
 /* Frames with a VLAN tag are what could mean another network to who sees them, so no tag passes, not even that of network 0. A guest's MAC is
  * checked where its frames come in; which ports a frame may go between, where it is forwarded; and once more where it goes out. `inside` and
@@ -25,10 +27,8 @@ static const char RULES[] = "table bridge stage {\n"
                             "  set seen_dhcp { type ifname; size 1024; flags dynamic; }\n"
                             "  set seen_nd { type ifname; size 1024; flags dynamic; }\n"
                             "  set seen_ip { type ifname; size 1024; flags dynamic; }\n"
-                            "  set addresses { type ifname . ipv4_addr; size 1024; flags dynamic; }\n"
                             "  chain note {\n"
                             "    ether type arp add @seen_arp { iifname }\n"
-                            "    arp saddr ip != 0.0.0.0 add @addresses { iifname . arp saddr ip }\n"
                             "    udp sport 68 udp dport 67 add @seen_dhcp { iifname }\n"
                             "    udp sport 67 udp dport 68 add @dhcp_answers { iifname counter }\n"
                             "    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } "
@@ -93,10 +93,22 @@ static gboolean change_port(const Stage *s, const char *verb, const StagePlace *
     return apply(s, rules, error);
 }
 
+/* The caller frees. Names of sets have no dashes. */
+static char *addresses_set(const char *port)
+{
+    return g_strdelimit(g_strconcat("said_", port, NULL), "-", '_');
+}
+
 gboolean stage_rules_plug(const Stage *s, const StagePlace *place, const char *port, const char *mac,
                           GError **error)
 {
-    return change_port(s, "add", place, port, mac, error);
+    g_autofree char *set = addresses_set(port);
+    g_autofree char *rules = g_strdup_printf(
+        "add set bridge stage %s { type ipv4_addr; size %u; flags dynamic; }\n"
+        "insert rule bridge stage note iifname \"%s\" arp saddr ip != 0.0.0.0 add @%s { arp saddr ip }\n",
+        set, ADDRESSES_MAX, port, set);
+
+    return apply(s, rules, error) && change_port(s, "add", place, port, mac, error);
 }
 
 gboolean stage_rules_unplug(const Stage *s, const StagePlace *place, const char *port, const char *mac,
@@ -219,15 +231,12 @@ json_t *stage_counters(Stage *s, GError **error)
 
 static json_t *addresses_of(const json_t *list, const char *port)
 {
-    const json_t *elements = json_object_get(find(list, "set", "addresses"), "elem"), *element;
+    g_autofree char *set = addresses_set(port);
+    const json_t *elements = json_object_get(find(list, "set", set), "elem"), *element;
     json_t *found = json_array();
     gsize i;
 
-    json_array_foreach(elements, i, element)
-    {
-        if (is_of_port(element, port))
-            json_array_append(found, json_array_get(json_object_get(value_of(element), "concat"), 1));
-    }
+    json_array_foreach(elements, i, element) json_array_append(found, (json_t *)value_of(element));
     return found;
 }
 

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #define CONNECT_MS 10000
 #define IMAGE_MS 10000
@@ -23,8 +22,6 @@
 #define READY_LOOK_MS 1000 /* … at one that is there for its operator */
 #define CPU_SHARES 33      /* a guest has 100 by itself (cgroups version 1: 1024) */
 #define REMOVE_MS 20000    /* so long its removal is tried again, then it is swept */
-#define SPARE_SHARE 20     /* a test ends when less of the store's file system than one in so many … */
-#define SPARE_BYTES ((guint64)1 << 30) /* … and than this is free: replication needs it */
 
 struct StandIn {
     const StandInSite *site;
@@ -174,6 +171,31 @@ static void conclude(StandIn *s, const char *verdict, const char *why)
     s->why = g_strdup(why);
 }
 
+/* Somebody wants it to end. */
+static gboolean is_stopped(const StandIn *s, int wait_ms)
+{
+    struct pollfd fd = {.fd = s->site->stop_fd, .events = POLLIN};
+    int n;
+
+    do
+        n = poll(&fd, 1, wait_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* It goes no further. Where it was to end anyway, or this host has no space left, that says nothing of the copy. */
+static void break_off(StandIn *s, const GError *error)
+{
+    g_autoptr(GError) full = NULL;
+
+    if (!room_expect_space(s->site->remains.store_dir, &full))
+        conclude(s, "stopped", full->message);
+    else if (is_stopped(s, 0))
+        conclude(s, "stopped", NULL);
+    else
+        conclude(s, "failed", error->message);
+}
+
 /* --- before it runs ----------------------------------------------------------------- */
 
 static gboolean make_overlay(const StandIn *s, const json_t *disk, GError **error)
@@ -286,18 +308,6 @@ static gboolean let_run(StandIn *s, GError **error)
 
 /* --- while it runs -------------------------------------------------------------------- */
 
-/* Somebody wants it to end. */
-static gboolean is_stopped(const StandIn *s, int wait_ms)
-{
-    struct pollfd fd = {.fd = s->site->stop_fd, .events = POLLIN};
-    int n;
-
-    do
-        n = poll(&fd, 1, wait_ms);
-    while (n < 0 && errno == EINTR);
-    return n > 0;
-}
-
 static gboolean expect_running(const StandIn *s, GError **error)
 {
     int state, reason;
@@ -322,29 +332,14 @@ static gboolean expect_running(const StandIn *s, GError **error)
     return TRUE;
 }
 
-/* Replication comes first: it writes to the same file system. */
-static gboolean expect_room(const StandIn *s, GError **error)
+static gboolean expect_space(const StandIn *s, GError **error)
 {
-    const char *dir = s->site->remains.store_dir;
-    struct statvfs fs;
-    guint64 free_bytes, spare_bytes;
-
-    if (statvfs(dir, &fs) != 0)
-        return us_error_errno(error, errno, "%s", dir);
-    free_bytes = (guint64)fs.f_bavail * fs.f_frsize;
-    spare_bytes = MIN((guint64)fs.f_blocks * fs.f_frsize / SPARE_SHARE, SPARE_BYTES);
-    if (free_bytes >= spare_bytes)
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
-                "%s has only %" G_GUINT64_FORMAT " MiB left, which replication needs: the test was ended; "
-                "give it room and test again",
-                dir, free_bytes >> 20);
-    return FALSE;
+    return room_expect_space(s->site->remains.store_dir, error);
 }
 
 static gboolean look(StandIn *s, GError **error)
 {
-    if (!expect_running(s, error) || !expect_room(s, error))
+    if (!expect_space(s, error) || !expect_running(s, error))
         return FALSE;
     checkup_look(s->checkup, s->dom, clock_steady_ms() - s->running_ms);
     return TRUE;
@@ -357,7 +352,7 @@ static void watch_boot(StandIn *s)
 
     while (!s->verdict) {
         if (!look(s, &error)) {
-            conclude(s, "failed", error->message);
+            break_off(s, error);
         } else if (checkup_lives(s->checkup)) {
             s->boot_ms = clock_steady_ms() - s->running_ms;
             s->back_ms = clock_steady_ms() - s->site->begun_ms;
@@ -367,7 +362,7 @@ static void watch_boot(StandIn *s)
 
             conclude(s, "failed", why);
         } else if (is_stopped(s, LOOK_MS)) {
-            conclude(s, "stopped", NULL);
+            break_off(s, NULL);
         }
         say_if_new(s);
     }
@@ -379,12 +374,12 @@ static void wait_for_operator(StandIn *s)
     g_autoptr(GError) error = NULL;
 
     while (!is_stopped(s, READY_LOOK_MS)) {
-        if (!expect_running(s, &error) || !expect_room(s, &error)) {
-            conclude(s, "failed", error->message);
+        if (!expect_space(s, &error) || !expect_running(s, &error)) {
+            break_off(s, error);
             return;
         }
     }
-    conclude(s, "stopped", NULL);
+    break_off(s, NULL);
 }
 
 static void say_up(StandIn *s)
@@ -446,7 +441,7 @@ static void look_at_disks(StandIn *s)
     if (!may_look_at_disks(s))
         return;
     if (!checkup_disks(s->checkup, s->spec->lent, s->spec->folder, s->site->stop_fd, &why, &error))
-        conclude(s, is_stopped(s, 0) ? "stopped" : "failed", error->message);
+        break_off(s, error);
     else if (why)
         conclude(s, "failed", why);
 }
@@ -480,7 +475,7 @@ static void remove_remains(StandIn *s)
 static gboolean begin(StandIn *s, GError **error)
 {
     enter(s, "preparing");
-    if (!expect_room(s, error) || !lay_out(s, error))
+    if (!expect_space(s, error) || !lay_out(s, error))
         return FALSE;
     enter(s, "starting");
     return start_paused(s, error) && take_memory(s, error) && plug(s, error) && let_run(s, error);
@@ -505,7 +500,7 @@ static void run(void *arg)
     if (begin(s, &error))
         run_it(s);
     else
-        conclude(s, is_stopped(s, 0) ? "stopped" : "failed", error->message);
+        break_off(s, error);
     enter(s, "ending");
     end_vm(s);
     look_at_disks(s);
@@ -517,8 +512,17 @@ static void run(void *arg)
     say_ended(s);
 }
 
+static void stand_in_free(StandIn *s)
+{
+    checkup_free(s->checkup);
+    mailbox_close(s->replies);
+    json_decref(s->told);
+    g_free(s->why);
+    g_free(s);
+}
+
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
-                        guint index, gint64 since_ms, Mailbox *box)
+                        guint index, gint64 since_ms, Mailbox *box, GError **error)
 {
     StandIn *s = g_new0(StandIn, 1);
     int rc;
@@ -537,16 +541,15 @@ StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const 
     s->checkup = checkup_new(site, spec, part);
     s->replies = mailbox_new_thread(reply_free);
     rc = uv_thread_create(&s->thread, run, s);
-    g_assert(rc == 0);
-    return s;
+    if (rc == 0)
+        return s;
+    stand_in_free(s);
+    us_error_errno(error, -rc, "no thread can be made for it");
+    return NULL;
 }
 
 void stand_in_join(StandIn *s)
 {
     uv_thread_join(&s->thread);
-    checkup_free(s->checkup);
-    mailbox_close(s->replies);
-    json_decref(s->told);
-    g_free(s->why);
-    g_free(s);
+    stand_in_free(s);
 }

@@ -70,9 +70,10 @@ void stand_in_word_free(StandInWord *word);
 
 typedef struct StandIn StandIn;
 
-/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it could begin. StandInWords go to @box. */
+/* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it could begin. StandInWords go to @box. NULL with @error: there
+ * is no thread for it. */
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
-                        guint index, gint64 since_ms, Mailbox *box);
+                        guint index, gint64 since_ms, Mailbox *box, GError **error);
 /* It may run; or must not, because of @steal_error. Once, from any thread. */
 void stand_in_plugged(StandIn *s, GError *steal_error);
 /* After its word that it has ended; frees. */

@@ -122,6 +122,19 @@ static void test_not_it(Fake *f, gconstpointer data)
     g_assert_error(dead, US_ERROR, US_ERROR_NOT_FOUND);
 }
 
+static void test_kill(Fake *f, gconstpointer data)
+{
+    int fd = open_soon(f);
+
+    (void)data;
+    qemu_process_kill(f->folder, NAME, id_random());
+    g_assert_false(qemu_process_wait(fd, -1, 0, NULL));
+    qemu_process_kill(f->folder, NAME, f->vm);
+    g_assert_true(qemu_process_wait(fd, -1, 10000, NULL));
+    qemu_process_kill(f->folder, NAME, f->vm); /* which is no error */
+    close(fd);
+}
+
 /* libvirt's record is gone, or is of another process: the one that runs is found all the same. */
 static void test_lost(Fake *f, gconstpointer data)
 {
@@ -179,6 +192,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/qemu_process/wait", Fake, NULL, fake_open, test_wait, fake_close);
     g_test_add("/qemu_process/not-it", Fake, NULL, fake_open, test_not_it, fake_close);
+    g_test_add("/qemu_process/kill", Fake, NULL, fake_open, test_kill, fake_close);
     g_test_add("/qemu_process/lost", Fake, NULL, fake_open, test_lost, fake_close);
     g_test_add("/qemu_process/odd-file", Fake, NULL, fake_open, test_odd_file, fake_close);
     return g_test_run();

@@ -184,6 +184,26 @@ static void test_leaves_what_is_not_ours(World *w, gconstpointer data)
     g_rmdir(kept);
 }
 
+/* An engine was killed while it made a folder: another run takes it, its own run does not. */
+static void test_sweeps_what_is_half_made(World *w, gconstpointer data)
+{
+    const Id killed = id_random();
+    g_autofree char *whole = remains_folder(&w->site, id_random());
+    g_autofree char *old = g_strconcat(whole, ".", ID_TEXT(killed), NULL);
+    g_autofree char *ours = g_strconcat(whole, ".", ID_TEXT(w->site.run), NULL);
+    g_autofree char *other = g_strconcat(whole, ".mine", NULL);
+
+    (void)data;
+    g_assert_cmpint(g_mkdir(old, 0711), ==, 0);
+    g_assert_cmpint(g_mkdir(ours, 0711), ==, 0);
+    g_assert_cmpint(g_mkdir(other, 0711), ==, 0);
+    put(old, "understudy-test");
+    g_assert_true(remains_sweep(w->conn, &w->site, NULL));
+    g_assert_false(g_file_test(old, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(g_rmdir(ours), ==, 0);
+    g_assert_cmpint(g_rmdir(other), ==, 0);
+}
+
 /* The store's file system is not mounted: nothing is made below it. */
 static void test_needs_its_store(World *w, gconstpointer data)
 {
@@ -228,6 +248,7 @@ int main(int argc, char **argv)
     g_test_add("/remains/one", World, NULL, set_up, test_removes_all_of_one, tear_down);
     g_test_add("/remains/sweep", World, NULL, set_up, test_sweeps_what_others_left, tear_down);
     g_test_add("/remains/sweep-beside", World, NULL, set_up, test_sweeps_beside_what_stays, tear_down);
+    g_test_add("/remains/half-made", World, NULL, set_up, test_sweeps_what_is_half_made, tear_down);
     g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
     g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
     g_test_add("/remains/all-or-nothing", World, NULL, set_up, test_makes_all_or_nothing, tear_down);

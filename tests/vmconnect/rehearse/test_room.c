@@ -79,6 +79,16 @@ static void test_stopped(void)
     close(second.stop_fd);
 }
 
+/* One that has no blocks has none to spare; what is short is seen in the lab. */
+static void test_space(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(room_expect_space("/proc", &error));
+    g_assert_false(room_expect_space("/proc/none", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -86,5 +96,6 @@ int main(int argc, char **argv)
     g_test_add_func("/room/vain", test_vain);
     g_test_add_func("/room/waits", test_waits);
     g_test_add_func("/room/stopped", test_stopped);
+    g_test_add_func("/room/space", test_space);
     return g_test_run();
 }

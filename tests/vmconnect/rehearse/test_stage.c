@@ -389,16 +389,37 @@ static void test_taps(void)
     close(loose);
 }
 
-/* As the owner of 10.1.0.@address does when it comes up. */
-static void announce(int tap, guint8 from, guint8 address)
+/* As the owner of 10.1.@net.@address does when it comes up. */
+static void announce(int tap, guint8 from, guint8 net, guint8 address)
 {
     const guint8 frame[FRAME_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,      0,       0,
                                      from, 0x08, 0x06, 0,    1,    0x08, 0,    6,    4,      0,       1,
-                                     0x52, 0x54, 0,    0,    0,    from, 10,   1,    0,      address, 0,
-                                     0,    0,    0,    0,    0,    10,   1,    0,    address};
+                                     0x52, 0x54, 0,    0,    0,    from, 10,   1,    net,    address, 0,
+                                     0,    0,    0,    0,    0,    10,   1,    net,  address};
     ssize_t n = write(tap, frame, FRAME_LEN);
 
     g_assert_cmpint(n, ==, FRAME_LEN);
+}
+
+/* However much one guest says, the other is heard. */
+static void test_boaster_drowns_nobody(void)
+{
+    int a = tap_new("vnet0"), b = tap_new("vnet1");
+    g_autoptr(Stage) s = open_with(&LAN, NULL);
+    json_auto_t *seen = NULL;
+
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    plug(s, &LAN, "vnet1", "52:54:00:00:00:0b");
+    for (guint8 net = 0; net < 6; net++)
+        for (guint address = 0; address < 256; address++)
+            announce(a, 0xa, net, (guint8)address);
+    announce(b, 0xb, 0, 77);
+    seen = stage_seen(s, NULL);
+    g_assert_true(says(json_object_get(of_tap(seen, "vnet1"), "addresses"), "10.1.0.77"));
+    g_assert_false(says(json_object_get(of_tap(seen, "vnet1"), "addresses"), "10.1.0.78"));
+    g_assert_false(says(json_object_get(of_tap(seen, "vnet0"), "addresses"), "10.1.5.77"));
+    close(a);
+    close(b);
 }
 
 /* A guest that says that it has all addresses, and answers at none. */
@@ -413,7 +434,7 @@ static void test_boaster_keeps_nobody(void)
 
     plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
     for (guint8 i = 20; i < 220; i++)
-        announce(a, 0xa, i);
+        announce(a, 0xa, 0, i);
     seen = stage_seen(s, NULL);
     g_assert_cmpuint(json_array_size(json_object_get(of_tap(seen, "vnet0"), "addresses")), ==, 200);
 
@@ -840,6 +861,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/places_do_not_meet", test_places_do_not_meet, run);
     g_test_add_data_func("/stage/taps", test_taps, run);
     g_test_add_data_func("/stage/boaster_keeps_nobody", test_boaster_keeps_nobody, run);
+    g_test_add_data_func("/stage/boaster_drowns_nobody", test_boaster_drowns_nobody, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
