@@ -141,6 +141,7 @@ static gboolean read_rest(Exam *exam, const char *rest, GError **error)
     case EXAM_TCP:
         return read_where(exam, rest ? rest : "", error);
     case EXAM_HTTP:
+    case EXAM_HTTPS:
         return read_http(exam, rest ? rest : "", error);
     case EXAM_COMMAND:
         return read_argv(exam, rest ? rest : "", error);

@@ -14,6 +14,7 @@
     X(PING, "ping")       /* [:ADDRESS] an echo comes back */                                               \
     X(TCP, "tcp")         /* :[ADDRESS:]PORT something accepts a connection */                              \
     X(HTTP, "http")       /* :[ADDRESS:]PORT[/PATH][ expect TEXT] the answer is a 2xx or 3xx, and has it */ \
+    X(HTTPS, "https")     /* the same by TLS; the certificate is not judged */                              \
     X(CONSOLE, "console") /* :TEXT its serial console has said that */                                      \
     X(SCREEN, "screen")   /* it shows something, and has settled */                                         \
     X(COMMAND, "command") /* :PROGRAM ARGUMENT… ends with 0, by the agent */                              \
@@ -33,9 +34,9 @@ typedef struct {
     ExamKind kind;
     char *text;    /* as it was said */
     char *address; /* IPv4; NULL: the first that its first card has said */
-    guint16 port;  /* of TCP and HTTP */
-    char *path;    /* of HTTP, with its '/' */
-    char *expect;  /* of HTTP; NULL: any answer will do */
+    guint16 port;  /* of TCP, HTTP and HTTPS */
+    char *path;    /* of HTTP and HTTPS, with its '/' */
+    char *expect;  /* of both; NULL: any answer will do */
     char *word;    /* of CONSOLE, HOSTNAME, MOUNTED and SERVICE: what follows the colon */
     char **argv;   /* of COMMAND */
 } Exam;

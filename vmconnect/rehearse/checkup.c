@@ -180,6 +180,7 @@ static void look_at_asked(Checkup *c, Check *check, virDomainPtr dom, gint64 at_
     case EXAM_PING:
     case EXAM_TCP:
     case EXAM_HTTP:
+    case EXAM_HTTPS:
         good = lookout_ask(c->site->lookout, check->exam, c->part->nics, &says);
         note(check, good ? "passed" : "waiting", says, at_ms);
         break;

@@ -4,7 +4,7 @@
 #include "netmap/isolate.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/json.h"
-#include "vmconnect/rehearse/fetch.h"
+#include "vmconnect/probe/http_get.h"
 
 #include <poll.h>
 #include <uv.h>
@@ -13,22 +13,22 @@
 #define ADDRESSES 4 /* of a card that are asked in a turn */
 #define TOLD_MAX 8  /* of them are told */
 #define TCP_MS 300
-#define FETCH_MS 10000    /* a guest that has just booted may be slow */
-#define FETCH_WAIT_MS 100 /* it goes on in the next turn */
-#define ERRANDS_MS 1000   /* of one turn: stand-ins wait to be plugged */
+#define GET_MS 10000    /* a guest that has just booted may be slow */
+#define GET_WAIT_MS 100 /* it goes on in the next turn */
+#define ERRANDS_MS 1000 /* of one turn: stand-ins wait to be plugged */
 
 typedef struct {
     gboolean answers;
     char *text;
 } Sight;
 
-/* What was asked. Only the stage's thread tries it, and has its fetch. */
+/* What was asked. Only the stage's thread tries it, and has its request. */
 typedef struct {
     const Exam *exam;
     const GPtrArray *nics;
     Sight sight;
     gboolean queued;
-    Fetch *fetch;
+    HttpGet *get;
 } Errand;
 
 struct Lookout {
@@ -51,7 +51,7 @@ static void errand_free(gpointer data)
 {
     Errand *e = data;
 
-    fetch_close(e->fetch);
+    http_get_free(e->get);
     g_free(e->sight.text);
     g_free(e);
 }
@@ -244,7 +244,7 @@ static void provoke(Stage *stage, const Errand *e)
 {
     for (guint i = 0; i < e->nics->len; i++)
         (void)stage_ping(stage, ((const IsolatedNic *)e->nics->pdata[i])->place, e->exam->address,
-                         FETCH_WAIT_MS, NULL);
+                         GET_WAIT_MS, NULL);
 }
 
 /* The card that it is asked at, NULL: none can be, *@ret_says then. */
@@ -269,18 +269,20 @@ static const IsolatedNic *find_nic(Stage *stage, const json_t *cards, const Erra
     return NULL;
 }
 
-static gboolean try_http(Errand *e, const char *address, char **ret_says, GError **error)
+static gboolean try_http(Errand *e, const char *address, char **ret_says)
 {
     gboolean over, good;
 
-    if (!e->fetch)
-        e->fetch = fetch_open(address, e->exam->port, e->exam->path, FETCH_MS, error);
-    if (!e->fetch)
-        return FALSE;
-    over = fetch_go_on(e->fetch, FETCH_WAIT_MS);
-    good = fetch_judge(e->fetch, e->exam->expect, ret_says);
-    if (over || good)
-        g_clear_pointer(&e->fetch, fetch_close);
+    if (!e->get) {
+        g_autofree char *url = g_strdup_printf("%s://%s:%u%s", e->exam->kind == EXAM_HTTPS ? "https" : "http",
+                                               address, e->exam->port, e->exam->path);
+
+        e->get = http_get_new(url, GET_MS);
+    }
+    over = http_get_go_on(e->get, GET_WAIT_MS);
+    good = http_get_judge(e->get, e->exam->expect ? e->exam->expect : "", ret_says);
+    if (over)
+        g_clear_pointer(&e->get, http_get_free);
     return good;
 }
 
@@ -291,7 +293,7 @@ static gboolean try_kind(Stage *stage, Errand *e, const char *place, const char 
         return stage_ping(stage, place, address, ECHO_MS, error);
     if (e->exam->kind == EXAM_TCP)
         return stage_connect(stage, place, address, e->exam->port, TCP_MS, error);
-    return stage_enter(stage, place, error) && try_http(e, address, ret_says, error);
+    return stage_enter(stage, place, error) && try_http(e, address, ret_says);
 }
 
 static void try_at(Lookout *l, Stage *stage, Errand *e, const char *place, const char *address)
@@ -300,6 +302,8 @@ static void try_at(Lookout *l, Stage *stage, Errand *e, const char *place, const
     g_autofree char *says = NULL;
     gboolean good = try_kind(stage, e, place, address, &says, &error);
 
+    if (e->get && e->sight.text)
+        return; /* it is still being asked, and what came of it before says more */
     if (says)
         note_errand(l, e, good, g_strdup_printf("%s: %s", address, says));
     else
@@ -339,6 +343,6 @@ void lookout_end(Lookout *l)
     uv_mutex_lock(&l->lock);
     g_hash_table_iter_init(&iter, l->errands);
     while (g_hash_table_iter_next(&iter, NULL, &e))
-        g_clear_pointer(&((Errand *)e)->fetch, fetch_close);
+        g_clear_pointer(&((Errand *)e)->get, http_get_free);
     uv_mutex_unlock(&l->lock);
 }

@@ -55,6 +55,7 @@ static void test_on_stage(void)
         {"tcp:22", NULL, NULL, NULL, EXAM_TCP, 22},
         {"tcp:192.0.2.7:65535", "192.0.2.7", NULL, NULL, EXAM_TCP, 65535},
         {"http:80", NULL, "/", NULL, EXAM_HTTP, 80},
+        {"https:443/a expect b", NULL, "/a", "b", EXAM_HTTPS, 443},
         {"http:80/a:b?c=d", NULL, "/a:b?c=d", NULL, EXAM_HTTP, 80},
         {"http:192.0.2.7:8080/health expect all is well", "192.0.2.7", "/health", "all is well", EXAM_HTTP,
          8080},
@@ -84,7 +85,8 @@ static void test_wrong(void)
     static const struct {
         const char *text, *says;
     } CASES[] = {
-        {"", "of no kind that there is: agent, ping, tcp, http, console, screen, command, hostname, mounted, "
+        {"", "of no kind that there is: agent, ping, tcp, http, https, console, screen, command, hostname, "
+             "mounted, "
              "service, disks, no-disks"},
         {"frob:1", "check 'frob:1' is of no kind that there is: agent"},
         {"age", "of no kind"},

@@ -809,9 +809,10 @@ static void test_asked(void)
     expect_lookout(&asking, "tcp:10.1.0.30:443", FALSE,
                    "none of its cards has said that 10.1.0.30 is its own");
     expect_lookout(&asking, "tcp:10.1.0.1:53", FALSE, "none of its cards has said that 10.1.0.1 is its own");
-    expect_lookout(&asking, "http:80/", TRUE, "10.1.0.20: it answers 200: 'all is well'");
+    expect_lookout(&asking, "http:80/", TRUE, "10.1.0.20: it answers with status 200: 'all is well'");
     expect_lookout(&asking, "http:80/ expect frob", FALSE,
-                   "10.1.0.20: it answers 200, without the text that is expected: 'all is well'");
+                   "10.1.0.20: it answers with status 200, and its answer has not the text that was "
+                   "expected: 'all is well'");
     lookout_end(asking.l);
     lookout_free(asking.l);
     g_ptr_array_unref(asking.exams);
