@@ -67,7 +67,20 @@ static char *path_of(const Chain *chain, Id layer)
 
 /* ---- files ---- */
 
-static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLayer *layer, GError **error)
+static gboolean look_at_file(const char *path, const LedgerLayer *layer, LayerFacts *facts, GError **error)
+{
+    if (!layer_file_read(path, facts, error))
+        return FALSE;
+    if (facts->file_bytes >= layer->file_bytes && facts->size_bytes >= layer->size_bytes)
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
+                "image %s is cut short: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes", path,
+                facts->file_bytes, layer->file_bytes);
+    return FALSE;
+}
+
+static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLayer *layer, gboolean correct,
+                           GError **error)
 {
     g_autofree char *path = layer_file_path(dir, layer->id, layer->target);
     g_autofree char *below = NULL;
@@ -75,25 +88,30 @@ static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLa
 
     if (layer->image)
         return signed_image_check_data(layer->image, error);
+    if (!look_at_file(path, layer, &facts, error))
+        return FALSE;
     if (!id_is_nil(layer->below))
         below = ledger_layer_file(ledger_find_layer(ledger, layer->below));
-    if (!layer_file_read(path, &facts, error))
-        return FALSE;
-    if (facts.file_bytes < layer->file_bytes || facts.size_bytes < layer->size_bytes) {
-        g_set_error(error, US_ERROR, US_ERROR_CORRUPT,
-                    "image %s is cut short: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes", path,
-                    facts.file_bytes, layer->file_bytes);
-        return FALSE;
-    }
-    return g_strcmp0(facts.backing, below) == 0 || qcow2_set_backing(path, below, HEADER_MS, error);
+    return !correct || g_strcmp0(facts.backing, below) == 0 ||
+           qcow2_set_backing(path, below, HEADER_MS, error);
+}
+
+static gboolean check_files(const Ledger *ledger, const char *dir, Id layer, gboolean correct, GError **error)
+{
+    for (const LedgerLayer *l; (l = ledger_find_layer(ledger, layer)); layer = l->below)
+        if (!check_file(ledger, dir, l, correct, error))
+            return FALSE;
+    return TRUE;
 }
 
 gboolean chain_check_files(const Ledger *ledger, const char *dir, Id layer, GError **error)
 {
-    for (const LedgerLayer *l; (l = ledger_find_layer(ledger, layer)); layer = l->below)
-        if (!check_file(ledger, dir, l, error))
-            return FALSE;
-    return TRUE;
+    return check_files(ledger, dir, layer, TRUE, error);
+}
+
+gboolean chain_check_open_files(const Ledger *ledger, const char *dir, Id layer, GError **error)
+{
+    return check_files(ledger, dir, layer, FALSE, error);
 }
 
 /* ---- opening ---- */

@@ -24,6 +24,8 @@ typedef struct {
 /* Compare the files from @layer down with the ledger: present, long enough, of the right
  * size; where a header names another backing, correct it; an image that lies elsewhere is as it was signed. FALSE with @error CORRUPT or IO. */
 gboolean chain_check_files(const Ledger *ledger, const char *dir, Id layer, GError **error);
+/* The same beside a daemon that has them open, and may merge them: nothing is corrected. */
+gboolean chain_check_open_files(const Ledger *ledger, const char *dir, Id layer, GError **error);
 
 /* Open the layers from @layer (nil: none, an empty chain) down, read-only. */
 Chain *chain_open(const ChainPlace *place, const Ledger *ledger, const char *target, Id layer,

@@ -190,7 +190,8 @@ typedef struct StoreLease StoreLease;
 
 /* Keep everything that point @generation reads from as it is until released. A
  * merge in the way is cancelled (and starts again afterwards). @ret_files: of
- * StoreFiles *, with free function. NOT_FOUND for a point that is not kept.
+ * StoreFiles *, with free function. NOT_FOUND for a point that is not kept, CORRUPT if a file of it is
+ * missing, shorter than when it was sealed, or not what was signed.
  * Leases are not durable: who reads beyond a restart takes them again. */
 StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error);
 /* The same for who opens all of @ret_files at once, read-only and without locks (daemon_reader.h), and reads on whatever happens to

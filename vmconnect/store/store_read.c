@@ -118,6 +118,26 @@ static gboolean make_readable(Store *store, GError **error)
     return store_merge_stop(store, error) && (!store->daemon || store_stage(store, error));
 }
 
+/* What a file does not have any more would read as zeros. */
+static gboolean check_whole(const Store *store, const LedgerPoint *point, GError **error)
+{
+    for (guint i = 0; i < point->disks->len; i++) {
+        const LedgerDisk *disk = point->disks->pdata[i];
+        GError *why = NULL;
+
+        if (chain_check_open_files(store_ledger(store), store->dir, disk->layer, &why))
+            continue;
+        if (g_error_matches(why, US_ERROR, US_ERROR_CORRUPT))
+            g_prefix_error(&why,
+                           "point %s is damaged, and a switchover to it would lose data; restore the file, "
+                           "or move folder %s away to synchronise anew: ",
+                           ID_TEXT(point->generation->id), store->dir);
+        g_propagate_error(error, why);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static StoreLease *take_lease(Store *store, Id generation, gboolean shared, GPtrArray **ret_files,
                               GError **error)
 {
@@ -128,7 +148,7 @@ static StoreLease *take_lease(Store *store, Id generation, gboolean shared, GPtr
         not_kept(generation, error);
         return NULL;
     }
-    if (!make_readable(store, error))
+    if (!make_readable(store, error) || !check_whole(store, point, error))
         return NULL;
     lease = g_new0(StoreLease, 1);
     lease->generation = generation;
