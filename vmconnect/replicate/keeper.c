@@ -209,6 +209,7 @@ static void close_store(Keeper *k)
 {
     if (!k->store)
         return;
+    point_desk_clear(k->desk, k->store);
     lending_clear(k->lending, k->store);
     g_clear_pointer(&k->store, store_close);
 }
@@ -402,6 +403,7 @@ static gboolean purge(Keeper *k, GError **error)
     if (!need_store(k, error))
         return FALSE;
     drop_receiver(k, NULL);
+    point_desk_clear(k->desk, k->store);
     lending_clear(k->lending, k->store);
     k->quit = TRUE;
     return store_purge(g_steal_pointer(&k->store), error);
@@ -511,8 +513,8 @@ static void run(void *arg)
         tell_if_new(k);
     }
     drop_receiver(k, NULL);
-    g_clear_pointer(&k->desk, point_desk_free);
     close_store(k);
+    g_clear_pointer(&k->desk, point_desk_free);
     g_clear_pointer(&k->lending, lending_free);
     tell(k, NULL, TRUE);
 }
@@ -528,7 +530,7 @@ Keeper *keeper_start(const KeeperSpec *spec, Mailbox *reports)
     k->run_dir = g_strdup(spec->run_dir);
     k->paths = *spec->paths;
     k->reports = reports;
-    k->desk = point_desk_new(spec->paths->run_dir, k->vm);
+    k->desk = point_desk_new(spec->paths->run_dir, k->vm, TRUE);
     k->lending = lending_new(spec->paths->nbd_dir, k->vm);
     k->box = mailbox_new_thread((GDestroyNotify)command_free);
     k->hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);

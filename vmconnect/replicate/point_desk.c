@@ -10,6 +10,7 @@
 
 typedef struct {
     Id point;
+    StoreLease *lease; /* NULL: nothing is merged while it is open */
     DaemonReader *reader;
     json_t *disks; /* what was answered */
 } Opened;
@@ -17,6 +18,7 @@ typedef struct {
 struct PointDesk {
     char *run_dir;
     Id vm;
+    gboolean merges;
     GPtrArray *opened; /* of Opened * */
 };
 
@@ -24,19 +26,35 @@ static void opened_free(gpointer data)
 {
     Opened *o = data;
 
+    g_assert(!o->lease);
     daemon_reader_free(o->reader);
     json_decref(o->disks);
     g_free(o);
 }
 
-PointDesk *point_desk_new(const char *run_dir, Id vm)
+PointDesk *point_desk_new(const char *run_dir, Id vm, gboolean merges)
 {
     PointDesk *desk = g_new0(PointDesk, 1);
 
     desk->run_dir = g_strdup(run_dir);
     desk->vm = vm;
+    desk->merges = merges;
     desk->opened = g_ptr_array_new_with_free_func(opened_free);
     return desk;
+}
+
+static void let_go(PointDesk *desk, Store *store, Opened *o)
+{
+    g_clear_pointer(&o->reader, daemon_reader_free);
+    if (o->lease)
+        store_lease_release(store, g_steal_pointer(&o->lease));
+    g_ptr_array_remove(desk->opened, o);
+}
+
+void point_desk_clear(PointDesk *desk, Store *store)
+{
+    while (desk->opened->len)
+        let_go(desk, store, desk->opened->pdata[0]);
 }
 
 void point_desk_free(PointDesk *desk)
@@ -96,7 +114,7 @@ gboolean point_desk_pin(PointDesk *desk, Store *store, const json_t *params, GEr
         !id_parse(text, &point, error))
         return FALSE;
     if (!pinned && find(desk, point))
-        g_ptr_array_remove(desk->opened, find(desk, point));
+        let_go(desk, store, find(desk, point));
     return store_pin(store, point, pinned, error);
 }
 
@@ -140,7 +158,7 @@ static gboolean offer(Opened *o, const StoreFiles *files, GError **error)
     g_autofree char *uri = NULL;
 
     for (guint i = 0; i < files->files->len; i++)
-        layers[i] = (ReaderLayer){files->files->pdata[i], files->formats->pdata[i]};
+        layers[i] = (ReaderLayer){files->files->pdata[i], files->formats->pdata[i], o->lease != NULL};
     if (!daemon_reader_add(o->reader, files->target, layers, files->files->len, NULL, error))
         return FALSE;
     uri = g_strdup_printf("nbd+unix:///%s?socket=%s", files->target, daemon_reader_nbd_path(o->reader));
@@ -148,33 +166,47 @@ static gboolean offer(Opened *o, const StoreFiles *files, GError **error)
     return TRUE;
 }
 
-/* What is pinned is neither merged into nor removed: no lease is needed. */
-static gboolean open_point(PointDesk *desk, Store *store, Id point, GError **error)
+/* Where nothing is merged QEMU's locks do more: they keep away what the VM's user commits there. */
+static gboolean lease(const PointDesk *desk, Opened *o, Store *store, GPtrArray **ret_files, GError **error)
 {
-    g_autofree char *name = g_strdup_printf("open-%s", ID_TEXT(point));
-    g_autofree char *run_dir = g_build_filename(desk->run_dir, "open", ID_TEXT(point), NULL);
-    g_autoptr(GPtrArray) files = NULL;
-    StoreLease *lease = store_lease_read(store, point, &files, error);
-    Opened *o;
+    StoreLease *taken = store_lease_share(store, o->point, ret_files, error);
 
-    if (!lease)
+    if (!taken)
         return FALSE;
-    store_lease_release(store, lease);
+    if (desk->merges)
+        o->lease = taken;
+    else
+        store_lease_release(store, taken);
+    return TRUE;
+}
+
+static gboolean offer_all(const PointDesk *desk, Opened *o, const GPtrArray *files, GError **error)
+{
+    g_autofree char *name = g_strdup_printf("open-%s", ID_TEXT(o->point));
+    g_autofree char *run_dir = g_build_filename(desk->run_dir, "open", ID_TEXT(o->point), NULL);
+
     if (g_mkdir_with_parents(run_dir, 0700) != 0)
         return us_error_errno(error, errno, "cannot make %s", run_dir);
-    o = g_new0(Opened, 1);
+    o->reader = daemon_reader_start(run_dir, name, error);
+    if (!o->reader)
+        return FALSE;
+    for (guint i = 0; i < files->len; i++)
+        if (!offer(o, files->pdata[i], error))
+            return FALSE;
+    return TRUE;
+}
+
+static gboolean open_point(PointDesk *desk, Store *store, Id point, GError **error)
+{
+    g_autoptr(GPtrArray) files = NULL;
+    Opened *o = g_new0(Opened, 1);
+
     o->point = point;
     o->disks = json_array();
     g_ptr_array_add(desk->opened, o);
-    o->reader = daemon_reader_start(run_dir, name, error);
-    for (guint i = 0; o->reader && i < files->len; i++)
-        if (!offer(o, files->pdata[i], error)) {
-            g_ptr_array_remove(desk->opened, o);
-            return FALSE;
-        }
-    if (o->reader)
+    if (lease(desk, o, store, &files, error) && offer_all(desk, o, files, error))
         return TRUE;
-    g_ptr_array_remove(desk->opened, o);
+    let_go(desk, store, o);
     return FALSE;
 }
 

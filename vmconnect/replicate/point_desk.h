@@ -2,7 +2,7 @@
 /* point_desk - what is asked of a VM's recovery points: which there are, which are kept, and to read one.
  *
  * An open point is offered read-only, each disk as an NBD export on a unix socket of this host's run folder, until the point is
- * let go or the thread that opened it ends. Used by the thread that has the store open. */
+ * let go or the thread that opened it ends. A copy goes on underneath, with its merges (store_lease_share()). Used by the thread that has the store open. */
 #pragma once
 
 #include "vmconnect/store/store.h"
@@ -12,9 +12,11 @@
 
 typedef struct PointDesk PointDesk;
 
-/* @run_dir: the engine's. */
-PointDesk *point_desk_new(const char *run_dir, Id vm);
+/* @run_dir: the engine's. @merges: the store merges while points are open, and point_desk_clear() comes before it is closed; FALSE: it
+ * may be closed while they are, and does nothing, as a VM runs from it. */
+PointDesk *point_desk_new(const char *run_dir, Id vm, gboolean merges);
 /* Everything that was opened is closed. */
+void point_desk_clear(PointDesk *desk, Store *store);
 void point_desk_free(PointDesk *desk);
 
 /* {"points": […]} as docs/protocol.md has `standby.points`. New reference. */

@@ -971,7 +971,7 @@ Worker *worker_start(ActiveRole *role, const HostPaths *paths, Identity *identit
     w->flatten.run_dir = g_build_filename(paths->run_dir, "keep", ID_TEXT(w->active->vm), NULL);
     w->ask_ms = clock_steady_ms() + ASK_EVERY_MS;
     w->flatten_at_ms = clock_steady_ms() + FLATTEN_FIRST_MS;
-    w->desk = point_desk_new(paths->run_dir, w->active->vm);
+    w->desk = point_desk_new(paths->run_dir, w->active->vm, FALSE);
     w->active->on_progress = on_progress;
     w->active->user = w;
     rc = uv_thread_create(&w->thread, run, w);

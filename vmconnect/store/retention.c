@@ -43,11 +43,10 @@ static void keep_spans(Span span, guint count, const RetentionPoint *points, gui
 /* For each point whether it is kept; the caller frees. */
 static gboolean *kept_of(RetentionPolicy policy, const RetentionPoint *points, guint n)
 {
-    gboolean *kept = g_new(gboolean, n);
+    gboolean *kept = g_new0(gboolean, n);
 
     for (guint i = 0; i < n; i++)
-        kept[i] =
-            n - i <= MAX(policy.newest, 1) || points[i].pinned || points[i].held || points[i].children > 1;
+        kept[i] = n - i <= MAX(policy.newest, 1) || points[i].pinned || points[i].children > 1;
     keep_spans(HOUR, policy.hours, points, n, kept);
     keep_spans(DAY, policy.days, points, n, kept);
     keep_spans(WEEK, policy.weeks, points, n, kept);

@@ -2,7 +2,7 @@
 /* retention - which recovery points are kept, and what is merged next.
  *
  * Pure. Kept are: the newest N; then the oldest of each full hour, day and week (UTC, from
- * Monday), for so many of each; what is pinned; what is held by a reader. Spans are counted back
+ * Monday), for so many of each; what is pinned. Spans are counted back
  * from the newest point, not from the clock: a standby that hears nothing forgets nothing. However
  * clocks jump, never more points are kept for a kind of span than were asked for. */
 #pragma once
@@ -21,7 +21,6 @@ typedef struct {
 typedef struct {
     gint64 at_ms; /* when it was sealed, wall clock */
     gboolean pinned;
-    gboolean held;  /* a reader has it or something above it open */
     guint children; /* points and branches that stand on it */
 } RetentionPoint;
 
@@ -35,7 +34,6 @@ typedef struct {
 #define RETENTION_MAX_RANGE 8
 
 /* The lowest range of @points (at least one; oldest first, the last one is the tip) that
- * should be merged now; FALSE if there is none. Never the tip, nothing pinned or
- * held, nothing with more than one child. */
+ * should be merged now; FALSE if there is none. Never the tip, nothing pinned, nothing with more than one child. */
 gboolean retention_next(RetentionPolicy policy, const RetentionPoint *points, guint n,
                         RetentionMerge *ret_merge);

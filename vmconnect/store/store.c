@@ -474,8 +474,6 @@ static const char *hint(const Store *store, guint backlog)
 {
     if (store->merge.given_up)
         return store->merge.given_up;
-    if (store_held_index(store) >= 0)
-        return "a reader holds the merging up: end tests and opened points";
     return backlog ? NULL : "keep fewer points, or unpin some";
 }
 

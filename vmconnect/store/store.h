@@ -188,15 +188,12 @@ void store_files_free(StoreFiles *files);
 
 typedef struct StoreLease StoreLease;
 
-/* Keep everything that point @generation reads from as it is until released. A
- * merge in the way is cancelled (and starts again afterwards). @ret_files: of
- * StoreFiles *, with free function. NOT_FOUND for a point that is not kept, CORRUPT if a file of it is
+/* For who opens all of @ret_files (of StoreFiles *, with free function) before the next store_pump(), read-only and without locks
+ * (daemon_reader.h), and reads on whatever happens to their names: point @generation stays one until released, and merges below it go
+ * on, for they write into a file only what another one hides that lies above it and is open, too. Nothing waits for a lease, and no
+ * chain grows by it. A merge under way is cancelled, and starts again. NOT_FOUND for a point that is not kept, CORRUPT if a file of it is
  * missing, shorter than when it was sealed, or not what was signed.
  * Leases are not durable: who reads beyond a restart takes them again. */
-StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error);
-/* The same for who opens all of @ret_files at once, read-only and without locks (daemon_reader.h), and reads on whatever happens to
- * their names: the point stays one, and merges below it go on, for they write into a file only what another one hides that lies above it
- * and is open, too. Nothing waits for such a lease, and no chain grows by it. */
 StoreLease *store_lease_share(Store *store, Id generation, GPtrArray **ret_files, GError **error);
 void store_lease_release(Store *store, StoreLease *lease);
 

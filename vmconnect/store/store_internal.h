@@ -114,9 +114,9 @@ gboolean store_write_given(const Store *store, GError **error);
 
 /* store_read.c */
 void store_lease_free(gpointer lease);
-/* The index of the highest point that a reader holds, -1 if none. */
-int store_held_index(const Store *store);
-/* Does somebody read that point beside merges? It must stay then. */
+/* Does somebody read that point? It must stay then. */
 gboolean store_is_shared(const Store *store, Id generation);
+/* May somebody have that layer open, by whatever name? */
+gboolean store_has_reader(const Store *store, Id layer);
 /* The files of @disks (of LedgerDisk *), each from its layer down; of StoreFiles *. */
 GPtrArray *store_files_of(const Store *store, const GPtrArray *disks);

@@ -71,12 +71,11 @@ static gboolean find_unread(const Ledger *ledger, RetentionMerge *ret_merge)
     return FALSE;
 }
 
-static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMerge *ret_merge)
+static gboolean find_next(const Store *store, RetentionMerge *ret_merge)
 {
     const Ledger *ledger = store_ledger(store);
     guint n = ledger->points->len;
     g_autofree RetentionPoint *points = g_new0(RetentionPoint, n + 1);
-    int held = ignore_held ? -1 : store_held_index(store);
 
     for (guint i = 0; i < n; i++) {
         const LedgerPoint *point = ledger->points->pdata[i];
@@ -84,7 +83,6 @@ static gboolean find_next(const Store *store, gboolean ignore_held, RetentionMer
         points[i] = (RetentionPoint){.at_ms = point->generation->sealed_at_ms,
                                      .pinned = !ledger_can_withdraw(ledger, i) ||
                                                store_is_shared(store, point->generation->id),
-                                     .held = (int)i <= held,
                                      .children = i + 1 < n};
     }
     return n > 0 && (retention_next(store->retain, points, n, ret_merge) || find_unread(ledger, ret_merge));
@@ -94,20 +92,7 @@ guint store_merge_backlog(const Store *store)
 {
     RetentionMerge merge;
 
-    return find_next(store, TRUE, &merge) ? MAX(merge.survivor - merge.first, 1) : 0;
-}
-
-/* Does a reader have the survivor, or something above it, open? Then it reads all these files. */
-static gboolean is_held(const Store *store)
-{
-    const Ledger *ledger = store_ledger(store);
-    int held = store_held_index(store);
-
-    for (int i = 0; i <= held; i++)
-        if (id_equal(((const LedgerPoint *)ledger->points->pdata[i])->generation->id,
-                     journal(store)->survivor))
-            return TRUE;
-    return FALSE;
+    return find_next(store, &merge) ? MAX(merge.survivor - merge.first, 1) : 0;
 }
 
 /* ---- withdrawing ---- */
@@ -445,8 +430,8 @@ static gboolean shorten(const Store *store, const char *target, const GArray *la
         g_autofree char *path = layer_file_path(store->dir, layer, target);
         GStatBuf st;
 
-        if (ledger_find_layer(store_ledger(store), layer) || g_stat(path, &st) != 0 ||
-            (guint64)st.st_size <= PIECE_BYTES)
+        if (ledger_find_layer(store_ledger(store), layer) || store_has_reader(store, layer) ||
+            g_stat(path, &st) != 0 || (guint64)st.st_size <= PIECE_BYTES)
             continue;
         if (truncate(path, st.st_size - (off_t)PIECE_BYTES) != 0)
             return us_error_errno(error, errno, "cannot shorten %s", path);
@@ -461,7 +446,7 @@ static gboolean shorten_one(const Store *store, gboolean *ret_shortened, GError 
 {
     if (!ledger_file_settle(store->file, error))
         return FALSE;
-    for (guint i = 0; i < journal(store)->disks->len && store->leases->len == 0 && !*ret_shortened; i++) {
+    for (guint i = 0; i < journal(store)->disks->len && !*ret_shortened; i++) {
         const LedgerMergeDisk *disk = journal(store)->disks->pdata[i];
 
         if (!shorten(store, disk->target, disk->layers, ret_shortened, error) ||
@@ -540,12 +525,12 @@ static gboolean step(Store *store, GError **error)
     RetentionMerge next;
 
     if (!journal(store))
-        return !find_next(store, FALSE, &next) || withdraw(store, &next, error);
+        return !find_next(store, &next) || withdraw(store, &next, error);
     if (journal(store)->state == LEDGER_FLUSHED)
         return go_on_switching(store, error);
     if (journal(store)->state == LEDGER_SWITCHED)
         return finish(store, error);
-    if (is_held(store) || store->merge.given_up)
+    if (store->merge.given_up)
         return TRUE;
     if (!store->merge.commits)
         return begin_copying(store, error);
@@ -599,11 +584,11 @@ int store_merge_timeout_ms(const Store *store)
     RetentionMerge next;
 
     if (journal(store)) {
-        if (journal(store)->state == LEDGER_WITHDRAWN && (is_held(store) || store->merge.given_up))
+        if (journal(store)->state == LEDGER_WITHDRAWN && store->merge.given_up)
             return -1;
         return store->merge.commits || journal(store)->state == LEDGER_FLUSHED ? POLL_MS : 0;
     }
-    return find_next(store, FALSE, &next) ? 0 : -1;
+    return find_next(store, &next) ? 0 : -1;
 }
 
 gboolean store_merge_recover(Store *store, GError **error)

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who reads kept points: tests, opened points, exports, hashing; and what there is to read.
  *
- * A reader of point P has every file from P's down to the bottom open, and QEMU's
- * own image locks stay on. So a merge whose survivor is P or below P is in its way; one
- * above P is not.
- *
- * A reader without locks that has them all open shares them with merges: what is written into a file below P comes from layers between
- * it and P, which it has open, and which hide it; a merged file loses its name and no more. But P must not be
- * withdrawn, or what is newer would be written below it. */
+ * A reader of point P has every file from P's down to the bottom open, without locks, and shares them with merges: what is written into
+ * a file below P comes from layers between it and P, which it has open, and which hide it; a merged file loses its name and no more. But
+ * P must not be withdrawn, or what is newer would be written below it. */
 #include "vmconnect/store/store_internal.h"
 
 #include "vmconnect/base/error.h"
@@ -20,7 +16,7 @@
 
 struct StoreLease {
     Id generation;
-    gboolean shared;
+    GArray *layers; /* of Id: what its reader may have open */
 };
 
 static gboolean not_kept(Id generation, GError **error)
@@ -77,42 +73,50 @@ GPtrArray *store_files_of(const Store *store, const GPtrArray *disks)
 
 /* ---- leases ---- */
 
-void store_lease_free(gpointer lease)
+void store_lease_free(gpointer p)
 {
+    StoreLease *lease = p;
+
+    g_array_unref(lease->layers);
     g_free(lease);
 }
 
-static gboolean is_leased(const Store *store, Id generation, gboolean shared)
+static GArray *layers_of(const Ledger *ledger, const LedgerPoint *point)
 {
-    for (guint k = 0; k < store->leases->len; k++) {
-        const StoreLease *lease = store->leases->pdata[k];
+    GArray *layers = g_array_new(FALSE, FALSE, sizeof(Id));
 
-        if (lease->shared == shared && id_equal(lease->generation, generation))
-            return TRUE;
+    for (guint i = 0; i < point->disks->len; i++) {
+        const LedgerDisk *disk = point->disks->pdata[i];
+        const LedgerLayer *l;
+
+        for (Id layer = disk->layer; (l = ledger_find_layer(ledger, layer)); layer = l->below)
+            g_array_append_val(layers, layer);
     }
-    return FALSE;
+    return layers;
 }
 
 gboolean store_is_shared(const Store *store, Id generation)
 {
-    return is_leased(store, generation, TRUE);
+    for (guint k = 0; k < store->leases->len; k++)
+        if (id_equal(((const StoreLease *)store->leases->pdata[k])->generation, generation))
+            return TRUE;
+    return FALSE;
 }
 
-int store_held_index(const Store *store)
+gboolean store_has_reader(const Store *store, Id layer)
 {
-    const Ledger *ledger = store_ledger(store);
+    for (guint k = 0; k < store->leases->len; k++) {
+        const GArray *layers = ((const StoreLease *)store->leases->pdata[k])->layers;
 
-    for (guint i = ledger->points->len; i-- > 0;) {
-        const LedgerPoint *point = ledger->points->pdata[i];
-
-        if (is_leased(store, point->generation->id, FALSE))
-            return (int)i;
+        for (guint i = 0; i < layers->len; i++)
+            if (id_equal(g_array_index(layers, Id, i), layer))
+                return TRUE;
     }
-    return -1;
+    return FALSE;
 }
 
-/* A sealed file must be read-only in the daemon before others may read it; after a seal it is when
- * the next overlay lies on it. */
+/* While a reader opens the files nothing is written to them. A sealed file is read-only in the daemon when the next
+ * overlay lies on it. */
 static gboolean make_readable(Store *store, GError **error)
 {
     return store_merge_stop(store, error) && (!store->daemon || store_stage(store, error));
@@ -138,8 +142,7 @@ static gboolean check_whole(const Store *store, const LedgerPoint *point, GError
     return TRUE;
 }
 
-static StoreLease *take_lease(Store *store, Id generation, gboolean shared, GPtrArray **ret_files,
-                              GError **error)
+StoreLease *store_lease_share(Store *store, Id generation, GPtrArray **ret_files, GError **error)
 {
     const LedgerPoint *point = ledger_find_point(store_ledger(store), generation);
     StoreLease *lease;
@@ -152,20 +155,10 @@ static StoreLease *take_lease(Store *store, Id generation, gboolean shared, GPtr
         return NULL;
     lease = g_new0(StoreLease, 1);
     lease->generation = generation;
-    lease->shared = shared;
+    lease->layers = layers_of(store_ledger(store), point);
     g_ptr_array_add(store->leases, lease);
     *ret_files = store_files_of(store, point->disks);
     return lease;
-}
-
-StoreLease *store_lease_read(Store *store, Id generation, GPtrArray **ret_files, GError **error)
-{
-    return take_lease(store, generation, FALSE, ret_files, error);
-}
-
-StoreLease *store_lease_share(Store *store, Id generation, GPtrArray **ret_files, GError **error)
-{
-    return take_lease(store, generation, TRUE, ret_files, error);
 }
 
 void store_lease_release(Store *store, StoreLease *lease)

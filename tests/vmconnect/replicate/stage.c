@@ -168,7 +168,7 @@ static void look_at(Stage *stage, Store *store)
         g_ptr_array_add(stage->changed, store_changed_since(store, before->generation->id, target, &error));
         g_assert_no_error(error);
     }
-    lease = store_lease_read(store, tip->id, &stage->files, &error);
+    lease = store_lease_share(store, tip->id, &stage->files, &error);
     g_assert_no_error(error);
     store_lease_release(store, lease);
 }

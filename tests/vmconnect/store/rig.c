@@ -499,7 +499,7 @@ void rig_check_points(Rig *rig)
         const RigPoint *expected = rig_find_point(rig, point->generation->id);
         g_autoptr(GPtrArray) files = NULL;
         GError *error = NULL;
-        StoreLease *lease = store_lease_read(rig->store, point->generation->id, &files, &error);
+        StoreLease *lease = store_lease_share(rig->store, point->generation->id, &files, &error);
 
         g_assert_no_error(error);
         g_assert_nonnull(expected);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* A point is written by the minute it was sealed in (0: a Thursday begins); behind it p pinned, h held,
+/* A point is written by the minute it was sealed in (0: a Thursday begins); behind it p pinned,
  * b a branch stands on it. Merges are carried out until there is none left. */
 static char *settle(RetentionPolicy policy, const char *text)
 {
@@ -17,7 +17,6 @@ static char *settle(RetentionPolicy policy, const char *text)
         points[i] = (RetentionPoint){
             .at_ms = g_ascii_strtoll(words[i], NULL, 10) * 60000,
             .pinned = strchr(words[i], 'p') != NULL,
-            .held = strchr(words[i], 'h') != NULL,
             .children = strchr(words[i], 'b') ? 2 : 1,
         };
     }
@@ -48,7 +47,6 @@ static const struct {
     {"newest", {3, 0}, "1 2 3 4 5 6", "4 5 6"},
     {"never-the-tip", {0, 0}, "1 2 3", "3"},
     {"pinned", {1, 0}, "1 2p 3 4 5", "2p 5"},
-    {"held", {1, 0}, "1h 2h 3 4 5", "1h 2h 5"},
     {"branch", {1, 0}, "1 2b 3 4", "2b 4"},
     {"first-of-each-hour", {1, 3}, "1 2 61 62 63 121 122", "1 61 121 122"},
     {"hours-run-out", {1, 2}, "1 2 61 62 121 122", "61 121 122"},
@@ -163,7 +161,7 @@ static gint64 random_step_ms(void)
 
 static gboolean is_bound(const RetentionPoint *p)
 {
-    return p->pinned || p->held || p->children > 1;
+    return p->pinned || p->children > 1;
 }
 
 static guint count_bound(const GArray *points)
@@ -195,7 +193,7 @@ static void settle_all(RetentionPolicy policy, GArray *points)
     }
 }
 
-/* Somebody pins, holds, or branches off; and lets go of it again. */
+/* Somebody pins, or branches off; and lets go of it again. */
 static void change_one(GArray *points)
 {
     RetentionPoint *p = &g_array_index(points, Sealed, g_test_rand_int_range(0, (gint32)points->len)).point;
@@ -204,8 +202,6 @@ static void change_one(GArray *points)
         *p = (RetentionPoint){.at_ms = p->at_ms, .children = 1};
     else if (g_test_rand_bit())
         p->pinned = TRUE;
-    else if (g_test_rand_bit())
-        p->held = TRUE;
     else
         p->children = 2;
 }

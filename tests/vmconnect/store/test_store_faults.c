@@ -255,7 +255,7 @@ static char *first_image(const Rig *rig)
     g_autoptr(GPtrArray) files = NULL;
     GError *error = NULL;
     const RigPoint *point = rig->points->pdata[0];
-    StoreLease *lease = store_lease_read(rig->store, point->generation->id, &files, &error);
+    StoreLease *lease = store_lease_share(rig->store, point->generation->id, &files, &error);
 
     g_assert_no_error(error);
     store_lease_release(rig->store, lease);
