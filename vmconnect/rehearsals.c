@@ -384,6 +384,8 @@ static void on_lent(void *user, const json_t *result, const GError *error)
     if (result) {
         spec->lent = json_deep_copy(result);
         part_at(t, loan->index)->is_lent = TRUE;
+    } else if (g_error_matches(error, US_ERROR, US_ERROR_CORRUPT)) {
+        spec->unlent = g_strdup(error->message); /* which is what the test has found */
     } else if (!t->error) {
         t->error = g_error_copy(error);
         g_prefix_error(&t->error, "'%s' is not tested: ", spec->name);

@@ -3,6 +3,7 @@
 # drive - what lab tests below the controller share: a driver in its place.
 DRIVE=$UNDERSTUDY_LAB_BIN/tests/lab/drive
 REIGN='{"number":1,"id":"11111111-2222-4333-8444-555555555555"}'
+NETWORKS_ALIKE='{"default":"default"}'
 POLICY='{"interval_ms":1000,"scratch_bytes":1073741824,"bandwidth_bps":0,"compress":"auto","freeze":"never"}'
 
 uuid_of() {
@@ -26,7 +27,7 @@ call() {
 # admit STANDBY ACTIVE VM NAME
 admit() {
   call "$1" standby.admit "{\"scenario\":\"web\",\"reign\":$REIGN,\"vm\":\"$3\",\"name\":\"$4\",
-    \"active\":{\"id\":\"$(cat "$TEST_TMP/$2.id")\"},\"networks\":{\"default\":\"default\"},
+    \"active\":{\"id\":\"$(cat "$TEST_TMP/$2.id")\"},\"networks\":${NETWORKS:-$NETWORKS_ALIKE},
     \"retain\":{\"newest\":${RETAIN:-24},\"hourly\":24}}"
 }
 

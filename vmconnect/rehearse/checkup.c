@@ -23,6 +23,7 @@
 #define AGENT_EACH_MS 2000 /* a command in the guest is not for every look */
 #define DISKS_MS 600000
 #define CONSOLE_BYTES 65536
+#define PANIC_BYTES 200 /* of what a kernel says last */
 
 typedef enum { AGENT, NETWORK, SCREEN, DISKS, KINDS } Kind;
 
@@ -252,10 +253,8 @@ static void append_open(GString *text, const Check *check, const char *what)
         g_string_append_printf(text, "; %s: %s", what, check->text ? check->text : "nothing yet");
 }
 
-static char *why_not_asked(const Checkup *c, gint64 boot_ms)
+static void say_not_asked(const Checkup *c, gint64 boot_ms, GString *text)
 {
-    GString *text = g_string_new(NULL);
-
     g_string_printf(text, "it does not pass its checks %" G_GINT64_FORMAT " s after it was started",
                     boot_ms / 1000);
     for (guint i = 0; i < c->asked->len; i++) {
@@ -263,24 +262,36 @@ static char *why_not_asked(const Checkup *c, gint64 boot_ms)
 
         append_open(text, check, check->exam->text);
     }
-    return g_string_free(text, FALSE);
+}
+
+/* A guest that hangs so gives no other sign, and what was seen of it before may look like life. */
+static void append_panic(GString *text, const char *folder)
+{
+    g_autofree char *console = checkup_console(folder);
+    const char *panic = console ? strstr(console, "Kernel panic - ") : NULL;
+    g_autofree char *line =
+        panic ? g_utf8_make_valid(panic, (gssize)MIN(strcspn(panic, "\n"), PANIC_BYTES)) : NULL;
+
+    if (line)
+        g_string_append_printf(text, "; its console says: %s", line);
 }
 
 char *checkup_why(const Checkup *c, gint64 boot_ms)
 {
-    g_autoptr(GString) text =
+    GString *text =
         g_string_new("it runs, and gives no sign of life that can be told from a guest that hangs");
 
-    if (c->asked->len > 0)
-        return why_not_asked(c, boot_ms);
-    if (decisive(c) == KINDS) {
+    if (c->asked->len > 0) {
+        say_not_asked(c, boot_ms, text);
+    } else if (decisive(c) == KINDS) {
         g_string_append(text, ": it has no agent, no network and no screen");
-        return g_string_free(g_steal_pointer(&text), FALSE);
+    } else {
+        g_string_printf(text, "it does not live %" G_GINT64_FORMAT " s after it was started", boot_ms / 1000);
+        for (guint i = 0; i < DISKS; i++)
+            append_open(text, &c->checks[i], WHAT[i]);
     }
-    g_string_printf(text, "it does not live %" G_GINT64_FORMAT " s after it was started", boot_ms / 1000);
-    for (guint i = 0; i < DISKS; i++)
-        append_open(text, &c->checks[i], WHAT[i]);
-    return g_string_free(g_steal_pointer(&text), FALSE);
+    append_panic(text, c->spec->folder);
+    return g_string_free(text, FALSE);
 }
 
 static void describe(json_t *list, const Check *check, const char *what)

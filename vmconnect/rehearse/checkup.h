@@ -21,7 +21,7 @@ void checkup_free(Checkup *c);
 /* Look once at all that has not been answered yet; the guest runs for @at_ms. */
 void checkup_look(Checkup *c, virDomainPtr dom, gint64 at_ms);
 gboolean checkup_lives(const Checkup *c);
-/* Why not, after @boot_ms. The caller frees. */
+/* Why not, after @boot_ms, with its kernel's last words if its console has them. The caller frees. */
 char *checkup_why(const Checkup *c, gint64 boot_ms);
 
 /* When the VM has ended. *@ret_why: what is wrong with its disks, NULL: nothing; the caller frees. FALSE with @error: they could

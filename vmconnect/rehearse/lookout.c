@@ -306,9 +306,10 @@ static void try_at(Lookout *l, Stage *stage, Errand *e, const char *place, const
         return; /* it is still being asked, and what came of it before says more */
     if (says)
         note_errand(l, e, good, g_strdup_printf("%s: %s", address, says));
+    else if (good)
+        note_errand(l, e, TRUE, g_strdup_printf("it answers at %s", address));
     else
-        note_errand(l, e, good,
-                    good ? g_strdup_printf("it answers at %s", address) : g_strdup(error->message));
+        note_errand(l, e, FALSE, g_strdup_printf("%s (its card is on '%s')", error->message, place));
 }
 
 static void try_errand(Lookout *l, Stage *stage, const json_t *cards, Errand *e)

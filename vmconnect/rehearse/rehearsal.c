@@ -399,10 +399,11 @@ static void go_on(Rehearsal *r)
 static void define_all(Rehearsal *r, virConnectPtr conn, const Host *here)
 {
     for (guint i = 0; i < r->spec->vms->len; i++) {
+        const char *unlent = spec_at(r, i)->unlent;
         g_autoptr(GError) error = NULL;
 
-        if (!define(r, i, conn, here, &error))
-            leave_out(r, i, "failed", error->message);
+        if (unlent || !define(r, i, conn, here, &error))
+            leave_out(r, i, "failed", unlent ? unlent : error->message);
     }
 }
 

@@ -74,6 +74,7 @@ void stand_in_spec_free(StandInSpec *spec)
     g_free(spec->from);
     g_free(spec->folder);
     json_decref(spec->lent);
+    g_free(spec->unlent);
     g_clear_pointer(&spec->exams, g_ptr_array_unref);
     g_free(spec);
 }

@@ -25,6 +25,7 @@ typedef struct {
     Id as;        /* UUID of the VM that stands in for it */
     char *folder; /* remains_make() */
     json_t *lent; /* as lending_lend() has it */
+    char *unlent; /* or why it has nothing to lend: the copy is damaged */
     int agent;    /* its agent answers at home: TRUE it must here, too, FALSE it does not; -1: not known */
     GPtrArray *exams; /* of Exam *: what its operator wants to see of it; NULL: nothing was said */
 } StandInSpec;

@@ -167,13 +167,21 @@ static gboolean put_belongings(Store *store, const Wish *wish, const Definition 
 
 /* --- the disks ---------------------------------------------------------------- */
 
+/* What would be the same in a moment is the copy's fault: a file is missing, or is not what was written. */
 static gboolean offer(DaemonReader *reader, const StoreFiles *files, GError **error)
 {
+    g_autoptr(GError) why = NULL;
     g_autofree ReaderLayer *layers = g_new0(ReaderLayer, files->files->len);
 
     for (guint i = 0; i < files->files->len; i++)
         layers[i] = (ReaderLayer){files->files->pdata[i], files->formats->pdata[i], TRUE};
-    return daemon_reader_add(reader, files->target, layers, files->files->len, NULL, error);
+    if (daemon_reader_add(reader, files->target, layers, files->files->len, NULL, &why))
+        return TRUE;
+    if (!us_error_may_pass(why))
+        why->code = US_ERROR_CORRUPT;
+    g_propagate_prefixed_error(error, g_steal_pointer(&why),
+                               "disk %s of the copy does not open: ", files->target);
+    return FALSE;
 }
 
 /* QEMU's own user must pass through its folder, and connect. */

@@ -22,7 +22,8 @@ void lending_free(Lending *lending);
 
 /* @params {"vm", "test", "as": UUID of the test's VM, "point": id, or null for the newest, "folder": that VM's own};
  * *@ret_result: {"point": as generation_describe(), "definition", "nvram": path or null, "socket": of the NBD server, "disks":
- * [{"target": also its export's name, "size_bytes"}]}. REFUSED: it runs here, or there is no point yet; NOT_FOUND. */
+ * [{"target": also its export's name, "size_bytes"}]}. REFUSED: it runs here, or there is no point yet; NOT_FOUND;
+ * CORRUPT: the copy is damaged, which is what a test is for. */
 gboolean lending_lend(Lending *lending, Store *store, const json_t *params, json_t **ret_result,
                       GError **error);
 

@@ -803,7 +803,8 @@ static void test_asked(void)
     guest_address(c, "10.1.0.30", "10.1.0.254");
     expect_lookout(&asking, "ping:10.1.0.20", TRUE, "it answers at 10.1.0.20");
     expect_lookout(&asking, "ping", TRUE, "it answers at 10.1.0.20");
-    expect_lookout(&asking, "tcp:10.1.0.40:80", FALSE, "10.1.0.40: Connection refused");
+    expect_lookout(&asking, "tcp:10.1.0.40:80", FALSE,
+                   "10.1.0.40: Connection refused (its card is on 'twin')");
     expect_lookout(&asking, "tcp:80", TRUE, "it answers at 10.1.0.20");
     expect_lookout(&asking, "tcp:81", FALSE, "10.1.0.20: Connection refused");
     expect_lookout(&asking, "tcp:10.1.0.30:443", FALSE,
