@@ -8,6 +8,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/stop.h"
 
 #define CALL_MS 30000
 #define EACH_MS 10000 /* news come at once; this is for those that do not */
@@ -147,6 +148,7 @@ static void on_closed(const GError *error, void *user)
         t->again_ms = clock_steady_ms() + EACH_MS;
         return;
     }
+    stop_at("test.closed");
     hosts_call(t->owner->hosts, t->host, "test.forget", params, CALL_MS, on_forgotten, NULL);
     g_ptr_array_remove(t->owner->list, t);
 }
@@ -197,6 +199,7 @@ static void on_kept(const GError *error, void *user)
         t->again_ms = clock_steady_ms() + EACH_MS;
         return;
     }
+    stop_at("test.kept");
     prove(t);
     t->phase = REHEARSAL_KEPT;
     t->again_ms = 0;
@@ -236,6 +239,7 @@ static void on_evidence(void *user, const json_t *result, const GError *error)
     }
     if (!error)
         keep_evidence(t, result);
+    stop_at("test.seen");
     t->at++;
     rehearsal_pump(t);
 }
@@ -299,12 +303,14 @@ static void take(Rehearsal *t, const json_t *doc, RehearsalResult *steal_result)
     if (!t->begun)
         tell_begun(t);
     if (r->ready && !t->ready) {
+        stop_at("test.ready");
         t->ready = TRUE;
         note(t);
         publish(t, EVENT_TEST_READY, ID_TEXT(t->id));
     }
     if (!r->ended)
         return;
+    stop_at("test.result");
     t->result = g_steal_pointer(&r);
     t->phase = REHEARSAL_FETCHING;
     t->again_ms = 0;
@@ -447,6 +453,7 @@ static void on_started(void *user, const json_t *result, const GError *error)
         drop(t, error);
         return;
     }
+    stop_at("test.told");
     t->phase = REHEARSAL_RUNNING;
     if (error) {
         g_prefix_error(
@@ -476,6 +483,7 @@ static void on_row(const GError *error, void *user)
         drop(t, error ? error : late);
         return;
     }
+    stop_at("test.row");
     t->phase = REHEARSAL_STARTING;
     t->busy = TRUE;
     hosts_call(t->owner->hosts, t->host, "test.start", t->params, CALL_MS, on_started, word_new(t));
