@@ -99,15 +99,26 @@ static Report *report_of(const FakePlayer *p)
     return report;
 }
 
-void fake_player_answer(FakePlayer *p, CommandVerb verb, GError *error)
+static void answer(FakePlayer *p, CommandVerb verb, json_t *result, GError *error)
 {
     Report *report = report_of(p);
 
     report->done = g_queue_pop_head(&p->told);
     g_assert_nonnull(report->done);
     g_assert_cmpint(report->done->verb, ==, verb);
+    report->done->result = result;
     report->done->error = error;
     mailbox_send(p->reports, report);
+}
+
+void fake_player_answer(FakePlayer *p, CommandVerb verb, GError *error)
+{
+    answer(p, verb, NULL, error);
+}
+
+void fake_player_give(FakePlayer *p, CommandVerb verb, json_t *result)
+{
+    answer(p, verb, result, NULL);
 }
 
 void fake_player_say(FakePlayer *p, const char *state)

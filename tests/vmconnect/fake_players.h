@@ -27,6 +27,8 @@ guint fake_players_started(void);
 
 /* Answer the oldest command; it must be @verb. @error is taken, NULL: it was done. */
 void fake_player_answer(FakePlayer *player, CommandVerb verb, GError *error);
+/* The same with @result, which is taken. */
+void fake_player_give(FakePlayer *player, CommandVerb verb, json_t *result);
 
 /* Say @state of itself. */
 void fake_player_say(FakePlayer *player, const char *state);

@@ -8,6 +8,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/fault.h"
 #include "vmconnect/hypervisor/event_uv.h"
 
 #include <pthread.h>
@@ -171,11 +172,12 @@ static void *opener_run(void *data)
     return NULL;
 }
 
-static Opener *opener_start(Connection *c)
+static Opener *opener_start(Connection *c, GError **error)
 {
     Opener *o = g_new0(Opener, 1);
     pthread_attr_t attr;
     pthread_t thread;
+    int why = fault_at();
     int rc = uv_mutex_init(&o->lock);
 
     g_assert(rc == 0);
@@ -186,10 +188,13 @@ static Opener *opener_start(Connection *c)
     /* Detached, which uv_thread cannot be: nobody may have to wait for it. */
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    rc = pthread_create(&thread, &attr, opener_run, o);
-    g_assert(rc == 0);
+    rc = why ? why : pthread_create(&thread, &attr, opener_run, o);
     pthread_attr_destroy(&attr);
-    return o;
+    if (rc == 0)
+        return o;
+    us_error_errno(error, rc, "this host lets the engine have no thread to connect to libvirtd with");
+    opener_free(o);
+    return NULL;
 }
 
 static gboolean opener_wait(Opener *o, gint64 timeout_ms)
@@ -294,8 +299,10 @@ virConnectPtr connection_get(Connection *c, gint64 timeout_ms, GError **error)
             g_propagate_error(error, g_error_copy(c->refusal));
             return NULL;
         }
-        c->opener = opener_start(c);
+        c->opener = opener_start(c, error);
     }
+    if (!c->opener)
+        return NULL;
     if (!opener_wait(c->opener, timeout_ms)) {
         g_set_error(
             error, US_ERROR, US_ERROR_TIMEOUT,

@@ -36,7 +36,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Connection, connection_free)
  * call. Waits at most @timeout_ms. NULL with @error TIMEOUT when libvirtd does
  * not answer, UNREACHABLE when it refuses; after a refusal the next attempts
  * come after 100 ms, doubling to 5 s, and calls in between are answered
- * UNREACHABLE at once with the reason of the last. */
+ * UNREACHABLE at once with the reason of the last. IO: there is no thread to open it with. */
 virConnectPtr connection_get(Connection *c, gint64 timeout_ms, GError **error);
 
 /* Is there a connection and is it not known to be lost? Asks nobody. */

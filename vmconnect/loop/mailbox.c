@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/loop/mailbox.h"
 
+#include "vmconnect/base/error.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -52,12 +54,25 @@ Mailbox *mailbox_new_loop(uv_loop_t *loop, void (*on_letter)(void *user, void *l
     return box;
 }
 
+Mailbox *mailbox_try_thread(GDestroyNotify free_letter, GError **error)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    Mailbox *box;
+
+    if (fd < 0) {
+        us_error_errno(error, errno, "cannot make an event descriptor");
+        return NULL;
+    }
+    box = mailbox_new(free_letter);
+    box->fd = fd;
+    return box;
+}
+
 Mailbox *mailbox_new_thread(GDestroyNotify free_letter)
 {
-    Mailbox *box = mailbox_new(free_letter);
+    Mailbox *box = mailbox_try_thread(free_letter, NULL);
 
-    box->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-    g_assert(box->fd >= 0);
+    g_assert(box);
     return box;
 }
 

@@ -19,6 +19,8 @@ Mailbox *mailbox_new_loop(uv_loop_t *loop, void (*on_letter)(void *user, void *l
 
 /* A reader that is a thread. */
 Mailbox *mailbox_new_thread(GDestroyNotify free_letter);
+/* The same where this process may have no descriptor left: NULL with @error then. */
+Mailbox *mailbox_try_thread(GDestroyNotify free_letter, GError **error);
 
 /* From any thread, never blocks for long; takes @letter. */
 void mailbox_send(Mailbox *box, void *letter);

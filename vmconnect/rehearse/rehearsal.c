@@ -12,6 +12,7 @@
 #include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/hypervisor/takeover.h"
+#include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
 
 #include <errno.h>
@@ -465,16 +466,26 @@ static void rehearsal_free(Rehearsal *r)
     g_free(r);
 }
 
+static gboolean open_descriptors(Rehearsal *r, GError **error)
+{
+    r->box = mailbox_try_thread((GDestroyNotify)stand_in_word_free, error);
+    if (!r->box)
+        return FALSE;
+    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return r->stop_fd >= 0 || us_error_errno(error, errno, "cannot make an event descriptor");
+}
+
 Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error)
 {
     Rehearsal *r = g_new0(Rehearsal, 1);
-    int rc;
 
-    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    rc = r->stop_fd < 0 ? -errno : 0;
     r->spec = spec;
     r->reports = reports;
-    r->box = mailbox_new_thread((GDestroyNotify)stand_in_word_free);
+    r->stop_fd = -1;
+    if (!open_descriptors(r, error)) {
+        rehearsal_free(r);
+        return NULL;
+    }
     r->lookout = lookout_new();
     r->roles = g_new0(Role, spec->vms->len);
     r->site = (StandInSite){.libvirt_uri = spec->libvirt_uri,
@@ -485,12 +496,9 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error
                             .manual = spec->manual,
                             .begun_ms = spec->begun_ms,
                             .boot_ms = spec->boot_ms};
-    if (rc == 0)
-        rc = uv_thread_create(&r->thread, run, r);
-    if (rc == 0)
+    if (thread_start(&r->thread, run, r, error))
         return r;
     rehearsal_free(r);
-    us_error_errno(error, -rc, "no thread can be made for the test");
     return NULL;
 }
 

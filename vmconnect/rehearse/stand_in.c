@@ -10,6 +10,7 @@
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/image/qcow2.h"
+#include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
 
 #include <errno.h>
@@ -526,7 +527,6 @@ StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const 
                         guint index, gint64 since_ms, Mailbox *box, GError **error)
 {
     StandIn *s = g_new0(StandIn, 1);
-    int rc;
 
     *s = (StandIn){.site = site,
                    .spec = spec,
@@ -540,12 +540,10 @@ StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const 
                    .boot_ms = -1,
                    .back_ms = -1};
     s->checkup = checkup_new(site, spec, part);
-    s->replies = mailbox_new_thread(reply_free);
-    rc = uv_thread_create(&s->thread, run, s);
-    if (rc == 0)
+    s->replies = mailbox_try_thread(reply_free, error);
+    if (s->replies && thread_start(&s->thread, run, s, error))
         return s;
     stand_in_free(s);
-    us_error_errno(error, -rc, "no thread can be made for it");
     return NULL;
 }
 

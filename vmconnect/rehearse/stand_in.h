@@ -72,7 +72,7 @@ void stand_in_word_free(StandInWord *word);
 typedef struct StandIn StandIn;
 
 /* @spec and @part are borrowed until stand_in_join(); @since_ms (steady): when it could begin. StandInWords go to @box. NULL with @error: there
- * is no thread for it. */
+ * is no thread or descriptor for it. */
 StandIn *stand_in_start(const StandInSite *site, const StandInSpec *spec, const StandInPart *part,
                         guint index, gint64 since_ms, Mailbox *box, GError **error);
 /* It may run; or must not, because of @steal_error. Once, from any thread. */

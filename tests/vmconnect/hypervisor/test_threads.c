@@ -3,6 +3,7 @@
  * that takes connections and never says a word. */
 #include "turn.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/fault.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/ears.h"
 #include "vmconnect/hypervisor/event_uv.h"
@@ -10,6 +11,7 @@
 #include "vmconnect/hypervisor/lifecycle.h"
 #include "vmconnect/hypervisor/rescuer.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -102,6 +104,19 @@ static Id test_uuid(void)
 
     g_assert_true(id_parse("6695eb01-f6a4-8304-79aa-97f2502e193f", &id, NULL));
     return id;
+}
+
+/* It is asked again later. */
+static void test_connection_without_thread(void)
+{
+    g_autoptr(Connection) c = connection_new(TEST_URI, NULL, NULL);
+    g_autoptr(GError) error = NULL;
+
+    fault_arm(1, EAGAIN);
+    g_assert_null(connection_get(c, 5000, &error));
+    g_assert_true(fault_was_met());
+    g_assert_error(error, US_ERROR, US_ERROR_IO);
+    g_assert_nonnull(connection_get(c, 5000, NULL));
 }
 
 /* The reason survives the making of the sentence that it ends. */
@@ -404,6 +419,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     uv_loop_init(&loop);
     event_uv_start(&loop);
+    g_test_add_func("/connection/without-thread", test_connection_without_thread);
     g_test_add_func("/connection/deadline", test_open_has_a_deadline);
     g_test_add_func("/connection/back-off", test_refused_backs_off);
     g_test_add_func("/connection/live", test_connection);
