@@ -245,6 +245,16 @@ static gboolean is_half_made(const RemainsSite *site, const char *name)
            parts[1] && id_parse(parts[1], &run, NULL) && !id_equal(run, site->run);
 }
 
+/* Who removed the folder @name was killed behind its marker: only if it is empty. */
+static void remove_emptied(const RemainsSite *site, const char *name)
+{
+    g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
+    Id as;
+
+    if (g_str_has_prefix(name, REMAINS_PREFIX) && id_parse(name + strlen(REMAINS_PREFIX), &as, NULL))
+        (void)g_rmdir(folder);
+}
+
 static gboolean remove_half_made(const RemainsSite *site, const char *name, GError **error)
 {
     g_autofree char *folder = g_build_filename(site->store_dir, name, NULL);
@@ -265,6 +275,8 @@ gboolean remains_sweep(virConnectPtr conn, const RemainsSite *site, GError **err
             (void)remains_remove(conn, site, as, first ? NULL : &first);
         else if (is_half_made(site, name))
             (void)remove_half_made(site, name, first ? NULL : &first);
+        else
+            remove_emptied(site, name);
     }
     if (!first)
         return TRUE;

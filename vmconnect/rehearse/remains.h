@@ -7,8 +7,8 @@
  *   the VM with that UUID, transient  libvirt ends it with the engine's connection, if it lives itself
  *
  * The marker names the run of the engine that made the folder, by an id of its own: what another run made is left over. A folder
- * without a marker, or with somebody else's, is not touched; in one of ours everything is ours. Until it has its marker a folder is called
- * understudy-test-UUID.RUN. */
+ * without a marker, or with somebody else's, is not touched unless it is empty, as a removal leaves it that was cut off; in one of ours everything
+ * is ours. Until it has its marker a folder is called understudy-test-UUID.RUN. */
 #pragma once
 
 #include "vmconnect/base/id.h"

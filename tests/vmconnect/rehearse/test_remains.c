@@ -204,6 +204,20 @@ static void test_sweeps_what_is_half_made(World *w, gconstpointer data)
     g_assert_cmpint(g_rmdir(other), ==, 0);
 }
 
+/* An engine was killed while it removed a folder, behind its marker. */
+static void test_sweeps_what_is_emptied(World *w, gconstpointer data)
+{
+    g_autofree char *emptied = remains_folder(&w->site, id_random());
+    g_autofree char *odd = g_strconcat(emptied, "x", NULL);
+
+    (void)data;
+    g_assert_cmpint(g_mkdir(emptied, 0711), ==, 0);
+    g_assert_cmpint(g_mkdir(odd, 0711), ==, 0);
+    g_assert_true(remains_sweep(w->conn, &w->site, NULL));
+    g_assert_false(g_file_test(emptied, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(g_rmdir(odd), ==, 0);
+}
+
 /* The store's file system is not mounted: nothing is made below it. */
 static void test_needs_its_store(World *w, gconstpointer data)
 {
@@ -249,6 +263,7 @@ int main(int argc, char **argv)
     g_test_add("/remains/sweep", World, NULL, set_up, test_sweeps_what_others_left, tear_down);
     g_test_add("/remains/sweep-beside", World, NULL, set_up, test_sweeps_beside_what_stays, tear_down);
     g_test_add("/remains/half-made", World, NULL, set_up, test_sweeps_what_is_half_made, tear_down);
+    g_test_add("/remains/emptied", World, NULL, set_up, test_sweeps_what_is_emptied, tear_down);
     g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
     g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
     g_test_add("/remains/all-or-nothing", World, NULL, set_up, test_makes_all_or_nothing, tear_down);
