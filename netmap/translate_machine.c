@@ -61,27 +61,9 @@ static void look_at_cpu(Translation *t)
                     t->in->to->name);
 }
 
-static guint64 memory_kib(const xmlNode *memory)
-{
-    static const struct {
-        const char *unit;
-        guint64 bytes;
-    } UNITS[] = {{"b", 1},           {"bytes", 1},    {"KB", 1000},       {"k", 1024},
-                 {"KiB", 1024},      {"MB", 1000000}, {"M", 1024 * 1024}, {"MiB", 1024 * 1024},
-                 {"GB", 1000000000}, {"G", 1u << 30}, {"GiB", 1u << 30}};
-    g_autofree char *text = xml_text(memory);
-    g_autofree char *unit = xml_attr(memory, "unit");
-    guint64 number = text ? g_ascii_strtoull(text, NULL, 10) : 0, bytes = 1024;
-
-    for (guint i = 0; unit && i < G_N_ELEMENTS(UNITS); i++)
-        if (g_str_equal(UNITS[i].unit, unit))
-            bytes = UNITS[i].bytes;
-    return number > G_MAXUINT64 / bytes ? G_MAXUINT64 / 1024 : number * bytes / 1024;
-}
-
 static void look_at_memory(Translation *t)
 {
-    guint64 need = memory_kib(xml_child(t->root, "memory"));
+    guint64 need = xml_memory_kib(xml_child(t->root, "memory"));
 
     if (t->in->to->memory_kib && need > t->in->to->memory_kib)
         remarks_add(t->remarks, REMARK_MEMORY,
@@ -117,7 +99,7 @@ static void look_at_pages(Translation *t)
         page_kib *= 1024;
     if (g_strcmp0(unit, "G") == 0 || g_strcmp0(unit, "GiB") == 0)
         page_kib *= 1024 * 1024;
-    if (pages_kib(t->in->to, page_kib) < memory_kib(xml_child(t->root, "memory")))
+    if (pages_kib(t->in->to, page_kib) < xml_memory_kib(xml_child(t->root, "memory")))
         remarks_add(t->remarks, REMARK_PAGES,
                     "the VM's memory lies in huge pages, of which %s has %" G_GUINT64_FORMAT " MiB reserved",
                     t->in->to->name, pages_kib(t->in->to, page_kib) / 1024);

@@ -152,6 +152,24 @@ char *xml_text(const xmlNode *node)
     return node ? take(xmlNodeGetContent(node)) : NULL;
 }
 
+guint64 xml_memory_kib(const xmlNode *memory)
+{
+    static const struct {
+        const char *unit;
+        guint64 bytes;
+    } UNITS[] = {{"b", 1},           {"bytes", 1},    {"KB", 1000},       {"k", 1024},
+                 {"KiB", 1024},      {"MB", 1000000}, {"M", 1024 * 1024}, {"MiB", 1024 * 1024},
+                 {"GB", 1000000000}, {"G", 1u << 30}, {"GiB", 1u << 30}};
+    g_autofree char *text = xml_text(memory);
+    g_autofree char *unit = xml_attr(memory, "unit");
+    guint64 number = text ? g_ascii_strtoull(text, NULL, 10) : 0, bytes = 1024;
+
+    for (guint i = 0; unit && i < G_N_ELEMENTS(UNITS); i++)
+        if (g_str_equal(UNITS[i].unit, unit))
+            bytes = UNITS[i].bytes;
+    return number > G_MAXUINT64 / bytes ? G_MAXUINT64 / 1024 : number * bytes / 1024;
+}
+
 gboolean xml_attr_is(const xmlNode *node, const char *name, const char *value)
 {
     g_autofree char *text = xml_attr(node, name);

@@ -46,6 +46,8 @@ gboolean xml_is(const xmlNode *node, const char *name);
 /* An attribute; an element's text. NULL: not there. */
 char *xml_attr(const xmlNode *node, const char *name);
 char *xml_text(const xmlNode *node);
+/* What <memory> says, in whichever unit of libvirt's; 0: nothing. */
+guint64 xml_memory_kib(const xmlNode *memory);
 /* Has the attribute that value? */
 gboolean xml_attr_is(const xmlNode *node, const char *name, const char *value);
 

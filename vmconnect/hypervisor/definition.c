@@ -245,6 +245,7 @@ Definition *definition_parse(const char *xml, gsize len, GError **error)
     read_nvram(d, xml_child(root, "os"));
     read_tpm(d, xml_child(devices, "tpm"));
     read_agent(d, devices);
+    d->memory_kib = xml_memory_kib(xml_child(root, "memory"));
     d->is_test = is_test(xml_child(root, "metadata"));
     return g_steal_pointer(&d);
 }

@@ -65,6 +65,7 @@ typedef struct {
     DefinitionTpm tpm;
     gboolean has_agent;       /* a guest agent channel is defined */
     gboolean agent_connected; /* live definitions only */
+    guint64 memory_kib;       /* all that the guest may use of its host's; 0: it does not say */
     gboolean is_test;         /* it is a VM of an integrity test of ours (isolate.h), and nobody's else */
 } Definition;
 

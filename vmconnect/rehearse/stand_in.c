@@ -9,6 +9,7 @@
 #include "vmconnect/base/priority.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
+#include "vmconnect/hypervisor/definition.h"
 #include "vmconnect/image/qcow2.h"
 #include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
@@ -36,7 +37,8 @@ struct StandIn {
     /* The thread's own: */
     Connection *connection;
     virDomainPtr dom;
-    guint64 memory_kib; /* that it has taken of the host's room */
+    gboolean has_room; /* taken of the host's, of … */
+    guint64 memory_kib;
     Checkup *checkup;
     const char *state;
     const char *verdict; /* NULL: none yet */
@@ -235,6 +237,18 @@ static void stand_behind_guests(virDomainPtr dom)
     virTypedParamsFree(params, n);
 }
 
+/* Before there is a process that waits for it. */
+static gboolean take_memory(StandIn *s, GError **error)
+{
+    g_autoptr(Definition) d = definition_parse(s->part->xml, strlen(s->part->xml), error);
+
+    if (!d || !room_take(s->site->room, d->memory_kib, s->site->stop_fd, error))
+        return FALSE;
+    s->memory_kib = d->memory_kib;
+    s->has_room = TRUE;
+    return TRUE;
+}
+
 static gboolean start_paused(StandIn *s, GError **error)
 {
     virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
@@ -267,19 +281,6 @@ void stand_in_plugged(StandIn *s, GError *steal_error)
 
     reply->error = steal_error;
     mailbox_send(s->replies, reply);
-}
-
-/* Paused it has hardly any. */
-static gboolean take_memory(StandIn *s, GError **error)
-{
-    unsigned long kib = virDomainGetMaxMemory(s->dom);
-
-    if (kib == 0)
-        return virt_error(error, "libvirt does not say how much memory it has");
-    if (!room_take(s->site->room, kib, s->site->stop_fd, error))
-        return FALSE;
-    s->memory_kib = kib;
-    return TRUE;
 }
 
 /* Its cards leave this host's network before it has executed anything. The stage's thread always answers. */
@@ -477,10 +478,10 @@ static void remove_remains(StandIn *s)
 static gboolean begin(StandIn *s, GError **error)
 {
     enter(s, "preparing");
-    if (!expect_space(s, error) || !lay_out(s, error))
+    if (!expect_space(s, error) || !lay_out(s, error) || !take_memory(s, error))
         return FALSE;
     enter(s, "starting");
-    return start_paused(s, error) && take_memory(s, error) && plug(s, error) && let_run(s, error);
+    return start_paused(s, error) && plug(s, error) && let_run(s, error);
 }
 
 static void say_ended(StandIn *s)
@@ -508,7 +509,7 @@ static void run(void *arg)
     look_at_disks(s);
     conclude(s, "passed", NULL);
     remove_remains(s);
-    if (s->memory_kib)
+    if (s->has_room)
         room_give(s->site->room, s->memory_kib);
     connection_free(s->connection);
     say_ended(s);

@@ -15,7 +15,7 @@
 static const char RICH[] =
     "<domain type='qemu' id='3'><name>w\xc3\xa4 &amp; \"b\" 'c'</name><uuid>" UUID "</uuid>"
     "<metadata><x:disk xmlns:x='urn:x'><target dev='vdz'/></x:disk></metadata>"
-    "<os><nvram>/var/lib/libvirt/qemu/nvram/w.fd</nvram></os>"
+    "<os><nvram>/var/lib/libvirt/qemu/nvram/w.fd</nvram></os><memory unit='MiB'>192</memory>"
     "<devices>"
     "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none' error_policy='stop' "
     "discard='unmap'/>"
@@ -125,6 +125,7 @@ static void test_rich(void)
     g_assert_null(((Interface *)d->interfaces->pdata[3])->place.name);
     g_assert_cmpstr(d->nvram, ==, "/var/lib/libvirt/qemu/nvram/w.fd");
     g_assert_true(d->has_agent && d->agent_connected);
+    g_assert_cmpuint(d->memory_kib, ==, 192 * 1024);
 }
 
 /* Each disk that cannot be protected has a sentence of its own. */

@@ -61,6 +61,31 @@ static void test_waits(void)
     close(second.stop_fd);
 }
 
+/* Neither has touched any of it yet, when the second one looks. */
+static void test_counts_what_is_not_touched(void)
+{
+    int stop_fd = eventfd(1, EFD_CLOEXEC);
+    Room *room = room_new(0);
+    g_autoptr(GError) error = NULL;
+    guint64 most = 2;
+
+    while (room_take(room, most * 2, stop_fd, NULL)) {
+        room_give(room, most * 2);
+        most *= 2;
+    }
+    /* At least two thirds of what there is. */
+    if (room_take(room, most / 2 * 3, stop_fd, NULL)) {
+        room_give(room, most / 2 * 3);
+        most = most / 2 * 3;
+    }
+    g_assert_true(room_take(room, most, stop_fd, NULL));
+    g_assert_false(room_take(room, most, stop_fd, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CANCELLED);
+    room_give(room, most);
+    room_free(room);
+    close(stop_fd);
+}
+
 /* Who waits in vain ends when his test does. */
 static void test_stopped(void)
 {
@@ -95,6 +120,7 @@ int main(int argc, char **argv)
     g_test_add_func("/room/usable", test_usable);
     g_test_add_func("/room/vain", test_vain);
     g_test_add_func("/room/waits", test_waits);
+    g_test_add_func("/room/counts-what-is-not-touched", test_counts_what_is_not_touched);
     g_test_add_func("/room/stopped", test_stopped);
     g_test_add_func("/room/space", test_space);
     return g_test_run();
