@@ -193,21 +193,6 @@ static void let_leaver_go(Leaver *l)
     uv_close((uv_handle_t *)&l->timer, free_leaver);
 }
 
-static void on_leaver_timer(uv_timer_t *timer)
-{
-    let_leaver_go(timer->data);
-}
-
-static void let_leavers_go(Rehearsals *r)
-{
-    for (guint i = r->leavers->len; i-- > 0;) {
-        Leaver *l = r->leavers->pdata[i];
-
-        if (!find_testing(r, l->vm))
-            let_leaver_go(l);
-    }
-}
-
 static void on_returned(void *user, const json_t *result, const GError *error)
 {
     (void)user;
@@ -225,6 +210,27 @@ static void return_loans(Test *t)
                                json_pack("{s:s, s:s}", "vm", ID_TEXT(p->vm), "test", ID_TEXT(t->id)),
                                on_returned, NULL);
         p->is_lent = FALSE;
+    }
+}
+
+/* Its VMs are dead by now, whoever still waits for libvirt: who goes on finds the copy unused. */
+static void on_leaver_timer(uv_timer_t *timer)
+{
+    Leaver *l = timer->data;
+    Test *t = find_testing(l->all, l->vm);
+
+    if (t)
+        return_loans(t);
+    let_leaver_go(l);
+}
+
+static void let_leavers_go(Rehearsals *r)
+{
+    for (guint i = r->leavers->len; i-- > 0;) {
+        Leaver *l = r->leavers->pdata[i];
+
+        if (!find_testing(r, l->vm))
+            let_leaver_go(l);
     }
 }
 

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define KEPT 16
 #define HOST "aaaaaaaa-2222-4333-8444-555555555555"
@@ -77,6 +80,14 @@ static void set_up(World *w, gconstpointer data)
     g_assert_nonnull(w->policy);
     w->roles = roles_new(&w->loop, &w->paths, NULL, &EVENTS, w);
     w->clerk = clerk_new(&w->loop);
+    w->rehearsals = rehearsals_new(&w->loop, &w->paths, w->dir, 0, w->policy, on_news, w);
+    rehearsals_set(w->rehearsals, w->roles, w->clerk);
+}
+
+/* Anew, for other paths. */
+static void rehearsals_anew(World *w)
+{
+    rehearsals_free(w->rehearsals);
     w->rehearsals = rehearsals_new(&w->loop, &w->paths, w->dir, 0, w->policy, on_news, w);
     rehearsals_set(w->rehearsals, w->roles, w->clerk);
 }
@@ -202,11 +213,62 @@ static void test_no_thread(World *w, gconstpointer data)
     test_run(w, vm, test_begin(w, vm));
 }
 
+/* A libvirtd that hangs: its socket is there, and nobody reads from it. */
+static int mute_new(struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(bind(fd, (struct sockaddr *)address, sizeof(*address)), ==, 0);
+    g_assert_cmpint(listen(fd, 8), ==, 0);
+    return fd;
+}
+
+static void on_done(void *user)
+{
+    *(gboolean *)user = TRUE;
+}
+
+/* Who wants the copy waits so long and no longer, and finds it unused. */
+static void test_leaves_a_test_that_hangs(World *w, gconstpointer data)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_autofree char *uri = NULL;
+    Id vm = copy_new(w), test;
+    gboolean done = FALSE;
+    int fd;
+
+    (void)data;
+    g_snprintf(address.sun_path, sizeof(address.sun_path), "%s/mute", w->dir);
+    uri = g_strdup_printf("qemu+unix:///system?socket=%s", address.sun_path);
+    w->paths.libvirt_uri = uri;
+    fd = mute_new(&address);
+    rehearsals_anew(w);
+    test = test_begin(w, vm);
+    lend(vm);
+    while (w->answers == 0)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    g_assert_no_error(w->error);
+    rehearsals_leave(w->rehearsals, vm, "it is wanted", 100, on_done, &done);
+    while (!done)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    g_assert_false(has_ended(w, test));
+    g_assert_false(g_queue_is_empty(&fake_player(vm, TRUE)->told));
+    fake_player_give(fake_player(vm, TRUE), COMMAND_RETURN, NULL);
+
+    close(fd);
+    g_unlink(address.sun_path);
+    while (!has_ended(w, test))
+        uv_run(&w->loop, UV_RUN_ONCE);
+    g_assert_true(g_queue_is_empty(&fake_player(vm, TRUE)->told));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/rehearsals/keeps-what-ended-last", World, NULL, set_up, test_keeps_what_ended_last,
                tear_down);
     g_test_add("/rehearsals/no-thread", World, NULL, set_up, test_no_thread, tear_down);
+    g_test_add("/rehearsals/leaves-a-test-that-hangs", World, NULL, set_up, test_leaves_a_test_that_hangs,
+               tear_down);
     return g_test_run();
 }

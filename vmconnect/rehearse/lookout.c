@@ -15,7 +15,8 @@
 #define TCP_MS 300
 #define GET_MS 10000    /* a guest that has just booted may be slow */
 #define GET_WAIT_MS 100 /* it goes on in the next turn */
-#define ERRANDS_MS 1000 /* of one turn: stand-ins wait to be plugged */
+#define CARDS_MS 1000   /* of one turn, for cards that do not answer, … */
+#define ERRANDS_MS 1000 /* … and for errands: stand-ins wait to be plugged, and bounds to be kept */
 
 typedef struct {
     gboolean answers;
@@ -328,10 +329,11 @@ void lookout_turn(Lookout *l, Stage *stage, int busy_fd)
 {
     json_auto_t *cards = is_busy(busy_fd) ? NULL : stage_seen(stage, NULL);
     gsize n = json_array_size(cards);
-    gint64 until_ms = clock_steady_ms() + ERRANDS_MS;
+    gint64 until_ms = clock_steady_ms() + CARDS_MS;
 
-    for (gsize i = 0; i < n && !is_busy(busy_fd); i++, l->looked++)
+    for (gsize i = 0; i < n && clock_left_ms(until_ms) > 0 && !is_busy(busy_fd); i++, l->looked++)
         look_at(l, stage, json_array_get(cards, l->looked % n), l->looked / n, busy_fd);
+    until_ms = clock_steady_ms() + ERRANDS_MS;
     for (guint left = count_asked(l); left > 0 && clock_left_ms(until_ms) > 0 && !is_busy(busy_fd); left--)
         try_errand(l, stage, cards, take_errand(l));
 }

@@ -16,8 +16,8 @@ typedef struct Lookout Lookout;
 Lookout *lookout_new(void);
 void lookout_free(Lookout *l);
 
-/* The stage's thread: look at all that are plugged and have not answered yet, each at some of its addresses, and for about a second at what
- * was asked; the next turn goes on from there. Broken off within one try's time when @busy_fd is readable: a guest may say that it has any
+/* The stage's thread: look at all that are plugged and have not answered yet, each at some of its addresses, for about a second,
+ * and for another at what was asked; the next turn goes on from there. Broken off within one try's time when @busy_fd is readable: a guest may say that it has any
  * number of addresses. */
 void lookout_turn(Lookout *l, Stage *stage, int busy_fd);
 /* The same, before it closes the stage: nothing of it is kept open. */

@@ -16,6 +16,7 @@
 #include "vmconnect/rehearse/checkup.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ typedef struct {
 struct Rehearsal {
     RehearsalSpec *spec;
     Mailbox *reports;
-    Mailbox *box; /* of StandInWord *; one without a document is a stop */
+    Mailbox *box; /* of StandInWord * */
     int stop_fd;
     uv_thread_t thread;
 
@@ -353,14 +354,16 @@ static void hear(Rehearsal *r, StandInWord *word)
     tell(r, news);
 }
 
-/* libvirt may hang, and a stand-in that asks it; and one that it has not yet started comes late. */
+/* libvirt may hang, and a stand-in that asks it; one that it has not yet started may come late, and the start hook lets it no more. */
 static void end_by_force(const Rehearsal *r)
 {
     for (guint i = 0; i < r->spec->vms->len; i++) {
         g_autofree char *name = g_strconcat(REMAINS_PREFIX, ID_TEXT(spec_at(r, i)->vm), NULL);
 
-        if (r->roles[i].thread)
-            qemu_process_kill(QEMU_PROCESS_FOLDER, name, spec_at(r, i)->as);
+        if (!r->roles[i].thread)
+            continue;
+        remains_forbid(&r->spec->remains, spec_at(r, i)->as);
+        qemu_process_kill(QEMU_PROCESS_FOLDER, name, spec_at(r, i)->as);
     }
 }
 
@@ -377,23 +380,31 @@ static void keep_bounds(Rehearsal *r)
         end_by_force(r);
 }
 
-/* A word without a document is no stand-in's. */
+static gboolean is_to_end(const Rehearsal *r)
+{
+    struct pollfd p = {.fd = r->stop_fd, .events = POLLIN};
+
+    return clock_left_ms(r->until_ms) == 0 || poll(&p, 1, 0) > 0;
+}
+
+/* A word without a document is no stand-in's: it only wakes us. */
 static void go_on(Rehearsal *r)
 {
     while (!are_all_over(r)) {
         StandInWord *word;
 
-        if (!r->stopping)
+        if (is_to_end(r))
+            stop_all(r);
+        else
             start_those_that_can(r);
         word = mailbox_wait(r->box, LOOK_EACH_MS);
-        if (word && word->doc) {
+        if (word && word->doc)
             hear(r, word);
-        } else if (word || clock_left_ms(r->until_ms) == 0) {
+        else
             stand_in_word_free(word);
-            stop_all(r);
-        }
         keep_bounds(r);
-        look_out(r);
+        if (!r->stopping)
+            look_out(r);
     }
 }
 
@@ -504,6 +515,7 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error
 
 void rehearsal_stop(Rehearsal *r)
 {
+    eventfd_write(r->stop_fd, 1); /* whatever its thread is at: no stand-in starts its VM from now on */
     mailbox_send(r->box, g_new0(StandInWord, 1));
 }
 

@@ -10,6 +10,7 @@
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/definition.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/image/qcow2.h"
 #include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
@@ -17,12 +18,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONNECT_MS 10000
 #define IMAGE_MS 10000
 #define LOOK_MS 250        /* between two looks at a guest that boots */
 #define READY_LOOK_MS 1000 /* … at one that is there for its operator */
 #define CPU_SHARES 33      /* a guest has 100 by itself (cgroups version 1: 1024) */
+#define EXIT_MS 3000       /* so long QEMU may take to exit when it was killed */
 #define REMOVE_MS 20000    /* so long its removal is tried again, then it is swept */
 
 struct StandIn {
@@ -37,6 +40,7 @@ struct StandIn {
     /* The thread's own: */
     Connection *connection;
     virDomainPtr dom;
+    gboolean gone;     /* it was there, and no process runs it any more */
     gboolean has_room; /* taken of the host's, of … */
     guint64 memory_kib;
     Checkup *checkup;
@@ -254,7 +258,13 @@ static gboolean start_paused(StandIn *s, GError **error)
     virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
     gint64 begun_ms = clock_steady_ms();
 
-    if (!conn || !remains_permit(&s->site->remains, s->spec->as, error))
+    if (!conn)
+        return FALSE;
+    if (is_stopped(s, 0)) {
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the test ended before its VM was started");
+        return FALSE;
+    }
+    if (!remains_permit(&s->site->remains, s->spec->as, error))
         return FALSE;
     s->dom = virDomainCreateXML(conn, s->part->xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
     if (!s->dom)
@@ -421,14 +431,31 @@ static void run_it(StandIn *s)
 
 /* --- after it ---------------------------------------------------------------------------- */
 
+/* Nobody runs it any more, whatever libvirt knows of that. */
+static gboolean end_process(const StandIn *s)
+{
+    g_autofree char *name = g_strconcat(REMAINS_PREFIX, ID_TEXT(s->spec->vm), NULL);
+    g_autoptr(GError) error = NULL;
+    gboolean gone;
+    int fd = qemu_process_open(QEMU_PROCESS_FOLDER, name, s->spec->as, &gone, &error);
+
+    if (fd < 0)
+        return g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND);
+    qemu_process_kill(QEMU_PROCESS_FOLDER, name, s->spec->as);
+    gone = qemu_process_wait(fd, -1, EXIT_MS, NULL);
+    close(fd);
+    return gone;
+}
+
 static void end_vm(StandIn *s)
 {
     if (!s->dom)
         return;
-    if (virDomainDestroy(s->dom) != 0)
-        log_notice("test of '%s': its VM was not ended at once (%s) -> tried again", s->spec->name,
+    if (virDomainDestroy(s->dom) != 0 && virt_error_code() != VIR_ERR_NO_DOMAIN)
+        log_notice("test of '%s': libvirt does not end its VM (%s) -> its QEMU is killed", s->spec->name,
                    virGetLastErrorMessage());
     g_clear_pointer(&s->dom, virDomainFree);
+    s->gone = end_process(s);
 }
 
 static gboolean may_look_at_disks(const StandIn *s)
@@ -451,19 +478,22 @@ static void look_at_disks(StandIn *s)
 
 static gboolean remove_all(const StandIn *s, GError **error)
 {
-    virConnectPtr conn = connection_get(s->connection, CONNECT_MS, error);
+    virConnectPtr conn;
 
+    if (s->gone)
+        return remains_remove_files(&s->site->remains, s->spec->as, error);
+    conn = connection_get(s->connection, CONNECT_MS, error);
     return conn && remains_remove(conn, &s->site->remains, s->spec->as, error);
 }
 
-/* libvirtd may be away: it has the VM's process then, or nobody has. */
+/* libvirtd may be away: it has the VM's process then, or nobody has. Who wants the test to end does not wait for it. */
 static void remove_remains(StandIn *s)
 {
     gint64 until_ms = clock_steady_ms() + REMOVE_MS;
     GError *error = NULL;
 
     while (!remove_all(s, &error)) {
-        if (clock_left_ms(until_ms) == 0) {
+        if (clock_left_ms(until_ms) == 0 || is_stopped(s, 0)) {
             log_warning("test of '%s': what it made is not removed yet (%s) -> done when libvirtd is back",
                         s->spec->name, error->message);
             remains_give_up(&s->site->remains, s->spec->as);

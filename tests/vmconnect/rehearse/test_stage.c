@@ -473,6 +473,49 @@ static void test_boaster_keeps_nobody(void)
     close(idle);
 }
 
+#define SILENT 8 /* cards, each of which takes nearly a second */
+
+/* Nobody waits long for them, and each has its turn. */
+static void test_many_are_silent(void)
+{
+    int taps[SILENT], idle = eventfd(0, EFD_CLOEXEC);
+    Lookout *l = lookout_new();
+    guint told = 0;
+    Stage *s;
+
+    for (guint i = 0; i < SILENT; i++) {
+        g_autofree char *tap = g_strdup_printf("vnet%u", i);
+
+        taps[i] = tap_new(tap);
+    }
+    s = open_with(&LAN, NULL);
+    for (guint8 i = 0; i < SILENT; i++) {
+        g_autofree char *tap = g_strdup_printf("vnet%u", i), *mac = g_strdup_printf("52:54:00:00:00:%02x", i);
+
+        plug(s, &LAN, tap, mac);
+        for (guint8 k = 0; k < 4; k++)
+            announce(taps[i], i, 0, (guint8)(100 + 4 * i + k));
+    }
+    for (guint turns = 0; told < SILENT && turns < SILENT; turns++) {
+        lookout_turn(l, s, idle);
+        told = 0;
+        for (guint i = 0; i < SILENT; i++) {
+            g_autofree char *tap = g_strdup_printf("vnet%u", i), *text = NULL;
+
+            (void)lookout_read(l, tap, &text);
+            told += g_str_has_prefix(text, "it does not answer at");
+        }
+        g_assert_true(turns > 0 || told < SILENT);
+    }
+    g_assert_cmpuint(told, ==, SILENT);
+
+    lookout_free(l);
+    stage_close(s);
+    for (guint i = 0; i < SILENT; i++)
+        close(taps[i]);
+    close(idle);
+}
+
 /* --- the proof ------------------------------------------------------------- */
 
 static void test_closed(void)
@@ -883,6 +926,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/taps", test_taps, run);
     g_test_add_data_func("/stage/boaster_keeps_nobody", test_boaster_keeps_nobody, run);
     g_test_add_data_func("/stage/boaster_drowns_nobody", test_boaster_drowns_nobody, run);
+    g_test_add_data_func("/lookout/many_are_silent", test_many_are_silent, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
