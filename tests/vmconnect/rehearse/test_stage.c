@@ -3,6 +3,7 @@
  * interface, or taps whose frames are written and read here, as QEMU does. */
 #include "netmap/isolate.h"
 #include "tests/vmconnect/probe/alone.h"
+#include "tests/vmconnect/probe/vault.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -851,6 +852,7 @@ static void test_asked(void)
                      g_ptr_array_new_with_free_func((GDestroyNotify)exam_free), guest_listens(a, 80)};
     Asking without = {asking.l, s, g_ptr_array_new(), asking.exams, asking.web};
     int other = guest_listens(c, 443);
+    Vault vault;
 
     g_ptr_array_add(asking.nics, &first);
     g_ptr_array_add(asking.nics, &second);
@@ -876,6 +878,11 @@ static void test_asked(void)
     expect_lookout(&asking, "http:80/ expect frob", FALSE,
                    "10.1.0.20: it answers with status 200, and its answer has not the text that was "
                    "expected: 'all is well'");
+    expect_lookout(&asking, "https:80/", FALSE, "10.1.0.20: SSL connect error");
+    vault_open(&vault, guest_listens(a, 443), "HTTP/1.0 200 OK\r\n\r\nall is well");
+    expect_lookout(&asking, "https:443/ expect is well", TRUE,
+                   "10.1.0.20: it answers with status 200: 'all is well'");
+    vault_close(&vault);
     lookout_end(asking.l);
     lookout_free(asking.l);
     g_ptr_array_unref(asking.exams);
