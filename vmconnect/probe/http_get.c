@@ -198,38 +198,46 @@ static gboolean is_sound(const HttpGet *g)
            (g->rc == CURLE_OK || (g->rc == CURLE_WRITE_ERROR && g->page->len == HTTP_GET_BYTES));
 }
 
-gboolean http_get_judge(const HttpGet *g, const char *expect, char **ret_says)
+/* Without a word of what the page says, which may be another each time. */
+static char *finding_of(const HttpGet *g, const char *expect, gboolean *ret_answers, gboolean *ret_good)
 {
-    gboolean has = memmem(g->page->str, g->page->len, expect, strlen(expect)) != NULL;
-    g_autofree char *begins = beginning_of(g->page);
+    gboolean has = memmem(g->page->str, g->page->len, expect, strlen(expect)) != NULL, fits;
     long status = 0;
-    gboolean good;
 
     curl_easy_getinfo(g->curl, CURLINFO_RESPONSE_CODE, &status);
-    good = status >= 200 && status < 400;
-    if (status == 0 || (g->over && !is_sound(g)))
-        *ret_says = failure_of(g);
-    else if (good && !has)
-        *ret_says = g_strdup_printf(
-            "it answers with status %ld, and its answer has not the text that was expected: '%s'", status,
-            begins);
-    else
-        *ret_says = g_strdup_printf("it answers with status %ld: '%s'", status, begins);
-    return good && has && g->over && is_sound(g);
+    fits = status >= 200 && status < 400;
+    *ret_answers = status != 0 && (!g->over || is_sound(g));
+    *ret_good = fits && has && g->over && is_sound(g);
+    if (!*ret_answers)
+        return failure_of(g);
+    return g_strdup_printf("it answers with status %ld%s", status,
+                           fits && !has ? ", and its answer has not the text that was expected" : "");
+}
+
+gboolean http_get_judge(const HttpGet *g, const char *expect, char **ret_says)
+{
+    gboolean answers, good;
+    char *finding = finding_of(g, expect, &answers, &good);
+    g_autofree char *begins = answers ? beginning_of(g->page) : NULL;
+
+    *ret_says = answers ? g_strdup_printf("%s: '%s'", finding, begins) : g_strdup(finding);
+    g_free(finding);
+    return good;
 }
 
 char *http_get(const char *url, const char *expect, gint64 timeout_ms, gboolean *ret_found)
 {
     g_autoptr(HttpGet) g = http_get_new(url, timeout_ms);
+    gboolean answers, good;
     curl_off_t found_us = 0;
-    char *says;
+    char *why;
 
     while (!http_get_go_on(g, (int)MIN(timeout_ms, G_MAXINT)))
         ;
     curl_easy_getinfo(g->curl, CURLINFO_NAMELOOKUP_TIME_T, &found_us);
     *ret_found = g->rc == CURLE_OK || found_us > 0;
-    if (!http_get_judge(g, expect, &says))
-        return says;
-    g_free(says);
-    return NULL;
+    why = finding_of(g, expect, &answers, &good);
+    if (good)
+        g_clear_pointer(&why, g_free);
+    return why;
 }

@@ -25,6 +25,6 @@ gboolean http_get_go_on(HttpGet *g, int wait_ms);
 /* Is it answered, by what has come? @expect "": any text will do. *@ret_says: what came, or did not, for people; the caller frees. */
 gboolean http_get_judge(const HttpGet *g, const char *expect, char **ret_says);
 
-/* All of it at once: why it was missed, the caller frees; NULL: it was answered. *@ret_found FALSE: nobody was asked, for its
+/* All of it at once: why it was missed, without a word of the page's own, the caller frees; NULL: it was answered. *@ret_found FALSE: nobody was asked, for its
  * name is not known here at present. */
 char *http_get(const char *url, const char *expect, gint64 timeout_ms, gboolean *ret_found);
