@@ -22,6 +22,7 @@ typedef struct {
     DrillPhase phase;
     json_t *doc;         /* core/drill.h */
     gint64 begun_ms;     /* wall; 0: it was loaded */
+    gboolean told;       /* its end, since this process runs */
     gboolean busy;       /* a change of its row is under way */
     gint64 again_ms;     /* steady: the next is not before */
     gboolean *asked;     /* of each scenario: its test is being begun, or its document was asked for */
@@ -209,7 +210,9 @@ static EventCode end_of(const Drill *drill)
 /* Told when it is durable, perhaps once more after a restart. */
 static void finish(Drills *d, Drill *drill)
 {
-    publish(d, end_of(drill), drill);
+    if (!drill->told)
+        publish(d, end_of(drill), drill);
+    drill->told = TRUE;
     close_row(d, drill);
 }
 
@@ -246,6 +249,14 @@ static void conclude(Drills *d, Drill *drill)
         keep(d, drill);
 }
 
+/* Of what would be back: it was the wrong moment, or this controller or its host's engine lacked something. */
+static gboolean says_nothing(const GError *error)
+{
+    return g_error_matches(error, US_ERROR, US_ERROR_BUSY) || g_error_matches(error, US_ERROR, US_ERROR_IO) ||
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) ||
+           g_error_matches(error, US_ERROR, US_ERROR_CANCELLED);
+}
+
 static void on_test(void *user, const json_t *test, const GError *error)
 {
     g_autofree Word *w = user;
@@ -257,14 +268,14 @@ static void on_test(void *user, const json_t *test, const GError *error)
     drill->asked[w->at] = FALSE;
     if (g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND))
         drill_miss(
-            drill->doc, w->at,
+            drill->doc, w->at, TRUE,
             "nothing is known of its test: the controller was restarted before it had begun it, or the "
             "scenario was deleted");
     else if (error)
         log_warning("the drill of %s: a test of it cannot be read: %s -> ask again", host_of(drill),
                     error->message);
     else if (!drill_take(drill->doc, w->at, test, &odd))
-        drill_miss(drill->doc, w->at, odd->message);
+        drill_miss(drill->doc, w->at, TRUE, odd->message);
     conclude(w->owner, drill);
 }
 
@@ -292,7 +303,7 @@ static void on_begun(void *user, const json_t *doc, const GError *error)
         return;
     drill->asked[w->at] = FALSE;
     if (error && !rehearsal_may_have_begun(error))
-        drill_miss(drill->doc, w->at, error->message);
+        drill_miss(drill->doc, w->at, says_nothing(error), error->message);
     conclude(w->owner, drill);
 }
 
@@ -310,7 +321,7 @@ static void begin_test(Drills *d, Drill *drill, gsize at)
             return;
     }
     drill->asked[at] = FALSE;
-    drill_miss(drill->doc, at, error->message);
+    drill_miss(drill->doc, at, says_nothing(error), error->message);
     g_free(w);
 }
 

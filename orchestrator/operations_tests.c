@@ -18,7 +18,7 @@ static gboolean is_free(const Controller *c, const char *scenario, GError **erro
 {
     if (!runner_find_running(plans_runner(c->plans), scenario))
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_REFUSED, "a plan moves the VMs of scenario '%s': no test was begun",
+    g_set_error(error, US_ERROR, US_ERROR_BUSY, "a plan moves the VMs of scenario '%s': no test was begun",
                 scenario);
     return FALSE;
 }

@@ -259,23 +259,23 @@ static void fetch(Rehearsal *t)
 }
 
 /* Nobody will say more of it: what is known so far is the result. */
-static void give_up(Rehearsal *t, const char *why)
+static void give_up(Rehearsal *t, const char *verdict, const char *why)
 {
     char at[CLOCK_TEXT_LEN + 1];
     json_t *vm;
     gsize i;
 
-    log_warning("integrity test %s of scenario '%s': %s -> failed", ID_TEXT(t->id), t->scenario, why);
+    log_warning("integrity test %s of scenario '%s': %s -> %s", ID_TEXT(t->id), t->scenario, why, verdict);
     rehearsal_end(t); /* if a word of ours reached it late, or it says what cannot be read */
     json_object_set_new(t->doc, "state", json_string("ended"));
     json_object_set_new(t->doc, "ended_at", json_string(clock_format(clock_wall_ms(), at)));
-    json_object_set_new(t->doc, "verdict", json_string("failed"));
+    json_object_set_new(t->doc, "verdict", json_string(verdict));
     json_object_set_new(t->doc, "why", json_string(why));
     json_array_foreach(json_object_get(t->doc, "vms"), i, vm)
     {
         json_object_set_new(vm, "state", json_string("ended"));
         if (!json_is_string(json_object_get(vm, "verdict")))
-            json_object_set_new(vm, "verdict", json_string("failed"));
+            json_object_set_new(vm, "verdict", json_string(verdict));
     }
     t->result = rehearsal_result_from_json(t->doc, t->id, NULL);
     g_assert(t->result);
@@ -332,7 +332,8 @@ static void on_result(void *user, const json_t *doc, const GError *error)
                                          t->host)
                        : g_strdup_printf("the engine of %s does not know the test: it was not begun there",
                                          t->host);
-        give_up(t, why);
+        /* Told to end before it had begun, its engine has found nothing. */
+        give_up(t, t->stop && !t->begun ? "stopped" : "failed", why);
         return;
     }
     if (error) {
@@ -343,7 +344,7 @@ static void on_result(void *user, const json_t *doc, const GError *error)
     if (r)
         take(t, doc, r);
     else
-        give_up(t, odd->message);
+        give_up(t, "failed", odd->message);
     rehearsal_pump(t);
 }
 
@@ -477,7 +478,7 @@ static void on_row(const GError *error, void *user)
         return;
     t->busy = FALSE;
     if (!error && t->stop)
-        late = g_error_new(US_ERROR, US_ERROR_REFUSED,
+        late = g_error_new(US_ERROR, US_ERROR_BUSY,
                            "scenario '%s': its VMs are needed elsewhere: no test was begun", t->scenario);
     if (error || late) {
         drop(t, error ? error : late);

@@ -204,15 +204,16 @@ gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error)
     return TRUE;
 }
 
-void drill_miss(json_t *drill, gsize at, const char *why)
+void drill_miss(json_t *drill, gsize at, gboolean unsure, const char *why)
 {
+    const char *verdict = unsure ? "stopped" : "failed";
     json_t *of = part(drill, at);
     json_t *vm;
     gsize i;
 
-    set_text(of, "verdict", "failed");
+    set_text(of, "verdict", verdict);
     set_text(of, "why", why);
-    json_array_foreach(json_object_get(of, "vms"), i, vm) set_text(vm, "verdict", "failed");
+    json_array_foreach(json_object_get(of, "vms"), i, vm) set_text(vm, "verdict", verdict);
 }
 
 /* --- and of all ------------------------------------------------------------------- */

@@ -8,7 +8,8 @@
  *     {"scenario", "test", "on", "verdict", "why", "back_ms", "vms": [{"vm", "name", "verdict", "why", "back_ms"}]}]}
  *
  * "host" is the one whose death is drilled, "on" the replica that the test ran on. A verdict is null, "passed", "failed" or
- * "stopped"; a scenario of which no test could be begun has failed, since its VMs would not be back. "back_ms" counts from the tests' start,
+ * "stopped"; a scenario of which no test could be begun has failed, since its VMs would not be back, unless
+ * the reason says nothing of that: then it was "stopped". "back_ms" counts from the tests' start,
  * and with it the waiting of VMs that start after others, or had no room beside them; null unless all of it passed. */
 #pragma once
 
@@ -34,8 +35,8 @@ gboolean drill_has(const json_t *drill, gsize at);
 
 /* What its test has come to: @test is the document of one that has ended. PROTOCOL, and nothing is taken. */
 gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error);
-/* There was no test of it. */
-void drill_miss(json_t *drill, gsize at, const char *why);
+/* There was no test of it, because its VMs would not be back, or, @unsure, because of something that says nothing of that. */
+void drill_miss(json_t *drill, gsize at, gboolean unsure, const char *why);
 
 /* Every scenario has a verdict: so has the drill. FALSE: not yet. */
 gboolean drill_conclude(json_t *drill, gint64 now_wall_ms);

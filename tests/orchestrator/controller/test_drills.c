@@ -41,7 +41,8 @@ static GPtrArray *begun;   /* Begun * */
 static GArray *asked;      /* Asked */
 static GHashTable *opened; /* set of ids as text */
 static GString *ended;
-static const char *refuses; /* this scenario's test is refused at once */
+static const char *refuses; /* this scenario's test is refused at once … */
+static int refused;         /* … with this error */
 
 static gboolean begin(void *user, const char *scenario, const RehearsalWish *wish, RehearsalsDone done,
                       void *done_user, GError **error)
@@ -50,7 +51,7 @@ static gboolean begin(void *user, const char *scenario, const RehearsalWish *wis
 
     g_assert_cmpstr(user, ==, "me");
     if (g_strcmp0(refuses, scenario) == 0) {
-        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "a plan moves it");
+        g_set_error(error, US_ERROR, refused, "so");
         return FALSE;
     }
     g_assert_false(wish->manual);
@@ -340,7 +341,23 @@ static void test_refused(void)
     say(json_pack("[o]", vm(WEB1, "web1", "passed", 9)), "passed");
     drill = newest(&d);
     g_assert_cmpstr(text(drill, "verdict"), ==, "failed");
-    g_assert_cmpstr(text(part(drill, 0), "why"), ==, "a plan moves it");
+    g_assert_cmpstr(text(part(drill, 0), "why"), ==, "so");
+    desk_close(&d);
+}
+
+/* That says nothing of what would be back. */
+static void test_wrong_moment(void)
+{
+    Desk d;
+
+    refuses = "db";
+    refused = US_ERROR_BUSY;
+    desk_open(&d);
+    start(&d);
+    has_begun("web", 0);
+    are_over(&d);
+    say(json_pack("[o]", vm(WEB1, "web1", "passed", 9)), "passed");
+    g_assert_cmpstr(text(newest(&d), "verdict"), ==, "stopped");
     desk_close(&d);
 }
 
@@ -411,10 +428,10 @@ static void test_died(void)
     say_unknown();
     say(json_pack("[o]", vm(WEB1, "web1", "passed", 17300)), "passed");
     drill = newest(&d);
-    g_assert_cmpstr(text(drill, "verdict"), ==, "failed");
+    g_assert_cmpstr(text(drill, "verdict"), ==, "stopped");
     g_assert_nonnull(
         strstr(text(drill, "why"), "'db': nothing is known of its test: the controller was restarted"));
-    g_assert_nonnull(strstr(told->str, "DRILL_FAILED"));
+    g_assert_nonnull(strstr(told->str, "DRILL_STOPPED"));
     g_assert_null(strstr(told->str, "DRILL_STARTED"));
     desk_close(&d);
 }
@@ -431,7 +448,7 @@ static void test_odd(void)
     are_over(&d);
     say(json_pack("[o]", vm(DB1, "db1", "splendid", 1)), "passed");
     say(json_pack("{}"), "passed");
-    g_assert_cmpstr(text(newest(&d), "verdict"), ==, "failed");
+    g_assert_cmpstr(text(newest(&d), "verdict"), ==, "stopped");
     desk_close(&d);
 }
 
@@ -473,6 +490,7 @@ static void in_a_folder(gconstpointer test)
     told = g_string_new(NULL);
     ended = g_string_new(NULL);
     refuses = NULL;
+    refused = US_ERROR_REFUSED;
     ((void (*)(void))test)();
     g_string_free(ended, TRUE);
     g_string_free(told, TRUE);
@@ -505,6 +523,7 @@ int main(int argc, char **argv)
     add("/drills/passed", test_passed);
     add("/drills/failed", test_failed);
     add("/drills/refused", test_refused);
+    add("/drills/wrong-moment", test_wrong_moment);
     add("/drills/stopped", test_stopped);
     add("/drills/one-at-a-time", test_one_at_a_time);
     add("/drills/died", test_died);

@@ -748,6 +748,26 @@ static void test_plan_while_it_starts(void)
     g_string_truncate(told, 0);
 }
 
+/* Its engine ends it before it has begun: that is no failure of a copy. */
+static void test_stopped_while_it_starts(void)
+{
+    Desk d;
+
+    desk_open(&d);
+    ask(&d, "{}");
+    settle(&d);
+    rehearsals_end(d.r, "web");
+    fails("test.start", US_ERROR_CANCELLED);
+    says("test.stop", "{}");
+    fails("test.result", US_ERROR_NOT_FOUND);
+    settle(&d);
+    g_assert_cmpstr(text(first(&d), "verdict"), ==, "stopped");
+    g_assert_null(strstr(told->str, "TEST_FAILED"));
+    g_assert_nonnull(strstr(told->str, "TEST_ENDED"));
+    g_string_truncate(told, 0);
+    desk_close(&d);
+}
+
 static void test_plan_before_its_row(void)
 {
     Desk d;
@@ -758,7 +778,7 @@ static void test_plan_before_its_row(void)
     asked_nothing();
     settle(&d);
     asked_nothing();
-    g_assert_error(d.error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_error(d.error, US_ERROR, US_ERROR_BUSY);
     g_assert_cmpuint(json_array_size(json_object_get(d.list, "tests")), ==, 0);
     expect_told("");
     desk_close(&d);
@@ -895,6 +915,7 @@ int main(int argc, char **argv)
     add("/rehearsals/one-at-a-time", test_one_at_a_time);
     add("/rehearsals/plan-while-it-runs", test_plan_while_it_runs);
     add("/rehearsals/plan-while-it-starts", test_plan_while_it_starts);
+    add("/rehearsals/stopped-while-it-starts", test_stopped_while_it_starts);
     add("/rehearsals/plan-before-its-row", test_plan_before_its_row);
     add("/rehearsals/odd-results", test_odd_results);
     add("/rehearsals/unknown-tests", test_unknown_tests);
