@@ -172,21 +172,28 @@ static DatabaseChanges *row_of(const Drill *drill, gboolean open)
     return changes;
 }
 
-static void on_closed(const GError *error, void *user)
+/* Its row is changed, or, with @error, tried again: then NULL, as for one that is gone. */
+static Drill *row_changed(const Word *w, const char *what, const GError *error)
 {
-    g_autofree Word *w = user;
     Drill *drill = word_of(w);
 
     if (!drill)
-        return;
+        return NULL;
     drill->busy = FALSE;
-    if (!error) {
-        g_ptr_array_remove(w->owner->list, drill);
-        return;
-    }
-    log_warning("the drill of %s: its end is told, and its row still open: %s -> try again", host_of(drill),
-                error->message);
+    if (!error)
+        return drill;
+    log_warning("the drill of %s: %s: %s -> try again", host_of(drill), what, error->message);
     drill->again_ms = clock_steady_ms() + AGAIN_MS;
+    return NULL;
+}
+
+static void on_closed(const GError *error, void *user)
+{
+    g_autofree Word *w = user;
+    Drill *drill = row_changed(w, "its end is told, and its row still open", error);
+
+    if (drill)
+        g_ptr_array_remove(w->owner->list, drill);
 }
 
 static void close_row(Drills *d, Drill *drill)
@@ -219,19 +226,12 @@ static void finish(Drills *d, Drill *drill)
 static void on_kept(const GError *error, void *user)
 {
     g_autofree Word *w = user;
-    Drill *drill = word_of(w);
+    Drill *drill = row_changed(w, "its result could not be kept", error);
 
     if (!drill)
         return;
-    drill->busy = FALSE;
-    if (!error) {
-        drill->phase = DRILL_KEPT;
-        finish(w->owner, drill);
-        return;
-    }
-    log_warning("the drill of %s: its result could not be kept: %s -> try again", host_of(drill),
-                error->message);
-    drill->again_ms = clock_steady_ms() + AGAIN_MS;
+    drill->phase = DRILL_KEPT;
+    finish(w->owner, drill);
 }
 
 static void keep(Drills *d, Drill *drill)

@@ -31,6 +31,12 @@ void operations_enrol_close(Controller *c);
 void operation_accepted(void *user, const GError *error);
 void operation_done(void *user, const GError *error);
 
+/* FALSE with @error NOT_FOUND: it is none of ours. */
+gboolean operation_expect_host(const Controller *c, const char *name, GError **error);
+
+/* A RehearsalsDone for a call: the document, or why there is none. @user: the ApiCall. */
+void operation_answered(void *user, const json_t *doc, const GError *error);
+
 /* What `test.start` does; TimetableBegin. @controller: the Controller. */
 gboolean operation_begin_test(void *controller, const char *scenario, const RehearsalWish *wish,
                               RehearsalsDone done, void *user, GError **error);

@@ -4,25 +4,6 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
-static void on_done(void *user, const json_t *doc, const GError *error)
-{
-    if (error)
-        api_call_fail(user, error);
-    else
-        api_call_answer(user, json_incref((json_t *)doc));
-}
-
-static gboolean is_host(const Controller *c, const char *host, GError **error)
-{
-    g_autoptr(GPtrArray) names = hosts_names(c->hosts);
-
-    if (g_ptr_array_find_with_equal_func(names, host, g_str_equal, NULL))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
-                "there is no host '%s'; understudy host list shows those there are", host);
-    return FALSE;
-}
-
 static void drill_start(ApiCall *call, void *user)
 {
     Controller *c = user;
@@ -30,7 +11,8 @@ static void drill_start(ApiCall *call, void *user)
     const char *host;
 
     if (!json_read(api_call_body(call), "request", &error, "{s:s}", "host", &host) ||
-        !is_host(c, host, &error) || !drills_start(c->drills, host, on_done, call, &error))
+        !operation_expect_host(c, host, &error) ||
+        !drills_start(c->drills, host, operation_answered, call, &error))
         api_call_fail(call, error);
 }
 
@@ -54,7 +36,7 @@ static void drill_stop(ApiCall *call, void *user)
 
 static void drill_list(ApiCall *call, void *user)
 {
-    drills_list(((Controller *)user)->drills, on_done, call);
+    drills_list(((Controller *)user)->drills, operation_answered, call);
 }
 
 static void drill_show(ApiCall *call, void *user)
@@ -63,7 +45,7 @@ static void drill_show(ApiCall *call, void *user)
     Id id;
 
     if (read_id(call, &id, &error))
-        drills_show(((Controller *)user)->drills, id, on_done, call);
+        drills_show(((Controller *)user)->drills, id, operation_answered, call);
     else
         api_call_fail(call, error);
 }

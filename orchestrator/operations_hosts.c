@@ -11,17 +11,24 @@
 
 /* --- looking ----------------------------------------------------------- */
 
+gboolean operation_expect_host(const Controller *c, const char *name, GError **error)
+{
+    if (roster_find(hosts_roster(c->hosts), name))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND,
+                "there is no host '%s'; understudy host list shows those there are", name);
+    return FALSE;
+}
+
 static gboolean find(Controller *c, ApiCall *call, const char **ret_name)
 {
     g_autoptr(GError) error = NULL;
     const char *name = api_call_parameter(call, "host");
 
-    if (roster_find(hosts_roster(c->hosts), name)) {
+    if (operation_expect_host(c, name, &error)) {
         *ret_name = name;
         return TRUE;
     }
-    error = g_error_new(US_ERROR, US_ERROR_NOT_FOUND,
-                        "there is no host '%s'; understudy host list shows those there are", name);
     api_call_fail(call, error);
     return FALSE;
 }

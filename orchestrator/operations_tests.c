@@ -5,7 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 
-static void on_done(void *user, const json_t *doc, const GError *error)
+void operation_answered(void *user, const json_t *doc, const GError *error)
 {
     if (error)
         api_call_fail(user, error);
@@ -41,7 +41,7 @@ static void test_start(ApiCall *call, void *user)
 
     if (!scenarios_find(c->scenarios, name, &error) ||
         !rehearsal_wish_read(api_call_body(call), &wish, &error) ||
-        !operation_begin_test(c, name, &wish, on_done, call, &error))
+        !operation_begin_test(c, name, &wish, operation_answered, call, &error))
         api_call_fail(call, error);
 }
 
@@ -53,7 +53,7 @@ static void test_stop(ApiCall *call, void *user)
 
     if (!json_read(api_call_body(call), "request", &error, "{}") ||
         !scenarios_find(c->scenarios, name, &error) ||
-        !rehearsals_stop(c->rehearsals, name, on_done, call, &error))
+        !rehearsals_stop(c->rehearsals, name, operation_answered, call, &error))
         api_call_fail(call, error);
 }
 
@@ -106,7 +106,7 @@ static void test_show(ApiCall *call, void *user)
     Id id;
 
     if (id_parse(api_call_parameter(call, "test"), &id, &error))
-        rehearsals_show(((Controller *)user)->rehearsals, id, on_done, call);
+        rehearsals_show(((Controller *)user)->rehearsals, id, operation_answered, call);
     else
         api_call_fail(call, error);
 }
@@ -118,7 +118,7 @@ static void test_evidence(ApiCall *call, void *user)
     Id test, of;
 
     if (id_parse(api_call_parameter(call, "test"), &test, &error) && id_parse(vm ? vm : "", &of, &error))
-        rehearsals_evidence(((Controller *)user)->rehearsals, test, of, on_done, call);
+        rehearsals_evidence(((Controller *)user)->rehearsals, test, of, operation_answered, call);
     else
         api_call_fail(call, error);
 }

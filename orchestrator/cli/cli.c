@@ -222,6 +222,18 @@ char *cli_find(const json_t *docs, const char *key, const char *what, const char
     return g_strdup(found);
 }
 
+char *cli_listed(Cli *cli, const char *operation, const char *list, const char *key, const char *what,
+                 const char *text, GError **error)
+{
+    json_auto_t *all = NULL;
+    Id id;
+
+    if (id_parse(text, &id, NULL))
+        return g_strdup(ID_TEXT(id));
+    all = cli_call(cli, operation, NULL, NULL, NULL, error);
+    return all ? cli_find(json_object_get(all, list), key, what, text, error) : NULL;
+}
+
 json_t *cli_vms(Cli *cli, GError **error)
 {
     const char *const *vm = cli_options(cli, "vm");

@@ -86,6 +86,11 @@ char *cli_secret(const char *what, const char *text, GError **error);
  * message: "VM". */
 char *cli_find(const json_t *docs, const char *key, const char *what, const char *text, GError **error);
 
+/* The whole UUID of the one that is meant, which may be only as much of its beginning as no other has, of what @operation lists under
+ * @list, each with its UUID as @key. @what is for the message. The caller frees; NOT_FOUND, USAGE. */
+char *cli_listed(Cli *cli, const char *operation, const char *list, const char *key, const char *what,
+                 const char *text, GError **error);
+
 /* The UUIDs of those VMs of the scenario (the first argument) that --vm names; without --vm none, and
  * nobody is asked. New array, or NULL with @error. */
 json_t *cli_vms(Cli *cli, GError **error);

@@ -92,21 +92,10 @@ gboolean command_drill_start(Cli *cli, GError **error)
     return went_well(drill, error);
 }
 
-/* The UUID that is meant, whole or its beginning. */
-static char *find_drill(Cli *cli, const char *text, GError **error)
-{
-    json_auto_t *all = NULL;
-    Id id;
-
-    if (id_parse(text, &id, NULL))
-        return g_strdup(ID_TEXT(id));
-    all = cli_call(cli, "drill.list", NULL, NULL, NULL, error);
-    return all ? cli_find(json_object_get(all, "drills"), "drill", "drill", text, error) : NULL;
-}
-
 gboolean command_drill_stop(Cli *cli, GError **error)
 {
-    g_autofree char *id = find_drill(cli, cli_argument(cli, 0), error);
+    g_autofree char *id =
+        cli_listed(cli, "drill.list", "drills", "drill", "drill", cli_argument(cli, 0), error);
     json_auto_t *doc = id ? cli_call(cli, "drill.stop", id, NULL, NULL, error) : NULL;
     json_auto_t *drill = NULL;
 
@@ -182,7 +171,8 @@ static gboolean write_page(Cli *cli, const json_t *drill, GError **error)
 
 gboolean command_drill_show(Cli *cli, GError **error)
 {
-    g_autofree char *id = find_drill(cli, cli_argument(cli, 0), error);
+    g_autofree char *id =
+        cli_listed(cli, "drill.list", "drills", "drill", "drill", cli_argument(cli, 0), error);
     json_auto_t *drill = id ? cli_call(cli, "drill.show", id, NULL, NULL, error) : NULL;
 
     if (!drill)

@@ -442,21 +442,9 @@ static char *plan_text_of(const json_t *plan)
     return page_text(page, 0);
 }
 
-/* The UUID that is meant, whole or its beginning. */
-static char *find_plan(Cli *cli, const char *text, GError **error)
-{
-    json_auto_t *all = NULL;
-    Id id;
-
-    if (id_parse(text, &id, NULL))
-        return g_strdup(ID_TEXT(id));
-    all = cli_call(cli, "plan.list", NULL, NULL, NULL, error);
-    return all ? cli_find(json_object_get(all, "plans"), "id", "plan", text, error) : NULL;
-}
-
 gboolean command_plan_show(Cli *cli, GError **error)
 {
-    g_autofree char *id = find_plan(cli, cli_argument(cli, 0), error);
+    g_autofree char *id = cli_listed(cli, "plan.list", "plans", "id", "plan", cli_argument(cli, 0), error);
     json_auto_t *plan = id ? cli_call(cli, "plan.show", id, NULL, NULL, error) : NULL;
     g_autofree char *steps = plan ? plan_text_of(plan) : NULL;
     g_autofree char *order = plan ? order_text(plan) : NULL;

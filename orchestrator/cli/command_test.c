@@ -270,18 +270,6 @@ gboolean command_test_list(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* The UUID that is meant, whole or its beginning. */
-static char *find_test(Cli *cli, const char *text, GError **error)
-{
-    json_auto_t *all = NULL;
-    Id id;
-
-    if (id_parse(text, &id, NULL))
-        return g_strdup(ID_TEXT(id));
-    all = cli_call(cli, "test.list", NULL, NULL, NULL, error);
-    return all ? cli_find(json_object_get(all, "tests"), "test", "test", text, error) : NULL;
-}
-
 static gboolean write_page(Cli *cli, const json_t *test, GError **error)
 {
     json_auto_t *evidence = json_object();
@@ -295,7 +283,7 @@ static gboolean write_page(Cli *cli, const json_t *test, GError **error)
 
 gboolean command_test_show(Cli *cli, GError **error)
 {
-    g_autofree char *id = find_test(cli, cli_argument(cli, 0), error);
+    g_autofree char *id = cli_listed(cli, "test.list", "tests", "test", "test", cli_argument(cli, 0), error);
     json_auto_t *test = id ? cli_call(cli, "test.show", id, NULL, NULL, error) : NULL;
 
     if (!test)
