@@ -10,8 +10,12 @@
 #include "vmconnect/capture/gather.h"
 #include "vmconnect/rehearse/rehearsal.h"
 
-#define ENDED_KEPT 16       /* results that nobody has forgotten yet */
-#define BOOT_MS_MAX 3600000 /* longest times that are taken */
+#include <string.h>
+
+#define KEPT_BYTES_MAX \
+    (64 << 20) /* of results that nobody has forgotten yet; its newest is kept in any case */
+#define KEPT_PART_BYTES (64 << 10) /* one of their VMs counts for at least so much */
+#define BOOT_MS_MAX 3600000        /* longest times that are taken */
 #define LIMIT_MS_MAX ((gint64)30 * 24 * 3600000)
 #define VMS_MAX 256
 
@@ -160,13 +164,34 @@ static Test *need_test(const Rehearsals *r, Id id, GError **error)
 
 /* --- the end of one ------------------------------------------------------------------ */
 
+static gsize size_of(const Test *t)
+{
+    gsize bytes = 0;
+
+    for (guint i = 0; i < t->parts->len; i++) {
+        const Part *p = part_at(t, i);
+
+        bytes += MAX(KEPT_PART_BYTES,
+                     (p->png ? g_bytes_get_size(p->png) : 0) + (p->console ? strlen(p->console) : 0));
+    }
+    return bytes;
+}
+
+/* A controller may be away for the whole of a drill, and is to find what came of each of its tests. */
 static void forget_old(Rehearsals *r)
 {
-    guint ended = 0;
+    gsize bytes = 0;
 
-    for (guint i = r->tests->len; i-- > 0;)
-        if (has_ended(r->tests->pdata[i]) && ++ended > ENDED_KEPT)
+    for (guint i = r->tests->len; i-- > 0;) {
+        const Test *t = r->tests->pdata[i];
+        gboolean newest = bytes == 0;
+
+        if (!has_ended(t))
+            continue;
+        bytes += size_of(t);
+        if (!newest && bytes > KEPT_BYTES_MAX)
             g_ptr_array_remove_index(r->tests, i);
+    }
 }
 
 static void check_closed(Rehearsals *r)
@@ -359,7 +384,7 @@ static void give_up(Test *t)
 static void go(Test *t)
 {
     if (!t->error && t->stopping)
-        t->error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the test was stopped before it began: %s",
+        t->error = g_error_new(US_ERROR, US_ERROR_BUSY, "the test was stopped before it began: %s",
                                t->stop_why ? t->stop_why : "somebody asked for it");
     for (guint i = 0; !t->error && i < t->parts->len; i++) {
         json_decref(part_at(t, i)->doc);
@@ -532,21 +557,37 @@ static void set_up_spec(Test *t, const char *here)
     spec->here = g_strdup(here);
     spec->vms = g_ptr_array_new_with_free_func((GDestroyNotify)stand_in_spec_free);
     spec->after = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
+    spec->hosts = g_ptr_array_new_with_free_func(g_free);
     spec->libvirt_uri = r->paths.libvirt_uri;
     spec->room = r->room;
     spec->remains = rehearsals_remains(r);
+}
+
+static gboolean read_hosts(Test *t, const json_t *list, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(list); i++) {
+        const char *address = json_string_value(json_array_get(list, i));
+
+        if (!address) {
+            g_set_error(error, US_ERROR, US_ERROR_USAGE, "test.start: \"hosts\" are addresses");
+            return FALSE;
+        }
+        g_ptr_array_add(t->spec->hosts, g_strdup(address));
+    }
+    return TRUE;
 }
 
 static gboolean read_test(Test *t, const json_t *params, GError **error)
 {
     const char *id, *scenario;
     json_int_t limit_ms, boot_ms;
-    json_t *vms;
+    json_t *vms, *hosts = NULL;
     int manual;
 
-    if (!json_read(params, "test.start", error, "{s:s, s:s, s:b, s:I, s:I, s:o}", "test", &id, "scenario",
-                   &scenario, "manual", &manual, "limit_ms", &limit_ms, "boot_ms", &boot_ms, "vms", &vms) ||
-        !id_parse(id, &t->id, error))
+    if (!json_read(params, "test.start", error, "{s:s, s:s, s:b, s:I, s:I, s:o, s?o}", "test", &id,
+                   "scenario", &scenario, "manual", &manual, "limit_ms", &limit_ms, "boot_ms", &boot_ms,
+                   "vms", &vms, "hosts", &hosts) ||
+        !id_parse(id, &t->id, error) || !read_hosts(t, hosts, error))
         return FALSE;
     if (find_test(t->all, t->id)) {
         g_set_error(error, US_ERROR, US_ERROR_REFUSED, "test %s was begun already", id);

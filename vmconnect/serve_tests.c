@@ -19,7 +19,8 @@ void serve_test_start(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
 
     if (engine->ending)
-        g_set_error(&error, US_ERROR, US_ERROR_CANCELLED, "the engine ends: ask again when it is back");
+        g_set_error(&error, US_ERROR, US_ERROR_BUSY,
+                    "the engine ends: no test was begun; ask again when it is back");
     if (!serve_good(reply, !error, error))
         return;
     /* What was given up lies there until libvirtd comes anew, or until now. */

@@ -183,15 +183,17 @@ static json_t *order_of(const Protection *p, const GPtrArray *vms, const Protect
     return doc;
 }
 
-static json_t *params_of(const Protection *p, const GPtrArray *vms, const RehearsalWish *wish, Id test)
+static json_t *params_of(const Protection *p, const GPtrArray *vms, const RehearsalWish *wish, Id test,
+                         const char *host)
 {
     json_t *list = json_array();
 
     for (guint i = 0; i < vms->len; i++)
         json_array_append_new(list, order_of(p, vms, vms->pdata[i], wish));
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o}", "test", ID_TEXT(test), "scenario", p->scenario->name,
-                     "manual", wish->manual, "limit_ms", (json_int_t)wish->limit_ms, "boot_ms",
-                     (json_int_t)p->scenario->policy.start_timeout_ms, "vms", list);
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o, s:o}", "test", ID_TEXT(test), "scenario",
+                     p->scenario->name, "manual", wish->manual, "limit_ms", (json_int_t)wish->limit_ms,
+                     "boot_ms", (json_int_t)p->scenario->policy.start_timeout_ms, "vms", list, "hosts",
+                     roster_addresses_of_others(p->roster, host));
 }
 
 const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id test, json_t **ret_params,
@@ -214,7 +216,7 @@ const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id t
         no(error, US_ERROR_UNREACHABLE, "the engine of %s does not answer", host);
         return NULL;
     }
-    *ret_params = params_of(p, vms, wish, test);
+    *ret_params = params_of(p, vms, wish, test, host);
     return host;
 }
 

@@ -71,6 +71,22 @@ const RosterHost *roster_find(const Roster *r, const char *name)
     return g_hash_table_lookup(r->hosts, name);
 }
 
+json_t *roster_addresses_of_others(const Roster *r, const char *name)
+{
+    json_t *list = json_array();
+    GHashTableIter iter;
+    gpointer host;
+
+    g_hash_table_iter_init(&iter, r->hosts);
+    while (g_hash_table_iter_next(&iter, NULL, &host)) {
+        const RosterHost *h = host;
+
+        for (guint i = 0; !g_str_equal(h->name, name) && h->addresses[i]; i++)
+            json_array_append_new(list, json_string(h->addresses[i]));
+    }
+    return list;
+}
+
 json_t *roster_host_brief(const RosterHost *h)
 {
     return json_pack("{s:s}", "id", ID_TEXT(h->id));

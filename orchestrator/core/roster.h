@@ -34,6 +34,9 @@ void roster_remove(Roster *r, const char *name);
 /* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
 const RosterHost *roster_find(const Roster *r, const char *name);
 
+/* Addresses of all hosts but @name. New reference. */
+json_t *roster_addresses_of_others(const Roster *r, const char *name);
+
 /* {"id"} and {"id", "name", "addresses"}, as control messages name a host. */
 json_t *roster_host_brief(const RosterHost *h);
 json_t *roster_host_full(const RosterHost *h);

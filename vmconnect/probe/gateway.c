@@ -79,6 +79,15 @@ char *gateway_find(const char *routes, const char *routes6)
     return found ? found : first_of(routes6, next_hop6);
 }
 
+char *gateway_here(void)
+{
+    g_autofree char *routes = NULL, *routes6 = NULL;
+
+    g_file_get_contents(GATEWAY_ROUTES, &routes, NULL, NULL);
+    g_file_get_contents(GATEWAY_ROUTES6, &routes6, NULL, NULL);
+    return gateway_find(routes, routes6);
+}
+
 /* Address, kind of hardware, flags, hardware address, mask, device. */
 gboolean gateway_is_unresolved(const char *neighbours, const char *address)
 {

@@ -15,6 +15,9 @@
  * The caller frees. */
 char *gateway_find(const char *routes, const char *routes6);
 
+/* The same, as those files are now; NULL if they cannot be read. */
+char *gateway_here(void);
+
 /* Its hardware address was asked for on the line, and nobody has said it: whatever it would say, nothing reaches it. FALSE, too, if it
  * was not asked for, as on a line that has no such addresses, and of IPv6. */
 gboolean gateway_is_unresolved(const char *neighbours, const char *address);

@@ -381,17 +381,10 @@ gboolean watch_set(Watch *w, const json_t *params, GError **error)
 
 /* --- the gateway ------------------------------------------------------------- */
 
-static char *default_gateway(void)
-{
-    g_autofree char *routes = contents_of(GATEWAY_ROUTES), *routes6 = contents_of(GATEWAY_ROUTES6);
-
-    return gateway_find(routes, routes6);
-}
-
 static void on_routes(uv_timer_t *timer)
 {
     Watch *w = timer->data;
-    g_autofree char *address = w->hosts->len > 0 ? default_gateway() : NULL;
+    g_autofree char *address = w->hosts->len > 0 ? gateway_here() : NULL;
 
     if (w->gateway && g_strcmp0(w->gateway->spec->address, address) == 0)
         return;

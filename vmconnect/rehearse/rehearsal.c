@@ -14,6 +14,7 @@
 #include "vmconnect/hypervisor/takeover.h"
 #include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
+#include "vmconnect/rehearse/outside.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -44,6 +45,7 @@ struct Rehearsal {
     /* The thread's own: */
     Stage *stage;
     Lookout *lookout;
+    GPtrArray *outside; /* of char *, NULL at the end */
     json_t *proof;      /* that nothing leads out of it; NULL: not made yet … */
     GError *not_closed; /* … or it does */
     gint64 look_at_ms;
@@ -64,6 +66,7 @@ void rehearsal_spec_free(RehearsalSpec *spec)
     g_free(spec->here);
     g_clear_pointer(&spec->vms, g_ptr_array_unref);
     g_clear_pointer(&spec->after, g_ptr_array_unref);
+    g_clear_pointer(&spec->hosts, g_ptr_array_unref);
     g_free(spec);
 }
 
@@ -199,6 +202,25 @@ static gboolean isolate(const Rehearsal *r, guint i, const char *xml, GError **e
     return part->xml != NULL;
 }
 
+/* Who is tested is where its map has tests, if it says so: it meets those who are there, and finds the addresses of that network. */
+static gboolean move_to_tests(const Mapping *m, const char *vm, const GPtrArray *nics, GError **error)
+{
+    for (guint n = 0; n < nics->len; n++) {
+        IsolatedNic *nic = nics->pdata[n];
+        g_auto(Place) place = {0};
+        const Place *test;
+
+        if (*nic->place && !place_parse(nic->place, &place, error))
+            return FALSE;
+        test = mapping_find(m, MAP_REPLICA, MAP_TEST, vm, nic->mac, &place).place;
+        if (!test)
+            continue;
+        g_free(nic->place);
+        nic->place = place_format(test);
+    }
+    return TRUE;
+}
+
 /* What guests find there in production, if it is a network that libvirt serves. */
 static Subnet subnet_of(virConnectPtr conn, const char *text)
 {
@@ -246,7 +268,9 @@ static gboolean define(const Rehearsal *r, guint i, virConnectPtr conn, const Ho
 {
     g_autofree char *xml = translate(r, i, conn, here, error);
 
-    return xml && isolate(r, i, xml, error) && add_networks(r, i, conn, error);
+    return xml && isolate(r, i, xml, error) &&
+           move_to_tests(r->spec->mappings[i], ID_TEXT(spec_at(r, i)->vm), r->roles[i].part.nics, error) &&
+           add_networks(r, i, conn, error);
 }
 
 /* --- the thread ------------------------------------------------------------------------ */
@@ -307,8 +331,7 @@ static void stop_all(Rehearsal *r)
 /* Once, before the first guest runs. */
 static gboolean expect_closed(Rehearsal *r, GError **error)
 {
-    static const char *const OUTSIDE[] = {"192.0.2.1", "2001:db8::1", NULL};
-    const StageTargets targets = {OUTSIDE, TCP_PORT};
+    const StageTargets targets = {(const char *const *)r->outside->pdata, TCP_PORT};
 
     if (!r->proof && !r->not_closed)
         (void)stage_expect_closed(r->stage, &targets, &r->proof, &r->not_closed);
@@ -414,8 +437,10 @@ static void define_all(Rehearsal *r, virConnectPtr conn, const Host *here)
         const char *unlent = spec_at(r, i)->unlent;
         g_autoptr(GError) error = NULL;
 
-        if (unlent || !define(r, i, conn, here, &error))
-            leave_out(r, i, "failed", unlent ? unlent : error->message);
+        if (unlent)
+            leave_out(r, i, "failed", unlent);
+        else if (!define(r, i, conn, here, &error))
+            leave_out(r, i, stand_in_verdict_of(error), error->message);
     }
 }
 
@@ -428,6 +453,7 @@ static gboolean set_up(Rehearsal *r, GError **error)
 
     if (!here)
         return FALSE;
+    r->outside = outside_addresses(r->spec->hosts);
     r->stage = stage_open(error);
     if (!r->stage)
         return FALSE;
@@ -456,7 +482,7 @@ static void run(void *arg)
         go_on(r);
         last->proof = take_proof(r);
     } else {
-        leave_out_all(r, "failed", error->message);
+        leave_out_all(r, stand_in_verdict_of(error), error->message);
     }
     lookout_end(r->lookout);
     stage_close(r->stage);
@@ -469,6 +495,7 @@ static void rehearsal_free(Rehearsal *r)
 {
     mailbox_close(r->box);
     lookout_free(r->lookout);
+    g_clear_pointer(&r->outside, g_ptr_array_unref);
     json_decref(r->proof);
     g_clear_error(&r->not_closed);
     if (r->stop_fd >= 0)

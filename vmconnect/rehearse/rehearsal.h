@@ -19,6 +19,7 @@ typedef struct {
     GPtrArray *vms;     /* of StandInSpec *, with free function */
     GPtrArray *after;   /* for each, GArray of Id: the VMs that it starts after */
     Mapping **mappings; /* for each: networks of its home and of this host */
+    GPtrArray *hosts;   /* of char *: addresses of the others, which no guest may reach (outside.h) */
     /* Borrowed: */
     const char *libvirt_uri;
     RemainsSite remains;

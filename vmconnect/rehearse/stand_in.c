@@ -191,6 +191,11 @@ static gboolean is_stopped(const StandIn *s, int wait_ms)
     return n > 0;
 }
 
+const char *stand_in_verdict_of(const GError *error)
+{
+    return us_error_may_pass(error) ? "stopped" : "failed";
+}
+
 /* It goes no further. Where it was to end anyway, or this host has no space left, that says nothing of the copy. */
 static void break_off(StandIn *s, const GError *error)
 {
@@ -201,7 +206,7 @@ static void break_off(StandIn *s, const GError *error)
     else if (is_stopped(s, 0))
         conclude(s, "stopped", NULL);
     else
-        conclude(s, "failed", error->message);
+        conclude(s, stand_in_verdict_of(error), error->message);
 }
 
 /* --- before it runs ----------------------------------------------------------------- */

@@ -80,5 +80,8 @@ void stand_in_plugged(StandIn *s, GError *steal_error);
 /* After its word that it has ended; frees. */
 void stand_in_join(StandIn *s);
 
+/* Of one that goes no further: what may be otherwise in a moment, as of a libvirtd that hangs, says nothing of the copy. */
+const char *stand_in_verdict_of(const GError *error);
+
 /* The document of one that is not begun: yet (@verdict NULL), or ever. New reference. */
 json_t *stand_in_unbegun(const StandInSpec *spec, const char *verdict, const char *why);

@@ -307,9 +307,10 @@ static void test_order(void)
     ask(&d, "{\"vms\":[\"" WEB2 "\"],\"point\":\"" POINT "\",\"manual\":true,\"limit_ms\":60000}");
     settle(&d);
     params = answer("test.start", "{}", 0);
-    want = json_pack("{s:s?, s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:[]}]}", "test", text(params, "test"),
-                     "scenario", "web", "manual", 1, "limit_ms", 60000, "boot_ms", 300000, "vms", "vm", WEB2,
-                     "name", "web2", "point", POINT, "after");
+    want =
+        json_pack("{s:s?, s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:[]}], s:[s]}", "test",
+                  text(params, "test"), "scenario", "web", "manual", 1, "limit_ms", 60000, "boot_ms", 300000,
+                  "vms", "vm", WEB2, "name", "web2", "point", POINT, "after", "hosts", "127.0.0.1:1");
     wanted = json_text(want);
     if (!json_equal(params, want))
         g_test_message("%s", wanted);
@@ -890,13 +891,13 @@ static void add(const char *path, void (*test)(void))
 int main(int argc, char **argv)
 {
     g_autoptr(Roster) roster = roster_new();
-    static const char *const NOBODY[] = {"127.0.0.1:1", NULL};
+    static const char *const NOBODY[] = {"127.0.0.1:1", NULL}, *const BESIDE[] = {"127.0.0.1:2", NULL};
     int rc;
 
     g_test_init(&argc, &argv, NULL);
     told = g_string_new(NULL);
     roster_set(roster, "alpha", (Id){{0x0a}}, NOBODY);
-    roster_set(roster, "beta", (Id){{0x0b}}, NOBODY);
+    roster_set(roster, "beta", (Id){{0x0b}}, BESIDE);
     web = protection(roster);
     add("/rehearsals/order", test_order);
     add("/rehearsals/refused", test_refused);

@@ -61,6 +61,7 @@ static RehearsalSpec *spec_new(const World *w)
     spec->vms = g_ptr_array_new_with_free_func((GDestroyNotify)stand_in_spec_free);
     spec->after = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
     spec->mappings = g_new0(Mapping *, 1);
+    spec->hosts = g_ptr_array_new();
     spec->libvirt_uri = "none:///";
     spec->remains = (RemainsSite){w->dir, w->dir, w->dir, w->dir, id_random()};
     g_ptr_array_add(spec->vms, stand_in_spec_new(id_random(), "web1"));
