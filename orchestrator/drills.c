@@ -266,6 +266,8 @@ static void on_test(void *user, const json_t *test, const GError *error)
     if (!drill)
         return;
     drill->asked[w->at] = FALSE;
+    if (drill_has(drill->doc, w->at))
+        return;
     if (g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND))
         drill_miss(
             drill->doc, w->at, TRUE,
@@ -302,7 +304,7 @@ static void on_begun(void *user, const json_t *doc, const GError *error)
     if (!drill)
         return;
     drill->asked[w->at] = FALSE;
-    if (error && !rehearsal_may_have_begun(error))
+    if (error && !rehearsal_may_have_begun(error) && !drill_has(drill->doc, w->at))
         drill_miss(drill->doc, w->at, says_nothing(error), error->message);
     conclude(w->owner, drill);
 }
@@ -377,7 +379,7 @@ gboolean drills_start(Drills *d, const char *host, RehearsalsDone done, void *us
 
 gboolean drills_stop(Drills *d, Id id, GError **error)
 {
-    const Drill *drill = find(d, id);
+    Drill *drill = find(d, id);
 
     if (!drill) {
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "no drill %s runs: nothing is to be ended",
@@ -385,7 +387,12 @@ gboolean drills_stop(Drills *d, Id id, GError **error)
         return FALSE;
     }
     for (gsize i = 0; i < drill_len(drill->doc); i++)
-        rehearsals_end_test(d->rehearsals, drill_test(drill->doc, i));
+        if (!rehearsals_end_test(d->rehearsals, drill_test(drill->doc, i)) && !drill_has(drill->doc, i))
+            drill_miss(
+                drill->doc, i, TRUE,
+                "the drill was ended while the engine that tests it did not answer: the test ends when "
+                "that does, or at its limit");
+    conclude(d, drill);
     return TRUE;
 }
 

@@ -23,7 +23,7 @@ gboolean drills_load(Drills *d, GError **error);
 /* Begin one of @host. @done once, never before this returns: its document when it is durable, and the tests are being begun. FALSE
  * with @error: NOT_FOUND, there is no scenario of its; BUSY, one of it runs. */
 gboolean drills_start(Drills *d, const char *host, RehearsalsDone done, void *user, GError **error);
-/* End those of its tests that run. FALSE with @error NOT_FOUND: no such drill runs. */
+/* End those of its tests that run; one whose engine does not answer is waited for no more. FALSE with @error NOT_FOUND: no such drill runs. */
 gboolean drills_stop(Drills *d, Id drill, GError **error);
 
 /* {"drills": […]}, newest first. Both: @done once, never before this returns. */

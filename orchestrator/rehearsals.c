@@ -222,12 +222,14 @@ void rehearsals_end(Rehearsals *r, const char *scenario)
         rehearsal_end(t);
 }
 
-void rehearsals_end_test(Rehearsals *r, Id test)
+gboolean rehearsals_end_test(Rehearsals *r, Id test)
 {
     Rehearsal *t = rehearsals_find(r, test);
 
-    if (t)
-        rehearsal_end(t);
+    if (!t)
+        return TRUE;
+    rehearsal_end(t);
+    return hosts_is_up(r->hosts, t->host);
 }
 
 gboolean rehearsals_is_open(const Rehearsals *r, Id test)

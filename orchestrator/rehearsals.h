@@ -40,7 +40,8 @@ gboolean rehearsals_stop(Rehearsals *r, const char *scenario, RehearsalsDone don
                          GError **error);
 /* The same by whoever has need of its VMs: said at once, and waited for by nobody. One that does not run is none. */
 void rehearsals_end(Rehearsals *r, const char *scenario);
-void rehearsals_end_test(Rehearsals *r, Id test);
+/* FALSE: its engine does not answer, and is told when it does. */
+gboolean rehearsals_end_test(Rehearsals *r, Id test);
 /* The scenario is deleted: its tests are forgotten, and one that runs is ended. */
 void rehearsals_forget(Rehearsals *r, const char *scenario);
 

@@ -48,7 +48,7 @@ static char *drill_text(const json_t *drill)
     g_autofree char *clean_times = page_clean(times);
     g_autofree char *parts = parts_of(drill);
 
-    return g_strconcat(clean, "\n", clean_times, "\n", parts, NULL);
+    return g_strconcat(clean, "\n", clean_times, "\n\n", parts, NULL);
 }
 
 /* --- start and stop ------------------------------------------------------------- */

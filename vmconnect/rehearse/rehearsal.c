@@ -357,17 +357,32 @@ static gboolean plug(Rehearsal *r, const Role *role, GError **error)
     return TRUE;
 }
 
+static gboolean is_to_end(const Rehearsal *r)
+{
+    struct pollfd p = {.fd = r->stop_fd, .events = POLLIN};
+
+    return clock_left_ms(r->until_ms) == 0 || poll(&p, 1, 0) > 0;
+}
+
+/* That takes seconds, in which nothing else of the test is done. */
+static void plug_unless_late(Rehearsal *r, const Role *role)
+{
+    GError *error = NULL;
+
+    if (is_to_end(r))
+        error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the test ended before its cards were plugged in");
+    else
+        (void)plug(r, role, &error);
+    stand_in_plugged(role->thread, error);
+}
+
 static void hear(Rehearsal *r, StandInWord *word)
 {
     Role *role = &r->roles[word->index];
     RehearsalNews *news = g_new0(RehearsalNews, 1);
-    GError *error = NULL;
 
-    if (word->plug) {
-        (void)plug(r, role, &error);
-        stand_in_plugged(role->thread, error);
-    }
-
+    if (word->plug)
+        plug_unless_late(r, role);
     role->up |= word->up;
     if (word->ended) {
         role->over = TRUE;
@@ -377,9 +392,11 @@ static void hear(Rehearsal *r, StandInWord *word)
     tell(r, news);
 }
 
-/* libvirt may hang, and a stand-in that asks it; one that it has not yet started may come late, and the start hook lets it no more. */
-static void end_by_force(const Rehearsal *r)
+/* libvirt may hang, and a stand-in that asks it; one that it has not yet started may come late, and the start hook lets it no more.
+ * To look for processes takes its time: not again with each word. */
+static void end_by_force(Rehearsal *r)
 {
+    r->force_at_ms = clock_steady_ms() + LOOK_EACH_MS;
     for (guint i = 0; i < r->spec->vms->len; i++) {
         g_autofree char *name = g_strconcat(REMAINS_PREFIX, ID_TEXT(spec_at(r, i)->vm), NULL);
 
@@ -401,13 +418,6 @@ static void keep_bounds(Rehearsal *r)
     }
     if (r->stopping && clock_left_ms(r->force_at_ms) == 0)
         end_by_force(r);
-}
-
-static gboolean is_to_end(const Rehearsal *r)
-{
-    struct pollfd p = {.fd = r->stop_fd, .events = POLLIN};
-
-    return clock_left_ms(r->until_ms) == 0 || poll(&p, 1, 0) > 0;
 }
 
 /* A word without a document is no stand-in's: it only wakes us. */

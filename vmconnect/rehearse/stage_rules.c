@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define NFT_MS 10000
-#define LIST_BYTES (1 << 20)
+#define LIST_BYTES (16 << 20) /* some hundred cards that have said as many addresses as are heard */
 #define RULES_BYTES 1024
 #define ADDRESSES_MAX \
     256 /* that one guest may say are its own, and be heard: of another's place in the list it takes none */

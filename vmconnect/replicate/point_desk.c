@@ -173,7 +173,7 @@ static gboolean lease(const PointDesk *desk, Opened *o, Store *store, GPtrArray 
 
     if (!taken)
         return FALSE;
-    if (desk->merges)
+    if (desk->merges && id_is_nil(store_promoted(store)))
         o->lease = taken;
     else
         store_lease_release(store, taken);

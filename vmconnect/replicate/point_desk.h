@@ -13,7 +13,7 @@
 typedef struct PointDesk PointDesk;
 
 /* @run_dir: the engine's. @merges: the store merges while points are open, and point_desk_clear() comes before it is closed; FALSE: it
- * may be closed while they are, and does nothing, as a VM runs from it. */
+ * may be closed while they are, and does nothing, as a VM runs from it. One that is promoted merges nothing, too. */
 PointDesk *point_desk_new(const char *run_dir, Id vm, gboolean merges);
 /* Everything that was opened is closed. */
 void point_desk_clear(PointDesk *desk, Store *store);

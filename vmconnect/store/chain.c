@@ -79,6 +79,19 @@ static gboolean look_at_file(const char *path, const LedgerLayer *layer, LayerFa
     return FALSE;
 }
 
+/* One that is missing is as bad as one that was written to: nothing of what lies on it can be read. */
+static gboolean check_image(const SignedImage *image, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (signed_image_check_data(image, &why))
+        return TRUE;
+    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        why->code = US_ERROR_CORRUPT;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+}
+
 static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLayer *layer, gboolean correct,
                            GError **error)
 {
@@ -87,7 +100,7 @@ static gboolean check_file(const Ledger *ledger, const char *dir, const LedgerLa
     g_auto(LayerFacts) facts = {0};
 
     if (layer->image)
-        return signed_image_check_data(layer->image, error);
+        return check_image(layer->image, error);
     if (!look_at_file(path, layer, &facts, error))
         return FALSE;
     if (!id_is_nil(layer->below))

@@ -2,9 +2,11 @@
 /* A point that is open reads as it was sealed, whatever is received and merged meanwhile; and holds nothing up. */
 #include "tests/tree.h"
 #include "tests/vmconnect/store/rig.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/replicate/point_desk.h"
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <unistd.h>
 
@@ -102,6 +104,41 @@ static void test_merges_go_on(void)
     rig_check_points(w->rig);
 }
 
+/* As QEMU's locks say it to others (docs/devel of QEMU, its block/file-posix.c). */
+static gboolean is_locked(const World *w)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    g_autoptr(GPtrArray) files = NULL;
+    StoreLease *lease = store_lease_share(w->rig->store, fourth(w)->generation->id, &files, NULL);
+    int fd;
+
+    g_assert_nonnull(lease);
+    store_lease_release(w->rig->store, lease);
+    fd = open(((StoreFiles *)files->pdata[0])->files->pdata[0], O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &lock), ==, 0);
+    close(fd);
+    return lock.l_type != F_UNLCK;
+}
+
+/* From then on its user may commit into what lies below: QEMU's locks keep that away from who reads. */
+static void test_promoted(void)
+{
+    g_autoptr(World) w = world_new(TRUE);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autofree char *uri = NULL;
+    GError *error = NULL;
+
+    pin(w, TRUE);
+    store_promote(w->rig->store, ID_NIL, clock_steady_ms() + 5000, &files, &error);
+    g_assert_no_error(error);
+    g_assert_false(is_locked(w));
+    uri = open_fourth(w, &error);
+    g_assert_no_error(error);
+    g_assert_true(is_locked(w));
+    point_desk_clear(w->desk, w->rig->store);
+}
+
 static void test_clear(void)
 {
     g_autoptr(World) w = world_new(TRUE);
@@ -164,6 +201,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/point-desk/merges-go-on", test_merges_go_on);
+    g_test_add_func("/point-desk/promoted", test_promoted);
     g_test_add_func("/point-desk/clear", test_clear);
     g_test_add_func("/point-desk/outlives-a-store", test_outlives_a_store);
     g_test_add_func("/point-desk/refused", test_refused);

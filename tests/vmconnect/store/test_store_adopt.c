@@ -541,7 +541,8 @@ static void test_branch_of_little(void)
 static void test_images_that_changed(void)
 {
     g_autoptr(Rig) rig = rig_new(1);
-    g_autofree char *top = NULL;
+    g_autofree char *top = NULL, *aside = NULL;
+    g_autoptr(GPtrArray) files = NULL;
     g_autoptr(GPtrArray) images = make_images(rig, &top);
     g_autoptr(Generation) g = NULL;
     GError *error = NULL;
@@ -563,6 +564,14 @@ static void test_images_that_changed(void)
     g_assert_cmpint(g_chmod(top, 0600), ==, 0);
     g_assert_cmpint(g_chmod(top, 0640), ==, 0);
     rig_cut(rig);
+    /* That it is away says nothing better of what lies on it. */
+    aside = g_strconcat(top, ".aside", NULL);
+    g_assert_cmpint(g_rename(top, aside), ==, 0);
+    g_assert_null(store_lease_share(rig->store, store_tip(rig->store)->id, &files, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(error->message, top));
+    g_clear_error(&error);
+    g_assert_cmpint(g_rename(aside, top), ==, 0);
     g_assert_true(g_file_set_contents(top, "an old copy was restored", -1, NULL));
     g_assert_false(store_confirm(rig->store, rig->session, store_tip(rig->store)->id, 1, &error));
     g_assert_error(error, US_ERROR, US_ERROR_CORRUPT);
