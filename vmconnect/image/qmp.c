@@ -40,6 +40,8 @@ static const struct {
     {"\" lock", US_ERROR_BUSY}, /* Failed to get "write" lock */
     {"Failed to find node", US_ERROR_NOT_FOUND},
     {"is busy", US_ERROR_BUSY},
+    {"Too many open files", US_ERROR_BUSY},
+    {"Cannot allocate memory", US_ERROR_BUSY},
     {"Input/output error", US_ERROR_IO},
     {"Read-only file system", US_ERROR_IO},
     {"Permission denied", US_ERROR_DENIED},

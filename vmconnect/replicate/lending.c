@@ -167,7 +167,8 @@ static gboolean put_belongings(Store *store, const Wish *wish, const Definition 
 
 /* --- the disks ---------------------------------------------------------------- */
 
-/* What would be the same in a moment is the copy's fault: a file is missing, or is not what was written. */
+/* What would be the same in a moment is the copy's fault: a file is missing, or is not what was written. That it may not be read is
+ * this host's. */
 static gboolean offer(DaemonReader *reader, const StoreFiles *files, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -177,7 +178,7 @@ static gboolean offer(DaemonReader *reader, const StoreFiles *files, GError **er
         layers[i] = (ReaderLayer){files->files->pdata[i], files->formats->pdata[i], TRUE};
     if (daemon_reader_add(reader, files->target, layers, files->files->len, NULL, &why))
         return TRUE;
-    if (!us_error_may_pass(why))
+    if (!us_error_may_pass(why) && !g_error_matches(why, US_ERROR, US_ERROR_DENIED))
         why->code = US_ERROR_CORRUPT;
     g_propagate_prefixed_error(error, g_steal_pointer(&why),
                                "disk %s of the copy does not open: ", files->target);
