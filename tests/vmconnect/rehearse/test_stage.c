@@ -343,12 +343,23 @@ static void assert_dies(int tap)
     }
 }
 
+/* A port of the first bridge that no rule knows. */
+static void plug_unknown(Stage *s, const char *tap)
+{
+    g_autofree char *net = stage_net_path(s->bridges_fd);
+    g_autofree char *move = g_strdup_printf("link set %s netns %s\n", tap, net);
+    g_autofree char *in = g_strdup_printf("link set %s master b1 up\n", tap);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(stage_ip(s->host_fd, move, &error));
+    g_assert_true(stage_ip(s->bridges_fd, in, &error));
+    g_assert_no_error(error);
+}
+
 static void test_taps(void)
 {
     int a = tap_new("vnet0"), b = tap_new("vnet1"), c = tap_new("vnet2"), loose = tap_new("vnet3");
     Stage *s = open_with(&STILL, &UNKNOWN);
-    g_autofree char *net = stage_net_path(s->bridges_fd);
-    g_autofree char *move = g_strdup_printf("link set vnet3 netns %s\n", net);
     json_auto_t *counters = NULL;
     const json_t *mine;
     g_autoptr(GError) error = NULL;
@@ -356,10 +367,7 @@ static void test_taps(void)
     plug(s, &STILL, "vnet0", "52:54:00:00:00:0a");
     plug(s, &STILL, "vnet1", "52:54:00:00:00:0b");
     plug(s, &UNKNOWN, "vnet2", "52:54:00:00:00:0c");
-    /* A port of the same bridge that no rule knows. */
-    g_assert_true(stage_ip(s->host_fd, move, &error));
-    g_assert_true(stage_ip(s->bridges_fd, "link set vnet3 master b1 up\n", &error));
-    g_assert_no_error(error);
+    plug_unknown(s, "vnet3");
 
     say(a, 0xa, TRUE, 1);
     say(a, 0xf, FALSE, 2);
@@ -387,6 +395,53 @@ static void test_taps(void)
     close(a);
     close(b);
     close(c);
+    close(loose);
+}
+
+static void break_rules(Stage *s, const char *rules)
+{
+    const char *argv[] = {"nft", rules, NULL};
+    ProcessSpec spec = {.argv = argv, .net_fd = s->bridges_fd, .die_with_thread = TRUE};
+    g_autoptr(GError) error = NULL;
+
+    process_run_spec(&spec, PATIENCE_MS, -1, 0, NULL, &error);
+    g_assert_no_error(error);
+}
+
+static json_int_t leaked(Stage *s)
+{
+    g_autoptr(GError) error = NULL;
+    json_auto_t *counters = stage_counters(s, &error);
+
+    g_assert_no_error(error);
+    return number(counters, "leaked", NULL);
+}
+
+/* A zero means something: where one rule is missing, the other one holds and counts; where both are, what goes out is counted. */
+static void test_leak_is_counted(void)
+{
+    int a = tap_new("vnet0"), loose = tap_new("vnet3");
+    g_autoptr(Stage) s = open_with(&STILL, NULL);
+    const StagePlace *p = s->places->pdata[0];
+
+    plug(s, &STILL, "vnet0", "52:54:00:00:00:0a");
+    plug_unknown(s, "vnet3");
+    /* Its kernel speaks unasked. */
+    g_assert_true(stage_ip(p->prober_fd, "link set v0 down\n", NULL));
+    say(a, 0xa, FALSE, 1);
+    g_assert_cmpuint(hear(loose, SILENCE_MS), ==, 0);
+    g_assert_cmpint(leaked(s), ==, 0);
+
+    break_rules(s, "insert rule bridge stage between accept");
+    say(a, 0xa, FALSE, 2);
+    g_assert_cmpuint(hear(loose, SILENCE_MS), ==, 0);
+    g_assert_cmpint(leaked(s), ==, 1);
+
+    break_rules(s, "chain bridge stage to_port { policy accept; }");
+    say(a, 0xa, FALSE, 3);
+    g_assert_cmpuint(hear(loose, PATIENCE_MS), ==, 3);
+    g_assert_cmpint(leaked(s), ==, 2);
+    close(a);
     close(loose);
 }
 
@@ -630,6 +685,24 @@ static void test_wired_places_are_found(void)
     g_assert_true(stage_rules_plug(s, second, "wire2", guest, &error));
     g_assert_true(stage_rules_plug(s, first, "wire1", prober, &error));
     assert_not_closed(s, "came in from elsewhere");
+}
+
+/* What is behind it is silent: only the counter tells. */
+static void test_way_out_is_found(void)
+{
+    int out = tap_new("vnet3");
+    g_autoptr(Stage) s = open_with(&STILL, NULL);
+    g_autoptr(GError) error = NULL;
+    json_auto_t *proof = NULL;
+
+    plug_unknown(s, "vnet3");
+    g_assert_true(stage_expect_closed(s, &TARGETS, &proof, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(leaked(s), ==, 0);
+    break_rules(s, "insert rule bridge stage between accept");
+    assert_not_closed(s, " frames went out, 0 came in from elsewhere");
+    g_assert_cmpint(leaked(s), >, 0);
+    close(out);
 }
 
 /* --- mistakes -------------------------------------------------------------- */
@@ -931,12 +1004,14 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/guests_meet", test_guests_meet, run);
     g_test_add_data_func("/stage/places_do_not_meet", test_places_do_not_meet, run);
     g_test_add_data_func("/stage/taps", test_taps, run);
+    g_test_add_data_func("/stage/leak_is_counted", test_leak_is_counted, run);
     g_test_add_data_func("/stage/boaster_keeps_nobody", test_boaster_keeps_nobody, run);
     g_test_add_data_func("/stage/boaster_drowns_nobody", test_boaster_drowns_nobody, run);
     g_test_add_data_func("/lookout/many_are_silent", test_many_are_silent, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
+    g_test_add_data_func("/stage/way_out_is_found", test_way_out_is_found, run);
     g_test_add_data_func("/stage/answer_is_found", test_answer_is_found, run);
     g_test_add_data_func("/stage/wired_places_are_found", test_wired_places_are_found, run);
     g_test_add_data_func("/stage/mistakes", test_mistakes, run);
