@@ -7,7 +7,7 @@
 # ext4 partition and a raw one for records (guest/record.h). No mount and no device is needed.
 
 readonly IMAGE_MODULES="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
-  failover net_failover virtio_net virtio_console button evdev efivarfs pvpanic pvpanic-mmio"
+  failover net_failover virtio_net virtio_console button evdev efivarfs pvpanic pvpanic-mmio llc stp garp mrp 8021q"
 readonly IMAGE_BOOT_MIB=31 IMAGE_DATA_MIB=31 IMAGE_RECORDS_MIB=64
 readonly IMAGE_CMDLINE="console=ttyS0 quiet loglevel=4 panic=1 mitigations=off nokaslr tsc=reliable no_timer_check"
 
