@@ -701,18 +701,30 @@ static const Part *first_with(const Test *t, const char *verdict)
     return NULL;
 }
 
-/* One that failed makes it a failure, one that was stopped leaves it without a verdict. */
+/* Frames that found a way out of its network. */
+static json_int_t leaked(const Test *t)
+{
+    return json_integer_value(json_object_get(json_object_get(t->proof, "counters"), "leaked"));
+}
+
+/* One that failed makes it a failure, as a network does that was not closed, one that was stopped leaves it without a verdict. */
 static const char *verdict_of(const Test *t)
 {
     if (!has_ended(t))
         return NULL;
-    return first_with(t, "failed") ? "failed" : first_with(t, "stopped") ? "stopped" : "passed";
+    return leaked(t) || first_with(t, "failed") ? "failed" : first_with(t, "stopped") ? "stopped" : "passed";
 }
 
 static char *why_of(const Test *t)
 {
     const Part *failed = first_with(t, "failed"), *stopped = first_with(t, "stopped");
 
+    if (leaked(t))
+        return g_strdup_printf(
+            "%" JSON_INTEGER_FORMAT
+            " frames of its guests found a way past the rules of its network, whoever made "
+            "that: do not test on this host before it is known, and report this",
+            leaked(t));
     if (failed)
         return g_strdup_printf("'%s': %s", text_of(failed, "name"), text_of(failed, "why"));
     return g_strdup(t->stop_why ? t->stop_why : stopped ? text_of(stopped, "why") : NULL);
