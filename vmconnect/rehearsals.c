@@ -7,6 +7,7 @@
 #include "vmconnect/base/exam.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/capture/gather.h"
 #include "vmconnect/rehearse/rehearsal.h"
 
@@ -421,8 +422,10 @@ static void on_lent(void *user, const json_t *result, const GError *error)
         t->error = g_error_copy(error);
         g_prefix_error(&t->error, "'%s' is not tested: ", spec->name);
     }
-    if (--t->open == 0)
+    if (--t->open == 0) {
+        stop_at("test.lent");
         go(t);
+    }
 }
 
 static void lend(Test *t, guint i, const char *point)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# rehearse - what lab tests of integrity tests share, after drive.sh: one is begun on beta, waited for, and leaves nothing.
+# rehearse - what lab tests of integrity tests share, after drive.sh: one is begun on beta, waited for, and leaves nothing but what was there when
+# that was remembered.
 # $id is the test, $vm the VM's UUID; $name and $scenario are web1 and web unless they are set.
 # shellcheck disable=SC2154,SC2016
 
@@ -40,21 +41,30 @@ fails_for() {
   tested failed "it fails: $2" "${3:-}"
   ok "for the right reason" result ".why | test(\"$1\")"
   echo "# $(result .why -r)"
-  eventually 10 "nothing remains" nothing_remains
+  eventually 30 "nothing remains" nothing_remains
 }
 
-# What tests have made on beta, by name.
-remains() {
-  lab exec beta sh -c 'virsh list --all --name | grep understudy-test
-    ls -d /var/lib/understudy/images/understudy-test-* /run/understudy/engine/test/* /run/understudy/engine/nbd/*-vnc \
-      /run/understudy/engine/nbd/*-console 2>/dev/null
-    ip -o link | grep -o " us[0-9a-f]*-[0-9]"
-    grep -o "/[^ ]*understudy-test-[^ ]*" /proc/mounts
-    pgrep -f "[d]nsmasq.*interface=v0" || true'
+# What beta and its engine have, but for the copies: descriptors, threads, VMs, cards, namespaces, mounts, processes and files, by name where
+# they have one.
+belongings() {
+  # Its connection to libvirt stays, once somebody has asked.
+  call beta vm.list >/dev/null || return
+  lab exec beta sh -c 'engine=/proc/$(cat /run/lab/engine.pid)
+    echo "threads: $(ls $engine/task | wc -l)"
+    virsh list --all --name
+    ip -o link | cut -d: -f2 | sort
+    echo "namespaces: $(find /proc/[0-9]*/task/*/ns -type l -printf "%l\n" 2>/dev/null | sort -u | wc -l)"
+    grep -v " /var/lib/understudy-lab/" /proc/mounts | sort
+    ps -eo comm= | grep -vxE "sh|ps|grep|sort|find|wc|uniq" | sort | uniq -c
+    find /run/understudy /run/libvirt/qemu /var/lib/libvirt/qemu /var/lib/libvirt/swtpm /var/lib/understudy ! -path "/var/lib/understudy/images/*/*" 2>/dev/null | sort
+    readlink $engine/fd/* | sed -E "s/[0-9]+//g; s|/images/.*|/images|" | sort | uniq -c'
+}
+
+# remember: what is there now is what is there without a test.
+remember() {
+  belongings >"$TEST_TMP/before"
 }
 
 nothing_remains() {
-  local left
-  left=$(remains)
-  [[ -z $left ]] || { echo "$left" && return 1; }
+  diff "$TEST_TMP/before" <(belongings)
 }

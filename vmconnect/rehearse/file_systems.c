@@ -8,6 +8,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/path.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/image/export.h"
 #include "vmconnect/image/node.h"
 #include "vmconnect/image/storage_daemon.h"
@@ -175,6 +176,7 @@ static gboolean look_at_node(Look *l, const Partition *part, const char *node, G
 
     if (fd < 0)
         return FALSE;
+    stop_at("test.disks");
     ok = look_at_file(l, part, fd, error);
     return hide(fd, l, ok ? error : NULL) && ok;
 }

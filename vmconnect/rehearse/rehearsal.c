@@ -8,6 +8,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/host_facts.h"
 #include "vmconnect/hypervisor/qemu_process.h"
@@ -494,6 +495,7 @@ static void run(void *arg)
     } else {
         leave_out_all(r, stand_in_verdict_of(error), error->message);
     }
+    stop_at("test.over");
     lookout_end(r->lookout);
     stage_close(r->stage);
     last->ended = TRUE;

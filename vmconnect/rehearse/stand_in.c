@@ -406,6 +406,7 @@ static void say_up(StandIn *s)
 
     word->up = TRUE;
     say(s, word);
+    stop_at("test.up");
 }
 
 /* A picture, and what its console said: also of one that failed. */
@@ -540,9 +541,11 @@ static void run(void *arg)
     else
         break_off(s, error);
     enter(s, "ending");
+    stop_at("test.ending");
     end_vm(s);
     look_at_disks(s);
     conclude(s, "passed", NULL);
+    stop_at("test.undone");
     remove_remains(s);
     if (s->has_room)
         room_give(s->site->room, s->memory_kib);
