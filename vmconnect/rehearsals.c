@@ -245,8 +245,11 @@ static void on_leaver_timer(uv_timer_t *timer)
     Leaver *l = timer->data;
     Test *t = find_testing(l->all, l->vm);
 
-    if (t)
+    if (t) {
+        log_notice("test %s of scenario '%s' has not ended in time -> who wants its copy goes on",
+                   ID_TEXT(t->id), t->scenario);
         return_loans(t);
+    }
     let_leaver_go(l);
 }
 
@@ -637,6 +640,8 @@ static void stop(Test *t, const char *why)
         return;
     t->stopping = TRUE;
     t->stop_why = g_strdup(why);
+    log_info("test %s of scenario '%s': %s -> end", ID_TEXT(t->id), t->scenario,
+             why ? why : "somebody asked for it");
     if (t->thread)
         rehearsal_stop(t->thread);
 }
