@@ -709,30 +709,49 @@ static const Part *first_with(const Test *t, const char *verdict)
     return NULL;
 }
 
-/* Frames that found a way out of its network. */
-static json_int_t leaked(const Test *t)
+/* What the counters of its network say at its end; NULL: it was closed. *@ret_why: the caller frees. */
+static const char *network_verdict(const Test *t, char **ret_why)
 {
-    return json_integer_value(json_object_get(json_object_get(t->proof, "counters"), "leaked"));
+    const json_t *counters = json_object_get(t->proof, "counters"),
+                 *leaked = json_object_get(counters, "leaked");
+
+    if (!t->proof || (json_is_integer(leaked) && json_integer_value(leaked) == 0))
+        return NULL;
+    if (json_is_integer(leaked)) {
+        *ret_why =
+            g_strdup_printf("%" JSON_INTEGER_FORMAT
+                            " frames of its guests found a way past the rules of its network, whoever made "
+                            "that: do not test on this host before it is known, and report this",
+                            json_integer_value(leaked));
+        return "failed";
+    }
+    *ret_why = g_strdup_printf(
+        "what its network let through could not be read at its end, so nothing is claimed: %s",
+        json_string_value(json_object_get(counters, "why")));
+    return "stopped";
 }
 
-/* One that failed makes it a failure, as a network does that was not closed, one that was stopped leaves it without a verdict. */
+/* One that failed makes it a failure, one that was stopped leaves it without a verdict; so does its network. */
 static const char *verdict_of(const Test *t)
 {
+    g_autofree char *why = NULL;
+    const char *network;
+
     if (!has_ended(t))
         return NULL;
-    return leaked(t) || first_with(t, "failed") ? "failed" : first_with(t, "stopped") ? "stopped" : "passed";
+    network = network_verdict(t, &why);
+    if (g_strcmp0(network, "failed") == 0 || first_with(t, "failed"))
+        return "failed";
+    return network || first_with(t, "stopped") ? "stopped" : "passed";
 }
 
 static char *why_of(const Test *t)
 {
     const Part *failed = first_with(t, "failed"), *stopped = first_with(t, "stopped");
+    char *why = NULL;
 
-    if (leaked(t))
-        return g_strdup_printf(
-            "%" JSON_INTEGER_FORMAT
-            " frames of its guests found a way past the rules of its network, whoever made "
-            "that: do not test on this host before it is known, and report this",
-            leaked(t));
+    if (network_verdict(t, &why))
+        return why;
     if (failed)
         return g_strdup_printf("'%s': %s", text_of(failed, "name"), text_of(failed, "why"));
     return g_strdup(t->stop_why ? t->stop_why : stopped ? text_of(stopped, "why") : NULL);
@@ -746,10 +765,17 @@ static json_t *wall_or_null(gint64 wall_ms)
 static json_t *describe_part(const Test *t, const Part *p)
 {
     json_t *doc = json_deep_copy(p->doc);
+    g_autofree char *why = NULL;
+    const char *network = network_verdict(t, &why);
     gboolean runs = !has_ended(t) && p->is_up;
     g_autofree char *screen = g_strdup_printf("%s/%s-vnc", t->all->paths.nbd_dir, ID_TEXT(p->as));
     g_autofree char *console = g_strdup_printf("%s/%s-console", t->all->paths.nbd_dir, ID_TEXT(p->as));
 
+    /* Nothing that was seen beside an open network proves anything. */
+    if (has_ended(t) && network && g_strcmp0(text_of(p, "verdict"), "passed") == 0) {
+        json_object_set_new(doc, "verdict", json_string(network));
+        json_object_set_new(doc, "why", json_string(why));
+    }
     /* The sockets last as long as it runs. */
     runs = runs && g_strcmp0(text_of(p, "state"), "ready") == 0;
     json_object_set_new(

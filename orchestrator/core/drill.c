@@ -183,6 +183,29 @@ static json_t *vms_of(const RehearsalResult *r)
     return vms;
 }
 
+/* After a crash nobody would make room for it. */
+static const RehearsalVm *first_that_waited(const RehearsalResult *r)
+{
+    for (guint i = 0; i < r->vms->len; i++) {
+        const RehearsalVm *vm = r->vms->pdata[i];
+
+        if (vm->waited)
+            return vm;
+    }
+    return NULL;
+}
+
+static void take_waiting(json_t *of, const RehearsalVm *vm)
+{
+    g_autofree char *why = g_strdup_printf(
+        "'%s' waited for memory that other tests' VMs had: %s has not enough for all of them at once",
+        vm->name, text_of(of, "on"));
+
+    set_text(of, "verdict", "failed");
+    set_text(of, "why", why);
+    set_back(of, -1);
+}
+
 gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error)
 {
     json_t *of = part(drill, at);
@@ -201,6 +224,8 @@ gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error)
     set_text(of, "why", why);
     json_object_set_new(of, "vms", vms_of(r));
     set_back(of, r->verdict == REHEARSAL_PASSED ? slowest(json_object_get(of, "vms"), &last) : -1);
+    if (r->verdict == REHEARSAL_PASSED && first_that_waited(r))
+        take_waiting(of, first_that_waited(r));
     return TRUE;
 }
 

@@ -9,8 +9,8 @@
  *
  * "host" is the one whose death is drilled, "on" the replica that the test ran on. A verdict is null, "passed", "failed" or
  * "stopped"; a scenario of which no test could be begun has failed, since its VMs would not be back, unless
- * the reason says nothing of that: then it was "stopped". "back_ms" counts from the tests' start,
- * and with it the waiting of VMs that start after others, or had no room beside them; null unless all of it passed. */
+ * the reason says nothing of that: then it was "stopped"; and so has one whose VMs had to wait for others' memory, which nobody would
+ * give back. "back_ms" counts from the tests' start, and with it the waiting of VMs that start after others; null unless all of it passed. */
 #pragma once
 
 #include "orchestrator/core/protection.h"

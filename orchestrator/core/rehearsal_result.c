@@ -75,7 +75,8 @@ static RehearsalVm *read_vm(const json_t *doc)
                         .verdict = verdict,
                         .why = g_strdup(text_of(doc, "why")),
                         .back_ms = ms_of(doc, "back_ms"),
-                        .picture = json_is_true(json_object_get(doc, "picture"))};
+                        .picture = json_is_true(json_object_get(doc, "picture")),
+                        .waited = json_is_true(json_object_get(doc, "waited"))};
     if (!id_of(json_object_get(doc, "point"), "id", &vm->point))
         vm->point = ID_NIL;
     return vm;

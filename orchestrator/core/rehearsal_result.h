@@ -25,6 +25,7 @@ typedef struct {
     Id point;         /* nil: none yet */
     gint64 back_ms;   /* from the test's start until its checks passed; -1: not measured */
     gboolean picture; /* there is one of its screen */
+    gboolean waited;  /* for memory that other tests' VMs had */
 } RehearsalVm;
 
 typedef struct {

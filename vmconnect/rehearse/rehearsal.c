@@ -41,6 +41,7 @@ struct Rehearsal {
     Mailbox *reports;
     Mailbox *box; /* of StandInWord * */
     int stop_fd;
+    int all_up_fd;
     uv_thread_t thread;
 
     /* The thread's own: */
@@ -311,6 +312,15 @@ static gboolean are_all_over(const Rehearsal *r)
     return TRUE;
 }
 
+/* Nobody's checks have need of another any more. */
+static void tell_if_all_are_up(const Rehearsal *r)
+{
+    for (guint i = 0; i < r->spec->vms->len; i++)
+        if (!r->roles[i].up && !r->roles[i].over)
+            return;
+    eventfd_write(r->all_up_fd, 1);
+}
+
 static void look_out(Rehearsal *r)
 {
     if (clock_left_ms(r->look_at_ms) > 0)
@@ -436,6 +446,7 @@ static void go_on(Rehearsal *r)
             hear(r, word);
         else
             stand_in_word_free(word);
+        tell_if_all_are_up(r);
         keep_bounds(r);
         if (!r->stopping)
             look_out(r);
@@ -512,6 +523,8 @@ static void rehearsal_free(Rehearsal *r)
     g_clear_error(&r->not_closed);
     if (r->stop_fd >= 0)
         close(r->stop_fd);
+    if (r->all_up_fd >= 0)
+        close(r->all_up_fd);
     g_free(r->roles);
     g_free(r);
 }
@@ -522,7 +535,8 @@ static gboolean open_descriptors(Rehearsal *r, GError **error)
     if (!r->box)
         return FALSE;
     r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return r->stop_fd >= 0 || us_error_errno(error, errno, "cannot make an event descriptor");
+    r->all_up_fd = r->stop_fd >= 0 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    return r->all_up_fd >= 0 || us_error_errno(error, errno, "cannot make an event descriptor");
 }
 
 Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error)
@@ -531,7 +545,7 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error
 
     r->spec = spec;
     r->reports = reports;
-    r->stop_fd = -1;
+    r->stop_fd = r->all_up_fd = -1;
     if (!open_descriptors(r, error)) {
         rehearsal_free(r);
         return NULL;
@@ -543,6 +557,8 @@ Rehearsal *rehearsal_start(RehearsalSpec *spec, Mailbox *reports, GError **error
                             .lookout = r->lookout,
                             .room = spec->room,
                             .stop_fd = r->stop_fd,
+                            .all_up_fd = r->all_up_fd,
+                            .alone = spec->vms->len == 1,
                             .manual = spec->manual,
                             .begun_ms = spec->begun_ms,
                             .boot_ms = spec->boot_ms};

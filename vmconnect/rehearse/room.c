@@ -19,6 +19,7 @@ struct Room {
     uv_mutex_t lock;
     guint vms_max;
     guint vms;
+    int waiting;
     guint64 taken_kib;
     guint64 first_kib; /* what was usable when nobody had any */
 };
@@ -73,24 +74,32 @@ static gboolean read_usable(guint64 *ret_kib, GError **error)
     return FALSE;
 }
 
-/* With the lock. */
-static gboolean fits(Room *room, guint64 kib, guint64 usable_kib)
+/* With the lock, as the next. */
+static gboolean may_be_one_more(const Room *room)
+{
+    return !room->vms_max || room->vms < room->vms_max;
+}
+
+static gboolean has_memory(Room *room, guint64 kib, guint64 usable_kib)
 {
     if (room->vms == 0)
         room->first_kib = usable_kib;
-    if (room->vms_max && room->vms >= room->vms_max)
-        return FALSE;
     return kib <= usable_kib && room->taken_kib + kib <= room->first_kib;
 }
 
 /* *@ret_vain: nobody has what is missing. */
-static gboolean try_take(Room *room, guint64 kib, guint64 usable_kib, gboolean *ret_vain)
+static gboolean try_take(Room *room, guint64 kib, guint64 usable_kib, gboolean *waits, gboolean *ret_vain,
+                         gboolean *ret_waited)
 {
-    gboolean taken;
+    gboolean has, taken;
 
     uv_mutex_lock(&room->lock);
-    taken = fits(room, kib, usable_kib);
+    has = has_memory(room, kib, usable_kib);
+    taken = has && may_be_one_more(room);
     *ret_vain = !taken && room->vms == 0;
+    *ret_waited |= !has;
+    room->waiting += (int)!taken - (int)*waits;
+    *waits = !taken;
     if (taken) {
         room->vms++;
         room->taken_kib += kib;
@@ -106,28 +115,46 @@ static gboolean is_stopped(int stop_fd)
     return poll(&fd, 1, AGAIN_MS) > 0;
 }
 
-gboolean room_take(Room *room, guint64 kib, int stop_fd, GError **error)
+static void stop_waiting(Room *room, gboolean waits)
 {
-    guint64 usable_kib;
-    gboolean vain;
+    uv_mutex_lock(&room->lock);
+    room->waiting -= (int)waits;
+    uv_mutex_unlock(&room->lock);
+}
 
+gboolean room_take(Room *room, guint64 kib, int stop_fd, gboolean *ret_waited, GError **error)
+{
+    gboolean waits = FALSE, vain = FALSE, known;
+    guint64 usable_kib;
+
+    *ret_waited = FALSE;
     do {
-        if (!read_usable(&usable_kib, error))
-            return FALSE;
-        if (try_take(room, kib, usable_kib, &vain))
+        known = read_usable(&usable_kib, error);
+        if (!known)
+            break;
+        if (try_take(room, kib, usable_kib, &waits, &vain, ret_waited))
             return TRUE;
-        if (vain) {
-            g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
-                        "it needs %" G_GUINT64_FORMAT
-                        " MiB of memory, and this host can give %" G_GUINT64_FORMAT
-                        " MiB without running short itself: so it could not be started after a switchover, "
-                        "either; free some, or give the VM less",
-                        kib >> 10, usable_kib >> 10);
-            return FALSE;
-        }
-    } while (!is_stopped(stop_fd));
-    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the test ended while it waited for memory");
+    } while (!vain && !is_stopped(stop_fd));
+    stop_waiting(room, waits);
+    if (vain)
+        g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,
+                    "it needs %" G_GUINT64_FORMAT " MiB of memory, and this host can give %" G_GUINT64_FORMAT
+                    " MiB without running short itself: so it could not be started after a switchover, "
+                    "either; free some, or give the VM less",
+                    kib >> 10, usable_kib >> 10);
+    else if (known)
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the test ended while it waited for memory");
     return FALSE;
+}
+
+gboolean room_is_wanted(Room *room)
+{
+    gboolean wanted;
+
+    uv_mutex_lock(&room->lock);
+    wanted = room->waiting > 0;
+    uv_mutex_unlock(&room->lock);
+    return wanted;
 }
 
 void room_give(Room *room, guint64 kib)

@@ -17,9 +17,11 @@ void room_free(Room *room);
 /* What is left over for the host itself of @available_kib of its @total_kib. Pure. */
 guint64 room_usable_kib(guint64 available_kib, guint64 total_kib);
 
-/* Take @kib of it, waiting for as long as others have what is missing. FALSE with @error: NO_SPACE nobody has, CANCELLED @stop_fd is readable. */
-gboolean room_take(Room *room, guint64 kib, int stop_fd, GError **error);
+/* Take @kib of it, waiting for as long as others have what is missing; *@ret_waited: other tests' VMs had memory that it needed. FALSE with @error: NO_SPACE nobody has, CANCELLED @stop_fd is readable. */
+gboolean room_take(Room *room, guint64 kib, int stop_fd, gboolean *ret_waited, GError **error);
 void room_give(Room *room, guint64 kib);
+/* Somebody waits: who could give should. */
+gboolean room_is_wanted(Room *room);
 
 /* What is written in tests leaves enough of @dir's file system to what is replicated into it. FALSE with @error: NO_SPACE, IO. */
 gboolean room_expect_space(const char *dir, GError **error);

@@ -43,6 +43,7 @@ struct StandIn {
     gboolean gone;     /* it was there, and no process runs it any more */
     gboolean has_room; /* taken of the host's, of … */
     guint64 memory_kib;
+    gboolean waited; /* others' VMs had memory that it needed */
     Checkup *checkup;
     const char *state;
     const char *verdict; /* NULL: none yet */
@@ -135,10 +136,11 @@ json_t *stand_in_unbegun(const StandInSpec *spec, const char *verdict, const cha
 static json_t *document(const StandIn *s)
 {
     json_t *doc = base_document(s->spec, s->state, s->verdict, s->why);
-    json_t *more = json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "screen", s->part->has_screen, "start_ms",
-                             number_or_null(s->start_ms), "libvirt_ms", number_or_null(s->libvirt_ms),
-                             "boot_ms", number_or_null(s->boot_ms), "back_ms", number_or_null(s->back_ms),
-                             "checks", checkup_describe(s->checkup), "left_out", texts(s->part->left_out));
+    json_t *more = json_pack("{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "screen", s->part->has_screen,
+                             "waited", s->waited, "start_ms", number_or_null(s->start_ms), "libvirt_ms",
+                             number_or_null(s->libvirt_ms), "boot_ms", number_or_null(s->boot_ms), "back_ms",
+                             number_or_null(s->back_ms), "checks", checkup_describe(s->checkup), "left_out",
+                             texts(s->part->left_out));
 
     json_object_update(doc, more);
     json_decref(more);
@@ -179,16 +181,21 @@ static void conclude(StandIn *s, const char *verdict, const char *why)
     s->why = g_strdup(why);
 }
 
-/* Somebody wants it to end. */
-static gboolean is_stopped(const StandIn *s, int wait_ms)
+static gboolean is_readable(int fd, int wait_ms)
 {
-    struct pollfd fd = {.fd = s->site->stop_fd, .events = POLLIN};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     int n;
 
     do
-        n = poll(&fd, 1, wait_ms);
+        n = poll(&p, 1, wait_ms);
     while (n < 0 && errno == EINTR);
     return n > 0;
+}
+
+/* Somebody wants it to end. */
+static gboolean is_stopped(const StandIn *s, int wait_ms)
+{
+    return is_readable(s->site->stop_fd, wait_ms);
 }
 
 const char *stand_in_verdict_of(const GError *error)
@@ -251,7 +258,7 @@ static gboolean take_memory(StandIn *s, GError **error)
 {
     g_autoptr(Definition) d = definition_parse(s->part->xml, strlen(s->part->xml), error);
 
-    if (!d || !room_take(s->site->room, d->memory_kib, s->site->stop_fd, error))
+    if (!d || !room_take(s->site->room, d->memory_kib, s->site->stop_fd, &s->waited, error))
         return FALSE;
     s->memory_kib = d->memory_kib;
     s->has_room = TRUE;
@@ -408,6 +415,18 @@ static void wait_for_operator(StandIn *s)
     break_off(s, NULL);
 }
 
+/* Those that start after it may need it, as in production: it stays until all of its test live, or one waits for memory that it has. */
+static void wait_for_others(StandIn *s)
+{
+    g_autoptr(GError) error = NULL;
+
+    while (!s->verdict && !is_readable(s->site->all_up_fd, LOOK_MS) && !room_is_wanted(s->site->room))
+        if (is_stopped(s, 0))
+            break_off(s, NULL);
+        else if (!expect_space(s, &error) || !expect_running(s, &error))
+            break_off(s, error);
+}
+
 static void say_up(StandIn *s)
 {
     StandInWord *word = g_new0(StandInWord, 1);
@@ -439,6 +458,8 @@ static void run_it(StandIn *s)
     } else if (!s->verdict) {
         enter(s, "ready");
         say_up(s);
+        if (!s->site->alone)
+            wait_for_others(s);
     }
     keep_evidence(s);
 }

@@ -39,7 +39,9 @@ typedef struct {
     RemainsSite remains;
     Lookout *lookout;
     Room *room;
-    int stop_fd; /* readable: all of them end */
+    int stop_fd;    /* readable: all of them end */
+    int all_up_fd;  /* readable: each of them lives, or is over */
+    gboolean alone; /* there is one */
     gboolean manual;
     gint64 begun_ms; /* steady: when the test was asked for */
     gint64 boot_ms;  /* so long may a guest take until it lives */

@@ -347,6 +347,31 @@ static void test_refused(void)
     desk_close(&d);
 }
 
+/* One after the other is not what a crash leaves. */
+static void test_no_room_for_all(void)
+{
+    const json_t *drill;
+    json_t *late;
+    Desk d;
+
+    desk_open(&d);
+    start(&d);
+    has_begun("web", 0);
+    has_begun("db", 0);
+    are_over(&d);
+    say(json_pack("[o]", vm(DB1, "db1", "passed", 4000)), "passed");
+    late = vm(WEB1, "web1", "passed", 17300);
+    json_object_set_new(late, "waited", json_true());
+    say(json_pack("[o]", late), "passed");
+    drill = newest(&d);
+    g_assert_cmpstr(text(drill, "verdict"), ==, "failed");
+    g_assert_nonnull(strstr(text(drill, "why"), "'web1' waited for memory"));
+    g_assert_nonnull(strstr(text(drill, "why"), "beta has not enough"));
+    g_assert_true(json_is_null(json_object_get(drill, "back_ms")));
+    g_string_truncate(told, 0);
+    desk_close(&d);
+}
+
 /* That says nothing of what would be back. */
 static void test_wrong_moment(void)
 {
@@ -553,6 +578,7 @@ int main(int argc, char **argv)
     add("/drills/failed", test_failed);
     add("/drills/refused", test_refused);
     add("/drills/wrong-moment", test_wrong_moment);
+    add("/drills/no-room-for-all", test_no_room_for_all);
     add("/drills/stopped", test_stopped);
     add("/drills/stopped-while-its-host-is-silent", test_stopped_while_its_host_is_silent);
     add("/drills/one-at-a-time", test_one_at_a_time);

@@ -14,6 +14,7 @@ typedef struct {
     int stop_fd;
     guint64 kib;
     gboolean taken;
+    gboolean waited;
     GError *error;
 } Taker;
 
@@ -21,7 +22,7 @@ static void take(void *arg)
 {
     Taker *t = arg;
 
-    t->taken = room_take(t->room, t->kib, t->stop_fd, &t->error);
+    t->taken = room_take(t->room, t->kib, t->stop_fd, &t->waited, &t->error);
 }
 
 static void test_usable(void)
@@ -34,11 +35,12 @@ static void test_usable(void)
 /* More than there is in this machine is not waited for. */
 static void test_vain(void)
 {
+    gboolean waited;
     int stop_fd = eventfd(0, EFD_CLOEXEC);
     Room *room = room_new(0);
     g_autoptr(GError) error = NULL;
 
-    g_assert_false(room_take(room, G_MAXUINT64 / 2, stop_fd, &error));
+    g_assert_false(room_take(room, G_MAXUINT64 / 2, stop_fd, &waited, &error));
     g_assert_error(error, US_ERROR, US_ERROR_NO_SPACE);
     room_free(room);
     close(stop_fd);
@@ -47,15 +49,21 @@ static void test_vain(void)
 /* The second one waits until the first has ended. */
 static void test_waits(void)
 {
+    gboolean waited;
     Taker second = {.room = room_new(1), .stop_fd = eventfd(0, EFD_CLOEXEC), .kib = MIB};
     uv_thread_t thread;
 
-    g_assert_true(room_take(second.room, MIB, second.stop_fd, NULL));
+    g_assert_true(room_take(second.room, MIB, second.stop_fd, &waited, NULL));
+    g_assert_false(room_is_wanted(second.room));
     g_assert_cmpint(uv_thread_create(&thread, take, &second), ==, 0);
+    while (!room_is_wanted(second.room))
+        g_thread_yield();
     room_give(second.room, MIB);
     uv_thread_join(&thread);
     g_assert_no_error(second.error);
     g_assert_true(second.taken);
+    g_assert_false(second.waited); /* for its turn, not for memory */
+    g_assert_false(room_is_wanted(second.room));
     room_give(second.room, MIB);
     room_free(second.room);
     close(second.stop_fd);
@@ -64,23 +72,26 @@ static void test_waits(void)
 /* Neither has touched any of it yet, when the second one looks. */
 static void test_counts_what_is_not_touched(void)
 {
+    gboolean waited;
     int stop_fd = eventfd(1, EFD_CLOEXEC);
     Room *room = room_new(0);
     g_autoptr(GError) error = NULL;
     guint64 most = 2;
 
-    while (room_take(room, most * 2, stop_fd, NULL)) {
+    while (room_take(room, most * 2, stop_fd, &waited, NULL)) {
         room_give(room, most * 2);
         most *= 2;
     }
     /* At least two thirds of what there is. */
-    if (room_take(room, most / 2 * 3, stop_fd, NULL)) {
+    if (room_take(room, most / 2 * 3, stop_fd, &waited, NULL)) {
         room_give(room, most / 2 * 3);
         most = most / 2 * 3;
     }
-    g_assert_true(room_take(room, most, stop_fd, NULL));
-    g_assert_false(room_take(room, most, stop_fd, &error));
+    g_assert_true(room_take(room, most, stop_fd, &waited, NULL));
+    g_assert_false(room_take(room, most, stop_fd, &waited, &error));
     g_assert_error(error, US_ERROR, US_ERROR_CANCELLED);
+    g_assert_true(waited);
+    g_assert_false(room_is_wanted(room));
     room_give(room, most);
     room_free(room);
     close(stop_fd);
@@ -89,10 +100,11 @@ static void test_counts_what_is_not_touched(void)
 /* Who waits in vain ends when his test does. */
 static void test_stopped(void)
 {
+    gboolean waited;
     Taker second = {.room = room_new(1), .stop_fd = eventfd(0, EFD_CLOEXEC), .kib = MIB};
     uv_thread_t thread;
 
-    g_assert_true(room_take(second.room, MIB, second.stop_fd, NULL));
+    g_assert_true(room_take(second.room, MIB, second.stop_fd, &waited, NULL));
     g_assert_cmpint(uv_thread_create(&thread, take, &second), ==, 0);
     eventfd_write(second.stop_fd, 1);
     uv_thread_join(&thread);
