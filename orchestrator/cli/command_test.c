@@ -83,14 +83,28 @@ static char *checks_of(const json_t *test)
     return any ? g_strconcat("\n", table, NULL) : g_strdup("");
 }
 
-static void append_line(GString *out, const json_t *vm, const char *what, const char *text)
+static void append_line(GString *out, const json_t *vm, const char *text)
 {
-    g_autofree char *line =
-        text ? g_strdup_printf("%s: %s %s", text_of(vm, "name") ?: "-", what, text) : NULL;
-    g_autofree char *clean = line ? page_clean(line) : NULL;
+    g_autofree char *line = g_strdup_printf("%s: %s", text_of(vm, "name") ?: "-", text);
+    g_autofree char *clean = page_clean(line);
 
-    if (clean)
-        g_string_append_printf(out, "%s%s\n", out->len ? "" : "\n", clean);
+    g_string_append_printf(out, "%s%s\n", out->len ? "" : "\n", clean);
+}
+
+/* What to type, for who is not on its host. */
+static void append_consoles(GString *out, const json_t *test, const json_t *vm)
+{
+    const char *host = text_of(test, "host") ?: "-", *vnc = text_of(vm, "vnc");
+    g_autofree char *serial = g_strdup_printf("serial console: as root on %s, understudy-engine console %s",
+                                              host, text_of(vm, "name") ?: "-");
+    g_autofree char *screen =
+        vnc ? g_strdup_printf("screen: ssh -L 5901:%s root@%s, and a VNC viewer at localhost:5901", vnc, host)
+            : NULL;
+
+    if (text_of(vm, "serial"))
+        append_line(out, vm, serial);
+    if (screen)
+        append_line(out, vm, screen);
 }
 
 /* Where its consoles are while it runs, and what it was booted without. */
@@ -102,10 +116,13 @@ static char *notes_of(const json_t *test)
 
     json_array_foreach(json_object_get(test, "vms"), i, vm)
     {
-        append_line(out, vm, "screen at", text_of(vm, "vnc"));
-        append_line(out, vm, "serial console at", text_of(vm, "serial"));
+        append_consoles(out, test, vm);
         json_array_foreach(json_object_get(vm, "left_out"), k, left)
-            append_line(out, vm, "left out:", json_string_value(left));
+        {
+            g_autofree char *text = g_strconcat("left out: ", json_string_value(left), NULL);
+
+            append_line(out, vm, text);
+        }
     }
     return g_string_free(out, FALSE);
 }

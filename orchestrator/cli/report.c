@@ -135,15 +135,19 @@ char *report_isolation(const json_t *test)
     const json_t *proof = json_object_get(test, "proof");
     const json_t *places = json_object_get(json_object_get(proof, "probes"), "places");
     const json_t *leaked = json_object_get(json_object_get(proof, "counters"), "leaked");
-    gsize silent = 0;
+    g_autoptr(GHashTable) silent = g_hash_table_new(g_str_hash, g_str_equal);
+    json_t *place, *address;
+    gsize i, k;
 
-    for (gsize i = 0; i < json_array_size(places); i++)
-        silent += json_array_size(json_object_get(json_array_get(places, i), "silent"));
-    if (silent == 0 || !json_is_integer(leaked))
+    json_array_foreach((json_t *)places, i, place)
+        json_array_foreach(json_object_get(place, "silent"), k, address) if (json_is_string(address))
+            g_hash_table_add(silent, (gpointer)json_string_value(address));
+    if (g_hash_table_size(silent) == 0 || !json_is_integer(leaked))
         return NULL;
-    return g_strdup_printf("before its VMs ran, none of %zu addresses of hosts and of the outside answered; "
-                           "%" JSON_INTEGER_FORMAT " frames leaked",
-                           silent, json_integer_value(leaked));
+    return g_strdup_printf(
+        "before its VMs ran, none of %u addresses of hosts, of their gateway and of the outside "
+        "answered; %" JSON_INTEGER_FORMAT " frames leaked",
+        g_hash_table_size(silent), json_integer_value(leaked));
 }
 
 /* Its title as a heading of @level, what is said of it, and its VMs. */
@@ -161,7 +165,7 @@ static void append_test(GString *out, guint level, const json_t *test, const jso
     row(out, "On", text_of(test, "host"));
     row(out, "Begun", text_of(test, "begun_at"));
     row(out, "Ended", text_of(test, "ended_at"));
-    row(out, "How", json_is_true(json_object_get(test, "manual")) ? "by hand" : "automatic");
+    row(out, "How", json_is_true(json_object_get(test, "manual")) ? "by hand" : "its checks decided");
     row(out, "Isolation", isolation);
     row(out, "Test", text_of(test, "test"));
     g_string_append(out, "</table>\n");

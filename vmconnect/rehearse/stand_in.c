@@ -506,7 +506,7 @@ static void look_at_disks(StandIn *s)
     if (!may_look_at_disks(s))
         return;
     if (!checkup_disks(s->checkup, s->spec->lent, s->spec->folder, s->site->stop_fd, &why, &error))
-        break_off(s, error);
+        conclude(s, "stopped", error->message); /* that they could not be looked at is this host's fault */
     else if (why)
         conclude(s, "failed", why);
 }

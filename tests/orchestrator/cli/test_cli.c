@@ -1186,7 +1186,7 @@ static void test_tests_stop(void)
     say("test.show", TEST_STOPPED);
     say("test.stop", "{\"test\":\"" TEST "\"}");
     understudy(0, "test start web --manual --wait");
-    assert_says(out, "screen at /run/x/web1.vnc");
+    assert_says(out, "screen: ssh -L 5901:/run/x/web1.vnc root@");
     understudy(0, "test stop web --wait");
     understudy(0, "test stop web");
     g_assert_cmpstr(out, ==, "test " TEST " ends, and what it wrote is thrown away\n");
