@@ -31,7 +31,7 @@ static const char *const WHAT[KINDS] = {"agent", "network", "screen", "disks"};
 
 typedef struct {
     gboolean possible; /* the VM has what it asks */
-    const char *state; /* "waiting", "passed", "failed" */
+    const char *state; /* "waiting", "passed", "failed", "unknown" */
     char *text;
     gint64 after_ms;  /* -1: not yet */
     const Exam *exam; /* that it is of; NULL: it is one of WHAT */
@@ -362,7 +362,15 @@ static const char *text_of(const json_t *doc, const char *key)
     return text ? text : "";
 }
 
-static void describe_part(GString *text, GString *bad, const char *target, const json_t *part)
+/* What is told of disks: all of it, what is wrong, and into how many of the parts somebody has looked. */
+typedef struct {
+    GString *text;
+    GString *bad;
+    guint parts;
+    guint looked;
+} Findings;
+
+static void describe_part(Findings *f, const char *target, const json_t *part)
 {
     gint64 number = json_integer_value(json_object_get(part, "number"));
     const char *kind = text_of(part, "kind");
@@ -370,23 +378,36 @@ static void describe_part(GString *text, GString *bad, const char *target, const
     g_autofree char *name =
         number ? g_strdup_printf("%s%" G_GINT64_FORMAT, target, number) : g_strdup(target);
 
-    g_string_append_printf(text, "%s%s: %s%s%s", text->len ? "; " : "", name, kind, *kind ? ", " : "",
+    f->parts++;
+    f->looked += !g_str_equal(text_of(part, "state"), "unknown");
+    g_string_append_printf(f->text, "%s%s: %s%s%s", f->text->len ? "; " : "", name, kind, *kind ? ", " : "",
                            *said ? said : text_of(part, "state"));
     if (g_str_equal(text_of(part, "state"), "damaged"))
-        g_string_append_printf(bad, "%sthe file system on %s (%s) is damaged: %s", bad->len ? "; " : "", name,
-                               kind, text_of(part, "text"));
+        g_string_append_printf(f->bad, "%sthe file system on %s (%s) is damaged: %s", f->bad->len ? "; " : "",
+                               name, kind, text_of(part, "text"));
 }
 
-static void describe_disk(GString *text, GString *bad, const json_t *disk)
+static void describe_disk(Findings *f, const json_t *disk)
 {
     const char *target = text_of(disk, "target");
     json_t *part;
     gsize i;
 
     if (!json_is_true(json_object_get(disk, "opens")))
-        g_string_append_printf(bad, "%sdisk %s does not open: %s", bad->len ? "; " : "", target,
+        g_string_append_printf(f->bad, "%sdisk %s does not open: %s", f->bad->len ? "; " : "", target,
                                text_of(disk, "why"));
-    json_array_foreach(json_object_get(disk, "parts"), i, part) describe_part(text, bad, target, part);
+    json_array_foreach(json_object_get(disk, "parts"), i, part) describe_part(f, target, part);
+}
+
+/* That every disk opens is not that what is on it is whole. */
+static void note_disks(Checkup *c, const Findings *f, gint64 after_ms)
+{
+    const char *state = f->bad->len ? "failed" : f->looked ? "passed" : "unknown";
+    char *says = f->bad->len ? g_strdup(f->bad->str)
+                             : g_strdup_printf("they open; looked into: %u of %u%s%s", f->looked, f->parts,
+                                               f->text->len ? "; " : "", f->text->str);
+
+    note(&c->checks[DISKS], state, says, after_ms);
 }
 
 gboolean checkup_disks(Checkup *c, const json_t *lent, const char *folder, int stop_fd, char **ret_why,
@@ -396,6 +417,7 @@ gboolean checkup_disks(Checkup *c, const json_t *lent, const char *folder, int s
     g_autofree char *work = g_build_filename(folder, REMAINS_DISKS, NULL);
     g_autoptr(GString) text = g_string_new(NULL);
     g_autoptr(GString) bad = g_string_new(NULL);
+    Findings f = {.text = text, .bad = bad};
     gint64 begun_ms = clock_steady_ms();
     json_auto_t *found = NULL;
     json_t *disk;
@@ -410,9 +432,8 @@ gboolean checkup_disks(Checkup *c, const json_t *lent, const char *folder, int s
                                begun_ms + DISKS_MS, stop_fd, error);
     if (!found)
         return FALSE;
-    json_array_foreach(found, i, disk) describe_disk(text, bad, disk);
-    note(&c->checks[DISKS], bad->len ? "failed" : "passed", g_strdup(bad->len ? bad->str : text->str),
-         clock_steady_ms() - begun_ms);
+    json_array_foreach(found, i, disk) describe_disk(&f, disk);
+    note_disks(c, &f, clock_steady_ms() - begun_ms);
     *ret_why = bad->len ? g_strdup(bad->str) : NULL;
     return TRUE;
 }

@@ -35,5 +35,6 @@ GBytes *checkup_picture(Checkup *c, virDomainPtr dom);
 char *checkup_console(const char *folder);
 #define CHECKUP_CONSOLE_LOG "console.log"
 
-/* [{"what", "state": "waiting"|"passed"|"failed", "text", "after_ms"}]. New reference. */
+/* [{"what", "state": "waiting"|"passed"|"failed"|"unknown", "text", "after_ms"}]; unknown: of disks that open, when nobody could look into
+ * any of their file systems (file_systems.h). New reference. */
 json_t *checkup_describe(const Checkup *c);
