@@ -31,6 +31,7 @@
 #define NAME "understudy-engine"
 #define RESCUE_MS 20000
 #define NAMING_HANDS 2
+#define WATCHES_MS 2000 /* so long libvirt may take to let go of connections that nobody uses */
 
 static const ConfKey KEYS[] = {
     {"listen", "", "address to listen on; empty: all"},
@@ -291,13 +292,12 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open = 6;
+    e->open += 5;
     watch_close(g_steal_pointer(&e->watch), on_part_closed, e);
     guests_close(g_steal_pointer(&e->guests));
     hands_close(e->hands, on_part_closed, e);
     hands_close(e->trial_hands, on_part_closed, e);
     agents_close(e->agents, on_part_closed, e);
-    ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
     roles_free(g_steal_pointer(&e->roles));
     rehearsals_free(g_steal_pointer(&e->rehearsals));
@@ -319,8 +319,12 @@ static void begin_end(Engine *e)
     gate_close(e);
     uv_close((uv_handle_t *)&e->news_timer, NULL);
     program_leave_signals(e->signals);
-    if (e->roles)
-        rehearsals_close(e->rehearsals, on_tests_ended, e);
+    if (!e->roles)
+        return;
+    /* What libvirt says from now on changes nothing; and a connection that is lost meanwhile is not opened anew. */
+    e->open = 1;
+    ears_close(e->ears, on_part_closed, e);
+    rehearsals_close(e->rehearsals, on_tests_ended, e);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -329,11 +333,27 @@ static void on_signal(uv_signal_t *signal, int signum)
     begin_end(signal->data);
 }
 
-/* libvirt's watches are the last that something waits for. */
+static void on_watches_late(uv_timer_t *timer)
+{
+    (void)timer;
+    log_notice("libvirt does not let go of its connections -> the process ends without it");
+    _exit(0);
+}
+
+/* libvirt's watches are the last that something waits for; not for ever: who opens a connection to a libvirtd that hangs keeps his. Nothing
+ * of ours is open by then. */
 static void end_threads(Engine *e)
 {
-    while (e->roles || e->open > 0 || event_uv_watches() > 0)
+    uv_timer_t late;
+
+    while (e->roles || e->open > 0)
         uv_run(&e->loop, UV_RUN_ONCE);
+    uv_timer_init(&e->loop, &late);
+    uv_timer_start(&late, on_watches_late, WATCHES_MS, 0);
+    while (event_uv_watches() > 0)
+        uv_run(&e->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&late, NULL);
+    uv_run(&e->loop, UV_RUN_NOWAIT); /* it lies on our stack */
     event_uv_stop();
 }
 
