@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: row, test.start, test.result again and again, test.evidence of each VM, row with the end, events, row closed,
- * test.forget. What an engine does not answer is asked again; what it does not know any more has failed. A callback finds its
- * test by its id: it may be gone. */
+ * test.forget. What an engine does not answer is asked again; what it does not know any more was stopped, which says nothing of
+ * the copies. A callback finds its test by its id: it may be gone. */
 #include "orchestrator/rehearsal_live.h"
 
 #include "vmconnect/base/clock.h"
@@ -99,6 +99,9 @@ static void put_row(const Rehearsal *t, gboolean open, DatabaseChanges *changes)
     json_auto_t *state = json_pack("{s:b, s:s, s:b, s:b}", "open", open, "host", t->host, "begun", t->begun,
                                    "ready", t->ready);
 
+    /* An earlier version reads no row that has what it does not know. */
+    if (t->given_up)
+        json_object_set_new(state, "given_up", json_true());
     database_put_test(changes, t->id, t->scenario, t->begun_ms, state, t->doc);
 }
 
@@ -170,10 +173,14 @@ static void tell_end(Rehearsal *t)
     g_autofree char *text = r->verdict == REHEARSAL_PASSED   ? rehearsal_result_passed_text(r)
                             : r->verdict == REHEARSAL_FAILED ? rehearsal_result_failed_text(r)
                                                              : NULL;
+    g_autofree char *end =
+        g_strdup_printf("%s; %s", !text && r->why ? r->why : HOW[r->verdict],
+                        t->given_up ? "what it may have left there is removed by its engine"
+                                    : "everything that it wrote was thrown away");
 
     if (text)
         publish(t, r->verdict == REHEARSAL_PASSED ? EVENT_TEST_PASSED : EVENT_TEST_FAILED, text);
-    publish(t, EVENT_TEST_ENDED, !text && r->why ? r->why : HOW[r->verdict]);
+    publish(t, EVENT_TEST_ENDED, end);
 }
 
 static void prove(const Rehearsal *t)
@@ -258,19 +265,38 @@ static void fetch(Rehearsal *t)
     hosts_call(t->owner->hosts, t->host, "test.evidence", params, CALL_MS, on_evidence, word_new(t));
 }
 
-/* Nobody will say more of it: what is known so far is the result. */
+/* What a VM of it has failed by; NULL: none has. The caller frees. */
+static char *failure(const Rehearsal *t)
+{
+    json_t *vm;
+    gsize i;
+
+    json_array_foreach(json_object_get(t->doc, "vms"), i, vm)
+    {
+        if (g_strcmp0(json_string_value(json_object_get(vm, "verdict")), "failed") == 0)
+            return g_strdup_printf("'%s': %s", json_string_value(json_object_get(vm, "name")) ?: "-",
+                                   json_string_value(json_object_get(vm, "why")) ?: "no reason is known");
+    }
+    return NULL;
+}
+
+/* Nobody will say more of it: what is known so far is the result, and one VM that has failed makes it a failure as ever. */
 static void give_up(Rehearsal *t, const char *verdict, const char *why)
 {
+    g_autofree char *failed = failure(t);
+    const char *whole = failed ? "failed" : verdict;
+    g_autofree char *all = failed ? g_strdup_printf("%s; after that %s", failed, why) : g_strdup(why);
     char at[CLOCK_TEXT_LEN + 1];
     json_t *vm;
     gsize i;
 
-    log_warning("integrity test %s of scenario '%s': %s -> %s", ID_TEXT(t->id), t->scenario, why, verdict);
+    log_warning("integrity test %s of scenario '%s': %s -> %s", ID_TEXT(t->id), t->scenario, why, whole);
     rehearsal_end(t); /* if a word of ours reached it late, or it says what cannot be read */
+    t->given_up = TRUE;
     json_object_set_new(t->doc, "state", json_string("ended"));
     json_object_set_new(t->doc, "ended_at", json_string(clock_format(clock_wall_ms(), at)));
-    json_object_set_new(t->doc, "verdict", json_string(verdict));
-    json_object_set_new(t->doc, "why", json_string(why));
+    json_object_set_new(t->doc, "verdict", json_string(whole));
+    json_object_set_new(t->doc, "why", json_string(all));
     json_array_foreach(json_object_get(t->doc, "vms"), i, vm)
     {
         json_object_set_new(vm, "state", json_string("ended"));
@@ -332,8 +358,7 @@ static void on_result(void *user, const json_t *doc, const GError *error)
                                          t->host)
                        : g_strdup_printf("the engine of %s does not know the test: it was not begun there",
                                          t->host);
-        /* Told to end before it had begun, its engine has found nothing. */
-        give_up(t, t->stop && !t->begun ? "stopped" : "failed", why);
+        give_up(t, "stopped", why);
         return;
     }
     if (error) {

@@ -33,6 +33,7 @@ typedef struct {
     gboolean stopped;        /* … and its engine has said yes to that … */
     guint stopping;          /* … or is being told … */
     gint64 stop_ms;          /* … or is not told before */
+    gboolean given_up;       /* durable: its end is not its engine's word */
     RehearsalResult *result; /* of one that has ended */
     guint at;                /* the VM of it whose evidence is next */
     RehearsalsDone done;     /* who began it, and is not told yet; NULL: nobody */

@@ -57,18 +57,19 @@ static gboolean load_open(Rehearsals *r, const json_t *row, GError **error)
 {
     json_t *state = json_object_get(row, "state"), *doc = json_object_get(row, "doc");
     const char *host, *scenario = json_string_value(json_object_get(doc, "scenario"));
-    int open, begun, ready;
+    int open, begun, ready, given_up = FALSE;
     Rehearsal *t;
     Id id;
 
-    if (!json_read(state, "state", error, "{s:b, s:s, s:b, s:b}", "open", &open, "host", &host, "begun",
-                   &begun, "ready", &ready) ||
+    if (!json_read(state, "state", error, "{s:b, s:s, s:b, s:b, s?b}", "open", &open, "host", &host, "begun",
+                   &begun, "ready", &ready, "given_up", &given_up) ||
         !id_parse(json_string_value(json_object_get(row, "id")), &id, error))
         return FALSE;
     t = rehearsal_new(r, id, scenario ? scenario : "", host, NULL, json_deep_copy(doc));
     g_ptr_array_add(r->list, t);
     t->begun = begun;
     t->ready = ready;
+    t->given_up = given_up;
     t->result = rehearsal_result_from_json(doc, id, error);
     if (!t->result)
         return FALSE;

@@ -3,7 +3,8 @@
  *
  * A row of a test is durable before its host's engine is told to begin, and its result and what was seen of it are before
  * an event tells and the engine is told to forget it. A controller that restarts goes on with those that have no end: the
- * engine, asked for the result, knows the test, or was restarted and has removed it. Loop thread only. */
+ * engine, asked for the result, knows the test, or was restarted and removes what it left: then nothing was learned, and the
+ * test was stopped. Loop thread only. */
 #pragma once
 
 #include "orchestrator/core/proofs.h"

@@ -182,8 +182,7 @@
       "the integrity test of scenario '{scenario}' on {host} failed: {why}",                                 \
       "understudy test list {scenario}, then test show ID, with --html FILE what was on the screens")        \
     X(TEST_ENDED,         INFO,                                                                              \
-      "the integrity test of scenario '{scenario}' on {host} has ended ({why}): everything that it wrote "   \
-      "was thrown away", NULL)                                                                               \
+      "the integrity test of scenario '{scenario}' on {host} has ended: {why}", NULL)                        \
     X(TEST_SKIPPED,       WARNING,                                                                           \
       "the time of an integrity test of scenario '{scenario}' was passed over: {why}",                       \
       "understudy test start {scenario} begins one now; else the next time is waited for")                   \

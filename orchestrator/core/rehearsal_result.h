@@ -14,7 +14,7 @@ typedef enum {
     REHEARSAL_OPEN, /* no verdict yet */
     REHEARSAL_PASSED,
     REHEARSAL_FAILED,
-    REHEARSAL_STOPPED, /* ended by somebody before a verdict, or a manual one */
+    REHEARSAL_STOPPED, /* ended before a verdict, or a manual one */
 } RehearsalVerdict;
 
 typedef struct {

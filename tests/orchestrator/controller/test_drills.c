@@ -139,15 +139,20 @@ static json_t *vm(const char *id, const char *name, const char *verdict, int bac
 }
 
 /* The next that is asked for: its test's document. */
-static void say(json_t *steal_vms, const char *verdict)
+static void say_why(json_t *steal_vms, const char *verdict, const char *why)
 {
     const Asked a = g_array_index(asked, Asked, 0);
-    json_auto_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s, s:n, s:o}", "test", ID_TEXT(a.id), "host", "beta",
-                                 "state", "ended", "ended_at", "2026-11-22T02:14:00.000Z", "verdict", verdict,
-                                 "why", "vms", steal_vms);
+    json_auto_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:o}", "test", ID_TEXT(a.id), "host",
+                                 "beta", "state", "ended", "ended_at", "2026-11-22T02:14:00.000Z", "verdict",
+                                 verdict, "why", why, "vms", steal_vms);
 
     g_array_remove_index(asked, 0);
     a.done(a.user, doc, NULL);
+}
+
+static void say(json_t *steal_vms, const char *verdict)
+{
+    say_why(steal_vms, verdict, NULL);
 }
 
 static void say_unknown(void)
@@ -444,6 +449,29 @@ static void test_stopped_while_its_host_is_silent(void)
     desk_close(&d);
 }
 
+/* Nothing was learned of a copy whose test was lost with its engine, and the drill says which and why. */
+static void test_engine_restarted(void)
+{
+    const json_t *drill;
+    Desk d;
+
+    desk_open(&d);
+    start(&d);
+    has_begun("web", 0);
+    has_begun("db", 0);
+    are_over(&d);
+    g_string_truncate(told, 0);
+    say_why(json_pack("[o]", vm(DB1, "db1", "stopped", -1)), "stopped", "the engine of beta was restarted");
+    say(json_pack("[o]", vm(WEB1, "web1", "passed", 17300)), "passed");
+    drill = newest(&d);
+    expect_told(
+        "DRILL_STOPPED alpha the drill of alpha was ended: scenarios that were ended before they had a "
+        "verdict: 1 of 2; 'db': the engine of beta was restarted\n");
+    g_assert_cmpstr(text(drill, "verdict"), ==, "stopped");
+    g_assert_cmpstr(text(part(drill, 0), "why"), ==, "the engine of beta was restarted");
+    desk_close(&d);
+}
+
 static void test_one_at_a_time(void)
 {
     g_autoptr(GError) error = NULL;
@@ -581,6 +609,7 @@ int main(int argc, char **argv)
     add("/drills/no-room-for-all", test_no_room_for_all);
     add("/drills/stopped", test_stopped);
     add("/drills/stopped-while-its-host-is-silent", test_stopped_while_its_host_is_silent);
+    add("/drills/engine-restarted", test_engine_restarted);
     add("/drills/one-at-a-time", test_one_at_a_time);
     add("/drills/died", test_died);
     add("/drills/odd", test_odd);

@@ -459,9 +459,8 @@ static void test_passed(void)
     says("test.result", running);
     end(&d, id, "\"passed\"", "null");
     expect_told("TEST_PASSED the integrity test of scenario 'web' on beta passed: 'web1' was up in 9.0 s\n"
-                "TEST_ENDED the integrity test of scenario 'web' on beta has ended (passed): everything that "
-                "it wrote was "
-                "thrown away\n");
+                "TEST_ENDED the integrity test of scenario 'web' on beta has ended: passed; everything that "
+                "it wrote was thrown away\n");
     g_assert_cmpint(proofs_of_vm(rehearsals_proofs(d.r), vm)->back_ms, ==, 9000);
     desk_close(&d);
 
@@ -504,9 +503,8 @@ static void test_failed(void)
     id = begin(&d, "{}");
     end(&d, id, "\"failed\"", "\"its agent did not answer\"");
     expect_told("TEST_FAILED the integrity test of scenario 'web' on beta failed: its agent did not answer\n"
-                "TEST_ENDED the integrity test of scenario 'web' on beta has ended (failed): everything that "
-                "it wrote was "
-                "thrown away\n");
+                "TEST_ENDED the integrity test of scenario 'web' on beta has ended: failed; everything that "
+                "it wrote was thrown away\n");
     desk_close(&d);
 }
 
@@ -559,6 +557,10 @@ static void test_not_sure(void)
 
 /* --- restarts -------------------------------------------------------------------- */
 
+#define RESTARTED                                                                                          \
+    "TEST_ENDED the integrity test of scenario 'web' on beta has ended: the engine of beta was restarted " \
+    "and does not know the test any more; what it may have left there is removed by its engine\n"
+
 static void test_engine_restarted(void)
 {
     g_autofree char *id = NULL;
@@ -578,14 +580,60 @@ static void test_engine_restarted(void)
     says("test.stop", "{}");
     settle(&d);
     says("test.forget", "{}");
-    expect_told("TEST_FAILED the integrity test of scenario 'web' on beta failed: the engine of beta was "
-                "restarted and "
-                "does not know the test any more\n"
-                "TEST_ENDED the integrity test of scenario 'web' on beta has ended (failed): everything that "
-                "it wrote was "
-                "thrown away\n");
+    expect_told(RESTARTED);
     show(&d, id);
-    g_assert_cmpstr(text(d.doc, "verdict"), ==, "failed");
+    g_assert_cmpstr(text(d.doc, "verdict"), ==, "stopped");
+    g_assert_cmpstr(text(json_array_get(json_object_get(d.doc, "vms"), 0), "verdict"), ==, "stopped");
+    desk_close(&d);
+}
+
+/* How it ended is as durable as that it did. */
+static void test_engine_restarted_and_died(void)
+{
+    g_autofree char *id = NULL;
+    Desk d;
+
+    desk_open(&d);
+    id = begin(&d, "{}");
+    fails("test.result", US_ERROR_NOT_FOUND);
+    desk_close(&d);
+    expect_told("");
+    desk_open(&d);
+    rehearsals_tick(d.r);
+    settle(&d);
+    says("test.forget", "{}");
+    expect_told(RESTARTED);
+    show(&d, id);
+    g_assert_cmpstr(text(d.doc, "verdict"), ==, "stopped");
+    desk_close(&d);
+}
+
+/* What is known of a copy by then stays known. */
+static void test_engine_restarted_after_a_failure(void)
+{
+    g_autofree char *id = NULL;
+    g_autofree char *running = NULL;
+    g_autoptr(GString) half = NULL;
+    Desk d;
+
+    desk_open(&d);
+    id = begin(&d, "{}");
+    running = result(id, "running", "null", "null");
+    half = g_string_new(running);
+    g_assert_cmpuint(g_string_replace(half, "\"verdict\":null,\"why\":null,\"state\"",
+                                      "\"verdict\":\"failed\",\"why\":\"it hangs\",\"state\"", 0),
+                     ==, 1);
+    says("test.result", half->str);
+    news(&d, id, "running", 7);
+    fails("test.result", US_ERROR_NOT_FOUND);
+    says("test.stop", "{}");
+    settle(&d);
+    says("test.forget", "{}");
+    expect_told(
+        "TEST_FAILED the integrity test of scenario 'web' on beta failed: 'web1': it hangs; after that "
+        "the engine of beta was restarted and does not know the test any more\n"
+        "TEST_ENDED the integrity test of scenario 'web' on beta has ended: failed; what it may have "
+        "left there is removed by its engine\n");
     desk_close(&d);
 }
 
@@ -603,12 +651,9 @@ static void test_died_before_start(void)
     says("test.stop", "{}");
     settle(&d);
     says("test.forget", "{}");
-    expect_told("TEST_FAILED the integrity test of scenario 'web' on beta failed: the engine of beta does "
-                "not know the "
-                "test: it was not begun there\n"
-                "TEST_ENDED the integrity test of scenario 'web' on beta has ended (failed): everything that "
-                "it wrote was "
-                "thrown away\n");
+    expect_told(
+        "TEST_ENDED the integrity test of scenario 'web' on beta has ended: the engine of beta does "
+        "not know the test: it was not begun there; what it may have left there is removed by its engine\n");
     desk_close(&d);
 }
 
@@ -666,9 +711,8 @@ static void test_manual(void)
     says("test.stop", "{}");
     g_assert_cmpstr(text(d.doc, "test"), ==, id);
     end(&d, id, "\"stopped\"", "\"its operator ended it\"");
-    expect_told("TEST_ENDED the integrity test of scenario 'web' on beta has ended (its operator ended it): "
-                "everything that "
-                "it wrote was thrown away\n");
+    expect_told("TEST_ENDED the integrity test of scenario 'web' on beta has ended: its operator ended it; "
+                "everything that it wrote was thrown away\n");
     desk_close(&d);
 }
 
@@ -906,6 +950,8 @@ int main(int argc, char **argv)
     add("/rehearsals/engine-refuses", test_engine_refuses);
     add("/rehearsals/not-sure", test_not_sure);
     add("/rehearsals/engine-restarted", test_engine_restarted);
+    add("/rehearsals/engine-restarted-and-died", test_engine_restarted_and_died);
+    add("/rehearsals/engine-restarted-after-a-failure", test_engine_restarted_after_a_failure);
     add("/rehearsals/died-before-start", test_died_before_start);
     add("/rehearsals/died-before-telling", test_died_before_telling);
     add("/rehearsals/manual", test_manual);
