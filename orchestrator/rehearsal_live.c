@@ -187,9 +187,16 @@ static void prove(const Rehearsal *t)
 {
     for (guint i = 0; i < t->result->vms->len; i++) {
         const RehearsalVm *vm = t->result->vms->pdata[i];
+        const ProofsVerdict verdict = {.vm = vm->vm,
+                                       .point = vm->point,
+                                       .chosen = json_is_string(json_object_get(t->doc, "point")),
+                                       .host = t->host,
+                                       .passed = vm->verdict == REHEARSAL_PASSED,
+                                       .back_ms = vm->back_ms,
+                                       .at = t->result->ended_at};
 
-        if (vm->verdict == REHEARSAL_PASSED)
-            proofs_add(t->owner->proofs, vm->vm, vm->point, vm->back_ms, t->result->ended_at);
+        if (verdict.passed || vm->verdict == REHEARSAL_FAILED)
+            proofs_add(t->owner->proofs, &verdict);
     }
 }
 
@@ -321,9 +328,11 @@ static void tell_begun(Rehearsal *t)
 static void take(Rehearsal *t, const json_t *doc, RehearsalResult *steal_result)
 {
     g_autoptr(RehearsalResult) r = steal_result;
+    json_auto_t *before = t->doc;
+    json_t *point = json_object_get(before, "point");
 
-    json_decref(t->doc);
     t->doc = json_deep_copy(doc);
+    json_object_set(t->doc, "point", point ? point : json_null());
     json_object_set_new(t->doc, "scenario", json_string(t->scenario));
     json_object_set_new(t->doc, "host", json_string(t->host));
     if (!t->begun)

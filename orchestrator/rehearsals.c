@@ -38,17 +38,21 @@ void rehearsals_free(Rehearsals *r)
 
 /* --- what was there --------------------------------------------------------- */
 
-static gboolean load_proof(Rehearsals *r, const json_t *row, GError **error)
+static gboolean load_verdict(Rehearsals *r, const json_t *row, GError **error)
 {
     const json_t *back_ms = json_object_get(row, "back_ms");
     const char *point = json_string_value(json_object_get(row, "point"));
     const char *vm = json_string_value(json_object_get(row, "vm"));
-    Id vm_id, point_id = ID_NIL;
+    ProofsVerdict verdict = {.chosen = json_is_string(json_object_get(row, "chosen")),
+                             .host = json_string_value(json_object_get(row, "host")),
+                             .passed =
+                                 g_strcmp0(json_string_value(json_object_get(row, "verdict")), "passed") == 0,
+                             .back_ms = json_is_integer(back_ms) ? json_integer_value(back_ms) : -1,
+                             .at = json_string_value(json_object_get(row, "ended_at"))};
 
-    if (!id_parse(vm ? vm : "", &vm_id, error) || (point && !id_parse(point, &point_id, error)))
+    if (!id_parse(vm ? vm : "", &verdict.vm, error) || (point && !id_parse(point, &verdict.point, error)))
         return FALSE;
-    proofs_add(r->proofs, vm_id, point_id, json_is_integer(back_ms) ? json_integer_value(back_ms) : -1,
-               json_string_value(json_object_get(row, "proven_at")));
+    proofs_add(r->proofs, &verdict);
     return TRUE;
 }
 
@@ -94,10 +98,10 @@ static gboolean load_all(Rehearsals *r, const json_t *rows,
 gboolean rehearsals_load(Rehearsals *r, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    json_auto_t *proofs = database_load_proofs(r->db, &why);
-    json_auto_t *open = proofs ? database_load_open_tests(r->db, &why) : NULL;
+    json_auto_t *verdicts = database_load_verdicts(r->db, &why);
+    json_auto_t *open = verdicts ? database_load_open_tests(r->db, &why) : NULL;
 
-    if (load_all(r, proofs, load_proof, &why) && load_all(r, open, load_open, &why))
+    if (load_all(r, verdicts, load_verdict, &why) && load_all(r, open, load_open, &why))
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;

@@ -54,7 +54,8 @@ json_t *rehearsals_running(const Rehearsals *r, const char *scenario);
 /* {"tests": […]}, newest first, without what is said of each VM but its verdict. @scenario NULL: of all. Each of the three:
  * @done once, never before this returns. */
 void rehearsals_list(Rehearsals *r, const char *scenario, RehearsalsDone done, void *user);
-/* As its engine has it (docs/protocol.md, test.result), with "host", and "waits": why nothing is heard of it, or null. NOT_FOUND. */
+/* As its engine has it (docs/protocol.md, test.result), with "host", "point": the one that was asked for, null for the newest of each VM,
+ * and "waits": why nothing is heard of it, or null. NOT_FOUND. */
 void rehearsals_show(Rehearsals *r, Id test, RehearsalsDone done, void *user);
 /* {"png": base64 or null, "console": text or null}. NOT_FOUND. */
 void rehearsals_evidence(Rehearsals *r, Id test, Id vm, RehearsalsDone done, void *user);

@@ -141,21 +141,32 @@ static void append_silence(GString *out, const json_t *s)
         g_string_append_printf(out, "  a switchover is required: %s\n", way_out);
 }
 
-/* What integrity tests have shown of a VM, as one sentence. */
-static void append_proof(GString *out, const json_t *vm)
+/* What integrity tests have shown of a VM, as one sentence. The caller frees; NULL: nothing. */
+static char *proof_text(const json_t *vm, const char *scenario)
 {
     const json_t *lose = json_object_get(vm, "lose_ms"), *back = json_object_get(vm, "back_ms");
     const char *proven_at = json_string_value(json_object_get(vm, "proven_at"));
+    const char *failed_at = json_string_value(json_object_get(vm, "test_failed_at"));
+    const char *active = json_string_value(json_object_get(vm, "active")) ?: "-";
+    const char *name = json_string_value(json_object_get(vm, "name")) ?: "-";
     g_autofree char *lose_text = json_is_integer(lose) ? units_human_duration(json_integer_value(lose))
                                                        : g_strdup("nobody knows how much");
     g_autofree char *back_text =
         json_is_integer(back) ? units_human_duration(json_integer_value(back)) : NULL;
-    g_autofree char *line =
-        back_text ? g_strdup_printf("if %s died now, '%s' would lose %s and be back in %s (proven %s)",
-                                    json_string_value(json_object_get(vm, "active")) ?: "-",
-                                    json_string_value(json_object_get(vm, "name")) ?: "-", lose_text,
-                                    back_text, proven_at ?: "-")
-                  : NULL;
+
+    if (failed_at)
+        return g_strdup_printf(
+            "if %s died now, '%s' would lose %s, and its last test FAILED at %s: understudy "
+            "test list %s",
+            active, name, lose_text, failed_at, scenario);
+    return back_text ? g_strdup_printf("if %s died now, '%s' would lose %s and be back in %s (proven %s)",
+                                       active, name, lose_text, back_text, proven_at ?: "-")
+                     : NULL;
+}
+
+static void append_proof(GString *out, const json_t *vm, const char *scenario)
+{
+    g_autofree char *line = proof_text(vm, scenario);
     g_autofree char *clean = line ? page_clean(line) : NULL;
 
     if (clean)
@@ -173,7 +184,8 @@ static void append_tests(GString *out, const json_t *s)
     if (json_is_object(test))
         g_string_append_printf(out, "  the copies on %s are being tested; understudy test show %s\n", host,
                                id);
-    json_array_foreach(json_object_get(s, "vms"), i, vm) append_proof(out, vm);
+    json_array_foreach(json_object_get(s, "vms"), i, vm)
+        append_proof(out, vm, json_string_value(json_object_get(s, "name")) ?: "-");
 }
 
 /* When the VMs are moved home by themselves. The caller frees. */

@@ -2,7 +2,7 @@
 #include "orchestrator/core/proofs.h"
 
 typedef struct {
-    Proof newest;
+    Proof newest;       /* without a host: nothing */
     GHashTable *points; /* Id * -> char *: proven at */
 } VmProofs;
 
@@ -14,7 +14,9 @@ static void vm_proofs_free(gpointer data)
 {
     VmProofs *vm = data;
 
+    g_free(vm->newest.host);
     g_free(vm->newest.proven_at);
+    g_free(vm->newest.failed_at);
     g_hash_table_unref(vm->points);
     g_free(vm);
 }
@@ -35,26 +37,48 @@ void proofs_free(Proofs *p)
     g_free(p);
 }
 
-void proofs_add(Proofs *p, Id vm, Id point, gint64 back_ms, const char *proven_at)
+static VmProofs *need(Proofs *p, Id vm)
 {
     VmProofs *of = g_hash_table_lookup(p->vms, &vm);
 
-    if (!of) {
-        of = g_new0(VmProofs, 1);
-        of->points = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
-        g_hash_table_insert(p->vms, g_memdup2(&vm, sizeof vm), of);
+    if (of)
+        return of;
+    of = g_new0(VmProofs, 1);
+    of->points = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
+    g_hash_table_insert(p->vms, g_memdup2(&vm, sizeof vm), of);
+    return of;
+}
+
+/* A failure leaves when the same host's copy was proven before. */
+static void turn(Proof *proof, const ProofsVerdict *v)
+{
+    if (v->passed || g_strcmp0(proof->host, v->host) != 0) {
+        g_free(proof->proven_at);
+        proof->proven_at = v->passed ? g_strdup(v->at) : NULL;
     }
-    g_free(of->newest.proven_at);
-    of->newest = (Proof){back_ms, g_strdup(proven_at)};
-    if (!id_is_nil(point))
-        g_hash_table_insert(of->points, g_memdup2(&point, sizeof point), g_strdup(proven_at));
+    g_free(proof->failed_at);
+    proof->failed_at = v->passed ? NULL : g_strdup(v->at);
+    proof->back_ms = v->passed ? v->back_ms : -1;
+    g_free(proof->host);
+    proof->host = g_strdup(v->host);
+}
+
+void proofs_add(Proofs *p, const ProofsVerdict *verdict)
+{
+    VmProofs *of = need(p, verdict->vm);
+
+    if (verdict->passed && !id_is_nil(verdict->point))
+        g_hash_table_insert(of->points, g_memdup2(&verdict->point, sizeof verdict->point),
+                            g_strdup(verdict->at));
+    if (!verdict->chosen)
+        turn(&of->newest, verdict);
 }
 
 const Proof *proofs_of_vm(const Proofs *p, Id vm)
 {
     const VmProofs *of = p ? g_hash_table_lookup(p->vms, &vm) : NULL;
 
-    return of ? &of->newest : NULL;
+    return of && of->newest.host ? &of->newest : NULL;
 }
 
 const char *proofs_of_point(const Proofs *p, Id vm, Id point)

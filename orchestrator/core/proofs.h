@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proofs - what integrity tests have shown: which points of which VMs came up, when, and how fast.
+/* proofs - what integrity tests have shown: which points of which VMs came up, when, and how fast, and which VM has failed since.
  *
- * Filled from the tests that passed, oldest first; a later one of the same VM, or point, counts instead. Knows no test. */
+ * Filled with the verdicts of tests, oldest first; a later one of the same VM, or point, counts instead. Knows no test. */
 #pragma once
 
 #include "vmconnect/base/id.h"
@@ -10,19 +10,32 @@
 
 typedef struct Proofs Proofs;
 
+/* Of one VM in one test; borrowed. */
 typedef struct {
-    gint64 back_ms;  /* from the test's start until its checks passed; -1: not measured */
-    char *proven_at; /* wall time, as text */
+    Id vm;
+    Id point; /* nil: of which is not known */
+    gboolean
+        chosen; /* it was asked for by its id: that says nothing of the newest, which the VM would be back from */
+    const char *host; /* the replica that it was tested on */
+    gboolean passed;  /* else it failed */
+    gint64 back_ms;   /* from the test's start until its checks passed; -1: not measured */
+    const char *at;   /* when the test ended: wall time, as text */
+} ProofsVerdict;
+
+typedef struct {
+    char *host;      /* on whose copy; of another's this says nothing */
+    gint64 back_ms;  /* -1: not measured, or it has failed since */
+    char *proven_at; /* NULL: it never passed there */
+    char *failed_at; /* NULL: it has not, since then */
 } Proof;
 
 Proofs *proofs_new(void);
 void proofs_free(Proofs *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Proofs, proofs_free)
 
-/* @point nil: of which is not known. */
-void proofs_add(Proofs *p, Id vm, Id point, gint64 back_ms, const char *proven_at);
+void proofs_add(Proofs *p, const ProofsVerdict *verdict);
 
-/* The VM's newest; NULL: it was never proven, or @p is NULL. Borrowed until the next proofs_add(). */
+/* What the VM's newest points have shown; NULL: nothing, or @p is NULL. Borrowed until the next proofs_add(). */
 const Proof *proofs_of_vm(const Proofs *p, Id vm);
 /* When this point of the VM was proven last; NULL: never. Borrowed likewise. */
 const char *proofs_of_point(const Proofs *p, Id vm, Id point);

@@ -224,18 +224,20 @@ json_t *rehearsal_first_document(const json_t *params, const char *host, gint64 
 {
     char at[CLOCK_TEXT_LEN + 1];
     json_t *vms = json_array();
+    json_t *of = json_object_get(params, "vms");
+    json_t *point = json_object_get(json_array_get(of, 0), "point"); /* of each the same */
     json_t *vm;
     gsize i;
 
-    json_array_foreach(json_object_get(params, "vms"), i, vm) json_array_append_new(
+    json_array_foreach(of, i, vm) json_array_append_new(
         vms, json_pack("{s:O, s:O, s:n, s:n, s:s, s:n, s:n, s:n, s:n, s:[], s:[], s:n, s:n, s:b}", "vm",
                        json_object_get(vm, "vm"), "name", json_object_get(vm, "name"), "verdict", "why",
                        "state", "waiting", "point", "start_ms", "boot_ms", "back_ms", "checks", "left_out",
                        "vnc", "serial", "picture", 0));
-    return json_pack("{s:O, s:O, s:s, s:O, s:s, s:s, s:n, s:n, s:n, s:o}", "test",
+    return json_pack("{s:O, s:O, s:s, s:O, s:O, s:s, s:s, s:n, s:n, s:n, s:o}", "test",
                      json_object_get(params, "test"), "scenario", json_object_get(params, "scenario"), "host",
-                     host, "manual", json_object_get(params, "manual"), "state", "running", "begun_at",
-                     clock_format(now_wall_ms, at), "ended_at", "verdict", "why", "vms", vms);
+                     host, "manual", json_object_get(params, "manual"), "point", point, "state", "running",
+                     "begun_at", clock_format(now_wall_ms, at), "ended_at", "verdict", "why", "vms", vms);
 }
 
 gboolean rehearsal_may_have_begun(const GError *error)

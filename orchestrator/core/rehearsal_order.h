@@ -27,7 +27,8 @@ gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError
 const char *rehearsal_order(const Protection *p, const RehearsalWish *wish, Id test, json_t **ret_params,
                             GError **error);
 
-/* What is known of the test @params before its engine has said a word: a document as the engine's, with "host". */
+/* What is known of the test @params before its engine has said a word: a document as the engine's, with "host", and
+ * "point": the one that was asked for by its id, or null. */
 json_t *rehearsal_first_document(const json_t *params, const char *host, gint64 now_wall_ms);
 
 /* @error: what its engine, or the way to it, answered to test.start. Then it is open, and its own end will be told. */

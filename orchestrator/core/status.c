@@ -102,21 +102,29 @@ static json_t *checks_of(const Protection *p, const ProtectionVm *vm)
     return list;
 }
 
-static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *proofs, gint64 now_ms)
+/* Of the copy that it would be back from. */
+static Proof proof_of(const ProtectionVm *vm, const Proofs *proofs)
 {
     const Proof *proof = proofs_of_vm(proofs, vm->uuid);
+
+    return proof && g_str_equal(proof->host, protection_keeper(vm)) ? *proof : (Proof){.back_ms = -1};
+}
+
+static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *proofs, gint64 now_ms)
+{
+    const Proof proof = proof_of(vm, proofs);
     json_t *standbys = json_array();
 
     for (guint i = 0; i < vm->copies->len; i++)
         json_array_append_new(standbys, copy_of(vm, vm->copies->pdata[i], now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
-                     vm->name, "uuid", ID_TEXT(vm->uuid), "state", copy_state_name(protection_vm_state(vm)),
-                     "active", vm->active, "guest", guest_of(p, vm), "guest_why", guest_why_of(p, vm),
-                     "tracking", vm->last ? vm->last->tracking : NULL, "spool_bytes",
-                     known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys, "lose_ms",
-                     known(lose_ms(vm, now_ms)), "back_ms", known(proof ? proof->back_ms : -1), "proven_at",
-                     proof ? proof->proven_at : NULL, "branches", branches_of(vm), "checks", checks_of(p, vm),
-                     "owed", protection_owed(p, vm));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, s:o}",
+                     "name", vm->name, "uuid", ID_TEXT(vm->uuid), "state",
+                     copy_state_name(protection_vm_state(vm)), "active", vm->active, "guest", guest_of(p, vm),
+                     "guest_why", guest_why_of(p, vm), "tracking", vm->last ? vm->last->tracking : NULL,
+                     "spool_bytes", known(vm->last ? vm->last->spool_bytes : -1), "standbys", standbys,
+                     "lose_ms", known(lose_ms(vm, now_ms)), "back_ms", known(proof.back_ms), "proven_at",
+                     proof.proven_at, "test_failed_at", proof.failed_at, "branches", branches_of(vm),
+                     "checks", checks_of(p, vm), "owed", protection_owed(p, vm));
 }
 
 /* The last second is one, too. */

@@ -8,7 +8,7 @@
  *       "resync": {"reason", "compared_bytes", "sent_bytes"},
  *       "tip": {"id", "term", "sequence", "cut_at", "sealed_at"} | null,
  *       "compare": {…} | null}],
- *     "lose_ms", "back_ms", "proven_at", "branches": [{"host", "count", "bytes"}],
+ *     "lose_ms", "back_ms", "proven_at", "test_failed_at", "branches": [{"host", "count", "bytes"}],
  *     "checks": [{"host", "check", "answered", "misses", "why"}], "owed": [{"host", "why"}]}]}]}
  *
  * "synced_bytes" is what was sent to that standby to synchronise it, at first or after a doubt, in this reign, since the active's
@@ -21,8 +21,9 @@
  * done by itself: [{"kind", "name", "since", "why"}]. "unheard" are hosts that must say what they know before anything is
  * ordered, since what is known here comes from elsewhere. "branches" are what single hosts hold of the VM and nothing else does:
  * "bytes" at most, null until that is known. A check is "answered" if it ever was, and since then has missed so many in a row.
- * "back_ms" is how long the newest integrity test of the VM that it passed took from its start until the VM's checks passed, "proven_at"
- * when that test ended; a scenario's "test" is added by who knows those that run. "owed" are calls that an engine has not confirmed. What is not measured or not known is null, never 0. */
+ * "back_ms" is how long the newest integrity test of the VM took from its start until the VM's checks passed, "proven_at" when the newest that
+ * it passed ended, "test_failed_at" when a later one did that it failed, and then there is no "back_ms": all of the copy that the VM would
+ * be back from, and none of a point that was chosen; a scenario's "test" is added by who knows those that run. "owed" are calls that an engine has not confirmed. What is not measured or not known is null, never 0. */
 #pragma once
 
 #include "orchestrator/core/proofs.h"

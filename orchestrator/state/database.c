@@ -124,19 +124,16 @@ json_t *database_load_open_tests(Database *db, GError **error)
                 error);
 }
 
-/* Of a row that is grouped SQLite takes the columns from where the maximum is. */
-json_t *database_load_proofs(Database *db, GError **error)
+json_t *database_load_verdicts(Database *db, GError **error)
 {
     return load(db,
                 "SELECT json_object('vm', json_extract(v.value, '$.vm'),"
-                " 'point', json_extract(v.value, '$.point.id'),"
-                " 'back_ms', json_extract(v.value, '$.back_ms'),"
-                " 'proven_at', json_extract(doc, '$.ended_at'), 'at', max(begun_ms))"
+                " 'point', json_extract(v.value, '$.point.id'), 'chosen', json_extract(doc, '$.point'),"
+                " 'host', json_extract(doc, '$.host'), 'verdict', json_extract(v.value, '$.verdict'),"
+                " 'back_ms', json_extract(v.value, '$.back_ms'), 'ended_at', json_extract(doc, '$.ended_at'))"
                 " FROM tests, json_each(doc, '$.vms') AS v"
-                " WHERE json_extract(v.value, '$.verdict') = 'passed'"
-                " AND json_extract(doc, '$.ended_at') IS NOT NULL"
-                " GROUP BY json_extract(v.value, '$.vm'), json_extract(v.value, '$.point.id')"
-                " ORDER BY max(begun_ms)",
+                " WHERE json_extract(v.value, '$.verdict') IN ('passed', 'failed')"
+                " AND json_extract(doc, '$.ended_at') IS NOT NULL ORDER BY begun_ms, tests.id",
                 error);
 }
 

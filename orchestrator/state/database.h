@@ -43,11 +43,11 @@ guint64 database_incarnation(const Database *db);
 json_t *database_load_hosts(Database *db, GError **error);
 json_t *database_load_scenarios(Database *db, GError **error);
 json_t *database_load_channels(Database *db, GError **error);
-/* Of integrity tests: those whose state is open, {"id", "state", "doc"} as they were put last, oldest first; and of each point
- * of a VM that a test booted with success the newest such test, {"vm", "point", "back_ms", "proven_at"}, oldest first;
- * and of each scenario {"scenario", "begun_ms"} of its newest. */
+/* Of integrity tests: those whose state is open, {"id", "state", "doc"} as they were put last, oldest first; of those
+ * that have ended each VM that passed or failed, {"vm", "point" it was booted from, "chosen": the one that was asked for, or null, "host",
+ * "verdict", "back_ms", "ended_at"}, oldest first; and of each scenario {"scenario", "begun_ms"} of its newest. */
 json_t *database_load_open_tests(Database *db, GError **error);
-json_t *database_load_proofs(Database *db, GError **error);
+json_t *database_load_verdicts(Database *db, GError **error);
 json_t *database_load_newest_tests(Database *db, GError **error);
 /* The documents of drills that are open, oldest first. */
 json_t *database_load_open_drills(Database *db, GError **error);

@@ -1328,7 +1328,9 @@ static void test_status_proven(void)
         "\"web1\",\"state\":\"protected\",\"active\":\"alpha\",\"guest\":\"alive\",\"spool_bytes\":0,"
         "\"standbys\":[],"
         "\"lose_ms\":1200,\"back_ms\":9000,\"proven_at\":\"2026-11-22T02:14:00.000Z\"},{\"name\":\"web2\","
-        "\"lose_ms\":1200,\"back_ms\":null,\"proven_at\":null}]}]}");
+        "\"lose_ms\":1200,\"back_ms\":null,\"proven_at\":null},{\"name\":\"web3\",\"active\":\"alpha\","
+        "\"lose_ms\":1200,\"back_ms\":null,\"proven_at\":\"2026-11-21T02:14:00.000Z\",\"test_failed_at\":"
+        "\"2026-11-22T02:14:00.000Z\"}]}]}");
     understudy(0, "status");
     golden("status-proven.txt");
 }

@@ -20,6 +20,8 @@
 #define DEADLINE_MS 20000
 
 static const Id ME = {{1}};
+static const Id VM1 = {{0xaa, 0xaa, 0xaa, 0xaa, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}};    /* WEB1 */
+static const Id POINT1 = {{0xdd, 0xdd, 0xdd, 0xdd, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 4}}; /* POINT */
 
 static char *folder;
 static Protection *web;
@@ -438,15 +440,13 @@ static void test_refused(void)
 
 static void test_passed(void)
 {
-    const Id vm = {{0xaa, 0xaa, 0xaa, 0xaa, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}};
-    const Id point = {{0xdd, 0xdd, 0xdd, 0xdd, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 4}};
     g_autofree char *id = NULL;
     g_autofree char *running = NULL;
     json_auto_t *status = NULL;
     Desk d;
 
     desk_open(&d);
-    g_assert_null(proofs_of_vm(rehearsals_proofs(d.r), vm));
+    g_assert_null(proofs_of_vm(rehearsals_proofs(d.r), VM1));
     id = begin(&d, "{}");
     g_assert_cmpstr(text(d.doc, "state"), ==, "running");
     running = result(id, "running", "null", "null");
@@ -461,15 +461,15 @@ static void test_passed(void)
     expect_told("TEST_PASSED the integrity test of scenario 'web' on beta passed: 'web1' was up in 9.0 s\n"
                 "TEST_ENDED the integrity test of scenario 'web' on beta has ended: passed; everything that "
                 "it wrote was thrown away\n");
-    g_assert_cmpint(proofs_of_vm(rehearsals_proofs(d.r), vm)->back_ms, ==, 9000);
+    g_assert_cmpint(proofs_of_vm(rehearsals_proofs(d.r), VM1)->back_ms, ==, 9000);
     desk_close(&d);
 
     /* All of that is known after a restart. */
     desk_open(&d);
     rehearsals_tick(d.r);
     asked_nothing();
-    g_assert_cmpint(proofs_of_vm(rehearsals_proofs(d.r), vm)->back_ms, ==, 9000);
-    g_assert_cmpstr(proofs_of_point(rehearsals_proofs(d.r), vm, point), ==, "2026-11-22T02:14:00.000Z");
+    g_assert_cmpint(proofs_of_vm(rehearsals_proofs(d.r), VM1)->back_ms, ==, 9000);
+    g_assert_cmpstr(proofs_of_point(rehearsals_proofs(d.r), VM1, POINT1), ==, "2026-11-22T02:14:00.000Z");
     list(&d);
     g_assert_cmpstr(text(first(&d), "verdict"), ==, "passed");
     g_assert_cmpstr(text(first(&d), "host"), ==, "beta");
@@ -505,6 +505,41 @@ static void test_failed(void)
     expect_told("TEST_FAILED the integrity test of scenario 'web' on beta failed: its agent did not answer\n"
                 "TEST_ENDED the integrity test of scenario 'web' on beta has ended: failed; everything that "
                 "it wrote was thrown away\n");
+    for (guint i = 0; i < 2; i++) {
+        const Proof *proof = proofs_of_vm(rehearsals_proofs(d.r), VM1);
+
+        g_assert_nonnull(proof);
+        g_assert_cmpstr(proof->failed_at, ==, "2026-11-22T02:14:00.000Z");
+        g_assert_cmpstr(proof->host, ==, "beta");
+        g_assert_null(proof->proven_at);
+        desk_close(&d);
+        desk_open(&d);
+    }
+    desk_close(&d);
+}
+
+/* A point that was asked for is marked, and says nothing of the newest: also to who reads it later. */
+static void test_chosen(void)
+{
+    g_autofree char *id = NULL;
+    Desk d;
+
+    desk_open(&d);
+    id = begin(&d, "{\"vms\":[\"" WEB1 "\"],\"point\":\"" POINT "\"}");
+    g_assert_cmpstr(text(d.doc, "point"), ==, POINT);
+    desk_close(&d);
+    desk_open(&d);
+    rehearsals_tick(d.r);
+    end(&d, id, "\"passed\"", "null");
+    g_string_truncate(told, 0);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_null(proofs_of_vm(rehearsals_proofs(d.r), VM1));
+        g_assert_nonnull(proofs_of_point(rehearsals_proofs(d.r), VM1, POINT1));
+        show(&d, id);
+        g_assert_cmpstr(text(d.doc, "point"), ==, POINT);
+        desk_close(&d);
+        desk_open(&d);
+    }
     desk_close(&d);
 }
 
@@ -947,6 +982,7 @@ int main(int argc, char **argv)
     add("/rehearsals/refused", test_refused);
     add("/rehearsals/passed", test_passed);
     add("/rehearsals/failed", test_failed);
+    add("/rehearsals/chosen", test_chosen);
     add("/rehearsals/engine-refuses", test_engine_refuses);
     add("/rehearsals/not-sure", test_not_sure);
     add("/rehearsals/engine-restarted", test_engine_restarted);

@@ -1330,7 +1330,8 @@ static void test_status(void)
         "\"sequence\":1,\"cut_at\":\"2026-11-21T22:16:54.123Z\",\"sealed_at\":\"2026-11-21T22:16:54.500Z\"},"
         "\"compare\":null}]"
         ",\"lose_"
-        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"branches\":[],\"checks\":[],\"owed\":[]}]}]}";
+        "ms\":740,\"back_ms\":null,\"proven_at\":null,\"test_failed_at\":null,\"branches\":[],\"checks\":[],"
+        "\"owed\":[]}]}]}";
     g_autoptr(World) w = world_new(1);
     g_autoptr(GPtrArray) all = g_ptr_array_new();
     json_auto_t *doc = NULL;
@@ -1358,22 +1359,94 @@ static void test_status_knows_nothing(void)
     g_assert_true(json_is_null(json_object_get(standby, "tip")));
 }
 
+/* "back_ms proven_at test_failed_at" of the first VM. */
+static void expect_proof(const World *w, const Proofs *proofs, const char *expected)
+{
+    json_auto_t *doc = status_of(w->p, proofs, 0);
+    const json_t *vm = json_array_get(json_object_get(doc, "vms"), 0);
+    const json_t *back_ms = json_object_get(vm, "back_ms");
+    g_autofree char *text =
+        g_strdup_printf("%d %s %s", json_is_integer(back_ms) ? (int)json_integer_value(back_ms) : -1,
+                        json_string_value(json_object_get(vm, "proven_at")) ?: "-",
+                        json_string_value(json_object_get(vm, "test_failed_at")) ?: "-");
+
+    g_assert_cmpstr(text, ==, expected);
+}
+
 static void test_status_proven(void)
 {
     g_autoptr(World) w = world_new(2);
     g_autoptr(Proofs) proofs = proofs_new();
+    ProofsVerdict v = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
     json_auto_t *doc = NULL;
-    const json_t *vms;
 
-    proofs_add(proofs, world_vm(1), world_id(1), 9000, "once");
-    proofs_add(proofs, world_vm(1), world_id(2), -1, "then");
+    proofs_add(proofs, &v);
+    expect_proof(w, proofs, "9000 once -");
+    v.back_ms = -1;
+    v.at = "then";
+    v.point = world_id(2);
+    proofs_add(proofs, &v);
+    expect_proof(w, proofs, "-1 then -");
     doc = status_of(w->p, proofs, 0);
-    vms = json_object_get(doc, "vms");
-    g_assert_true(json_is_null(json_object_get(json_array_get(vms, 0), "back_ms")));
-    g_assert_cmpstr(json_string_value(json_object_get(json_array_get(vms, 0), "proven_at")), ==, "then");
-    g_assert_true(json_is_null(json_object_get(json_array_get(vms, 1), "proven_at")));
+    g_assert_true(json_is_null(json_object_get(json_array_get(json_object_get(doc, "vms"), 1), "proven_at")));
     g_assert_cmpstr(proofs_of_point(proofs, world_vm(1), world_id(1)), ==, "once");
     g_assert_null(proofs_of_point(proofs, world_vm(2), world_id(1)));
+}
+
+/* Nothing of that is held against what failed later, and the next that passes is believed again. */
+static void test_status_failed_since(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Proofs) proofs = proofs_new();
+    const ProofsVerdict once = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
+    const ProofsVerdict then = {world_vm(1), world_id(2), FALSE, "beta", FALSE, 700, "then"};
+    const ProofsVerdict now = {world_vm(1), world_id(3), FALSE, "beta", TRUE, 8000, "now"};
+
+    proofs_add(proofs, &once);
+    proofs_add(proofs, &then);
+    expect_proof(w, proofs, "-1 once then");
+    g_assert_null(proofs_of_point(proofs, world_vm(1), world_id(2)));
+    proofs_add(proofs, &now);
+    expect_proof(w, proofs, "8000 now -");
+}
+
+/* It is back from the newest point, whatever an old one has shown, which is marked at that alone. */
+static void test_status_point_was_chosen(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Proofs) proofs = proofs_new();
+    const ProofsVerdict newest = {world_vm(1), world_id(2), FALSE, "beta", TRUE, 9000, "once"};
+    ProofsVerdict old = {world_vm(1), world_id(1), TRUE, "beta", TRUE, 100, "then"};
+
+    proofs_add(proofs, &old);
+    g_assert_null(proofs_of_vm(proofs, world_vm(1)));
+    proofs_add(proofs, &newest);
+    proofs_add(proofs, &old);
+    expect_proof(w, proofs, "9000 once -");
+    g_assert_cmpstr(proofs_of_point(proofs, world_vm(1), world_id(1)), ==, "then");
+    old.passed = FALSE;
+    proofs_add(proofs, &old);
+    expect_proof(w, proofs, "9000 once -");
+}
+
+/* After a switchover it would be back from another host's copy, of which nothing is known. */
+static void test_status_other_copy(void)
+{
+    g_autoptr(World) w = world_new(1);
+    g_autoptr(Proofs) proofs = proofs_new();
+    ProofsVerdict v = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
+
+    world_run(w);
+    proofs_add(proofs, &v);
+    world_moved(w, "beta", 2, TRUE);
+    expect_proof(w, proofs, "-1 - -");
+    v.host = "alpha";
+    v.passed = FALSE;
+    v.at = "then";
+    proofs_add(proofs, &v);
+    expect_proof(w, proofs, "-1 - then");
+    world_moved(w, "alpha", 3, TRUE);
+    expect_proof(w, proofs, "-1 - -");
 }
 
 /* A host says of its own disks what they alone hold. */
@@ -1696,6 +1769,9 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/status", test_status);
     g_test_add_func("/protection/status-knows-nothing", test_status_knows_nothing);
     g_test_add_func("/protection/status-proven", test_status_proven);
+    g_test_add_func("/protection/status-failed-since", test_status_failed_since);
+    g_test_add_func("/protection/status-point-was-chosen", test_status_point_was_chosen);
+    g_test_add_func("/protection/status-other-copy", test_status_other_copy);
     g_test_add_func("/protection/branches", test_branches);
     g_test_add_func("/protection/hostile-news", test_hostile_news);
     g_test_add_func("/protection/news-of-others", test_news_of_others);

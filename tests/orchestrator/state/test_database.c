@@ -467,9 +467,10 @@ static void put_test(DatabaseChanges *changes, Id id, gint64 begun_ms, gboolean 
 {
     json_auto_t *state = json_pack("{s:b}", "open", open);
     json_auto_t *doc =
-        json_pack("{s:s, s:s?, s:[{s:s, s:s, s:s?, s:I, s:{s:s}}]}", "test", ID_TEXT(id), "ended_at",
-                  open ? NULL : "then", "vms", "vm", ID_TEXT(WEB), "name", "web1", "verdict", verdict,
-                  "back_ms", (json_int_t)begun_ms + 1000, "point", "id", ID_TEXT(HOST));
+        json_pack("{s:s, s:s?, s:s, s:s?, s:[{s:s, s:s, s:s?, s:I, s:{s:s}}]}", "test", ID_TEXT(id),
+                  "ended_at", open ? NULL : "then", "host", "beta", "point", begun_ms == 103 ? "old" : NULL,
+                  "vms", "vm", ID_TEXT(WEB), "name", "web1", "verdict", verdict, "back_ms",
+                  (json_int_t)begun_ms + 1000, "point", "id", ID_TEXT(HOST));
 
     database_put_test(changes, id, "web", begun_ms, state, doc);
 }
@@ -496,7 +497,8 @@ static void test_tests(void)
 {
     DatabaseChanges *changes = database_changes_new();
     json_auto_t *open = NULL;
-    json_auto_t *proofs = NULL;
+    json_auto_t *verdicts = NULL;
+    g_autofree char *text = NULL;
     json_auto_t *newest = NULL;
     Desk desk;
 
@@ -530,7 +532,7 @@ static void test_tests(void)
         Database *db = database_open(path, ME, &error);
 
         open = database_load_open_tests(db, &error);
-        proofs = database_load_proofs(db, &error);
+        verdicts = database_load_verdicts(db, &error);
         newest = database_load_newest_tests(db, &error);
         g_assert_no_error(error);
         database_close(db, NULL, NULL);
@@ -538,8 +540,14 @@ static void test_tests(void)
     g_assert_cmpuint(json_array_size(open), ==, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(open, 0), "id")), ==,
                     ID_TEXT(((Id){{10}})));
-    g_assert_cmpuint(json_array_size(proofs), ==, 1);
-    g_assert_cmpint(json_integer_value(json_object_get(json_array_get(proofs, 0), "back_ms")), ==, 1104);
+    text = json_text(verdicts);
+    g_assert_cmpstr(
+        text, ==,
+        "[{\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-0000-0000-"
+        "000000000000\","
+        "\"chosen\":\"old\",\"host\":\"beta\",\"verdict\":\"failed\",\"back_ms\":1103,\"ended_at\":\"then\"},"
+        "{\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-0000-0000-000000000000\","
+        "\"chosen\":null,\"host\":\"beta\",\"verdict\":\"passed\",\"back_ms\":1104,\"ended_at\":\"then\"}]");
     g_assert_cmpuint(json_array_size(newest), ==, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(newest, 0), "scenario")), ==, "web");
     g_assert_cmpint(json_integer_value(json_object_get(json_array_get(newest, 0), "begun_ms")), ==, 104);
