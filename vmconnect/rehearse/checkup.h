@@ -2,7 +2,7 @@
 /* checkup - does the guest of a stand-in live, and are its disks whole?
  *
  *   agent     it answers, as the VM's own does at home
- *   network   each card has been heard on the stage, and an address of it answers an echo
+ *   network   each card has been heard on the stage, and an address of it answers an echo, or ARP
  *   screen    it shows something, and has not changed for a while
  *   disks     every one of them opens, and its file systems are clean (file_systems.h)
  *

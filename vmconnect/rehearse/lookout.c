@@ -137,8 +137,8 @@ static gboolean is_busy(int fd)
     return poll(&p, 1, 0) > 0;
 }
 
-/* The first that answers of those whose turn it is, @turn by @turn. */
-static const char *find_answer(Stage *stage, const json_t *card, gsize turn, int busy_fd)
+/* What the first that answers of those whose turn it is, @turn by @turn, does; NULL: none answers. The caller frees. */
+static char *find_answer(Stage *stage, const json_t *card, gsize turn, int busy_fd)
 {
     const char *place = json_string_value(json_object_get(card, "place"));
     const json_t *addresses = json_object_get(card, "addresses");
@@ -148,7 +148,9 @@ static const char *find_answer(Stage *stage, const json_t *card, gsize turn, int
         const char *address = json_string_value(json_array_get(addresses, (turn * ADDRESSES + i) % n));
 
         if (stage_ping(stage, place, address, ECHO_MS, NULL))
-            return address;
+            return g_strdup_printf("it answers at %s", address);
+        if (stage_resolves(stage, place, address))
+            return g_strdup_printf("it answers at %s, but no echo (ARP alone)", address);
     }
     return NULL;
 }
@@ -157,12 +159,12 @@ static void look_at(Lookout *l, Stage *stage, const json_t *card, gsize turn, in
 {
     const char *tap = json_string_value(json_object_get(card, "tap"));
     g_autofree char *before = NULL;
-    const char *address;
+    char *answer;
 
     if (lookout_read(l, tap, &before))
         return;
-    address = find_answer(stage, card, turn, busy_fd);
-    note(l, tap, address != NULL, address ? g_strdup_printf("it answers at %s", address) : heard(card));
+    answer = find_answer(stage, card, turn, busy_fd);
+    note(l, tap, answer != NULL, answer ? answer : heard(card));
 }
 
 /* --- errands ---------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 /* lookout - what is heard of each card on the stage, and whether it answers.
  *
  * The stage is one thread's, and stand-ins are others: that one looks (lookout_turn), and they read. A card answers when one of
- * the addresses that its guest says are its own sends an echo back. What an operator's checks ask beyond that (PING, TCP, HTTP) is asked of
+ * the addresses that its guest says are its own sends an echo back, or answers the prober's ARP: some drop echoes, or know no way back. What an operator's checks ask beyond that (PING, TCP, HTTP) is asked of
  * such an address only: what else answers on the stage is no guest's. */
 #pragma once
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define IP_MS 10000
+#define NEIGH_BYTES 4096
 #define DHCP_UP_MS 5000
 #define DHCP_LOOK_MS 5
 #define PLACES_MAX 250 /* N of 198.18.N.0/24 */
@@ -267,7 +268,8 @@ static gboolean check_network(const StageNetwork *n, GError **error)
     return !wrong;
 }
 
-/* The bridge and its end of the prober's veth; then that one's other end. */
+/* The bridge and its end of the prober's veth; then that one's other end. Where nothing is known any address that a guest says is on the link;
+ * where it is, one that is none of that network's is a mistake, which must be seen. */
 static gboolean lay(const Stage *s, const StagePlace *p, GError **error)
 {
     g_autofree char *mac = stage_mac(p, 1), *net = stage_net_path(p->prober_fd), *v6 = stage_address6(p, 1);
@@ -278,11 +280,13 @@ static gboolean lay(const Stage *s, const StagePlace *p, GError **error)
                         "link set b%u up\n",
                         p->number, p->number, mac, net, p->number, p->number, p->number);
     g_autofree char *v6_line = s->ipv6 ? g_strdup_printf("addr add %s/64 nodad dev v0\n", v6) : g_strdup("");
-    g_autofree char *prober = g_strdup_printf("addr add %s/%u brd + dev v0\n"
-                                              "%s"
-                                              "link set lo up\n"
-                                              "link set v0 up\n",
-                                              p->address, p->prefix, v6_line);
+    g_autofree char *prober =
+        g_strdup_printf("addr add %s/%u brd + dev v0\n"
+                        "%s"
+                        "link set lo up\n"
+                        "link set v0 up\n"
+                        "%s",
+                        p->address, p->prefix, v6_line, p->known ? "" : "route add default dev v0\n");
 
     return stage_ip(s->bridges_fd, bridge, error) && stage_ip(p->prober_fd, prober, error) &&
            stage_rules_add_place(s, p, error);
@@ -353,6 +357,7 @@ static StagePlace *place_new(Stage *s, const StageNetwork *n)
     p->place = g_strdup(n->place);
     p->address = n->address ? g_strdup(n->address) : g_strdup_printf("198.18.%u.1", p->number);
     p->prefix = n->address ? n->prefix : 24;
+    p->known = n->address != NULL;
     return p;
 }
 
@@ -491,4 +496,15 @@ gboolean stage_connect(Stage *s, const char *place, const char *address, guint16
         return FALSE;
     }
     return ask(s, place, address, port, timeout_ms, error);
+}
+
+/* Reachable is whom the kernel has asked; whom it has only heard is stale. */
+gboolean stage_resolves(Stage *s, const char *place, const char *address)
+{
+    const StagePlace *p = find_place(s, place);
+    const char *argv[] = {"ip", "-4", "neigh", "show", "to", address, "dev", "v0", "nud", "reachable", NULL};
+    ProcessSpec spec = {.argv = argv, .net_fd = p ? p->prober_fd : -1, .die_with_thread = TRUE};
+    g_autofree char *said = NULL;
+
+    return p && process_run_spec(&spec, IP_MS, -1, NEIGH_BYTES, &said, NULL) && *said;
 }

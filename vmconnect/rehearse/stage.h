@@ -14,7 +14,9 @@
  * named last (stage_add_network, stage_enter, stage_ping, stage_connect), else in a network without addresses.
  *
  * What guests do not have here: a gateway that answers (who was configured with one hears nothing from it), names, IPv6 from a router, and a
- * source MAC other than their own. Needs root, and the programs ip, nft and dnsmasq. */
+ * source MAC other than their own. So a guest whose address is of another network than the prober's, which can be where nothing is known of it,
+ * hears the prober's questions, but has no way for what it would send back, unless that leads to the link itself: its ARP alone answers then.
+ * Needs root, and the programs ip, nft and dnsmasq. */
 #pragma once
 
 #include <glib.h>
@@ -32,7 +34,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_close)
 /* Borrowed. */
 typedef struct {
     const char *place;
-    const char *address;    /* IPv4, the prober's; NULL: nothing is known of it: 198.18.N.1/24, and DHCP */
+    /* IPv4, the prober's; NULL: nothing is known of it: 198.18.N.1/24, DHCP, and all the world is on the link */
+    const char *address;
     guint prefix;           /* up to 30 */
     const char *dhcp_first; /* IPv4; NULL: nobody answers DHCP */
     const char *dhcp_last;
@@ -79,3 +82,7 @@ gboolean stage_enter(Stage *stage, const char *place, GError **error);
 gboolean stage_ping(Stage *stage, const char *place, const char *address, int timeout_ms, GError **error);
 gboolean stage_connect(Stage *stage, const char *place, const char *address, guint16 port, int timeout_ms,
                        GError **error);
+
+/* Has @address, a number in IPv4, answered when the prober asked for it by ARP, within about half a minute? That is for somebody whom
+ * stage_ping() or stage_connect() have just tried, and whose echo may have been dropped. */
+gboolean stage_resolves(Stage *stage, const char *place, const char *address);

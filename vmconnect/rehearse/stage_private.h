@@ -11,7 +11,8 @@ typedef struct {
     int prober_fd;
     char *address; /* the prober's */
     guint prefix;
-    Process *dhcp; /* NULL: none */
+    gboolean known; /* what is there in production */
+    Process *dhcp;  /* NULL: none */
 } StagePlace;
 
 typedef struct {

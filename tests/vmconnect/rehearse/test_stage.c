@@ -572,6 +572,92 @@ static void test_many_are_silent(void)
     close(idle);
 }
 
+/* Turns until that is known of @tap. */
+static void expect_sight(Lookout *l, Stage *s, const char *tap, gboolean answers, const char *what)
+{
+    gint64 until_ms = clock_steady_ms() + PATIENCE_MS;
+    g_autofree char *text = NULL;
+
+    for (;;) {
+        gboolean answered = lookout_read(l, tap, &text);
+
+        g_assert_true(!answered || answers);
+        if (answered == answers && g_str_equal(text, what))
+            return;
+        g_test_message("%s: %s", tap, text);
+        g_assert_cmpint(clock_left_ms(until_ms), >, 0);
+        g_clear_pointer(&text, g_free);
+        lookout_turn(l, s, -1);
+    }
+}
+
+/* Where nothing is known of a place, an address of whatever network answers there, by ARP at least; elsewhere only one of its own does. */
+static void test_static_address(void)
+{
+    int a = guest_new("vnet0", "52:54:00:00:00:0a"), b = guest_new("vnet1", "52:54:00:00:00:0b"),
+        c = guest_new("vnet2", "52:54:00:00:00:0c");
+    g_autoptr(Stage) s = open_with(&UNKNOWN, &LAN);
+    Lookout *l = lookout_new();
+    g_autoptr(GError) error = NULL;
+
+    plug(s, &UNKNOWN, "vnet0", "52:54:00:00:00:0a");
+    plug(s, &UNKNOWN, "vnet1", "52:54:00:00:00:0b");
+    plug(s, &LAN, "vnet2", "52:54:00:00:00:0c");
+    g_assert_true(stage_ip(a, "addr add 10.7.0.20/24 dev eth0\nroute add default dev eth0\n", &error));
+    guest_address(b, "10.7.0.30", "10.7.0.254");
+    guest_address(c, "10.7.0.40", "10.7.0.254");
+    /* Each says who it is. */
+    g_assert_false(guest_hears(s, a, "10.7.0.253", 0, 1));
+    g_assert_false(guest_hears(s, b, "10.7.0.254", 0, 1));
+    g_assert_false(guest_hears(s, c, "10.7.0.254", 0, 1));
+    expect_sight(l, s, "vnet0", TRUE, "it answers at 10.7.0.20");
+    expect_sight(l, s, "vnet1", TRUE, "it answers at 10.7.0.30, but no echo (ARP alone)");
+    expect_sight(l, s, "vnet2", FALSE, "it does not answer at 10.7.0.40");
+    g_assert_false(stage_connect(s, UNKNOWN.place, "10.7.0.20", 80, PATIENCE_MS, &error));
+    g_assert_cmpstr(error->message, ==, "10.7.0.20: Connection refused");
+    g_clear_error(&error);
+    g_assert_false(stage_ping(s, LAN.place, "10.7.0.40", PATIENCE_MS, &error));
+    g_assert_cmpstr(error->message, ==, "10.7.0.40: Network is unreachable");
+    g_assert_false(stage_resolves(s, LAN.place, "10.7.0.40"));
+    g_assert_false(stage_resolves(s, "nowhere", "10.7.0.20"));
+    lookout_free(l);
+    close(a);
+    close(b);
+    close(c);
+}
+
+/* Who drops echoes but answers ARP lives; who was only heard, and has hung since, does not. */
+static void test_drops_echoes(void)
+{
+    int a = guest_new("vnet0", "52:54:00:00:00:0a"), hung = tap_new("vnet1");
+    g_autoptr(Stage) s = open_with(&LAN, NULL);
+    Lookout *l = lookout_new();
+    g_autoptr(GError) error = NULL;
+    /* It asks for the prober, whose kernel notes it. */
+    const guint8 asks[FRAME_LEN] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0,  0xb, 0x08, 0x06, 0, 1, 0x08, 0,  6, 4, 0,
+        1,    0x52, 0x54, 0,    0,    0,    0xb,  10,   1, 0, 77, 0,   0,    0,    0, 0, 0,    10, 1, 0, 1};
+    ssize_t n;
+
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    plug(s, &LAN, "vnet1", "52:54:00:00:00:0b");
+    stage_net_enter(a);
+    g_assert_true(stage_net_set("ipv4/icmp_echo_ignore_all", "1", &error));
+    stage_net_enter(s->bridges_fd);
+    guest_address(a, "10.1.0.20", "10.1.0.1");
+    g_assert_true(guest_hears(s, a, "10.1.0.1", 0, PATIENCE_MS));
+    n = write(hung, asks, FRAME_LEN);
+    g_assert_cmpint(n, ==, FRAME_LEN);
+    expect_sight(l, s, "vnet1", FALSE, "it does not answer at 10.1.0.77");
+    expect_sight(l, s, "vnet0", TRUE, "it answers at 10.1.0.20, but no echo (ARP alone)");
+    expect_sight(l, s, "vnet1", FALSE, "it does not answer at 10.1.0.77");
+    g_assert_false(stage_ping(s, LAN.place, "10.1.0.20", SILENCE_MS, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_TIMEOUT);
+    lookout_free(l);
+    close(a);
+    close(hung);
+}
+
 /* --- the proof ------------------------------------------------------------- */
 
 static void test_closed(void)
@@ -684,7 +770,7 @@ static void test_wired_places_are_found(void)
     g_assert_no_error(error);
     g_assert_true(stage_rules_plug(s, second, "wire2", guest, &error));
     g_assert_true(stage_rules_plug(s, first, "wire1", prober, &error));
-    assert_not_closed(s, "came in from elsewhere");
+    assert_not_closed(s, "198.18.2.1 answers an echo");
 }
 
 /* What is behind it is silent: only the counter tells. */
@@ -1008,6 +1094,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stage/boaster_keeps_nobody", test_boaster_keeps_nobody, run);
     g_test_add_data_func("/stage/boaster_drowns_nobody", test_boaster_drowns_nobody, run);
     g_test_add_data_func("/lookout/many_are_silent", test_many_are_silent, run);
+    g_test_add_data_func("/lookout/static_address", test_static_address, run);
+    g_test_add_data_func("/lookout/drops_echoes", test_drops_echoes, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
