@@ -37,8 +37,9 @@ typedef struct {
 
 typedef struct {
     char *tap;
-    char *mac;   /* NULL: the definition says none, libvirt will choose one */
-    char *place; /* place_format() of where it would be, were it no test; "": nowhere */
+    char *mac;     /* NULL: the definition says none, libvirt will choose one */
+    char *place;   /* place_format() of where it would be, were it no test; "": nowhere */
+    gboolean down; /* its link is, by its definition: nothing will be heard of it */
 } IsolatedNic;
 
 /* The definition, the caller frees. @ret_nics: of IsolatedNic *; @ret_left_out: of char *, what the test's VM lacks,

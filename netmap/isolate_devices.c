@@ -75,7 +75,10 @@ static gboolean isolate_interface(Isolation *t, const xmlNode *dev, GError **err
     xml_set(nic, "type", "ethernet");
     xml_set(xml_add(nic, "target"), "dev", tap);
     isolated = g_new0(IsolatedNic, 1);
-    *isolated = (IsolatedNic){g_steal_pointer(&tap), g_steal_pointer(&mac), place_format(&place)};
+    *isolated = (IsolatedNic){.tap = g_steal_pointer(&tap),
+                              .mac = g_steal_pointer(&mac),
+                              .place = place_format(&place),
+                              .down = xml_attr_is(xml_child(dev, "link"), "state", "down")};
     g_ptr_array_add(t->nics, isolated);
     return TRUE;
 }

@@ -357,6 +357,8 @@ static void test_interfaces(void)
     g_assert_cmpuint(m.nics->len, ==, 5);
     expect_nic(m.nics, 0, "us1n0", "52:54:00:00:00:01", "bridge:br0@20");
     expect_nic(m.nics, 1, "us1n1", "52:54:00:00:00:02", "");
+    g_assert_true(((const IsolatedNic *)m.nics->pdata[0])->down);
+    g_assert_false(((const IsolatedNic *)m.nics->pdata[1])->down);
     expect_nic(m.nics, 2, "us1n2", "52:54:00:00:00:03", "hostdev:0000:04:10.0");
     expect_nic(m.nics, 3, "us1n3", "52:54:00:00:00:04", "office/sales");
     expect_nic(m.nics, 4, "us1n4", NULL, "");

@@ -33,7 +33,7 @@ typedef enum {
 typedef struct {
     ExamKind kind;
     char *text;    /* as it was said */
-    char *address; /* IPv4; NULL: the first that its first card has said */
+    char *address; /* IPv4; NULL: the first that its first card has said, of those whose link is not down */
     guint16 port;  /* of TCP, HTTP and HTTPS */
     char *path;    /* of HTTP and HTTPS, with its '/' */
     char *expect;  /* of both; NULL: any answer will do */

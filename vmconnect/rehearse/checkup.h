@@ -2,7 +2,8 @@
 /* checkup - does the guest of a stand-in live, and are its disks whole?
  *
  *   agent     it answers, as the VM's own does at home
- *   network   each card has been heard on the stage, and an address of it answers an echo, or ARP
+ *   network   an address of a card answers an echo, or ARP, and so does one of each card that has or wants any; what has none is waited
+ *             for 10 s then, and a card whose link is down in the definition not at all
  *   screen    it shows something, and has not changed for a while
  *   disks     every one of them opens, and its file systems are clean (file_systems.h)
  *

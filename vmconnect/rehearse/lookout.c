@@ -20,6 +20,7 @@
 
 typedef struct {
     gboolean answers;
+    gboolean speaks; /* of cards */
     char *text;
 } Sight;
 
@@ -79,18 +80,19 @@ void lookout_free(Lookout *l)
 }
 
 /* Takes @text. */
-static void note(Lookout *l, const char *tap, gboolean answers, char *text)
+static void note(Lookout *l, const char *tap, gboolean answers, gboolean speaks, char *text)
 {
     Sight *s = g_new0(Sight, 1);
 
     s->answers = answers;
+    s->speaks = speaks;
     s->text = text;
     uv_mutex_lock(&l->lock);
     g_hash_table_replace(l->sights, g_strdup(tap), s);
     uv_mutex_unlock(&l->lock);
 }
 
-gboolean lookout_read(Lookout *l, const char *tap, char **ret_text)
+gboolean lookout_read(Lookout *l, const char *tap, gboolean *ret_speaks, char **ret_text)
 {
     const Sight *s;
     gboolean answers;
@@ -98,6 +100,8 @@ gboolean lookout_read(Lookout *l, const char *tap, char **ret_text)
     uv_mutex_lock(&l->lock);
     s = g_hash_table_lookup(l->sights, tap);
     answers = s && s->answers;
+    if (ret_speaks)
+        *ret_speaks = s && s->speaks;
     *ret_text = g_strdup(s ? s->text : "nothing was heard of it");
     uv_mutex_unlock(&l->lock);
     return answers;
@@ -128,6 +132,12 @@ static char *heard(const json_t *card)
         g_string_append(text, "nothing was heard of it");
     }
     return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static gboolean speaks(const json_t *card)
+{
+    return json_array_size(json_object_get(card, "addresses")) > 0 ||
+           json_is_true(json_object_get(card, "dhcp"));
 }
 
 static gboolean is_busy(int fd)
@@ -161,10 +171,10 @@ static void look_at(Lookout *l, Stage *stage, const json_t *card, gsize turn, in
     g_autofree char *before = NULL;
     char *answer;
 
-    if (lookout_read(l, tap, &before))
+    if (lookout_read(l, tap, NULL, &before))
         return;
     answer = find_answer(stage, card, turn, busy_fd);
-    note(l, tap, answer != NULL, answer ? answer : heard(card));
+    note(l, tap, answer != NULL, speaks(card), answer ? answer : heard(card));
 }
 
 /* --- errands ---------------------------------------------------------------- */
@@ -254,12 +264,17 @@ static void provoke(Stage *stage, const Errand *e)
 static const IsolatedNic *find_nic(Stage *stage, const json_t *cards, const Errand *e,
                                    const char **ret_address, char **ret_says)
 {
-    guint n = e->exam->address ? e->nics->len : MIN(e->nics->len, 1);
+    gboolean sought = TRUE;
 
-    for (guint i = 0; i < n; i++) {
-        *ret_address = address_of(cards, e->nics->pdata[i], e->exam->address);
+    for (guint i = 0; i < e->nics->len && sought; i++) {
+        const IsolatedNic *nic = e->nics->pdata[i];
+
+        if (nic->down)
+            continue;
+        *ret_address = address_of(cards, nic, e->exam->address);
         if (*ret_address)
-            return e->nics->pdata[i];
+            return nic;
+        sought = e->exam->address != NULL;
     }
     if (e->nics->len == 0) {
         *ret_says = g_strdup("it has no network card");

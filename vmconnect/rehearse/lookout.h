@@ -23,9 +23,9 @@ void lookout_turn(Lookout *l, Stage *stage, int busy_fd);
 /* The same, before it closes the stage: nothing of it is kept open. */
 void lookout_end(Lookout *l);
 
-/* Any thread. Has @tap answered? *@ret_text: what is known of it, for people ("answers at 192.0.2.7", "nothing was heard"); the caller
+/* Any thread. Has @tap answered? *@ret_speaks (may be NULL): it has an address in IPv4, or asks for one by DHCP. *@ret_text: what is known of it, for people ("answers at 192.0.2.7", "nothing was heard"); the caller
  * frees. */
-gboolean lookout_read(Lookout *l, const char *tap, char **ret_text);
+gboolean lookout_read(Lookout *l, const char *tap, gboolean *ret_speaks, char **ret_text);
 
 /* Any thread. Has @exam been passed? If not, it is tried in a coming turn: so who wants it asks again and again. @nics: of IsolatedNic *,
  * the VM's; both are borrowed until lookout_free(). *@ret_says: how it is, for people; the caller frees. */

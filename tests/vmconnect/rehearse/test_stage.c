@@ -7,6 +7,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/rehearse/checkup.h"
 #include "vmconnect/rehearse/lookout.h"
 #include "vmconnect/rehearse/reach.h"
 #include "vmconnect/rehearse/stage_private.h"
@@ -518,7 +519,7 @@ static void test_boaster_keeps_nobody(void)
     asked = asked_for(a);
     g_assert_cmpuint(asked, >, 0);
     g_assert_cmpuint(asked, <=, 4); /* in a turn, which others wait for */
-    g_assert_false(lookout_read(l, "vnet0", &text));
+    g_assert_false(lookout_read(l, "vnet0", NULL, &text));
     g_assert_true(g_str_has_prefix(text, "it does not answer at 10.1.0."));
     g_assert_cmpuint(strlen(text), <, 200);
 
@@ -558,7 +559,7 @@ static void test_many_are_silent(void)
         for (guint i = 0; i < SILENT; i++) {
             g_autofree char *tap = g_strdup_printf("vnet%u", i), *text = NULL;
 
-            (void)lookout_read(l, tap, &text);
+            (void)lookout_read(l, tap, NULL, &text);
             told += g_str_has_prefix(text, "it does not answer at");
         }
         g_assert_true(turns > 0 || told < SILENT);
@@ -579,7 +580,7 @@ static void expect_sight(Lookout *l, Stage *s, const char *tap, gboolean answers
     g_autofree char *text = NULL;
 
     for (;;) {
-        gboolean answered = lookout_read(l, tap, &text);
+        gboolean answered = lookout_read(l, tap, NULL, &text);
 
         g_assert_true(!answered || answers);
         if (answered == answers && g_str_equal(text, what))
@@ -656,6 +657,78 @@ static void test_drops_echoes(void)
     lookout_free(l);
     close(a);
     close(hung);
+}
+
+/* --- cards of one VM ------------------------------------------------------- */
+
+/* Looks, @at_ms after its start, and says how its network is. The caller frees. */
+static char *network_says(Checkup *c, gint64 at_ms)
+{
+    json_auto_t *all = NULL;
+    const json_t *check;
+
+    checkup_look(c, NULL, at_ms);
+    all = checkup_describe(c);
+    check = json_array_get(all, 0);
+    g_assert_cmpstr(json_string_value(json_object_get(check, "what")), ==, "network");
+    return g_strdup(json_string_value(json_object_get(check, "text")));
+}
+
+/* One that answers is enough if the others say nothing that could be asked, and had the time to; what has an address must answer. */
+static void test_cards(void)
+{
+    int a = guest_new("vnet0", "52:54:00:00:00:0a"), b = tap_new("vnet1");
+    IsolatedNic cut = {.tap = (char *)"vnet9", .place = (char *)"lan", .down = TRUE},
+                used = {.tap = (char *)"vnet0", .place = (char *)"lan"},
+                spare = {.tap = (char *)"vnet1", .place = (char *)"lan"};
+    g_autoptr(GPtrArray) nics = g_ptr_array_new(), dark = g_ptr_array_new();
+    g_autoptr(Stage) s = open_with(&LAN, NULL);
+    StandInSite site = {.lookout = lookout_new(), .manual = TRUE};
+    StandInSpec spec = {.agent = FALSE, .folder = (char *)"/nonexistent"};
+    StandInPart part = {.xml = (char *)"", .nics = nics}, none = {.xml = (char *)"", .nics = dark};
+    Checkup *c, *late, *unplugged;
+    g_autofree char *first = NULL, *then = NULL, *why = NULL;
+
+    g_ptr_array_add(dark, &cut);
+    g_ptr_array_add(nics, &cut);
+    g_ptr_array_add(nics, &used);
+    g_ptr_array_add(nics, &spare);
+    unplugged = checkup_new(&site, &spec, &none);
+    c = checkup_new(&site, &spec, &part);
+    late = checkup_new(&site, &spec, &part);
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    plug(s, &LAN, "vnet1", "52:54:00:00:00:0b");
+
+    first = network_says(c, 100000);
+    g_assert_cmpstr(first, ==,
+                    "vnet9 (lan): its link is down in the definition; vnet0 (lan): nothing was heard of it; "
+                    "vnet1 (lan): nothing was heard of it");
+    guest_address(a, "10.1.0.20", "10.1.0.1");
+    g_assert_true(guest_hears(s, a, "10.1.0.1", 0, PATIENCE_MS));
+    expect_sight(site.lookout, s, "vnet0", TRUE, "it answers at 10.1.0.20");
+    checkup_look(c, NULL, 200000);
+    checkup_look(late, NULL, 200000);
+    checkup_look(c, NULL, 209999);
+    g_assert_false(checkup_lives(c));
+    checkup_look(c, NULL, 210000);
+    g_assert_true(checkup_lives(c));
+
+    announce(b, 0xb, 0, 77);
+    expect_sight(site.lookout, s, "vnet1", FALSE, "it does not answer at 10.1.0.77");
+    then = network_says(late, 300000);
+    g_assert_cmpstr(then, ==,
+                    "vnet9 (lan): its link is down in the definition; vnet0 (lan): it answers at 10.1.0.20; "
+                    "vnet1 (lan): it does not answer at 10.1.0.77");
+    g_assert_false(checkup_lives(late));
+    why = checkup_why(unplugged, 300000);
+    g_assert_nonnull(strstr(why, "it has no agent, no network and no screen"));
+
+    checkup_free(unplugged);
+    checkup_free(late);
+    checkup_free(c);
+    lookout_free(site.lookout);
+    close(a);
+    close(b);
 }
 
 /* --- the proof ------------------------------------------------------------- */
@@ -972,7 +1045,7 @@ static void serve(int fd, const char *text)
 typedef struct {
     Lookout *l;
     Stage *s;
-    GPtrArray *nics;  /* of one VM: a card in LAN, one that is in TWIN */
+    GPtrArray *nics;  /* of one VM: a card without a link, one in LAN, one that is in TWIN */
     GPtrArray *exams; /* they outlive the lookout */
     int web;
 } Asking;
@@ -1004,8 +1077,9 @@ static void test_asked(void)
 {
     int a = guest_new("vnet0", "52:54:00:00:00:0a"), b = guest_new("vnet1", "52:54:00:00:00:0b"),
         c = guest_new("vnet2", "52:54:00:00:00:0c");
-    IsolatedNic first = {(char *)"vnet0", NULL, (char *)LAN.place},
-                second = {(char *)"vnet1", NULL, (char *)TWIN.place};
+    IsolatedNic cut = {.tap = (char *)"vnet9", .place = (char *)LAN.place, .down = TRUE},
+                first = {.tap = (char *)"vnet0", .place = (char *)LAN.place},
+                second = {.tap = (char *)"vnet1", .place = (char *)TWIN.place};
     g_autoptr(Stage) s = open_with(&LAN, &TWIN);
     Asking asking = {lookout_new(), s, g_ptr_array_new(),
                      g_ptr_array_new_with_free_func((GDestroyNotify)exam_free), guest_listens(a, 80)};
@@ -1013,6 +1087,7 @@ static void test_asked(void)
     int other = guest_listens(c, 443);
     Vault vault;
 
+    g_ptr_array_add(asking.nics, &cut);
     g_ptr_array_add(asking.nics, &first);
     g_ptr_array_add(asking.nics, &second);
     plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
@@ -1096,6 +1171,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/lookout/many_are_silent", test_many_are_silent, run);
     g_test_add_data_func("/lookout/static_address", test_static_address, run);
     g_test_add_data_func("/lookout/drops_echoes", test_drops_echoes, run);
+    g_test_add_data_func("/checkup/cards", test_cards, run);
     g_test_add_data_func("/stage/closed", test_closed, run);
     g_test_add_data_func("/stage/control_fails", test_control_fails, run);
     g_test_add_data_func("/stage/leak_is_found", test_leak_is_found, run);
