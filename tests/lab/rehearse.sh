@@ -56,7 +56,8 @@ belongings() {
     echo "namespaces: $(find /proc/[0-9]*/task/*/ns -type l -printf "%l\n" 2>/dev/null | sort -u | wc -l)"
     grep -v " /var/lib/understudy-lab/" /proc/mounts | sort
     ps -eo comm= | grep -vxE "sh|ps|grep|sort|find|wc|uniq" | sort | uniq -c
-    find /run/understudy /run/libvirt/qemu /var/lib/libvirt/qemu /var/lib/libvirt/swtpm /var/lib/understudy ! -path "/var/lib/understudy/images/*/*" 2>/dev/null | sort
+    find /run/understudy /run/libvirt/qemu /var/lib/libvirt/qemu /var/lib/libvirt/swtpm /var/lib/understudy ! -path "/var/lib/understudy/images/*/*" 2>/dev/null |
+      grep -vx "/run/libvirt/qemu/swtpm\|/var/lib/libvirt/swtpm" | sort # which libvirt makes with the first TPM, and keeps
     readlink $engine/fd/* | sed -E "s/[0-9]+//g; s|/images/.*|/images|" | sort | uniq -c'
 }
 
