@@ -333,27 +333,15 @@ static void on_signal(uv_signal_t *signal, int signum)
     begin_end(signal->data);
 }
 
-static void on_watches_late(uv_timer_t *timer)
-{
-    (void)timer;
-    log_notice("libvirt does not let go of its connections -> the process ends without it");
-    _exit(0);
-}
-
-/* libvirt's watches are the last that something waits for; not for ever: who opens a connection to a libvirtd that hangs keeps his. Nothing
- * of ours is open by then. */
 static void end_threads(Engine *e)
 {
-    uv_timer_t late;
-
     while (e->roles || e->open > 0)
         uv_run(&e->loop, UV_RUN_ONCE);
-    uv_timer_init(&e->loop, &late);
-    uv_timer_start(&late, on_watches_late, WATCHES_MS, 0);
-    while (event_uv_watches() > 0)
-        uv_run(&e->loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&late, NULL);
-    uv_run(&e->loop, UV_RUN_NOWAIT); /* it lies on our stack */
+    /* No thread of ours waits for libvirt any more; an opening that nobody waits for may never end. */
+    if (!event_uv_drain(WATCHES_MS)) {
+        log_notice("libvirt does not let go of its connections -> the process ends without it");
+        _exit(0);
+    }
     event_uv_stop();
 }
 

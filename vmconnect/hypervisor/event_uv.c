@@ -280,6 +280,26 @@ guint event_uv_watches(void)
     return n;
 }
 
+static void on_late(uv_timer_t *timer)
+{
+    *(gboolean *)timer->data = TRUE;
+}
+
+gboolean event_uv_drain(guint64 timeout_ms)
+{
+    gboolean late = FALSE;
+    uv_timer_t timer;
+
+    uv_timer_init(us.loop, &timer);
+    timer.data = &late;
+    uv_timer_start(&timer, on_late, timeout_ms, 0);
+    while (event_uv_watches() > 0 && !late)
+        uv_run(us.loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(us.loop, UV_RUN_NOWAIT); /* it lies on our stack */
+    return event_uv_watches() == 0;
+}
+
 void event_uv_stop(void)
 {
     g_assert(us.loop && event_uv_watches() == 0);

@@ -23,6 +23,11 @@ gboolean event_uv_is_started(void);
  * and uv has closed their handles: the loop must turn until then. Any thread. */
 guint event_uv_watches(void);
 
+/* On the loop's thread, no other turn of it under way: turns it until no watch
+ * is left. FALSE if one is after @timeout_ms: whoever opens a connection to a
+ * libvirtd that hangs keeps his, even if nobody waits for him any more. */
+gboolean event_uv_drain(guint64 timeout_ms);
+
 /* On the loop's thread, with no watches left: releases the async, so that
  * uv_run() can end. No connection may be opened afterwards. */
 void event_uv_stop(void);

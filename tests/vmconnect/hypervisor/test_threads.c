@@ -22,12 +22,6 @@
 
 static uv_loop_t loop;
 
-static gboolean nothing_left(void *user)
-{
-    (void)user;
-    return event_uv_watches() == 0;
-}
-
 static void on_closed(void *user)
 {
     *(gboolean *)user = TRUE;
@@ -83,6 +77,32 @@ static void test_open_has_a_deadline(void)
     g_assert_cmpint(connection_count(c), ==, 0);
     connection_free(c);
     mute_close(&m);
+}
+
+static gboolean something_left(void *user)
+{
+    (void)user;
+    return event_uv_watches() > 0;
+}
+
+/* Who opened it has left: its watches go when libvirtd does, and nobody waits for that. */
+static void test_drain_has_a_deadline(void)
+{
+    Mute m;
+    Connection *c;
+    gint64 start_ms;
+
+    g_assert_true(event_uv_drain(20000));
+    mute_open(&m);
+    c = connection_new(m.uri, NULL, NULL);
+    g_assert_null(connection_get(c, 1, NULL));
+    g_assert_true(turn_until(&loop, something_left, NULL, 5000));
+    connection_free(c);
+    start_ms = clock_steady_ms();
+    g_assert_false(event_uv_drain(100));
+    g_assert_cmpint(clock_steady_ms() - start_ms, <, 5000);
+    mute_close(&m);
+    g_assert_true(event_uv_drain(20000));
 }
 
 static void test_refused_backs_off(void)
@@ -421,6 +441,7 @@ int main(int argc, char **argv)
     event_uv_start(&loop);
     g_test_add_func("/connection/without-thread", test_connection_without_thread);
     g_test_add_func("/connection/deadline", test_open_has_a_deadline);
+    g_test_add_func("/event_uv/drain", test_drain_has_a_deadline);
     g_test_add_func("/connection/back-off", test_refused_backs_off);
     g_test_add_func("/connection/live", test_connection);
     g_test_add_func("/connection/reasons", test_reasons);
@@ -433,7 +454,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ears/down", test_ears_hung_server);
     g_test_add_func("/rescuer/fails-aloud", test_rescuer);
     rc = g_test_run();
-    g_assert_true(turn_until(&loop, nothing_left, NULL, 20000));
+    g_assert_true(event_uv_drain(20000));
     event_uv_stop();
     uv_run(&loop, UV_RUN_DEFAULT);
     g_assert_cmpint(uv_loop_close(&loop), ==, 0);
