@@ -292,12 +292,13 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open += 5;
+    e->open = 6;
     watch_close(g_steal_pointer(&e->watch), on_part_closed, e);
     guests_close(g_steal_pointer(&e->guests));
     hands_close(e->hands, on_part_closed, e);
     hands_close(e->trial_hands, on_part_closed, e);
     agents_close(e->agents, on_part_closed, e);
+    ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
     roles_free(g_steal_pointer(&e->roles));
     rehearsals_free(g_steal_pointer(&e->rehearsals));
@@ -321,9 +322,8 @@ static void begin_end(Engine *e)
     program_leave_signals(e->signals);
     if (!e->roles)
         return;
-    /* What libvirt says from now on changes nothing; and a connection that is lost meanwhile is not opened anew. */
-    e->open = 1;
-    ears_close(e->ears, on_part_closed, e);
+    /* Workers cut until the tests have ended, so the rescuer still hears of their guests. */
+    ears_open_no_more(e->ears);
     rehearsals_close(e->rehearsals, on_tests_ended, e);
 }
 

@@ -52,7 +52,8 @@ struct Ears {
     Mailbox *to_loop;
     Session *session;
     atomic_ulong inventories; /* numbered so far */
-    Connection *connection;   /* the thread's, as the next three */
+    atomic_bool opens_no_more;
+    Connection *connection; /* the thread's, as the next three */
     virConnectPtr registered_on;
     int callbacks[G_N_ELEMENTS(EVENTS)];
     gboolean down_told;
@@ -288,6 +289,11 @@ static gboolean look(Ears *e, GError **error)
     virConnectPtr conn;
     Letter *l;
 
+    if (atomic_load(&e->opens_no_more) && !connection_is_live(e->connection)) {
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED,
+                    "there is no connection to libvirtd, and this engine ends: none is opened");
+        return FALSE;
+    }
     conn = connection_get(e->connection, CONNECTION_OPEN_MS, error);
     /* The old one is closed already, but alive as long as callbacks hold it. */
     if (conn != e->registered_on)
@@ -476,6 +482,11 @@ Ears *ears_new(uv_loop_t *loop, const char *uri, void (*on_event)(void *user, co
 void ears_resync(Ears *e)
 {
     mailbox_send(e->to_thread, &bell_resync);
+}
+
+void ears_open_no_more(Ears *e)
+{
+    atomic_store(&e->opens_no_more, TRUE);
 }
 
 void ears_close(Ears *e, void (*on_closed)(void *user), void *user)

@@ -55,6 +55,10 @@ Ears *ears_new(uv_loop_t *loop, const char *uri, void (*on_event)(void *user, co
 /* Ask for one more RESYNC, e.g. when the engine finds itself in doubt. */
 void ears_resync(Ears *ears);
 
+/* What is lost from now on is not opened anew: an opening may hang, and ears_close(), which is to follow, would wait for it. What the
+ * connection says until then is told. */
+void ears_open_no_more(Ears *ears);
+
 /* No event follows. @on_closed is called on the loop when thread and connection
  * are gone and @ears is freed: up to 20 s later if libvirtd hangs. */
 void ears_close(Ears *ears, void (*on_closed)(void *user), void *user);

@@ -13,12 +13,14 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define TEST_URI "test:///default"
+#define KNOCK_MS 1000 /* ears that may come again come after 100 */
 
 static uv_loop_t loop;
 
@@ -406,6 +408,28 @@ static void test_ears_hung_server(void)
     close_ears(e);
 }
 
+/* It is told what it lost, and comes no more. */
+static void test_ears_open_no_more(void)
+{
+    Mute m;
+    Heard heard = {0};
+    Ears *e;
+    struct pollfd knock;
+    int peer;
+
+    mute_open(&m);
+    knock = (struct pollfd){.fd = m.fd, .events = POLLIN};
+    e = ears_new(&loop, m.uri, on_event, &heard);
+    g_assert_cmpint(poll(&knock, 1, 10000), ==, 1);
+    ears_open_no_more(e);
+    peer = accept(m.fd, NULL, NULL);
+    close(peer);
+    g_assert_true(turn_until(&loop, turn_is_set, &heard.down, 10000));
+    g_assert_cmpint(poll(&knock, 1, KNOCK_MS), ==, 0);
+    close_ears(e);
+    mute_close(&m);
+}
+
 static void on_news(void *user, const RescuerNews *news)
 {
     gboolean *failed = user;
@@ -452,6 +476,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ears/resync", test_ears);
     g_test_add_func("/ears/hear", test_ears_hear);
     g_test_add_func("/ears/down", test_ears_hung_server);
+    g_test_add_func("/ears/open-no-more", test_ears_open_no_more);
     g_test_add_func("/rescuer/fails-aloud", test_rescuer);
     rc = g_test_run();
     g_assert_true(event_uv_drain(20000));
