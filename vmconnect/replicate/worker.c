@@ -870,8 +870,8 @@ static void cycle(Worker *w)
                                  : !active_cycle(w->active, &outcome, &error))) {
         w->due_ms = clock_steady_ms() + w->retry_ms;
         w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
-        /* libvirt would be waited for once more, and for nothing. */
-        if (!g_error_matches(error, US_ERROR, US_ERROR_STUCK))
+        /* libvirt would be waited for once more: for nothing, or by who gave the command that waits, QUIT perhaps. */
+        if (!g_error_matches(error, US_ERROR, US_ERROR_STUCK) && !active_is_waited_for(w->active, 0))
             active_measure(w->active, NULL);
     } else {
         /* Between two jobs users' own operations get libvirt's lock. */
