@@ -13,8 +13,7 @@
 
 #include <string.h>
 
-#define KEPT_BYTES_MAX \
-    (64 << 20) /* of results that nobody has forgotten yet; its newest is kept in any case */
+#define KEPT_BYTES_MAX (64 << 20)  /* of results that nobody has forgotten; the newest is kept anyway */
 #define KEPT_PART_BYTES (64 << 10) /* one of their VMs counts for at least so much */
 #define BOOT_MS_MAX 3600000        /* longest times that are taken */
 #define LIMIT_MS_MAX ((gint64)30 * 24 * 3600000)

@@ -4,10 +4,10 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/loop/aside.h"
 
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -325,9 +325,7 @@ static void find(Guest *guest)
 /* Of a process that has ended, poll(2) on its pidfd says so. */
 static gboolean has_ended(const Guest *guest)
 {
-    struct pollfd p = {.fd = guest->pidfd, .events = POLLIN};
-
-    return poll(&p, 1, 0) > 0;
+    return readable_within(guest->pidfd, 0);
 }
 
 /* Stopped by a signal, or by a debugger: proc(5). The state comes behind the name, which may have any bytes in it. */

@@ -5,6 +5,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/base/tail.h"
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/definition.h"
@@ -15,7 +16,6 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
-#include <poll.h>
 #include <string.h>
 
 #define PING_MS 2000
@@ -233,9 +233,7 @@ static void look_at_asked(Checkup *c, Check *check, virDomainPtr dom, gint64 at_
 
 static gboolean is_stopped(const Checkup *c)
 {
-    struct pollfd pfd = {.fd = c->site->stop_fd, .events = POLLIN};
-
-    return poll(&pfd, 1, 0) > 0;
+    return readable_within(c->site->stop_fd, 0);
 }
 
 /* Each may take seconds where the agent is silent. */

@@ -4,9 +4,9 @@
 #include "netmap/isolate.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/probe/http_get.h"
 
-#include <poll.h>
 #include <uv.h>
 
 #define ECHO_MS 200
@@ -142,9 +142,7 @@ static gboolean speaks(const json_t *card)
 
 static gboolean is_busy(int fd)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-
-    return poll(&p, 1, 0) > 0;
+    return readable_within(fd, 0);
 }
 
 /* What the first that answers of those whose turn it is, @turn by @turn, does; NULL: none answers. The caller frees. */

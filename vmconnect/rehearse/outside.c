@@ -4,9 +4,8 @@
 #include "vmconnect/link/dial.h"
 #include "vmconnect/probe/gateway.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
-#include <string.h>
+#include <netinet/in.h>
 
 static gboolean is_link_local(const struct sockaddr *a)
 {

@@ -8,6 +8,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/host_facts.h"
@@ -18,7 +19,6 @@
 #include "vmconnect/rehearse/outside.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -370,9 +370,7 @@ static gboolean plug(Rehearsal *r, const Role *role, GError **error)
 
 static gboolean is_to_end(const Rehearsal *r)
 {
-    struct pollfd p = {.fd = r->stop_fd, .events = POLLIN};
-
-    return clock_left_ms(r->until_ms) == 0 || poll(&p, 1, 0) > 0;
+    return clock_left_ms(r->until_ms) == 0 || readable_within(r->stop_fd, 0);
 }
 
 /* That takes seconds, in which nothing else of the test is done. */
@@ -504,8 +502,8 @@ static void run(void *arg)
         go_on(r);
         last->proof = take_proof(r);
     } else {
-        leave_out_all(r, "stopped",
-                      error->message); /* libvirt, or what this host lacks: nothing of any copy */
+        /* libvirt is away, or this host lacks something: that says nothing of any copy. */
+        leave_out_all(r, "stopped", error->message);
     }
     stop_at("test.over");
     lookout_end(r->lookout);

@@ -2,9 +2,9 @@
 #include "vmconnect/rehearse/room.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/readable.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <uv.h>
@@ -108,13 +108,6 @@ static gboolean try_take(Room *room, guint64 kib, guint64 usable_kib, gboolean *
     return taken;
 }
 
-static gboolean is_stopped(int stop_fd)
-{
-    struct pollfd fd = {.fd = stop_fd, .events = POLLIN};
-
-    return poll(&fd, 1, AGAIN_MS) > 0;
-}
-
 static void stop_waiting(Room *room, gboolean waits)
 {
     uv_mutex_lock(&room->lock);
@@ -134,7 +127,7 @@ gboolean room_take(Room *room, guint64 kib, int stop_fd, gboolean *ret_waited, G
             break;
         if (try_take(room, kib, usable_kib, &waits, &vain, ret_waited))
             return TRUE;
-    } while (!vain && !is_stopped(stop_fd));
+    } while (!vain && !readable_within(stop_fd, AGAIN_MS));
     stop_waiting(room, waits);
     if (vain)
         g_set_error(error, US_ERROR, US_ERROR_NO_SPACE,

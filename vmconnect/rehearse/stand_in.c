@@ -7,6 +7,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/definition.h"
@@ -15,7 +16,6 @@
 #include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -181,21 +181,10 @@ static void conclude(StandIn *s, const char *verdict, const char *why)
     s->why = g_strdup(why);
 }
 
-static gboolean is_readable(int fd, int wait_ms)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    int n;
-
-    do
-        n = poll(&p, 1, wait_ms);
-    while (n < 0 && errno == EINTR);
-    return n > 0;
-}
-
 /* Somebody wants it to end. */
 static gboolean is_stopped(const StandIn *s, int wait_ms)
 {
-    return is_readable(s->site->stop_fd, wait_ms);
+    return readable_within(s->site->stop_fd, wait_ms);
 }
 
 const char *stand_in_verdict_of(const GError *error)
@@ -420,7 +409,7 @@ static void wait_for_others(StandIn *s)
 {
     g_autoptr(GError) error = NULL;
 
-    while (!s->verdict && !is_readable(s->site->all_up_fd, LOOK_MS) && !room_is_wanted(s->site->room))
+    while (!s->verdict && !readable_within(s->site->all_up_fd, LOOK_MS) && !room_is_wanted(s->site->room))
         if (is_stopped(s, 0))
             break_off(s, NULL);
         else if (!expect_space(s, &error) || !expect_running(s, &error))

@@ -3,9 +3,9 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/link/dial.h"
 
-#include <poll.h>
 #include <string.h>
 
 #define CONNECT_MS 10000
@@ -209,9 +209,7 @@ static Sender *dial_standby(Active *a, json_t *images, gint64 timeout_ms, GError
 
 gboolean active_is_waited_for(const Active *a, int wait_ms)
 {
-    struct pollfd wake = {.fd = a->patience.wake_fd, .events = POLLIN};
-
-    return poll(&wake, 1, wait_ms) > 0;
+    return readable_within(a->patience.wake_fd, wait_ms);
 }
 
 gboolean active_is_acknowledged(Active *a, gint64 timeout_ms, GError **error)

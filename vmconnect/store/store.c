@@ -9,13 +9,13 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/readable.h"
 #include "vmconnect/store/blob.h"
 #include "vmconnect/store/layer_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <poll.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -176,9 +176,7 @@ gboolean store_stage(Store *store, GError **error)
 
 static gboolean is_daemon_dead(const Store *store)
 {
-    struct pollfd pfd = {.fd = storage_daemon_pidfd(store->daemon), .events = POLLIN};
-
-    return poll(&pfd, 1, 0) == 1;
+    return readable_within(storage_daemon_pidfd(store->daemon), 0);
 }
 
 void store_drop_daemon(Store *store)
