@@ -266,8 +266,6 @@ static void on_test(void *user, const json_t *test, const GError *error)
     if (!drill)
         return;
     drill->asked[w->at] = FALSE;
-    if (drill_has(drill->doc, w->at))
-        return;
     if (g_error_matches(error, US_ERROR, US_ERROR_NOT_FOUND))
         drill_miss(
             drill->doc, w->at, TRUE,
@@ -304,7 +302,7 @@ static void on_begun(void *user, const json_t *doc, const GError *error)
     if (!drill)
         return;
     drill->asked[w->at] = FALSE;
-    if (error && !rehearsal_may_have_begun(error) && !drill_has(drill->doc, w->at))
+    if (error && !rehearsal_may_have_begun(error))
         drill_miss(drill->doc, w->at, says_nothing(error), error->message);
     conclude(w->owner, drill);
 }
@@ -387,7 +385,7 @@ gboolean drills_stop(Drills *d, Id id, GError **error)
         return FALSE;
     }
     for (gsize i = 0; i < drill_len(drill->doc); i++)
-        if (!rehearsals_end_test(d->rehearsals, drill_test(drill->doc, i)) && !drill_has(drill->doc, i))
+        if (!rehearsals_end_test(d->rehearsals, drill_test(drill->doc, i)))
             drill_miss(
                 drill->doc, i, TRUE,
                 "the drill was ended while the engine that tests it did not answer: the test ends when "

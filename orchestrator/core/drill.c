@@ -218,6 +218,8 @@ gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error)
             g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "its test has not ended");
         return FALSE;
     }
+    if (drill_has(drill, at))
+        return TRUE;
     why = r->verdict == REHEARSAL_FAILED ? rehearsal_result_failed_text(r) : g_strdup(r->why);
     set_text(of, "on", text_of(test, "host"));
     set_text(of, "verdict", name_of(r->verdict));
@@ -236,6 +238,8 @@ void drill_miss(json_t *drill, gsize at, gboolean unsure, const char *why)
     json_t *vm;
     gsize i;
 
+    if (drill_has(drill, at))
+        return;
     set_text(of, "verdict", verdict);
     set_text(of, "why", why);
     json_array_foreach(json_object_get(of, "vms"), i, vm) set_text(vm, "verdict", verdict);

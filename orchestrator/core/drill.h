@@ -33,7 +33,9 @@ json_t *drill_wish(const json_t *drill, gsize at);
 /* It has a verdict. */
 gboolean drill_has(const json_t *drill, gsize at);
 
-/* What its test has come to: @test is the document of one that has ended. PROTOCOL, and nothing is taken. */
+/* Of both the first verdict counts: what comes after one is not taken.
+ *
+ * What its test has come to: @test is the document of one that has ended. PROTOCOL, and nothing is taken. */
 gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error);
 /* There was no test of it, because its VMs would not be back, or, @unsure, because of something that says nothing of that. */
 void drill_miss(json_t *drill, gsize at, gboolean unsure, const char *why);

@@ -13,9 +13,8 @@ typedef struct Proofs Proofs;
 /* Of one VM in one test; borrowed. */
 typedef struct {
     Id vm;
-    Id point; /* nil: of which is not known */
-    gboolean
-        chosen; /* it was asked for by its id: that says nothing of the newest, which the VM would be back from */
+    Id point;        /* nil: of which is not known */
+    gboolean chosen; /* asked for by its id: it says nothing of the newest, from which the VM would be back */
     const char *host; /* the replica that it was tested on */
     gboolean passed;  /* else it failed */
     gint64 back_ms;   /* from the test's start until its checks passed; -1: not measured */

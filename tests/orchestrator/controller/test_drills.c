@@ -251,6 +251,15 @@ static void start(Desk *d)
     g_assert_no_error(d->error);
 }
 
+/* A drill runs, and both of its tests. */
+static void desk_open_with_both(Desk *d)
+{
+    desk_open(d);
+    start(d);
+    has_begun("web", 0);
+    has_begun("db", 0);
+}
+
 /* They are over, and looked at. */
 static void are_over(Desk *d)
 {
@@ -359,10 +368,7 @@ static void test_no_room_for_all(void)
     json_t *late;
     Desk d;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     are_over(&d);
     say(json_pack("[o]", vm(DB1, "db1", "passed", 4000)), "passed");
     late = vm(WEB1, "web1", "passed", 17300);
@@ -401,10 +407,7 @@ static void test_stopped(void)
     Desk d;
     Id id;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     drill = newest(&d);
     g_assert_true(id_parse(text(drill, "drill"), &id, NULL));
     g_assert_true(drills_stop(d.d, id, &error));
@@ -431,10 +434,7 @@ static void test_stopped_while_its_host_is_silent(void)
     Desk d;
     Id id;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     g_assert_true(id_parse(text(newest(&d), "drill"), &id, NULL));
     g_hash_table_remove(opened, ID_TEXT(test_of("web")->id));
     drills_tick(d.d);
@@ -455,10 +455,7 @@ static void test_engine_restarted(void)
     const json_t *drill;
     Desk d;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     are_over(&d);
     g_string_truncate(told, 0);
     say_why(json_pack("[o]", vm(DB1, "db1", "stopped", -1)), "stopped", "the engine of beta was restarted");
@@ -498,10 +495,7 @@ static void test_died(void)
     const json_t *drill;
     Desk d;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     desk_close(&d);
     g_string_truncate(told, 0);
     desk_open(&d);
@@ -522,10 +516,7 @@ static void test_odd(void)
 {
     Desk d;
 
-    desk_open(&d);
-    start(&d);
-    has_begun("web", 0);
-    has_begun("db", 0);
+    desk_open_with_both(&d);
     are_over(&d);
     say(json_pack("[o]", vm(DB1, "db1", "splendid", 1)), "passed");
     say(json_pack("{}"), "passed");
