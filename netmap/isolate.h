@@ -4,7 +4,7 @@
  * Pure: XML in, XML out. In goes a definition that is for this host already (translate.h), each disk with its whole
  * chain of files, a throw-away overlay on top. Out comes a new document, into which only what is
  * known to be harmless was copied (isolate_rules.c): the guest finds the hardware that it knows, and nothing of it
- * reaches the host, its networks or its devices. What is not known is refused by its name.
+ * reaches the host, its networks or its devices. A device, or a part of the domain, that is not known is refused by its name; what is not known inside of one is not copied.
  * https://libvirt.org/formatdomain.html
  *
  * Not the guest's own: name and UUID (the SMBIOS UUID with it, since libvirt wants them equal), generation id, media in

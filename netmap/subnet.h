@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* subnet - the IPv4 addresses of a network of libvirt's, by its definition.
+/* subnet - the IPv4 addresses of a network of libvirt's, by its definition, and who finds them there.
  *
  * https://libvirt.org/formatnetwork.html#addressing. Pure. */
 #pragma once
@@ -7,10 +7,16 @@
 #include <glib.h>
 
 typedef struct {
+    char *mac;
+    char *address; /* IPv4: what DHCP gives to that card, and to no other */
+} SubnetHost;
+
+typedef struct {
     char *address; /* of the host on it; NULL: it has none, as one that is only a bridge */
     guint prefix;
     char *dhcp_first; /* of the first range; NULL: libvirt gives none out */
     char *dhcp_last;
+    GPtrArray *hosts; /* of SubnetHost *; NULL: none */
 } Subnet;
 
 void subnet_clear(Subnet *s);

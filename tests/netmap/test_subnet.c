@@ -30,6 +30,38 @@ static void test_parse(void)
     expect("", NULL, 0, NULL, NULL);
 }
 
+static void expect_hosts(const char *hosts, const char *expected)
+{
+    g_autofree char *xml =
+        g_strdup_printf("<network><ip address='10.1.0.1' prefix='24'><dhcp>%s</dhcp></ip></network>", hosts);
+    g_autoptr(GString) found = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    g_auto(Subnet) s = {0};
+
+    g_assert_true(subnet_parse(xml, &s, &error));
+    for (guint i = 0; s.hosts && i < s.hosts->len; i++) {
+        const SubnetHost *host = s.hosts->pdata[i];
+
+        g_string_append_printf(found, "%s=%s;", host->mac, host->address);
+    }
+    g_assert_cmpstr(found->str, ==, expected);
+}
+
+static void test_hosts(void)
+{
+    expect_hosts("<host mac='52:54:00:00:00:01' name='db1' ip='10.1.0.9'/>"
+                 "<host mac='52:54:00:00:00:02' ip='10.1.0.10'><lease expiry='1'/></host>",
+                 "52:54:00:00:00:01=10.1.0.9;52:54:00:00:00:02=10.1.0.10;");
+    expect_hosts("<host name='db1' ip='10.1.0.9'/><host mac='52:54:00:00:00:01' name='db1'/>", "");
+    expect_hosts("<host mac='52:54:00:00:00:01,set:x' ip='10.1.0.9'/>"
+                 "<host mac='52:54:00:00:00:0g' ip='10.1.0.9'/>"
+                 "<host mac='52-54-00-00-00-01' ip='10.1.0.9'/>"
+                 "<host mac='52:54:00:00:00:01' ip='10.1.0.9,ignore'/>"
+                 "<host mac='' ip=''/><host/>",
+                 "");
+    expect_hosts("", "");
+}
+
 static void test_hostile(void)
 {
     g_autoptr(GError) error = NULL;
@@ -49,6 +81,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/subnet/parse", test_parse);
+    g_test_add_func("/subnet/hosts", test_hosts);
     g_test_add_func("/subnet/hostile", test_hostile);
     return g_test_run();
 }

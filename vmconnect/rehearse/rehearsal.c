@@ -254,7 +254,8 @@ static gboolean add_networks(const Rehearsal *r, guint i, virConnectPtr conn, GE
                                 .prefix = subnet.prefix,
                                 .dhcp_first = subnet.dhcp_first,
                                 .dhcp_last = subnet.dhcp_last,
-                                .router = subnet.address};
+                                .router = subnet.address,
+                                .hosts = subnet.hosts};
         g_autoptr(GError) why = NULL;
 
         if (!stage_add_network(r->stage, &network, &why) &&

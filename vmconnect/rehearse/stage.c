@@ -316,33 +316,35 @@ static gboolean dhcp_await(Process *dhcp, GError **error)
     return FALSE;
 }
 
+/* What it gives to whom. A range is said in any case: it is how dnsmasq knows the network. The caller frees. */
+static GStrv dhcp_words(const StageNetwork *n)
+{
+    g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+    g_autofree char *range = n->dhcp_first
+                                 ? g_strdup_printf("--dhcp-range=%s,%s,1h", n->dhcp_first, n->dhcp_last)
+                                 : g_strdup_printf("--dhcp-range=%s,static", n->address);
+    g_autofree char *router =
+        n->router ? g_strdup_printf("--dhcp-option=3,%s", n->router) : g_strdup("--dhcp-option=3");
+
+    g_strv_builder_add_many(words, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
+                            "--group=root", "--port=0", "--interface=v0", "--bind-interfaces", "--no-hosts",
+                            "--no-resolv", "--no-ping", "--dhcp-authoritative", "--leasefile-ro",
+                            "--pid-file=", "--log-facility=-", "--dhcp-option=6", router, range, NULL);
+    for (guint i = 0; n->hosts && i < n->hosts->len; i++) {
+        const SubnetHost *host = n->hosts->pdata[i];
+        g_autofree char *word = g_strdup_printf("--dhcp-host=%s,%s", host->mac, host->address);
+
+        g_strv_builder_add(words, word);
+    }
+    return g_strv_builder_end(words);
+}
+
 /* As root, because a change of user would take back that it dies with this thread (prctl(2), PR_SET_PDEATHSIG): left alone it would keep the
  * networks. It hears nobody but this rehearsal's guests. */
 static gboolean dhcp_start(StagePlace *p, const StageNetwork *n, GError **error)
 {
-    g_autofree char *range = g_strdup_printf("--dhcp-range=%s,%s,1h", n->dhcp_first, n->dhcp_last);
-    g_autofree char *router =
-        n->router ? g_strdup_printf("--dhcp-option=3,%s", n->router) : g_strdup("--dhcp-option=3");
-    const char *argv[] = {"dnsmasq",
-                          "--keep-in-foreground",
-                          "--conf-file=/dev/null",
-                          "--user=root",
-                          "--group=root",
-                          "--port=0",
-                          "--interface=v0",
-                          "--bind-interfaces",
-                          "--no-hosts",
-                          "--no-resolv",
-                          "--no-ping",
-                          "--dhcp-authoritative",
-                          "--leasefile-ro",
-                          "--pid-file=",
-                          "--log-facility=-",
-                          "--dhcp-option=6",
-                          router,
-                          range,
-                          NULL};
-    ProcessSpec spec = {.argv = argv, .net_fd = p->prober_fd, .die_with_thread = TRUE};
+    g_auto(GStrv) words = dhcp_words(n);
+    ProcessSpec spec = {.argv = (const char *const *)words, .net_fd = p->prober_fd, .die_with_thread = TRUE};
 
     p->dhcp = process_start(&spec, error);
     return p->dhcp && dhcp_await(p->dhcp, error);
@@ -372,7 +374,8 @@ static gboolean place_open(Stage *s, StagePlace *p, const StageNetwork *n, GErro
         told.dhcp_last = last;
     }
     p->prober_fd = stage_net_new(TRUE, error);
-    return p->prober_fd >= 0 && lay(s, p, error) && (!told.dhcp_first || dhcp_start(p, &told, error));
+    return p->prober_fd >= 0 && lay(s, p, error) &&
+           ((!told.dhcp_first && !told.hosts) || dhcp_start(p, &told, error));
 }
 
 gboolean stage_add_network(Stage *s, const StageNetwork *n, GError **error)

@@ -19,6 +19,8 @@
  * Needs root, and the programs ip, nft and dnsmasq. */
 #pragma once
 
+#include "netmap/subnet.h"
+
 #include <glib.h>
 #include <jansson.h>
 
@@ -37,9 +39,10 @@ typedef struct {
     /* IPv4, the prober's; NULL: nothing is known of it: 198.18.N.1/24, DHCP, and all the world is on the link */
     const char *address;
     guint prefix;           /* up to 30 */
-    const char *dhcp_first; /* IPv4; NULL: nobody answers DHCP */
+    const char *dhcp_first; /* IPv4; NULL: DHCP answers none but hosts */
     const char *dhcp_last;
-    const char *router; /* IPv4, what DHCP tells; NULL: none. Nobody routes */
+    const char *router;     /* IPv4, what DHCP tells; NULL: none. Nobody routes */
+    const GPtrArray *hosts; /* of SubnetHost *, whose addresses DHCP gives to them alone; NULL: none */
 } StageNetwork;
 
 /* FALSE with @error: EXISTS that place is there already, USAGE, FAILED. */

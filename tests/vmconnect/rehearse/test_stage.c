@@ -246,6 +246,31 @@ static void test_guests_meet(void)
     close(b);
 }
 
+/* Its address is its own in production, with a range for others and without. */
+static void test_reservation(void)
+{
+    g_autoptr(GPtrArray) hosts = g_ptr_array_new();
+    StageNetwork with_range = LAN, without = TWIN;
+
+    g_ptr_array_add(hosts, &(SubnetHost){.mac = "52:54:00:00:00:0b", .address = "10.1.0.105"});
+    g_ptr_array_add(hosts, &(SubnetHost){.mac = "52:54:00:00:00:0A", .address = "10.1.0.9"});
+    with_range.hosts = without.hosts = hosts;
+    without.dhcp_first = without.dhcp_last = NULL;
+    for (guint i = 0; i < 2; i++) {
+        const StageNetwork *n = i == 0 ? &with_range : &without;
+        int guest = guest_new("vnet0", "52:54:00:00:00:0a");
+        Stage *s = open_with(n, NULL);
+        g_autofree char *lease = NULL;
+
+        plug(s, n, "vnet0", "52:54:00:00:00:0a");
+        lease = guest_lease(guest);
+        g_assert_cmpstr(lease, ==, "10.1.0.9");
+        stage_close(s);
+        close(guest);
+        assert_nothing_left();
+    }
+}
+
 /* The host, who has 10.1.0.20 as well, and the outside stay away; so does who has the same addresses in another place. */
 static void test_places_do_not_meet(void)
 {
@@ -1163,6 +1188,7 @@ int main(int argc, char **argv)
     if (is_root)
         set_up_host();
     g_test_add_data_func("/stage/guests_meet", test_guests_meet, run);
+    g_test_add_data_func("/stage/reservation", test_reservation, run);
     g_test_add_data_func("/stage/places_do_not_meet", test_places_do_not_meet, run);
     g_test_add_data_func("/stage/taps", test_taps, run);
     g_test_add_data_func("/stage/leak_is_counted", test_leak_is_counted, run);
