@@ -166,6 +166,15 @@ static void close_row(Rehearsal *t)
     database_submit(t->owner->db, changes, on_closed, word_new(t));
 }
 
+/* Nobody wanted it so: a test each night that says nothing must not go unseen. */
+static gboolean was_cut_short(const Rehearsal *t)
+{
+    gboolean manual = json_is_true(json_object_get(t->doc, "manual"));
+
+    return t->result->verdict == REHEARSAL_STOPPED && !t->stop &&
+           (t->given_up || (t->result->why && !manual));
+}
+
 static void tell_end(Rehearsal *t)
 {
     static const char *const HOW[] = {"-", "passed", "failed", "stopped"};
@@ -180,6 +189,8 @@ static void tell_end(Rehearsal *t)
 
     if (text)
         publish(t, r->verdict == REHEARSAL_PASSED ? EVENT_TEST_PASSED : EVENT_TEST_FAILED, text);
+    if (was_cut_short(t))
+        publish(t, EVENT_TEST_UNDECIDED, r->why ? r->why : "its engine says no reason");
     publish(t, EVENT_TEST_ENDED, end);
 }
 
@@ -187,7 +198,8 @@ static void prove(const Rehearsal *t)
 {
     for (guint i = 0; i < t->result->vms->len; i++) {
         const RehearsalVm *vm = t->result->vms->pdata[i];
-        const ProofsVerdict verdict = {.vm = vm->vm,
+        const ProofsVerdict verdict = {.scenario = t->scenario,
+                                       .vm = vm->vm,
                                        .point = vm->point,
                                        .chosen = json_is_string(json_object_get(t->doc, "point")),
                                        .host = t->host,
@@ -288,10 +300,11 @@ static char *failure(const Rehearsal *t)
 }
 
 /* Nobody will say more of it: what is known so far is the result, and one VM that has failed makes it a failure as ever. */
-static void give_up(Rehearsal *t, const char *verdict, const char *why)
+static void give_up(Rehearsal *t, const char *why)
 {
     g_autofree char *failed = failure(t);
-    const char *whole = failed ? "failed" : verdict;
+    const char *whole = failed ? "failed" : "stopped";
+    gboolean was_to_end = t->stop;
     g_autofree char *all = failed ? g_strdup_printf("%s; after that %s", failed, why) : g_strdup(why);
     char at[CLOCK_TEXT_LEN + 1];
     json_t *vm;
@@ -299,6 +312,7 @@ static void give_up(Rehearsal *t, const char *verdict, const char *why)
 
     log_warning("integrity test %s of scenario '%s': %s -> %s", ID_TEXT(t->id), t->scenario, why, whole);
     rehearsal_end(t); /* if a word of ours reached it late, or it says what cannot be read */
+    t->stop = was_to_end;
     t->given_up = TRUE;
     json_object_set_new(t->doc, "state", json_string("ended"));
     json_object_set_new(t->doc, "ended_at", json_string(clock_format(clock_wall_ms(), at)));
@@ -308,7 +322,7 @@ static void give_up(Rehearsal *t, const char *verdict, const char *why)
     {
         json_object_set_new(vm, "state", json_string("ended"));
         if (!json_is_string(json_object_get(vm, "verdict")))
-            json_object_set_new(vm, "verdict", json_string(verdict));
+            json_object_set_new(vm, "verdict", json_string("stopped"));
     }
     t->result = rehearsal_result_from_json(t->doc, t->id, NULL);
     g_assert(t->result);
@@ -367,7 +381,7 @@ static void on_result(void *user, const json_t *doc, const GError *error)
                                          t->host)
                        : g_strdup_printf("the engine of %s does not know the test: it was not begun there",
                                          t->host);
-        give_up(t, "stopped", why);
+        give_up(t, why);
         return;
     }
     if (error) {
@@ -378,7 +392,7 @@ static void on_result(void *user, const json_t *doc, const GError *error)
     if (r)
         take(t, doc, r);
     else
-        give_up(t, "failed", odd->message);
+        give_up(t, odd->message);
     rehearsal_pump(t);
 }
 

@@ -43,7 +43,8 @@ static gboolean load_verdict(Rehearsals *r, const json_t *row, GError **error)
     const json_t *back_ms = json_object_get(row, "back_ms");
     const char *point = json_string_value(json_object_get(row, "point"));
     const char *vm = json_string_value(json_object_get(row, "vm"));
-    ProofsVerdict verdict = {.chosen = json_is_string(json_object_get(row, "chosen")),
+    ProofsVerdict verdict = {.scenario = json_string_value(json_object_get(row, "scenario")),
+                             .chosen = json_is_string(json_object_get(row, "chosen")),
                              .host = json_string_value(json_object_get(row, "host")),
                              .passed =
                                  g_strcmp0(json_string_value(json_object_get(row, "verdict")), "passed") == 0,
@@ -266,6 +267,7 @@ void rehearsals_forget(Rehearsals *r, const char *scenario)
         database_delete_test(changes, t->id);
         g_ptr_array_remove_index(r->list, at);
     }
+    proofs_forget(r->proofs, scenario);
     database_forget_tests(changes, scenario, 0);
     database_submit(r->db, changes, on_swept, NULL);
 }

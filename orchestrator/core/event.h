@@ -181,6 +181,9 @@
     X(TEST_FAILED,        ERROR,                                                                             \
       "the integrity test of scenario '{scenario}' on {host} failed: {why}",                                 \
       "understudy test list {scenario}, then test show ID, with --html FILE what was on the screens")        \
+    X(TEST_UNDECIDED,     WARNING,                                                                           \
+      "the integrity test of scenario '{scenario}' on {host} came to no verdict: {why}",                     \
+      "the copies are as proven as they were before; understudy test start {scenario} begins another")       \
     X(TEST_ENDED,         INFO,                                                                              \
       "the integrity test of scenario '{scenario}' on {host} has ended: {why}", NULL)                        \
     X(TEST_SKIPPED,       WARNING,                                                                           \

@@ -2,6 +2,7 @@
 #include "orchestrator/core/proofs.h"
 
 typedef struct {
+    char *scenario;     /* of the last verdict */
     Proof newest;       /* without a host: nothing */
     GHashTable *points; /* Id * -> char *: proven at */
 } VmProofs;
@@ -14,6 +15,7 @@ static void vm_proofs_free(gpointer data)
 {
     VmProofs *vm = data;
 
+    g_free(vm->scenario);
     g_free(vm->newest.host);
     g_free(vm->newest.proven_at);
     g_free(vm->newest.failed_at);
@@ -67,11 +69,24 @@ void proofs_add(Proofs *p, const ProofsVerdict *verdict)
 {
     VmProofs *of = need(p, verdict->vm);
 
+    g_free(of->scenario);
+    of->scenario = g_strdup(verdict->scenario);
     if (verdict->passed && !id_is_nil(verdict->point))
         g_hash_table_insert(of->points, g_memdup2(&verdict->point, sizeof verdict->point),
                             g_strdup(verdict->at));
     if (!verdict->chosen)
         turn(&of->newest, verdict);
+}
+
+static gboolean is_of(gpointer vm, gpointer proofs, gpointer scenario)
+{
+    (void)vm;
+    return g_strcmp0(((const VmProofs *)proofs)->scenario, scenario) == 0;
+}
+
+void proofs_forget(Proofs *p, const char *scenario)
+{
+    g_hash_table_foreach_remove(p->vms, is_of, (gpointer)scenario);
 }
 
 const Proof *proofs_of_vm(const Proofs *p, Id vm)

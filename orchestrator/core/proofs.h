@@ -12,6 +12,7 @@ typedef struct Proofs Proofs;
 
 /* Of one VM in one test; borrowed. */
 typedef struct {
+    const char *scenario; /* whose VM it was */
     Id vm;
     Id point;        /* nil: of which is not known */
     gboolean chosen; /* asked for by its id: it says nothing of the newest, from which the VM would be back */
@@ -33,6 +34,9 @@ void proofs_free(Proofs *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Proofs, proofs_free)
 
 void proofs_add(Proofs *p, const ProofsVerdict *verdict);
+
+/* What was seen of a scenario's VMs: it is no more. */
+void proofs_forget(Proofs *p, const char *scenario);
 
 /* What the VM's newest points have shown; NULL: nothing, or @p is NULL. Borrowed until the next proofs_add(). */
 const Proof *proofs_of_vm(const Proofs *p, Id vm);

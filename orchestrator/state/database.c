@@ -127,7 +127,7 @@ json_t *database_load_open_tests(Database *db, GError **error)
 json_t *database_load_verdicts(Database *db, GError **error)
 {
     return load(db,
-                "SELECT json_object('vm', json_extract(v.value, '$.vm'),"
+                "SELECT json_object('scenario', scenario, 'vm', json_extract(v.value, '$.vm'),"
                 " 'point', json_extract(v.value, '$.point.id'), 'chosen', json_extract(doc, '$.point'),"
                 " 'host', json_extract(doc, '$.host'), 'verdict', json_extract(v.value, '$.verdict'),"
                 " 'back_ms', json_extract(v.value, '$.back_ms'), 'ended_at', json_extract(doc, '$.ended_at'))"

@@ -233,7 +233,7 @@ static void test_list(void)
     g_assert_true(id_parse(WEB, &vm, NULL));
     g_assert_true(id_parse(POINTS[0].id, &point, NULL));
     proofs = proofs_new();
-    proofs_add(proofs, &(ProofsVerdict){vm, point, FALSE, "beta", TRUE, 9000, "then"});
+    proofs_add(proofs, &(ProofsVerdict){"web", vm, point, FALSE, "beta", TRUE, 9000, "then"});
 
     ask(&call, "scenario.points");
     g_assert_no_error(call.error);

@@ -489,8 +489,40 @@ static void test_passed(void)
     g_assert_error(d.error, US_ERROR, US_ERROR_NOT_FOUND);
     /* With its scenario it is forgotten. */
     rehearsals_forget(d.r, "web");
+    g_assert_null(proofs_of_vm(rehearsals_proofs(d.r), VM1));
+    g_assert_null(proofs_of_point(rehearsals_proofs(d.r), VM1, POINT1));
     list(&d);
     g_assert_cmpuint(json_array_size(json_object_get(d.list, "tests")), ==, 0);
+    desk_close(&d);
+}
+
+/* What is said when it ends without a verdict, and whether that is news. */
+static void test_undecided(void)
+{
+    static const char ENDED[] = "TEST_ENDED the integrity test of scenario 'web' on beta has ended: ";
+    static const char UNDECIDED[] = "TEST_UNDECIDED the integrity test of scenario 'web' on beta came to no "
+                                    "verdict: beta's disk is full\nTEST_ENDED ";
+    g_autofree char *id = NULL;
+    Desk d;
+
+    desk_open(&d);
+    id = begin(&d, "{}");
+    end(&d, id, "\"stopped\"", "\"beta's disk is full\"");
+    g_assert_true(g_str_has_prefix(told->str, UNDECIDED));
+    g_string_truncate(told, 0);
+    g_free(id);
+    id = begin(&d, "{}");
+    end(&d, id, "\"stopped\"", "null"); /* somebody's wish, which that engine was told */
+    g_assert_true(g_str_has_prefix(told->str, ENDED));
+    g_string_truncate(told, 0);
+    g_free(id);
+    id = begin(&d, "{}");
+    rehearsals_end(d.r, "web");
+    g_queue_push_tail(&questions, g_queue_pop_head(&questions));
+    says("test.stop", "{}");
+    end(&d, id, "\"stopped\"", "\"its VMs are promoted\"");
+    g_assert_true(g_str_has_prefix(told->str, ENDED));
+    g_string_truncate(told, 0);
     desk_close(&d);
 }
 
@@ -593,6 +625,8 @@ static void test_not_sure(void)
 /* --- restarts -------------------------------------------------------------------- */
 
 #define RESTARTED                                                                                          \
+    "TEST_UNDECIDED the integrity test of scenario 'web' on beta came to no verdict: the engine of beta "  \
+    "was restarted and does not know the test any more\n"                                                  \
     "TEST_ENDED the integrity test of scenario 'web' on beta has ended: the engine of beta was restarted " \
     "and does not know the test any more; what it may have left there is removed by its engine\n"
 
@@ -687,6 +721,8 @@ static void test_died_before_start(void)
     settle(&d);
     says("test.forget", "{}");
     expect_told(
+        "TEST_UNDECIDED the integrity test of scenario 'web' on beta came to no verdict: the engine of beta "
+        "does not know the test: it was not begun there\n"
         "TEST_ENDED the integrity test of scenario 'web' on beta has ended: the engine of beta does "
         "not know the test: it was not begun there; what it may have left there is removed by its engine\n");
     desk_close(&d);
@@ -843,6 +879,7 @@ static void test_stopped_while_it_starts(void)
     settle(&d);
     g_assert_cmpstr(text(first(&d), "verdict"), ==, "stopped");
     g_assert_null(strstr(told->str, "TEST_FAILED"));
+    g_assert_null(strstr(told->str, "TEST_UNDECIDED"));
     g_assert_nonnull(strstr(told->str, "TEST_ENDED"));
     g_string_truncate(told, 0);
     desk_close(&d);
@@ -889,8 +926,8 @@ static void test_odd_results(void)
         settle(&d);
         says("test.forget", "{}");
         g_assert_nonnull(strstr(told->str,
-                                "TEST_FAILED the integrity test of scenario 'web' on beta failed: what its "
-                                "engine says of test"));
+                                "TEST_UNDECIDED the integrity test of scenario 'web' on beta came to no "
+                                "verdict: what its engine says of test"));
         g_string_truncate(told, 0);
     }
     desk_close(&d);
@@ -981,6 +1018,7 @@ int main(int argc, char **argv)
     add("/rehearsals/order", test_order);
     add("/rehearsals/refused", test_refused);
     add("/rehearsals/passed", test_passed);
+    add("/rehearsals/undecided", test_undecided);
     add("/rehearsals/failed", test_failed);
     add("/rehearsals/chosen", test_chosen);
     add("/rehearsals/engine-refuses", test_engine_refuses);

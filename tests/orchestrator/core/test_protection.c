@@ -1377,7 +1377,7 @@ static void test_status_proven(void)
 {
     g_autoptr(World) w = world_new(2);
     g_autoptr(Proofs) proofs = proofs_new();
-    ProofsVerdict v = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
+    ProofsVerdict v = {"web", world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
     json_auto_t *doc = NULL;
 
     proofs_add(proofs, &v);
@@ -1398,9 +1398,9 @@ static void test_status_failed_since(void)
 {
     g_autoptr(World) w = world_new(1);
     g_autoptr(Proofs) proofs = proofs_new();
-    const ProofsVerdict once = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
-    const ProofsVerdict then = {world_vm(1), world_id(2), FALSE, "beta", FALSE, 700, "then"};
-    const ProofsVerdict now = {world_vm(1), world_id(3), FALSE, "beta", TRUE, 8000, "now"};
+    const ProofsVerdict once = {"web", world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
+    const ProofsVerdict then = {"web", world_vm(1), world_id(2), FALSE, "beta", FALSE, 700, "then"};
+    const ProofsVerdict now = {"web", world_vm(1), world_id(3), FALSE, "beta", TRUE, 8000, "now"};
 
     proofs_add(proofs, &once);
     proofs_add(proofs, &then);
@@ -1415,8 +1415,8 @@ static void test_status_point_was_chosen(void)
 {
     g_autoptr(World) w = world_new(1);
     g_autoptr(Proofs) proofs = proofs_new();
-    const ProofsVerdict newest = {world_vm(1), world_id(2), FALSE, "beta", TRUE, 9000, "once"};
-    ProofsVerdict old = {world_vm(1), world_id(1), TRUE, "beta", TRUE, 100, "then"};
+    const ProofsVerdict newest = {"web", world_vm(1), world_id(2), FALSE, "beta", TRUE, 9000, "once"};
+    ProofsVerdict old = {"web", world_vm(1), world_id(1), TRUE, "beta", TRUE, 100, "then"};
 
     proofs_add(proofs, &old);
     g_assert_null(proofs_of_vm(proofs, world_vm(1)));
@@ -1434,7 +1434,7 @@ static void test_status_other_copy(void)
 {
     g_autoptr(World) w = world_new(1);
     g_autoptr(Proofs) proofs = proofs_new();
-    ProofsVerdict v = {world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
+    ProofsVerdict v = {"web", world_vm(1), world_id(1), FALSE, "beta", TRUE, 9000, "once"};
 
     world_run(w);
     proofs_add(proofs, &v);

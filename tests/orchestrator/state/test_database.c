@@ -543,10 +543,12 @@ static void test_tests(void)
     text = json_text(verdicts);
     g_assert_cmpstr(
         text, ==,
-        "[{\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-0000-0000-"
+        "[{\"scenario\":\"web\",\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-"
+        "0000-0000-"
         "000000000000\","
         "\"chosen\":\"old\",\"host\":\"beta\",\"verdict\":\"failed\",\"back_ms\":1103,\"ended_at\":\"then\"},"
-        "{\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-0000-0000-000000000000\","
+        "{\"scenario\":\"web\",\"vm\":\"03000000-0000-0000-0000-000000000000\",\"point\":\"02000000-0000-"
+        "0000-0000-000000000000\","
         "\"chosen\":null,\"host\":\"beta\",\"verdict\":\"passed\",\"back_ms\":1104,\"ended_at\":\"then\"}]");
     g_assert_cmpuint(json_array_size(newest), ==, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_array_get(newest, 0), "scenario")), ==, "web");
