@@ -52,6 +52,8 @@ static void publish(Controller *c, EventCode code, const char *host)
 {
     g_autoptr(Event) event = event_new(code, NULL, host, NULL, NULL);
 
+    if (told_is_expected(c->hosts, event))
+        return;
     events_publish(c->events, event);
     told_note(c->db, c->hosts, event);
 }
@@ -104,6 +106,7 @@ static void on_tick(uv_timer_t *timer)
     rehearsals_tick(c->rehearsals);
     timetable_tick(c->timetable, clock_wall_ms());
     drills_tick(c->drills);
+    maintenances_tick(c->maintenances);
     events_tick(c->events, clock_steady_ms());
 }
 
@@ -294,6 +297,7 @@ static gboolean take_up(Controller *c, GError **error)
     plans_listen(c->plans, on_plan_calls, c);
     c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
     c->timetable = timetable_new(c->scenarios, c->events, operation_begin_test, c);
+    c->maintenances = maintenances_new(c->db, c->hosts, c->scenarios, c->plans, c->events);
     c->drills = drills_new(c->db, c->scenarios, c->rehearsals, c->events, operation_begin_test, c);
     return rehearsals_load(c->rehearsals, error) && timetable_load(c->timetable, c->db, error) &&
            drills_load(c->drills, error) && take_up_channels(c, error);
@@ -319,6 +323,7 @@ static gboolean open_port(Controller *c, guint16 port, GError **error)
     serve(c, OPERATIONS_SCENARIOS);
     serve(c, OPERATIONS_ACTIONS);
     serve(c, OPERATIONS_COMPARE);
+    serve(c, OPERATIONS_MAINTENANCE);
     serve(c, OPERATIONS_NOTIFY);
     serve(c, OPERATIONS_POINTS);
     serve(c, OPERATIONS_RECOVER);
@@ -365,6 +370,7 @@ static void begin_end(Controller *c)
     plans_close(c->plans);
     rehearsals_close(c->rehearsals);
     drills_close(c->drills);
+    maintenances_close(c->maintenances);
     operations_enrol_close(c);
     hosts_close(c->hosts);
     events_close(c->events);
@@ -382,6 +388,7 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->rehearsals, rehearsals_free);
     g_clear_pointer(&c->timetable, timetable_free);
     g_clear_pointer(&c->drills, drills_free);
+    g_clear_pointer(&c->maintenances, maintenances_free);
     g_clear_pointer(&c->hosts, hosts_free);
     g_clear_pointer(&c->notifier, notifier_free);
     g_clear_pointer(&c->events, events_free);

@@ -10,6 +10,7 @@
 #include "orchestrator/drills.h"
 #include "orchestrator/events.h"
 #include "orchestrator/hosts.h"
+#include "orchestrator/maintenances.h"
 #include "orchestrator/notify/notifier.h"
 #include "orchestrator/plans.h"
 #include "orchestrator/rehearsals.h"
@@ -32,6 +33,7 @@ typedef struct Controller {
     Rehearsals *rehearsals;
     Timetable *timetable;
     Drills *drills;
+    Maintenances *maintenances;
     Notifier *notifier;
     Api *api;
     HttpServer *server;

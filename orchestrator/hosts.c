@@ -2,6 +2,7 @@
 #include "orchestrator/hosts.h"
 
 #include "orchestrator/core/hold.h"
+#include "orchestrator/core/maintenance.h"
 #include "orchestrator/core/scenario.h"
 #include "orchestrator/engine_link.h"
 #include "vmconnect/base/error.h"
@@ -161,6 +162,11 @@ void hosts_tell(Hosts *hosts, const char *name, json_t *told)
     roster_tell(hosts->roster, name, told);
 }
 
+void hosts_maintain(Hosts *hosts, const char *name, json_t *maintenance)
+{
+    roster_maintain(hosts->roster, name, maintenance);
+}
+
 const Roster *hosts_roster(const Hosts *hosts)
 {
     return hosts->roster;
@@ -209,6 +215,13 @@ gboolean hosts_clock_offset(const Hosts *hosts, const char *name, gint64 *ret_ms
     return TRUE;
 }
 
+const char *hosts_boot(const Hosts *hosts, const char *name)
+{
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
+
+    return host ? json_string_value(json_object_get(engine_link_info(host->link), "boot_id")) : NULL;
+}
+
 const char *hosts_name_of(const Hosts *hosts, Id id)
 {
     GHashTableIter iter;
@@ -223,31 +236,31 @@ const char *hosts_name_of(const Hosts *hosts, Id id)
 
 /* --- documents --------------------------------------------------------- */
 
-json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold,
-                       const json_t *told)
+json_t *hosts_document(const RosterHost *host)
 {
-    const RosterHost host = {.name = (char *)name, .id = id, .addresses = (char **)addresses};
-    json_t *doc = roster_host_full(&host);
+    json_t *doc = roster_host_full(host);
 
-    if (hold)
-        json_object_set(doc, "hold", (json_t *)hold);
-    if (told)
-        json_object_set(doc, "told", (json_t *)told);
+    if (host->hold)
+        json_object_set(doc, "hold", host->hold);
+    if (host->told)
+        json_object_set(doc, "told", host->told);
+    if (host->maintenance)
+        json_object_set(doc, "maintenance", host->maintenance);
     return doc;
 }
 
 static gboolean load_one(Hosts *hosts, const json_t *doc, GError **error)
 {
     const char *id_text, *name;
-    json_t *list, *doc_hold = NULL, *told = NULL;
+    json_t *list, *doc_hold = NULL, *told = NULL, *maintenance = NULL;
     json_auto_t *hold = NULL;
     g_autoptr(GPtrArray) addresses = g_ptr_array_new();
     Id id;
 
-    if (!json_read(doc, "host", error, "{s:s, s:s, s:o, s?o, s?o}", "id", &id_text, "name", &name,
-                   "addresses", &list, "hold", &doc_hold, "told", &told) ||
+    if (!json_read(doc, "host", error, "{s:s, s:s, s:o, s?o, s?o, s?o}", "id", &id_text, "name", &name,
+                   "addresses", &list, "hold", &doc_hold, "told", &told, "maintenance", &maintenance) ||
         !id_parse(id_text, &id, error) || !scenario_name_check("host", name, error) ||
-        !hold_read(doc_hold, &hold, error))
+        !hold_read(doc_hold, &hold, error) || !maintenance_check(maintenance, error))
         return FALSE;
     for (gsize i = 0; i < json_array_size(list); i++)
         if (json_is_string(json_array_get(list, i)))
@@ -256,6 +269,7 @@ static gboolean load_one(Hosts *hosts, const json_t *doc, GError **error)
     hosts_add(hosts, name, id, (const char *const *)addresses->pdata);
     hosts_hold(hosts, name, hold);
     hosts_tell(hosts, name, told);
+    hosts_maintain(hosts, name, maintenance);
     return TRUE;
 }
 

@@ -31,6 +31,9 @@ void hosts_hold(Hosts *hosts, const char *name, json_t *hold);
 /* The same of what was told of it (told.h). */
 void hosts_tell(Hosts *hosts, const char *name, json_t *told);
 
+/* The same of its maintenance (core/maintenance.h). */
+void hosts_maintain(Hosts *hosts, const char *name, json_t *maintenance);
+
 const Roster *hosts_roster(const Hosts *hosts);
 /* Sorted; char *, borrowed. The caller frees the array. */
 GPtrArray *hosts_names(const Hosts *hosts);
@@ -39,6 +42,8 @@ gboolean hosts_is_up(const Hosts *hosts, const char *name);
 void hosts_want_status(Hosts *hosts, const char *name);
 /* Its wall clock less ours, as it was when its link came up; FALSE: it never did. */
 gboolean hosts_clock_offset(const Hosts *hosts, const char *name, gint64 *ret_ms);
+/* The id of the boot that its engine spoke of last; borrowed, NULL: it never did. */
+const char *hosts_boot(const Hosts *hosts, const char *name);
 /* The host that this engine is, or NULL; borrowed. */
 const char *hosts_name_of(const Hosts *hosts, Id id);
 
@@ -46,10 +51,9 @@ const char *hosts_name_of(const Hosts *hosts, Id id);
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user);
 
-/* {"id", "name", "addresses", "hold", "told"}: what the database keeps, and hosts_load() takes (CORRUPT). @hold (hold.h) and
- * @told (told.h) may be NULL. */
-json_t *hosts_document(const char *name, Id id, const char *const *addresses, const json_t *hold,
-                       const json_t *told);
+/* {"id", "name", "addresses", "hold", "told", "maintenance"}: what the database keeps, and hosts_load() takes (CORRUPT). Of
+ * @host "hold", "told" and "maintenance" may be NULL. */
+json_t *hosts_document(const RosterHost *host);
 gboolean hosts_load(Hosts *hosts, const json_t *documents, GError **error);
 
 /* For people and `host show`: {"name", "id", "state": "up"|"down", "why", "addresses",

@@ -17,6 +17,7 @@ extern const Operation OPERATIONS_HOSTS[];
 extern const Operation OPERATIONS_SCENARIOS[];
 extern const Operation OPERATIONS_ACTIONS[];
 extern const Operation OPERATIONS_COMPARE[];
+extern const Operation OPERATIONS_MAINTENANCE[];
 extern const Operation OPERATIONS_NOTIFY[];
 extern const Operation OPERATIONS_POINTS[];
 extern const Operation OPERATIONS_RECOVER[];

@@ -59,7 +59,8 @@ static void on_kept(const GError *error, void *user)
 static void keep(Enrolling *e)
 {
     DatabaseChanges *changes = database_changes_new();
-    json_auto_t *doc = hosts_document(e->name, e->id, (const char *const *)e->addresses, NULL, NULL);
+    json_auto_t *doc =
+        hosts_document(&(RosterHost){.name = e->name, .id = e->id, .addresses = (char **)e->addresses});
 
     database_put_host(changes, e->id, e->name, doc);
     database_submit(e->c->db, changes, on_kept, e);

@@ -376,6 +376,11 @@ json_t *plans_sign(const Plans *plans, const json_t *params)
     return runner_sign(plans->runner, params);
 }
 
+void plans_call_back(Plans *plans, Id plan)
+{
+    runner_call_back(plans->runner, plan);
+}
+
 void plans_link(Plans *plans, const char *host, gboolean up)
 {
     runner_link(plans->runner, host, up);

@@ -35,6 +35,9 @@ const Runner *plans_runner(const Plans *plans);
 /* runner_sign(). */
 json_t *plans_sign(const Plans *plans, const json_t *params);
 
+/* What it has parked comes back, if it is known, and not already. */
+void plans_call_back(Plans *plans, Id plan);
+
 void plans_link(Plans *plans, const char *host, gboolean up);
 void plans_news(Plans *plans, const char *host, const json_t *status);
 /* About once a second. */

@@ -347,8 +347,9 @@ void roles_rescued(Roles *roles, Id vm, const char *why)
 static const char *doing(const Player *p, const char *plan)
 {
     static const char *const STEPS[] = {
-        [COMMAND_LOCK] = "lock",       [COMMAND_SHUTDOWN] = "shutdown", [COMMAND_FINAL] = "final",
-        [COMMAND_RELEASE] = "release", [COMMAND_UNLOCK] = "unlock",     [COMMAND_ROLLBACK] = "rollback",
+        [COMMAND_LOCK] = "lock",         [COMMAND_SHUTDOWN] = "shutdown", [COMMAND_FINAL] = "final",
+        [COMMAND_PARK] = "park",         [COMMAND_RELEASE] = "release",   [COMMAND_UNLOCK] = "unlock",
+        [COMMAND_ROLLBACK] = "rollback",
     };
     GHashTableIter it;
     gpointer key;

@@ -23,6 +23,11 @@ void serve_plan_final(void *user, RpcReply *reply, const json_t *params)
     serve_tell_active(user, reply, params, COMMAND_FINAL);
 }
 
+void serve_plan_park(void *user, RpcReply *reply, const json_t *params)
+{
+    serve_tell_active(user, reply, params, COMMAND_PARK);
+}
+
 void serve_plan_release(void *user, RpcReply *reply, const json_t *params)
 {
     serve_tell_active(user, reply, params, COMMAND_RELEASE);

@@ -474,6 +474,16 @@ void serve_standby_pin(void *user, RpcReply *reply, const json_t *params)
     ask_points(user, reply, params, COMMAND_PIN);
 }
 
+void serve_standby_rest(void *user, RpcReply *reply, const json_t *params)
+{
+    Engine *engine = ((Visit *)user)->engine;
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        roles_tell_standby(engine->roles, vm, COMMAND_REST, json_incref((json_t *)params), serve_done, reply);
+}
+
 void serve_standby_open(void *user, RpcReply *reply, const json_t *params)
 {
     ask_points(user, reply, params, COMMAND_OPEN);

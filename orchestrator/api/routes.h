@@ -48,6 +48,10 @@
     X("test.list",           GET,    "/tests",                           FALSE, "scenario") \
     X("test.show",           GET,    "/tests/{test}",                    FALSE, "")         \
     X("test.evidence",       GET,    "/tests/{test}/evidence",           FALSE, "vm")       \
+    X("maintenance.start",   POST,   "/hosts/{host}/maintenance",        TRUE,  "")         \
+    X("maintenance.finish",  POST,   "/hosts/{host}/maintenance/finish", TRUE,  "")         \
+    X("maintenance.show",    GET,    "/hosts/{host}/maintenance",        FALSE, "")         \
+    X("maintenance.list",    GET,    "/maintenances",                    FALSE, "")         \
     X("drill.start",         POST,   "/drills",                          TRUE,  "")         \
     X("drill.stop",          POST,   "/drills/{drill}/stop",             TRUE,  "")         \
     X("drill.list",          GET,    "/drills",                          FALSE, "")         \

@@ -60,6 +60,10 @@ OPTIONS(TEST_START, {"manual", NULL, "it stays up until test stop, for you to lo
         {"checks", "FILE", "what each VM must show to pass, instead of the defaults"},
         {"limit", "TIME", "of a manual one: it is ended then by itself (4h)"});
 OPTIONS(TEST_SHOW, {"html", "FILE", "write a page with what was on the screens and consoles"});
+OPTIONS(MAINTENANCE, {"until-finish", NULL, "a boot alone does not end it: maintenance finish does"},
+        {"power-off", NULL, "switch a guest off that does not shut down in time"},
+        {"patient", NULL,
+         "wait for a guest that does not shut down, up to a day, instead of taking all of it back"});
 OPTIONS(STATUS, {"watch", NULL, "again and again"});
 OPTIONS(POINTS, {"vm", "VM", "only of this one"});
 OPTIONS(PLANS, {"scenario", "SCENARIO", "only of this one"});
@@ -147,6 +151,15 @@ static const Command COMMANDS[] = {
     {"drill list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "the drills that run and have run, newest first", command_drill_list},
     {"drill show", "ID", 1, 1, TEST_SHOW, PROPERTIES_NONE, FALSE, "one drill, VM by VM", command_drill_show},
+    {"maintenance start", "HOST", 1, 1, MAINTENANCE, PROPERTIES_NONE, FALSE,
+     "prepare a host for a reboot, so that nothing of it is resynchronised afterwards",
+     command_maintenance_start},
+    {"maintenance rolling", "HOST HOST…", 2, MANY, MAINTENANCE, PROPERTIES_NONE, FALSE,
+     "the same of several, the next when all is protected again", command_maintenance_rolling},
+    {"maintenance finish", "HOST", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "it is over, rebooted or not: start what was shut down", command_maintenance_finish},
+    {"maintenance list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE,
+     "of each host the newest, and how far it is", command_maintenance_list},
     {"status", "[SCENARIO]", 0, 1, STATUS, PROPERTIES_NONE, FALSE, "how protected everything is",
      command_status},
     {"points", "SCENARIO | keep ID | release ID", 1, 2, POINTS, PROPERTIES_NONE, FALSE,

@@ -425,3 +425,20 @@ json_t *progress_wait_drill(Cli *cli, const char *id, GError **error)
 {
     return wait_ended(cli, "drill.show", id, line_of_drill, "the drill", FALSE, error);
 }
+
+static char *line_of_maintenance(const json_t *doc)
+{
+    g_autoptr(GString) line = g_string_new(json_string_value(json_object_get(doc, "state")));
+    json_t *part;
+    gsize i;
+
+    json_array_foreach(json_object_get(doc, "scenarios"), i, part) g_string_append_printf(
+        line, "%s%s%s", i ? ", " : "; ", json_string_value(json_object_get(part, "scenario")) ?: "-",
+        json_is_true(json_object_get(part, "ready")) ? " is ready" : "");
+    return g_strdup(line->str);
+}
+
+json_t *progress_wait_maintenance(Cli *cli, const char *host, gboolean ready, GError **error)
+{
+    return wait_ended(cli, "maintenance.show", host, line_of_maintenance, "the maintenance", ready, error);
+}

@@ -25,5 +25,7 @@ json_t *progress_wait_plan(Cli *cli, const char *plan, GError **error);
 /* Until integrity test @id has ended, or with @ready is ready for its operator: its document, or NULL with @error TIMEOUT. How it
  * ended is the caller's to judge. */
 json_t *progress_wait_test(Cli *cli, const char *id, gboolean ready, GError **error);
+/* Until the maintenance of @host has ended, or with @ready is ready for the reboot. */
+json_t *progress_wait_maintenance(Cli *cli, const char *host, gboolean ready, GError **error);
 /* The same of a drill, which is never ready. */
 json_t *progress_wait_drill(Cli *cli, const char *id, GError **error);

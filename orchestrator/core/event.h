@@ -189,6 +189,15 @@
     X(TEST_SKIPPED,       WARNING,                                                                           \
       "the time of an integrity test of scenario '{scenario}' was passed over: {why}",                       \
       "understudy test start {scenario} begins one now; else the next time is waited for")                   \
+    X(MAINTENANCE_STARTED, SIGNIFICANT,                                                                      \
+      "maintenance of {host} was started: what runs there is shut down and comes back on it, copies that it "\
+      "keeps are closed, and nothing switches over meanwhile",                                               \
+      "understudy maintenance list says how far it is; understudy maintenance finish {host} ends it")        \
+    X(MAINTENANCE_READY,  SIGNIFICANT, "Ready for reboot: {host} ({why})", NULL)                             \
+    X(MAINTENANCE_DONE,   SIGNIFICANT, "Host maintenance is complete. {why}", NULL)                          \
+    X(MAINTENANCE_FAILED, ERROR,                                                                             \
+      "{host} could not be prepared for its maintenance: {why}; what was shut down for it is started again", \
+      "remove the cause, then understudy maintenance start {host}")                                          \
     X(DRILL_STARTED,      INFO,                                                                              \
       "a drill of {host} was started: each scenario that has VMs there is tested on its replica, and "       \
       "nothing of it is moved", NULL)                                                                        \
@@ -219,6 +228,9 @@
     X(VM_STAYED,          WARNING,                                                                           \
       "'{vm}' was not moved and stays on {host}: {why}",                                                     \
       "remove the cause, then understudy switchover {scenario} --vm {vm}")                                   \
+    X(VM_NOT_PARKED,      WARNING,                                                                           \
+      "'{vm}' could not be prepared for the maintenance of {host}, and runs on there: {why}",                \
+      "remove the cause, then understudy maintenance start {host}")                                          \
     X(VM_BLOCKED,         CRITICAL,                                                                          \
       "'{vm}' was given up by its old host and {host} could not start it: {why}",                            \
       "remove the cause on {host}; the start is tried again by itself")                                      \

@@ -120,6 +120,7 @@ static gboolean read_sync(NewsCopy *c, const json_t *doc, GError **error)
     c->rate_bps = number_or(&r, "rate_bps", 0);
     c->left_s = number_or(&r, "left_s", -1);
     c->synced_bytes = number_or(&r, "synced_bytes", -1);
+    c->payload_bytes = number_or(&r, "payload_bytes", -1);
     return read_well(&r, "sync", error);
 }
 
@@ -209,7 +210,7 @@ static gboolean read_rescues(News *n, const json_t *doc, GError **error)
 
 static gboolean read_plan(NewsPlan *n, const json_t *doc, GError **error)
 {
-    static const char *const HELD[] = {"lock", "shutdown", "final", "release", NULL};
+    static const char *const HELD[] = {"lock", "shutdown", "final", "park", "release", NULL};
     const char *done = json_string_value(json_object_get(doc, "done"));
     const json_t *certificate = json_object_get(doc, "certificate");
     Reader plan = {doc}, paper = {certificate};
@@ -218,6 +219,9 @@ static gboolean read_plan(NewsPlan *n, const json_t *doc, GError **error)
         return TRUE;
     n->id = id_or_nil(&plan, "plan");
     n->released = g_str_equal(done, "release");
+    n->parked = g_str_equal(done, "park");
+    n->booted = json_is_true(json_object_get(doc, "booted"));
+    n->until_told = json_is_true(json_object_get(doc, "until_told"));
     if (n->released) {
         n->successor = id_or_nil(&paper, "successor");
         if (!reign_from_json(json_object_get(certificate, "reign_next"), &n->next, NULL))

@@ -39,8 +39,9 @@ typedef struct {
     gint64 lag_ms;                                                /* -1: nothing is sealed yet */
     char *why;                                                    /* NULL: nothing is in the way */
     gint64 done_bytes, total_bytes, sent_bytes, rate_bps, left_s; /* left_s -1: not known */
-    gint64 synced_bytes; /* of synchronisations in all; -1: not known */
-    char *resync_reason; /* NULL: none runs */
+    gint64 synced_bytes;  /* of synchronisations in all; -1: not known */
+    gint64 payload_bytes; /* of whatever was sent since the engine runs; -1: not known */
+    char *resync_reason;  /* NULL: none runs */
     gint64 resync_compared_bytes, resync_sent_bytes;
     NewsTip tip;
     NewsCompare compare;
@@ -49,6 +50,9 @@ typedef struct {
 /* The plan that holds the VM. */
 typedef struct {
     Id id; /* nil: none */
+    gboolean parked;
+    gboolean booted;     /* … and its host was booted since … */
+    gboolean until_told; /* … which does not end it */
     gboolean released;
     Id successor; /* if it is released */
     Reign next;

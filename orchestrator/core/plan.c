@@ -27,6 +27,8 @@ static const PlanStep STEPS[STEP_COUNT] = {
                      FALSE, 100},
     [STEP_ROLLBACK] = {"plan.rollback", "the guest is started where it was, cutting goes on",
                        "the guest runs", "nothing", FALSE, 5000},
+    [STEP_PARK] = {"plan.park", "the VM stays off until it is called back, durably", "the engine's answer",
+                   "the guest is started again", FALSE, 200},
 };
 
 const char *step_method(StepKind step)
@@ -44,6 +46,7 @@ gint64 step_limit_ms(const Plan *plan, StepKind step)
         return plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS;
     case STEP_FINAL:
         return FINAL_LIMIT_MS;
+    case STEP_PARK:
     case STEP_RELEASE:
     case STEP_UNLOCK:
         return PAPER_LIMIT_MS;
@@ -150,8 +153,8 @@ static gboolean check_scenario(const Protection *p, const char *to, gboolean for
     if (!id_is_nil(p->plan))
         return plan_refuse(
             error, US_ERROR_BUSY,
-            "a plan moves the VMs of scenario '%s' already: wait for its end, see 'understudy plan list'",
-            name);
+            "a plan %s the VMs of scenario '%s' already: wait for its end, see 'understudy plan list'",
+            p->parks ? "for the maintenance of a host has" : "moves", name);
     if (p->goal == GOAL_PAUSED && !force)
         return plan_refuse(
             error, US_ERROR_REFUSED,
@@ -320,12 +323,17 @@ void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Mo
                                !m->was_off, "autostart", 0);
 }
 
+static void set_deadline(Plan *plan)
+{
+    plan->deadline_ms =
+        LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + PAPER_LIMIT_MS;
+}
+
 void plan_set_times(Plan *plan, const Policy *policy)
 {
     plan->shutdown_timeout_ms = policy->shutdown_timeout_ms;
     plan->start_timeout_ms = policy->start_timeout_ms;
-    plan->deadline_ms =
-        LOCK_LIMIT_MS + plan->shutdown_timeout_ms + SHUTDOWN_MARGIN_MS + FINAL_LIMIT_MS + PAPER_LIMIT_MS;
+    set_deadline(plan);
 }
 
 static void add_moves(const GPtrArray *chosen, const PlanOptions *o, Plan *plan)
@@ -393,6 +401,62 @@ static Plan *switchover(const Protection *p, const PlanOptions *o, GError **erro
     add_moves(chosen, o, plan);
     plan_order(plan, p);
     return g_steal_pointer(&plan);
+}
+
+/* --- maintenance -------------------------------------------------------- */
+
+static GPtrArray *those_on(const Protection *p, const char *host, GError **error)
+{
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
+
+    for (guint i = 0; i < p->vms->len; i++)
+        if (g_str_equal(((ProtectionVm *)p->vms->pdata[i])->active, host))
+            g_ptr_array_add(chosen, p->vms->pdata[i]);
+    if (chosen->len > 0)
+        return g_steal_pointer(&chosen);
+    plan_refuse(error, US_ERROR_NOT_FOUND, "no VM of scenario '%s' runs on %s", p->scenario->name, host);
+    return NULL;
+}
+
+Plan *plan_park(const Protection *p, const ParkOptions *o, GError **error)
+{
+    const PlanOptions options = {
+        .id = o->id, .reign = o->reign, .power_off = o->power_off, .reverse = PLAN_REVERSE_BY_POLICY};
+    g_autoptr(GPtrArray) chosen = protection_is_sure(p, error) ? those_on(p, o->host, error) : NULL;
+    g_autoptr(Plan) plan = NULL;
+    const char *to;
+
+    if (!chosen)
+        return NULL;
+    to = protection_keeper(chosen->pdata[0]);
+    if (!check_scenario(p, to, FALSE, error))
+        return NULL;
+    for (guint i = 0; i < chosen->len; i++)
+        if (!check_vm(p, chosen->pdata[i], to, &options, error))
+            return NULL;
+    plan = build(p, chosen, to, &options);
+    plan->parks = TRUE;
+    plan->until_told = o->until_told;
+    if (o->patient) {
+        plan->shutdown_timeout_ms = PLAN_PATIENCE_MS;
+        set_deadline(plan);
+    }
+    if (!plan_check_engines(p, plan, error))
+        return NULL;
+    plan->to_id = roster_find(p->roster, to)->id;
+    add_moves(chosen, &options, plan);
+    plan_order(plan, p);
+    return g_steal_pointer(&plan);
+}
+
+gboolean plan_is_parked(const Plan *plan)
+{
+    if (!plan->parks || plan->called)
+        return FALSE;
+    for (guint i = 0; i < plan->moves->len; i++)
+        if (((const Move *)plan->moves->pdata[i])->state != MOVE_PARKED)
+            return FALSE;
+    return TRUE;
 }
 
 Plan *plan_switchover(const Protection *p, const PlanOptions *o, GError **error)

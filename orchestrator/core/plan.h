@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plan - a switchover, in good order or by force, as steps that can be read before they run.
+/* plan - a switchover, in good order or by force, or a host's maintenance, as steps that can be read before they run.
  *
  * Each VM is a sub-plan of its own:
  *
@@ -11,6 +11,12 @@
  *   promote  -> the standby defines and starts it, paused, makes the first
  *               checkpoint, lets it run
  *   unlock   -> the old active's lock comes off
+ *
+ * For the maintenance of its host a VM is not released, but parked: it stays off, its last generation sealed, until it is called back. That
+ * is done by PLAN_CALL_BACK, when the host says that it was booted since, and when one of them could not be parked, since
+ * nothing is left down by halves; then all of them are rolled back, in their start order.
+ *
+ *   lock -> shutdown -> final -> park -> … -> rollback
  *
  * By force, when the active is gone, there is one step, promote, of the newest point that the standby has; the
  * operator knows that the other side is off, and is told what will be lost. The old active is
@@ -34,7 +40,7 @@
  * old active, which did not give it up, is told to yield.
  *
  * `plan.state` {"plan", "vm"}, asked of the active, answers
- *   {"done": "none"|"lock"|"shutdown"|"final"|"release"|"unlock"|"rollback",
+ *   {"done": "none"|"lock"|"shutdown"|"final"|"park"|"release"|"unlock"|"rollback",
  *    "doing": null or one of those, "tip": id or null, "certificate": object or null,
  *    "error": null or {"code", "text"}}
  * `done` is the last step of this plan that the engine completed durably,
@@ -58,6 +64,7 @@ typedef enum {
     STEP_PROMOTE,
     STEP_UNLOCK,
     STEP_ROLLBACK,
+    STEP_PARK, /* journals count the others */
     STEP_COUNT,
 } StepKind;
 
@@ -80,6 +87,8 @@ typedef struct {
     X(LOCKING,       "locking")                                                                              \
     X(SHUTTING_DOWN, "shutting-down")                                                                        \
     X(FINISHING,     "finishing")                                                                            \
+    X(PARKING,       "parking")                                                                              \
+    X(PARKED,        "parked")        /* off, until it is called back, and then until it is its turn */       \
     X(RELEASING,     "releasing")                                                                            \
     X(HELD,          "held")          /* released; those that it starts after are not there yet */            \
     X(PROMOTING,     "promoting")                                                                            \
@@ -117,6 +126,7 @@ typedef struct {
         lose_ms; /* by force, from the newest: so much is lost, as far as was known when it was planned; -1: not known */
     Reign by_hand; /* the standby was promoted by root meanwhile, in this one; number 0: not that we know */
     json_t *certificate;  /* of the release, once known */
+    gint64 asked_at_ms;   /* when it was asked to shut down; 0: not yet, or not seen */
     gint64 off_at_ms;     /* when the guest was off; 0: not yet, or not seen */
     gint64 running_at_ms; /* when it ran on the standby; 0: not yet, or not seen */
 
@@ -144,6 +154,9 @@ typedef struct {
     gboolean reverse;    /* what moves away from home is replicated back at once */
     gboolean forced;     /* the old active has no part in it, or none any more … */
     gboolean old_is_off; /* … and the operator certified that it is off */
+    gboolean parks;      /* its VMs are to come back on @from: they are parked there … */
+    gboolean until_told; /* … and a boot of it alone does not call them back … */
+    gboolean called;     /* … that was done */
     Id point;            /* go on from this one instead of the newest; nil: the newest */
     gint64 shutdown_timeout_ms;
     gint64 start_timeout_ms;
@@ -172,6 +185,17 @@ typedef struct {
     const Plan *running; /* the scenario's, borrowed; NULL: none */
 } PlanOptions;
 
+typedef struct {
+    Id id;            /* of the plan, fresh */
+    Id reign;         /* should it be gone on with by force, fresh */
+    const char *host; /* whose maintenance it is */
+    gboolean power_off;
+    gboolean patient; /* a guest that does not shut down is waited for, for up to PLAN_PATIENCE_MS */
+    gboolean until_told;
+} ParkOptions;
+
+#define PLAN_PATIENCE_MS (24 * 3600 * 1000)
+
 #define PLAN_REVERSE_BY_POLICY (-1)
 
 /* Build a switchover. NULL with @error REFUSED (state, VM without a complete copy,
@@ -179,6 +203,10 @@ typedef struct {
  * that is needed does not answer).
  * By force, with one running: what it is to become, under its own id; for PLAN_FORCE. */
 Plan *plan_switchover(const Protection *p, const PlanOptions *options, GError **error);
+/* Park all VMs that run on a host. NULL with @error as plan_switchover(); NOT_FOUND: none does. */
+Plan *plan_park(const Protection *p, const ParkOptions *options, GError **error);
+/* Are all of its VMs parked, and not called back? */
+gboolean plan_is_parked(const Plan *plan);
 /* Take the start order from @p's scenario, for plans that plan_switchover() has not made. */
 void plan_order(Plan *plan, const Protection *p);
 /* A plan that an engine says it is in and that @p does not know, to be gone on with or rolled back; NULL if there is none,
@@ -218,6 +246,7 @@ typedef enum {
     PLAN_LINK_BACK,    /* host */
     PLAN_LINK_LOST,    /* host */
     PLAN_NEWS,         /* host, result: its `status` document */
+    PLAN_CALL_BACK,    /* what is parked, or on its way there, comes back */
     PLAN_FORCE,        /* forced; its active's link is down */
     PLAN_JOURNAL_LOST, /* an ACTION_PERSIST could not be done; calls behind it were not made */
     PLAN_TICK,

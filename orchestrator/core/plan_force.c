@@ -95,6 +95,12 @@ static void force(Turn *t, Move *m, const Move *forced)
         plan_enter(t, m, MOVE_PROMOTING);
 }
 
+static void plan_turn(Turn *t)
+{
+    t->plan->parks = t->plan->called = FALSE;
+    plan_tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
+}
+
 void plan_on_force(Turn *t, const Plan *forced)
 {
     Plan *plan = t->plan;
@@ -103,6 +109,9 @@ void plan_on_force(Turn *t, const Plan *forced)
         return;
     plan->forced = TRUE;
     plan->old_is_off = forced->old_is_off;
+    /* Whose maintenance it was does not come back: it is a switchover now. */
+    if (plan->parks)
+        plan_turn(t);
     plan_keep(t, plan_record_forced(forced));
     EACH_MOVE (forced, f) {
         Move *m = plan_find(plan, f->vm);

@@ -54,30 +54,35 @@ void plan_order(Plan *plan, const Protection *p)
 
 /* --- gates ------------------------------------------------------------------ */
 
-static gboolean is_there(const Move *m)
+static gboolean is_there(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_UNLOCKING || m->state == MOVE_MOVED;
+    return plan->parks ? m->state == MOVE_STAYED : m->state == MOVE_UNLOCKING || m->state == MOVE_MOVED;
+}
+
+static const char *where(const Plan *plan)
+{
+    return plan->parks ? plan->from : plan->to;
 }
 
 static VitalsChecks checks_of(const Plan *plan, const Move *m)
 {
     VitalsChecks none = {0};
 
-    return plan->vitals ? vitals_checks(plan->vitals, plan->to, m->vm, 1) : none;
+    return plan->vitals ? vitals_checks(plan->vitals, where(plan), m->vm, 1) : none;
 }
 
 /* In the reign in which it was started there: what was answered before says nothing. */
 static gboolean answers(const Plan *plan, const Move *m)
 {
     VitalsChecks c = checks_of(plan, m);
+    guint64 reign = plan->parks ? m->reign.number : m->by_hand.number ? m->by_hand.number : plan->next.number;
 
-    return c.reign == (m->by_hand.number ? m->by_hand.number : plan->next.number) &&
-           (m->need_all ? c.n > 0 && c.answered == c.n : c.answered > 0);
+    return c.reign == reign && (m->need_all ? c.n > 0 && c.answered == c.n : c.answered > 0);
 }
 
 static gboolean gate_is_met(const Turn *t, Move *m)
 {
-    if (!is_there(m))
+    if (!is_there(t->plan, m))
         return FALSE;
     if (m->there_ms == 0)
         m->there_ms = t->now_ms;
@@ -91,6 +96,7 @@ static gboolean gate_is_met(const Turn *t, Move *m)
 static gboolean is_stuck(const Plan *plan, const Move *m)
 {
     return m->state == MOVE_READING || m->state == MOVE_PROMOTING || m->state == MOVE_BLOCKED ||
+           m->state == MOVE_ROLLING_BACK ||
            (m->state == MOVE_WAITING && (m->begun || !(plan->from_up || (plan->forced && plan->to_up))));
 }
 
@@ -99,11 +105,11 @@ static char *why_late(const Plan *plan, const Move *m)
     g_autofree char *time = units_human_duration(plan->start_timeout_ms);
     VitalsChecks c = checks_of(plan, m);
 
-    if (is_there(m))
+    if (is_there(plan, m))
         return c.open ? g_strdup_printf("its probe '%s' was not answered within %s", c.open, time)
                       : g_strdup_printf("its probe was not answered within %s", time);
-    if (m->state == MOVE_BLOCKED || m->state == MOVE_PROMOTING)
-        return g_strdup_printf("%s did not start it within %s%s%s", plan->to, time, m->why ? ": " : "",
+    if (m->state == MOVE_BLOCKED || m->state == MOVE_PROMOTING || m->state == MOVE_ROLLING_BACK)
+        return g_strdup_printf("%s did not start it within %s%s%s", where(plan), time, m->why ? ": " : "",
                                m->why ? m->why : "");
     return g_strdup_printf("for %s %s has not said what became of it", time, plan->from);
 }
@@ -117,7 +123,7 @@ static gboolean is_late(const Turn *t, Move *m)
         m->stuck_ms = 0;
     else if (m->stuck_ms == 0)
         m->stuck_ms = t->now_ms;
-    since_ms = is_there(m) && m->gate.probe && m->answered_ms == 0 ? m->there_ms : m->stuck_ms;
+    since_ms = is_there(t->plan, m) && m->gate.probe && m->answered_ms == 0 ? m->there_ms : m->stuck_ms;
     return since_ms > 0 && t->now_ms >= since_ms + t->plan->start_timeout_ms;
 }
 
@@ -127,7 +133,8 @@ gboolean plan_waits_on(const Plan *plan, const Move *m)
     for (guint i = 0; i < m->behind->len; i++) {
         const Move *other = m->behind->pdata[i];
 
-        if (other->state == MOVE_HELD || (plan->forced && other->state == MOVE_WAITING))
+        if (other->state == MOVE_HELD || (plan->called && other->state == MOVE_PARKED) ||
+            (plan->forced && other->state == MOVE_WAITING))
             return TRUE;
     }
     return FALSE;
@@ -137,17 +144,17 @@ static void give_up(Turn *t, Move *m)
 {
     g_autofree char *why = why_late(t->plan, m);
 
-    if (is_there(m))
+    if (is_there(t->plan, m))
         move_set_why(m, why);
-    plan_tell(t, INPUT_GATE_MISSED, m, t->plan->to, why);
+    plan_tell(t, INPUT_GATE_MISSED, m, where(t->plan), why);
 }
 
 static void look_at_gate(Turn *t, Move *m)
 {
     if (m->open)
         return;
-    m->open = m->behind->len == 0 || m->is_off || m->state == MOVE_STAYED || m->state == MOVE_DOWN ||
-              gate_is_met(t, m);
+    m->open = m->behind->len == 0 || m->is_off || (m->state == MOVE_STAYED && !t->plan->parks) ||
+              m->state == MOVE_DOWN || gate_is_met(t, m);
     if (m->open || !is_late(t, m) || !plan_waits_on(t->plan, m))
         return;
     m->open = TRUE;
@@ -197,14 +204,38 @@ static gboolean start_held(Turn *t)
     return changed;
 }
 
+/* One that runs on there, or not at all, makes the restart of its host no better. */
+static void call_back_if_failed(Turn *t)
+{
+    EACH_MOVE (t->plan, m)
+        if (move_is_over(m) && t->plan->parks && !t->plan->called)
+            plan_call_back(t, "not all could be parked");
+}
+
+static gboolean start_parked(Turn *t)
+{
+    gboolean changed = FALSE;
+
+    EACH_MOVE (t->plan, m) {
+        if (m->state != MOVE_PARKED || !t->plan->called || move_is_held(m))
+            continue;
+        m->rolling = TRUE;
+        plan_enter(t, m, MOVE_ROLLING_BACK);
+        changed = TRUE;
+    }
+    return changed;
+}
+
 void plan_go_on(Turn *t)
 {
     gboolean changed = t->plan->wait_until_ms == 0;
 
     while (changed) {
+        call_back_if_failed(t);
         EACH_MOVE (t->plan, m)
             look_at_gate(t, m);
         changed = start_held(t);
+        changed |= start_parked(t);
         changed |= plan_begin_more(t);
     }
     if (!t->plan->ended)
@@ -218,7 +249,7 @@ static char *words_of_gate(const Plan *plan, const Move *m)
     g_autofree char *delay = units_format_duration(m->gate.delay_ms);
     VitalsChecks c = checks_of(plan, m);
 
-    if (!is_there(m))
+    if (!is_there(plan, m))
         return g_strdup("it does not run yet");
     if (m->gate.probe && m->answered_ms == 0)
         return c.open ? g_strdup_printf("its probe '%s' is not answered yet", c.open)
@@ -232,7 +263,8 @@ char *plan_waits_for(const Plan *plan, const Move *m)
     const Move *other = goes_first ? move_first_behind(m) : first_before(m);
     g_autofree char *words = NULL;
 
-    if (!other || (m->state != MOVE_HELD && m->state != MOVE_WAITING))
+    if (!other ||
+        (m->state != MOVE_HELD && m->state != MOVE_WAITING && !(m->state == MOVE_PARKED && plan->called)))
         return NULL;
     if (goes_first)
         return g_strdup_printf("waits for '%s', which starts after it, to be off", other->name);

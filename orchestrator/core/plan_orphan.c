@@ -34,6 +34,11 @@ static Plan *begin(const Protection *p, const ProtectionVm *vm, const NewsPlan *
     plan->to_id = roster_find(p->roster, to)->id;
     plan->next = told->next;
     plan->reverse = policy_reverses(&p->scenario->policy);
+    plan->parks = told->parked;
+    plan->until_told = told->until_told;
+    /* Should it be gone on with by force: nobody has given a reign of it away. */
+    if (plan->parks)
+        plan->next = (Reign){protection_term(p) + 1, told->id};
     plan->from_up = plan->to_up = TRUE;
     plan_set_times(plan, &p->scenario->policy);
     return plan;
@@ -50,7 +55,9 @@ static void add_moves(const Protection *p, Plan *plan)
             continue;
         m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
         m->begun = TRUE;
-        m->rolling = !told->released;
+        m->rolling = !told->released && !told->parked;
+        if (told->parked)
+            continue;
         if (m->rolling)
             move_set_why(m, "the controller has lost what it knew of the plan");
         else

@@ -28,6 +28,7 @@ json_t *plan_record_begin(const Plan *plan);
 json_t *plan_record_intent(const Move *m, StepKind step);
 json_t *plan_record_over(const Move *m);
 json_t *plan_record_end(void);
+json_t *plan_record_called(void);
 json_t *plan_record_forced(const Plan *forced);
 
 const char *step_method(StepKind step);
@@ -63,6 +64,8 @@ void plan_call(Turn *t, Move *m, StepKind step);
 void plan_enter(Turn *t, Move *m, MoveState to);
 void plan_end_if_over(Turn *t);
 void plan_on_force(Turn *t, const Plan *forced);
+/* Once, of a plan that parks. @why: for the log. */
+void plan_call_back(Turn *t, const char *why);
 /* It is promoted (once more). By force, and with the old active back, that one ends its part first. */
 void plan_promote(Turn *t, Move *m);
 void plan_yielded(Turn *t, Move *m, const json_t *result, const GError *failure);

@@ -22,6 +22,7 @@ typedef enum {
     DONE_LOCK,
     DONE_SHUTDOWN,
     DONE_FINAL,
+    DONE_PARK,
     DONE_RELEASE,
     DONE_UNLOCK,
     DONE_ROLLBACK,
@@ -37,6 +38,7 @@ static const struct {
     [DONE_LOCK] = {"lock", STEP_LOCK + 1, MOVE_SHUTTING_DOWN},
     [DONE_SHUTDOWN] = {"shutdown", STEP_SHUTDOWN + 1, MOVE_FINISHING},
     [DONE_FINAL] = {"final", STEP_FINAL + 1, MOVE_RELEASING},
+    [DONE_PARK] = {"park", STEP_PARK + 1, MOVE_PARKED},
     [DONE_RELEASE] = {"release", STEP_RELEASE + 1, MOVE_PROMOTING},
     [DONE_UNLOCK] = {"unlock", STEP_UNLOCK + 1, MOVE_MOVED},
     [DONE_ROLLBACK] = {"rollback", 0, MOVE_STAYED},
@@ -63,10 +65,10 @@ static const char *error_of(const json_t *state)
 /* Final and release left something behind that the next steps need. */
 static gboolean take_papers(Turn *t, Move *m, Done done, const json_t *state)
 {
-    if (done != DONE_FINAL && done != DONE_RELEASE)
+    if (done != DONE_FINAL && done != DONE_PARK && done != DONE_RELEASE)
         return TRUE;
     return plan_take_result(t, m, STEP_FINAL, state) &&
-           (done == DONE_FINAL || plan_take_result(t, m, STEP_RELEASE, state));
+           (done != DONE_RELEASE || plan_take_result(t, m, STEP_RELEASE, state));
 }
 
 /* The active kept the guest, or lost it. */
@@ -74,7 +76,7 @@ static void rolled_back(Turn *t, Move *m, const char *error)
 {
     if (error)
         move_set_why(m, error);
-    else if (!m->why)
+    else if (!m->why && !t->plan->called)
         move_set_why(m, "the active rolled back by itself at the plan's deadline");
     plan_enter(t, m, error ? MOVE_DOWN : MOVE_STAYED);
 }
@@ -103,6 +105,8 @@ void plan_was_read(Turn *t, Move *m, const json_t *state)
         rolled_back(t, m, error);
     else if (done < DONE_RELEASE && (m->rolling || error))
         roll_back(t, m, done, error);
+    else if (t->plan->called && done < DONE_PARK)
+        roll_back(t, m, done, NULL);
     else
-        plan_enter(t, m, DONE[done].next);
+        plan_enter(t, m, t->plan->parks && done == DONE_FINAL ? MOVE_PARKING : DONE[done].next);
 }

@@ -20,14 +20,21 @@ json_t *plan_record_begin(const Plan *plan)
                                         m->name, "reign", reign_to_json(m->reign), "off", m->was_off, "died",
                                         m->died, "certificate", plan->forced ? m->certificate : NULL));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:I, s:o}",
-                     "format", PLAN_FORMAT, "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from",
-                     plan->from, "to", plan->to, "to_id", ID_TEXT(plan->to_id), "next",
-                     reign_to_json(plan->next), "power_off", plan->power_off, "reverse", plan->reverse,
-                     "forced", plan->forced, "old_is_off", plan->old_is_off, "point",
-                     json_from_id(plan->point), "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms,
-                     "start_timeout_ms", (json_int_t)plan->start_timeout_ms, "deadline_ms",
-                     (json_int_t)plan->deadline_ms, "vms", vms);
+    json_t *record = json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:I, s:o}", "format",
+        PLAN_FORMAT, "begin", ID_TEXT(plan->id), "scenario", plan->scenario, "from", plan->from, "to",
+        plan->to, "to_id", ID_TEXT(plan->to_id), "next", reign_to_json(plan->next), "power_off",
+        plan->power_off, "reverse", plan->reverse, "forced", plan->forced, "old_is_off", plan->old_is_off,
+        "point", json_from_id(plan->point), "shutdown_timeout_ms", (json_int_t)plan->shutdown_timeout_ms,
+        "start_timeout_ms", (json_int_t)plan->start_timeout_ms, "deadline_ms", (json_int_t)plan->deadline_ms,
+        "vms", vms);
+
+    /* An earlier version reads no record that has what it does not know. */
+    if (plan->parks) {
+        json_object_set_new(record, "parks", json_true());
+        json_object_set_new(record, "until_told", json_boolean(plan->until_told));
+    }
+    return record;
 }
 
 json_t *plan_record_intent(const Move *m, StepKind step)
@@ -59,6 +66,11 @@ json_t *plan_record_forced(const Plan *forced)
                               json_pack("{s:s, s:O}", "vm", ID_TEXT(m->vm), "certificate", m->certificate));
     }
     return json_pack("{s:b, s:b, s:o}", "forced", 1, "old_is_off", forced->old_is_off, "vms", vms);
+}
+
+json_t *plan_record_called(void)
+{
+    return json_pack("{s:b}", "called", 1);
 }
 
 json_t *plan_record_end(void)
@@ -106,16 +118,19 @@ static Plan *read_begin(const json_t *record, GError **error)
     const char *id_text, *scenario, *from, *to, *to_id;
     json_t *next, *vms;
     json_int_t shutdown_ms, start_ms, deadline_ms;
-    int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE;
+    int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE, parks = FALSE,
+                           until_told = FALSE;
     json_t *point = NULL;
     Id id;
 
-    if (!json_read(record, "begin", NULL,
-                   "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
-                   "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
-                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced",
-                   &forced, "old_is_off", &old_is_off, "point", &point, "shutdown_timeout_ms", &shutdown_ms,
-                   "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
+    if (!json_read(
+            record, "begin", NULL,
+            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
+            "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to, "to_id",
+            &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced", &forced,
+            "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "point", &point,
+            "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms,
+            "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
@@ -125,6 +140,8 @@ static Plan *read_begin(const json_t *record, GError **error)
     plan->reverse = reverse;
     plan->forced = forced;
     plan->old_is_off = old_is_off;
+    plan->parks = parks;
+    plan->until_told = until_told;
     if (point && !json_to_id(point, &plan->point, NULL)) {
         unsound(error, "point");
         return NULL;
@@ -219,6 +236,7 @@ static gboolean replay_forced(Plan *plan, const json_t *record, GError **error)
     gsize i;
 
     plan->forced = TRUE;
+    plan->parks = plan->called = FALSE;
     plan->old_is_off = json_is_true(json_object_get(record, "old_is_off"));
     json_array_foreach(vms, i, one)
     {
@@ -241,6 +259,10 @@ static gboolean replay(Plan *plan, const json_t *record, GError **error)
         return replay_intent(move_of(plan, record, "vm"), record, error);
     if (json_object_get(record, "over"))
         return replay_over(move_of(plan, record, "over"), record, error);
+    if (json_is_true(json_object_get(record, "called"))) {
+        plan->called = TRUE;
+        return TRUE;
+    }
     if (!json_is_true(json_object_get(record, "end")))
         return unsound(error, "unknown");
     plan->ended = TRUE;

@@ -22,6 +22,15 @@
     X(FINISHING,     ROLLING_BACK,  "the last generation could not be sealed")                                \
     X(FINISHING,     READING,       "what the active did must be read from it")                               \
     X(FINISHING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
+    X(FINISHING,     PARKING,       "the last generation is sealed")                                          \
+    X(PARKING,       PARKED,        "it is off, and stays so until it is called back")                        \
+    X(PARKING,       ROLLING_BACK,  "it could not be parked, or is called back")                              \
+    X(PARKING,       READING,       "what the active did must be read from it")                               \
+    X(PARKING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
+    X(PARKED,        ROLLING_BACK,  "it is called back, and its turn has come")                               \
+    X(PARKED,        PROMOTING,     "its host is gone: it goes on without it")                                \
+    X(PARKED,        HELD,          "its host is gone; those it starts after come first")                     \
+    X(PARKED,        MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
     X(RELEASING,     HELD,          "the active gave the VM up for good; those it starts after come first")   \
     X(RELEASING,     READING,       "whether the active released must be read from it")                       \
@@ -41,6 +50,8 @@
     X(READING,       LOCKING,       "the active knows nothing of the plan yet")                               \
     X(READING,       SHUTTING_DOWN, "the active has locked the guest")                                        \
     X(READING,       FINISHING,     "the guest is off")                                                       \
+    X(READING,       PARKING,       "the last generation is sealed")                                          \
+    X(READING,       PARKED,        "it is parked")                                                           \
     X(READING,       RELEASING,     "the last generation is sealed")                                          \
     X(READING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
     X(READING,       HELD,          "it is released; those it starts after come first")                       \
@@ -85,6 +96,8 @@ StepKind move_step(MoveState state)
         return STEP_SHUTDOWN;
     case MOVE_FINISHING:
         return STEP_FINAL;
+    case MOVE_PARKING:
+        return STEP_PARK;
     case MOVE_RELEASING:
         return STEP_RELEASE;
     case MOVE_PROMOTING:

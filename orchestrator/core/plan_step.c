@@ -95,10 +95,30 @@ static void take_promotion(Turn *t, const NewsPromotion *promotion)
         plan_enter(t, m, MOVE_READING);
 }
 
+/* What is parked there has seen another boot. */
+static void look_for_boot(Turn *t, const json_t *status)
+{
+    json_t *item;
+    gsize i;
+
+    json_array_foreach(json_object_get(status, "active"), i, item)
+    {
+        g_autoptr(News) word = news_from_json(item, NULL);
+        const Move *m = word && id_equal(word->plan.id, t->plan->id) && word->plan.booted
+                            ? plan_find(t->plan, word->vm)
+                            : NULL;
+
+        if (m && !t->plan->until_told)
+            plan_call_back(t, "it was booted");
+    }
+}
+
 static void on_news(Turn *t, const char *host, const json_t *status)
 {
     g_autoptr(GArray) promotions = NULL;
 
+    if (t->plan->parks && !t->plan->called && g_str_equal(host, t->plan->from))
+        look_for_boot(t, status);
     if (!g_str_equal(host, t->plan->to))
         return;
     promotions = news_promotions_from_json(status, NULL, NULL);
@@ -158,7 +178,8 @@ static void on_journal_lost(Turn *t)
     EACH_MOVE (t->plan, m) {
         if (m->state == MOVE_PROMOTING || m->state == MOVE_UNLOCKING) {
             plan_call(t, m, move_step(m->state));
-        } else if (!move_is_over(m) && m->state != MOVE_BLOCKED && m->state != MOVE_HELD) {
+        } else if (!move_is_over(m) && m->state != MOVE_BLOCKED && m->state != MOVE_HELD &&
+                   m->state != MOVE_PARKED) {
             m->rolling = TRUE;
             if (!m->why)
                 move_set_why(m, "the controller cannot write the plan's journal");
@@ -189,6 +210,9 @@ void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out)
         break;
     case PLAN_NEWS:
         on_news(&t, ev->host, ev->result);
+        break;
+    case PLAN_CALL_BACK:
+        plan_call_back(&t, "its maintenance is over");
         break;
     case PLAN_FORCE:
         plan_on_force(&t, ev->forced);

@@ -23,11 +23,17 @@ static json_t *step_to_json(const Plan *plan, const Move *m, StepKind step, cons
                      step_state(m, step));
 }
 
+/* In the order in which they are done. */
+static const StepKind IN_ORDER[STEP_COUNT] = {STEP_LOCK,    STEP_SHUTDOWN, STEP_FINAL,  STEP_PARK,
+                                              STEP_RELEASE, STEP_PROMOTE,  STEP_UNLOCK, STEP_ROLLBACK};
+
 /* The rollback is shown only where there is one. */
 static gboolean is_shown(const Plan *plan, const Move *m, StepKind step)
 {
     if (plan->forced)
         return step == STEP_PROMOTE;
+    if (plan->parks ? step == STEP_RELEASE || step == STEP_PROMOTE || step == STEP_UNLOCK : step == STEP_PARK)
+        return FALSE;
     return step != STEP_ROLLBACK || m->rolling || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
 }
 
@@ -53,9 +59,9 @@ static json_t *move_to_json(const Plan *plan, const Move *m)
     gint64 down_ms = m->running_at_ms && m->off_at_ms ? m->running_at_ms - m->off_at_ms : -1;
 
     plan_steps(plan, steps);
-    for (StepKind i = 0; i < STEP_COUNT; i++)
-        if (is_shown(plan, m, i))
-            json_array_append_new(list, step_to_json(plan, m, i, &steps[i]));
+    for (guint i = 0; i < STEP_COUNT; i++)
+        if (is_shown(plan, m, IN_ORDER[i]))
+            json_array_append_new(list, step_to_json(plan, m, IN_ORDER[i], &steps[IN_ORDER[i]]));
     return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vm", ID_TEXT(m->vm), "name", m->name,
                      "state", move_state_name(m->state), "why", waits ? waits : m->why, "after",
                      after_to_json(m), "point", json_from_id(m->tip), "lose_ms",
@@ -69,9 +75,10 @@ json_t *plan_to_json(const Plan *plan)
 
     for (guint i = 0; i < plan->moves->len; i++)
         json_array_append_new(vms, move_to_json(plan, plan->moves->pdata[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:o}", "id", ID_TEXT(plan->id), "scenario",
-                     plan->scenario, "from", plan->from, "to", plan->to, "forced", plan->forced, "ended",
-                     plan->ended, "deadline_ms", (json_int_t)plan->deadline_ms, "vms", vms);
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o}", "id", ID_TEXT(plan->id), "scenario",
+                     plan->scenario, "from", plan->from, "to", plan->to, "forced", plan->forced, "parks",
+                     plan->parks, "ended", plan->ended, "deadline_ms", (json_int_t)plan->deadline_ms, "vms",
+                     vms);
 }
 
 static void append_move(GString *text, const Plan *plan, const Move *m)
@@ -83,7 +90,8 @@ static void append_move(GString *text, const Plan *plan, const Move *m)
     plan_steps(plan, steps);
     g_string_append_printf(text, "  %s: %s%s%s\n", m->name, move_state_name(m->state), why ? ", " : "",
                            why ? why : "");
-    for (StepKind i = 0; i < STEP_COUNT; i++) {
+    for (guint k = 0; k < STEP_COUNT; k++) {
+        StepKind i = IN_ORDER[k];
         g_autofree char *expected = units_human_duration(steps[i].expected_ms);
         g_autofree char *limit = units_human_duration(steps[i].limit_ms);
 
@@ -103,6 +111,10 @@ char *plan_text(const Plan *plan)
     if (plan->forced)
         g_string_append_printf(text, "switchover of '%s' from %s to %s by force\n", plan->scenario,
                                plan->from, plan->to);
+    else if (plan->parks)
+        g_string_append_printf(text,
+                               "maintenance of %s: the VMs of '%s' are parked there, and come back on it\n",
+                               plan->from, plan->scenario);
     else
         g_string_append_printf(
             text,

@@ -14,8 +14,13 @@ static const struct {
     [STEP_LOCK] = {MOVE_SHUTTING_DOWN, MOVE_STAYED},    [STEP_SHUTDOWN] = {MOVE_FINISHING, MOVE_ROLLING_BACK},
     [STEP_FINAL] = {MOVE_RELEASING, MOVE_ROLLING_BACK}, [STEP_RELEASE] = {MOVE_PROMOTING, MOVE_READING},
     [STEP_PROMOTE] = {MOVE_UNLOCKING, MOVE_BLOCKED},    [STEP_UNLOCK] = {MOVE_MOVED, MOVE_MOVED},
-    [STEP_ROLLBACK] = {MOVE_STAYED, MOVE_READING},
+    [STEP_ROLLBACK] = {MOVE_STAYED, MOVE_READING},      [STEP_PARK] = {MOVE_PARKED, MOVE_ROLLING_BACK},
 };
+
+static MoveState after(const Plan *plan, StepKind step)
+{
+    return plan->parks && step == STEP_FINAL ? MOVE_PARKING : FLOW[step].done;
+}
 
 void plan_keep(Turn *t, json_t *steal_record)
 {
@@ -34,6 +39,7 @@ Input *plan_tell(Turn *t, InputKind kind, const Move *m, const char *host, const
     in->vm = m ? m->vm : ID_NIL;
     in->host = g_strdup(host);
     in->why = g_strdup(why);
+    in->parks = t->plan->parks;
     action_tell(t->out, in);
     return in;
 }
@@ -102,6 +108,8 @@ static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
     else if (step == STEP_SHUTDOWN)
         more = json_pack("{s:I, s:b}", "timeout_ms", (json_int_t)plan->shutdown_timeout_ms, "power_off",
                          plan->power_off);
+    else if (step == STEP_PARK)
+        more = json_pack("{s:b}", "until_told", plan->until_told);
     else if (step == STEP_RELEASE)
         more = json_pack("{s:{s:s}, s:o}", "successor", "id", ID_TEXT(plan->to_id), "reign_next",
                          reign_to_json(plan->next));
@@ -117,6 +125,8 @@ void plan_call(Turn *t, Move *m, StepKind step)
 {
     plan_keep(t, plan_record_intent(m, step));
     m->asked = TRUE;
+    if (step == STEP_SHUTDOWN && m->asked_at_ms == 0)
+        m->asked_at_ms = t->now_ms;
     action_call(t->out, step_host(t->plan, step), step_method(step), m->vm, step_limit_ms(t->plan, step),
                 params_of(t->plan, m, step));
 }
@@ -163,7 +173,7 @@ static gboolean stays_for_another(Turn *t, Move *m, const Move *behind)
 
 static gboolean is_under_way(const Move *m)
 {
-    return m->begun && !move_is_over(m) && m->state != MOVE_HELD;
+    return m->begun && !move_is_over(m) && m->state != MOVE_HELD && m->state != MOVE_PARKED;
 }
 
 /* One that the standby cannot start counts, too: where it fails, no more guests are shut down, but for those that are
@@ -180,7 +190,8 @@ gboolean plan_begin_more(Turn *t)
     guint under_way = 0, blocked = 0;
     gboolean changed = FALSE;
 
-    if (t->plan->wait_until_ms || !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
+    if (t->plan->called || t->plan->wait_until_ms ||
+        !(t->plan->from_up || (t->plan->forced && t->plan->to_up)))
         return FALSE;
     EACH_MOVE (t->plan, m) {
         under_way += is_under_way(m);
@@ -203,6 +214,39 @@ static void over(Turn *t, Move *m, gboolean unlocked)
 {
     plan_tell_end(t, m, unlocked);
     plan_keep(t, plan_record_over(m));
+}
+
+/* Those that wait for their turn go on in plan_go_on(). What is not known yet is read, and goes on from there. */
+static void call_back(Turn *t, Move *m)
+{
+    switch (m->state) {
+    case MOVE_WAITING:
+        if (!m->begun)
+            plan_enter(t, m, MOVE_STAYED);
+        return;
+    case MOVE_LOCKING:
+        plan_enter(t, m, MOVE_READING);
+        return;
+    case MOVE_SHUTTING_DOWN:
+    case MOVE_FINISHING:
+    case MOVE_PARKING:
+        m->rolling = TRUE;
+        plan_enter(t, m, MOVE_ROLLING_BACK);
+        return;
+    default:
+        return;
+    }
+}
+
+void plan_call_back(Turn *t, const char *why)
+{
+    if (!t->plan->parks || t->plan->called || t->plan->ended)
+        return;
+    t->plan->called = TRUE;
+    action_log(t->out, g_strdup_printf("what is parked on %s is called back: %s", t->plan->from, why));
+    plan_keep(t, plan_record_called());
+    EACH_MOVE (t->plan, m)
+        call_back(t, m);
 }
 
 /* The engine of the step's host is known to be silent: what then? */
@@ -252,7 +296,7 @@ void plan_enter(Turn *t, Move *m, MoveState wanted)
         over(t, m, unlocked);
     else if (to == MOVE_HELD)
         hold(t, m);
-    else if (to == MOVE_READING || to == MOVE_BLOCKED)
+    else if (to == MOVE_READING || to == MOVE_BLOCKED || to == MOVE_PARKED)
         return; /* until it is time, or a link is back */
     else if (is_up(t->plan, step))
         plan_call(t, m, step);
@@ -367,5 +411,5 @@ void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
     if (step != STEP_ROLLBACK)
         m->done = step + 1;
     /* Of what was taken by force there is no lock. */
-    plan_enter(t, m, move_is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : FLOW[step].done);
+    plan_enter(t, m, move_is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : after(t->plan, step));
 }

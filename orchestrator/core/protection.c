@@ -2,6 +2,7 @@
 #include "orchestrator/core/protection.h"
 
 #include "orchestrator/core/hold.h"
+#include "orchestrator/core/maintenance.h"
 #include "orchestrator/core/protection_parts.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -138,6 +139,7 @@ json_t *protection_unheard(const Protection *p)
 json_t *protection_to_json(const Protection *p)
 {
     json_t *vms = json_array();
+    json_t *doc;
 
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
@@ -150,10 +152,15 @@ json_t *protection_to_json(const Protection *p)
                            protection_told_to_json(vm), "answers", protection_answers_to_json(p, vm),
                            "copies", copies_to_json(vm)));
     }
-    return json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o, s:o}", "format", PROTECTION_FORMAT,
-                     "goal", GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries,
-                     "hold", p->hold, "networks", p->networks, "unheard", protection_unheard(p), "hangs",
-                     protection_hangs_to_json(p), "countdown", protection_countdown_to_json(p), "vms", vms);
+    doc = json_pack("{s:i, s:s, s:s, s:i, s:O?, s:O, s:o, s:o, s:o, s:o}", "format", PROTECTION_FORMAT,
+                    "goal", GOALS[p->goal], "plan", ID_TEXT(p->plan), "switchbacks", (int)p->home.tries,
+                    "hold", p->hold, "networks", p->networks, "unheard", protection_unheard(p), "hangs",
+                    protection_hangs_to_json(p), "countdown", protection_countdown_to_json(p), "vms", vms);
+
+    /* An earlier version reads nothing that it does not know. */
+    if (p->parks)
+        json_object_set_new(doc, "parks", json_true());
+    return doc;
 }
 
 static gboolean read_copies(ProtectionVm *vm, Goal goal, const json_t *list, GError **error)
@@ -235,12 +242,12 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
     json_t *networks, *vms, *unheard = NULL, *hold = NULL, *hangs = NULL, *countdown = NULL;
-    int format, tries = 0;
+    int format, tries = 0, parks = FALSE;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?s, s?i, s?o, s:o, s?o, s?o, s?o, s:o}", "format",
-                   &format, "goal", &goal, "plan", &plan, "owed_plan", &owed, "switchbacks", &tries, "hold",
-                   &hold, "networks", &networks, "unheard", &unheard, "hangs", &hangs, "countdown",
-                   &countdown, "vms", &vms) ||
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?b, s?s, s?i, s?o, s:o, s?o, s?o, s?o, s:o}",
+                   "format", &format, "goal", &goal, "plan", &plan, "parks", &parks, "owed_plan", &owed,
+                   "switchbacks", &tries, "hold", &hold, "networks", &networks, "unheard", &unheard, "hangs",
+                   &hangs, "countdown", &countdown, "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) || !hold_read(hold, &p->hold, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
@@ -253,6 +260,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
     protection_hangs_from_json(p, hangs);
     json_decref(p->networks);
     p->networks = json_incref(networks);
+    p->parks = parks;
     p->home.tries = (guint)MAX(0, tries);
     for (gsize i = 0; i < json_array_size(vms); i++)
         if (!read_vm(p, json_array_get(vms, i), owed, error))
@@ -318,7 +326,23 @@ gboolean protection_is_held(const Protection *p)
 {
     json_auto_t *holds = protection_holds(p);
 
-    return json_array_size(holds) > 0;
+    return json_array_size(holds) > 0 || protection_is_maintained(p);
+}
+
+static gboolean is_maintained(const Protection *p, const char *host)
+{
+    const RosterHost *known = roster_find(p->roster, host);
+
+    return known && maintenance_runs(known->maintenance);
+}
+
+gboolean protection_is_maintained(const Protection *p)
+{
+    gboolean any = p->parks || is_maintained(p, p->scenario->master);
+
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        any |= is_maintained(p, p->scenario->replicas->pdata[i]);
+    return any;
 }
 
 void protection_doubt(Protection *p)

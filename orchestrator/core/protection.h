@@ -165,6 +165,7 @@ typedef struct {
     gboolean verifying;
     gboolean purging; /* by others: no order goes out meanwhile */
     Id plan;          /* nil: none runs */
+    gboolean parks;   /* durable: it is for the maintenance of a host */
     json_t *hold;     /* durable: the operator's, of this scenario (hold.h); NULL: none */
     json_t *networks; /* {"from": "to"}: what verification made of the map */
     GPtrArray *vms;   /* ProtectionVm * */
@@ -224,7 +225,8 @@ struct Input {
     gboolean unlocked;
     gboolean reverse;
     gboolean forced;
-    guint64 order; /* of the call that is answered; 0: of the last */
+    gboolean parks; /* INPUT_PLAN_BEGUN: no switchover, but the maintenance of a host */
+    guint64 order;  /* of the call that is answered; 0: of the last */
     char *why;
     const GError *failure;
     const json_t *json;
@@ -251,6 +253,9 @@ void protection_recall_answers(const json_t *doc, Vitals *vitals);
 void protection_doubt(Protection *p);
 /* Its own hold, and those of its hosts: an array of hold_describe(). New reference. */
 json_t *protection_holds(const Protection *p);
+/* Is a host of it about to be restarted by its operator, or its plan for that? */
+gboolean protection_is_maintained(const Protection *p);
+/* By either of the two. */
 gboolean protection_is_held(const Protection *p);
 /* Those that are still missing: an array of names. New reference. */
 json_t *protection_unheard(const Protection *p);

@@ -5,8 +5,15 @@
 
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error)
 {
-    if (id_equal(p->plan, in->plan))
-        return TRUE; /* told again after a restart */
+    if (id_equal(p->plan, in->plan)) {
+        /* Told again after a restart; or gone on with by force. */
+        if (p->parks && !in->parks) {
+            p->parks = FALSE;
+            action_persist(out, NULL);
+            protection_publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
+        }
+        return TRUE;
+    }
     if (!protection_no_plan(p, error))
         return FALSE;
     if (p->goal == GOAL_STOPPED) {
@@ -15,12 +22,14 @@ gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *ou
         return FALSE;
     }
     p->plan = in->plan;
+    p->parks = in->parks;
     EACH_VM (p, vm) {
         vm->part = PART_NONE;
         g_clear_pointer(&vm->stayed, g_free);
     }
     action_persist(out, NULL);
-    protection_publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
+    if (!p->parks)
+        protection_publish(p, EVENT_SWITCHOVER_STARTED, in->host, NULL, NULL, out);
     return TRUE;
 }
 
@@ -101,6 +110,12 @@ static gboolean on_stayed(Protection *p, ProtectionVm *vm, const Input *in, Acti
 {
     vm->part = PART_STAYED;
     vm->told = TOLD_NOTHING;
+    if (p->parks) {
+        /* It is back as it was; why it could not be parked is news all the same. */
+        if (in->why)
+            protection_publish(p, EVENT_VM_NOT_PARKED, vm->active, vm->name, in->why, out);
+        return TRUE;
+    }
     g_free(vm->stayed);
     vm->stayed = g_strdup(in->why);
     protection_publish(p, EVENT_VM_STAYED, vm->active, vm->name, in->why, out);
@@ -150,16 +165,21 @@ static char *why_not_done(const Protection *p)
 gboolean protection_on_plan_ended(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     g_autofree char *why = NULL;
+    gboolean parked;
 
     (void)error;
     if (!id_equal(p->plan, in->plan))
         return TRUE; /* told again */
     why = why_not_done(p);
+    parked = p->parks;
     p->plan = ID_NIL;
+    p->parks = FALSE;
     EACH_VM (p, vm)
         vm->part = vm->part == PART_DOWN ? PART_DOWN : PART_NONE;
     action_persist(out, NULL);
-    protection_publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why, out);
+    if (!parked)
+        protection_publish(p, why ? EVENT_SWITCHOVER_FAILED : EVENT_SWITCHOVER_DONE, in->host, NULL, why,
+                           out);
     return TRUE;
 }
 

@@ -78,10 +78,16 @@ static char *why_not(const Protection *p, const ProtectionVm *vm, const Protecti
     return vm->stayed ? g_strdup_printf("not moved: %s", vm->stayed) : NULL;
 }
 
+/* That a copy grows old while a host of it is restarted is what its operator wants. */
+static gboolean is_expected(const Protection *p, const StateEdge *edge)
+{
+    return (edge->event == EVENT_LAG_HIGH || edge->event == EVENT_LAG_OVER) && protection_is_maintained(p);
+}
+
 static void publish_move(const Protection *p, const ProtectionVm *vm, const ProtectionCopy *c,
                          const StateEdge *edge, ActionList *out)
 {
-    if (edge->event != EVENT_NONE)
+    if (edge->event != EVENT_NONE && !is_expected(p, edge))
         action_publish(out, event_new(edge->event, p->scenario->name, c->host, vm->name,
                                       c->why ? c->why : edge->reason));
 }
@@ -166,9 +172,11 @@ static ScenarioState scenario_target(const Protection *p)
     if (p->verifying)
         return SCENARIO_VERIFYING;
     if (!id_is_nil(p->plan))
-        return SCENARIO_SWITCHING;
+        return p->parks ? SCENARIO_MAINTENANCE : SCENARIO_SWITCHING;
     if (p->goal == GOAL_STOPPED)
         return SCENARIO_STOPPED;
+    if (protection_is_maintained(p))
+        return SCENARIO_MAINTENANCE;
     for (guint i = 0; i < p->vms->len; i++)
         count_vm(p, p->vms->pdata[i], &t);
     if (t.failed || p->countdown.over)

@@ -13,6 +13,7 @@ static void host_free(gpointer p)
     g_strfreev(h->addresses);
     json_decref(h->hold);
     json_decref(h->told);
+    json_decref(h->maintenance);
     g_free(h);
 }
 
@@ -59,6 +60,15 @@ void roster_tell(Roster *r, const char *name, json_t *told)
     g_assert(h);
     json_decref(h->told);
     h->told = json_incref(told);
+}
+
+void roster_maintain(Roster *r, const char *name, json_t *maintenance)
+{
+    RosterHost *h = g_hash_table_lookup(r->hosts, name);
+
+    g_assert(h);
+    json_decref(h->maintenance);
+    h->maintenance = json_incref(maintenance);
 }
 
 void roster_remove(Roster *r, const char *name)

@@ -13,9 +13,10 @@
 typedef struct {
     char *name;
     Id id;
-    char **addresses; /* "host:port", the preferred one first, NULL at the end */
-    json_t *hold;     /* hold.h; NULL: none */
-    json_t *told;     /* told.h; NULL: nothing */
+    char **addresses;    /* "host:port", the preferred one first, NULL at the end */
+    json_t *hold;        /* hold.h; NULL: none */
+    json_t *told;        /* told.h; NULL: nothing */
+    json_t *maintenance; /* maintenance.h; NULL: it is in none */
 } RosterHost;
 
 typedef struct Roster Roster;
@@ -30,6 +31,8 @@ void roster_set(Roster *r, const char *name, Id id, const char *const *addresses
 void roster_hold(Roster *r, const char *name, json_t *hold);
 /* The same of what was told of it. */
 void roster_tell(Roster *r, const char *name, json_t *told);
+/* The same of its maintenance. */
+void roster_maintain(Roster *r, const char *name, json_t *maintenance);
 void roster_remove(Roster *r, const char *name);
 /* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
 const RosterHost *roster_find(const Roster *r, const char *name);

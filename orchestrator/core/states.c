@@ -115,6 +115,23 @@
     X(SWITCHING,     SYNCHRONIZING, NONE,           "the plan ended, a first copy is being made")             \
     X(SWITCHING,     PAUSED,        NONE,           "the plan ended, replication is paused")                  \
     X(SWITCHING,     FAILED,        NONE,           "the plan left a VM that needs an operator")              \
+    X(SYNCHRONIZING, MAINTENANCE,   NONE,           "maintenance of a host was begun")                        \
+    X(RUNNING,       MAINTENANCE,   NONE,           "maintenance of a host was begun")                        \
+    X(DEGRADED,      MAINTENANCE,   NONE,           "maintenance of a host was begun, or a plan of it goes on")\
+    X(PAUSED,        MAINTENANCE,   NONE,           "maintenance of a host was begun")                        \
+    X(SWITCHED,      MAINTENANCE,   NONE,           "maintenance of a host was begun")                        \
+    X(FAILED,        MAINTENANCE,   NONE,           "maintenance of a host was begun")                        \
+    X(SWITCHING,     MAINTENANCE,   NONE,           "the plan ended; a host is in maintenance")               \
+    X(VERIFYING,     MAINTENANCE,   NONE,           "no errors found; a host is in maintenance")              \
+    X(STOPPED,       MAINTENANCE,   NONE,           "run asked for; a host is in maintenance")                \
+    X(MAINTENANCE,   RUNNING,       NONE,           "maintenance is over, every VM is protected")             \
+    X(MAINTENANCE,   DEGRADED,      NONE,           "maintenance is over; a VM is unprotected or lagging")    \
+    X(MAINTENANCE,   SYNCHRONIZING, NONE,           "maintenance is over, a first copy is being made")        \
+    X(MAINTENANCE,   PAUSED,        NONE,           "maintenance is over, replication is paused")             \
+    X(MAINTENANCE,   SWITCHING,     NONE,           "a plan moves its VMs, by force or for the maintenance")  \
+    X(MAINTENANCE,   SWITCHED,      NONE,           "maintenance is over; the VMs run on the replica")        \
+    X(MAINTENANCE,   STOPPED,       NONE,           "stop asked for")                                         \
+    X(MAINTENANCE,   FAILED,        NONE,           "a VM needs an operator")                                 \
     X(SWITCHED,      STOPPED,       NONE,           "stop asked for")                                         \
     X(SWITCHED,      SYNCHRONIZING, NONE,           "run asked for: replication back begins")                  \
     X(SWITCHED,      RUNNING,       NONE,           "every VM is protected where it runs")                    \

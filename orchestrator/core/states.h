@@ -40,6 +40,7 @@ typedef enum {
     X(SYNCHRONIZING, "synchronizing") /* some VM has no copy yet, one is being made */                        \
     X(RUNNING,       "running")       /* every VM is protected */                                             \
     X(DEGRADED,      "degraded")      /* some VM is unprotected, lagging, or could not be moved */            \
+    X(MAINTENANCE,   "maintenance")   /* a host of it is about to be restarted, or is */                      \
     X(SWITCHING,     "switching")     /* a plan runs */                                                       \
     X(SWITCHED,      "switched")      /* the VMs run on the replica */                                        \
     X(PAUSED,        "paused")                                                                               \

@@ -182,6 +182,14 @@ gboolean runner_force(Runner *r, const Plan *forced, GError **error)
     return TRUE;
 }
 
+void runner_call_back(Runner *r, Id plan)
+{
+    Job *job = find(r, plan);
+
+    if (job && !job->plan->ended)
+        feed(r, job, (PlanEvent){.kind = PLAN_CALL_BACK});
+}
+
 void runner_resume(Runner *r, Plan *steal_plan, const Protection *p)
 {
     Plan *plan = steal_plan;

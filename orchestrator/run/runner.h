@@ -48,6 +48,9 @@ gboolean runner_start(Runner *r, Plan *steal_plan, GError **error);
  * done this moment. */
 gboolean runner_force(Runner *r, const Plan *forced, GError **error);
 
+/* PLAN_CALL_BACK for a plan that runs. */
+void runner_call_back(Runner *r, Id plan);
+
 /* Take @steal_plan up after a restart, with its scenario's protection (NULL: there is none
  * any more). Plans that are over are kept to be looked at, others go on as soon as their
  * engines answer. A protection whose plan does not run afterwards hears of no end any

@@ -126,6 +126,16 @@ void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told)
     change_id(change, id);
 }
 
+void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance)
+{
+    Change *change =
+        add(changes, "UPDATE hosts SET doc = json_set(doc, '$.maintenance', json(?1)) WHERE id = ?2");
+    g_autofree char *text = json_text(maintenance);
+
+    change_text(change, text);
+    change_id(change, id);
+}
+
 void database_delete_host(DatabaseChanges *changes, Id id)
 {
     change_id(add(changes, "DELETE FROM hosts WHERE id = ?"), id);

@@ -68,6 +68,8 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
 void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc);
 /* The "told" of its document alone, an array: the rest may be under way to be another. */
 void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told);
+/* The same of its maintenance. */
+void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance);
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
 void database_delete_scenario(DatabaseChanges *changes, Id id);

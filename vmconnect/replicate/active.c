@@ -45,8 +45,10 @@ void active_forget_begun(Active *a)
 static void drop_sender(Active *a)
 {
     active_forget_begun(a);
-    if (a->sender)
+    if (a->sender) {
         a->sent_before += sender_payload_bytes(a->sender);
+        a->payload_before += sender_payload_bytes(a->sender);
+    }
     if (a->stream)
         a->compared_before += stream_compared_bytes(a->stream);
     /* The sender borrows the stream's blocks. */
@@ -56,8 +58,10 @@ static void drop_sender(Active *a)
 
 void active_detach(Active *a)
 {
-    if (a->sender)
+    if (a->sender) {
+        a->payload_before += sender_payload_bytes(a->sender);
         sender_close(g_steal_pointer(&a->sender));
+    }
     drop_sender(a);
 }
 

@@ -67,9 +67,10 @@ typedef struct Active {
     gint64 truth_ms;     /* steady: the standby holds the truth of that instant; 0: none yet */
     guint64 spool_bytes; /* changed and not sealed, when last looked */
     SyncFigures sync;
-    guint64 synced_bytes; /* sent for what is over, to this standby in this reign, since the engine runs */
-    Throttle throttle;    /* of what is read for a comparison */
-    guint64 sent_before;  /* sent_bytes of former links, less what went over the present one for other ends */
+    guint64 payload_before; /* sent over former links, for whatever, since the engine runs */
+    guint64 synced_bytes;   /* sent for what is over, to this standby in this reign, since the engine runs */
+    Throttle throttle;      /* of what is read for a comparison */
+    guint64 sent_before; /* sent_bytes of former links, less what went over the present one for other ends */
     guint64 compared_before; /* the same of compared_bytes */
     void (*on_progress)(void *user);
     void *user;

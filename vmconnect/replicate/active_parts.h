@@ -76,6 +76,9 @@ GPtrArray *active_watched_new(void);
 /* NULL: no such disk was seen. */
 WatchedDisk *active_watched(const Active *a, const char *target);
 
+/* Others have written to it, as far as is known; before a look. */
+void active_distrust(Active *a, const char *target);
+
 /* After each look: compare with the one before. FALSE: it is off, and was started since then, so that what is in its
  * images is known at the next look. */
 gboolean active_watch_disks(Active *a);

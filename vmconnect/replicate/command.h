@@ -24,6 +24,7 @@
     X(LOCK)     /* worker: a plan holds the VM {plan, deadline_ms}: no cut starts by itself any more */      \
     X(SHUTDOWN) /* worker: shut the guest down {plan, timeout_ms, power_off} */                              \
     X(FINAL)    /* worker: seal the last generation of the guest that is off {plan} */                       \
+    X(PARK)     /* worker: keep it off until it is taken back {plan, until_told} */                          \
     X(RELEASE)  /* worker: never run it again in this reign {plan, successor, reign_next} */                 \
     X(UNLOCK)   /* worker: the successor runs; then end {plan} */                                            \
     X(YIELD) /* both: another host was made the active: pause the guest if it lives; a worker ends then */   \
@@ -35,6 +36,7 @@
     X(PROMOTE)  /* keeper: run the VM here {plan, tip, reign_next, scenario, here, from, networks} */        \
     X(LEND)     /* keeper: a point for a test to run from, until it is returned {test, as, point, folder} */ \
     X(RETURN)   /* keeper: {test} */                                                                         \
+    X(REST)     /* keeper: its host is about to be restarted, or that is over {rest} */                      \
     X(PURGE)    /* keeper: remove the copy; then end */
 
 typedef enum {

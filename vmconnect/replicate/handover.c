@@ -62,6 +62,13 @@ gboolean handover_was_released(const Handover *h)
     return h && (h->state == HANDOVER_RELEASED || h->state == HANDOVER_UNLOCKED);
 }
 
+gboolean handover_was_booted(const Handover *h)
+{
+    Id boot;
+
+    return h->state == HANDOVER_PARKED && guard_boot_id(&boot, NULL) && !id_equal(boot, h->boot);
+}
+
 static json_t *certificate_of(const Handover *h)
 {
     Release r = {.vm = h->vm,
@@ -78,17 +85,25 @@ static json_t *certificate_of(const Handover *h)
 
 json_t *handover_to_json(const Handover *h)
 {
-    return json_pack("{s:s, s:s, s:o, s:o}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "tip",
-                     json_from_id(h->tip), "certificate", certificate_of(h));
+    return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state],
+                     "tip", json_from_id(h->tip), "certificate", certificate_of(h), "booted",
+                     handover_was_booted(h), "until_told", h->until_told);
 }
 
 static json_t *encode(const Handover *h)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm",
-                     ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running",
-                     h->was_running, "died", h->died, "autostart", h->autostart, "tip", json_from_id(h->tip),
-                     "successor", json_from_id(h->successor), "reign", reign_to_json(h->reign), "reign_next",
-                     h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
+    json_t *doc =
+        json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "format", FORMAT, "vm",
+                  ID_TEXT(h->vm), "plan", ID_TEXT(h->plan), "done", NAMES[h->state], "was_running",
+                  h->was_running, "died", h->died, "autostart", h->autostart, "tip", json_from_id(h->tip),
+                  "successor", json_from_id(h->successor), "reign", reign_to_json(h->reign), "reign_next",
+                  h->reign_next.number ? reign_to_json(h->reign_next) : json_null());
+
+    if (h->state == HANDOVER_PARKED) {
+        json_object_set_new(doc, "boot", json_from_id(h->boot));
+        json_object_set_new(doc, "until_told", json_boolean(h->until_told));
+    }
+    return doc;
 }
 
 static gboolean store(const Handover *h, const char *plan_dir, GError **error)
@@ -115,13 +130,14 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
 {
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
-    json_t *tip, *successor, *reign, *reign_next;
-    int was_running, died = FALSE, autostart = FALSE, format;
+    json_t *tip, *successor, *reign, *reign_next, *boot = NULL;
+    int was_running, died = FALSE, autostart = FALSE, until_told = FALSE, format;
 
-    if (!doc || !json_read(doc, "plan file", error, "{s:i, s:s, s:s, s:s, s:b, s?b, s?b, s:o, s:o, s:o, s:o}",
-                           "format", &format, "vm", &vm, "plan", &plan, "done", &state, "was_running",
-                           &was_running, "died", &died, "autostart", &autostart, "tip", &tip, "successor",
-                           &successor, "reign", &reign, "reign_next", &reign_next))
+    if (!doc || !json_read(doc, "plan file", error,
+                           "{s:i, s:s, s:s, s:s, s:b, s?b, s?b, s:o, s?o, s?b, s:o, s:o, s:o}", "format",
+                           &format, "vm", &vm, "plan", &plan, "done", &state, "was_running", &was_running,
+                           "died", &died, "autostart", &autostart, "tip", &tip, "boot", &boot, "until_told",
+                           &until_told, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
         return FALSE;
     if (format != FORMAT || !state_of_name(state, &h->state)) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
@@ -130,6 +146,11 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
     h->was_running = was_running;
     h->died = died;
     h->autostart = autostart;
+    h->until_told = until_told;
+    if (h->state == HANDOVER_PARKED && (!boot || !json_to_id(boot, &h->boot, NULL))) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "it does not say in which boot the VM was parked");
+        return FALSE;
+    }
     return id_parse(vm, &h->vm, error) && id_parse(plan, &h->plan, error) &&
            json_to_id(tip, &h->tip, error) && json_to_id(successor, &h->successor, error) &&
            reign_from_json(reign, &h->reign, error) &&
@@ -598,6 +619,30 @@ static gboolean leave_bequest(const Handover *h, Active *a, GError **error)
     return bequest_write(found, a->paths.plan_dir, error);
 }
 
+/* Where its images' looks cannot be kept, they are compared when it is taken back. */
+gboolean handover_park(Handover *h, Active *a, const json_t *params, GError **error)
+{
+    int until_told;
+
+    if (!check_plan(h, params, error) || !check_state(h, HANDOVER_FINAL, error))
+        return FALSE;
+    if (h->state == HANDOVER_PARKED)
+        return TRUE;
+    if (h->state > HANDOVER_PARKED) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "this VM has been released to its successor");
+        return FALSE;
+    }
+    if (!json_read(params, "plan.park", error, "{s:b*}", "until_told", &until_told) ||
+        !check_still_down(a, error) || !guard_boot_id(&h->boot, error) || !leave_bequest(h, a, error))
+        return FALSE;
+    h->until_told = until_told;
+    stop_at("handover.bequest");
+    if (!advance(h, a, HANDOVER_PARKED, error))
+        return FALSE;
+    stop_at("handover.parked");
+    return TRUE;
+}
+
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error)
 {
     const char *successor;
@@ -732,6 +777,48 @@ static gboolean check_not_overtaken(Active *a, GError **error)
     return FALSE;
 }
 
+static gboolean are_as_left(const Bequest *b, const char *target)
+{
+    for (guint i = 0; b && b->exact && i < b->disks->len; i++) {
+        const BequestDisk *disk = b->disks->pdata[i];
+        g_autoptr(GError) why = NULL;
+
+        if (!g_str_equal(disk->target, target))
+            continue;
+        for (guint j = 0; j < disk->images->len; j++)
+            if (!signed_image_check(disk->images->pdata[j], &why)) {
+                log_notice("disk %s of a parked VM: %s -> it is compared", target, why->message);
+                return FALSE;
+            }
+        return TRUE;
+    }
+    return FALSE;
+}
+
+/* What others have done to an image since it was parked no bitmap tells. Before anything is written of the rollback: the image itself says from
+ * here on that it is not to be believed. */
+static gboolean judge_images(const Handover *h, Active *a, GError **error)
+{
+    g_autoptr(GError) unread = NULL;
+    g_autoptr(Bequest) b = NULL;
+    const GPtrArray *disks;
+    CaptureState state;
+
+    if (h->state != HANDOVER_PARKED)
+        return TRUE;
+    if (!active_look(a, &state, error))
+        return FALSE;
+    b = bequest_read(a->paths.plan_dir, a->vm, &unread);
+    disks = capture_disks(a->capture);
+    for (guint i = 0; i < disks->len; i++) {
+        const char *target = ((const Disk *)disks->pdata[i])->target;
+
+        if (!are_as_left(b, target))
+            active_distrust(a, target);
+    }
+    return active_look(a, &state, error);
+}
+
 gboolean handover_rollback(Handover *h, Active *a, GError **error)
 {
     g_autoptr(GError) why = NULL;
@@ -743,7 +830,7 @@ gboolean handover_rollback(Handover *h, Active *a, GError **error)
                     "this VM has been released to its successor: switch it back instead");
         return FALSE;
     }
-    if (!check_not_overtaken(a, error))
+    if (!check_not_overtaken(a, error) || !judge_images(h, a, error))
         return FALSE;
     if (!begin_rollback(h, a, error) || !bequest_remove(a->paths.plan_dir, a->vm, error) ||
         !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !permit(a, error))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* handover - the active's side of a switchover in good order, one step after the other.
+/* handover - the active's side of a switchover in good order, or of its host's maintenance, one step after the other.
  *
  *   LOCKED → SHUT → FINAL → RELEASED → UNLOCKED
- *       └──────┴──────┴→ ROLLING_BACK → ROLLED_BACK
+ *       │      │      └→ PARKED
+ *       └──────┴──────┴────┴→ ROLLING_BACK → ROLLED_BACK
  *
  * Each state is durable before its step is answered. Until RELEASED the active
  * takes the VM back by itself: on request, at the plan's deadline, and at a
@@ -10,6 +11,11 @@
  * anything may start the guest, and no step goes forward from it. RELEASED names the
  * successor and is final: this host never runs the VM again in this reign. A step
  * asked again by the same plan is answered from what is.
+ *
+ * PARKED waits for a restart of the host, or for what else is done to it: the VM is off, its last generation sealed, and nobody takes it
+ * back but on request. How its images looked then is kept (bequest.h): whoever touches one meanwhile is found before the guest
+ * starts, and that disk is compared. If the host was booted since and nobody has asked for HANDOVER_ALONE_MS, its engine
+ * takes the VM back by itself, unless the plan is to wait for a word (`until_told`).
  *
  * LOCKED is only entered when the standby answers and it is known of each disk of a guest that runs what changed, so that the last
  * generation is no comparison. UNREACHABLE, TIMEOUT and CANCELLED of a step are to the controller a missing answer, after which it
@@ -29,10 +35,14 @@
     X(LOCKED, "lock")               /* no cut starts by itself, no start of the guest passes the hook */ \
     X(SHUT, "shutdown")             /* QEMU is gone */                                                   \
     X(FINAL, "final")               /* the last generation is sealed on the standby */                   \
+    X(PARKED, "park")               /* it stays off until it is taken back */                            \
     X(RELEASED, "release")          /* the successor may run it */                                       \
     X(UNLOCKED, "unlock")           /* end: this host has nothing to do with the VM any more */          \
     X(ROLLING_BACK, "rolling-back") /* the guest may run again, and the plan is not over yet */          \
     X(ROLLED_BACK, "rollback")      /* end: the VM is as it was before the plan */
+
+/* After a boot a controller needs a moment, and all hosts it waits for. */
+#define HANDOVER_ALONE_MS 600000
 
 typedef enum {
 #define X(state, name) HANDOVER_##state,
@@ -48,6 +58,8 @@ typedef struct {
     gboolean died;        /* it was off, and nobody wanted that: the successor starts it all the same */
     gboolean autostart;   /* what its user had set, for the successor to go on with */
     Id tip;               /* FINAL on */
+    Id boot;              /* PARKED: of which boot of this host … */
+    gboolean until_told;  /* … and another one does not end it */
     Id successor;         /* RELEASED on */
     Reign reign;          /* that ends */
     Reign reign_next;     /* RELEASED on */
@@ -65,12 +77,15 @@ Handover *handover_parse(const char *text, gsize len, GError **error);
 void handover_free(Handover *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 
+/* Parked, and the host was booted since? */
+gboolean handover_was_booted(const Handover *h);
+
 /* Does a plan have the VM now? FALSE for NULL and for the two ends. */
 gboolean handover_holds(const Handover *h);
 /* Has it given the VM to its successor, whether that runs it already or not? */
 gboolean handover_was_released(const Handover *h);
 
-/* {"plan", "done", "tip", "certificate"}: what `plan.state` answers, and each step. The certificate
+/* {"plan", "done", "tip", "certificate", "booted", "until_told"}: what `plan.state` answers, and each step. The certificate
  * (certificate.h) is null before the release. */
 json_t *handover_to_json(const Handover *h);
 
@@ -79,6 +94,7 @@ json_t *handover_to_json(const Handover *h);
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error);
 gboolean handover_shutdown(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_final(Handover *h, Active *a, const json_t *params, GError **error);
+gboolean handover_park(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_release(Handover *h, Active *a, const json_t *params, GError **error);
 gboolean handover_unlock(Handover *h, Active *a, const json_t *params, GError **error);
 

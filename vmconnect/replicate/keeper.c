@@ -2,10 +2,12 @@
 #include "vmconnect/replicate/keeper.h"
 
 #include "vmconnect/base/clock.h"
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/priority.h"
+#include "vmconnect/base/stop.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/lifecycle.h"
@@ -25,6 +27,9 @@
 #define LIVES_MS 5000  /* an active that was heard of since is not gone */
 #define RETRY_MS 5000  /* a store that cannot be opened is tried again */
 #define STATUS_MS 1000 /* at most so often is status told unasked */
+
+#define RESTS \
+    "this host is about to be restarted by its operator: what changes is remembered where the VM runs"
 
 struct Keeper {
     Id vm;
@@ -52,8 +57,9 @@ struct Keeper {
     char *start_why;     /* why not */
     Reign promoted;      /* the VM runs here from this copy in it; number 0: it does not */
     Receiver *receiver;
-    gint64 heard_ms; /* steady: what we cut off ourselves was heard last then; 0: nothing was */
-    char *seed_lost; /* why the role's seed is not tried again; NULL: it is, or there is none */
+    gint64 heard_ms;  /* steady: what we cut off ourselves was heard last then; 0: nothing was */
+    gboolean resting; /* its host is about to be restarted: nothing is received, nothing open */
+    char *seed_lost;  /* why the role's seed is not tried again; NULL: it is, or there is none */
     gint64 told_ms;
     json_t *told; /* last status */
     gboolean quit;
@@ -63,6 +69,8 @@ struct Keeper {
 
 static const char *state_of(const Keeper *k)
 {
+    if (k->resting)
+        return "resting";
     if (!k->store)
         return "failed";
     if (!id_is_nil(store_promoted(k->store)))
@@ -76,7 +84,8 @@ static json_t *status_of(const Keeper *k)
     g_autoptr(GPtrArray) points = k->store ? store_points(k->store) : NULL;
     const char *slow = k->receiver ? receiver_slow(k->receiver) : NULL;
     const char *seed = k->receiver ? receiver_seed_why(k->receiver) : NULL;
-    const char *why = slow           ? slow
+    const char *why = k->resting     ? RESTS
+                      : slow         ? slow
                       : k->adopt_why ? k->adopt_why
                       : k->start_why ? k->start_why
                       : k->why       ? k->why
@@ -277,12 +286,61 @@ static void drop_if_stranded(Keeper *k, const GError *why)
 
 static gboolean need_store(Keeper *k, GError **error)
 {
-    const char *why = k->adopt_why ? k->adopt_why : k->why;
+    const char *why = k->resting ? RESTS : k->adopt_why ? k->adopt_why : k->why;
 
     if (k->store && k->adopted)
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s", why ? why : "the copy is not open yet");
+    g_set_error(error, US_ERROR, k->resting ? US_ERROR_BUSY : US_ERROR_FAILED, "%s",
+                why ? why : "the copy is not open yet");
     return FALSE;
+}
+
+/* Kept where a boot takes it away: then it is over. */
+static char *rest_path(const Keeper *k)
+{
+    return g_build_filename(k->run_dir, "resting", NULL);
+}
+
+static void drop_receiver(Keeper *k, const GError *why);
+
+/* What is sealed is durable already; nothing is open any more, and nobody opens it but who must run the VM here. */
+static gboolean rest(Keeper *k, const Command *c, GError **error)
+{
+    g_autofree char *path = rest_path(k);
+    int wanted;
+
+    if (!json_read(c->params, "standby.rest", error, "{s:b*}", "rest", &wanted))
+        return FALSE;
+    if (wanted && !id_is_nil(k->store ? store_promoted(k->store) : ID_NIL)) {
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED, "the VM runs here, from its copy");
+        return FALSE;
+    }
+    if (wanted ? !durable_replace(path, "", 0, 0600, error) : !durable_remove(path, error))
+        return FALSE;
+    k->resting = wanted;
+    k->open_at_ms = 0;
+    if (!wanted)
+        return TRUE;
+    log_info("vm %s: its host is about to be restarted -> the copy is closed", ID_TEXT(k->vm));
+    drop_receiver(k, NULL);
+    close_store(k);
+    stop_at("keeper.resting");
+    return TRUE;
+}
+
+/* A promotion waits for no maintenance. */
+static void wake(Keeper *k)
+{
+    g_autofree char *path = rest_path(k);
+
+    if (!k->resting)
+        return;
+    log_notice("vm %s: it is to run here -> the rest is over", ID_TEXT(k->vm));
+    unlink(path);
+    k->resting = FALSE;
+    open_store(k);
+    if (k->store)
+        adopt(k);
 }
 
 /* NULL: none is wanted. */
@@ -435,6 +493,8 @@ static gboolean carry_out(Keeper *k, Command *c, GError **error)
         return !k->store || lending_return(k->lending, k->store, c->params, error);
     case COMMAND_PURGE:
         return purge(k, error);
+    case COMMAND_REST:
+        return rest(k, c, error);
     default:
         g_assert_not_reached();
     }
@@ -451,8 +511,10 @@ static void obey(Keeper *k, Command *c)
 {
     eventfd_t one;
 
-    if (is_urgent(c))
+    if (is_urgent(c)) {
         (void)eventfd_read(k->hurry_fd, &one);
+        wake(k);
+    }
     /* Every failure is in the answer; an attach has told its peer, too. */
     if (!carry_out(k, c, &c->error))
         log_notice("vm %s: %s failed: %s", ID_TEXT(k->vm), command_verb_name(c->verb), c->error->message);
@@ -493,15 +555,23 @@ static void turn(Keeper *k)
     }
 }
 
+static gboolean rests(const Keeper *k)
+{
+    g_autofree char *path = rest_path(k);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
 static void run(void *arg)
 {
     Keeper *k = arg;
 
     priority_behind_guests();
+    k->resting = rests(k);
     while (!k->quit) {
         Command *c;
 
-        if (!k->store && clock_steady_ms() >= k->open_at_ms)
+        if (!k->store && !k->resting && clock_steady_ms() >= k->open_at_ms)
             open_store(k);
         if (k->store && !k->adopted && clock_steady_ms() >= k->adopt_at_ms)
             adopt(k);

@@ -118,9 +118,11 @@ static json_t *sync_of(const Active *a)
             ? json_integer((json_int_t)((s->total_bytes - s->done_bytes + handled_per_s - 1) / handled_per_s))
             : json_null();
 
-    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I}", "done_bytes", (json_int_t)s->done_bytes, "total_bytes",
-                     (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes, "rate_bps",
-                     (json_int_t)rate, "left_s", left, "synced_bytes", (json_int_t)synced_bytes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "done_bytes", (json_int_t)s->done_bytes,
+                     "total_bytes", (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes,
+                     "rate_bps", (json_int_t)rate, "left_s", left, "synced_bytes", (json_int_t)synced_bytes,
+                     "payload_bytes",
+                     (json_int_t)(a->payload_before + (a->sender ? sender_payload_bytes(a->sender) : 0)));
 }
 
 static json_t *tip_of(const Worker *w)
@@ -672,6 +674,8 @@ static gboolean carry_out(Worker *w, Command *c, GError **error)
         return need_lock(w, error) && handover_shutdown(w->handover, w->active, c->params, error);
     case COMMAND_FINAL:
         return need_lock(w, error) && handover_final(w->handover, w->active, c->params, error);
+    case COMMAND_PARK:
+        return need_lock(w, error) && handover_park(w->handover, w->active, c->params, error);
     case COMMAND_RELEASE:
         return need_lock(w, error) && handover_release(w->handover, w->active, c->params, error);
     case COMMAND_UNLOCK:
@@ -699,17 +703,25 @@ static void obey(Worker *w, Command *c)
 
 /* --- turning ----------------------------------------------------------- */
 
+/* What is released is the successor's; what is parked comes back when it is asked for, and by itself only some time after a boot. */
+static gboolean waits_for_word(const Handover *h)
+{
+    return h->state == HANDOVER_RELEASED ||
+           (h->state == HANDOVER_PARKED && (h->until_told || !handover_was_booted(h)));
+}
+
 /* A plan that this engine found at its start, or whose time is over, and that has not released
  * the VM: production comes back by itself. */
 static void end_plan(Worker *w)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!w->handover || w->handover->state == HANDOVER_RELEASED ||
-        clock_steady_ms() < w->handover->deadline_ms)
+    if (!w->handover || waits_for_word(w->handover) || clock_steady_ms() < w->handover->deadline_ms)
         return;
-    log_warning("vm %s: plan %s has not come to its release in time -> take the VM back",
-                ID_TEXT(w->active->vm), ID_TEXT(w->handover->plan));
+    log_warning("vm %s: plan %s %s -> take the VM back", ID_TEXT(w->active->vm), ID_TEXT(w->handover->plan),
+                w->handover->state == HANDOVER_PARKED
+                    ? "has parked it, this host was booted since, and nobody asked for it"
+                    : "has not come to its release in time");
     if (!confirm(w, &error) || !handover_rollback(w->handover, w->active, &error)) {
         set_why(w, error);
         /* Still held: libvirtd could not be asked. Not in a hurry, but until it works. */
@@ -904,7 +916,7 @@ static int wait_ms(const Worker *w)
     gboolean held = handover_holds(w->handover);
     gint64 until = held ? w->handover->deadline_ms : MIN(w->due_ms, w->ask_ms);
 
-    if (w->blocked || (held && w->handover->state == HANDOVER_RELEASED))
+    if (w->blocked || (held && waits_for_word(w->handover)))
         return -1;
     return clock_left_ms(until);
 }
@@ -923,6 +935,8 @@ static void load_plan(Worker *w)
     look_for_boot(w);
     if (w->handover && w->handover->state == HANDOVER_RELEASED)
         handover_finish_release(w->handover, w->active, &error);
+    if (w->handover && w->handover->state == HANDOVER_PARKED)
+        w->handover->deadline_ms = clock_steady_ms() + HANDOVER_ALONE_MS;
     if (error)
         set_why(w, error);
 }

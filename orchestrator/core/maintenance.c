@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/maintenance.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/units.h"
+
+static const char *const PHASES[] = {"preparing", "ready", "returning", "ended"};
+
+static const char *text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
+static void set_text(json_t *doc, const char *key, const char *text)
+{
+    json_object_set_new(doc, key, text ? json_string(text) : json_null());
+}
+
+static void set_time(json_t *doc, const char *key, gint64 wall_ms)
+{
+    set_text(doc, key, clock_format(wall_ms, (char[CLOCK_TEXT_LEN + 1]){0}));
+}
+
+/* --- which VMs --------------------------------------------------------------- */
+
+/* What runs there, or else what it keeps the copies of. */
+static GPtrArray *vms_of(const Protection *p, const char *host, gboolean *ret_active)
+{
+    GPtrArray *active = g_ptr_array_new(), *kept = g_ptr_array_new();
+
+    for (guint i = 0; i < p->vms->len; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        if (g_str_equal(vm->active, host))
+            g_ptr_array_add(active, p->vms->pdata[i]);
+        else if (g_strcmp0(protection_keeper(vm), host) == 0)
+            g_ptr_array_add(kept, p->vms->pdata[i]);
+    }
+    *ret_active = active->len > 0;
+    g_ptr_array_unref(*ret_active ? kept : active);
+    return *ret_active ? active : kept;
+}
+
+static gboolean takes_part(const Protection *p, const char *host)
+{
+    return p->goal != GOAL_STOPPED && scenario_has_host(p->scenario, host);
+}
+
+/* --- shown first ------------------------------------------------------------- */
+
+/* How long its shutdown took in the last one. */
+static json_t *last_off_ms(const json_t *last, Id vm)
+{
+    json_t *part, *one;
+    gsize i, k;
+
+    json_array_foreach(json_object_get(last, "scenarios"), i, part) json_array_foreach(
+        json_object_get(part, "vms"), k,
+        one) if (g_strcmp0(text_of(one, "vm"), ID_TEXT(vm)) == 0 &&
+                 json_object_get(one, "off_ms")) return json_incref(json_object_get(one, "off_ms"));
+    return json_null();
+}
+
+static char *cannot_park(const Protection *p, const char *host, const MaintenanceWish *wish)
+{
+    const ParkOptions options = {
+        .id = id_random(), .reign = id_random(), .host = host, .power_off = wish->power_off};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = plan_park(p, &options, &error);
+
+    return plan ? NULL : g_strdup(error->message);
+}
+
+static char *cannot_rest(const Protection *p, const char *host)
+{
+    if (!id_is_nil(p->plan))
+        return g_strdup_printf("a plan has its VMs: wait for its end, see 'understudy plan list'");
+    if (protection_is_up(p, host))
+        return NULL;
+    return g_strdup_printf("the engine of %s does not answer", host);
+}
+
+/* One at a time: where both are off, nothing of the VM is left that could go on. */
+static char *other_in_maintenance(const Protection *p, const char *host)
+{
+    const char *names[2] = {p->scenario->master, NULL};
+
+    for (guint i = 0; i <= p->scenario->replicas->len; i++) {
+        const char *name = i == 0 ? names[0] : p->scenario->replicas->pdata[i - 1];
+        const RosterHost *other = roster_find(p->roster, name);
+
+        if (other && !g_str_equal(name, host) && maintenance_runs(other->maintenance))
+            return g_strdup_printf(
+                "%s is in maintenance: wait for its end, or 'understudy maintenance finish %s'", name, name);
+    }
+    return NULL;
+}
+
+static const char *what_becomes(const ProtectionVm *vm, gboolean active)
+{
+    if (!active)
+        return "runs on; its copy is closed, and what changes is remembered where it runs";
+    return vm->life.state == GUEST_LIFE_OFF ? "is off, and stays so; its last generation is sealed"
+                                            : "is shut down, its last generation sealed, and started again";
+}
+
+static json_t *preview_part(const RosterHost *host, const Protection *p, const MaintenanceWish *wish)
+{
+    gboolean active;
+    g_autoptr(GPtrArray) vms = vms_of(p, host->name, &active);
+    g_autofree char *other = other_in_maintenance(p, host->name);
+    g_autofree char *why = other    ? g_steal_pointer(&other)
+                           : active ? cannot_park(p, host->name, wish)
+                                    : cannot_rest(p, host->name);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vms->len; i++) {
+        const ProtectionVm *vm = vms->pdata[i];
+
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "vm", ID_TEXT(vm->uuid), "name",
+                                              vm->name, "what", what_becomes(vm, active), "off_ms",
+                                              last_off_ms(host->maintenance, vm->uuid)));
+    }
+    return json_pack("{s:s, s:s, s:s?, s:o}", "scenario", p->scenario->name, "part",
+                     active ? "active" : "standby", "why", why, "vms", list);
+}
+
+json_t *maintenance_preview(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < protections->len; i++)
+        if (takes_part(protections->pdata[i], host->name))
+            json_array_append_new(list, preview_part(host, protections->pdata[i], wish));
+    return json_pack("{s:s, s:o}", "host", host->name, "scenarios", list);
+}
+
+gboolean maintenance_may_begin(const json_t *preview, GError **error)
+{
+    json_t *part;
+    gsize i;
+
+    json_array_foreach(json_object_get(preview, "scenarios"), i, part)
+    {
+        if (!text_of(part, "why"))
+            continue;
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "scenario '%s' cannot be prepared, so nothing was begun: %s", text_of(part, "scenario"),
+                    text_of(part, "why"));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- the document ------------------------------------------------------------ */
+
+static const NewsCopy *copy_of(const ProtectionVm *vm)
+{
+    return vm->last && vm->last->copies->len > 0 ? vm->last->copies->pdata[0] : NULL;
+}
+
+static json_t *new_part(const Protection *p, const char *host)
+{
+    gboolean active;
+    g_autoptr(GPtrArray) vms = vms_of(p, host, &active);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < vms->len; i++) {
+        const ProtectionVm *vm = vms->pdata[i];
+        const NewsCopy *copy = copy_of(vm);
+
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:n, s:I, s:I}", "vm", ID_TEXT(vm->uuid), "name", vm->name, "off_ms",
+                            "synced_bytes", (json_int_t)(copy ? MAX(copy->synced_bytes, 0) : 0),
+                            "payload_bytes", (json_int_t)(copy ? MAX(copy->payload_bytes, 0) : 0)));
+    }
+    return json_pack("{s:s, s:o, s:b, s:b, s:o}", "scenario", p->scenario->name, "plan",
+                     active ? json_from_id(id_random()) : json_null(), "begun", 0, "ready", 0, "vms", list);
+}
+
+json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish,
+                        const char *boot, gint64 now_wall_ms)
+{
+    json_t *list = json_array();
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:s, s:n, s:n, s:n, s:s?, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}", "id",
+        ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING], "ready_at",
+        "back_at", "ended_at", "boot", boot, "until_finish", wish->until_finish, "power_off", wish->power_off,
+        "patient", wish->patient, "then", wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0,
+        "why", "resync_bytes", "change_bytes", "scenarios", list);
+
+    for (guint i = 0; i < protections->len; i++)
+        if (takes_part(protections->pdata[i], host->name))
+            json_array_append_new(list, new_part(protections->pdata[i], host->name));
+    set_time(doc, "since", now_wall_ms);
+    return doc;
+}
+
+static gboolean is_phase(const char *word)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(PHASES); i++)
+        if (g_str_equal(PHASES[i], word))
+            return TRUE;
+    return FALSE;
+}
+
+static gboolean check_part(const json_t *part, GError **error)
+{
+    const char *scenario;
+    json_t *plan, *vms;
+    int begun, ready;
+    Id id;
+
+    return json_read(part, "maintenance", error, "{s:s, s:o, s:b, s:b, s:o}", "scenario", &scenario, "plan",
+                     &plan, "begun", &begun, "ready", &ready, "vms", &vms) &&
+           (json_is_null(plan) || json_to_id(plan, &id, error));
+}
+
+gboolean maintenance_check(const json_t *doc, GError **error)
+{
+    const char *id, *host, *phase, *since;
+    json_t *parts;
+    int until_finish, finish;
+
+    if (!doc)
+        return TRUE;
+    if (!json_read(doc, "maintenance", error, "{s:s, s:s, s:s, s:s, s:b, s:b, s:o*}", "id", &id, "host",
+                   &host, "state", &phase, "since", &since, "until_finish", &until_finish, "finish", &finish,
+                   "scenarios", &parts))
+        return FALSE;
+    for (gsize i = 0; i < json_array_size(parts); i++)
+        if (!check_part(json_array_get(parts, i), error))
+            return FALSE;
+    if (is_phase(phase))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.32s' is no phase of a maintenance", phase);
+    return FALSE;
+}
+
+MaintenancePhase maintenance_phase(const json_t *doc)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(PHASES); i++)
+        if (g_strcmp0(PHASES[i], text_of(doc, "state")) == 0)
+            return (MaintenancePhase)i;
+    return MAINTENANCE_OVER;
+}
+
+gboolean maintenance_runs(const json_t *doc)
+{
+    return maintenance_phase(doc) != MAINTENANCE_OVER;
+}
+
+static json_t *part_at(const json_t *doc, gsize at)
+{
+    return json_array_get(json_object_get(doc, "scenarios"), at);
+}
+
+gsize maintenance_len(const json_t *doc)
+{
+    return json_array_size(json_object_get(doc, "scenarios"));
+}
+
+const char *maintenance_scenario(const json_t *doc, gsize at)
+{
+    return text_of(part_at(doc, at), "scenario");
+}
+
+Id maintenance_plan(const json_t *doc, gsize at)
+{
+    const char *text = text_of(part_at(doc, at), "plan");
+    Id id;
+
+    return text && id_parse(text, &id, NULL) ? id : ID_NIL;
+}
+
+gboolean maintenance_has_begun(const json_t *doc, gsize at)
+{
+    return json_is_true(json_object_get(part_at(doc, at), "begun"));
+}
+
+gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options)
+{
+    *ret_options = (ParkOptions){.id = maintenance_plan(doc, at),
+                                 .reign = reign,
+                                 .host = text_of(doc, "host"),
+                                 .power_off = json_is_true(json_object_get(doc, "power_off")),
+                                 .patient = json_is_true(json_object_get(doc, "patient")),
+                                 .until_told = json_is_true(json_object_get(doc, "until_finish"))};
+    return !id_is_nil(ret_options->id);
+}
+
+/* --- what becomes of it ------------------------------------------------------ */
+
+static gboolean is_parked_part(const json_t *part)
+{
+    return text_of(part, "plan") != NULL;
+}
+
+/* Its plan is over. One that is not known was never begun, or is of long ago. */
+static gboolean has_ended(const json_t *part, const MaintenanceSight *sight)
+{
+    return !is_parked_part(part) || !sight->plan || sight->plan->ended;
+}
+
+static gboolean is_ready(const json_t *part, const MaintenanceSight *sight)
+{
+    return is_parked_part(part) ? sight->plan && plan_is_parked(sight->plan) : sight->rested;
+}
+
+/* What its standby holds is younger than the way back, of a VM that wants to be protected. */
+static gboolean has_caught_up(const Protection *p, const ProtectionVm *vm, const MaintenanceNow *now,
+                              gint64 back_wall_ms)
+{
+    for (guint i = 0; i < vm->copies->len; i++) {
+        const ProtectionCopy *copy = vm->copies->pdata[i];
+        gint64 lag_ms = protection_lag_ms(vm, copy->host, now->steady_ms);
+
+        if (copy->state == COPY_PROTECTED && lag_ms >= 0 && lag_ms < now->wall_ms - back_wall_ms)
+            return protection_is_up(p, copy->host);
+    }
+    return FALSE;
+}
+
+static gboolean is_whole(const json_t *part, const MaintenanceSight *sight, const MaintenanceNow *now,
+                         gint64 back_wall_ms)
+{
+    const Protection *p = sight->protection;
+    json_t *one;
+    gsize i;
+
+    if (!p || p->goal != GOAL_RUNNING)
+        return TRUE; /* it does not want to be protected any more */
+    json_array_foreach(json_object_get(part, "vms"), i, one)
+    {
+        Id id;
+        const ProtectionVm *vm = id_parse(text_of(one, "vm"), &id, NULL) ? protection_find(p, id) : NULL;
+
+        if (vm && !has_caught_up(p, vm, now, back_wall_ms))
+            return FALSE;
+    }
+    return id_is_nil(p->plan);
+}
+
+/* Why it cannot be prepared; NULL: it may yet. The caller frees. */
+static char *failure(const json_t *part, const MaintenanceSight *sight)
+{
+    const char *name = text_of(part, "scenario");
+
+    if (sight->why)
+        return g_strdup_printf("scenario '%s': %s", name, sight->why);
+    if (!sight->plan || (!sight->plan->called && !sight->plan->ended))
+        return NULL;
+    for (guint i = 0; i < sight->plan->moves->len; i++) {
+        const Move *m = sight->plan->moves->pdata[i];
+
+        if (m->why)
+            return g_strdup_printf("'%s' of scenario '%s': %s", m->name, name, m->why);
+    }
+    return g_strdup_printf("scenario '%s': its VMs were taken back", name);
+}
+
+static void tell(GPtrArray *out, EventCode code, const json_t *doc, const char *scenario, const char *why)
+{
+    g_ptr_array_add(out, event_new(code, scenario, text_of(doc, "host"), NULL, why));
+}
+
+static gboolean enter(json_t *doc, MaintenancePhase phase)
+{
+    set_text(doc, "state", PHASES[phase]);
+    return TRUE;
+}
+
+static gboolean turn_back(json_t *doc, gint64 now_wall_ms)
+{
+    set_time(doc, "back_at", now_wall_ms);
+    return enter(doc, MAINTENANCE_RETURNING);
+}
+
+static gboolean fail(json_t *doc, const char *why, gint64 now_wall_ms)
+{
+    set_text(doc, "why", why);
+    return turn_back(doc, now_wall_ms);
+}
+
+static gboolean was_booted(const json_t *doc, const char *boot)
+{
+    return boot && text_of(doc, "boot") && !g_str_equal(boot, text_of(doc, "boot"));
+}
+
+/* How long each took: for the next preview. */
+static void note_shutdowns(json_t *part, const Plan *plan)
+{
+    json_t *one;
+    gsize i;
+
+    json_array_foreach(json_object_get(part, "vms"), i, one)
+    {
+        Id id;
+        const Move *m = plan && id_parse(text_of(one, "vm"), &id, NULL) ? plan_find(plan, id) : NULL;
+
+        if (m && m->off_at_ms && m->asked_at_ms)
+            json_object_set_new(one, "off_ms", json_integer((json_int_t)(m->off_at_ms - m->asked_at_ms)));
+    }
+}
+
+static gboolean note_ready(json_t *doc, json_t *part, const MaintenanceSight *sight, GPtrArray *out)
+{
+    const char *name = text_of(part, "scenario");
+    g_autofree char *what = g_strdup_printf("scenario '%s'", name);
+
+    if (json_is_true(json_object_get(part, "ready")) || !is_ready(part, sight))
+        return FALSE;
+    json_object_set_new(part, "ready", json_true());
+    note_shutdowns(part, sight->plan);
+    tell(out, EVENT_MAINTENANCE_READY, doc, name, what);
+    return TRUE;
+}
+
+static gboolean prepare(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now, GPtrArray *out)
+{
+    gboolean changed = FALSE, all = TRUE;
+    g_autofree char *what = NULL;
+
+    if (json_is_true(json_object_get(doc, "finish")))
+        return fail(doc, "it was ended before it was ready", now->wall_ms);
+    if (was_booted(doc, now->boot))
+        return fail(doc, "it was booted before it was ready", now->wall_ms);
+    for (gsize i = 0; i < maintenance_len(doc); i++) {
+        json_t *part = part_at(doc, i);
+        g_autofree char *why = failure(part, &parts[i]);
+
+        if (why)
+            return fail(doc, why, now->wall_ms);
+        if (parts[i].plan && !maintenance_has_begun(doc, i)) {
+            json_object_set_new(part, "begun", json_true());
+            changed = TRUE;
+        }
+        changed |= note_ready(doc, part, &parts[i], out);
+        all &= is_ready(part, &parts[i]);
+    }
+    if (!all)
+        return changed;
+    set_time(doc, "ready_at", now->wall_ms);
+    what = g_strdup_printf("all of it, %zu scenario%s", maintenance_len(doc),
+                           maintenance_len(doc) == 1 ? "" : "s");
+    tell(out, EVENT_MAINTENANCE_READY, doc, NULL, what);
+    return enter(doc, MAINTENANCE_READY);
+}
+
+static gboolean wait_for_boot(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now)
+{
+    if (json_is_true(json_object_get(doc, "finish")) ||
+        (was_booted(doc, now->boot) && json_is_false(json_object_get(doc, "until_finish"))))
+        return turn_back(doc, now->wall_ms);
+    /* Its engine saw the boot, or somebody goes on with it by force. */
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        if (is_parked_part(part_at(doc, i)) &&
+            (has_ended(part_at(doc, i), &parts[i]) || parts[i].plan->called))
+            return turn_back(doc, now->wall_ms);
+    return FALSE;
+}
+
+/* Of counters that begin at nothing when the engine that counts starts anew. */
+static gint64 since(gint64 now, const json_t *one, const char *key, gboolean anew)
+{
+    gint64 then = json_integer_value(json_object_get(one, key));
+
+    return anew || now < then ? MAX(now, 0) : now - then;
+}
+
+static void count(const json_t *part, const MaintenanceSight *sight, gboolean booted, gint64 *resync,
+                  gint64 *all)
+{
+    json_t *one;
+    gsize i;
+
+    json_array_foreach(json_object_get(part, "vms"), i, one)
+    {
+        Id id;
+        const ProtectionVm *vm = sight->protection && id_parse(text_of(one, "vm"), &id, NULL)
+                                     ? protection_find(sight->protection, id)
+                                     : NULL;
+        const NewsCopy *copy = vm ? copy_of(vm) : NULL;
+        gboolean anew = booted && is_parked_part(part);
+
+        if (!copy)
+            continue;
+        *resync += since(copy->synced_bytes, one, "synced_bytes", anew);
+        *all += since(copy->payload_bytes, one, "payload_bytes", anew);
+    }
+}
+
+static char *proof(json_t *doc, const MaintenanceSight *parts, const char *boot)
+{
+    gint64 resync = 0, all = 0, changes;
+
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        count(part_at(doc, i), &parts[i], was_booted(doc, boot), &resync, &all);
+    changes = MAX(all - resync, 0);
+    json_object_set_new(doc, "resync_bytes", json_integer((json_int_t)resync));
+    json_object_set_new(doc, "change_bytes", json_integer((json_int_t)changes));
+    return resync == 0
+               ? g_strdup_printf("Replication resumed without resynchronization. (bytes resynchronised: 0, "
+                                 "bytes of ordinary changes: %" G_GINT64_FORMAT ")",
+                                 changes)
+               : g_strdup_printf("Replication resumed. (bytes resynchronised: %" G_GINT64_FORMAT
+                                 ", bytes of ordinary changes: %" G_GINT64_FORMAT ")",
+                                 resync, changes);
+}
+
+static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
+                          GPtrArray *out)
+{
+    const char *failed = text_of(doc, "why");
+    g_autofree char *text = NULL;
+    gint64 back_wall_ms = now->wall_ms;
+
+    (void)clock_parse(text_of(doc, "back_at") ? text_of(doc, "back_at") : "", &back_wall_ms, NULL);
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        if (!has_ended(part_at(doc, i), &parts[i]) ||
+            (!failed && !is_whole(part_at(doc, i), &parts[i], now, back_wall_ms)))
+            return FALSE;
+    set_time(doc, "ended_at", now->wall_ms);
+    text = failed ? g_strdup(failed) : proof(doc, parts, now->boot);
+    tell(out, failed ? EVENT_MAINTENANCE_FAILED : EVENT_MAINTENANCE_DONE, doc, NULL, text);
+    return enter(doc, MAINTENANCE_OVER);
+}
+
+gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
+                          GPtrArray *out)
+{
+    switch (maintenance_phase(doc)) {
+    case MAINTENANCE_PREPARING:
+        return prepare(doc, parts, now, out);
+    case MAINTENANCE_READY:
+        return wait_for_boot(doc, parts, now);
+    case MAINTENANCE_RETURNING:
+        return come_back(doc, parts, now, out);
+    case MAINTENANCE_OVER:
+        return FALSE;
+    }
+    g_assert_not_reached();
+}
+
+const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_t **ret_then)
+{
+    const json_t *then = json_object_get(doc, "then");
+    const char *next = json_string_value(json_array_get(then, 0));
+
+    if (!next || maintenance_runs(doc) || text_of(doc, "why"))
+        return NULL;
+    *ret_then = json_array();
+    for (gsize i = 1; i < json_array_size(then); i++)
+        json_array_append(*ret_then, json_array_get(then, i));
+    *ret_wish = (MaintenanceWish){.until_finish = json_is_true(json_object_get(doc, "until_finish")),
+                                  .power_off = json_is_true(json_object_get(doc, "power_off")),
+                                  .patient = json_is_true(json_object_get(doc, "patient")),
+                                  .then = *ret_then};
+    return next;
+}
+
+void maintenance_forget_next(json_t *doc)
+{
+    json_object_set_new(doc, "then", json_array());
+}
+
+gboolean maintenance_finish(json_t *doc, GError **error)
+{
+    if (!maintenance_runs(doc)) {
+        g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "it is in no maintenance: nothing is to be ended");
+        return FALSE;
+    }
+    if (json_is_true(json_object_get(doc, "finish")) || maintenance_phase(doc) == MAINTENANCE_RETURNING) {
+        g_set_error(error, US_ERROR, US_ERROR_EXISTS,
+                    "its maintenance ends already: what was shut down is being started");
+        return FALSE;
+    }
+    json_object_set_new(doc, "finish", json_true());
+    return TRUE;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A maintenance of alpha, which runs "web", and of beta, which keeps its copies: what it becomes by what is known. */
+#include "orchestrator/core/maintenance.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "world.h"
+
+#include <string.h>
+
+#define FIRST_BOOT "11111111-1111-4111-8111-111111111111"
+#define NEXT_BOOT "22222222-2222-4222-8222-222222222222"
+
+typedef struct {
+    World *w;
+    GPtrArray *protections;
+    json_t *doc;
+    Plan *plan;
+    MaintenanceSight sight;
+    const char *boot;
+    GString *told; /* "CODE text\n" */
+} Desk;
+
+static void free_event(gpointer event)
+{
+    event_free(event);
+}
+
+/* TRUE: it has become another. */
+static gboolean turn(Desk *d)
+{
+    MaintenanceNow now = {d->w->now_ms, 1700000000000 + d->w->now_ms, d->boot};
+    g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func(free_event);
+    gboolean changed;
+
+    d->sight.protection = d->w->p;
+    d->sight.plan = d->plan;
+    changed = maintenance_step(d->doc, &d->sight, &now, events);
+    for (guint i = 0; i < events->len; i++) {
+        const Event *event = events->pdata[i];
+
+        g_string_append_printf(d->told, "%s %s\n", event_code_name(event->code), event->text);
+    }
+    g_assert_true(maintenance_check(d->doc, NULL));
+    roster_maintain(d->w->roster, json_string_value(json_object_get(d->doc, "host")), d->doc);
+    return changed;
+}
+
+static void expect(Desk *d, const char *told)
+{
+    g_assert_cmpstr(d->told->str, ==, told);
+    g_string_truncate(d->told, 0);
+}
+
+static Desk *desk_new(const char *host, const MaintenanceWish *wish)
+{
+    Desk *d = g_new0(Desk, 1);
+
+    d->w = world_new(1);
+    world_run(d->w);
+    d->told = g_string_new(NULL);
+    d->protections = g_ptr_array_new();
+    g_ptr_array_add(d->protections, d->w->p);
+    d->boot = FIRST_BOOT;
+    d->doc = maintenance_new(roster_find(d->w->roster, host), d->protections, wish, d->boot,
+                             1700000000000 + d->w->now_ms);
+    g_assert_cmpuint(maintenance_len(d->doc), ==, 1);
+    return d;
+}
+
+static void desk_free(Desk *d)
+{
+    plan_free(d->plan);
+    json_decref(d->doc);
+    g_ptr_array_unref(d->protections);
+    g_string_free(d->told, TRUE);
+    world_free(d->w);
+    g_free(d);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Desk, desk_free)
+
+static void begin_plan(Desk *d)
+{
+    ParkOptions options;
+
+    g_assert_true(maintenance_park_options(d->doc, 0, world_id(0x88), &options));
+    d->plan = plan_park(d->w->p, &options, NULL);
+    g_assert_nonnull(d->plan);
+}
+
+static void set_all(Desk *d, MoveState state)
+{
+    for (guint i = 0; i < d->plan->moves->len; i++)
+        ((Move *)d->plan->moves->pdata[i])->state = state;
+}
+
+/* The VM is protected again, by a generation that is @lag_ms old. */
+static void is_protected(Desk *d, gint64 lag_ms)
+{
+    world_link(d->w, "alpha", TRUE);
+    world_link(d->w, "beta", TRUE);
+    world_hear(d->w, "alpha");
+    world_hear(d->w, "beta");
+    world_news_more(d->w, 1, "protected", lag_ms, NULL, "{}");
+}
+
+static void make_ready(Desk *d)
+{
+    g_assert_false(turn(d));
+    begin_plan(d);
+    g_assert_true(turn(d)); /* it has begun, which is durable */
+    g_assert_false(turn(d));
+    set_all(d, MOVE_PARKED);
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_READY);
+    expect(d, "MAINTENANCE_READY Ready for reboot: alpha (scenario 'web')\n"
+              "MAINTENANCE_READY Ready for reboot: alpha (all of it, 1 scenario)\n");
+}
+
+static void test_master(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    make_ready(d);
+    /* It goes down; it is the same boot as long as nobody says otherwise. */
+    d->boot = NULL;
+    g_assert_false(turn(d));
+    d->boot = FIRST_BOOT;
+    g_assert_false(turn(d));
+    d->boot = NEXT_BOOT;
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_RETURNING);
+    g_assert_false(turn(d));
+    set_all(d, MOVE_STAYED);
+    d->plan->called = d->plan->ended = TRUE;
+    d->w->now_ms += 5000;
+    is_protected(d, 6000); /* what it held before says nothing */
+    g_assert_false(turn(d));
+    is_protected(d, 900);
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_runs(d->doc));
+    /* The engine was started anew: all that it has counted is of now. */
+    expect(d, "MAINTENANCE_DONE Host maintenance is complete. Replication resumed. (bytes resynchronised: 7, "
+              "bytes of "
+              "ordinary changes: 0)\n");
+    g_assert_false(turn(d));
+}
+
+static void test_replica(void)
+{
+    g_autoptr(Desk) d = desk_new("beta", &(MaintenanceWish){0});
+
+    g_assert_true(id_is_nil(maintenance_plan(d->doc, 0)));
+    g_assert_false(turn(d));
+    d->sight.rested = TRUE;
+    g_assert_true(turn(d));
+    g_string_truncate(d->told, 0);
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_READY);
+    g_assert_true(protection_is_held(d->w->p));
+    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(turn(d));
+    d->w->now_ms += 3000;
+    is_protected(d, 500);
+    g_assert_true(turn(d));
+    /* The engine that sends went on: what it had sent before is not of this. */
+    expect(d, "MAINTENANCE_DONE Host maintenance is complete. Replication resumed without resynchronization. "
+              "(bytes "
+              "resynchronised: 0, bytes of ordinary changes: 0)\n");
+    g_assert_false(protection_is_held(d->w->p));
+}
+
+static void test_until_finish(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.until_finish = TRUE});
+    g_autoptr(GError) error = NULL;
+
+    make_ready(d);
+    d->boot = NEXT_BOOT;
+    g_assert_false(turn(d));
+    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_false(maintenance_finish(d->doc, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_RETURNING);
+}
+
+/* What one VM failed of is told, once all of it is back. */
+static void test_failed(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    begin_plan(d);
+    g_assert_true(turn(d));
+    ((Move *)d->plan->moves->pdata[0])->why = g_strdup("the guest did not shut down");
+    d->plan->called = TRUE;
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_RETURNING);
+    g_assert_false(turn(d));
+    d->plan->ended = TRUE;
+    g_assert_true(turn(d));
+    expect(d, "MAINTENANCE_FAILED alpha could not be prepared for its maintenance: 'web1' of scenario 'web': "
+              "the guest "
+              "did not shut down; what was shut down for it is started again\n");
+}
+
+static void test_never_begun(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    d->sight.why = "a plan runs";
+    g_assert_true(turn(d));
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_runs(d->doc));
+    g_assert_nonnull(strstr(d->told->str, "MAINTENANCE_FAILED"));
+}
+
+static void test_booted_too_early(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    begin_plan(d);
+    g_assert_true(turn(d));
+    d->boot = NEXT_BOOT;
+    g_assert_true(turn(d));
+    d->plan->ended = TRUE;
+    g_assert_true(turn(d));
+    expect(d, "MAINTENANCE_FAILED alpha could not be prepared for its maintenance: it was booted before it "
+              "was ready; what "
+              "was shut down for it is started again\n");
+}
+
+static void test_rolling(void)
+{
+    json_auto_t *then = json_pack("[s, s]", "beta", "gamma");
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.patient = TRUE, .then = then});
+    json_auto_t *rest = NULL, *none = NULL;
+    MaintenanceWish wish;
+
+    make_ready(d);
+    g_assert_null(maintenance_next(d->doc, &wish, &none));
+    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(turn(d));
+    d->plan->called = d->plan->ended = TRUE;
+    d->w->now_ms += 3000;
+    is_protected(d, 500);
+    g_assert_true(turn(d));
+    g_assert_cmpstr(maintenance_next(d->doc, &wish, &rest), ==, "beta");
+    g_assert_true(wish.patient && !wish.power_off);
+    g_assert_cmpuint(json_array_size(rest), ==, 1);
+    maintenance_forget_next(d->doc);
+    g_assert_null(maintenance_next(d->doc, &wish, &none));
+    g_string_truncate(d->told, 0);
+}
+
+static void test_preview(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+    const RosterHost *alpha = roster_find(d->w->roster, "alpha"), *beta = roster_find(d->w->roster, "beta");
+    json_auto_t *good = maintenance_preview(alpha, d->protections, &(MaintenanceWish){0});
+    g_autoptr(GError) error = NULL;
+    json_auto_t *busy = NULL;
+
+    g_assert_true(maintenance_may_begin(good, &error));
+    roster_maintain(d->w->roster, "alpha", d->doc);
+    busy = maintenance_preview(beta, d->protections, &(MaintenanceWish){0});
+    g_assert_false(maintenance_may_begin(busy, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "alpha is in maintenance"));
+}
+
+static void test_unsound(void)
+{
+    static const char *const ODD[] = {
+        "{}", "[]", "{\"id\":\"x\"}",
+        "{\"id\":\"x\",\"host\":\"a\",\"state\":\"over\",\"since\":\"t\",\"until_finish\":false,"
+        "\"finish\":false,\"scenarios\":[]}",
+        "{\"id\":\"x\",\"host\":\"a\",\"state\":\"ready\",\"since\":\"t\",\"until_finish\":false,"
+        "\"finish\":false,\"scenarios\":[{\"scenario\":\"web\",\"plan\":\"no id\",\"begun\":false,"
+        "\"ready\":false,\"vms\":[]}]}"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(ODD); i++) {
+        json_auto_t *doc = json_loads(ODD[i], 0, NULL);
+
+        g_assert_nonnull(doc);
+        g_assert_false(maintenance_check(doc, NULL));
+    }
+    g_assert_true(maintenance_check(NULL, NULL));
+    g_assert_false(maintenance_runs(NULL));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/maintenance/master", test_master);
+    g_test_add_func("/maintenance/replica", test_replica);
+    g_test_add_func("/maintenance/until_finish", test_until_finish);
+    g_test_add_func("/maintenance/failed", test_failed);
+    g_test_add_func("/maintenance/never_begun", test_never_begun);
+    g_test_add_func("/maintenance/booted_too_early", test_booted_too_early);
+    g_test_add_func("/maintenance/rolling", test_rolling);
+    g_test_add_func("/maintenance/preview", test_preview);
+    g_test_add_func("/maintenance/unsound", test_unsound);
+    return g_test_run();
+}
