@@ -33,13 +33,23 @@ static gboolean look_ahead(RehearsalDue *d, const Policy *policy, gint64 after_m
     return calendar_next(&calendar, after_ms, policy->test_zone, &d->next_ms, error);
 }
 
+/* Who waits for what a wrong clock has shown waits for years. By less than what may be late it is another look at the same times. */
+static gboolean was_put_back(RehearsalDue *d, gint64 now_ms)
+{
+    gboolean back = now_ms < d->seen_ms - REHEARSAL_LATE_MS;
+
+    d->seen_ms = now_ms;
+    return back;
+}
+
 /* The first properties that are seen were there before, others hold from now on. */
 static gboolean turn_to(RehearsalDue *d, const Policy *policy, gint64 now_ms, GError **error)
 {
     g_autofree char *of = g_strdup_printf("%s %s", policy->test_zone, policy->test);
     gint64 from_ms = d->of ? now_ms : CLAMP(d->from_ms, now_ms - REHEARSAL_LATE_MS, now_ms);
+    gboolean back = was_put_back(d, now_ms);
 
-    if (g_strcmp0(d->of, of) == 0)
+    if (g_strcmp0(d->of, of) == 0 && !back)
         return TRUE;
     g_free(d->of);
     d->of = g_steal_pointer(&of);

@@ -11,6 +11,7 @@
 typedef struct {
     gint64 from_ms;  /* wall: what came until then is done */
     gint64 next_ms;  /* wall; CALENDAR_NEVER: there is none */
+    gint64 seen_ms;  /* wall: when it was last looked */
     gint64 until_ms; /* wall: who takes one that has come tries until then; 0: there is none */
     char *of;        /* the properties that it is of; NULL: it was not looked at yet */
 } RehearsalDue;
@@ -19,6 +20,7 @@ typedef struct {
 RehearsalDue *rehearsal_due_new(gint64 from_wall_ms);
 void rehearsal_due_free(gpointer due);
 
-/* TRUE once for each time that has come. With other properties it is waited for their next time. FALSE with @error: a time is
+/* TRUE once for each time that has come. With other properties it is waited for their next time; so it is when the clock was put back by
+ * more than an hour, or what it had shown would keep tests away until it shows that again. FALSE with @error: a time is
  * passed over that is more than an hour ago (TIMEOUT), or this machine does not know the zone (NOT_FOUND; said once). */
 gboolean rehearsal_due_step(RehearsalDue *d, const Policy *policy, gint64 now_wall_ms, GError **error);

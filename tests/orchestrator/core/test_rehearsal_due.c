@@ -106,6 +106,22 @@ static void test_passed_over(void)
     g_assert_false(is_due(d, &nowhere, TODAY_MS + DAY_MS));
 }
 
+/* The clock is put right after it was years ahead, in the middle of the waiting for an engine, too; but a second is not a test more. */
+static void test_put_back(void)
+{
+    g_autoptr(RehearsalDue) d = rehearsal_due_new(0);
+    Policy daily = policy("0 3 * * *", "UTC");
+
+    g_assert_false(is_due(d, &daily, TODAY_MS + 1500 * DAY_MS));
+    d->until_ms = TODAY_MS + 1500 * DAY_MS + 10 * MINUTE_MS;
+    g_assert_false(is_due(d, &daily, TODAY_MS));
+    g_assert_cmpint(d->next_ms, ==, TODAY_MS + 3 * HOUR_MS);
+    g_assert_cmpint(d->until_ms, ==, 0);
+    g_assert_true(is_due(d, &daily, TODAY_MS + 3 * HOUR_MS));
+    g_assert_false(is_due(d, &daily, TODAY_MS + 3 * HOUR_MS - 1000));
+    g_assert_false(is_due(d, &daily, TODAY_MS + 3 * HOUR_MS + 1));
+}
+
 int main(int argc, char *argv[])
 {
     g_test_init(&argc, &argv, NULL);
@@ -114,5 +130,6 @@ int main(int argc, char *argv[])
     g_test_add_func("/rehearsal-due/away", test_away);
     g_test_add_func("/rehearsal-due/changed", test_changed);
     g_test_add_func("/rehearsal-due/passed-over", test_passed_over);
+    g_test_add_func("/rehearsal-due/put-back", test_put_back);
     return g_test_run();
 }
