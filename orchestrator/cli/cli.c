@@ -4,6 +4,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,15 +133,36 @@ gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name
     return FALSE;
 }
 
+char *cli_read(const char *path, gsize max_bytes, gsize *ret_len, GError **error)
+{
+    gboolean ours = !g_str_equal(path, "-");
+    FILE *file = ours ? fopen(path, "re") : stdin;
+    g_autofree char *text = g_malloc(max_bytes + 2);
+    gsize len = file ? fread(text, 1, max_bytes + 1, file) : 0;
+    int why = !file || ferror(file) ? errno : 0;
+
+    if (file && ours)
+        fclose(file);
+    if (why || len > max_bytes) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s: %s", path,
+                    why ? g_strerror(why) : "it is longer than any such file may be");
+        return NULL;
+    }
+    text[len] = '\0';
+    *ret_len = len;
+    return g_steal_pointer(&text);
+}
+
 static char *read_words(const char *what, const char *text, GError **error)
 {
     char buf[MAX_TOKEN_BYTES] = "";
     g_autofree char *contents = NULL;
-    g_autoptr(GError) why = NULL;
+    gsize len;
 
     if (text[0] == '@') {
-        if (!g_file_get_contents(text + 1, &contents, NULL, &why)) {
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "the %s cannot be read: %s", what, why->message);
+        contents = cli_read(text + 1, MAX_TOKEN_BYTES, &len, error);
+        if (!contents) {
+            g_prefix_error(error, "the %s cannot be read: ", what);
             return NULL;
         }
     } else if (g_str_equal(text, "-")) {

@@ -74,6 +74,10 @@ gboolean cli_confirm(const Cli *cli, const char *question, GError **error);
 /* The same for what cannot be taken back: the person types @name. */
 gboolean cli_confirm_name(const Cli *cli, const char *question, const char *name, GError **error);
 
+/* The whole of a file that its user names, "-" for standard input, of at most @max_bytes: one that never ends (/dev/zero) must not
+ * take all memory. The caller frees; NULL with @error USAGE. */
+char *cli_read(const char *path, gsize max_bytes, gsize *ret_len, GError **error);
+
 /* A token as it may be given: itself, @FILE, or - for standard input. The caller frees. */
 char *cli_token(const char *text, GError **error);
 

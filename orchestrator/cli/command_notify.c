@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define TEST "notify.test"
+#define CA_MAX_BYTES (512 << 10) /* a request has a megabyte */
 
 static const char *const KINDS[] = {"mail", "webhook", "syslog", "hook"};
 
@@ -34,11 +35,11 @@ static gboolean set_secret(const Cli *cli, json_t *doc, const char *key, GError 
 static gboolean set_ca(const Cli *cli, json_t *doc, GError **error)
 {
     const char *path = cli_option(cli, "ca");
-    g_autofree char *pem = NULL;
-    g_autoptr(GError) why = NULL;
+    gsize len;
+    g_autofree char *pem = path ? cli_read(path, CA_MAX_BYTES, &len, error) : NULL;
 
-    if (path && !g_file_get_contents(path, &pem, NULL, &why)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "--ca: %s", why->message);
+    if (path && !pem) {
+        g_prefix_error(error, "--ca: ");
         return FALSE;
     }
     if (pem)

@@ -13,30 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A whole file, or standard input for "-". */
-static char *read_text(const char *path, gsize *ret_len, GError **error)
-{
-    g_autoptr(GError) why = NULL;
-    g_autoptr(GString) text = g_string_new(NULL);
-    char buf[4096];
-    char *contents = NULL;
-    gsize n;
-
-    if (!g_str_equal(path, "-")) {
-        if (!g_file_get_contents(path, &contents, ret_len, &why))
-            g_set_error(error, US_ERROR, US_ERROR_USAGE, "%s", why->message);
-        return contents;
-    }
-    while (text->len <= SCENARIO_MAX_BYTES && (n = fread(buf, 1, sizeof buf, stdin)) > 0)
-        g_string_append_len(text, buf, (gssize)n);
-    *ret_len = text->len;
-    return g_strndup(text->str, text->len);
-}
-
 static Scenario *read_scenario(const char *path, GError **error)
 {
     gsize len;
-    g_autofree char *text = read_text(path, &len, error);
+    g_autofree char *text = cli_read(path, SCENARIO_MAX_BYTES, &len, error);
     Scenario *s = text ? scenario_parse(text, len, error) : NULL;
 
     if (text && !s)

@@ -141,18 +141,18 @@ static char *test_text(const json_t *test)
 
 static json_t *read_checks(const char *path, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) why = NULL;
-    json_auto_t *doc = NULL;
     gsize len;
+    g_autofree char *text = cli_read(path, CHECKS_MAX_BYTES, &len, error);
+    json_auto_t *doc = NULL;
 
-    if (!g_file_get_contents(path, &text, &len, &why)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "the checks cannot be read: %s", why->message);
+    if (!text) {
+        g_prefix_error(error, "no test was begun, the checks cannot be read: ");
         return NULL;
     }
     doc = json_parse(text, len, CHECKS_MAX_BYTES, error);
     if (!doc || !exam_document_check(doc, error)) {
-        g_prefix_error(error, "%s: ", path);
+        g_prefix_error(error,
+                       "no test was begun, put the checks right (CHECKS in 'man understudy'): %s: ", path);
         return NULL;
     }
     return g_steal_pointer(&doc);

@@ -1143,6 +1143,13 @@ static void test_tests_begin(void)
     understudy(2, "test start web --checks " CHECKS "/none.json");
     g_assert_cmpstr(fake.asked->str, ==, "");
     assert_says(err, "the checks cannot be read");
+    understudy(2, "test start web --checks " CHECKS);
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    assert_says(err, "Is a directory");
+    understudy(2, "test start web --checks /dev/zero");
+    g_assert_cmpstr(fake.asked->str, ==, "");
+    assert_says(err, "no test was begun");
+    assert_says(err, "/dev/zero: it is longer");
     understudy(2, "test start web --checks " CHECKS "/../two-hosts/run");
     g_assert_cmpstr(fake.asked->str, ==, "");
     assert_says(err, "two-hosts/run: ");
