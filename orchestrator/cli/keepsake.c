@@ -4,7 +4,11 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char *text_of(const json_t *doc, const char *key)
 {
@@ -33,12 +37,40 @@ gboolean keepsake_collect(Cli *cli, const json_t *test, json_t *evidence, GError
     return TRUE;
 }
 
+/* What is no file is written to where it is: a page is not to take the place of /dev/null, or of a link as /dev/stdout is. */
+static gboolean write_there(const char *path, const char *html, GError **error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0600);
+    gboolean ok = fd >= 0 && durable_write(fd, html, strlen(html), error);
+
+    if (fd < 0)
+        us_error_errno(error, errno, "cannot open %s", path);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* All of it or nothing, and nothing is left beside it. */
+static gboolean replace(const char *path, const char *html, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (g_file_set_contents_full(path, html, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &why))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_IO, "%s", why->message);
+    return FALSE;
+}
+
 gboolean keepsake_write(Cli *cli, const json_t *doc, const char *html, GError **error)
 {
     const char *path = cli_option(cli, "html");
+    struct stat st;
+    gboolean is_file = lstat(path, &st) != 0 || S_ISREG(st.st_mode);
 
-    if (!durable_replace(path, html, strlen(html), 0600, error))
+    if (!(is_file ? replace(path, html, error) : write_there(path, html, error))) {
+        g_prefix_error(error, "the page was not written, name another file with --html: ");
         return FALSE;
+    }
     cli_show(cli, doc, g_strdup_printf("written: %s\n", path));
     return TRUE;
 }

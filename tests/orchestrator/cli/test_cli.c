@@ -1253,6 +1253,34 @@ static void test_tests_as_a_page(void)
     understudy(5, "test show " TEST " --html ~/report.html");
 }
 
+/* What its user names and is no file of his stays what it is, and a page that cannot be written leaves nothing. */
+static void test_tests_as_a_page_elsewhere(void)
+{
+    g_autofree char *link = in_home("link.html"), *target = in_home("target.html"),
+                    *folder = in_home("folder");
+    g_autofree char *page = NULL, *beside = in_home("folder.new");
+
+    say("test.show", TEST_PASSED);
+    say_no("test.evidence", US_ERROR_NOT_FOUND, "nothing was seen");
+    g_assert_cmpint(symlink("/dev/stdout", link), ==, 0);
+    understudy(0, "test show " TEST " --html ~/link.html");
+    g_assert_true(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
+    assert_says(out, "<!DOCTYPE html>");
+    g_unlink(link);
+    g_assert_cmpint(symlink(target, link), ==, 0);
+    understudy(0, "test show " TEST " --html ~/link.html");
+    g_assert_true(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
+    g_assert_true(g_file_get_contents(target, &page, NULL, NULL));
+    assert_says(page, "</html>");
+    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+    understudy(1, "test show " TEST " --html ~/folder");
+    assert_says(err, "the page was not written, name another file with --html");
+    g_assert_false(g_file_test(beside, G_FILE_TEST_EXISTS));
+    understudy(1, "test show " TEST " --html ~/absent/page.html");
+    understudy(1, "test show " TEST " --html /dev/full");
+    assert_says(err, "No space left");
+}
+
 /* --- drills --- */
 
 #define DRILL_DOC(state, verdict, why, back, part)                                                           \
@@ -1600,6 +1628,7 @@ int main(int argc, char **argv)
     add("/cli/tests-are-listed", test_tests_are_listed);
     add("/cli/tests-next", test_tests_next);
     add("/cli/tests-as-a-page", test_tests_as_a_page);
+    add("/cli/tests-as-a-page-elsewhere", test_tests_as_a_page_elsewhere);
     add("/cli/drills", test_drills);
     add("/cli/drill-fails", test_drill_fails);
     add("/cli/status-proven", test_status_proven);
