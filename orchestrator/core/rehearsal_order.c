@@ -23,7 +23,24 @@ static gboolean no(GError **error, UsError code, const char *format, ...)
     return FALSE;
 }
 
-gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError **error)
+/* The nil UUID is what stands for none: who names it as a point does not mean the newest one. */
+static gboolean wrong(GError **error, const char *what)
+{
+    g_set_error_literal(error, US_ERROR, US_ERROR_USAGE, what);
+    return FALSE;
+}
+
+static gboolean read_point(const char *text, Id *ret_point, GError **error)
+{
+    if (!id_parse(text, ret_point, error))
+        return FALSE;
+    if (!id_is_nil(*ret_point))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "there is no point %s", text);
+    return FALSE;
+}
+
+static gboolean read_wish(const json_t *body, RehearsalWish *ret_wish, GError **error)
 {
     RehearsalWish wish = {.limit_ms = REHEARSAL_LIMIT_MS};
     json_int_t limit_ms = REHEARSAL_LIMIT_MS;
@@ -32,18 +49,28 @@ gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError
 
     if (!json_read(body, "test", error, "{s?b, s?o, s?s, s?I, s?o}", "manual", &manual, "vms", &wish.vms,
                    "point", &point, "limit_ms", &limit_ms, "checks", &wish.checks) ||
-        (point && !id_parse(point, &wish.point, error)))
+        (point && !read_point(point, &wish.point, error)))
         return FALSE;
     if (wish.vms && json_array_size(wish.vms) == 0)
-        return no(error, US_ERROR_USAGE, "\"vms\" must be UUIDs, or be left out for all of them");
+        return wrong(error, "\"vms\" must be UUIDs, or be left out for all of them");
     if (limit_ms < LIMIT_MIN_MS || limit_ms > LIMIT_MAX_MS)
-        return no(error, US_ERROR_USAGE, "the limit must be from 10s to 7d");
+        return wrong(error, "the limit must be from 10s to 7d");
     if (wish.checks && !exam_document_check(wish.checks, error))
         return FALSE;
     wish.manual = manual;
     wish.limit_ms = limit_ms;
     *ret_wish = wish;
     return TRUE;
+}
+
+gboolean rehearsal_wish_read(const json_t *body, RehearsalWish *ret_wish, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (read_wish(body, ret_wish, &why))
+        return TRUE;
+    no(error, (UsError)why->code, "%s", why->message);
+    return FALSE;
 }
 
 static gboolean may_begin(const Protection *p, GError **error)
@@ -105,8 +132,10 @@ static const ProtectionVm *find_wanted(const Protection *p, const json_t *uuid, 
     const ProtectionVm *vm;
     Id id;
 
-    if (!id_parse(text ? text : "", &id, error))
+    if (!id_parse(text ? text : "", &id, NULL)) {
+        no(error, US_ERROR_USAGE, "\"vms\" are UUIDs, and '%.64s' is none", text ? text : "");
         return NULL;
+    }
     vm = protection_find(p, id);
     if (!vm)
         no(error, US_ERROR_NOT_FOUND, "scenario '%s' has no VM %s", p->scenario->name, text);

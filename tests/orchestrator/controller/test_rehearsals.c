@@ -405,6 +405,7 @@ static void expect_refused(const char *body, int code, const char *says_so)
     if (!strstr(error->message, says_so))
         g_test_message("%s", error->message);
     g_assert_nonnull(strstr(error->message, says_so));
+    g_assert_true(g_str_has_suffix(error->message, ": no test was begun"));
 }
 
 static void test_refused(void)
@@ -422,6 +423,8 @@ static void test_refused(void)
     expect_refused("{\"checks\":[]}", US_ERROR_USAGE, "an object of 1 to");
     expect_refused("{\"point\":\"" POINT "\"}", US_ERROR_USAGE,
                    "a point is of one VM, and 2 would be tested");
+    expect_refused("{\"vms\":[\"" WEB1 "\"],\"point\":\"00000000-0000-0000-0000-000000000000\"}",
+                   US_ERROR_NOT_FOUND, "there is no point 00000000");
     copy->complete = FALSE;
     expect_refused("{}", US_ERROR_REFUSED, "'web2' has no whole copy on beta yet");
     copy->complete = TRUE;
