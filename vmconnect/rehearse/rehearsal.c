@@ -324,8 +324,12 @@ static void tell_if_all_are_up(const Rehearsal *r)
 
 static void look_out(Rehearsal *r)
 {
+    g_autoptr(GError) error = NULL;
+
     if (clock_left_ms(r->look_at_ms) > 0)
         return;
+    if (!stage_keep_serving(r->stage, &error))
+        log_warning("a test's %s -> try again", error->message);
     lookout_turn(r->lookout, r->stage, mailbox_fd(r->box));
     r->look_at_ms = clock_steady_ms() + LOOK_EACH_MS;
 }

@@ -168,6 +168,7 @@ static void place_free(gpointer data)
         close(p->prober_fd);
     g_free(p->place);
     g_free(p->address);
+    g_strfreev(p->dhcp_words);
     g_free(p);
 }
 
@@ -316,16 +317,22 @@ static gboolean dhcp_await(Process *dhcp, GError **error)
     return FALSE;
 }
 
-/* What it gives to whom. A range is said in any case: it is how dnsmasq knows the network. The caller frees. */
-static GStrv dhcp_words(const StageNetwork *n)
+/* What it gives to whom; NULL: nobody answers DHCP. A range is said in any case: it is how dnsmasq knows the network. */
+static GStrv dhcp_words(const StagePlace *p, const StageNetwork *n)
 {
     g_autoptr(GStrvBuilder) words = g_strv_builder_new();
-    g_autofree char *range = n->dhcp_first
-                                 ? g_strdup_printf("--dhcp-range=%s,%s,1h", n->dhcp_first, n->dhcp_last)
-                                 : g_strdup_printf("--dhcp-range=%s,static", n->address);
     g_autofree char *router =
         n->router ? g_strdup_printf("--dhcp-option=3,%s", n->router) : g_strdup("--dhcp-option=3");
+    g_autofree char *range = NULL;
 
+    if (!n->address)
+        range = g_strdup_printf("--dhcp-range=198.18.%u.10,198.18.%u.250,1h", p->number, p->number);
+    else if (n->dhcp_first)
+        range = g_strdup_printf("--dhcp-range=%s,%s,1h", n->dhcp_first, n->dhcp_last);
+    else if (n->hosts)
+        range = g_strdup_printf("--dhcp-range=%s,static", n->address);
+    else
+        return NULL;
     g_strv_builder_add_many(words, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
                             "--group=root", "--port=0", "--interface=v0", "--bind-interfaces", "--no-hosts",
                             "--no-resolv", "--no-ping", "--dhcp-authoritative", "--leasefile-ro",
@@ -341,10 +348,10 @@ static GStrv dhcp_words(const StageNetwork *n)
 
 /* As root, because a change of user would take back that it dies with this thread (prctl(2), PR_SET_PDEATHSIG): left alone it would keep the
  * networks. It hears nobody but this rehearsal's guests. */
-static gboolean dhcp_start(StagePlace *p, const StageNetwork *n, GError **error)
+static gboolean dhcp_start(StagePlace *p, GError **error)
 {
-    g_auto(GStrv) words = dhcp_words(n);
-    ProcessSpec spec = {.argv = (const char *const *)words, .net_fd = p->prober_fd, .die_with_thread = TRUE};
+    ProcessSpec spec = {
+        .argv = (const char *const *)p->dhcp_words, .net_fd = p->prober_fd, .die_with_thread = TRUE};
 
     p->dhcp = process_start(&spec, error);
     return p->dhcp && dhcp_await(p->dhcp, error);
@@ -360,22 +367,14 @@ static StagePlace *place_new(Stage *s, const StageNetwork *n)
     p->address = n->address ? g_strdup(n->address) : g_strdup_printf("198.18.%u.1", p->number);
     p->prefix = n->address ? n->prefix : 24;
     p->known = n->address != NULL;
+    p->dhcp_words = dhcp_words(p, n);
     return p;
 }
 
-static gboolean place_open(Stage *s, StagePlace *p, const StageNetwork *n, GError **error)
+static gboolean place_open(Stage *s, StagePlace *p, GError **error)
 {
-    g_autofree char *first = g_strdup_printf("198.18.%u.10", p->number);
-    g_autofree char *last = g_strdup_printf("198.18.%u.250", p->number);
-    StageNetwork told = *n;
-
-    if (!n->address) {
-        told.dhcp_first = first;
-        told.dhcp_last = last;
-    }
     p->prober_fd = stage_net_new(TRUE, error);
-    return p->prober_fd >= 0 && lay(s, p, error) &&
-           ((!told.dhcp_first && !told.hosts) || dhcp_start(p, &told, error));
+    return p->prober_fd >= 0 && lay(s, p, error) && (!p->dhcp_words || dhcp_start(p, error));
 }
 
 gboolean stage_add_network(Stage *s, const StageNetwork *n, GError **error)
@@ -393,13 +392,30 @@ gboolean stage_add_network(Stage *s, const StageNetwork *n, GError **error)
     if (!check_network(n, error))
         return FALSE;
     p = place_new(s, n);
-    if (!place_open(s, p, n, error)) {
+    if (!place_open(s, p, error)) {
         g_prefix_error(error, "network '%s' cannot be staged: ", n->place);
         place_free(p);
         stage_net_enter(s->bridges_fd);
         return FALSE;
     }
     g_ptr_array_add(s->places, p);
+    return TRUE;
+}
+
+gboolean stage_keep_serving(Stage *s, GError **error)
+{
+    for (guint i = 0; i < s->places->len; i++) {
+        StagePlace *p = s->places->pdata[i];
+
+        if (!p->dhcp_words || (p->dhcp && !process_wait(p->dhcp, 0)))
+            continue;
+        g_clear_pointer(&p->dhcp, process_free);
+        stage_net_enter(p->prober_fd);
+        if (!dhcp_start(p, error)) {
+            g_prefix_error(error, "network '%s' has no DHCP any more: ", p->place);
+            return FALSE;
+        }
+    }
     return TRUE;
 }
 

@@ -48,6 +48,10 @@ typedef struct {
 /* FALSE with @error: EXISTS that place is there already, USAGE, FAILED. */
 gboolean stage_add_network(Stage *stage, const StageNetwork *network, GError **error);
 
+/* Start dnsmasq again where somebody has ended it (a host that runs short of memory does), or a guest that is sound has no address. The thread is in
+ * any network of the stage then. FALSE with @error: it cannot be. */
+gboolean stage_keep_serving(Stage *stage, GError **error);
+
 /* Move @tap from the host's network to that of the bridges, and plug it into @place's. To be called before its guest has executed an
  * instruction. What it sends from a MAC other than @mac is dropped. FALSE with @error: NOT_FOUND no such place, USAGE, FAILED; it may be
  * on the bridges' side then, where nothing passes. */

@@ -11,8 +11,9 @@ typedef struct {
     int prober_fd;
     char *address; /* the prober's */
     guint prefix;
-    gboolean known; /* what is there in production */
-    Process *dhcp;  /* NULL: none */
+    gboolean known;   /* what is there in production */
+    GStrv dhcp_words; /* the command that answers DHCP; NULL: nobody does */
+    Process *dhcp;    /* NULL: none */
 } StagePlace;
 
 typedef struct {

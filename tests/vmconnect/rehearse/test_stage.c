@@ -271,6 +271,28 @@ static void test_reservation(void)
     }
 }
 
+/* Somebody ends dnsmasq, as a host does that runs short of memory. */
+static void test_dhcp_comes_again(void)
+{
+    int a = guest_new("vnet0", "52:54:00:00:00:0a");
+    g_autoptr(Stage) s = open_with(&STILL, &LAN);
+    StagePlace *p = s->places->pdata[1];
+    g_autofree char *lease = NULL;
+    g_autoptr(GError) error = NULL;
+    pid_t before = process_pid(p->dhcp);
+
+    plug(s, &LAN, "vnet0", "52:54:00:00:00:0a");
+    g_assert_true(stage_keep_serving(s, &error));
+    g_assert_cmpint(process_pid(p->dhcp), ==, before);
+    process_kill(p->dhcp, SIGKILL);
+    g_assert_true(process_wait(p->dhcp, PATIENCE_MS));
+    stage_keep_serving(s, &error);
+    g_assert_no_error(error);
+    lease = guest_lease(a);
+    g_assert_true(g_str_has_prefix(lease, "10.1.0.1"));
+    close(a);
+}
+
 /* The host, who has 10.1.0.20 as well, and the outside stay away; so does who has the same addresses in another place. */
 static void test_places_do_not_meet(void)
 {
@@ -1189,6 +1211,7 @@ int main(int argc, char **argv)
         set_up_host();
     g_test_add_data_func("/stage/guests_meet", test_guests_meet, run);
     g_test_add_data_func("/stage/reservation", test_reservation, run);
+    g_test_add_data_func("/stage/dhcp_comes_again", test_dhcp_comes_again, run);
     g_test_add_data_func("/stage/places_do_not_meet", test_places_do_not_meet, run);
     g_test_add_data_func("/stage/taps", test_taps, run);
     g_test_add_data_func("/stage/leak_is_counted", test_leak_is_counted, run);
