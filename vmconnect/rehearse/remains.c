@@ -18,6 +18,9 @@
 
 #define MARKER "understudy-test"
 #define DEPTH_MAX 4 /* nothing that we make is deeper */
+#define UNDEFINE                                                                 \
+    (VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | \
+     VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM)
 
 char *remains_folder(const RemainsSite *site, Id as)
 {
@@ -70,6 +73,16 @@ void remains_forbid(const RemainsSite *site, Id as)
 
 /* --- the VM ------------------------------------------------------------------- */
 
+gboolean remains_end_vm(virDomainPtr dom, GError **error)
+{
+    if (virDomainDestroy(dom) != 0 && virt_error_code() != VIR_ERR_OPERATION_INVALID &&
+        virt_error_code() != VIR_ERR_NO_DOMAIN)
+        return virt_error(error, "cannot end the VM of a test");
+    if (virDomainIsPersistent(dom) == 1 && virDomainUndefineFlags(dom, UNDEFINE) != 0)
+        return virt_error(error, "cannot remove the definition of a test's VM");
+    return TRUE;
+}
+
 static gboolean end_vm(virConnectPtr conn, Id as, GError **error)
 {
     g_autoptr(virDomain) dom = virDomainLookupByUUID(conn, as.bytes);
@@ -77,10 +90,7 @@ static gboolean end_vm(virConnectPtr conn, Id as, GError **error)
     if (!dom)
         return virt_error_code() == VIR_ERR_NO_DOMAIN ||
                virt_error(error, "cannot see whether the VM of a test is left");
-    if (virDomainDestroy(dom) == 0 || virt_error_code() == VIR_ERR_OPERATION_INVALID ||
-        virt_error_code() == VIR_ERR_NO_DOMAIN)
-        return TRUE;
-    return virt_error(error, "cannot end the VM of a test");
+    return remains_end_vm(dom, error);
 }
 
 /* --- files ---------------------------------------------------------------------- */

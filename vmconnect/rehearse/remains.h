@@ -33,6 +33,9 @@ char *remains_make(const RemainsSite *site, Id as, GError **error);
 /* Where it is. */
 char *remains_folder(const RemainsSite *site, Id as);
 
+/* End @dom, and with it what somebody may have had libvirt keep of it (`virsh edit` defines a transient VM), or its name is taken. */
+gboolean remains_end_vm(virDomainPtr dom, GError **error);
+
 /* End the VM @as and remove all that it had; what is not there is no error. On failure what is left is found by remains_sweep(). */
 gboolean remains_remove(virConnectPtr conn, const RemainsSite *site, Id as, GError **error);
 

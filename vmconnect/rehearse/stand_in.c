@@ -16,8 +16,11 @@
 #include "vmconnect/loop/thread.h"
 #include "vmconnect/rehearse/checkup.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CONNECT_MS 10000
@@ -27,6 +30,7 @@
 #define CPU_SHARES 33      /* a guest has 100 by itself (cgroups version 1: 1024) */
 #define EXIT_MS 3000       /* so long QEMU may take to exit when it was killed */
 #define REMOVE_MS 20000    /* so long its removal is tried again, then it is swept */
+#define HELD "somebody has paused it (virsh suspend), so nothing is claimed: leave it alone, and test again"
 
 struct StandIn {
     const StandInSite *site;
@@ -189,7 +193,38 @@ static gboolean is_stopped(const StandIn *s, int wait_ms)
 
 const char *stand_in_verdict_of(const GError *error)
 {
-    return us_error_may_pass(error) ? "stopped" : "failed";
+    return us_error_may_pass(error) || g_error_matches(error, US_ERROR, US_ERROR_EXISTS) ? "stopped"
+                                                                                         : "failed";
+}
+
+/* What its disks lie on is ours to offer: where nobody does any more, whatever it has done says nothing of the copy. */
+static gboolean expect_loan(const StandIn *s, GError **error)
+{
+    const char *path = json_string_value(json_object_get(s->spec->lent, "socket"));
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    gboolean there = fd < 0 || !path ||
+                     g_strlcpy(to.sun_path, path, sizeof to.sun_path) >= sizeof to.sun_path ||
+                     connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EAGAIN;
+
+    if (!there)
+        g_set_error(error, US_ERROR, US_ERROR_UNREACHABLE,
+                    "the storage daemon that offered its disks has been ended (%s), so nothing is claimed: "
+                    "find out what ended it, and test again",
+                    g_strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return there;
+}
+
+static void fail(StandIn *s, const char *why)
+{
+    g_autoptr(GError) gone = NULL;
+
+    if (expect_loan(s, &gone))
+        conclude(s, "failed", why);
+    else
+        conclude(s, "stopped", gone->message);
 }
 
 /* It goes no further. Where it was to end anyway, or this host has no space left, that says nothing of the copy. */
@@ -201,8 +236,10 @@ static void break_off(StandIn *s, const GError *error)
         conclude(s, "stopped", full->message);
     else if (is_stopped(s, 0))
         conclude(s, "stopped", NULL);
+    else if (g_str_equal(stand_in_verdict_of(error), "stopped"))
+        conclude(s, "stopped", error->message);
     else
-        conclude(s, stand_in_verdict_of(error), error->message);
+        fail(s, error->message);
 }
 
 /* --- before it runs ----------------------------------------------------------------- */
@@ -322,6 +359,11 @@ static gboolean let_run(StandIn *s, GError **error)
 
 /* --- while it runs -------------------------------------------------------------------- */
 
+static gboolean expect_space(const StandIn *s, GError **error)
+{
+    return room_expect_space(s->site->remains.store_dir, error);
+}
+
 static gboolean expect_running(const StandIn *s, GError **error)
 {
     int state, reason;
@@ -329,6 +371,10 @@ static gboolean expect_running(const StandIn *s, GError **error)
     if (virDomainGetState(s->dom, &state, &reason, 0) != 0) {
         if (virt_error_code() != VIR_ERR_NO_DOMAIN)
             return virt_error(error, "libvirt does not say what it does");
+        state = VIR_DOMAIN_SHUTOFF;
+    }
+    /* libvirt forgets it, unless somebody has defined it. */
+    if (state == VIR_DOMAIN_SHUTOFF) {
         g_set_error(
             error, US_ERROR, US_ERROR_FAILED,
             "it has ended by itself: it was shut down from inside, it crashed, or somebody has ended it");
@@ -346,6 +392,12 @@ static gboolean expect_running(const StandIn *s, GError **error)
     return TRUE;
 }
 
+/* May it go on? */
+static gboolean expect_well(StandIn *s, GError **error)
+{
+    return expect_space(s, error) && expect_running(s, error);
+}
+
 /* Of the beginning: whatever fails when its VM has ended, or libvirt is gone, fails for that. */
 static void break_off_beginning(StandIn *s, const GError *error)
 {
@@ -354,14 +406,18 @@ static void break_off_beginning(StandIn *s, const GError *error)
     break_off(s, !s->dom || expect_running(s, &why) ? error : why);
 }
 
-static gboolean expect_space(const StandIn *s, GError **error)
+/* By hand: then its time was not its own. */
+static gboolean is_held(const StandIn *s)
 {
-    return room_expect_space(s->site->remains.store_dir, error);
+    int state, reason;
+
+    return virDomainGetState(s->dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+           reason == VIR_DOMAIN_PAUSED_USER;
 }
 
 static gboolean look(StandIn *s, GError **error)
 {
-    if (!expect_space(s, error) || !expect_running(s, error))
+    if (!expect_well(s, error))
         return FALSE;
     checkup_look(s->checkup, s->dom, clock_steady_ms() - s->running_ms);
     return TRUE;
@@ -382,7 +438,10 @@ static void watch_boot(StandIn *s)
         } else if (clock_steady_ms() - s->running_ms >= s->site->boot_ms) {
             g_autofree char *why = checkup_why(s->checkup, s->site->boot_ms);
 
-            conclude(s, "failed", why);
+            if (is_held(s))
+                conclude(s, "stopped", HELD);
+            else
+                fail(s, why);
         } else if (is_stopped(s, LOOK_MS)) {
             break_off(s, NULL);
         }
@@ -390,13 +449,15 @@ static void watch_boot(StandIn *s)
     }
 }
 
-/* It is its operator's, whatever the checks say, until he or its time ends it. */
+/* It is its operator's, whatever the checks say, until he or its time ends it: he may shut it down, too. */
 static void wait_for_operator(StandIn *s)
 {
     g_autoptr(GError) error = NULL;
 
     while (!is_stopped(s, READY_LOOK_MS)) {
-        if (!expect_space(s, &error) || !expect_running(s, &error)) {
+        if (!expect_well(s, &error)) {
+            if (g_error_matches(error, US_ERROR, US_ERROR_FAILED))
+                conclude(s, "stopped", error->message);
             break_off(s, error);
             return;
         }
@@ -412,7 +473,7 @@ static void wait_for_others(StandIn *s)
     while (!s->verdict && !readable_within(s->site->all_up_fd, LOOK_MS) && !room_is_wanted(s->site->room))
         if (is_stopped(s, 0))
             break_off(s, NULL);
-        else if (!expect_space(s, &error) || !expect_running(s, &error))
+        else if (!expect_well(s, &error))
             break_off(s, error);
 }
 
@@ -473,11 +534,13 @@ static gboolean end_process(const StandIn *s)
 
 static void end_vm(StandIn *s)
 {
+    g_autoptr(GError) error = NULL;
+
     if (!s->dom)
         return;
-    if (virDomainDestroy(s->dom) != 0 && virt_error_code() != VIR_ERR_NO_DOMAIN)
+    if (!remains_end_vm(s->dom, &error))
         log_notice("test of '%s': libvirt does not end its VM (%s) -> its QEMU is killed", s->spec->name,
-                   virGetLastErrorMessage());
+                   error->message);
     g_clear_pointer(&s->dom, virDomainFree);
     s->gone = end_process(s);
 }
@@ -497,7 +560,7 @@ static void look_at_disks(StandIn *s)
     if (!checkup_disks(s->checkup, s->spec->lent, s->spec->folder, s->site->stop_fd, &why, &error))
         conclude(s, "stopped", error->message); /* that they could not be looked at is this host's fault */
     else if (why)
-        conclude(s, "failed", why);
+        fail(s, why);
 }
 
 static gboolean remove_all(const StandIn *s, GError **error)

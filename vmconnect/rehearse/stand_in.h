@@ -82,7 +82,8 @@ void stand_in_plugged(StandIn *s, GError *steal_error);
 /* After its word that it has ended; frees. */
 void stand_in_join(StandIn *s);
 
-/* Of one that goes no further: what may be otherwise in a moment, as of a libvirtd that hangs, says nothing of the copy. */
+/* Of one that goes no further: what may be otherwise in a moment, as of a libvirtd that hangs, says nothing of the copy; nor does that
+ * somebody here has taken its name. */
 const char *stand_in_verdict_of(const GError *error);
 
 /* The document of one that is not begun: yet (@verdict NULL), or ever. New reference. */
