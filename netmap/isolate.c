@@ -278,6 +278,30 @@ char *isolate_definition(const char *definition, const IsolateInput *in, GPtrArr
     return xml_write(to);
 }
 
+/* --- what is attached later ---------------------------------------------- */
+
+static gboolean is_of_test(const xmlNode *interface, const GPtrArray *nics)
+{
+    for (guint i = 0; i < nics->len; i++)
+        if (xml_attr_is(xml_child(interface, "target"), "dev", ((const IsolatedNic *)nics->pdata[i])->tap))
+            return TRUE;
+    return FALSE;
+}
+
+char *isolate_foreign_card(const char *definition, const GPtrArray *nics)
+{
+    g_autoptr(xmlDoc) doc = xml_read(definition, strlen(definition), "domain", NULL);
+    const xmlNode *devices = doc ? xml_child(xmlDocGetRootElement(doc), "devices") : NULL;
+
+    for (const xmlNode *n = xml_child(devices, "interface"); n; n = xml_next(n))
+        if (!is_of_test(n, nics)) {
+            g_autofree char *mac = xml_attr(xml_child(n, "mac"), "address");
+
+            return g_strdup_printf("interface %.80s", mac ? mac : "?");
+        }
+    return devices && xml_child(devices, "hostdev") ? g_strdup("a device of the host") : NULL;
+}
+
 /* --- the mark ----------------------------------------------------------- */
 
 static gboolean is_mark(const xmlNode *node)

@@ -48,6 +48,10 @@ typedef struct {
 char *isolate_definition(const char *definition, const IsolateInput *in, GPtrArray **ret_nics,
                          GPtrArray **ret_left_out, GError **error);
 
+/* A card in the definition of a test's VM as it runs that is none of @nics: somebody has attached it, and it may lead anywhere. As a part of a
+ * sentence ("interface 52:54:00:12:34:56"), the caller frees; NULL: there is none. */
+char *isolate_foreign_card(const char *definition, const GPtrArray *nics);
+
 /* Does a definition, which anybody may have written, bear the mark of a test? @ret_vm (may be NULL): UUID of the
  * VM that it is a copy of, the caller frees.
  * FALSE for all that cannot be read (cut off, too large, no domain), or that has two marks or one without a UUID: TRUE may

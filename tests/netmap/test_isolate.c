@@ -187,6 +187,30 @@ static void test_own(void)
     g_assert_cmpstr(vm, ==, VM_ID);
 }
 
+/* What somebody attaches to the VM of a test is seen, what it was started with is not. */
+static void test_foreign_card(void)
+{
+    static const char *const FOREIGN[][2] = {
+        {"<interface type='network'><mac address='52:54:00:85:f2:b3'/><source network='default'/><target "
+         "dev='vnet0'/></interface>",
+         "interface 52:54:00:85:f2:b3"},
+        {"<interface type='user'/>", "interface ?"},
+        {"<hostdev mode='subsystem' type='usb'/>", "a device of the host"},
+    };
+    g_auto(Made) m = make(DOMAIN(OS, "", "<interface type='bridge'><source bridge='br0'/></interface>"));
+    g_auto(GStrv) parts = g_strsplit(m.out, "</devices>", 2);
+
+    g_assert_null(isolate_foreign_card(m.out, m.nics));
+    g_assert_null(isolate_foreign_card("<domain/>", m.nics));
+    g_assert_null(isolate_foreign_card("none", m.nics));
+    for (guint i = 0; i < G_N_ELEMENTS(FOREIGN); i++) {
+        g_autofree char *more = g_strconcat(parts[0], FOREIGN[i][0], "</devices>", parts[1], NULL);
+        g_autofree char *card = isolate_foreign_card(more, m.nics);
+
+        g_assert_cmpstr(card, ==, FOREIGN[i][1]);
+    }
+}
+
 /* --- dropped without a word ---------------------------------------------- */
 
 static void test_dropped(void)
@@ -757,6 +781,7 @@ int main(int argc, char **argv)
     g_test_add_func("/netmap/isolate/left-out", test_left_out);
     g_test_add_func("/netmap/isolate/left-out-is-text", test_left_out_is_text);
     g_test_add_func("/netmap/isolate/refused", test_refused);
+    g_test_add_func("/netmap/isolate/foreign-card", test_foreign_card);
     g_test_add_func("/netmap/isolate/no-definition", test_no_definition);
     g_test_add_func("/netmap/isolate/mark", test_mark);
     g_test_add_func("/netmap/isolate/golden", test_golden);
