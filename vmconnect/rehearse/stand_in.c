@@ -27,7 +27,7 @@
 #define IMAGE_MS 10000
 #define LOOK_MS 250        /* between two looks at a guest that boots */
 #define READY_LOOK_MS 1000 /* … at one that is there for its operator */
-#define CARDS_EACH_MS 1000
+#define ASK_EACH_MS 1000
 #define CPU_SHARES 33   /* a guest has 100 by itself (cgroups version 1: 1024) */
 #define EXIT_MS 3000    /* so long QEMU may take to exit when it was killed */
 #define REMOVE_MS 20000 /* so long its removal is tried again, then it is swept */
@@ -59,7 +59,7 @@ struct StandIn {
     gint64 libvirt_ms;
     gint64 boot_ms;
     gint64 back_ms;
-    gint64 cards_at_ms; /* they are looked at again */
+    gint64 ask_at_ms; /* see expect_well() */
     json_t *told;
 };
 
@@ -395,15 +395,11 @@ static gboolean expect_running(const StandIn *s, GError **error)
 }
 
 /* What somebody attaches is not on the stage: it is ended before it takes its VM's place in production. */
-static gboolean expect_own_cards(StandIn *s, GError **error)
+static gboolean expect_own_cards(const StandIn *s, GError **error)
 {
+    char *xml = virDomainGetXMLDesc(s->dom, 0);
     g_autofree char *foreign = NULL;
-    char *xml;
 
-    if (clock_left_ms(s->cards_at_ms) > 0)
-        return TRUE;
-    s->cards_at_ms = clock_steady_ms() + CARDS_EACH_MS;
-    xml = virDomainGetXMLDesc(s->dom, 0);
     foreign = xml ? isolate_foreign_card(xml, s->part->nics) : NULL;
     free(xml);
     if (foreign)
@@ -415,10 +411,15 @@ static gboolean expect_own_cards(StandIn *s, GError **error)
     return !foreign;
 }
 
-/* May it go on? */
+/* May it go on? What asks others is not for every look. */
 static gboolean expect_well(StandIn *s, GError **error)
 {
-    return expect_space(s, error) && expect_running(s, error) && expect_own_cards(s, error);
+    if (!expect_space(s, error) || !expect_running(s, error))
+        return FALSE;
+    if (clock_left_ms(s->ask_at_ms) > 0)
+        return TRUE;
+    s->ask_at_ms = clock_steady_ms() + ASK_EACH_MS;
+    return expect_loan(s, error) && expect_own_cards(s, error);
 }
 
 /* Of the beginning: whatever fails when its VM has ended, or libvirt is gone, fails for that. */
