@@ -151,8 +151,8 @@ static json_t *read_checks(const char *path, GError **error)
     }
     doc = json_parse(text, len, CHECKS_MAX_BYTES, error);
     if (!doc || !exam_document_check(doc, error)) {
-        g_prefix_error(error,
-                       "no test was begun, put the checks right (CHECKS in 'man understudy'): %s: ", path);
+        g_prefix_error(
+            error, "no test was begun, put the checks right ('test start' in 'man understudy'): %s: ", path);
         return NULL;
     }
     return g_steal_pointer(&doc);
