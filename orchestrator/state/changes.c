@@ -242,7 +242,7 @@ void database_forget_tests(DatabaseChanges *changes, const char *scenario, guint
     Change *change =
         add(changes, "DELETE FROM tests WHERE scenario = ?1 AND json_extract(state, '$.open') = 0"
                      " AND id NOT IN (SELECT id FROM tests WHERE scenario = ?1"
-                     " ORDER BY begun_ms DESC, id LIMIT ?2)");
+                     " ORDER BY rowid DESC LIMIT ?2)");
 
     change_text(change, scenario);
     change_number(change, keep);
@@ -265,6 +265,6 @@ void database_put_drill(DatabaseChanges *changes, Id id, gint64 begun_wall_ms, g
 void database_forget_drills(DatabaseChanges *changes, guint keep)
 {
     change_number(add(changes, "DELETE FROM drills WHERE NOT open AND id NOT IN"
-                               " (SELECT id FROM drills ORDER BY begun_ms DESC, id LIMIT ?)"),
+                               " (SELECT id FROM drills ORDER BY rowid DESC LIMIT ?)"),
                   keep);
 }

@@ -120,7 +120,7 @@ json_t *database_load_open_tests(Database *db, GError **error)
 {
     return load(db,
                 "SELECT json_object('id', id, 'state', json(state), 'doc', json(doc)) FROM tests"
-                " WHERE json_extract(state, '$.open') ORDER BY begun_ms, id",
+                " WHERE json_extract(state, '$.open') ORDER BY rowid",
                 error);
 }
 
@@ -133,21 +133,21 @@ json_t *database_load_verdicts(Database *db, GError **error)
                 " 'back_ms', json_extract(v.value, '$.back_ms'), 'ended_at', json_extract(doc, '$.ended_at'))"
                 " FROM tests, json_each(doc, '$.vms') AS v"
                 " WHERE json_extract(v.value, '$.verdict') IN ('passed', 'failed')"
-                " AND json_extract(doc, '$.ended_at') IS NOT NULL ORDER BY begun_ms, tests.id",
+                " AND json_extract(doc, '$.ended_at') IS NOT NULL ORDER BY tests.rowid",
                 error);
 }
 
 json_t *database_load_newest_tests(Database *db, GError **error)
 {
-    return load(
-        db,
-        "SELECT json_object('scenario', scenario, 'begun_ms', max(begun_ms)) FROM tests GROUP BY scenario",
-        error);
+    return load(db,
+                "SELECT json_object('scenario', scenario, 'begun_ms', begun_ms) FROM tests"
+                " WHERE rowid IN (SELECT max(rowid) FROM tests GROUP BY scenario)",
+                error);
 }
 
 json_t *database_load_open_drills(Database *db, GError **error)
 {
-    return load(db, "SELECT doc FROM drills WHERE open ORDER BY begun_ms, id", error);
+    return load(db, "SELECT doc FROM drills WHERE open ORDER BY rowid", error);
 }
 
 gboolean database_is_lost(const GError *error)
@@ -344,7 +344,7 @@ void database_query_tests(Database *db, const char *scenario, guint limit, Datab
                    "'vm', json_extract(v.value, '$.vm'), 'name', json_extract(v.value, '$.name'),"
                    " 'verdict', json_extract(v.value, '$.verdict'), 'why', json_extract(v.value, '$.why')))"
                    " FROM json_each(doc, '$.vms') AS v))) FROM tests WHERE ?1 IS NULL OR scenario = ?1"
-                   " ORDER BY begun_ms DESC, id LIMIT ?2");
+                   " ORDER BY rowid DESC LIMIT ?2");
 
     change_text(query, scenario);
     change_number(query, limit);
@@ -371,8 +371,7 @@ void database_query_evidence(Database *db, Id test, Id vm, DatabaseRows on_rows,
 
 void database_query_drills(Database *db, Id id, DatabaseRows on_rows, void *user)
 {
-    Change *query =
-        change_new("SELECT doc FROM drills WHERE ?1 IS NULL OR id = ?1 ORDER BY begun_ms DESC, id");
+    Change *query = change_new("SELECT doc FROM drills WHERE ?1 IS NULL OR id = ?1 ORDER BY rowid DESC");
 
     change_id(query, id);
     ask(db, query, on_rows, user);

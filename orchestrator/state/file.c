@@ -34,6 +34,7 @@ static const char SCHEMA[] =
 static const char LATER[] =
     "CREATE TABLE IF NOT EXISTS channels (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL,"
     " state TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    /* The order of tests and drills is that of their rows, whatever the clock did meanwhile. */
     "CREATE TABLE IF NOT EXISTS tests (id TEXT PRIMARY KEY, scenario TEXT NOT NULL, begun_ms INTEGER NOT "
     "NULL,"
     " state TEXT NOT NULL, doc TEXT NOT NULL) STRICT;"

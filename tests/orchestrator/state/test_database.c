@@ -503,8 +503,12 @@ static void test_tests(void)
     Desk desk;
 
     desk_open(&desk);
+    /* The clock was wrong when the second one began. */
     for (guint8 i = 0; i < 5; i++)
-        put_test(changes, (Id){{10 + i}}, 100 + i, i == 0, i == 3 ? "failed" : i == 0 ? NULL : "passed");
+        put_test(changes, (Id){{10 + i}}, i == 1 ? 99999 : 100 + i, i == 0,
+                 i == 3   ? "failed"
+                 : i == 0 ? NULL
+                          : "passed");
     database_put_evidence(changes, (Id){{11}}, WEB, "iVBOR", NULL);
     submit(&desk, changes);
     g_assert_no_error(desk.error);
