@@ -217,6 +217,18 @@ static gboolean remove_sockets(const RemainsSite *site, Id as, GError **error)
     return TRUE;
 }
 
+/* What somebody has put in its place may lead to what is his. */
+static gboolean is_no_link(const char *path, GError **error)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                "%s is a link now, and nothing below it is removed: remove it", path);
+    return FALSE;
+}
+
 gboolean remains_remove_files(const RemainsSite *site, Id as, GError **error)
 {
     g_autofree char *folder = remains_folder(site, as);
@@ -226,8 +238,9 @@ gboolean remains_remove_files(const RemainsSite *site, Id as, GError **error)
     remains_forbid(site, as);
     if (!is_marked(folder, &run))
         return TRUE;
-    return file_systems_tidy(disks, error) && remove_sockets(site, as, error) &&
-           remove_in(site->tpm_dir, ID_TEXT(as), error) && remove_folder(folder, error);
+    return is_no_link(folder, error) && is_no_link(disks, error) && file_systems_tidy(disks, error) &&
+           remove_sockets(site, as, error) && remove_in(site->tpm_dir, ID_TEXT(as), error) &&
+           remove_folder(folder, error);
 }
 
 gboolean remains_remove(virConnectPtr conn, const RemainsSite *site, Id as, GError **error)

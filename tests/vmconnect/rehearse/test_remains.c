@@ -184,6 +184,27 @@ static void test_leaves_what_is_not_ours(World *w, gconstpointer data)
     g_rmdir(kept);
 }
 
+/* Somebody has moved a test's folder away, and put a link in its place. */
+static void test_leaves_what_a_link_leads_to(World *w, gconstpointer data)
+{
+    const Id as = id_random();
+    g_autofree char *folder = furnish(w, as);
+    g_autofree char *kept = g_build_filename(w->dir, "kept", NULL);
+    g_autofree char *file = g_build_filename(kept, "disks", "disk", NULL);
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    g_assert_cmpint(g_rename(folder, kept), ==, 0);
+    g_assert_cmpint(symlink(kept, folder), ==, 0);
+    g_assert_true(g_file_set_contents(file, "theirs", -1, NULL));
+    g_assert_false(remains_remove(w->conn, &w->site, as, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(g_unlink(folder), ==, 0);
+    g_assert_cmpint(g_rename(kept, folder), ==, 0);
+    g_assert_true(remains_remove(w->conn, &w->site, as, NULL));
+}
+
 /* An engine was killed while it made a folder: another run takes it, its own run does not. */
 static void test_sweeps_what_is_half_made(World *w, gconstpointer data)
 {
@@ -265,6 +286,7 @@ int main(int argc, char **argv)
     g_test_add("/remains/half-made", World, NULL, set_up, test_sweeps_what_is_half_made, tear_down);
     g_test_add("/remains/emptied", World, NULL, set_up, test_sweeps_what_is_emptied, tear_down);
     g_test_add("/remains/not-ours", World, NULL, set_up, test_leaves_what_is_not_ours, tear_down);
+    g_test_add("/remains/linked", World, NULL, set_up, test_leaves_what_a_link_leads_to, tear_down);
     g_test_add("/remains/no-store", World, NULL, set_up, test_needs_its_store, tear_down);
     g_test_add("/remains/all-or-nothing", World, NULL, set_up, test_makes_all_or_nothing, tear_down);
     return g_test_run();
