@@ -461,6 +461,10 @@ static void make_done(void *data)
 
     t->error = f->error;
     if (t->error) {
+        g_prefix_error(
+            &t->error,
+            "no test was begun, and replication goes on; make room where copies are kept, or let the "
+            "engine write there: ");
         go(t);
         return;
     }

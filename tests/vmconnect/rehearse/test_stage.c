@@ -252,8 +252,9 @@ static void test_reservation(void)
     g_autoptr(GPtrArray) hosts = g_ptr_array_new();
     StageNetwork with_range = LAN, without = TWIN;
 
-    g_ptr_array_add(hosts, &(SubnetHost){.mac = "52:54:00:00:00:0b", .address = "10.1.0.105"});
-    g_ptr_array_add(hosts, &(SubnetHost){.mac = "52:54:00:00:00:0A", .address = "10.1.0.9"});
+    g_ptr_array_add(hosts,
+                    &(SubnetHost){.mac = (char *)"52:54:00:00:00:0b", .address = (char *)"10.1.0.105"});
+    g_ptr_array_add(hosts, &(SubnetHost){.mac = (char *)"52:54:00:00:00:0A", .address = (char *)"10.1.0.9"});
     with_range.hosts = without.hosts = hosts;
     without.dhcp_first = without.dhcp_last = NULL;
     for (guint i = 0; i < 2; i++) {
