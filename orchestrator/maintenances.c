@@ -8,6 +8,8 @@
 #include "vmconnect/base/stop.h"
 
 #define CALL_MS 30000
+#define HOME_TRIES 3
+#define HOME_AGAIN_MS 60000
 
 struct Maintenances {
     Database *db;
@@ -19,8 +21,23 @@ struct Maintenances {
     GHashTable *asked;  /* set of char *: "host VM", of which an answer is waited for */
     GHashTable *rested; /* the same, of copies that are closed, as far as this process has heard */
     GHashTable *why;    /* "host scenario" -> char *: why its plan could not be begun */
+    GHashTable *home;   /* "host scenario" -> Homeward *: what was tried of it */
     gboolean closed;
 };
+
+/* A way home that does not come to its end is tried again. */
+typedef struct {
+    gboolean busy; /* it is being begun */
+    guint tries;
+    gint64 again_ms; /* steady: the next is not before */
+    char *why;       /* why the last was not begun */
+} Homeward;
+
+static void homeward_free(gpointer data)
+{
+    g_free(((Homeward *)data)->why);
+    g_free(data);
+}
 
 Maintenances *maintenances_new(Database *db, Hosts *hosts, Scenarios *scenarios, Plans *plans, Events *events)
 {
@@ -31,6 +48,7 @@ Maintenances *maintenances_new(Database *db, Hosts *hosts, Scenarios *scenarios,
     m->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     m->rested = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     m->why = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    m->home = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, homeward_free);
     return m;
 }
 
@@ -47,6 +65,7 @@ void maintenances_free(Maintenances *m)
     g_hash_table_destroy(m->asked);
     g_hash_table_destroy(m->rested);
     g_hash_table_destroy(m->why);
+    g_hash_table_destroy(m->home);
     g_free(m);
 }
 
@@ -286,11 +305,10 @@ static void ask_rest(Maintenances *m, const char *host, const char *vm, gboolean
     hosts_call(m->hosts, host, "standby.rest", params, CALL_MS, on_rested, r);
 }
 
-/* Of a part whose copies are there: each of its VMs. TRUE: all of them rest. */
-static gboolean rest_all(Maintenances *m, const char *host, const json_t *doc, gsize at, gboolean rest)
+/* Of a part whose copies are there: each of its VMs. */
+static void rest_all(Maintenances *m, const char *host, const json_t *doc, gsize at, gboolean rest)
 {
     const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), at), "vms");
-    gboolean all = TRUE;
     json_t *one;
     gsize i;
 
@@ -298,13 +316,10 @@ static gboolean rest_all(Maintenances *m, const char *host, const json_t *doc, g
     {
         const char *vm = json_string_value(json_object_get(one, "vm"));
         g_autofree char *key = key_of(host, vm);
-        gboolean rests = g_hash_table_contains(m->rested, key);
 
-        all &= rests;
-        if (rests != rest)
+        if (g_hash_table_contains(m->rested, key) != rest)
             ask_rest(m, host, vm, rest);
     }
-    return all;
 }
 
 typedef struct {
@@ -322,6 +337,33 @@ static void on_plan_begun(void *user, const GError *error)
     g_free(b);
 }
 
+static void on_move_begun(void *user, const GError *error)
+{
+    Beginning *b = user;
+
+    if (!b->m->closed)
+        g_hash_table_remove(b->m->asked, b->key);
+    on_plan_begun(user, error);
+}
+
+static void begin_move(Maintenances *m, const char *host, const json_t *doc, gsize at, const Protection *p)
+{
+    g_autoptr(GArray) vms = maintenance_vms(doc, at);
+    const ProtectionVm *first = vms->len ? protection_find(p, g_array_index(vms, Id, 0)) : NULL;
+    const PlanOptions options = {.id = maintenance_plan(doc, at),
+                                 .reign = id_random(),
+                                 .to = first ? protection_keeper(first) : NULL,
+                                 .vms = (const Id *)(const void *)vms->data,
+                                 .vm_count = vms->len,
+                                 .power_off = json_is_true(json_object_get(doc, "power_off")),
+                                 .reverse = TRUE};
+    Beginning *b = g_new0(Beginning, 1);
+
+    *b = (Beginning){m, key_of(host, p->scenario->name)};
+    g_hash_table_add(m->asked, g_strdup(b->key));
+    plans_move(m->plans, p, &options, on_move_begun, b);
+}
+
 static void begin_plan(Maintenances *m, const char *host, const json_t *doc, gsize at)
 {
     const char *scenario = maintenance_scenario(doc, at);
@@ -331,6 +373,12 @@ static void begin_plan(Maintenances *m, const char *host, const json_t *doc, gsi
     g_autoptr(Plan) plan = NULL;
     ParkOptions options;
     Beginning *b;
+
+    if (p && maintenance_moves(doc, at)) {
+        if (!g_hash_table_contains(m->asked, key))
+            begin_move(m, host, doc, at, p);
+        return;
+    }
 
     if (p && maintenance_park_options(doc, at, id_random(), &options))
         plan = plan_park(p, &options, &error);
@@ -346,7 +394,68 @@ static void begin_plan(Maintenances *m, const char *host, const json_t *doc, gsi
     g_hash_table_insert(m->why, g_strdup(key), g_strdup(error ? error->message : "no reason is known"));
 }
 
-static void carry_out(Maintenances *m, const char *host, const json_t *doc)
+typedef struct {
+    Maintenances *m;
+    char *key; /* of home */
+} Returning;
+
+static void on_way_home(void *user, const GError *error)
+{
+    Returning *r = user;
+    Homeward *h = r->m->closed ? NULL : g_hash_table_lookup(r->m->home, r->key);
+
+    if (h) {
+        h->busy = FALSE;
+        h->again_ms = clock_steady_ms() + HOME_AGAIN_MS;
+        g_free(h->why);
+        h->why = g_strdup(error ? error->message : "they were not all moved");
+    }
+    g_free(r->key);
+    g_free(r);
+}
+
+static void go_home(Maintenances *m, const char *host, const json_t *doc, gsize at, const Protection *p)
+{
+    g_autoptr(GArray) all = maintenance_vms(doc, at), away = g_array_new(FALSE, FALSE, sizeof(Id));
+    g_autofree char *key = key_of(host, p->scenario->name);
+    Homeward *h = g_hash_table_lookup(m->home, key);
+    PlanOptions options = {.id = id_random(), .reign = id_random(), .to = host, .reverse = TRUE};
+    Returning *r;
+
+    if (!h) {
+        h = g_new0(Homeward, 1);
+        g_hash_table_insert(m->home, g_strdup(key), h);
+    }
+    if (h->busy || h->tries == HOME_TRIES || clock_steady_ms() < h->again_ms)
+        return;
+    for (guint i = 0; i < all->len; i++) {
+        const ProtectionVm *vm = protection_find(p, g_array_index(all, Id, i));
+
+        if (vm && !g_str_equal(vm->active, host))
+            g_array_append_val(away, vm->uuid);
+    }
+    options.vms = (const Id *)(const void *)away->data;
+    options.vm_count = away->len;
+    h->tries++;
+    h->busy = TRUE;
+    r = g_new0(Returning, 1);
+    *r = (Returning){m, g_strdup(key)};
+    plans_move(m->plans, p, &options, on_way_home, r);
+}
+
+/* What the host is to do with the copies that it keeps of a part. */
+static void see_to_copies(Maintenances *m, const char *host, const json_t *doc, gsize at)
+{
+    gboolean moved = maintenance_moves(doc, at);
+
+    if (maintenance_phase(doc) == MAINTENANCE_RETURNING)
+        rest_all(m, host, doc, at, FALSE);
+    else if (!moved || maintenance_is_settled(doc, at))
+        rest_all(m, host, doc, at, TRUE);
+}
+
+static void carry_out(Maintenances *m, const char *host, const json_t *doc, const MaintenanceSight *sights,
+                      const MaintenanceNow *now)
 {
     MaintenancePhase phase = maintenance_phase(doc);
 
@@ -354,9 +463,11 @@ static void carry_out(Maintenances *m, const char *host, const json_t *doc)
         Id id = maintenance_plan(doc, i);
         const Plan *plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id);
 
-        if (id_is_nil(id))
-            rest_all(m, host, doc, i, phase != MAINTENANCE_RETURNING);
-        else if (!plan && phase == MAINTENANCE_PREPARING && !maintenance_has_begun(doc, i))
+        if (id_is_nil(id) || maintenance_moves(doc, i))
+            see_to_copies(m, host, doc, i);
+        if (maintenance_may_come_home(doc, i, &sights[i], now))
+            go_home(m, host, doc, i, sights[i].protection);
+        else if (!id_is_nil(id) && !plan && phase == MAINTENANCE_PREPARING && !maintenance_has_begun(doc, i))
             begin_plan(m, host, doc, i);
         else if (plan && phase == MAINTENANCE_RETURNING && !plan->ended && !plan->called)
             plans_call_back(m->plans, id);
@@ -373,9 +484,13 @@ static void look(const Maintenances *m, const char *host, const json_t *doc, GAr
                                   .plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id),
                                   .why = g_hash_table_lookup(m->why, key)};
         const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), i), "vms");
+        const Homeward *h;
         json_t *one;
         gsize k;
 
+        h = g_hash_table_lookup(m->home, key);
+        if (h && h->tries == HOME_TRIES && !h->busy && clock_steady_ms() >= h->again_ms)
+            sight.stays = h->why;
         sight.rested = TRUE;
         json_array_foreach(vms, k, one)
         {
@@ -403,7 +518,7 @@ static void turn(Maintenances *m, const char *host)
         keep(m, host, doc, events, NULL, NULL);
         return;
     }
-    carry_out(m, host, doc);
+    carry_out(m, host, doc, (const MaintenanceSight *)(const void *)sights->data, &now);
 }
 
 /* What was refused to one that is over says nothing of the next. */
@@ -414,6 +529,10 @@ static void forget(Maintenances *m, const char *host)
     gpointer key;
 
     g_hash_table_iter_init(&iter, m->why);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+        if (g_str_has_prefix(key, prefix))
+            g_hash_table_iter_remove(&iter);
+    g_hash_table_iter_init(&iter, m->home);
     while (g_hash_table_iter_next(&iter, &key, NULL))
         if (g_str_has_prefix(key, prefix))
             g_hash_table_iter_remove(&iter);
@@ -433,12 +552,11 @@ static void go_on(Maintenances *m, const char *host)
 
     if (!next)
         return;
-    if (!maintenances_start(m, next, &wish, NULL, NULL, &error) &&
-        !g_error_matches(error, US_ERROR, US_ERROR_EXISTS)) {
-        if (g_error_matches(error, US_ERROR, US_ERROR_BUSY))
-            return;
+    (void)maintenances_start(m, next, &wish, NULL, NULL, &error);
+    if (g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+        return;
+    if (error && !g_error_matches(error, US_ERROR, US_ERROR_EXISTS))
         g_ptr_array_add(events, event_new(EVENT_MAINTENANCE_FAILED, NULL, next, NULL, error->message));
-    }
     doc = json_deep_copy(find(m, host)->maintenance);
     maintenance_forget_next(doc);
     keep(m, host, doc, events, NULL, NULL);

@@ -22,12 +22,12 @@ static void on_started(void *user, const json_t *doc, const GError *error)
 static gboolean read_wish(const json_t *body, MaintenanceWish *ret_wish, gboolean *ret_preview,
                           GError **error)
 {
-    int until_finish = FALSE, power_off = FALSE, patient = FALSE, preview = FALSE;
+    int until_finish = FALSE, power_off = FALSE, patient = FALSE, move = FALSE, preview = FALSE;
     json_t *then = NULL;
 
-    if (!json_read(body, "maintenance", error, "{s?b, s?b, s?b, s?b, s?o}", "preview", &preview,
-                   "until_finish", &until_finish, "power_off", &power_off, "patient", &patient, "then",
-                   &then))
+    if (!json_read(body, "maintenance", error, "{s?b, s?b, s?b, s?b, s?b, s?o}", "preview", &preview,
+                   "until_finish", &until_finish, "power_off", &power_off, "patient", &patient, "move", &move,
+                   "then", &then))
         return FALSE;
     if (then && !json_is_array(then)) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"then\" must be an array of hosts");
@@ -38,7 +38,14 @@ static gboolean read_wish(const json_t *body, MaintenanceWish *ret_wish, gboolea
                     "a guest that does not shut down is either switched off or waited for, not both");
         return FALSE;
     }
-    *ret_wish = (MaintenanceWish){until_finish, power_off, patient, then};
+    if (move && patient) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "a guest that is to be moved is waited for no longer than its shutdown_timeout: patience "
+                    "is for those "
+                    "that are shut down where they run");
+        return FALSE;
+    }
+    *ret_wish = (MaintenanceWish){until_finish, power_off, patient, move, then};
     *ret_preview = preview;
     return TRUE;
 }

@@ -297,71 +297,106 @@ static void nobody_waits(void *user, const GError *error)
     (void)error;
 }
 
+/* A switchover that the controller begins itself, after the same look as an operator's. */
 typedef struct {
     Plans *plans;
     char *scenario;
+    char *to;
+    GArray *vms;                             /* Id */
+    PlanOptions options;                     /* .to and .vms are these two's */
+    gboolean (*wanted)(const Protection *p); /* does it count still? NULL: yes */
     ScenariosDone done;
     void *user;
-} GoingHome;
+} Going;
 
-static void end_going_home(GoingHome *g, const GError *error)
+static void end_going(Going *g, const GError *error)
 {
     g->done(g->user, error);
     g_free(g->scenario);
+    g_free(g->to);
+    g_array_unref(g->vms);
     g_free(g);
 }
 
-static Plan *plan_home(Plans *plans, const Protection *p, GError **error)
+static Plan *plan_going(Going *g, const Protection *p, GError **error)
 {
-    const PlanOptions options = {.id = id_random(),
-                                 .reign = id_random(),
-                                 .home = TRUE,
-                                 .reverse = PLAN_REVERSE_BY_POLICY,
-                                 .now_ms = clock_steady_ms(),
-                                 .running = runner_find_running(plans->runner, p->scenario->name)};
-
-    return plan_switchover(p, &options, error);
+    g->options.now_ms = clock_steady_ms();
+    g->options.running = runner_find_running(g->plans->runner, g->scenario);
+    return plan_switchover(p, &g->options, error);
 }
 
 /* The scenario, if it still wants what was asked for before the look. */
-static const Protection *still_wants_home(const GoingHome *g, GError **error)
+static const Protection *still_wants(const Going *g, GError **error)
 {
     const Protection *p = g->plans->closed ? NULL : scenarios_find(g->plans->scenarios, g->scenario, NULL);
 
-    if (p && protection_wants_home(p))
+    if (p && (!g->wanted || g->wanted(p)))
         return p;
-    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "scenario '%s' is not to go home any more", g->scenario);
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the VMs of scenario '%s' are not to be moved any more",
+                g->scenario);
     return NULL;
 }
 
-static void on_looked_home(void *user, const VerifyFacts *facts)
+static void on_looked_there(void *user, const VerifyFacts *facts)
 {
-    GoingHome *g = user;
+    Going *g = user;
     g_autoptr(GError) error = NULL;
-    const Protection *p = still_wants_home(g, &error);
+    const Protection *p = still_wants(g, &error);
     g_autoptr(GPtrArray) findings = verify_check(facts);
     g_autoptr(Plan) plan = NULL;
 
     if (p)
         error = verify_move_failure(findings);
     if (!error)
-        plan = plan_home(g->plans, p, &error);
+        plan = plan_going(g, p, &error);
     if (plan)
         plans_start(g->plans, g_steal_pointer(&plan), nobody_waits, NULL, &error);
-    end_going_home(g, error);
+    end_going(g, error);
+}
+
+static void set_out(Going *g, const Protection *p)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = plan_going(g, p, &error);
+
+    if (plan)
+        verification_start_move(g->plans->hosts, p, plan, on_looked_there, g);
+    else
+        end_going(g, error);
+}
+
+static Going *going_new(Plans *plans, const Protection *p, const PlanOptions *options, ScenariosDone done,
+                        void *user)
+{
+    Going *g = g_new0(Going, 1);
+
+    *g = (Going){.plans = plans,
+                 .scenario = g_strdup(p->scenario->name),
+                 .to = g_strdup(options->to),
+                 .options = *options,
+                 .done = done,
+                 .user = user};
+    g->vms = g_array_new(FALSE, FALSE, sizeof(Id));
+    if (options->vm_count)
+        g_array_append_vals(g->vms, options->vms, options->vm_count);
+    g->options.to = g->to;
+    g->options.vms = options->vm_count ? (const Id *)(const void *)g->vms->data : NULL;
+    return g;
+}
+
+void plans_move(Plans *plans, const Protection *p, const PlanOptions *options, ScenariosDone done, void *user)
+{
+    set_out(going_new(plans, p, options, done, user), p);
 }
 
 void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user)
 {
-    GoingHome *g = g_new0(GoingHome, 1);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Plan) plan = plan_home(plans, p, &error);
+    const PlanOptions options = {
+        .id = id_random(), .reign = id_random(), .home = TRUE, .reverse = PLAN_REVERSE_BY_POLICY};
+    Going *g = going_new(plans, p, &options, done, user);
 
-    *g = (GoingHome){plans, g_strdup(p->scenario->name), done, user};
-    if (plan)
-        verification_start_move(plans->hosts, p, plan, on_looked_home, g);
-    else
-        end_going_home(g, error);
+    g->wanted = protection_wants_home;
+    set_out(g, p);
 }
 
 /* --- the rest ---------------------------------------------------------- */

@@ -64,9 +64,9 @@ static json_t *body_of(const Cli *cli, gboolean preview)
 
     for (guint i = 1; i < cli->arguments->len; i++)
         json_array_append_new(then, json_string(cli_argument(cli, i)));
-    return json_pack("{s:b, s:b, s:b, s:b, s:o}", "preview", preview, "until_finish",
+    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:o}", "preview", preview, "until_finish",
                      cli_flag(cli, "until-finish"), "power_off", cli_flag(cli, "power-off"), "patient",
-                     cli_flag(cli, "patient"), "then", then);
+                     cli_flag(cli, "patient"), "move", cli_flag(cli, "move"), "then", then);
 }
 
 static gboolean went_well(const json_t *doc, GError **error)

@@ -60,7 +60,8 @@ OPTIONS(TEST_START, {"manual", NULL, "it stays up until test stop, for you to lo
         {"checks", "FILE", "what each VM must show to pass, instead of the defaults"},
         {"limit", "TIME", "of a manual one: it is ended then by itself (4h)"});
 OPTIONS(TEST_SHOW, {"html", "FILE", "write a page with what was on the screens and consoles"});
-OPTIONS(MAINTENANCE, {"until-finish", NULL, "a boot alone does not end it: maintenance finish does"},
+OPTIONS(MAINTENANCE, {"move", NULL, "move what runs there to its replica instead, and home again afterwards"},
+        {"until-finish", NULL, "a boot alone does not end it: maintenance finish does"},
         {"power-off", NULL, "switch a guest off that does not shut down in time"},
         {"patient", NULL,
          "wait for a guest that does not shut down, up to a day, instead of taking all of it back"});

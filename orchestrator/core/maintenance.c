@@ -73,6 +73,31 @@ static char *cannot_park(const Protection *p, const char *host, const Maintenanc
     return plan ? NULL : g_strdup(error->message);
 }
 
+static GArray *ids_of(const GPtrArray *vms)
+{
+    GArray *ids = g_array_new(FALSE, FALSE, sizeof(Id));
+
+    for (guint i = 0; i < vms->len; i++)
+        g_array_append_val(ids, ((const ProtectionVm *)vms->pdata[i])->uuid);
+    return ids;
+}
+
+static char *cannot_move(const Protection *p, const GPtrArray *vms, const MaintenanceWish *wish)
+{
+    g_autoptr(GArray) ids = ids_of(vms);
+    const PlanOptions options = {.id = id_random(),
+                                 .reign = id_random(),
+                                 .to = protection_keeper(vms->pdata[0]),
+                                 .vms = (const Id *)(const void *)ids->data,
+                                 .vm_count = ids->len,
+                                 .power_off = wish->power_off,
+                                 .reverse = TRUE};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Plan) plan = plan_switchover(p, &options, &error);
+
+    return plan ? NULL : g_strdup(error->message);
+}
+
 static char *cannot_rest(const Protection *p, const char *host)
 {
     if (!id_is_nil(p->plan))
@@ -98,10 +123,12 @@ static char *other_in_maintenance(const Protection *p, const char *host)
     return NULL;
 }
 
-static const char *what_becomes(const ProtectionVm *vm, gboolean active)
+static const char *what_becomes(const ProtectionVm *vm, gboolean active, gboolean move)
 {
     if (!active)
         return "runs on; its copy is closed, and what changes is remembered where it runs";
+    if (move)
+        return "is moved to its replica, and home again afterwards";
     return vm->life.state == GUEST_LIFE_OFF ? "is off, and stays so; its last generation is sealed"
                                             : "is shut down, its last generation sealed, and started again";
 }
@@ -111,17 +138,18 @@ static json_t *preview_part(const RosterHost *host, const Protection *p, const M
     gboolean active;
     g_autoptr(GPtrArray) vms = vms_of(p, host->name, &active);
     g_autofree char *other = other_in_maintenance(p, host->name);
-    g_autofree char *why = other    ? g_steal_pointer(&other)
-                           : active ? cannot_park(p, host->name, wish)
-                                    : cannot_rest(p, host->name);
+    g_autofree char *why = other ? g_steal_pointer(&other)
+                           : active
+                               ? (wish->move ? cannot_move(p, vms, wish) : cannot_park(p, host->name, wish))
+                               : cannot_rest(p, host->name);
     json_t *list = json_array();
 
     for (guint i = 0; i < vms->len; i++) {
         const ProtectionVm *vm = vms->pdata[i];
 
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "vm", ID_TEXT(vm->uuid), "name",
-                                              vm->name, "what", what_becomes(vm, active), "off_ms",
-                                              last_off_ms(host->maintenance, vm->uuid)));
+                                              vm->name, "what", what_becomes(vm, active, wish->move),
+                                              "off_ms", last_off_ms(host->maintenance, vm->uuid)));
     }
     return json_pack("{s:s, s:s, s:s?, s:o}", "scenario", p->scenario->name, "part",
                      active ? "active" : "standby", "why", why, "vms", list);
@@ -176,20 +204,22 @@ static json_t *new_part(const Protection *p, const char *host)
                             "synced_bytes", (json_int_t)(copy ? MAX(copy->synced_bytes, 0) : 0),
                             "payload_bytes", (json_int_t)(copy ? MAX(copy->payload_bytes, 0) : 0)));
     }
-    return json_pack("{s:s, s:o, s:b, s:b, s:o}", "scenario", p->scenario->name, "plan",
-                     active ? json_from_id(id_random()) : json_null(), "begun", 0, "ready", 0, "vms", list);
+    return json_pack("{s:s, s:o, s:b, s:b, s:b, s:n, s:n, s:o}", "scenario", p->scenario->name, "plan",
+                     active ? json_from_id(id_random()) : json_null(), "begun", 0, "settled", 0, "ready", 0,
+                     "stays", "away_bytes", "vms", list);
 }
 
 json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish,
                         const char *boot, gint64 now_wall_ms)
 {
     json_t *list = json_array();
-    json_t *doc = json_pack(
-        "{s:s, s:s, s:s, s:n, s:n, s:n, s:s?, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}", "id",
-        ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING], "ready_at",
-        "back_at", "ended_at", "boot", boot, "until_finish", wish->until_finish, "power_off", wish->power_off,
-        "patient", wish->patient, "then", wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0,
-        "why", "resync_bytes", "change_bytes", "scenarios", list);
+    json_t *doc =
+        json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:s?, s:b, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}",
+                  "id", ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING],
+                  "ready_at", "back_at", "ended_at", "boot", boot, "until_finish", wish->until_finish,
+                  "power_off", wish->power_off, "patient", wish->patient, "move", wish->move, "then",
+                  wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0, "why", "resync_bytes",
+                  "change_bytes", "scenarios", list);
 
     for (guint i = 0; i < protections->len; i++)
         if (takes_part(protections->pdata[i], host->name))
@@ -213,7 +243,7 @@ static gboolean check_part(const json_t *part, GError **error)
     int begun, ready;
     Id id;
 
-    return json_read(part, "maintenance", error, "{s:s, s:o, s:b, s:b, s:o}", "scenario", &scenario, "plan",
+    return json_read(part, "maintenance", error, "{s:s, s:o, s:b, s:b, s:o*}", "scenario", &scenario, "plan",
                      &plan, "begun", &begun, "ready", &ready, "vms", &vms) &&
            (json_is_null(plan) || json_to_id(plan, &id, error));
 }
@@ -280,6 +310,37 @@ gboolean maintenance_has_begun(const json_t *doc, gsize at)
     return json_is_true(json_object_get(part_at(doc, at), "begun"));
 }
 
+static gboolean moves(const json_t *doc, const json_t *part)
+{
+    return json_is_true(json_object_get(doc, "move")) && text_of(part, "plan");
+}
+
+gboolean maintenance_moves(const json_t *doc, gsize at)
+{
+    return moves(doc, part_at(doc, at));
+}
+
+GArray *maintenance_vms(const json_t *doc, gsize at)
+{
+    GArray *ids = g_array_new(FALSE, FALSE, sizeof(Id));
+    json_t *one;
+    gsize i;
+
+    json_array_foreach(json_object_get(part_at(doc, at), "vms"), i, one)
+    {
+        Id id;
+
+        if (id_parse(text_of(one, "vm"), &id, NULL))
+            g_array_append_val(ids, id);
+    }
+    return ids;
+}
+
+gboolean maintenance_is_settled(const json_t *doc, gsize at)
+{
+    return json_is_true(json_object_get(part_at(doc, at), "settled"));
+}
+
 gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options)
 {
     *ret_options = (ParkOptions){.id = maintenance_plan(doc, at),
@@ -288,25 +349,63 @@ gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOpt
                                  .power_off = json_is_true(json_object_get(doc, "power_off")),
                                  .patient = json_is_true(json_object_get(doc, "patient")),
                                  .until_told = json_is_true(json_object_get(doc, "until_finish"))};
-    return !id_is_nil(ret_options->id);
+    return !id_is_nil(ret_options->id) && !maintenance_moves(doc, at);
 }
 
 /* --- what becomes of it ------------------------------------------------------ */
 
-static gboolean is_parked_part(const json_t *part)
+static gboolean has_plan(const json_t *part)
 {
     return text_of(part, "plan") != NULL;
+}
+
+/* How many of its VMs run on @host; of one that is gone from its scenario nothing is asked any more. */
+static guint count_on(const json_t *part, const MaintenanceSight *sight, const char *host, guint *ret_others)
+{
+    guint there = 0;
+    json_t *one;
+    gsize i;
+
+    *ret_others = 0;
+    json_array_foreach(json_object_get(part, "vms"), i, one)
+    {
+        Id id;
+        const ProtectionVm *vm = sight->protection && id_parse(text_of(one, "vm"), &id, NULL)
+                                     ? protection_find(sight->protection, id)
+                                     : NULL;
+
+        there += vm && g_str_equal(vm->active, host);
+        *ret_others += vm && !g_str_equal(vm->active, host);
+    }
+    return there;
+}
+
+static gboolean is_away(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
+{
+    guint others;
+
+    return count_on(part, sight, text_of(doc, "host"), &others) == 0;
+}
+
+static gboolean is_home(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
+{
+    guint others;
+
+    count_on(part, sight, text_of(doc, "host"), &others);
+    return others == 0;
 }
 
 /* Its plan is over. One that is not known was never begun, or is of long ago. */
 static gboolean has_ended(const json_t *part, const MaintenanceSight *sight)
 {
-    return !is_parked_part(part) || !sight->plan || sight->plan->ended;
+    return !has_plan(part) || !sight->plan || sight->plan->ended;
 }
 
-static gboolean is_ready(const json_t *part, const MaintenanceSight *sight)
+static gboolean is_ready(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
-    return is_parked_part(part) ? sight->plan && plan_is_parked(sight->plan) : sight->rested;
+    if (moves(doc, part))
+        return json_is_true(json_object_get(part, "settled")) && sight->rested;
+    return has_plan(part) ? sight->plan && plan_is_parked(sight->plan) : sight->rested;
 }
 
 /* What its standby holds is younger than the way back, of a VM that wants to be protected. */
@@ -344,12 +443,14 @@ static gboolean is_whole(const json_t *part, const MaintenanceSight *sight, cons
 }
 
 /* Why it cannot be prepared; NULL: it may yet. The caller frees. */
-static char *failure(const json_t *part, const MaintenanceSight *sight)
+static char *failure(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
     const char *name = text_of(part, "scenario");
 
     if (sight->why)
         return g_strdup_printf("scenario '%s': %s", name, sight->why);
+    if (moves(doc, part) && is_away(doc, part, sight))
+        return NULL;
     if (!sight->plan || (!sight->plan->called && !sight->plan->ended))
         return NULL;
     for (guint i = 0; i < sight->plan->moves->len; i++) {
@@ -358,7 +459,8 @@ static char *failure(const json_t *part, const MaintenanceSight *sight)
         if (m->why)
             return g_strdup_printf("'%s' of scenario '%s': %s", m->name, name, m->why);
     }
-    return g_strdup_printf("scenario '%s': its VMs were taken back", name);
+    return g_strdup_printf("scenario '%s': its VMs were %s", name,
+                           moves(doc, part) ? "not moved" : "taken back");
 }
 
 static void tell(GPtrArray *out, EventCode code, const json_t *doc, const char *scenario, const char *why)
@@ -410,11 +512,23 @@ static gboolean note_ready(json_t *doc, json_t *part, const MaintenanceSight *si
     const char *name = text_of(part, "scenario");
     g_autofree char *what = g_strdup_printf("scenario '%s'", name);
 
-    if (json_is_true(json_object_get(part, "ready")) || !is_ready(part, sight))
+    if (json_is_true(json_object_get(part, "ready")) || !is_ready(doc, part, sight))
         return FALSE;
     json_object_set_new(part, "ready", json_true());
     note_shutdowns(part, sight->plan);
     tell(out, EVENT_MAINTENANCE_READY, doc, name, what);
+    return TRUE;
+}
+
+/* Moved away, and followed from there. */
+static gboolean note_settled(const json_t *doc, json_t *part, const MaintenanceSight *sight,
+                             const MaintenanceNow *now)
+{
+    if (!moves(doc, part) || json_is_true(json_object_get(part, "settled")) || !has_ended(part, sight) ||
+        !is_away(doc, part, sight) || !is_whole(part, sight, now, 0))
+        return FALSE;
+    json_object_set_new(part, "settled", json_true());
+    note_shutdowns(part, sight->plan);
     return TRUE;
 }
 
@@ -429,7 +543,7 @@ static gboolean prepare(json_t *doc, const MaintenanceSight *parts, const Mainte
         return fail(doc, "it was booted before it was ready", now->wall_ms);
     for (gsize i = 0; i < maintenance_len(doc); i++) {
         json_t *part = part_at(doc, i);
-        g_autofree char *why = failure(part, &parts[i]);
+        g_autofree char *why = failure(doc, part, &parts[i]);
 
         if (why)
             return fail(doc, why, now->wall_ms);
@@ -437,8 +551,9 @@ static gboolean prepare(json_t *doc, const MaintenanceSight *parts, const Mainte
             json_object_set_new(part, "begun", json_true());
             changed = TRUE;
         }
+        changed |= note_settled(doc, part, &parts[i], now);
         changed |= note_ready(doc, part, &parts[i], out);
-        all &= is_ready(part, &parts[i]);
+        all &= is_ready(doc, part, &parts[i]);
     }
     if (!all)
         return changed;
@@ -456,7 +571,7 @@ static gboolean wait_for_boot(json_t *doc, const MaintenanceSight *parts, const 
         return turn_back(doc, now->wall_ms);
     /* Its engine saw the boot, or somebody goes on with it by force. */
     for (gsize i = 0; i < maintenance_len(doc); i++)
-        if (is_parked_part(part_at(doc, i)) &&
+        if (has_plan(part_at(doc, i)) && !maintenance_moves(doc, i) &&
             (has_ended(part_at(doc, i), &parts[i]) || parts[i].plan->called))
             return turn_back(doc, now->wall_ms);
     return FALSE;
@@ -470,8 +585,8 @@ static gint64 since(gint64 now, const json_t *one, const char *key, gboolean ane
     return anew || now < then ? MAX(now, 0) : now - then;
 }
 
-static void count(const json_t *part, const MaintenanceSight *sight, gboolean booted, gint64 *resync,
-                  gint64 *all)
+static void count(const json_t *doc, const json_t *part, const MaintenanceSight *sight, gboolean booted,
+                  gint64 *resync, gint64 *all)
 {
     json_t *one;
     gsize i;
@@ -483,31 +598,92 @@ static void count(const json_t *part, const MaintenanceSight *sight, gboolean bo
                                      ? protection_find(sight->protection, id)
                                      : NULL;
         const NewsCopy *copy = vm ? copy_of(vm) : NULL;
-        gboolean anew = booted && is_parked_part(part);
+        gboolean anew = booted && has_plan(part);
 
         if (!copy)
             continue;
-        *resync += since(copy->synced_bytes, one, "synced_bytes", anew);
+        /* In each reign it counts from nothing. */
+        *resync += since(copy->synced_bytes, one, "synced_bytes", anew || moves(doc, part));
         *all += since(copy->payload_bytes, one, "payload_bytes", anew);
     }
 }
 
+/* "" if all of it is where it was. The caller frees. */
+static char *stays_text(const json_t *doc)
+{
+    GString *text = g_string_new(NULL);
+
+    for (gsize i = 0; i < maintenance_len(doc); i++) {
+        const char *stays = text_of(part_at(doc, i), "stays");
+
+        if (stays)
+            g_string_append_printf(text, " The VMs of scenario '%s' stay where they were moved: %s.",
+                                   maintenance_scenario(doc, i), stays);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static char *proof(json_t *doc, const MaintenanceSight *parts, const char *boot)
 {
+    g_autofree char *stays = stays_text(doc);
     gint64 resync = 0, all = 0, changes;
 
     for (gsize i = 0; i < maintenance_len(doc); i++)
-        count(part_at(doc, i), &parts[i], was_booted(doc, boot), &resync, &all);
+        count(doc, part_at(doc, i), &parts[i], was_booted(doc, boot), &resync, &all);
     changes = MAX(all - resync, 0);
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        resync += json_integer_value(json_object_get(part_at(doc, i), "away_bytes"));
     json_object_set_new(doc, "resync_bytes", json_integer((json_int_t)resync));
     json_object_set_new(doc, "change_bytes", json_integer((json_int_t)changes));
-    return resync == 0
-               ? g_strdup_printf("Replication resumed without resynchronization. (bytes resynchronised: 0, "
-                                 "bytes of ordinary changes: %" G_GINT64_FORMAT ")",
-                                 changes)
-               : g_strdup_printf("Replication resumed. (bytes resynchronised: %" G_GINT64_FORMAT
-                                 ", bytes of ordinary changes: %" G_GINT64_FORMAT ")",
-                                 resync, changes);
+    return g_strdup_printf("Replication resumed%s. (bytes resynchronised: %" G_GINT64_FORMAT
+                           ", bytes of ordinary changes: %" G_GINT64_FORMAT ")%s",
+                           resync == 0 ? " without resynchronization" : "", resync, changes, stays);
+}
+
+static gint64 back_wall_ms(const json_t *doc, const MaintenanceNow *now)
+{
+    const char *text = text_of(doc, "back_at");
+    gint64 back_ms;
+
+    return text && clock_parse(text, &back_ms, NULL) ? back_ms : now->wall_ms;
+}
+
+/* Once it is followed on the way home: what had to be sent for that, since other engines count from there on. */
+static gboolean note_away(const json_t *doc, json_t *part, const MaintenanceSight *sight)
+{
+    gint64 resync = 0, all = 0;
+
+    if (json_is_integer(json_object_get(part, "away_bytes")))
+        return FALSE;
+    count(doc, part, sight, TRUE, &resync, &all);
+    json_object_set_new(part, "away_bytes", json_integer((json_int_t)resync));
+    return TRUE;
+}
+
+gboolean maintenance_may_come_home(const json_t *doc, gsize at, const MaintenanceSight *sight,
+                                   const MaintenanceNow *now)
+{
+    const json_t *part = part_at(doc, at);
+
+    return maintenance_phase(doc) == MAINTENANCE_RETURNING && moves(doc, part) && has_ended(part, sight) &&
+           !is_home(doc, part, sight) && !text_of(part, "stays") &&
+           json_is_integer(json_object_get(part, "away_bytes")) &&
+           is_whole(part, sight, now, back_wall_ms(doc, now));
+}
+
+/* TRUE: it is where it shall be. *@ret_changed: its part is another now. */
+static gboolean has_come_home(json_t *doc, json_t *part, const MaintenanceSight *sight,
+                              const MaintenanceNow *now, gboolean *ret_changed)
+{
+    if (!moves(doc, part) || is_home(doc, part, sight) || text_of(part, "stays"))
+        return TRUE;
+    if (sight->stays) {
+        set_text(part, "stays", sight->stays);
+        *ret_changed = TRUE;
+    } else if (is_whole(part, sight, now, back_wall_ms(doc, now))) {
+        *ret_changed |= note_away(doc, part, sight);
+    }
+    return FALSE;
 }
 
 static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
@@ -515,13 +691,14 @@ static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const Main
 {
     const char *failed = text_of(doc, "why");
     g_autofree char *text = NULL;
-    gint64 back_wall_ms = now->wall_ms;
+    gboolean changed = FALSE, all = TRUE;
 
-    (void)clock_parse(text_of(doc, "back_at") ? text_of(doc, "back_at") : "", &back_wall_ms, NULL);
     for (gsize i = 0; i < maintenance_len(doc); i++)
-        if (!has_ended(part_at(doc, i), &parts[i]) ||
-            (!failed && !is_whole(part_at(doc, i), &parts[i], now, back_wall_ms)))
-            return FALSE;
+        all &= has_ended(part_at(doc, i), &parts[i]) &&
+               has_come_home(doc, part_at(doc, i), &parts[i], now, &changed) &&
+               (failed || is_whole(part_at(doc, i), &parts[i], now, back_wall_ms(doc, now)));
+    if (!all)
+        return changed;
     set_time(doc, "ended_at", now->wall_ms);
     text = failed ? g_strdup(failed) : proof(doc, parts, now->boot);
     tell(out, failed ? EVENT_MAINTENANCE_FAILED : EVENT_MAINTENANCE_DONE, doc, NULL, text);

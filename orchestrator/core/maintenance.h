@@ -12,7 +12,7 @@
  * asks for is orchestrator/maintenances.h's. One that is over is kept until the next one of the host:
  *
  *   {"id", "host", "state", "since", "ready_at", "back_at", "ended_at", "boot", "until_finish", "power_off", "patient", "finish", "why",
- *    "then", "resync_bytes", "change_bytes", "scenarios": [{"scenario", "plan", "begun", "ready", "vms": [{"vm", "name", "off_ms", "synced_bytes",
+ *    "then", "resync_bytes", "change_bytes", "move", "scenarios": [{"scenario", "plan", "begun", "settled", "ready", "stays", "vms": [{"vm", "name", "off_ms", "synced_bytes",
  *    "payload_bytes"}]}]}
  *
  * "then" are the hosts whose turn comes when this one is over and all is protected again. "plan" is null where its VMs run elsewhere and the host keeps their copies; "why" is what it failed of. */
@@ -26,7 +26,8 @@ typedef struct {
     gboolean until_finish; /* a boot alone does not end it: he will say when */
     gboolean power_off;    /* a guest that does not shut down is switched off … */
     gboolean patient;      /* … or waited for; else all of it is taken back */
-    const json_t *then;    /* names of hosts whose turn comes after it, one after the other; NULL: none */
+    gboolean move;      /* instead of shutting guests down they are moved away, and home again afterwards */
+    const json_t *then; /* names of hosts whose turn comes after it, one after the other; NULL: none */
 } MaintenanceWish;
 
 typedef enum {
@@ -54,21 +55,13 @@ gboolean maintenance_check(const json_t *doc, GError **error);
 gboolean maintenance_runs(const json_t *doc);
 MaintenancePhase maintenance_phase(const json_t *doc);
 
-/* Its parts; borrowed. */
-gsize maintenance_len(const json_t *doc);
-const char *maintenance_scenario(const json_t *doc, gsize at);
-/* nil: it keeps copies there. */
-Id maintenance_plan(const json_t *doc, gsize at);
-gboolean maintenance_has_begun(const json_t *doc, gsize at);
-/* For plan_park(); FALSE: nothing is parked of it. */
-gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options);
-
 /* What is known of a part. */
 typedef struct {
     const Protection *protection; /* NULL: the scenario is gone */
     const Plan *plan;             /* NULL: it is not known */
     gboolean rested;              /* the copies that it keeps are closed */
     const char *why;              /* it could not be begun; NULL: nothing stands against it */
+    const char *stays;            /* its VMs do not come home; NULL: they may yet */
 } MaintenanceSight;
 
 typedef struct {
@@ -76,6 +69,24 @@ typedef struct {
     gint64 wall_ms;
     const char *boot; /* of the host, as it says now; NULL: it does not */
 } MaintenanceNow;
+
+/* Its parts; borrowed. */
+gsize maintenance_len(const json_t *doc);
+const char *maintenance_scenario(const json_t *doc, gsize at);
+/* nil: it keeps copies there. */
+Id maintenance_plan(const json_t *doc, gsize at);
+gboolean maintenance_has_begun(const json_t *doc, gsize at);
+/* Are its VMs, which ran there, moved away? */
+gboolean maintenance_moves(const json_t *doc, gsize at);
+/* Of them all: Id. The caller unrefs. */
+GArray *maintenance_vms(const json_t *doc, gsize at);
+/* Do they run elsewhere, protected, so that their copies there may be closed? */
+gboolean maintenance_is_settled(const json_t *doc, gsize at);
+/* Those that are to come home now, and can: that is asked for, unless it is under way. */
+gboolean maintenance_may_come_home(const json_t *doc, gsize at, const MaintenanceSight *sight,
+                                   const MaintenanceNow *now);
+/* For plan_park(); FALSE: nothing is parked of it. */
+gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options);
 
 /* What has become of it: @parts, as many as it has. TRUE: @doc is another now, and @out (Event *) is to be told when that
  * is durable. */

@@ -228,6 +228,80 @@ static void test_booted_too_early(void)
               "was shut down for it is started again\n");
 }
 
+/* VM @vm runs on @host, protected by a generation that is @lag_ms old. */
+static void runs_on(Desk *d, const char *host, guint64 term, gint64 lag_ms)
+{
+    world_moved(d->w, host, term, TRUE);
+    world_news_more(d->w, 1, "protected", lag_ms, NULL, "{}");
+}
+
+static void test_move(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.move = TRUE});
+    MaintenanceNow now;
+    ParkOptions options;
+
+    g_assert_true(maintenance_moves(d->doc, 0));
+    g_assert_false(maintenance_park_options(d->doc, 0, world_id(0x88), &options));
+    d->plan = plan_switchover(
+        d->w->p, &(PlanOptions){.id = maintenance_plan(d->doc, 0), .reign = {{0x88}}, .reverse = TRUE}, NULL);
+    g_assert_nonnull(d->plan);
+    g_assert_true(turn(d)); /* it has begun */
+    d->plan->ended = TRUE;
+    runs_on(d, "beta", 2, -1);
+    g_assert_false(turn(d)); /* not protected there yet */
+    world_news_more(d->w, 1, "protected", 300, NULL, "{}");
+    g_assert_true(turn(d));
+    g_assert_true(maintenance_is_settled(d->doc, 0));
+    g_assert_false(turn(d));
+    d->sight.rested = TRUE;
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_READY);
+    g_assert_false(turn(d));
+    d->boot = NEXT_BOOT;
+    g_assert_true(turn(d));
+    d->sight.rested = FALSE;
+    d->w->now_ms += 4000;
+    now = (MaintenanceNow){d->w->now_ms, 1700000000000 + d->w->now_ms, NEXT_BOOT};
+    g_assert_false(turn(d)); /* what alpha has is from before the boot */
+    world_news_more(d->w, 1, "protected", 300, NULL, "{}");
+    g_assert_false(maintenance_may_come_home(d->doc, 0, &d->sight, &now));
+    g_assert_true(turn(d)); /* what was sent there is noted first */
+    g_assert_true(maintenance_may_come_home(d->doc, 0, &d->sight, &now));
+    g_string_truncate(d->told, 0);
+    g_assert_false(turn(d));
+    d->w->now_ms += 4000;
+    runs_on(d, "alpha", 3, 300);
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_runs(d->doc));
+    /* Seven were sent for each of the two ways. */
+    expect(d, "MAINTENANCE_DONE Host maintenance is complete. Replication resumed. (bytes resynchronised: "
+              "14, bytes of "
+              "ordinary changes: 0)\n");
+}
+
+/* It is over all the same, and says so. */
+static void test_stays_away(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.move = TRUE});
+
+    runs_on(d, "beta", 2, 300);
+    g_assert_true(turn(d));
+    d->sight.rested = TRUE;
+    g_assert_true(turn(d));
+    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(turn(d));
+    d->w->now_ms += 4000;
+    world_news_more(d->w, 1, "protected", 300, NULL, "{}");
+    g_assert_true(turn(d));
+    d->sight.stays = "alpha has no network 'br7'";
+    g_assert_true(turn(d));
+    g_string_truncate(d->told, 0);
+    g_assert_true(turn(d));
+    g_assert_nonnull(strstr(
+        d->told->str, "The VMs of scenario 'web' stay where they were moved: alpha has no network 'br7'."));
+}
+
 static void test_rolling(void)
 {
     json_auto_t *then = json_pack("[s, s]", "beta", "gamma");
@@ -296,6 +370,8 @@ int main(int argc, char **argv)
     g_test_add_func("/maintenance/failed", test_failed);
     g_test_add_func("/maintenance/never_begun", test_never_begun);
     g_test_add_func("/maintenance/booted_too_early", test_booted_too_early);
+    g_test_add_func("/maintenance/move", test_move);
+    g_test_add_func("/maintenance/stays_away", test_stays_away);
     g_test_add_func("/maintenance/rolling", test_rolling);
     g_test_add_func("/maintenance/preview", test_preview);
     g_test_add_func("/maintenance/unsound", test_unsound);
