@@ -110,6 +110,7 @@ static json_t *sync_of(const Active *a)
     const SyncFigures *s = &a->sync;
     guint64 synced_bytes = a->synced_bytes + (s->running ? s->sent_bytes : 0);
     gint64 elapsed_ms = s->running ? clock_steady_ms() - s->started_ms : 0;
+    guint64 payload_bytes = a->payload_before + (a->sender ? sender_payload_bytes(a->sender) : 0);
     guint64 rate = elapsed_ms > 0 ? s->sent_bytes * 1000 / (guint64)elapsed_ms : 0;
     guint64 handled_per_s = elapsed_ms > 0 ? s->done_bytes * 1000 / (guint64)elapsed_ms : 0;
     json_t *left =
@@ -121,8 +122,7 @@ static json_t *sync_of(const Active *a)
     return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "done_bytes", (json_int_t)s->done_bytes,
                      "total_bytes", (json_int_t)s->total_bytes, "sent_bytes", (json_int_t)s->sent_bytes,
                      "rate_bps", (json_int_t)rate, "left_s", left, "synced_bytes", (json_int_t)synced_bytes,
-                     "payload_bytes",
-                     (json_int_t)(a->payload_before + (a->sender ? sender_payload_bytes(a->sender) : 0)));
+                     "payload_bytes", (json_int_t)payload_bytes);
 }
 
 static json_t *tip_of(const Worker *w)
