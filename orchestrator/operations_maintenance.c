@@ -23,11 +23,12 @@ static gboolean read_wish(const json_t *body, MaintenanceWish *ret_wish, gboolea
                           GError **error)
 {
     int until_finish = FALSE, power_off = FALSE, patient = FALSE, move = FALSE, preview = FALSE;
+    const char *without = NULL;
     json_t *then = NULL;
 
-    if (!json_read(body, "maintenance", error, "{s?b, s?b, s?b, s?b, s?b, s?o}", "preview", &preview,
+    if (!json_read(body, "maintenance", error, "{s?b, s?b, s?b, s?b, s?b, s?s, s?o}", "preview", &preview,
                    "until_finish", &until_finish, "power_off", &power_off, "patient", &patient, "move", &move,
-                   "then", &then))
+                   "without", &without, "then", &then))
         return FALSE;
     if (then && !json_is_array(then)) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "\"then\" must be an array of hosts");
@@ -45,7 +46,13 @@ static gboolean read_wish(const json_t *body, MaintenanceWish *ret_wish, gboolea
                     "that are shut down where they run");
         return FALSE;
     }
-    *ret_wish = (MaintenanceWish){until_finish, power_off, patient, move, then};
+    if (without && (move || then)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "to a host that is away nothing can be moved, and of several in turn each waits until "
+                    "all is protected");
+        return FALSE;
+    }
+    *ret_wish = (MaintenanceWish){until_finish, power_off, patient, move, without, then};
     *ret_preview = preview;
     return TRUE;
 }

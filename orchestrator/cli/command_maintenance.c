@@ -61,12 +61,18 @@ static char *maintenance_text(const json_t *doc)
 static json_t *body_of(const Cli *cli, gboolean preview)
 {
     json_t *then = json_array();
+    json_t *body;
 
     for (guint i = 1; i < cli->arguments->len; i++)
         json_array_append_new(then, json_string(cli_argument(cli, i)));
-    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:o}", "preview", preview, "until_finish",
+    body = json_pack("{s:b, s:b, s:b, s:b, s:b, s:s*}", "preview", preview, "until_finish",
                      cli_flag(cli, "until-finish"), "power_off", cli_flag(cli, "power-off"), "patient",
-                     cli_flag(cli, "patient"), "move", cli_flag(cli, "move"), "then", then);
+                     cli_flag(cli, "patient"), "move", cli_flag(cli, "move"), "without",
+                     cli_option(cli, "without"));
+    if (json_array_size(then) > 0)
+        json_object_set(body, "then", then);
+    json_decref(then);
+    return body;
 }
 
 static gboolean went_well(const json_t *doc, GError **error)

@@ -61,6 +61,7 @@ OPTIONS(TEST_START, {"manual", NULL, "it stays up until test stop, for you to lo
         {"limit", "TIME", "of a manual one: it is ended then by itself (4h)"});
 OPTIONS(TEST_SHOW, {"html", "FILE", "write a page with what was on the screens and consoles"});
 OPTIONS(MAINTENANCE, {"move", NULL, "move what runs there to its replica instead, and home again afterwards"},
+        {"without", "HOST", "also if this one, which keeps copies, is away: they get no last generation"},
         {"until-finish", NULL, "a boot alone does not end it: maintenance finish does"},
         {"power-off", NULL, "switch a guest off that does not shut down in time"},
         {"patient", NULL,

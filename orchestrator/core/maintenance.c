@@ -63,10 +63,22 @@ static json_t *last_off_ms(const json_t *last, Id vm)
     return json_null();
 }
 
-static char *cannot_park(const Protection *p, const char *host, const MaintenanceWish *wish)
+/* Their standby is away, and their operator knows it. */
+static gboolean goes_alone(const Protection *p, const GPtrArray *vms, const MaintenanceWish *wish)
 {
-    const ParkOptions options = {
-        .id = id_random(), .reign = id_random(), .host = host, .power_off = wish->power_off};
+    const char *keeper = vms->len ? protection_keeper(vms->pdata[0]) : NULL;
+
+    return keeper && g_strcmp0(keeper, wish->without) == 0 && !protection_is_up(p, keeper);
+}
+
+static char *cannot_park(const Protection *p, const char *host, const GPtrArray *vms,
+                         const MaintenanceWish *wish)
+{
+    const ParkOptions options = {.id = id_random(),
+                                 .reign = id_random(),
+                                 .host = host,
+                                 .power_off = wish->power_off,
+                                 .alone = goes_alone(p, vms, wish)};
     g_autoptr(GError) error = NULL;
     g_autoptr(Plan) plan = plan_park(p, &options, &error);
 
@@ -123,12 +135,14 @@ static char *other_in_maintenance(const Protection *p, const char *host)
     return NULL;
 }
 
-static const char *what_becomes(const ProtectionVm *vm, gboolean active, gboolean move)
+static const char *what_becomes(const ProtectionVm *vm, gboolean active, gboolean move, gboolean alone)
 {
     if (!active)
         return "runs on; its copy is closed, and what changes is remembered where it runs";
     if (move)
         return "is moved to its replica, and home again afterwards";
+    if (alone)
+        return "is shut down, without a last generation, and started again";
     return vm->life.state == GUEST_LIFE_OFF ? "is off, and stays so; its last generation is sealed"
                                             : "is shut down, its last generation sealed, and started again";
 }
@@ -138,17 +152,18 @@ static json_t *preview_part(const RosterHost *host, const Protection *p, const M
     gboolean active;
     g_autoptr(GPtrArray) vms = vms_of(p, host->name, &active);
     g_autofree char *other = other_in_maintenance(p, host->name);
-    g_autofree char *why = other ? g_steal_pointer(&other)
-                           : active
-                               ? (wish->move ? cannot_move(p, vms, wish) : cannot_park(p, host->name, wish))
-                               : cannot_rest(p, host->name);
+    g_autofree char *why =
+        other    ? g_steal_pointer(&other)
+        : active ? (wish->move ? cannot_move(p, vms, wish) : cannot_park(p, host->name, vms, wish))
+                 : cannot_rest(p, host->name);
     json_t *list = json_array();
 
     for (guint i = 0; i < vms->len; i++) {
         const ProtectionVm *vm = vms->pdata[i];
 
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "vm", ID_TEXT(vm->uuid), "name",
-                                              vm->name, "what", what_becomes(vm, active, wish->move),
+                                              vm->name, "what",
+                                              what_becomes(vm, active, wish->move, goes_alone(p, vms, wish)),
                                               "off_ms", last_off_ms(host->maintenance, vm->uuid)));
     }
     return json_pack("{s:s, s:s, s:s?, s:o}", "scenario", p->scenario->name, "part",
@@ -189,7 +204,7 @@ static const NewsCopy *copy_of(const ProtectionVm *vm)
     return vm->last && vm->last->copies->len > 0 ? vm->last->copies->pdata[0] : NULL;
 }
 
-static json_t *new_part(const Protection *p, const char *host)
+static json_t *new_part(const Protection *p, const char *host, const MaintenanceWish *wish)
 {
     gboolean active;
     g_autoptr(GPtrArray) vms = vms_of(p, host, &active);
@@ -204,9 +219,10 @@ static json_t *new_part(const Protection *p, const char *host)
                             "synced_bytes", (json_int_t)(copy ? MAX(copy->synced_bytes, 0) : 0),
                             "payload_bytes", (json_int_t)(copy ? MAX(copy->payload_bytes, 0) : 0)));
     }
-    return json_pack("{s:s, s:o, s:b, s:b, s:b, s:n, s:n, s:o}", "scenario", p->scenario->name, "plan",
-                     active ? json_from_id(id_random()) : json_null(), "begun", 0, "settled", 0, "ready", 0,
-                     "stays", "away_bytes", "vms", list);
+    return json_pack("{s:s, s:o, s:b, s:b, s:b, s:b, s:n, s:n, s:o}", "scenario", p->scenario->name, "plan",
+                     active ? json_from_id(id_random()) : json_null(), "alone",
+                     active && goes_alone(p, vms, wish), "begun", 0, "settled", 0, "ready", 0, "stays",
+                     "away_bytes", "vms", list);
 }
 
 json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish,
@@ -223,7 +239,7 @@ json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, co
 
     for (guint i = 0; i < protections->len; i++)
         if (takes_part(protections->pdata[i], host->name))
-            json_array_append_new(list, new_part(protections->pdata[i], host->name));
+            json_array_append_new(list, new_part(protections->pdata[i], host->name, wish));
     set_time(doc, "since", now_wall_ms);
     return doc;
 }
@@ -348,7 +364,8 @@ gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOpt
                                  .host = text_of(doc, "host"),
                                  .power_off = json_is_true(json_object_get(doc, "power_off")),
                                  .patient = json_is_true(json_object_get(doc, "patient")),
-                                 .until_told = json_is_true(json_object_get(doc, "until_finish"))};
+                                 .until_told = json_is_true(json_object_get(doc, "until_finish")),
+                                 .alone = json_is_true(json_object_get(part_at(doc, at), "alone"))};
     return !id_is_nil(ret_options->id) && !maintenance_moves(doc, at);
 }
 
@@ -429,8 +446,9 @@ static gboolean is_whole(const json_t *part, const MaintenanceSight *sight, cons
     json_t *one;
     gsize i;
 
-    if (!p || p->goal != GOAL_RUNNING)
-        return TRUE; /* it does not want to be protected any more */
+    /* It does not want to be protected any more; or its standby was away before, and is no part of this. */
+    if (!p || p->goal != GOAL_RUNNING || json_is_true(json_object_get(part, "alone")))
+        return TRUE;
     json_array_foreach(json_object_get(part, "vms"), i, one)
     {
         Id id;

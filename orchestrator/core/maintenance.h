@@ -12,7 +12,7 @@
  * asks for is orchestrator/maintenances.h's. One that is over is kept until the next one of the host:
  *
  *   {"id", "host", "state", "since", "ready_at", "back_at", "ended_at", "boot", "until_finish", "power_off", "patient", "finish", "why",
- *    "then", "resync_bytes", "change_bytes", "move", "scenarios": [{"scenario", "plan", "begun", "settled", "ready", "stays", "vms": [{"vm", "name", "off_ms", "synced_bytes",
+ *    "then", "resync_bytes", "change_bytes", "move", "scenarios": [{"scenario", "plan", "alone", "begun", "settled", "ready", "stays", "vms": [{"vm", "name", "off_ms", "synced_bytes",
  *    "payload_bytes"}]}]}
  *
  * "then" are the hosts whose turn comes when this one is over and all is protected again. "plan" is null where its VMs run elsewhere and the host keeps their copies; "why" is what it failed of. */
@@ -26,8 +26,9 @@ typedef struct {
     gboolean until_finish; /* a boot alone does not end it: he will say when */
     gboolean power_off;    /* a guest that does not shut down is switched off … */
     gboolean patient;      /* … or waited for; else all of it is taken back */
-    gboolean move;      /* instead of shutting guests down they are moved away, and home again afterwards */
-    const json_t *then; /* names of hosts whose turn comes after it, one after the other; NULL: none */
+    gboolean move;       /* instead of shutting guests down they are moved away, and home again afterwards */
+    const char *without; /* a host that is away, and whose copies get no last generation; NULL: none */
+    const json_t *then;  /* names of hosts whose turn comes after it, one after the other; NULL: none */
 } MaintenanceWish;
 
 typedef enum {

@@ -432,18 +432,21 @@ Plan *plan_park(const Protection *p, const ParkOptions *o, GError **error)
     if (!check_scenario(p, to, FALSE, error))
         return NULL;
     for (guint i = 0; i < chosen->len; i++)
-        if (!check_vm(p, chosen->pdata[i], to, &options, error))
+        if (!(o->alone ? check_not_frozen(p, chosen->pdata[i], error)
+                       : check_vm(p, chosen->pdata[i], to, &options, error)))
             return NULL;
     plan = build(p, chosen, to, &options);
     plan->parks = TRUE;
+    plan->alone = o->alone;
+    plan->to_up = protection_is_up(p, to);
     plan->until_told = o->until_told;
     if (o->patient) {
         plan->shutdown_timeout_ms = PLAN_PATIENCE_MS;
         set_deadline(plan);
     }
-    if (!plan_check_engines(p, plan, error))
+    if (!(o->alone ? check_engine(p, o->host, error) : plan_check_engines(p, plan, error)))
         return NULL;
-    plan->to_id = roster_find(p->roster, to)->id;
+    plan->to_id = roster_find(p->roster, to) ? roster_find(p->roster, to)->id : ID_NIL;
     add_moves(chosen, &options, plan);
     plan_order(plan, p);
     return g_steal_pointer(&plan);

@@ -155,6 +155,7 @@ typedef struct {
     gboolean forced;     /* the old active has no part in it, or none any more … */
     gboolean old_is_off; /* … and the operator certified that it is off */
     gboolean parks;      /* its VMs are to come back on @from: they are parked there … */
+    gboolean alone;      /* … without a last generation, since @to is away … */
     gboolean until_told; /* … and a boot of it alone does not call them back … */
     gboolean called;     /* … that was done */
     Id point;            /* go on from this one instead of the newest; nil: the newest */
@@ -192,6 +193,7 @@ typedef struct {
     gboolean power_off;
     gboolean patient; /* a guest that does not shut down is waited for, for up to PLAN_PATIENCE_MS */
     gboolean until_told;
+    gboolean alone; /* their standby is away, and need not be there */
 } ParkOptions;
 
 #define PLAN_PATIENCE_MS (24 * 3600 * 1000)

@@ -65,7 +65,7 @@ static const char *error_of(const json_t *state)
 /* Final and release left something behind that the next steps need. */
 static gboolean take_papers(Turn *t, Move *m, Done done, const json_t *state)
 {
-    if (done != DONE_FINAL && done != DONE_PARK && done != DONE_RELEASE)
+    if ((done != DONE_FINAL && done != DONE_PARK && done != DONE_RELEASE) || t->plan->alone)
         return TRUE;
     return plan_take_result(t, m, STEP_FINAL, state) &&
            (done != DONE_RELEASE || plan_take_result(t, m, STEP_RELEASE, state));
@@ -89,6 +89,13 @@ static void roll_back(Turn *t, Move *m, Done done, const char *error)
     plan_enter(t, m, done == DONE_NONE ? MOVE_STAYED : MOVE_ROLLING_BACK);
 }
 
+static MoveState next_of(const Plan *plan, Done done)
+{
+    Done last = plan->alone ? DONE_SHUTDOWN : DONE_FINAL;
+
+    return plan->parks && done == last ? MOVE_PARKING : DONE[done].next;
+}
+
 void plan_was_read(Turn *t, Move *m, const json_t *state)
 {
     Done done = done_of(state);
@@ -108,5 +115,5 @@ void plan_was_read(Turn *t, Move *m, const json_t *state)
     else if (t->plan->called && done < DONE_PARK)
         roll_back(t, m, done, NULL);
     else
-        plan_enter(t, m, t->plan->parks && done == DONE_FINAL ? MOVE_PARKING : DONE[done].next);
+        plan_enter(t, m, next_of(t->plan, done));
 }

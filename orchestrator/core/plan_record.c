@@ -33,6 +33,7 @@ json_t *plan_record_begin(const Plan *plan)
     if (plan->parks) {
         json_object_set_new(record, "parks", json_true());
         json_object_set_new(record, "until_told", json_boolean(plan->until_told));
+        json_object_set_new(record, "alone", json_boolean(plan->alone));
     }
     return record;
 }
@@ -119,18 +120,18 @@ static Plan *read_begin(const json_t *record, GError **error)
     json_t *next, *vms;
     json_int_t shutdown_ms, start_ms, deadline_ms;
     int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE, parks = FALSE,
-                           until_told = FALSE;
+                           until_told = FALSE, alone = FALSE;
     json_t *point = NULL;
     Id id;
 
     if (!json_read(
             record, "begin", NULL,
-            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
+            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
             "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to, "to_id",
             &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced", &forced,
-            "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "point", &point,
-            "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms,
-            "vms", &vms) ||
+            "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "alone", &alone, "point",
+            &point, "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms",
+            &deadline_ms, "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
@@ -142,6 +143,7 @@ static Plan *read_begin(const json_t *record, GError **error)
     plan->old_is_off = old_is_off;
     plan->parks = parks;
     plan->until_told = until_told;
+    plan->alone = alone;
     if (point && !json_to_id(point, &plan->point, NULL)) {
         unsound(error, "point");
         return NULL;

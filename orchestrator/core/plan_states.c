@@ -15,6 +15,7 @@
     X(LOCKING,       READING,       "what the active did must be read from it")                               \
     X(LOCKING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(SHUTTING_DOWN, FINISHING,     "the guest is off")                                                       \
+    X(SHUTTING_DOWN, PARKING,       "the guest is off, and its standby is away")                              \
     X(SHUTTING_DOWN, ROLLING_BACK,  "the guest did not shut down")                                            \
     X(SHUTTING_DOWN, READING,       "what the active did must be read from it")                               \
     X(SHUTTING_DOWN, MOVED,         "the standby was promoted by hand: it runs there")                        \

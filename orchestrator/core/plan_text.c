@@ -34,6 +34,8 @@ static gboolean is_shown(const Plan *plan, const Move *m, StepKind step)
         return step == STEP_PROMOTE;
     if (plan->parks ? step == STEP_RELEASE || step == STEP_PROMOTE || step == STEP_UNLOCK : step == STEP_PARK)
         return FALSE;
+    if (plan->alone && step == STEP_FINAL)
+        return FALSE;
     return step != STEP_ROLLBACK || m->rolling || m->state == MOVE_STAYED || m->state == MOVE_DOWN;
 }
 

@@ -19,7 +19,7 @@ static const struct {
 
 static MoveState after(const Plan *plan, StepKind step)
 {
-    return plan->parks && step == STEP_FINAL ? MOVE_PARKING : FLOW[step].done;
+    return plan->parks && step == (plan->alone ? STEP_SHUTDOWN : STEP_FINAL) ? MOVE_PARKING : FLOW[step].done;
 }
 
 void plan_keep(Turn *t, json_t *steal_record)
@@ -116,6 +116,8 @@ static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
     else if (step == STEP_PROMOTE)
         more = json_pack("{s:o, s:o, s:O}", "tip", json_from_id(wanted_point(plan, m)), "reign_next",
                          reign_to_json(plan->next), "certificate", m->certificate);
+    if (step == STEP_LOCK && plan->alone)
+        json_object_set_new(more, "alone", json_true());
     if (more)
         json_object_update(params, more);
     return params;

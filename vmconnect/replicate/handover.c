@@ -103,6 +103,8 @@ static json_t *encode(const Handover *h)
         json_object_set_new(doc, "boot", json_from_id(h->boot));
         json_object_set_new(doc, "until_told", json_boolean(h->until_told));
     }
+    if (h->alone)
+        json_object_set_new(doc, "alone", json_true());
     return doc;
 }
 
@@ -131,13 +133,14 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
     json_auto_t *doc = json_parse(text, len, MAX_BYTES, error);
     const char *vm, *plan, *state;
     json_t *tip, *successor, *reign, *reign_next, *boot = NULL;
-    int was_running, died = FALSE, autostart = FALSE, until_told = FALSE, format;
+    int was_running, died = FALSE, autostart = FALSE, until_told = FALSE, alone = FALSE, format;
 
-    if (!doc || !json_read(doc, "plan file", error,
-                           "{s:i, s:s, s:s, s:s, s:b, s?b, s?b, s:o, s?o, s?b, s:o, s:o, s:o}", "format",
-                           &format, "vm", &vm, "plan", &plan, "done", &state, "was_running", &was_running,
-                           "died", &died, "autostart", &autostart, "tip", &tip, "boot", &boot, "until_told",
-                           &until_told, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
+    if (!doc ||
+        !json_read(doc, "plan file", error,
+                   "{s:i, s:s, s:s, s:s, s:b, s?b, s?b, s:o, s?o, s?b, s?b, s:o, s:o, s:o}", "format",
+                   &format, "vm", &vm, "plan", &plan, "done", &state, "was_running", &was_running, "died",
+                   &died, "autostart", &autostart, "tip", &tip, "boot", &boot, "until_told", &until_told,
+                   "alone", &alone, "successor", &successor, "reign", &reign, "reign_next", &reign_next))
         return FALSE;
     if (format != FORMAT || !state_of_name(state, &h->state)) {
         g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "written by another version");
@@ -147,6 +150,7 @@ static gboolean read_document(Handover *h, const char *text, gsize len, GError *
     h->died = died;
     h->autostart = autostart;
     h->until_told = until_told;
+    h->alone = alone;
     if (h->state == HANDOVER_PARKED && (!boot || !json_to_id(boot, &h->boot, NULL))) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE, "it does not say in which boot the VM was parked");
         return FALSE;
@@ -378,7 +382,8 @@ static gboolean remember(Handover *h, Active *a, GError **error)
     g_autoptr(Guard) guard = NULL;
     CaptureState state;
 
-    if (!wait_until_followed(a, &state, error) || !check_defined(a, error) || !check_saved(a, error))
+    if (!(h->alone ? active_look(a, &state, error) : wait_until_followed(a, &state, error)) ||
+        !check_defined(a, error) || !check_saved(a, error))
         return FALSE;
     guard = guard_read(a->paths.guard_dir, a->vm, &why);
     if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
@@ -409,15 +414,18 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
 {
     g_autoptr(Handover) fresh = NULL;
     json_int_t deadline_ms;
-    int died = FALSE;
+    int died = FALSE, alone = FALSE;
 
     fresh = g_new0(Handover, 1);
     if (!plan_of(params, &fresh->plan, error))
         return FALSE;
     if (handover_holds(*h) || (*h && id_equal((*h)->plan, fresh->plan)))
         return check_plan(*h, params, error);
-    if (!json_read(params, "plan.lock", error, "{s:I, s?b*}", "deadline_ms", &deadline_ms, "died", &died) ||
-        !remember(fresh, a, error))
+    if (!json_read(params, "plan.lock", error, "{s:I, s?b, s?b*}", "deadline_ms", &deadline_ms, "died", &died,
+                   "alone", &alone))
+        return FALSE;
+    fresh->alone = alone;
+    if (!remember(fresh, a, error))
         return FALSE;
     fresh->died = died && !fresh->was_running;
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
@@ -560,25 +568,35 @@ static gboolean check_still_down(Active *a, GError **error)
     return FALSE;
 }
 
-/* The files of a disk and how they look; its image as it was followed since the base was made. */
-static gboolean bequeath_disk(Active *a, Bequest *b, const Disk *disk, GError **error)
+/* The files of a disk, and how they look. NULL with @error. */
+static BequestDisk *sign_disk(Active *a, Bequest *b, const Disk *disk, GError **error)
 {
-    const WatchedDisk *w = active_watched(a, disk->target);
     g_autoptr(GPtrArray) chain =
         chain_of_disk(capture_definition(a->capture), disk->target, IMAGE_MS, -1, error);
     BequestDisk *left;
 
     if (!chain)
-        return FALSE;
+        return NULL;
     left = bequest_add_disk(b, disk->target, disk->size_bytes);
     for (guint i = 0; i < chain->len; i++) {
         const ChainLayer *layer = chain->pdata[i];
         SignedImage *image = signed_image_read(layer->path, layer->format, error);
 
         if (!image)
-            return FALSE;
+            return NULL;
         g_ptr_array_add(left->images, image);
     }
+    return left;
+}
+
+/* Its image as it was followed since the base was made. */
+static gboolean bequeath_disk(Active *a, Bequest *b, const Disk *disk, GError **error)
+{
+    const WatchedDisk *w = active_watched(a, disk->target);
+    const BequestDisk *left = sign_disk(a, b, disk, error);
+
+    if (!left)
+        return FALSE;
     if (w && w->clean &&
         signature_equal(&w->image, &((const SignedImage *)left->images->pdata[0])->signature))
         return TRUE;
@@ -619,12 +637,30 @@ static gboolean leave_bequest(const Handover *h, Active *a, GError **error)
     return bequest_write(found, a->paths.plan_dir, error);
 }
 
+/* Without its standby nobody knows a generation of it; its images' looks are kept all the same. */
+static gboolean leave_looks(const Handover *h, Active *a, GError **error)
+{
+    const GPtrArray *disks = capture_disks(a->capture);
+    g_autoptr(Bequest) b = bequest_new_found(h->vm, h->reign);
+
+    b->exact = TRUE;
+    b->generation->definition = g_strdup(capture_definition(a->capture));
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *disk = disks->pdata[i];
+
+        generation_add_disk(b->generation, disk->target, disk->size_bytes);
+        if (!sign_disk(a, b, disk, error))
+            return FALSE;
+    }
+    return bequest_write(b, a->paths.plan_dir, error);
+}
+
 /* Where its images' looks cannot be kept, they are compared when it is taken back. */
 gboolean handover_park(Handover *h, Active *a, const json_t *params, GError **error)
 {
     int until_told;
 
-    if (!check_plan(h, params, error) || !check_state(h, HANDOVER_FINAL, error))
+    if (!check_plan(h, params, error) || !check_state(h, h->alone ? HANDOVER_SHUT : HANDOVER_FINAL, error))
         return FALSE;
     if (h->state == HANDOVER_PARKED)
         return TRUE;
@@ -633,7 +669,8 @@ gboolean handover_park(Handover *h, Active *a, const json_t *params, GError **er
         return FALSE;
     }
     if (!json_read(params, "plan.park", error, "{s:b*}", "until_told", &until_told) ||
-        !check_still_down(a, error) || !guard_boot_id(&h->boot, error) || !leave_bequest(h, a, error))
+        !check_still_down(a, error) || !guard_boot_id(&h->boot, error) ||
+        !(h->alone ? leave_looks(h, a, error) : leave_bequest(h, a, error)))
         return FALSE;
     h->until_told = until_told;
     stop_at("handover.bequest");

@@ -60,6 +60,7 @@ typedef struct {
     Id tip;               /* FINAL on */
     Id boot;              /* PARKED: of which boot of this host … */
     gboolean until_told;  /* … and another one does not end it */
+    gboolean alone;       /* its standby has no part in it: it is parked without a last generation */
     Id successor;         /* RELEASED on */
     Reign reign;          /* that ends */
     Reign reign_next;     /* RELEASED on */

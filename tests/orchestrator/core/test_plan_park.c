@@ -160,6 +160,25 @@ static void test_until_told(void)
     g_assert_true(k->plan->ended);
 }
 
+/* Its standby is away, and its operator knows it. */
+static void test_alone(void)
+{
+    g_autoptr(Park) k = park_new(&OPTIONS);
+    ParkOptions options = OPTIONS;
+    g_autoptr(GError) error = NULL;
+
+    world_link(k->w, "beta", FALSE);
+    plan_free(k->plan);
+    options.alone = TRUE;
+    k->plan = plan_park(k->w->p, &options, &error);
+    g_assert_no_error(error);
+    take(k, &(PlanEvent){.kind = PLAN_BEGIN, .now_ms = 1000});
+    expect(k, "plan.lock 2, plan.shutdown 2, plan.park 2, plan.lock 1, plan.shutdown 1, plan.park 1, ");
+    g_assert_true(plan_is_parked(k->plan));
+    says_booted(k, TRUE);
+    expect(k, "plan.rollback 1, plan.rollback 2, ");
+}
+
 /* Nothing is left down by halves. */
 static void test_one_does_not_shut_down(void)
 {
@@ -294,6 +313,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/park/there_and_back", test_there_and_back);
     g_test_add_func("/park/until_told", test_until_told);
+    g_test_add_func("/park/alone", test_alone);
     g_test_add_func("/park/one_does_not_shut_down", test_one_does_not_shut_down);
     g_test_add_func("/park/one_cannot_be_locked", test_one_cannot_be_locked);
     g_test_add_func("/park/called_back_in_the_middle", test_called_back_in_the_middle);
