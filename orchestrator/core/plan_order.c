@@ -212,11 +212,16 @@ static void call_back_if_failed(Turn *t)
             plan_call_back(t, "not all could be parked");
 }
 
+/* What was not begun when it was called back is not begun any more, also by a controller that was started since. */
 static gboolean start_parked(Turn *t)
 {
     gboolean changed = FALSE;
 
     EACH_MOVE (t->plan, m) {
+        if (t->plan->called && m->state == MOVE_WAITING && !m->begun) {
+            plan_enter(t, m, MOVE_STAYED);
+            changed = TRUE;
+        }
         if (m->state != MOVE_PARKED || !t->plan->called || move_is_held(m))
             continue;
         m->rolling = TRUE;

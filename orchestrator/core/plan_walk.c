@@ -222,10 +222,6 @@ static void over(Turn *t, Move *m, gboolean unlocked)
 static void call_back(Turn *t, Move *m)
 {
     switch (m->state) {
-    case MOVE_WAITING:
-        if (!m->begun)
-            plan_enter(t, m, MOVE_STAYED);
-        return;
     case MOVE_LOCKING:
         plan_enter(t, m, MOVE_READING);
         return;

@@ -15,10 +15,13 @@ static const struct {
     const char *method;
     const char *word;
     gint64 takes_ms;
-} STEPS[] = {{"plan.lock", "lock", 10},          {"plan.shutdown", "shutdown", 8000},
-             {"plan.final", "final", 2000},      {"plan.release", "release", 10},
-             {"plan.promote", "promote", 3000},  {"plan.unlock", "unlock", 10},
-             {"plan.rollback", "rollback", 4000}};
+} STEPS[] = {{"plan.lock", "lock", 10},       {"plan.shutdown", "shutdown", 8000},
+             {"plan.final", "final", 2000},   {"plan.park", "park", 10},
+             {"plan.release", "release", 10}, {"plan.promote", "promote", 3000},
+             {"plan.unlock", "unlock", 10},   {"plan.rollback", "rollback", 4000}};
+
+#define PARKED_WORD "park"
+#define ALONE_MS 600000 /* after a boot nobody asks for what is parked */
 
 typedef enum { LATER, REQUEST, FINISH, ANSWER, DURABLE, TOLD, TICK } HappeningKind;
 
@@ -224,6 +227,31 @@ static json_t *promotions_of(const Stage *s, StageHost host)
     return list;
 }
 
+static gboolean is_parked(const StageVm *vm)
+{
+    return g_str_equal(vm->done, PARKED_WORD);
+}
+
+static gboolean was_booted(const StageEngine *e, const StageVm *vm)
+{
+    return is_parked(vm) && vm->parked_boot != e->boots;
+}
+
+static json_t *parked_of(const Stage *s, StageHost host)
+{
+    const StageEngine *e = &s->engines[host];
+    json_t *list = json_array();
+
+    for (guint i = 1; i <= STAGE_VMS; i++)
+        if (is_parked(&e->vms[i]))
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:o, s:{s:s, s:s, s:b, s:n}}", "vm", ID_TEXT(world_vm(i)),
+                                            "reign", reign_to_json((Reign){1, world_id(0xee)}), "plan",
+                                            "plan", ID_TEXT(world_id(PLAN)), "done", e->vms[i].done, "booted",
+                                            was_booted(e, &e->vms[i]), "certificate"));
+    return list;
+}
+
 /* The first thing that an engine says; in the trace only if it makes a difference. */
 static void say_status(Stage *s, StageHost host)
 {
@@ -233,6 +261,7 @@ static void say_status(Stage *s, StageHost host)
     world_step(s->w, (Input){.kind = INPUT_NEWS, .host = (char *)NAMES[host], .json = status}, NULL);
     if (g_str_has_suffix(s->w->trace->str, "-> nothing\n"))
         g_string_truncate(s->w->trace, before);
+    json_object_set_new(status, "active", parked_of(s, host));
     runner_news(s->runner, NAMES[host], status);
 }
 
@@ -353,6 +382,8 @@ static void step_works(Stage *s, const Happening *h, const char *word)
         set_runs(s, h->host, number, TRUE);
     vm->final |= g_str_equal(word, "final");
     vm->released |= g_str_equal(word, "release");
+    if (g_str_equal(word, PARKED_WORD))
+        vm->parked_boot = s->engines[h->host].boots;
     set_text(&vm->done, word);
     state = state_of(vm);
     answer(s, h, state, 0, NULL);
@@ -377,14 +408,22 @@ static void on_finish(Stage *s, const Happening *h)
         step_works(s, h, word);
 }
 
+static gboolean is_due(const Stage *s, const StageEngine *e, const StageVm *vm)
+{
+    guint order = order_of(vm->done);
+
+    if (was_booted(e, vm))
+        return s->w->now_ms >= e->booted_ms + ALONE_MS;
+    return order >= 1 && order <= 3 && s->w->now_ms >= vm->deadline_ms;
+}
+
 /* What an engine does by itself: nothing but this. */
 static void watch_deadlines(Stage *s)
 {
     for (guint i = 1; i <= s->w->scenario->vms->len; i++) {
         StageVm *vm = &s->engines[ALPHA].vms[i];
-        guint order = order_of(vm->done);
 
-        if (!s->engines[ALPHA].alive || order < 1 || order > 3 || s->w->now_ms < vm->deadline_ms)
+        if (!s->engines[ALPHA].alive || !is_due(s, &s->engines[ALPHA], vm))
             continue;
         say(s, "alpha: deadline of web%u passed, the guest is started again", i);
         g_clear_pointer(&vm->doing, g_free);
@@ -438,6 +477,7 @@ void stage_boot(Stage *s, StageHost host)
     say(s, "%s boots", NAMES[host]);
     e->alive = TRUE;
     e->boots++;
+    e->booted_ms = s->w->now_ms;
     for (guint i = 1; i <= s->w->scenario->vms->len; i++) {
         const char *done = e->vms[i].done;
         gboolean ours = host == ALPHA ? g_str_equal(done, "none") || g_str_equal(done, "rollback")
@@ -515,9 +555,26 @@ static void on_answer(Stage *s, const Happening *h)
                    NULL);
 }
 
+/* What orchestrator/maintenances.h does, and who had it begun. */
+static void maintain(Stage *s)
+{
+    const Plan *plan = s->dead ? NULL : runner_find(s->runner, world_id(PLAN));
+
+    if (!plan || !plan->parks || plan->ended)
+        return;
+    if (!s->returning && plan_is_parked(plan)) {
+        s->returning = TRUE;
+        if (s->when_parked)
+            s->when_parked(s);
+    } else if (s->returning && !s->when_parked && !plan->called) {
+        runner_call_back(s->runner, world_id(PLAN));
+    }
+}
+
 static void tick(Stage *s)
 {
     watch_deadlines(s);
+    maintain(s);
     if (!s->dead)
         runner_tick(s->runner);
     expect(s, 1000, TICK);
@@ -635,6 +692,28 @@ void stage_switch_over(Stage *s)
     GError *error = NULL;
     Plan *plan = plan_switchover(s->w->p, &options, &error);
 
+    g_assert_no_error(error);
+    runner_start(s->runner, plan, &error);
+    g_assert_no_error(error);
+}
+
+static void start_last_after_first(Scenario *scenario)
+{
+    ScenarioVm *first = scenario->vms->pdata[0], *last = scenario->vms->pdata[scenario->vms->len - 1];
+
+    if (first != last && last->after->len == 0)
+        g_array_append_val(last->after, first->uuid);
+}
+
+void stage_park(Stage *s)
+{
+    const ParkOptions options = {.id = world_id(PLAN), .reign = world_id(0x88), .host = NAMES[ALPHA]};
+    GError *error = NULL;
+    Plan *plan;
+
+    start_last_after_first(s->w->p->scenario);
+    start_last_after_first(s->w->scenario); /* of a controller that is started again */
+    plan = plan_park(s->w->p, &options, &error);
     g_assert_no_error(error);
     runner_start(s->runner, plan, &error);
     g_assert_no_error(error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stage - a switchover on two pretended hosts: engines, guests, a network, a
+/* stage - a switchover, or a host's maintenance, on two pretended hosts: engines, guests, a network, a
  * controller that can die, and a clock that jumps from one happening to the next.
  *
  * Engines keep what a real one keeps durably across a crash and lose the rest.
@@ -20,7 +20,8 @@ typedef struct {
     char *doing;        /* lost in a crash */
     gboolean final;     /* durable: there is a tip */
     gboolean released;  /* durable: there is a certificate */
-    gint64 deadline_ms; /* durable: by when it must be released */
+    gint64 deadline_ms; /* durable: by when it must be released, or parked */
+    guint parked_boot;  /* durable: in which boot it was */
     char *error;        /* durable: why the step after done ended without */
     int error_code;
     gboolean by_hand; /* durable: root has promoted it here, in a reign of its own */
@@ -30,6 +31,7 @@ typedef struct {
     gboolean alive;
     gboolean linked; /* with the controller */
     guint boots;
+    gint64 booted_ms;
     StageVm vms[STAGE_VMS + 1]; /* from 1 */
 } StageEngine;
 
@@ -42,12 +44,14 @@ struct Stage {
     StageEngine engines[STAGE_HOSTS];
     GPtrArray *journal; /* json_t * records, durable */
     gboolean journal_broken;
-    GSequence *coming;       /* what happens when */
-    guint points;            /* so far: each duty and each answer is one */
-    guint fault_at;          /* the point at which … */
-    void (*fault)(Stage *s); /* … this happens; NULL: nothing */
-    guint stubborn;          /* this guest does not shut down; 0: none */
-    guint unstartable;       /* this VM does not start on beta; 0: none */
+    GSequence *coming;             /* what happens when */
+    guint points;                  /* so far: each duty and each answer is one */
+    guint fault_at;                /* the point at which … */
+    void (*fault)(Stage *s);       /* … this happens; NULL: nothing */
+    gboolean returning;            /* what alpha has parked is to come back … */
+    void (*when_parked)(Stage *s); /* … by what is done to it then; NULL: it is called back */
+    guint stubborn;                /* this guest does not shut down; 0: none */
+    guint unstartable;             /* this VM does not start on beta; 0: none */
     gboolean ended;
 };
 
@@ -58,6 +62,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
 
 /* Begin a switchover to beta. */
 void stage_switch_over(Stage *s);
+/* Park all that alpha runs; the last VM starts after the first. */
+void stage_park(Stage *s);
 
 /* Let happen what comes, up to @until_ms of the clock, or until the plan is over. */
 void stage_play(Stage *s, gint64 until_ms);

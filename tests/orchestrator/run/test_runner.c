@@ -2,6 +2,8 @@
 #include "stage.h"
 #include "vmconnect/base/error.h"
 
+#include <string.h>
+
 #define HOUR_MS 3600000
 
 static void test_happy_path(void)
@@ -672,6 +674,71 @@ static void walk(gconstpointer data)
     }
 }
 
+/* ---- alpha's maintenance, with the same ---- */
+
+static void boot_alpha(Stage *s, StageHost host)
+{
+    stage_boot(s, host);
+}
+
+static void reboot_alpha(Stage *s)
+{
+    stage_later(s, 5000, stage_crash, ALPHA);
+    stage_later(s, 60000, boot_alpha, ALPHA);
+}
+
+static void check_at_home(const Stage *s)
+{
+    for (guint i = 1; i <= 2; i++) {
+        check_vm(s, i);
+        g_assert_true(stage_runs(s, ALPHA, i));
+    }
+}
+
+/* FALSE: the maintenance was over before this point. */
+static gboolean goes_wrong_in_maintenance(guint at, void (*fault)(Stage *s), guint stubborn,
+                                          void (*when_parked)(Stage *s))
+{
+    g_autoptr(Stage) s = stage_new(2);
+
+    s->fault_at = at;
+    s->fault = fault;
+    s->stubborn = stubborn;
+    s->when_parked = when_parked;
+    stage_park(s);
+    stage_play(s, HOUR_MS);
+    if (!s->ended)
+        g_test_message("point %u, stubborn %u, %s:\n%s", at, stubborn, when_parked ? "rebooted" : "finished",
+                       s->w->trace->str);
+    g_assert_true(s->ended);
+    stage_play_on(s, HOUR_MS);
+    g_assert_true(id_is_nil(s->w->p->plan));
+    g_assert_false(protection_owes(s->w->p));
+    check_at_home(s);
+    stage_kill_controller(s);
+    stage_start_controller(s);
+    g_assert_true(s->ended);
+    g_assert_true(id_is_nil(s->w->p->plan));
+    check_at_home(s);
+    return s->points >= at;
+}
+
+static void walk_maintenance(gconstpointer data)
+{
+    void (*fault)(Stage * s) = *(void (*const *)(Stage * s)) data;
+    void (*const WAYS[])(Stage * s) = {NULL, reboot_alpha};
+
+    for (guint stubborn = 0; stubborn <= 2; stubborn++)
+        for (guint way = 0; way < G_N_ELEMENTS(WAYS); way++) {
+            guint at = 1;
+
+            while (goes_wrong_in_maintenance(at, fault, stubborn, WAYS[way]))
+                at++;
+            g_test_message("%u points", at - 1);
+            g_assert_cmpuint(at, >, stubborn == 2 ? 15 : 30);
+        }
+}
+
 static const struct {
     const char *path;
     void (*fault)(Stage *s);
@@ -707,7 +774,11 @@ int main(int argc, char **argv)
     g_test_add_func("/runner/journal-is-full", test_journal_is_full);
     g_test_add_func("/runner/restart-after-full-journal", test_restart_after_full_journal);
     g_test_add_func("/runner/database-is-older", test_database_is_older);
-    for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++)
+    for (guint i = 0; i < G_N_ELEMENTS(WALKS); i++) {
+        g_autofree char *parked = g_strconcat("/runner/maintenance", strrchr(WALKS[i].path, '/'), NULL);
+
         g_test_add_data_func(WALKS[i].path, &WALKS[i].fault, walk);
+        g_test_add_data_func(parked, &WALKS[i].fault, walk_maintenance);
+    }
     return g_test_run();
 }
