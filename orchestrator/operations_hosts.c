@@ -129,9 +129,7 @@ static void on_held(const GError *error, void *user)
 /* FALSE with @error EXISTS if it is so already. Takes @steal_hold. */
 static gboolean hold(Controller *c, ApiCall *call, const RosterHost *host, json_t *steal_hold, GError **error)
 {
-    RosterHost changed = *host;
     DatabaseChanges *changes;
-    json_auto_t *doc = NULL;
     Holding *h;
 
     if ((host->hold != NULL) == (steal_hold != NULL)) {
@@ -142,10 +140,8 @@ static gboolean hold(Controller *c, ApiCall *call, const RosterHost *host, json_
     }
     h = g_new0(Holding, 1);
     *h = (Holding){c, call, g_strdup(host->name), steal_hold};
-    changed.hold = steal_hold;
-    doc = hosts_document(&changed);
     changes = database_changes_new();
-    database_update_host(changes, host->id, doc);
+    database_hold_host(changes, host->id, steal_hold);
     database_submit(c->db, changes, on_held, h);
     return TRUE;
 }

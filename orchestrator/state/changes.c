@@ -109,31 +109,30 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
               id, name, doc);
 }
 
-void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc)
+/* One member of its document. */
+static void set_member(DatabaseChanges *changes, const char *sql, Id id, const json_t *value)
 {
-    Change *change = add(changes, "UPDATE hosts SET doc = ?1 WHERE id = ?2");
+    Change *change = add(changes, sql);
+    g_autofree char *text = value ? json_text(value) : g_strdup("null");
 
-    add_document(change, doc);
+    change_text(change, text);
     change_id(change, id);
+}
+
+void database_hold_host(DatabaseChanges *changes, Id id, const json_t *hold)
+{
+    set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.hold', json(?1)) WHERE id = ?2", id, hold);
 }
 
 void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told)
 {
-    Change *change = add(changes, "UPDATE hosts SET doc = json_set(doc, '$.told', json(?1)) WHERE id = ?2");
-    g_autofree char *text = json_text(told);
-
-    change_text(change, text);
-    change_id(change, id);
+    set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.told', json(?1)) WHERE id = ?2", id, told);
 }
 
 void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance)
 {
-    Change *change =
-        add(changes, "UPDATE hosts SET doc = json_set(doc, '$.maintenance', json(?1)) WHERE id = ?2");
-    g_autofree char *text = json_text(maintenance);
-
-    change_text(change, text);
-    change_id(change, id);
+    set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.maintenance', json(?1)) WHERE id = ?2", id,
+               maintenance);
 }
 
 void database_delete_host(DatabaseChanges *changes, Id id)

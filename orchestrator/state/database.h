@@ -64,11 +64,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DatabaseChanges, database_changes_free)
 
 /* Documents are objects, borrowed and written out at once. put = insert or replace. */
 void database_put_host(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);
-/* Of one that is there; nothing if it is not any more. */
-void database_update_host(DatabaseChanges *changes, Id id, const json_t *doc);
-/* The "told" of its document alone, an array: the rest may be under way to be another. */
+/* Of one that is there (nothing if it is not any more) one member of its document alone: the others may be under way to be
+ * others. NULL: null. */
+void database_hold_host(DatabaseChanges *changes, Id id, const json_t *hold);
 void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told);
-/* The same of its maintenance. */
 void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance);
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);

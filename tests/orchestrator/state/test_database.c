@@ -238,6 +238,9 @@ static void test_change_and_delete(void)
     submit(&desk, a_bit_of_all(database_take_sequence(desk.db)));
     database_put_host(changes, HOST, "beta", other);
     database_tell_host(changes, HOST, told);
+    database_maintain_host(changes, HOST, other);
+    database_hold_host(changes, HOST, told);
+    database_hold_host(changes, HOST, NULL);
     database_tell_host(changes, WEB, told); /* which is none */
     database_delete_scenario(changes, WEB);
     submit(&desk, changes);
@@ -247,7 +250,9 @@ static void test_change_and_delete(void)
     hosts = database_load_hosts(db, NULL);
     scenarios = database_load_scenarios(db, NULL);
     g_assert_cmpuint(json_array_size(hosts), ==, 1);
+    json_object_set_new(other, "maintenance", json_copy(other));
     json_object_set(other, "told", told);
+    json_object_set_new(other, "hold", json_null());
     g_assert_true(json_equal(json_array_get(hosts, 0), other));
     g_assert_cmpuint(json_array_size(scenarios), ==, 0);
     database_close(db, NULL, NULL);
