@@ -2,7 +2,7 @@
 /* A plan that an active is in and that nobody knows: the controller was lost with its journal, or has an older memory. What
  * was released its active never starts again, and the standby has not been asked to; what is only locked it would take
  * back, but not before the plan's time is over. So the plan is built anew from what the active says: the one goes on,
- * the other is rolled back. */
+ * the other is rolled back. That one of its VMs is parked says of all that they were to be. */
 #include "orchestrator/core/plan_parts.h"
 #include "orchestrator/core/protection_parts.h"
 
@@ -34,11 +34,6 @@ static Plan *begin(const Protection *p, const ProtectionVm *vm, const NewsPlan *
     plan->to_id = roster_find(p->roster, to)->id;
     plan->next = told->next;
     plan->reverse = policy_reverses(&p->scenario->policy);
-    plan->parks = told->parked;
-    plan->until_told = told->until_told;
-    /* Should it be gone on with by force: nobody has given a reign of it away. */
-    if (plan->parks)
-        plan->next = (Reign){protection_term(p) + 1, told->id};
     plan->from_up = plan->to_up = TRUE;
     plan_set_times(plan, &p->scenario->policy);
     return plan;
@@ -56,13 +51,16 @@ static void add_moves(const Protection *p, Plan *plan)
         m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);
         m->begun = TRUE;
         m->rolling = !told->released && !told->parked;
-        if (told->parked)
-            continue;
+        plan->parks |= told->parked;
+        plan->until_told |= told->until_told;
         if (m->rolling)
             move_set_why(m, "the controller has lost what it knew of the plan");
-        else
+        else if (told->released)
             plan->next = told->next;
     }
+    /* Should it be gone on with by force: nobody has given a reign of it away. */
+    if (plan->parks)
+        plan->next = (Reign){protection_term(p) + 1, plan->id};
 }
 
 Plan *plan_orphan(const Protection *p)

@@ -543,6 +543,25 @@ static void test_lock_of_nobody(void)
     g_assert_true(solo.plan->ended);
 }
 
+/* Some are parked, others on their way there: nobody's maintenance is left by halves. */
+static void test_parked_by_nobody(void)
+{
+    g_auto(Solo) solo = {.w = world_new(2), .out = action_list_new()};
+
+    world_run(solo.w);
+    world_news_more(solo.w, 1, "switching", 500, NULL,
+                    "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"final\",\"certificate\":null}}");
+    world_news_more(solo.w, 2, "switching", 500, NULL,
+                    "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"park\",\"booted\":false,"
+                    "\"until_told\":true,\"certificate\":null}}");
+    solo.plan = plan_orphan(solo.w->p);
+    g_assert_true(solo.plan->parks && solo.plan->until_told);
+    g_assert_cmpuint(solo.plan->moves->len, ==, 2);
+    g_assert_true(((Move *)solo.plan->moves->pdata[0])->rolling);
+    g_assert_false(((Move *)solo.plan->moves->pdata[1])->rolling);
+    g_assert_cmpuint(solo.plan->next.number, ==, 2);
+}
+
 /* To whom it was released is none of the scenario's hosts, or it is not said. */
 static void test_release_to_nobody(void)
 {
@@ -1161,6 +1180,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/release-of-nobody", test_release_of_nobody);
     g_test_add_func("/plan/lock-of-nobody", test_lock_of_nobody);
     g_test_add_func("/plan/release-to-nobody", test_release_to_nobody);
+    g_test_add_func("/plan/parked-by-nobody", test_parked_by_nobody);
     g_test_add_func("/plan/records", test_records);
     g_test_add_func("/plan/corrupt-records", test_corrupt_records);
     return g_test_run();
