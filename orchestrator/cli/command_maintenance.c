@@ -140,14 +140,34 @@ static gboolean has_its_turn(Cli *cli, const char *host, const char *since, gboo
     return FALSE;
 }
 
-static gboolean wait_turn(Cli *cli, const char *host, const char *since, GError **error)
+/* The one before is struck off its list when this one has begun, or could not. */
+static gboolean is_waited_for(Cli *cli, const char *before, gboolean *ret_is, GError **error)
+{
+    json_auto_t *doc = cli_call(cli, "maintenance.show", before, NULL, NULL, error);
+
+    *ret_is = doc && json_array_size(json_object_get(doc, "then")) > 0;
+    return doc != NULL;
+}
+
+/* @before: whose turn was before; NULL: nobody's. */
+static gboolean wait_turn(Cli *cli, const char *before, const char *host, const char *since, GError **error)
 {
     json_auto_t *doc = NULL;
-    gboolean has = FALSE;
+    gboolean has = FALSE, waits = before != NULL;
 
-    while (has_its_turn(cli, host, since, &has, error) && !has)
+    while (waits) {
+        if (!is_waited_for(cli, before, &waits, error))
+            return FALSE;
         g_usleep(ASK_EVERY_US);
-    doc = has ? progress_wait_maintenance(cli, host, FALSE, error) : NULL;
+    }
+    if (!has_its_turn(cli, host, since, &has, error))
+        return FALSE;
+    if (!has) {
+        g_set_error(error, US_ERROR, US_ERROR_FAILED,
+                    "the maintenance of %s could not be begun; the event MAINTENANCE_FAILED says why", host);
+        return FALSE;
+    }
+    doc = progress_wait_maintenance(cli, host, FALSE, error);
     if (doc)
         cli_show(cli, doc, maintenance_text(doc));
     return doc && went_well(doc, error);
@@ -168,7 +188,8 @@ gboolean command_maintenance_rolling(Cli *cli, GError **error)
         return TRUE;
     }
     for (guint i = 0; i < cli->arguments->len; i++)
-        if (!wait_turn(cli, cli_argument(cli, i), text_of(begun, "since"), error))
+        if (!wait_turn(cli, i > 0 ? cli_argument(cli, i - 1) : NULL, cli_argument(cli, i),
+                       text_of(begun, "since"), error))
             return FALSE;
     return TRUE;
 }
