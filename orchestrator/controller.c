@@ -94,6 +94,7 @@ static void on_news(void *user, const char *host, const json_t *news)
     scenarios_news(c->scenarios, host, news);
     plans_news(c->plans, host, news);
     rehearsals_news(c->rehearsals, host, news);
+    maintenances_news(c->maintenances, host, news);
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -7,6 +7,8 @@
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/stop.h"
 
+#include <string.h>
+
 #define CALL_MS 30000
 #define HOME_TRIES 3
 #define HOME_AGAIN_MS 60000
@@ -19,7 +21,7 @@ struct Maintenances {
     Events *events;
     GHashTable *busy;   /* set of char *: hosts whose document is being made durable */
     GHashTable *asked;  /* set of char *: "host VM", of which an answer is waited for */
-    GHashTable *rested; /* the same, of copies that are closed, as far as this process has heard */
+    GHashTable *rested; /* the same, of copies that are closed, as their engines say */
     GHashTable *why;    /* "host scenario" -> char *: why its plan could not be begun */
     GHashTable *home;   /* "host scenario" -> Homeward *: what was tried of it */
     gboolean closed;
@@ -138,6 +140,40 @@ static void keep(Maintenances *m, const char *host, json_t *doc, GPtrArray *even
     database_submit(m->db, changes, on_kept, k);
 }
 
+/* --- what is known of it ------------------------------------------------------ */
+
+static char *key_of(const char *host, const char *what)
+{
+    return g_strconcat(host, " ", what, NULL);
+}
+
+static void look(const Maintenances *m, const char *host, const json_t *doc, GArray *ret_sights)
+{
+    for (gsize i = 0; i < maintenance_len(doc); i++) {
+        const char *scenario = maintenance_scenario(doc, i);
+        g_autofree char *key = key_of(host, scenario);
+        Id id = maintenance_plan(doc, i);
+        MaintenanceSight sight = {.protection = scenarios_find(m->scenarios, scenario, NULL),
+                                  .plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id),
+                                  .why = g_hash_table_lookup(m->why, key)};
+        const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), i), "vms");
+        const Homeward *h = g_hash_table_lookup(m->home, key);
+        json_t *one;
+        gsize k;
+
+        if (h && h->tries == HOME_TRIES && !h->busy && clock_steady_ms() >= h->again_ms)
+            sight.stays = h->why;
+        sight.rested = TRUE;
+        json_array_foreach(vms, k, one)
+        {
+            g_autofree char *vm = key_of(host, json_string_value(json_object_get(one, "vm")));
+
+            sight.rested &= g_hash_table_contains(m->rested, vm);
+        }
+        g_array_append_val(ret_sights, sight);
+    }
+}
+
 /* --- what its operator asks for ---------------------------------------------- */
 
 static gboolean expect_host(const Maintenances *m, const char *host, GError **error)
@@ -195,6 +231,23 @@ static gboolean check_turns(const Maintenances *m, const char *first, const json
     return TRUE;
 }
 
+/* What was refused to one that is over says nothing of the next. */
+static void forget(Maintenances *m, const char *host)
+{
+    g_autofree char *prefix = key_of(host, "");
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, m->why);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+        if (g_str_has_prefix(key, prefix))
+            g_hash_table_iter_remove(&iter);
+    g_hash_table_iter_init(&iter, m->home);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+        if (g_str_has_prefix(key, prefix))
+            g_hash_table_iter_remove(&iter);
+}
+
 gboolean maintenances_start(Maintenances *m, const char *host, const MaintenanceWish *wish,
                             MaintenancesDone done, void *user, GError **error)
 {
@@ -205,11 +258,12 @@ gboolean maintenances_start(Maintenances *m, const char *host, const Maintenance
 
     if (!preview || !maintenance_may_begin(preview, error) || !check_turns(m, host, wish->then, error))
         return FALSE;
-    if (g_hash_table_contains(m->busy, host)) {
-        g_set_error(error, US_ERROR, US_ERROR_BUSY, "a maintenance of %s is being begun or ended: ask again",
-                    host);
+    /* Of any host: one that begins is not seen as such before it is durable. */
+    if (g_hash_table_size(m->busy) > 0) {
+        g_set_error(error, US_ERROR, US_ERROR_BUSY, "a maintenance is being begun or ended: ask again");
         return FALSE;
     }
+    forget(m, host);
     doc = maintenance_new(find(m, host), list, wish, hosts_boot(m->hosts, host), clock_wall_ms());
     g_ptr_array_add(events, event_new(EVENT_MAINTENANCE_STARTED, NULL, host, NULL, NULL));
     keep(m, host, doc, events, done, user);
@@ -219,6 +273,7 @@ gboolean maintenances_start(Maintenances *m, const char *host, const Maintenance
 gboolean maintenances_finish(Maintenances *m, const char *host, MaintenancesDone done, void *user,
                              GError **error)
 {
+    g_autoptr(GArray) sights = g_array_new(FALSE, FALSE, sizeof(MaintenanceSight));
     json_auto_t *doc = NULL;
 
     if (!expect_host(m, host, error))
@@ -229,7 +284,8 @@ gboolean maintenances_finish(Maintenances *m, const char *host, MaintenancesDone
         return FALSE;
     }
     doc = json_deep_copy(find(m, host)->maintenance);
-    if (!maintenance_finish(doc, error)) {
+    look(m, host, doc, sights);
+    if (!maintenance_finish(doc, (const MaintenanceSight *)(const void *)sights->data, error)) {
         g_prefix_error(error, "%s: ", host);
         return FALSE;
     }
@@ -262,9 +318,27 @@ json_t *maintenances_list(const Maintenances *m)
 
 /* --- carried out ------------------------------------------------------------- */
 
-static char *key_of(const char *host, const char *what)
+static void note_rest(Maintenances *m, const char *key, gboolean rests)
 {
-    return g_strconcat(host, " ", what, NULL);
+    if (rests)
+        g_hash_table_add(m->rested, g_strdup(key));
+    else
+        g_hash_table_remove(m->rested, key);
+}
+
+void maintenances_news(Maintenances *m, const char *host, const json_t *status)
+{
+    json_t *item;
+    gsize i;
+
+    json_array_foreach(json_object_get(status, "standby"), i, item)
+    {
+        const char *vm = json_string_value(json_object_get(item, "vm"));
+        g_autofree char *key = vm ? key_of(host, vm) : NULL;
+
+        if (key)
+            note_rest(m, key, g_strcmp0(json_string_value(json_object_get(item, "state")), "resting") == 0);
+    }
 }
 
 typedef struct {
@@ -282,10 +356,8 @@ static void on_rested(void *user, const json_t *result, const GError *error)
     (void)result;
     if (!r->m->closed) {
         g_hash_table_remove(r->m->asked, r->key);
-        if (done && r->rest)
-            g_hash_table_add(r->m->rested, g_strdup(r->key));
-        else if (done)
-            g_hash_table_remove(r->m->rested, r->key);
+        if (done)
+            note_rest(r->m, r->key, r->rest);
     }
     g_free(r->key);
     g_free(r);
@@ -306,7 +378,7 @@ static void ask_rest(Maintenances *m, const char *host, const char *vm, gboolean
 }
 
 /* Of a part whose copies are there: each of its VMs. */
-static void rest_all(Maintenances *m, const char *host, const json_t *doc, gsize at, gboolean rest)
+static void rest_all(Maintenances *m, const char *host, const json_t *doc, gsize at)
 {
     const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), at), "vms");
     json_t *one;
@@ -317,8 +389,8 @@ static void rest_all(Maintenances *m, const char *host, const json_t *doc, gsize
         const char *vm = json_string_value(json_object_get(one, "vm"));
         g_autofree char *key = key_of(host, vm);
 
-        if (g_hash_table_contains(m->rested, key) != rest)
-            ask_rest(m, host, vm, rest);
+        if (!g_hash_table_contains(m->rested, key))
+            ask_rest(m, host, vm, TRUE);
     }
 }
 
@@ -443,17 +515,6 @@ static void go_home(Maintenances *m, const char *host, const json_t *doc, gsize 
     plans_move(m->plans, p, &options, on_way_home, r);
 }
 
-/* What the host is to do with the copies that it keeps of a part. */
-static void see_to_copies(Maintenances *m, const char *host, const json_t *doc, gsize at)
-{
-    gboolean moved = maintenance_moves(doc, at);
-
-    if (maintenance_phase(doc) == MAINTENANCE_RETURNING)
-        rest_all(m, host, doc, at, FALSE);
-    else if (!moved || maintenance_is_settled(doc, at))
-        rest_all(m, host, doc, at, TRUE);
-}
-
 static void carry_out(Maintenances *m, const char *host, const json_t *doc, const MaintenanceSight *sights,
                       const MaintenanceNow *now)
 {
@@ -461,44 +522,63 @@ static void carry_out(Maintenances *m, const char *host, const json_t *doc, cons
 
     for (gsize i = 0; i < maintenance_len(doc); i++) {
         Id id = maintenance_plan(doc, i);
-        const Plan *plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id);
 
-        if (id_is_nil(id) || maintenance_moves(doc, i))
-            see_to_copies(m, host, doc, i);
+        if (phase < MAINTENANCE_RETURNING &&
+            (maintenance_moves(doc, i) ? maintenance_is_settled(doc, i) : id_is_nil(id)))
+            rest_all(m, host, doc, i);
         if (maintenance_may_come_home(doc, i, &sights[i], now))
             go_home(m, host, doc, i, sights[i].protection);
-        else if (!id_is_nil(id) && !plan && phase == MAINTENANCE_PREPARING && !maintenance_has_begun(doc, i))
+        else if (!id_is_nil(id) && phase == MAINTENANCE_PREPARING && !maintenance_has_begun(doc, i) &&
+                 !runner_find(plans_runner(m->plans), id))
             begin_plan(m, host, doc, i);
-        else if (plan && phase == MAINTENANCE_RETURNING && !plan->ended && !plan->called)
-            plans_call_back(m->plans, id);
     }
 }
 
-static void look(const Maintenances *m, const char *host, const json_t *doc, GArray *ret_sights)
+/* --- undone ------------------------------------------------------------------ */
+
+/* Whatever rests or is parked, and by no maintenance (any more), comes back: one is over, or has failed, or the controller that knew of it
+ * was lost, or is an older one. */
+
+/* It, if what it asks for is to be so now. One that is becoming another is waited for. */
+static const json_t *preparing(const Maintenances *m, const char *host)
 {
-    for (gsize i = 0; i < maintenance_len(doc); i++) {
-        const char *scenario = maintenance_scenario(doc, i);
-        g_autofree char *key = key_of(host, scenario);
-        Id id = maintenance_plan(doc, i);
-        MaintenanceSight sight = {.protection = scenarios_find(m->scenarios, scenario, NULL),
-                                  .plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id),
-                                  .why = g_hash_table_lookup(m->why, key)};
-        const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), i), "vms");
-        const Homeward *h;
-        json_t *one;
-        gsize k;
+    const json_t *doc = find(m, host) ? find(m, host)->maintenance : NULL;
 
-        h = g_hash_table_lookup(m->home, key);
-        if (h && h->tries == HOME_TRIES && !h->busy && clock_steady_ms() >= h->again_ms)
-            sight.stays = h->why;
-        sight.rested = TRUE;
-        json_array_foreach(vms, k, one)
-        {
-            g_autofree char *vm = key_of(host, json_string_value(json_object_get(one, "vm")));
+    return maintenance_phase(doc) < MAINTENANCE_RETURNING ? doc : NULL;
+}
 
-            sight.rested &= g_hash_table_contains(m->rested, vm);
-        }
-        g_array_append_val(ret_sights, sight);
+static void wake_others(Maintenances *m, const char *host)
+{
+    g_autofree char *prefix = key_of(host, "");
+    const json_t *doc = preparing(m, host);
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, m->rested);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        const char *vm = (const char *)key + strlen(prefix);
+
+        if (!g_str_has_prefix(key, prefix))
+            continue;
+        if (!hosts_is_up(m->hosts, host))
+            g_hash_table_iter_remove(&iter); /* it says so again, or was booted */
+        else if (!maintenance_closes(doc, vm))
+            ask_rest(m, host, vm, FALSE);
+    }
+}
+
+static void call_others_back(Maintenances *m)
+{
+    g_autoptr(GPtrArray) list = scenarios_list(m->scenarios);
+
+    for (guint i = 0; i < list->len; i++) {
+        const Protection *p = list->pdata[i];
+        const Plan *plan = runner_find(plans_runner(m->plans), p->plan);
+
+        if (plan && plan->parks && !plan->ended && !plan->called &&
+            !g_hash_table_contains(m->busy, plan->from) &&
+            !maintenance_parks(preparing(m, plan->from), plan->id))
+            plans_call_back(m->plans, plan->id);
     }
 }
 
@@ -519,23 +599,6 @@ static void turn(Maintenances *m, const char *host)
         return;
     }
     carry_out(m, host, doc, (const MaintenanceSight *)(const void *)sights->data, &now);
-}
-
-/* What was refused to one that is over says nothing of the next. */
-static void forget(Maintenances *m, const char *host)
-{
-    g_autofree char *prefix = key_of(host, "");
-    GHashTableIter iter;
-    gpointer key;
-
-    g_hash_table_iter_init(&iter, m->why);
-    while (g_hash_table_iter_next(&iter, &key, NULL))
-        if (g_str_has_prefix(key, prefix))
-            g_hash_table_iter_remove(&iter);
-    g_hash_table_iter_init(&iter, m->home);
-    while (g_hash_table_iter_next(&iter, &key, NULL))
-        if (g_str_has_prefix(key, prefix))
-            g_hash_table_iter_remove(&iter);
 }
 
 /* Of several hosts in turn the next. Begun first, and then struck off: whoever dies in between finds it in maintenance already. */
@@ -567,9 +630,9 @@ void maintenances_tick(Maintenances *m)
     g_autoptr(GPtrArray) names = hosts_names(m->hosts);
 
     for (guint i = 0; i < names->len; i++) {
-        if (!maintenance_runs(find(m, names->pdata[i])->maintenance))
-            forget(m, names->pdata[i]);
         turn(m, names->pdata[i]);
         go_on(m, names->pdata[i]);
+        wake_others(m, names->pdata[i]);
     }
+    call_others_back(m);
 }

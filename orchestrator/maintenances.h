@@ -35,5 +35,7 @@ json_t *maintenances_find(const Maintenances *m, const char *host, GError **erro
 /* {"maintenances": [document…]}, of each host the newest. New reference. */
 json_t *maintenances_list(const Maintenances *m);
 
+/* What an engine says of the copies that rest there. */
+void maintenances_news(Maintenances *m, const char *host, const json_t *status);
 /* About once a second. */
 void maintenances_tick(Maintenances *m);

@@ -6,6 +6,8 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
+#define NOT_WHOLE "It was ended before all that came back was protected again."
+
 static const char *const PHASES[] = {"preparing", "ready", "returning", "ended"};
 
 static const char *text_of(const json_t *doc, const char *key)
@@ -357,6 +359,27 @@ gboolean maintenance_is_settled(const json_t *doc, gsize at)
     return json_is_true(json_object_get(part_at(doc, at), "settled"));
 }
 
+gboolean maintenance_parks(const json_t *doc, Id plan)
+{
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        if (id_equal(maintenance_plan(doc, i), plan))
+            return TRUE;
+    return FALSE;
+}
+
+gboolean maintenance_closes(const json_t *doc, const char *vm)
+{
+    json_t *one;
+    gsize k;
+
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        json_array_foreach(json_object_get(part_at(doc, i), "vms"), k,
+                           one) if ((maintenance_moves(doc, i) ? maintenance_is_settled(doc, i)
+                                                               : !text_of(part_at(doc, i), "plan")) &&
+                                    g_strcmp0(text_of(one, "vm"), vm) == 0) return TRUE;
+    return FALSE;
+}
+
 gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options)
 {
     *ret_options = (ParkOptions){.id = maintenance_plan(doc, at),
@@ -418,6 +441,14 @@ static gboolean has_ended(const json_t *part, const MaintenanceSight *sight)
     return !has_plan(part) || !sight->plan || sight->plan->ended;
 }
 
+static gboolean have_ended(const json_t *doc, const MaintenanceSight *parts)
+{
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        if (!has_ended(part_at(doc, i), &parts[i]))
+            return FALSE;
+    return TRUE;
+}
+
 static gboolean is_ready(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
     if (moves(doc, part))
@@ -469,6 +500,8 @@ static char *failure(const json_t *doc, const json_t *part, const MaintenanceSig
         return g_strdup_printf("scenario '%s': %s", name, sight->why);
     if (moves(doc, part) && is_away(doc, part, sight))
         return NULL;
+    if (!sight->plan && json_is_true(json_object_get(part, "begun")))
+        return g_strdup_printf("scenario '%s': the controller has lost its plan", name);
     if (!sight->plan || (!sight->plan->called && !sight->plan->ended))
         return NULL;
     for (guint i = 0; i < sight->plan->moves->len; i++) {
@@ -495,6 +528,7 @@ static gboolean enter(json_t *doc, MaintenancePhase phase)
 static gboolean turn_back(json_t *doc, gint64 now_wall_ms)
 {
     set_time(doc, "back_at", now_wall_ms);
+    json_object_set_new(doc, "finish", json_false());
     return enter(doc, MAINTENANCE_RETURNING);
 }
 
@@ -708,18 +742,24 @@ static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const Main
                           GPtrArray *out)
 {
     const char *failed = text_of(doc, "why");
+    gboolean changed = FALSE, ended = TRUE, whole = TRUE;
     g_autofree char *text = NULL;
-    gboolean changed = FALSE, all = TRUE;
 
-    for (gsize i = 0; i < maintenance_len(doc); i++)
-        all &= has_ended(part_at(doc, i), &parts[i]) &&
-               has_come_home(doc, part_at(doc, i), &parts[i], now, &changed) &&
-               (failed || is_whole(part_at(doc, i), &parts[i], now, back_wall_ms(doc, now)));
-    if (!all)
+    for (gsize i = 0; i < maintenance_len(doc); i++) {
+        json_t *part = part_at(doc, i);
+        gboolean back = has_ended(part, &parts[i]);
+
+        ended &= back;
+        whole &= back && has_come_home(doc, part, &parts[i], now, &changed) &&
+                 (failed || is_whole(part, &parts[i], now, back_wall_ms(doc, now)));
+    }
+    if (!ended || (!whole && !json_is_true(json_object_get(doc, "finish"))))
         return changed;
     set_time(doc, "ended_at", now->wall_ms);
-    text = failed ? g_strdup(failed) : proof(doc, parts, now->boot);
+    text = failed ? g_strdup(failed) : whole ? proof(doc, parts, now->boot) : g_strdup(NOT_WHOLE);
     tell(out, failed ? EVENT_MAINTENANCE_FAILED : EVENT_MAINTENANCE_DONE, doc, NULL, text);
+    if (!whole && !failed)
+        set_text(doc, "why", NOT_WHOLE);
     return enter(doc, MAINTENANCE_OVER);
 }
 
@@ -761,13 +801,14 @@ void maintenance_forget_next(json_t *doc)
     json_object_set_new(doc, "then", json_array());
 }
 
-gboolean maintenance_finish(json_t *doc, GError **error)
+gboolean maintenance_finish(json_t *doc, const MaintenanceSight *parts, GError **error)
 {
     if (!maintenance_runs(doc)) {
         g_set_error(error, US_ERROR, US_ERROR_NOT_FOUND, "it is in no maintenance: nothing is to be ended");
         return FALSE;
     }
-    if (json_is_true(json_object_get(doc, "finish")) || maintenance_phase(doc) == MAINTENANCE_RETURNING) {
+    if (json_is_true(json_object_get(doc, "finish")) ||
+        (maintenance_phase(doc) == MAINTENANCE_RETURNING && !have_ended(doc, parts))) {
         g_set_error(error, US_ERROR, US_ERROR_EXISTS,
                     "its maintenance ends already: what was shut down is being started");
         return FALSE;

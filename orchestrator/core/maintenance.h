@@ -86,6 +86,9 @@ gboolean maintenance_is_settled(const json_t *doc, gsize at);
 /* Those that are to come home now, and can: that is asked for, unless it is under way. */
 gboolean maintenance_may_come_home(const json_t *doc, gsize at, const MaintenanceSight *sight,
                                    const MaintenanceNow *now);
+/* Is that plan one of its own, or that VM (as text) one whose copy it closes? FALSE for NULL. */
+gboolean maintenance_parks(const json_t *doc, Id plan);
+gboolean maintenance_closes(const json_t *doc, const char *vm);
 /* For plan_park(); FALSE: nothing is parked of it. */
 gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options);
 
@@ -97,5 +100,6 @@ gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const Main
 const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_t **ret_then);
 /* That was begun, or cannot be. */
 void maintenance_forget_next(json_t *doc);
-/* The operator says that it is over. FALSE with @error EXISTS: he has, or NOT_FOUND: none runs. */
-gboolean maintenance_finish(json_t *doc, GError **error);
+/* The operator says that it is over; of one whose VMs are all back, that he does not wait until they are protected. FALSE with
+ * @error EXISTS: he has, or they are being started, or NOT_FOUND: none runs. */
+gboolean maintenance_finish(json_t *doc, const MaintenanceSight *parts, GError **error);

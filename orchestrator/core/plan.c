@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/plan.h"
 
+#include "orchestrator/core/maintenance.h"
 #include "orchestrator/core/plan_parts.h"
 #include "orchestrator/core/vitals.h"
 #include "vmconnect/base/error.h"
@@ -146,6 +147,7 @@ gboolean plan_refuse(GError **error, UsError code, const char *format, ...)
 
 static gboolean check_scenario(const Protection *p, const char *to, gboolean force, GError **error)
 {
+    const RosterHost *known = roster_find(p->roster, to);
     const char *name = p->scenario->name;
 
     if (!scenario_has_host(p->scenario, to))
@@ -160,6 +162,12 @@ static gboolean check_scenario(const Protection *p, const char *to, gboolean for
             error, US_ERROR_REFUSED,
             "scenario '%s' is paused, its copies are old: nothing was begun; use 'understudy continue' first",
             name);
+    if (!force && known && maintenance_phase(known->maintenance) < MAINTENANCE_RETURNING)
+        return plan_refuse(
+            error, US_ERROR_REFUSED,
+            "%s is in maintenance, and receives nothing: nothing was begun; wait for its end, or "
+            "'understudy maintenance finish %s'",
+            to, to);
     if (p->goal == GOAL_STOPPED)
         return plan_refuse(
             error, US_ERROR_REFUSED,

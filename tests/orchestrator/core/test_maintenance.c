@@ -121,6 +121,9 @@ static void test_master(void)
     g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
 
     make_ready(d);
+    g_assert_true(maintenance_parks(d->doc, d->plan->id));
+    g_assert_false(maintenance_parks(d->doc, world_id(0x99)));
+    g_assert_false(maintenance_closes(d->doc, ID_TEXT(world_vm(1))));
     /* It goes down; it is the same boot as long as nobody says otherwise. */
     d->boot = NULL;
     g_assert_false(turn(d));
@@ -150,13 +153,16 @@ static void test_replica(void)
     g_autoptr(Desk) d = desk_new("beta", &(MaintenanceWish){0});
 
     g_assert_true(id_is_nil(maintenance_plan(d->doc, 0)));
+    g_assert_true(maintenance_closes(d->doc, ID_TEXT(world_vm(1))));
+    g_assert_false(maintenance_closes(d->doc, ID_TEXT(world_vm(2))));
+    g_assert_false(maintenance_closes(NULL, ID_TEXT(world_vm(1))));
     g_assert_false(turn(d));
     d->sight.rested = TRUE;
     g_assert_true(turn(d));
     g_string_truncate(d->told, 0);
     g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_READY);
     g_assert_true(protection_is_held(d->w->p));
-    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
     g_assert_true(turn(d));
     d->w->now_ms += 3000;
     is_protected(d, 500);
@@ -176,11 +182,62 @@ static void test_until_finish(void)
     make_ready(d);
     d->boot = NEXT_BOOT;
     g_assert_false(turn(d));
-    g_assert_true(maintenance_finish(d->doc, NULL));
-    g_assert_false(maintenance_finish(d->doc, &error));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
+    g_assert_false(maintenance_finish(d->doc, &d->sight, &error));
     g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
     g_assert_true(turn(d));
     g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_RETURNING);
+}
+
+/* One that is not protected any more, for whatever reason, keeps nobody's maintenance from ever ending. */
+static void test_never_whole(void)
+{
+    json_auto_t *then = json_pack("[s]", "beta");
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.then = then});
+    g_autoptr(GError) error = NULL;
+    MaintenanceWish wish;
+    json_t *none;
+
+    make_ready(d);
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_finish(d->doc, &d->sight, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_EXISTS);
+    set_all(d, MOVE_STAYED);
+    d->plan->called = d->plan->ended = TRUE;
+    g_assert_false(turn(d));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_runs(d->doc));
+    g_assert_null(maintenance_next(d->doc, &wish, &none));
+    expect(d, "MAINTENANCE_DONE Host maintenance is complete. It was ended before all that came back was "
+              "protected again.\n");
+}
+
+static void test_plan_is_lost(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    begin_plan(d);
+    g_assert_true(turn(d));
+    g_clear_pointer(&d->plan, plan_free);
+    g_assert_true(turn(d));
+    g_assert_cmpint(maintenance_phase(d->doc), ==, MAINTENANCE_RETURNING);
+}
+
+/* Nobody is shut down for a last generation that its standby does not take. */
+static void test_no_switchover_to_it(void)
+{
+    g_autoptr(Desk) d = desk_new("beta", &(MaintenanceWish){0});
+    PlanOptions options = {.id = world_id(0x77), .reign = world_id(0x88)};
+    g_autoptr(Plan) before = plan_switchover(d->w->p, &options, NULL);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_nonnull(before);
+    g_assert_false(turn(d));
+    g_assert_null(plan_switchover(d->w->p, &options, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "understudy maintenance finish beta"));
 }
 
 /* What one VM failed of is told, once all of it is back. */
@@ -289,7 +346,7 @@ static void test_stays_away(void)
     g_assert_true(turn(d));
     d->sight.rested = TRUE;
     g_assert_true(turn(d));
-    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
     g_assert_true(turn(d));
     d->w->now_ms += 4000;
     world_news_more(d->w, 1, "protected", 300, NULL, "{}");
@@ -311,7 +368,7 @@ static void test_rolling(void)
 
     make_ready(d);
     g_assert_null(maintenance_next(d->doc, &wish, &none));
-    g_assert_true(maintenance_finish(d->doc, NULL));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
     g_assert_true(turn(d));
     d->plan->called = d->plan->ended = TRUE;
     d->w->now_ms += 3000;
@@ -367,6 +424,9 @@ int main(int argc, char **argv)
     g_test_add_func("/maintenance/master", test_master);
     g_test_add_func("/maintenance/replica", test_replica);
     g_test_add_func("/maintenance/until_finish", test_until_finish);
+    g_test_add_func("/maintenance/never_whole", test_never_whole);
+    g_test_add_func("/maintenance/plan_is_lost", test_plan_is_lost);
+    g_test_add_func("/maintenance/no_switchover_to_it", test_no_switchover_to_it);
     g_test_add_func("/maintenance/failed", test_failed);
     g_test_add_func("/maintenance/never_begun", test_never_begun);
     g_test_add_func("/maintenance/booted_too_early", test_booted_too_early);
