@@ -6,6 +6,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
+#define LATE_MS 1800000 /* so long a restart may take before people are told */
 #define NOT_WHOLE "It was ended before all that came back was protected again."
 
 static const char *const PHASES[] = {"preparing", "ready", "returning", "ended"};
@@ -231,13 +232,13 @@ json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, co
                         const char *boot, gint64 now_wall_ms)
 {
     json_t *list = json_array();
-    json_t *doc =
-        json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:s?, s:b, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}",
-                  "id", ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING],
-                  "ready_at", "back_at", "ended_at", "boot", boot, "until_finish", wish->until_finish,
-                  "power_off", wish->power_off, "patient", wish->patient, "move", wish->move, "then",
-                  wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0, "why", "resync_bytes",
-                  "change_bytes", "scenarios", list);
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:b, s:s?, s:b, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}",
+        "id", ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING], "ready_at",
+        "back_at", "ended_at", "silent_at", "late", 0, "boot", boot, "until_finish", wish->until_finish,
+        "power_off", wish->power_off, "patient", wish->patient, "move", wish->move, "then",
+        wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0, "why", "resync_bytes",
+        "change_bytes", "scenarios", list);
 
     for (guint i = 0; i < protections->len; i++)
         if (takes_part(protections->pdata[i], host->name))
@@ -763,8 +764,30 @@ static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const Main
     return enter(doc, MAINTENANCE_OVER);
 }
 
-gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
-                          GPtrArray *out)
+/* That it is silent is what its operator wants, and told by nobody else; not for ever. */
+static gboolean watch_silence(json_t *doc, const MaintenanceNow *now, GPtrArray *out)
+{
+    const char *since = text_of(doc, "silent_at");
+    g_autofree char *time = units_human_duration(LATE_MS);
+    gint64 since_wall_ms;
+
+    if (now->boot) {
+        set_text(doc, "silent_at", NULL);
+        json_object_set_new(doc, "late", json_false());
+        return since != NULL;
+    }
+    if (!since || !clock_parse(since, &since_wall_ms, NULL)) {
+        set_time(doc, "silent_at", now->wall_ms);
+        return TRUE;
+    }
+    if (json_is_true(json_object_get(doc, "late")) || now->wall_ms - since_wall_ms < LATE_MS)
+        return FALSE;
+    json_object_set_new(doc, "late", json_true());
+    tell(out, EVENT_MAINTENANCE_LATE, doc, NULL, time);
+    return TRUE;
+}
+
+static gboolean step(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now, GPtrArray *out)
 {
     switch (maintenance_phase(doc)) {
     case MAINTENANCE_PREPARING:
@@ -777,6 +800,12 @@ gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const Main
         return FALSE;
     }
     g_assert_not_reached();
+}
+
+gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
+                          GPtrArray *out)
+{
+    return step(doc, parts, now, out) || (maintenance_runs(doc) && watch_silence(doc, now, out));
 }
 
 const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_t **ret_then)

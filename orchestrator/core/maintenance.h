@@ -11,10 +11,11 @@
  * Pure: here is the document, durable with the host, and what it becomes by what is known; to carry out what its phase
  * asks for is orchestrator/maintenances.h's. One that is over is kept until the next one of the host:
  *
- *   {"id", "host", "state", "since", "ready_at", "back_at", "ended_at", "boot", "until_finish", "power_off", "patient", "finish", "why",
+ *   {"id", "host", "state", "since", "ready_at", "back_at", "ended_at", "silent_at", "late", "boot", "until_finish", "power_off", "patient", "finish", "why",
  *    "then", "resync_bytes", "change_bytes", "move", "scenarios": [{"scenario", "plan", "alone", "begun", "settled", "ready", "stays", "vms": [{"vm", "name", "off_ms", "synced_bytes",
  *    "payload_bytes"}]}]}
  *
+ * "silent_at": since when the host does not answer, "late": that was told, since it has taken half an hour.
  * "then" are the hosts whose turn comes when this one is over and all is protected again. "plan" is null where its VMs run elsewhere and the host keeps their copies; "why" is what it failed of. */
 #pragma once
 

@@ -126,8 +126,10 @@ static void test_master(void)
     g_assert_false(maintenance_closes(d->doc, ID_TEXT(world_vm(1))));
     /* It goes down; it is the same boot as long as nobody says otherwise. */
     d->boot = NULL;
+    g_assert_true(turn(d));
     g_assert_false(turn(d));
     d->boot = FIRST_BOOT;
+    g_assert_true(turn(d));
     g_assert_false(turn(d));
     d->boot = NEXT_BOOT;
     g_assert_true(turn(d));
@@ -212,6 +214,29 @@ static void test_never_whole(void)
     g_assert_null(maintenance_next(d->doc, &wish, &none));
     expect(d, "MAINTENANCE_DONE Host maintenance is complete. It was ended before all that came back was "
               "protected again.\n");
+}
+
+/* Nobody else says that it does not come back. */
+static void test_late(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+
+    make_ready(d);
+    for (guint times = 0; times < 2; times++) {
+        d->boot = NULL;
+        g_assert_true(turn(d)); /* since when is durable */
+        d->w->now_ms += 1799999;
+        g_assert_false(turn(d));
+        d->w->now_ms += 1;
+        g_assert_true(turn(d));
+        expect(d, "MAINTENANCE_LATE alpha is in maintenance and has not answered for 30 min: what is to "
+                  "come back on it is waited for\n");
+        d->w->now_ms += 3600000;
+        g_assert_false(turn(d));
+        d->boot = FIRST_BOOT;
+        g_assert_true(turn(d));
+        g_assert_false(turn(d));
+    }
 }
 
 static void test_plan_is_lost(void)
@@ -425,6 +450,7 @@ int main(int argc, char **argv)
     g_test_add_func("/maintenance/replica", test_replica);
     g_test_add_func("/maintenance/until_finish", test_until_finish);
     g_test_add_func("/maintenance/never_whole", test_never_whole);
+    g_test_add_func("/maintenance/late", test_late);
     g_test_add_func("/maintenance/plan_is_lost", test_plan_is_lost);
     g_test_add_func("/maintenance/no_switchover_to_it", test_no_switchover_to_it);
     g_test_add_func("/maintenance/failed", test_failed);
