@@ -45,6 +45,9 @@ static gboolean add_move(const Protection *p, const Move *running, gint64 now_ms
     const ProtectionVm *vm = protection_find(p, running->vm);
     Move *m;
 
+    /* It is there already, which the plan will hear. */
+    if (vm && g_str_equal(vm->active, plan->to))
+        return TRUE;
     if (!vm || !plan_check_forced_vm(vm, plan->to, ID_NIL, error))
         return FALSE;
     m = plan_add_move(plan, vm->uuid, vm->name, vm->reign);

@@ -78,7 +78,8 @@ static gboolean may_have_released(const Move *m)
 }
 
 /* Whatever the old active did for the plan, it is over. One that has released the VM is left to plan.promote, which finds
- * the same and has the lock taken off: a yield would leave it on. */
+ * the same and has the lock taken off: a yield would leave it on. In the plan's own reign without a paper of it the VM was taken by force, by a
+ * controller that could not write that down. */
 static void take_promotion(Turn *t, const NewsPromotion *promotion)
 {
     Move *m = plan_find(t->plan, promotion->vm);
@@ -86,7 +87,7 @@ static void take_promotion(Turn *t, const NewsPromotion *promotion)
     if (m && promotion->reign.number > m->reign.number)
         m->is_on = TRUE;
     if (!m || move_is_over(m) || promotion->reign.number <= m->reign.number ||
-        reign_equal(promotion->reign, t->plan->next) || (m->certificate && !move_is_forced(m)))
+        (m->certificate && (!move_is_forced(m) || reign_equal(promotion->reign, t->plan->next))))
         return;
     m->by_hand = promotion->reign;
     if (!may_have_released(m))

@@ -152,8 +152,8 @@ static void on_call(void *ctx, Id plan, const char *host, const char *method, Id
     Stage *s = ctx;
 
     g_assert_true(id_equal(plan, world_id(PLAN)));
-    g_assert_nonnull(json_object_get(params, "controller"));
-    g_assert_nonnull(json_object_get(params, "incarnation"));
+    g_assert_true(json_object_get(params, "controller") || !g_str_has_prefix(method, "plan."));
+    g_assert_true(json_object_get(params, "incarnation") || !g_str_has_prefix(method, "plan."));
     if (point(s))
         send_request(s, host, method, vm, params, TRUE, limit_ms);
 }
@@ -221,9 +221,11 @@ static json_t *promotions_of(const Stage *s, StageHost host)
     json_t *list = json_array();
 
     for (guint i = 1; i <= STAGE_VMS; i++)
-        if (s->engines[host].vms[i].by_hand)
-            json_array_append_new(list, json_pack("{s:s, s:o}", "vm", ID_TEXT(world_vm(i)), "promoted",
-                                                  reign_to_json((Reign){3, world_id(0x99)})));
+        if (s->engines[host].vms[i].by_hand || s->engines[host].vms[i].forced)
+            json_array_append_new(
+                list, json_pack("{s:s, s:o}", "vm", ID_TEXT(world_vm(i)), "promoted",
+                                reign_to_json(s->engines[host].vms[i].by_hand ? (Reign){3, world_id(0x99)}
+                                                                              : (Reign){2, world_id(0x88)})));
     return list;
 }
 
@@ -319,6 +321,13 @@ static json_t *state_of(const StageVm *vm)
                          : json_null());
 }
 
+/* Of a release, or of an operator who said that there is none. */
+static gboolean is_paper(const json_t *certificate)
+{
+    return g_strcmp0(json_string_value(certificate), "signed") == 0 ||
+           json_is_true(json_object_get(certificate, "forced"));
+}
+
 static void on_request(Stage *s, const Happening *h)
 {
     StageEngine *e = &s->engines[h->host];
@@ -328,6 +337,11 @@ static void on_request(Stage *s, const Happening *h)
 
     if (!e->alive || !e->linked)
         return;
+    /* It has no part in the VM any more. */
+    if (g_str_equal(h->method, "active.yield")) {
+        set_text(&vm->done, "unlock");
+        set_runs(s, h->host, number_of(h->vm), FALSE);
+    }
     if (g_str_equal(h->method, "plan.state") || !g_str_has_prefix(h->method, "plan.")) {
         json_auto_t *state = state_of(vm);
 
@@ -348,8 +362,10 @@ static void on_request(Stage *s, const Happening *h)
     g_assert_false(vm->released && g_str_equal(h->method, "plan.rollback"));
     if (g_str_equal(h->method, "plan.lock"))
         vm->deadline_ms = s->w->now_ms + json_integer_value(json_object_get(h->json, "deadline_ms"));
-    if (g_str_equal(h->method, "plan.promote"))
-        g_assert_cmpstr(json_string_value(json_object_get(h->json, "certificate")), ==, "signed");
+    if (g_str_equal(h->method, "plan.promote")) {
+        g_assert_true(is_paper(json_object_get(h->json, "certificate")));
+        vm->forces = json_is_object(json_object_get(h->json, "certificate"));
+    }
     set_text(&vm->doing, STEPS[step].word);
     end = expect(s, STEPS[step].takes_ms, FINISH);
     end->host = h->host;
@@ -380,6 +396,7 @@ static void step_works(Stage *s, const Happening *h, const char *word)
         set_runs(s, h->host, number, FALSE);
     if (g_str_equal(word, "promote") || g_str_equal(word, "rollback"))
         set_runs(s, h->host, number, TRUE);
+    vm->forced |= vm->forces && g_str_equal(word, "promote");
     vm->final |= g_str_equal(word, "final");
     vm->released |= g_str_equal(word, "release");
     if (g_str_equal(word, PARKED_WORD))
@@ -387,6 +404,9 @@ static void step_works(Stage *s, const Happening *h, const char *word)
     set_text(&vm->done, word);
     state = state_of(vm);
     answer(s, h, state, 0, NULL);
+    /* Whoever did not ask for it hears of it so. */
+    if (vm->forced && s->engines[h->host].linked && !s->dead)
+        say_status(s, h->host);
 }
 
 static void on_finish(Stage *s, const Happening *h)
@@ -402,6 +422,8 @@ static void on_finish(Stage *s, const Happening *h)
     g_clear_pointer(&vm->error, g_free);
     if (s->stubborn == number && g_str_equal(word, "shutdown"))
         step_fails(s, h, US_ERROR_TIMEOUT, "the guest does not shut down");
+    else if (g_str_equal(word, "rollback") && stage_runs(s, BETA, number)) /* its standby says so */
+        step_fails(s, h, US_ERROR_OVERTAKEN, "another host was made its active");
     else if (s->unstartable == number && g_str_equal(word, "promote"))
         step_fails(s, h, US_ERROR_FAILED, "no memory for the guest");
     else
@@ -412,8 +434,8 @@ static gboolean is_due(const Stage *s, const StageEngine *e, const StageVm *vm)
 {
     guint order = order_of(vm->done);
 
-    if (was_booted(e, vm))
-        return s->w->now_ms >= e->booted_ms + ALONE_MS;
+    if (was_booted(e, vm)) /* and its standby does not say that it runs it */
+        return s->w->now_ms >= e->booted_ms + ALONE_MS && !s->engines[BETA].vms[vm - e->vms].runs;
     return order >= 1 && order <= 3 && s->w->now_ms >= vm->deadline_ms;
 }
 
@@ -555,6 +577,25 @@ static void on_answer(Stage *s, const Happening *h)
                    NULL);
 }
 
+/* Whoever waits for alpha in vain goes on without it. */
+static void force(Stage *s)
+{
+    const Plan *running = runner_find(s->runner, world_id(PLAN));
+    const PlanOptions options = {.id = world_id(PLAN),
+                                 .reign = world_id(0x88),
+                                 .force = TRUE,
+                                 .old_is_off = TRUE,
+                                 .now_ms = s->w->now_ms,
+                                 .running = running};
+    Plan *forced =
+        running && !running->ended && !running->forced ? plan_switchover(s->w->p, &options, NULL) : NULL;
+
+    if (!forced)
+        return;
+    say(s, "beta goes on by force");
+    runner_force(s->runner, forced, NULL);
+}
+
 /* What orchestrator/maintenances.h does, and who had it begun. */
 static void maintain(Stage *s)
 {
@@ -562,6 +603,10 @@ static void maintain(Stage *s)
 
     if (!plan || !plan->parks || plan->ended)
         return;
+    if (s->force_at_ms && s->w->now_ms >= s->force_at_ms) {
+        force(s);
+        return;
+    }
     if (!s->returning && plan_is_parked(plan)) {
         s->returning = TRUE;
         if (s->when_parked)

@@ -24,6 +24,8 @@ typedef struct {
     guint parked_boot;  /* durable: in which boot it was */
     char *error;        /* durable: why the step after done ended without */
     int error_code;
+    gboolean forces;  /* lost in a crash: it is being promoted by force … */
+    gboolean forced;  /* durable: … and was */
     gboolean by_hand; /* durable: root has promoted it here, in a reign of its own */
 } StageVm;
 
@@ -50,6 +52,7 @@ struct Stage {
     void (*fault)(Stage *s);       /* … this happens; NULL: nothing */
     gboolean returning;            /* what alpha has parked is to come back … */
     void (*when_parked)(Stage *s); /* … by what is done to it then; NULL: it is called back */
+    gint64 force_at_ms;            /* from then on beta goes on by force, if alpha is silent; 0: never */
     guint stubborn;                /* this guest does not shut down; 0: none */
     guint unstartable;             /* this VM does not start on beta; 0: none */
     gboolean ended;
