@@ -290,7 +290,8 @@ static gboolean need_store(Keeper *k, GError **error)
 
     if (k->store && k->adopted)
         return TRUE;
-    g_set_error(error, US_ERROR, k->resting ? US_ERROR_BUSY : US_ERROR_FAILED, "%s",
+    /* No guest is shut down for a last generation that is not taken: BUSY is what passes. */
+    g_set_error(error, US_ERROR, k->resting ? US_ERROR_REFUSED : US_ERROR_FAILED, "%s",
                 why ? why : "the copy is not open yet");
     return FALSE;
 }
