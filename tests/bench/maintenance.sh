@@ -47,7 +47,7 @@ maintained() {
   eventually 60 silent "$1"
   lab boot "$1" >&2
   if [[ $1 == alpha ]]; then
-    eventually 300 all_run
+    eventually 300 all_are_up
     up=$(now_ms)
   fi
   eventually 300 of "$1" 'select(.state == "ended")'
@@ -57,6 +57,8 @@ maintained() {
   note "$1: $(tail -qn1 "$TEST_TMP"/{extra_ms,resync} | xargs)"
 }
 
-all_run() {
-  (($(lab exec alpha virsh list --name --state-running | grep -c .) == GUESTS))
+# Whoever was started boots, for some ten seconds under emulation, and is up when its agent answers.
+all_are_up() {
+  local i
+  for ((i = 1; i <= GUESTS; i++)); do lab agent alpha "web$i" true || return; done
 }
