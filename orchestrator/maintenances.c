@@ -231,21 +231,19 @@ static gboolean check_turns(const Maintenances *m, const char *first, const json
     return TRUE;
 }
 
-/* What was refused to one that is over says nothing of the next. */
+static gboolean has_prefix(gpointer key, gpointer value, gpointer prefix)
+{
+    (void)value;
+    return g_str_has_prefix(key, prefix);
+}
+
+/* What was refused to one that is over, or tried for it, says nothing of the next. */
 static void forget(Maintenances *m, const char *host)
 {
     g_autofree char *prefix = key_of(host, "");
-    GHashTableIter iter;
-    gpointer key;
 
-    g_hash_table_iter_init(&iter, m->why);
-    while (g_hash_table_iter_next(&iter, &key, NULL))
-        if (g_str_has_prefix(key, prefix))
-            g_hash_table_iter_remove(&iter);
-    g_hash_table_iter_init(&iter, m->home);
-    while (g_hash_table_iter_next(&iter, &key, NULL))
-        if (g_str_has_prefix(key, prefix))
-            g_hash_table_iter_remove(&iter);
+    g_hash_table_foreach_remove(m->why, has_prefix, prefix);
+    g_hash_table_foreach_remove(m->home, has_prefix, prefix);
 }
 
 gboolean maintenances_start(Maintenances *m, const char *host, const MaintenanceWish *wish,
