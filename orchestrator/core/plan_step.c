@@ -77,9 +77,15 @@ static gboolean may_have_released(const Move *m)
     return m->state == MOVE_RELEASING || m->state == MOVE_READING || (m->state == MOVE_WAITING && m->begun);
 }
 
+/* In its reign: by a promotion that it has the paper of. One that it has none of was by force, and the controller that ordered it could not
+ * write that down. */
+static gboolean is_own_doing(const Plan *plan, const Move *m, Reign reign)
+{
+    return reign_equal(reign, plan->next) && (m->certificate || !(plan->parks || may_have_released(m)));
+}
+
 /* Whatever the old active did for the plan, it is over. One that has released the VM is left to plan.promote, which finds
- * the same and has the lock taken off: a yield would leave it on. In the plan's own reign without a paper of it the VM was taken by force, by a
- * controller that could not write that down. */
+ * the same and has the lock taken off: a yield would leave it on. */
 static void take_promotion(Turn *t, const NewsPromotion *promotion)
 {
     Move *m = plan_find(t->plan, promotion->vm);
@@ -87,7 +93,7 @@ static void take_promotion(Turn *t, const NewsPromotion *promotion)
     if (m && promotion->reign.number > m->reign.number)
         m->is_on = TRUE;
     if (!m || move_is_over(m) || promotion->reign.number <= m->reign.number ||
-        (m->certificate && (!move_is_forced(m) || reign_equal(promotion->reign, t->plan->next))))
+        is_own_doing(t->plan, m, promotion->reign) || (m->certificate && !move_is_forced(m)))
         return;
     m->by_hand = promotion->reign;
     if (!may_have_released(m))
