@@ -821,6 +821,7 @@ const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_
     *ret_wish = (MaintenanceWish){.until_finish = json_is_true(json_object_get(doc, "until_finish")),
                                   .power_off = json_is_true(json_object_get(doc, "power_off")),
                                   .patient = json_is_true(json_object_get(doc, "patient")),
+                                  .move = json_is_true(json_object_get(doc, "move")),
                                   .then = *ret_then};
     return next;
 }

@@ -400,7 +400,11 @@ static void test_rolling(void)
     is_protected(d, 500);
     g_assert_true(turn(d));
     g_assert_cmpstr(maintenance_next(d->doc, &wish, &rest), ==, "beta");
-    g_assert_true(wish.patient && !wish.power_off);
+    g_assert_true(wish.patient && !wish.power_off && !wish.move);
+    json_object_set_new(d->doc, "move", json_true());
+    json_decref(rest);
+    g_assert_cmpstr(maintenance_next(d->doc, &wish, &rest), ==, "beta");
+    g_assert_true(wish.move);
     g_assert_cmpuint(json_array_size(rest), ==, 1);
     maintenance_forget_next(d->doc);
     g_assert_null(maintenance_next(d->doc, &wish, &none));
