@@ -807,6 +807,8 @@ static gboolean check_not_overtaken(Active *a, GError **error)
 {
     g_autoptr(GError) why = NULL;
 
+    /* One session takes the place of the other: the next cut would find that out, and be late. */
+    active_detach(a);
     if (active_is_acknowledged(a, OVERTAKEN_MS, &why) || !g_error_matches(why, US_ERROR, US_ERROR_OVERTAKEN))
         return TRUE;
     g_propagate_prefixed_error(error, g_steal_pointer(&why),
