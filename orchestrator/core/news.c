@@ -222,6 +222,7 @@ static gboolean read_plan(NewsPlan *n, const json_t *doc, GError **error)
     n->parked = g_str_equal(done, "park");
     n->booted = json_is_true(json_object_get(doc, "booted"));
     n->until_told = json_is_true(json_object_get(doc, "until_told"));
+    n->alone = json_is_true(json_object_get(doc, "alone"));
     if (n->released) {
         n->successor = id_or_nil(&paper, "successor");
         if (!reign_from_json(json_object_get(certificate, "reign_next"), &n->next, NULL))

@@ -53,6 +53,7 @@ typedef struct {
     gboolean parked;
     gboolean booted;     /* … and its host was booted since … */
     gboolean until_told; /* … which does not end it */
+    gboolean alone;      /* its standby has no part in it */
     gboolean released;
     Id successor; /* if it is released */
     Reign next;

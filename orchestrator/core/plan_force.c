@@ -100,7 +100,7 @@ static void force(Turn *t, Move *m, const Move *forced)
 
 static void plan_turn(Turn *t)
 {
-    t->plan->parks = t->plan->called = FALSE;
+    t->plan->parks = t->plan->called = t->plan->alone = FALSE;
     plan_tell(t, INPUT_PLAN_BEGUN, NULL, t->plan->to, NULL);
 }
 

@@ -12,13 +12,14 @@ static const NewsPlan *plan_told(const Protection *p, const ProtectionVm *vm)
                                                                                         : NULL;
 }
 
-/* The host that it was released to, or would have been; NULL: none that could be asked. */
+/* The host that it was released to, or would have been; NULL: none that could be asked. For what was parked without it it need not be. */
 static const char *successor_of(const Protection *p, const ProtectionVm *vm, const NewsPlan *told)
 {
     const char *name = protection_keeper(vm);
     const RosterHost *host = roster_find(p->roster, name);
 
-    return host && protection_is_up(p, name) && (!told->released || id_equal(host->id, told->successor))
+    return host && (told->alone || protection_is_up(p, name)) &&
+                   (!told->released || id_equal(host->id, told->successor))
                ? name
                : NULL;
 }
@@ -34,7 +35,8 @@ static Plan *begin(const Protection *p, const ProtectionVm *vm, const NewsPlan *
     plan->to_id = roster_find(p->roster, to)->id;
     plan->next = told->next;
     plan->reverse = policy_reverses(&p->scenario->policy);
-    plan->from_up = plan->to_up = TRUE;
+    plan->from_up = TRUE;
+    plan->to_up = protection_is_up(p, to);
     plan_set_times(plan, &p->scenario->policy);
     return plan;
 }
@@ -53,6 +55,7 @@ static void add_moves(const Protection *p, Plan *plan)
         m->rolling = !told->released && !told->parked;
         plan->parks |= told->parked;
         plan->until_told |= told->until_told;
+        plan->alone |= told->alone;
         if (m->rolling)
             move_set_why(m, "the controller has lost what it knew of the plan");
         else if (told->released)

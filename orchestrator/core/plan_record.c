@@ -238,7 +238,7 @@ static gboolean replay_forced(Plan *plan, const json_t *record, GError **error)
     gsize i;
 
     plan->forced = TRUE;
-    plan->parks = plan->called = FALSE;
+    plan->parks = plan->called = plan->alone = FALSE;
     plan->old_is_off = json_is_true(json_object_get(record, "old_is_off"));
     json_array_foreach(vms, i, one)
     {

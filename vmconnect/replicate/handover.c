@@ -85,9 +85,9 @@ static json_t *certificate_of(const Handover *h)
 
 json_t *handover_to_json(const Handover *h)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state],
+    return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b, s:b}", "plan", ID_TEXT(h->plan), "done", NAMES[h->state],
                      "tip", json_from_id(h->tip), "certificate", certificate_of(h), "booted",
-                     handover_was_booted(h), "until_told", h->until_told);
+                     handover_was_booted(h), "until_told", h->until_told, "alone", h->alone);
 }
 
 static json_t *encode(const Handover *h)

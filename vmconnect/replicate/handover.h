@@ -86,7 +86,7 @@ gboolean handover_holds(const Handover *h);
 /* Has it given the VM to its successor, whether that runs it already or not? */
 gboolean handover_was_released(const Handover *h);
 
-/* {"plan", "done", "tip", "certificate", "booted", "until_told"}: what `plan.state` answers, and each step. The certificate
+/* {"plan", "done", "tip", "certificate", "booted", "until_told", "alone"}: what `plan.state` answers, and each step. The certificate
  * (certificate.h) is null before the release. */
 json_t *handover_to_json(const Handover *h);
 

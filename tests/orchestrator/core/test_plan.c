@@ -562,6 +562,30 @@ static void test_parked_by_nobody(void)
     g_assert_cmpuint(solo.plan->next.number, ==, 2);
 }
 
+/* Without its standby, which is away still: there is no last generation, and nobody who has to be asked. */
+static void test_parked_alone_by_nobody(void)
+{
+    g_auto(Solo) solo = {.w = world_new(1), .out = action_list_new()};
+
+    world_run(solo.w);
+    world_news_more(solo.w, 1, "switching", 500, NULL,
+                    "{\"plan\":{\"plan\":\"" PLAN_77 "\",\"done\":\"park\",\"booted\":false,"
+                    "\"until_told\":true,\"alone\":true,\"certificate\":null}}");
+    world_link(solo.w, "beta", FALSE);
+    solo.plan = plan_orphan(solo.w->p);
+    g_assert_nonnull(solo.plan);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
+    solo_tick(&solo, 1000);
+    solo_tick(&solo, 3000);
+    solo_answer(&solo, "plan.state", STATE("park", NONE), 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PARKED);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_CALL_BACK});
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_ROLLING_BACK);
+    solo_answer(&solo, "plan.rollback", "{}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_STAYED);
+    g_assert_true(solo.plan->ended);
+}
+
 /* To whom it was released is none of the scenario's hosts, or it is not said. */
 static void test_release_to_nobody(void)
 {
@@ -1181,6 +1205,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/lock-of-nobody", test_lock_of_nobody);
     g_test_add_func("/plan/release-to-nobody", test_release_to_nobody);
     g_test_add_func("/plan/parked-by-nobody", test_parked_by_nobody);
+    g_test_add_func("/plan/parked-alone-by-nobody", test_parked_alone_by_nobody);
     g_test_add_func("/plan/records", test_records);
     g_test_add_func("/plan/corrupt-records", test_corrupt_records);
     return g_test_run();
