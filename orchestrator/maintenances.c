@@ -416,6 +416,12 @@ static void on_move_begun(void *user, const GError *error)
     on_plan_begun(user, error);
 }
 
+/* Its maintenance may have ended while the way was looked at. */
+static gboolean is_still_prepared(const Protection *p, const PlanOptions *options)
+{
+    return maintenance_is_prepared(p, options->id);
+}
+
 static void begin_move(Maintenances *m, const char *host, const json_t *doc, gsize at, const Protection *p)
 {
     g_autoptr(GArray) vms = maintenance_vms(doc, at);
@@ -431,7 +437,7 @@ static void begin_move(Maintenances *m, const char *host, const json_t *doc, gsi
 
     *b = (Beginning){m, key_of(host, p->scenario->name)};
     g_hash_table_add(m->asked, g_strdup(b->key));
-    plans_move(m->plans, p, &options, on_move_begun, b);
+    plans_move(m->plans, p, &options, is_still_prepared, on_move_begun, b);
 }
 
 static void begin_plan(Maintenances *m, const char *host, const json_t *doc, gsize at)
@@ -510,7 +516,7 @@ static void go_home(Maintenances *m, const char *host, const json_t *doc, gsize 
     h->busy = TRUE;
     r = g_new0(Returning, 1);
     *r = (Returning){m, g_strdup(key)};
-    plans_move(m->plans, p, &options, on_way_home, r);
+    plans_move(m->plans, p, &options, NULL, on_way_home, r);
 }
 
 static void carry_out(Maintenances *m, const char *host, const json_t *doc, const MaintenanceSight *sights,

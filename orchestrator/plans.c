@@ -302,9 +302,9 @@ typedef struct {
     Plans *plans;
     char *scenario;
     char *to;
-    GArray *vms;                             /* Id */
-    PlanOptions options;                     /* .to and .vms are these two's */
-    gboolean (*wanted)(const Protection *p); /* does it count still? NULL: yes */
+    GArray *vms;         /* Id */
+    PlanOptions options; /* .to and .vms are these two's */
+    PlansWanted wanted;
     ScenariosDone done;
     void *user;
 } Going;
@@ -330,7 +330,7 @@ static const Protection *still_wants(const Going *g, GError **error)
 {
     const Protection *p = g->plans->closed ? NULL : scenarios_find(g->plans->scenarios, g->scenario, NULL);
 
-    if (p && (!g->wanted || g->wanted(p)))
+    if (p && (!g->wanted || g->wanted(p, &g->options)))
         return p;
     g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the VMs of scenario '%s' are not to be moved any more",
                 g->scenario);
@@ -384,19 +384,27 @@ static Going *going_new(Plans *plans, const Protection *p, const PlanOptions *op
     return g;
 }
 
-void plans_move(Plans *plans, const Protection *p, const PlanOptions *options, ScenariosDone done, void *user)
+void plans_move(Plans *plans, const Protection *p, const PlanOptions *options, PlansWanted wanted,
+                ScenariosDone done, void *user)
 {
-    set_out(going_new(plans, p, options, done, user), p);
+    Going *g = going_new(plans, p, options, done, user);
+
+    g->wanted = wanted;
+    set_out(g, p);
+}
+
+static gboolean wants_home(const Protection *p, const PlanOptions *options)
+{
+    (void)options;
+    return protection_wants_home(p);
 }
 
 void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user)
 {
     const PlanOptions options = {
         .id = id_random(), .reign = id_random(), .home = TRUE, .reverse = PLAN_REVERSE_BY_POLICY};
-    Going *g = going_new(plans, p, &options, done, user);
 
-    g->wanted = protection_wants_home;
-    set_out(g, p);
+    plans_move(plans, p, &options, wants_home, done, user);
 }
 
 /* --- the rest ---------------------------------------------------------- */

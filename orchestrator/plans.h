@@ -30,9 +30,12 @@ gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *u
  * CANCELLED if @p does not want home any more. */
 void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user);
 
-/* The same of the VMs that @options name to where they say; they are copied, but for .running and .now_ms. */
-void plans_move(Plans *plans, const Protection *p, const PlanOptions *options, ScenariosDone done,
-                void *user);
+/* Does what was asked for before the look count still, after it? */
+typedef gboolean (*PlansWanted)(const Protection *p, const PlanOptions *options);
+
+/* The same of the VMs that @options name to where they say; they are copied, but for .running and .now_ms. @wanted NULL: it counts. */
+void plans_move(Plans *plans, const Protection *p, const PlanOptions *options, PlansWanted wanted,
+                ScenariosDone done, void *user);
 
 /* All there are, to be looked at. */
 const Runner *plans_runner(const Plans *plans);

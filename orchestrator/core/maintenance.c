@@ -368,6 +368,23 @@ gboolean maintenance_parks(const json_t *doc, Id plan)
     return FALSE;
 }
 
+static gboolean prepares(const Protection *p, const char *host, Id plan)
+{
+    const RosterHost *known = roster_find(p->roster, host);
+
+    return known && maintenance_phase(known->maintenance) == MAINTENANCE_PREPARING &&
+           maintenance_parks(known->maintenance, plan);
+}
+
+gboolean maintenance_is_prepared(const Protection *p, Id plan)
+{
+    gboolean any = prepares(p, p->scenario->master, plan);
+
+    for (guint i = 0; i < p->scenario->replicas->len; i++)
+        any |= prepares(p, p->scenario->replicas->pdata[i], plan);
+    return any;
+}
+
 gboolean maintenance_closes(const json_t *doc, const char *vm)
 {
     json_t *one;

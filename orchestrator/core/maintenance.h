@@ -90,6 +90,8 @@ gboolean maintenance_may_come_home(const json_t *doc, gsize at, const Maintenanc
 /* Is that plan one of its own, or that VM (as text) one whose copy it closes? FALSE for NULL. */
 gboolean maintenance_parks(const json_t *doc, Id plan);
 gboolean maintenance_closes(const json_t *doc, const char *vm);
+/* Is one of a host of @p's being prepared that has that plan? */
+gboolean maintenance_is_prepared(const Protection *p, Id plan);
 /* For plan_park(); FALSE: nothing is parked of it. */
 gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOptions *ret_options);
 

@@ -362,6 +362,22 @@ static void test_move(void)
               "ordinary changes: 0)\n");
 }
 
+/* Whose end came while the way was looked at. */
+static void test_not_moved_any_more(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){.move = TRUE});
+    Id plan = maintenance_plan(d->doc, 0);
+
+    g_assert_false(turn(d));
+    g_assert_true(maintenance_is_prepared(d->w->p, plan));
+    g_assert_false(maintenance_is_prepared(d->w->p, world_id(0x99)));
+    g_assert_true(maintenance_finish(d->doc, &d->sight, NULL));
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_is_prepared(d->w->p, plan));
+    g_assert_true(turn(d));
+    g_assert_false(maintenance_runs(d->doc));
+}
+
 /* It is over all the same, and says so. */
 static void test_stays_away(void)
 {
@@ -461,6 +477,7 @@ int main(int argc, char **argv)
     g_test_add_func("/maintenance/never_begun", test_never_begun);
     g_test_add_func("/maintenance/booted_too_early", test_booted_too_early);
     g_test_add_func("/maintenance/move", test_move);
+    g_test_add_func("/maintenance/not_moved_any_more", test_not_moved_any_more);
     g_test_add_func("/maintenance/stays_away", test_stays_away);
     g_test_add_func("/maintenance/rolling", test_rolling);
     g_test_add_func("/maintenance/preview", test_preview);
