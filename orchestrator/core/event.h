@@ -194,9 +194,8 @@
       "keeps are closed, and nothing switches over meanwhile",                                               \
       "understudy maintenance list says how far it is; understudy maintenance finish {host} ends it")        \
     X(MAINTENANCE_READY,  SIGNIFICANT, "Ready for reboot: {host} ({why})", NULL)                             \
-    X(MAINTENANCE_LATE,   ERROR,                                                                             \
-      "{host} is in maintenance and has not answered for {why}: what is to come back on it is waited for",   \
-      "bring it back; if it is gone for good, understudy switchover SCENARIO --force goes on with what it ran") \
+    X(MAINTENANCE_LATE,   ERROR, "{host} is in maintenance still: {why}",                                    \
+      "understudy maintenance list and status say what is waited for; if {host} is gone for good, understudy switchover SCENARIO --force goes on with what it ran") \
     X(MAINTENANCE_DONE,   SIGNIFICANT, "Host maintenance is complete. {why}", NULL)                          \
     X(MAINTENANCE_FAILED, ERROR,                                                                             \
       "{host} could not be prepared for its maintenance: {why}; what was shut down for it is started again", \

@@ -781,26 +781,30 @@ static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const Main
     return enter(doc, MAINTENANCE_OVER);
 }
 
-/* That it is silent is what its operator wants, and told by nobody else; not for ever. */
-static gboolean watch_silence(json_t *doc, const MaintenanceNow *now, GPtrArray *out)
+/* That it is silent, or not protected, is what its operator wants, and told by nobody else; not for ever. */
+static gboolean watch_time(json_t *doc, const MaintenanceNow *now, GPtrArray *out)
 {
-    const char *since = text_of(doc, "silent_at");
+    gboolean returns = maintenance_phase(doc) == MAINTENANCE_RETURNING;
+    const char *since = now->boot ? (returns ? text_of(doc, "back_at") : NULL) : text_of(doc, "silent_at");
     g_autofree char *time = units_human_duration(LATE_MS);
+    g_autofree char *why = NULL;
     gint64 since_wall_ms;
 
-    if (now->boot) {
+    if ((now->boot != NULL) == (text_of(doc, "silent_at") != NULL)) {
         set_text(doc, "silent_at", NULL);
         json_object_set_new(doc, "late", json_false());
-        return since != NULL;
-    }
-    if (!since || !clock_parse(since, &since_wall_ms, NULL)) {
-        set_time(doc, "silent_at", now->wall_ms);
+        if (!now->boot)
+            set_time(doc, "silent_at", now->wall_ms);
         return TRUE;
     }
-    if (json_is_true(json_object_get(doc, "late")) || now->wall_ms - since_wall_ms < LATE_MS)
+    if (!since || json_is_true(json_object_get(doc, "late")) || !clock_parse(since, &since_wall_ms, NULL) ||
+        now->wall_ms - since_wall_ms < LATE_MS)
         return FALSE;
     json_object_set_new(doc, "late", json_true());
-    tell(out, EVENT_MAINTENANCE_LATE, doc, NULL, time);
+    why = g_strdup_printf(now->boot ? "it is on its way back for %s, and not all of it runs, or is protected"
+                                    : "it has not answered for %s",
+                          time);
+    tell(out, EVENT_MAINTENANCE_LATE, doc, NULL, why);
     return TRUE;
 }
 
@@ -822,7 +826,7 @@ static gboolean step(json_t *doc, const MaintenanceSight *parts, const Maintenan
 gboolean maintenance_step(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
                           GPtrArray *out)
 {
-    return step(doc, parts, now, out) || (maintenance_runs(doc) && watch_silence(doc, now, out));
+    return step(doc, parts, now, out) || (maintenance_runs(doc) && watch_time(doc, now, out));
 }
 
 const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_t **ret_then)

@@ -229,14 +229,23 @@ static void test_late(void)
         g_assert_false(turn(d));
         d->w->now_ms += 1;
         g_assert_true(turn(d));
-        expect(d, "MAINTENANCE_LATE alpha is in maintenance and has not answered for 30 min: what is to "
-                  "come back on it is waited for\n");
+        expect(d, "MAINTENANCE_LATE alpha is in maintenance still: it has not answered for 30 min\n");
         d->w->now_ms += 3600000;
         g_assert_false(turn(d));
         d->boot = FIRST_BOOT;
         g_assert_true(turn(d));
         g_assert_false(turn(d));
     }
+    d->boot = NEXT_BOOT;
+    g_assert_true(turn(d));
+    d->plan->called = d->plan->ended = TRUE;
+    d->w->now_ms += 1800000;
+    g_assert_true(turn(d));
+    expect(
+        d,
+        "MAINTENANCE_LATE alpha is in maintenance still: it is on its way back for 30 min, and not all of it "
+        "runs, or is protected\n");
+    g_assert_false(turn(d));
 }
 
 static void test_plan_is_lost(void)
