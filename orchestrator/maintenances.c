@@ -375,20 +375,26 @@ static void ask_rest(Maintenances *m, const char *host, const char *vm, gboolean
     hosts_call(m->hosts, host, "standby.rest", params, CALL_MS, on_rested, r);
 }
 
+/* By force, meanwhile. */
+static gboolean runs_there(const Maintenances *m, const char *scenario, Id vm, const char *host)
+{
+    const Protection *p = scenarios_find(m->scenarios, scenario, NULL);
+    const ProtectionVm *known = p ? protection_find(p, vm) : NULL;
+
+    return known && g_str_equal(known->active, host);
+}
+
 /* Of a part whose copies are there: each of its VMs. */
 static void rest_all(Maintenances *m, const char *host, const json_t *doc, gsize at)
 {
-    const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), at), "vms");
-    json_t *one;
-    gsize i;
+    g_autoptr(GArray) vms = maintenance_vms(doc, at);
 
-    json_array_foreach(vms, i, one)
-    {
-        const char *vm = json_string_value(json_object_get(one, "vm"));
-        g_autofree char *key = key_of(host, vm);
+    for (guint i = 0; i < vms->len; i++) {
+        Id vm = g_array_index(vms, Id, i);
+        g_autofree char *key = key_of(host, ID_TEXT(vm));
 
-        if (!g_hash_table_contains(m->rested, key))
-            ask_rest(m, host, vm, TRUE);
+        if (!g_hash_table_contains(m->rested, key) && !runs_there(m, maintenance_scenario(doc, at), vm, host))
+            ask_rest(m, host, ID_TEXT(vm), TRUE);
     }
 }
 

@@ -750,9 +750,10 @@ static void start_last_after_first(Scenario *scenario)
         g_array_append_val(last->after, first->uuid);
 }
 
-void stage_park(Stage *s)
+void stage_park(Stage *s, gboolean alone)
 {
-    const ParkOptions options = {.id = world_id(PLAN), .reign = world_id(0x88), .host = NAMES[ALPHA]};
+    const ParkOptions options = {
+        .id = world_id(PLAN), .reign = world_id(0x88), .host = NAMES[ALPHA], .alone = alone};
     GError *error = NULL;
     Plan *plan;
 

@@ -65,8 +65,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
 
 /* Begin a switchover to beta. */
 void stage_switch_over(Stage *s);
-/* Park all that alpha runs; the last VM starts after the first. */
-void stage_park(Stage *s);
+/* Park all that alpha runs; the last VM starts after the first. @alone: without a last generation. */
+void stage_park(Stage *s, gboolean alone);
 
 /* Let happen what comes, up to @until_ms of the clock, or until the plan is over. */
 void stage_play(Stage *s, gint64 until_ms);

@@ -703,24 +703,35 @@ static void check_maintained(const Stage *s)
     }
 }
 
+/* What becomes of a maintenance. */
+static const struct {
+    const char *name;
+    void (*when_parked)(Stage *s);
+    gboolean alone;
+    guint stubborn; /* which guest does not shut down: it is never parked; 0: none */
+} COURSES[] = {
+    {"ended by hand", NULL, FALSE, 0},
+    {"rebooted", reboot_alpha, FALSE, 0},
+    {"gone", lose_alpha, FALSE, 0},
+    {"the first is stubborn", NULL, FALSE, 1},
+    {"the last is stubborn", NULL, FALSE, 2},
+    {"without beta", reboot_alpha, TRUE, 0},
+    {"without beta, and gone", lose_alpha, TRUE, 0},
+};
+
 /* FALSE: the maintenance was over before this point. */
-static gboolean goes_wrong_in_maintenance(guint at, void (*fault)(Stage *s), guint stubborn,
-                                          void (*when_parked)(Stage *s))
+static gboolean goes_wrong_in_maintenance(guint at, void (*fault)(Stage *s), guint course)
 {
     g_autoptr(Stage) s = stage_new(2);
 
     s->fault_at = at;
     s->fault = fault;
-    s->stubborn = stubborn;
-    s->when_parked = when_parked;
-    stage_park(s);
+    s->stubborn = COURSES[course].stubborn;
+    s->when_parked = COURSES[course].when_parked;
+    stage_park(s, COURSES[course].alone);
     stage_play(s, HOUR_MS);
     if (!s->ended)
-        g_test_message("point %u, stubborn %u, %s:\n%s", at, stubborn,
-                       !when_parked                  ? "finished"
-                       : when_parked == reboot_alpha ? "rebooted"
-                                                     : "lost",
-                       s->w->trace->str);
+        g_test_message("point %u, %s:\n%s", at, COURSES[course].name, s->w->trace->str);
     g_assert_true(s->ended);
     stage_play_on(s, HOUR_MS);
     g_assert_true(id_is_nil(s->w->p->plan));
@@ -737,17 +748,15 @@ static gboolean goes_wrong_in_maintenance(guint at, void (*fault)(Stage *s), gui
 static void walk_maintenance(gconstpointer data)
 {
     void (*fault)(Stage * s) = *(void (*const *)(Stage * s)) data;
-    void (*const WAYS[])(Stage * s) = {NULL, reboot_alpha, lose_alpha};
 
-    for (guint stubborn = 0; stubborn <= 2; stubborn++)
-        for (guint way = 0; way < G_N_ELEMENTS(WAYS); way++) {
-            guint at = 1;
+    for (guint course = 0; course < G_N_ELEMENTS(COURSES); course++) {
+        guint at = 1;
 
-            while (goes_wrong_in_maintenance(at, fault, stubborn, WAYS[way]))
-                at++;
-            g_test_message("%u points", at - 1);
-            g_assert_cmpuint(at, >, stubborn == 2 ? 15 : 30);
-        }
+        while (goes_wrong_in_maintenance(at, fault, course))
+            at++;
+        g_test_message("%u points", at - 1);
+        g_assert_cmpuint(at, >, COURSES[course].stubborn == 2 ? 15 : 30);
+    }
 }
 
 static const struct {
