@@ -14,13 +14,16 @@ void operation_answered(void *user, const json_t *doc, const GError *error)
 }
 
 /* A plan counts from its first record on, before its scenario has heard of it. */
-static gboolean is_free(const Controller *c, const char *scenario, GError **error)
+static gboolean is_free(const Controller *c, const Protection *p, GError **error)
 {
-    if (!runner_find_running(plans_runner(c->plans), scenario))
-        return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_BUSY, "a plan moves the VMs of scenario '%s': no test was begun",
-                scenario);
-    return FALSE;
+    const char *why = runner_find_running(plans_runner(c->plans), p->scenario->name) ? "a plan moves the VMs"
+                      : protection_is_maintained(p) ? "a maintenance has a host"
+                                                    : NULL;
+
+    if (why)
+        g_set_error(error, US_ERROR, US_ERROR_BUSY, "%s of scenario '%s': no test was begun", why,
+                    p->scenario->name);
+    return !why;
 }
 
 gboolean operation_begin_test(void *controller, const char *scenario, const RehearsalWish *wish,
@@ -29,7 +32,7 @@ gboolean operation_begin_test(void *controller, const char *scenario, const Rehe
     Controller *c = controller;
     const Protection *p = scenarios_find(c->scenarios, scenario, error);
 
-    return p && is_free(c, scenario, error) && rehearsals_start(c->rehearsals, p, wish, done, user, error);
+    return p && is_free(c, p, error) && rehearsals_start(c->rehearsals, p, wish, done, user, error);
 }
 
 static void test_start(ApiCall *call, void *user)
