@@ -135,6 +135,17 @@ static gboolean refuse_released(const AloneVm *vm, GError **error)
     return FALSE;
 }
 
+static gboolean refuse_parked(const AloneVm *vm, GError **error)
+{
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "plan %s has parked the VM for the maintenance of this host: `understudy maintenance finish` brings "
+        "it back%s; a controller that was built anew does so by itself",
+        ID_TEXT(vm->plan->plan),
+        vm->plan->until_told ? "" : ", or the engine itself, 10 minutes after a boot");
+    return FALSE;
+}
+
 /* An engine that runs could release the VM while it runs here; that it takes the VM back needs no other host. */
 static gboolean refuse_held(const AloneVm *vm, GError **error)
 {
@@ -185,7 +196,7 @@ gboolean alone_may_start(const AloneVm *vm, gboolean gone, GError **error)
     if (was_released(vm))
         return refuse_released(vm, error);
     if (counts(vm) && handover_holds(vm->plan))
-        return refuse_held(vm, error);
+        return vm->plan->state == HANDOVER_PARKED ? refuse_parked(vm, error) : refuse_held(vm, error);
     return !vm->guard->journal_open || refuse_unfinished(vm->guard, error);
 }
 

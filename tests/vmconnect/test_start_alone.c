@@ -52,6 +52,7 @@ static void test_active(void)
         {HANDOVER_LOCKED, "takes it back by itself"},
         {HANDOVER_SHUT, "takes it back by itself"},
         {HANDOVER_FINAL, "takes it back by itself"},
+        {HANDOVER_PARKED, "understudy maintenance finish"},
         {HANDOVER_RELEASED, "has released it"},
         {HANDOVER_UNLOCKED, "has released it"}, /* a guard that was put back */
         {HANDOVER_ROLLED_BACK, NULL},
