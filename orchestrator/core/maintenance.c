@@ -59,10 +59,16 @@ static json_t *last_off_ms(const json_t *last, Id vm)
     json_t *part, *one;
     gsize i, k;
 
-    json_array_foreach(json_object_get(last, "scenarios"), i, part) json_array_foreach(
-        json_object_get(part, "vms"), k,
-        one) if (g_strcmp0(text_of(one, "vm"), ID_TEXT(vm)) == 0 &&
-                 json_object_get(one, "off_ms")) return json_incref(json_object_get(one, "off_ms"));
+    json_array_foreach(json_object_get(last, "scenarios"), i, part)
+    {
+        json_array_foreach(json_object_get(part, "vms"), k, one)
+        {
+            json_t *off_ms = json_object_get(one, "off_ms");
+
+            if (off_ms && g_strcmp0(text_of(one, "vm"), ID_TEXT(vm)) == 0)
+                return json_incref(off_ms);
+        }
+    }
     return json_null();
 }
 
@@ -116,7 +122,7 @@ static char *cannot_move(const Protection *p, const GPtrArray *vms, const Mainte
 static char *cannot_rest(const Protection *p, const char *host)
 {
     if (!id_is_nil(p->plan))
-        return g_strdup_printf("a plan has its VMs: wait for its end, see 'understudy plan list'");
+        return g_strdup("a plan has its VMs: wait for its end, see 'understudy plan list'");
     if (protection_is_up(p, host))
         return NULL;
     return g_strdup_printf("the engine of %s does not answer", host);
@@ -125,10 +131,8 @@ static char *cannot_rest(const Protection *p, const char *host)
 /* One at a time: where both are off, nothing of the VM is left that could go on. */
 static char *other_in_maintenance(const Protection *p, const char *host)
 {
-    const char *names[2] = {p->scenario->master, NULL};
-
     for (guint i = 0; i <= p->scenario->replicas->len; i++) {
-        const char *name = i == 0 ? names[0] : p->scenario->replicas->pdata[i - 1];
+        const char *name = i == 0 ? p->scenario->master : p->scenario->replicas->pdata[i - 1];
         const RosterHost *other = roster_find(p->roster, name);
 
         if (other && !g_str_equal(name, host) && maintenance_runs(other->maintenance))
@@ -385,16 +389,23 @@ gboolean maintenance_is_prepared(const Protection *p, Id plan)
     return any;
 }
 
+static gboolean closes(const json_t *doc, gsize at)
+{
+    return maintenance_moves(doc, at) ? maintenance_is_settled(doc, at) : !text_of(part_at(doc, at), "plan");
+}
+
 gboolean maintenance_closes(const json_t *doc, const char *vm)
 {
     json_t *one;
     gsize k;
 
-    for (gsize i = 0; i < maintenance_len(doc); i++)
-        json_array_foreach(json_object_get(part_at(doc, i), "vms"), k,
-                           one) if ((maintenance_moves(doc, i) ? maintenance_is_settled(doc, i)
-                                                               : !text_of(part_at(doc, i), "plan")) &&
-                                    g_strcmp0(text_of(one, "vm"), vm) == 0) return TRUE;
+    for (gsize i = 0; i < maintenance_len(doc); i++) {
+        json_array_foreach(json_object_get(part_at(doc, i), "vms"), k, one)
+        {
+            if (closes(doc, i) && g_strcmp0(text_of(one, "vm"), vm) == 0)
+                return TRUE;
+        }
+    }
     return FALSE;
 }
 
