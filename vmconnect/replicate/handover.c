@@ -22,6 +22,8 @@
 #define MAX_BYTES 65536
 #define FINAL_CYCLES 1000 /* slices of one last generation; a loop that ends whatever happens */
 #define FINAL_AGAIN_MS 250
+#define BOOT_MS \
+    120000 /* so long after a boot what a guest needs of its host, a bridge or a pool, may not be there yet */
 #define LATE_MS 600000 /* so long is a guest that was asked to shut down in vain thought to obey still */
 #define IMAGE_MS 10000
 #define OVERTAKEN_MS 3000
@@ -776,10 +778,10 @@ gboolean handover_undo_late_shutdown(Handover *h, Active *a, GError **error)
     return lifecycle_start(conn, a->vm, error);
 }
 
-static gboolean worth_trying_again(const GError *error)
+static gboolean worth_trying_again(const Handover *h, const GError *error)
 {
     return g_error_matches(error, US_ERROR, US_ERROR_UNREACHABLE) ||
-           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT);
+           g_error_matches(error, US_ERROR, US_ERROR_TIMEOUT) || clock_steady_ms() < h->start_until_ms;
 }
 
 /* Durable before the guest may start: a release that comes late, or is found after a crash, must
@@ -790,6 +792,8 @@ static gboolean begin_rollback(Handover *h, const Active *a, GError **error)
     g_autoptr(GError) why = NULL;
 
     h->deadline_ms = MIN(h->deadline_ms, now_ms);
+    if (handover_was_booted(h))
+        h->start_until_ms = now_ms + BOOT_MS;
     give_back_room(a);
     if (h->state == HANDOVER_ROLLING_BACK || advance(h, a, HANDOVER_ROLLING_BACK, &why))
         return TRUE;
@@ -874,7 +878,7 @@ gboolean handover_rollback(Handover *h, Active *a, GError **error)
     if (!begin_rollback(h, a, error) || !bequest_remove(a->paths.plan_dir, a->vm, error) ||
         !write_guard(a, GUARD_ACTIVE, a->role->reign, FALSE, error) || !permit(a, error))
         return FALSE;
-    if (!start_again(h, a, &why) && worth_trying_again(why)) {
+    if (!start_again(h, a, &why) && worth_trying_again(h, why)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }

@@ -66,6 +66,8 @@ typedef struct {
     Reign reign_next;     /* RELEASED on */
     gint64 deadline_ms;   /* steady time of this boot; not stored */
     gboolean doubtful;    /* RELEASED was written and may or may not be durable; not stored */
+    gint64
+        start_until_ms; /* parked, and its host was booted since: so long a start that fails is tried again; not stored */
     gint64 late_until_ms; /* so long the guest, which did not shut down in time, may do so late; not stored */
 } Handover;
 
