@@ -412,11 +412,36 @@ static gboolean remember(Handover *h, Active *a, GError **error)
     return TRUE;
 }
 
+/* Who was asked and did not obey may do so when nobody wants it any more. Once: what its user does after that is his
+ * own business. @h may be NULL. */
+static gboolean has_obeyed_late(Handover *h, Active *a, gboolean *ret_has, GError **error)
+{
+    virConnectPtr conn;
+    g_autoptr(virDomain) dom = NULL;
+    VmState state;
+    int reason;
+
+    *ret_has = FALSE;
+    if (!h || h->state != HANDOVER_ROLLED_BACK || !a->capture || capture_state(a->capture) != CAPTURE_OFF ||
+        clock_steady_ms() >= h->late_until_ms)
+        return TRUE;
+    conn = active_connection(a, error);
+    dom = conn ? vm_lookup(conn, a->vm, error) : NULL;
+    if (!dom || !vm_state_read(dom, &state, &reason, error))
+        return FALSE;
+    if (state != VM_STATE_OFF)
+        return TRUE;
+    h->late_until_ms = 0;
+    *ret_has = reason == VIR_DOMAIN_SHUTOFF_SHUTDOWN;
+    return TRUE;
+}
+
 gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **error)
 {
     g_autoptr(Handover) fresh = NULL;
     json_int_t deadline_ms;
     int died = FALSE, alone = FALSE;
+    gboolean late;
 
     fresh = g_new0(Handover, 1);
     if (!plan_of(params, &fresh->plan, error))
@@ -427,8 +452,10 @@ gboolean handover_lock(Handover **h, Active *a, const json_t *params, GError **e
                    "alone", &alone))
         return FALSE;
     fresh->alone = alone;
-    if (!remember(fresh, a, error))
+    /* Off because it obeyed the plan before this one, it is one that runs. */
+    if (!remember(fresh, a, error) || !has_obeyed_late(*h, a, &late, error))
         return FALSE;
+    fresh->was_running |= late;
     fresh->died = died && !fresh->was_running;
     fresh->deadline_ms = clock_steady_ms() + MAX(deadline_ms, 0);
     if (!reserve_room(a, error) || !store(fresh, a->paths.plan_dir, error)) {
@@ -752,30 +779,19 @@ static gboolean start_again(Handover *h, Active *a, GError **error)
     return conn && lifecycle_start(conn, a->vm, error);
 }
 
-/* Who was asked and did not obey may do so when nobody wants it any more. Once: what its user does after that is his
- * own business. */
 gboolean handover_undo_late_shutdown(Handover *h, Active *a, GError **error)
 {
     virConnectPtr conn;
-    g_autoptr(virDomain) dom = NULL;
-    VmState state;
-    int reason;
+    gboolean late;
 
-    if (!h || h->state != HANDOVER_ROLLED_BACK || !a->capture || capture_state(a->capture) != CAPTURE_OFF ||
-        clock_steady_ms() >= h->late_until_ms)
-        return TRUE;
-    conn = active_connection(a, error);
-    dom = conn ? vm_lookup(conn, a->vm, error) : NULL;
-    if (!dom || !vm_state_read(dom, &state, &reason, error))
+    if (!has_obeyed_late(h, a, &late, error))
         return FALSE;
-    if (state != VM_STATE_OFF)
-        return TRUE;
-    h->late_until_ms = 0;
-    if (reason != VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+    if (!late)
         return TRUE;
     log_notice("vm %s: it obeyed the shutdown of plan %s, which was rolled back -> start it again",
                ID_TEXT(h->vm), ID_TEXT(h->plan));
-    return lifecycle_start(conn, a->vm, error);
+    conn = active_connection(a, error);
+    return conn && lifecycle_start(conn, a->vm, error);
 }
 
 static gboolean worth_trying_again(const Handover *h, const GError *error)
