@@ -587,7 +587,7 @@ static void force(Stage *s)
                                  .old_is_off = TRUE,
                                  .now_ms = s->w->now_ms,
                                  .running = running};
-    Plan *forced =
+    g_autoptr(Plan) forced =
         running && !running->ended && !running->forced ? plan_switchover(s->w->p, &options, NULL) : NULL;
 
     if (!forced)
