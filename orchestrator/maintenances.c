@@ -156,17 +156,14 @@ static void look(const Maintenances *m, const char *host, const json_t *doc, GAr
         MaintenanceSight sight = {.protection = scenarios_find(m->scenarios, scenario, NULL),
                                   .plan = id_is_nil(id) ? NULL : runner_find(plans_runner(m->plans), id),
                                   .why = g_hash_table_lookup(m->why, key)};
-        const json_t *vms = json_object_get(json_array_get(json_object_get(doc, "scenarios"), i), "vms");
+        g_autoptr(GArray) vms = maintenance_vms(doc, i);
         const Homeward *h = g_hash_table_lookup(m->home, key);
-        json_t *one;
-        gsize k;
 
         if (h && h->tries == HOME_TRIES && !h->busy && clock_steady_ms() >= h->again_ms)
             sight.stays = h->why;
         sight.rested = TRUE;
-        json_array_foreach(vms, k, one)
-        {
-            g_autofree char *vm = key_of(host, json_string_value(json_object_get(one, "vm")));
+        for (guint k = 0; k < vms->len; k++) {
+            g_autofree char *vm = key_of(host, ID_TEXT(g_array_index(vms, Id, k)));
 
             sight.rested &= g_hash_table_contains(m->rested, vm);
         }
@@ -461,7 +458,6 @@ static void begin_plan(Maintenances *m, const char *host, const json_t *doc, gsi
             begin_move(m, host, doc, at, p);
         return;
     }
-
     if (p && maintenance_park_options(doc, at, id_random(), &options))
         plan = plan_park(p, &options, &error);
     if (plan) {
@@ -533,8 +529,7 @@ static void carry_out(Maintenances *m, const char *host, const json_t *doc, cons
     for (gsize i = 0; i < maintenance_len(doc); i++) {
         Id id = maintenance_plan(doc, i);
 
-        if (phase < MAINTENANCE_RETURNING &&
-            (maintenance_moves(doc, i) ? maintenance_is_settled(doc, i) : id_is_nil(id)))
+        if (phase < MAINTENANCE_RETURNING && maintenance_closes_all(doc, i))
             rest_all(m, host, doc, i);
         if (maintenance_may_come_home(doc, i, &sights[i], now))
             go_home(m, host, doc, i, sights[i].protection);

@@ -251,11 +251,15 @@ json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, co
     return doc;
 }
 
-static gboolean is_phase(const char *word)
+/* FALSE for what is no phase, and for NULL. */
+static gboolean parse_phase(const char *word, MaintenancePhase *ret_phase)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(PHASES); i++)
-        if (g_str_equal(PHASES[i], word))
-            return TRUE;
+    for (guint i = 0; i < G_N_ELEMENTS(PHASES); i++) {
+        if (g_strcmp0(PHASES[i], word) != 0)
+            continue;
+        *ret_phase = (MaintenancePhase)i;
+        return TRUE;
+    }
     return FALSE;
 }
 
@@ -273,31 +277,31 @@ static gboolean check_part(const json_t *part, GError **error)
 
 gboolean maintenance_check(const json_t *doc, GError **error)
 {
-    const char *id, *host, *phase, *since;
+    const char *id, *host, *word, *since;
+    MaintenancePhase phase;
     json_t *parts;
     int until_finish, finish;
 
     if (!doc)
         return TRUE;
     if (!json_read(doc, "maintenance", error, "{s:s, s:s, s:s, s:s, s:b, s:b, s:o*}", "id", &id, "host",
-                   &host, "state", &phase, "since", &since, "until_finish", &until_finish, "finish", &finish,
+                   &host, "state", &word, "since", &since, "until_finish", &until_finish, "finish", &finish,
                    "scenarios", &parts))
         return FALSE;
     for (gsize i = 0; i < json_array_size(parts); i++)
         if (!check_part(json_array_get(parts, i), error))
             return FALSE;
-    if (is_phase(phase))
+    if (parse_phase(word, &phase))
         return TRUE;
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.32s' is no phase of a maintenance", phase);
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "'%.32s' is no phase of a maintenance", word);
     return FALSE;
 }
 
 MaintenancePhase maintenance_phase(const json_t *doc)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(PHASES); i++)
-        if (g_strcmp0(PHASES[i], text_of(doc, "state")) == 0)
-            return (MaintenancePhase)i;
-    return MAINTENANCE_OVER;
+    MaintenancePhase phase;
+
+    return parse_phase(text_of(doc, "state"), &phase) ? phase : MAINTENANCE_OVER;
 }
 
 gboolean maintenance_runs(const json_t *doc)
@@ -359,11 +363,6 @@ GArray *maintenance_vms(const json_t *doc, gsize at)
     return ids;
 }
 
-gboolean maintenance_is_settled(const json_t *doc, gsize at)
-{
-    return json_is_true(json_object_get(part_at(doc, at), "settled"));
-}
-
 gboolean maintenance_parks(const json_t *doc, Id plan)
 {
     for (gsize i = 0; i < maintenance_len(doc); i++)
@@ -389,9 +388,11 @@ gboolean maintenance_is_prepared(const Protection *p, Id plan)
     return any;
 }
 
-static gboolean closes(const json_t *doc, gsize at)
+gboolean maintenance_closes_all(const json_t *doc, gsize at)
 {
-    return maintenance_moves(doc, at) ? maintenance_is_settled(doc, at) : !text_of(part_at(doc, at), "plan");
+    const json_t *part = part_at(doc, at);
+
+    return moves(doc, part) ? json_is_true(json_object_get(part, "settled")) : !text_of(part, "plan");
 }
 
 gboolean maintenance_closes(const json_t *doc, const char *vm)
@@ -400,9 +401,11 @@ gboolean maintenance_closes(const json_t *doc, const char *vm)
     gsize k;
 
     for (gsize i = 0; i < maintenance_len(doc); i++) {
+        if (!maintenance_closes_all(doc, i))
+            continue;
         json_array_foreach(json_object_get(part_at(doc, i), "vms"), k, one)
         {
-            if (closes(doc, i) && g_strcmp0(text_of(one, "vm"), vm) == 0)
+            if (g_strcmp0(text_of(one, "vm"), vm) == 0)
                 return TRUE;
         }
     }
@@ -428,40 +431,38 @@ static gboolean has_plan(const json_t *part)
     return text_of(part, "plan") != NULL;
 }
 
-/* How many of its VMs run on @host; of one that is gone from its scenario nothing is asked any more. */
-static guint count_on(const json_t *part, const MaintenanceSight *sight, const char *host, guint *ret_others)
+/* NULL: it is gone from its scenario, or that is; of it nothing is asked any more. */
+static const ProtectionVm *vm_of(const Protection *p, const json_t *one)
 {
-    guint there = 0;
+    Id id;
+
+    return p && id_parse(text_of(one, "vm"), &id, NULL) ? protection_find(p, id) : NULL;
+}
+
+/* Run all of its VMs on the host, or all elsewhere? */
+static gboolean all_run(const json_t *doc, const json_t *part, const MaintenanceSight *sight, gboolean there)
+{
     json_t *one;
     gsize i;
 
-    *ret_others = 0;
     json_array_foreach(json_object_get(part, "vms"), i, one)
     {
-        Id id;
-        const ProtectionVm *vm = sight->protection && id_parse(text_of(one, "vm"), &id, NULL)
-                                     ? protection_find(sight->protection, id)
-                                     : NULL;
+        const ProtectionVm *vm = vm_of(sight->protection, one);
 
-        there += vm && g_str_equal(vm->active, host);
-        *ret_others += vm && !g_str_equal(vm->active, host);
+        if (vm && g_str_equal(vm->active, text_of(doc, "host")) != there)
+            return FALSE;
     }
-    return there;
+    return TRUE;
 }
 
 static gboolean is_away(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
-    guint others;
-
-    return count_on(part, sight, text_of(doc, "host"), &others) == 0;
+    return all_run(doc, part, sight, FALSE);
 }
 
 static gboolean is_home(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
-    guint others;
-
-    count_on(part, sight, text_of(doc, "host"), &others);
-    return others == 0;
+    return all_run(doc, part, sight, TRUE);
 }
 
 /* Its plan is over. One that is not known was never begun, or is of long ago. */
@@ -511,8 +512,7 @@ static gboolean is_whole(const json_t *part, const MaintenanceSight *sight, cons
         return TRUE;
     json_array_foreach(json_object_get(part, "vms"), i, one)
     {
-        Id id;
-        const ProtectionVm *vm = id_parse(text_of(one, "vm"), &id, NULL) ? protection_find(p, id) : NULL;
+        const ProtectionVm *vm = vm_of(p, one);
 
         if (vm && !has_caught_up(p, vm, now, back_wall_ms))
             return FALSE;
@@ -674,10 +674,7 @@ static void count(const json_t *doc, const json_t *part, const MaintenanceSight 
 
     json_array_foreach(json_object_get(part, "vms"), i, one)
     {
-        Id id;
-        const ProtectionVm *vm = sight->protection && id_parse(text_of(one, "vm"), &id, NULL)
-                                     ? protection_find(sight->protection, id)
-                                     : NULL;
+        const ProtectionVm *vm = vm_of(sight->protection, one);
         const NewsCopy *copy = vm ? copy_of(vm) : NULL;
         gboolean anew = booted && has_plan(part);
 

@@ -82,8 +82,8 @@ gboolean maintenance_has_begun(const json_t *doc, gsize at);
 gboolean maintenance_moves(const json_t *doc, gsize at);
 /* Of them all: Id. The caller unrefs. */
 GArray *maintenance_vms(const json_t *doc, gsize at);
-/* Do they run elsewhere, protected, so that their copies there may be closed? */
-gboolean maintenance_is_settled(const json_t *doc, gsize at);
+/* Are the copies of all of them there to be closed: it keeps them, or they run elsewhere now, protected? */
+gboolean maintenance_closes_all(const json_t *doc, gsize at);
 /* Those that are to come home now, and can: that is asked for, unless it is under way. */
 gboolean maintenance_may_come_home(const json_t *doc, gsize at, const MaintenanceSight *sight,
                                    const MaintenanceNow *now);

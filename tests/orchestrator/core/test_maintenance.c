@@ -343,7 +343,7 @@ static void test_move(void)
     g_assert_false(turn(d)); /* not protected there yet */
     world_news_more(d->w, 1, "protected", 300, NULL, "{}");
     g_assert_true(turn(d));
-    g_assert_true(maintenance_is_settled(d->doc, 0));
+    g_assert_true(maintenance_closes_all(d->doc, 0));
     g_assert_false(turn(d));
     d->sight.rested = TRUE;
     g_assert_true(turn(d));
