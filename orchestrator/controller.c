@@ -68,6 +68,7 @@ static void on_up(void *user, const char *host)
     scenarios_host_is_up(c->scenarios, host);
     plans_link(c->plans, host, TRUE);
     rehearsals_host_is_up(c->rehearsals, host);
+    operations_enrol_look(c);
 }
 
 static void on_down(void *user, const char *host, const GError *why)
@@ -102,6 +103,7 @@ static void on_tick(uv_timer_t *timer)
     Controller *c = timer->data;
 
     hosts_tick(c->hosts);
+    operations_enrol_look(c);
     scenarios_tick(c->scenarios);
     plans_tick(c->plans);
     rehearsals_tick(c->rehearsals);

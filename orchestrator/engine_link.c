@@ -366,6 +366,18 @@ EngineLink *engine_link_new(uv_loop_t *loop, Identity *identity, guint64 incarna
     return link;
 }
 
+void engine_link_move(EngineLink *link, const char *const *addresses)
+{
+    g_strfreev(link->addresses);
+    link->addresses = g_strdupv((char **)addresses);
+    link->backoff_ms = BACKOFF_FIRST_MS;
+    if (link->rpc || link->greeting)
+        return;
+    uv_timer_stop(&link->again);
+    dial_cancel(g_steal_pointer(&link->dial));
+    dial(link);
+}
+
 gboolean engine_link_is_up(const EngineLink *link)
 {
     return link->rpc != NULL;

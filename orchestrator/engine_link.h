@@ -38,6 +38,9 @@ gint64 engine_link_clock_offset_ms(const EngineLink *link);
 void engine_link_call(EngineLink *link, const char *method, const json_t *params, gint64 limit_ms,
                       RpcAnswerFunc on_answer, void *user);
 
+/* Dialled at @addresses from now on: at once, unless it is up. */
+void engine_link_move(EngineLink *link, const char *const *addresses);
+
 /* Somebody lacks a word that only a whole status is sure to have: it is asked for soon. */
 void engine_link_want_status(EngineLink *link);
 

@@ -146,6 +146,14 @@ void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *address
     g_hash_table_insert(hosts->by_name, host->name, host);
 }
 
+void hosts_move(Hosts *hosts, const char *name, const char *const *addresses)
+{
+    const HostEntry *host = g_hash_table_lookup(hosts->by_name, name);
+
+    roster_move(hosts->roster, name, addresses);
+    engine_link_move(host->link, addresses);
+}
+
 void hosts_remove(Hosts *hosts, const char *name)
 {
     g_hash_table_remove(hosts->by_name, name);

@@ -24,6 +24,8 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const
 
 /* The name is free. Dials at once. */
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses);
+/* Of one that is there: where it is from now on. */
+void hosts_move(Hosts *hosts, const char *name, const char *const *addresses);
 void hosts_remove(Hosts *hosts, const char *name);
 /* Of one that is there: hold.h, referenced; NULL: it is not held any more. */
 void hosts_hold(Hosts *hosts, const char *name, json_t *hold);

@@ -25,6 +25,8 @@ extern const Operation OPERATIONS_STATUS[];
 extern const Operation OPERATIONS_TESTS[];
 extern const Operation OPERATIONS_VERIFY[];
 
+/* Whose link is up, or was waited for long enough, is answered. When a link comes up, and about once a second. */
+void operations_enrol_look(Controller *c);
 /* End the enrolments under way. */
 void operations_enrol_close(Controller *c);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A host is added in three steps: its engine takes our certificate (enrolment), the
  * database has it, then it is dialled. An engine that is ours already, because we died
- * between the first two, needs no second enrolment. */
+ * between the first two, needs no second enrolment. Who adds a host goes on with it at once: the answer waits
+ * until its link is up, but not for long, since in our care it is all the same.
+ *
+ * Addresses are changed in the same way, with a look at who answers there in place of the enrolment. */
 #include "orchestrator/core/scenario.h"
 #include "orchestrator/operations.h"
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
@@ -11,6 +15,7 @@
 #include "vmconnect/link/enrol_loop.h"
 
 #define ENROL_MS 15000
+#define UP_MS 10000
 #define MAX_ADDRESSES 8
 
 typedef struct {
@@ -18,11 +23,13 @@ typedef struct {
     ApiCall *call;
     char *name;
     char **addresses;
+    gboolean moves; /* it is in our care, and gets other addresses */
     Id id;
     Token token;
     EnrolHost *enrol;
     Dial *dial;
     GError *refusal; /* of the enrolment */
+    gint64 until_ms; /* it is in our care, and its link is waited for; 0: not yet */
 } Enrolling;
 
 static void end(Enrolling *e, const GError *error)
@@ -38,6 +45,19 @@ static void end(Enrolling *e, const GError *error)
     g_free(e);
 }
 
+static void take_up(const Enrolling *e)
+{
+    const char *const *to = (const char *const *)e->addresses;
+
+    if (!e->moves)
+        hosts_add(e->c->hosts, e->name, e->id, to);
+    else if (roster_find(hosts_roster(e->c->hosts), e->name)) {
+        hosts_move(e->c->hosts, e->name, to);
+        scenarios_host_has_moved(e->c->scenarios, e->name);
+    }
+    log_notice("host '%s' is in our care, at %s", e->name, e->addresses[0]);
+}
+
 static void on_kept(const GError *error, void *user)
 {
     Enrolling *e = user;
@@ -47,13 +67,34 @@ static void on_kept(const GError *error, void *user)
             g_error_new(US_ERROR, US_ERROR_CANCELLED, "the controller ends; the host is in its care");
 
         end(e, late);
-        return;
+    } else if (error) {
+        end(e, error);
+    } else {
+        take_up(e);
+        e->until_ms = clock_steady_ms() + UP_MS;
+        operations_enrol_look(e->c);
     }
-    if (!error) {
-        hosts_add(e->c->hosts, e->name, e->id, (const char *const *)e->addresses);
-        log_notice("host '%s' is in our care", e->name);
-    }
+}
+
+/* It is in our care, unless it was let go meanwhile. */
+static void end_waiting(Enrolling *e)
+{
+    g_autoptr(GError) error = NULL;
+
+    operation_expect_host(e->c, e->name, &error);
     end(e, error);
+}
+
+void operations_enrol_look(Controller *c)
+{
+    gint64 now_ms = clock_steady_ms();
+
+    for (guint i = c->enrolling->len; i > 0; i--) {
+        Enrolling *e = c->enrolling->pdata[i - 1];
+
+        if (e->until_ms && (now_ms >= e->until_ms || hosts_is_up(c->hosts, e->name)))
+            end_waiting(e);
+    }
 }
 
 static void keep(Enrolling *e)
@@ -62,7 +103,10 @@ static void keep(Enrolling *e)
     json_auto_t *doc =
         hosts_document(&(RosterHost){.name = e->name, .id = e->id, .addresses = (char **)e->addresses});
 
-    database_put_host(changes, e->id, e->name, doc);
+    if (e->moves)
+        database_move_host(changes, e->id, json_object_get(doc, "addresses"));
+    else
+        database_put_host(changes, e->id, e->name, doc);
     database_submit(e->c->db, changes, on_kept, e);
 }
 
@@ -93,18 +137,36 @@ static void on_dialled(void *user, Link *link, const GError *error)
 
     e->dial = NULL;
     if (error) {
-        end(e, e->refusal);
+        g_autoptr(GError) silent =
+            e->moves
+                ? g_error_new(
+                      error->domain, error->code,
+                      "the engine of host '%s' does not answer there, and is looked for where it was: %s",
+                      e->name, error->message)
+                : NULL;
+
+        end(e, silent ? silent : e->refusal);
         return;
     }
     e->id = link_peer(link).id;
     link_free(link);
-    keep_if_new(e);
+    if (e->moves)
+        keep(e);
+    else
+        keep_if_new(e);
+}
+
+static void look_who_answers(Enrolling *e, Id expected)
+{
+    LinkSettings settings = {
+        .identity = authority_identity(e->c->authority), .purpose = PURPOSE_CONTROL, .expect = expected};
+
+    e->dial = dial_start(&e->c->loop, (const char *const *)e->addresses, &settings, ENROL_MS, on_dialled, e);
 }
 
 static void on_enrolled(void *user, const Id *engine, const GError *error)
 {
     Enrolling *e = user;
-    LinkSettings settings = {.identity = authority_identity(e->c->authority), .purpose = PURPOSE_CONTROL};
 
     e->enrol = NULL;
     if (!error) {
@@ -113,7 +175,7 @@ static void on_enrolled(void *user, const Id *engine, const GError *error)
         return;
     }
     e->refusal = g_error_copy(error);
-    e->dial = dial_start(&e->c->loop, (const char *const *)e->addresses, &settings, ENROL_MS, on_dialled, e);
+    look_who_answers(e, ID_NIL);
 }
 
 static gboolean sign(void *user, GBytes *public_key, Id engine, char **ret_certificate, char **ret_authority,
@@ -195,6 +257,27 @@ static void host_add(ApiCall *call, void *user)
                           &e->token, ENROL_MS, sign, on_enrolled, e);
 }
 
+static void host_set(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    const char *name = api_call_parameter(call, "host");
+    g_autoptr(GError) error = NULL;
+    json_t *list;
+    char **to = NULL;
+    Enrolling *e;
+
+    if (!operation_expect_host(c, name, &error) ||
+        !json_read(api_call_body(call), "host", &error, "{s:o}", "addresses", &list) ||
+        !(to = read_addresses(list, &error))) {
+        api_call_fail(call, error);
+        return;
+    }
+    e = g_new0(Enrolling, 1);
+    *e = (Enrolling){.c = c, .call = call, .name = g_strdup(name), .addresses = to, .moves = TRUE};
+    g_ptr_array_add(c->enrolling, e);
+    look_who_answers(e, roster_find(hosts_roster(c->hosts), name)->id);
+}
+
 void operations_enrol_close(Controller *c)
 {
     g_autoptr(GError) error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "the controller ends");
@@ -202,6 +285,10 @@ void operations_enrol_close(Controller *c)
     for (guint i = c->enrolling->len; i > 0; i--) {
         Enrolling *e = c->enrolling->pdata[i - 1];
 
+        if (e->until_ms) {
+            end_waiting(e);
+            continue;
+        }
         if (!e->enrol && !e->dial)
             continue; /* the database has it, and will answer */
         enrol_host_cancel(e->enrol);
@@ -212,5 +299,6 @@ void operations_enrol_close(Controller *c)
 
 const Operation OPERATIONS_ENROL[] = {
     {"host.add", host_add},
+    {"host.set", host_set},
     {NULL, NULL},
 };

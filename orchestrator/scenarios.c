@@ -253,6 +253,12 @@ void scenarios_host_is_up(Scenarios *s, const char *host)
     debts_pay(s->debts, host, on_debts_paid, s);
 }
 
+/* Watches are told what they want whenever that is another than before: they need no word. */
+void scenarios_host_has_moved(Scenarios *s, const char *host)
+{
+    step_those_with(s, host, (Input){.kind = INPUT_HAS_MOVED});
+}
+
 void scenarios_host_is_gone(Scenarios *s, const char *host)
 {
     vitals_remove(s->vitals, host);

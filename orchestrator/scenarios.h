@@ -39,6 +39,8 @@ gboolean scenarios_load(Scenarios *s, const json_t *documents, GError **error);
 /* Of all hosts, at most once each at a time. */
 void scenarios_host_is_up(Scenarios *s, const char *host);
 void scenarios_host_is_down(Scenarios *s, const char *host);
+/* The roster has other addresses of it. */
+void scenarios_host_has_moved(Scenarios *s, const char *host);
 /* It was let go. */
 void scenarios_host_is_gone(Scenarios *s, const char *host);
 void scenarios_news(Scenarios *s, const char *host, const json_t *status);

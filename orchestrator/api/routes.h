@@ -19,6 +19,7 @@
     X("host.list",           GET,    "/hosts",                           FALSE, "")         \
     X("host.add",            POST,   "/hosts",                           TRUE,  "")         \
     X("host.show",           GET,    "/hosts/{host}",                    FALSE, "")         \
+    X("host.set",            PATCH,  "/hosts/{host}",                    TRUE,  "")         \
     X("host.remove",         DELETE, "/hosts/{host}",                    FALSE, "")         \
     X("host.hold",           POST,   "/hosts/{host}/hold",               TRUE,  "")         \
     X("host.unhold",         DELETE, "/hosts/{host}/hold",               FALSE, "")         \

@@ -59,6 +59,25 @@ gboolean command_host_add(Cli *cli, GError **error)
     return TRUE;
 }
 
+gboolean command_host_set(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0);
+    json_auto_t *body = NULL;
+    json_auto_t *host = NULL;
+
+    if (!cli_option(cli, "address")) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "host set needs --address HOST, and --via again for each further path");
+        return FALSE;
+    }
+    body = json_pack("{s:o}", "addresses", addresses(cli));
+    host = cli_call(cli, "host.set", name, NULL, body, error);
+    if (!host)
+        return FALSE;
+    cli_show(cli, host, g_strdup_printf("host '%s' is reached there from now on\n", name));
+    return TRUE;
+}
+
 gboolean command_host_list(Cli *cli, GError **error)
 {
     static const char *const TITLES[] = {"NAME", "STATE", "ADDRESSES", "VERSION", ">FREE", NULL};

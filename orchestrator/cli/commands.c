@@ -20,6 +20,8 @@ OPTIONS(LOGIN, {"fingerprint", "SHA256", "of the controller's authority, instead
 OPTIONS(HOST_ADD, {"address", "HOST[:PORT]", "where its engine listens (port 25000)"},
         {"token", "TOKEN|@FILE|-", "of /run/understudy/engine/token on that host"},
         {"via", "ADDRESS", "a further path to it; may be repeated", TRUE});
+OPTIONS(HOST_SET, {"address", "HOST[:PORT]", "where its engine listens (port 25000)"},
+        {"via", "ADDRESS", "a further path to it; may be repeated", TRUE});
 OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"replica", "HOST[,HOST…]", "where their copies go, by priority"},
         {"vm", "VM", "by name or UUID; may be repeated; without it: all of the master", TRUE},
@@ -96,6 +98,8 @@ static const Command COMMANDS[] = {
      "remember a controller, its authority and your token", command_login},
     {"host add", "NAME", 1, 1, HOST_ADD, PROPERTIES_NONE, FALSE, "take a host into the controller's care",
      command_host_add},
+    {"host set", "NAME", 1, 1, HOST_SET, PROPERTIES_NONE, FALSE, "say where a host is reached from now on",
+     command_host_set},
     {"host list", "", 0, 0, NO_OPTIONS, PROPERTIES_NONE, FALSE, "the hosts there are", command_host_list},
     {"host show", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE, "everything about one host",
      command_host_show},

@@ -24,6 +24,7 @@ int command_main(int argc, char **argv);
 /* The handlers, by file. */
 gboolean command_login(Cli *cli, GError **error);
 gboolean command_host_add(Cli *cli, GError **error);
+gboolean command_host_set(Cli *cli, GError **error);
 gboolean command_host_list(Cli *cli, GError **error);
 gboolean command_host_show(Cli *cli, GError **error);
 gboolean command_host_remove(Cli *cli, GError **error);

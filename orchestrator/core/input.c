@@ -15,6 +15,7 @@ static const struct {
     [INPUT_POLICY] = {"policy changed"},
     [INPUT_PURGE] = {"copies are to be deleted"},
     [INPUT_KEEP] = {"copies could not be deleted"},
+    [INPUT_HAS_MOVED] = {"%h is elsewhere"},
     [INPUT_LINK_BACK] = {"link to %h is back"},
     [INPUT_LINK_LOST] = {"link to %h is lost"},
     [INPUT_NEWS] = {"news from %h"},

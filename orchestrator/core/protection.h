@@ -195,6 +195,7 @@ typedef enum {
     INPUT_POLICY,   /* scenario: with its new policy, map and start order, checked by scenario_may_become() */
     INPUT_PURGE,    /* its standbys are about to be admitted once more, to delete their copies */
     INPUT_KEEP,     /* that has failed: what was admitted is dismissed again */
+    INPUT_HAS_MOVED,  /* host: the roster has other addresses of it */
     INPUT_LINK_BACK,  /* host */
     INPUT_LINK_LOST,  /* host */
     INPUT_NEWS,       /* host, json: its `status` document */

@@ -263,6 +263,19 @@ static void forget_session(Protection *p, const char *host)
     g_hash_table_remove(p->heard, host);
 }
 
+/* Who replicates to it was told where it is. */
+static gboolean on_has_moved(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)out;
+    (void)error;
+    EACH_VM (p, vm)
+        if (protection_copy_on(vm, in->host)) {
+            vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
+            vm->asked = NULL; /* what is under way says the old place */
+        }
+    return TRUE;
+}
+
 static gboolean on_link_back(Protection *p, const Input *in, ActionList *out, GError **error)
 {
     (void)out;
@@ -472,6 +485,8 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
         return on_keep(p, in, out, error);
     case INPUT_LINK_BACK:
         return on_link_back(p, in, out, error);
+    case INPUT_HAS_MOVED:
+        return on_has_moved(p, in, out, error);
     case INPUT_LINK_LOST:
         return on_link_lost(p, in, out, error);
     case INPUT_NEWS:

@@ -71,6 +71,15 @@ void roster_maintain(Roster *r, const char *name, json_t *maintenance)
     h->maintenance = json_incref(maintenance);
 }
 
+void roster_move(Roster *r, const char *name, const char *const *addresses)
+{
+    RosterHost *h = g_hash_table_lookup(r->hosts, name);
+
+    g_assert(h);
+    g_strfreev(h->addresses);
+    h->addresses = g_strdupv((char **)addresses);
+}
+
 void roster_remove(Roster *r, const char *name)
 {
     g_hash_table_remove(r->hosts, name);

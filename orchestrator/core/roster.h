@@ -27,7 +27,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Roster, roster_free)
 
 /* Add a host, which nobody holds and of which nothing was told, or replace what is known about it; @addresses is copied. */
 void roster_set(Roster *r, const char *name, Id id, const char *const *addresses);
-/* Of a host that is there; @hold is referenced, NULL: none any more. */
+/* Of a host that is there; @addresses is copied. */
+void roster_move(Roster *r, const char *name, const char *const *addresses);
+/* The same; @hold is referenced, NULL: none any more. */
 void roster_hold(Roster *r, const char *name, json_t *hold);
 /* The same of what was told of it. */
 void roster_tell(Roster *r, const char *name, json_t *told);

@@ -129,6 +129,12 @@ void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told)
     set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.told', json(?1)) WHERE id = ?2", id, told);
 }
 
+void database_move_host(DatabaseChanges *changes, Id id, const json_t *addresses)
+{
+    set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.addresses', json(?1)) WHERE id = ?2", id,
+               addresses);
+}
+
 void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance)
 {
     set_member(changes, "UPDATE hosts SET doc = json_set(doc, '$.maintenance', json(?1)) WHERE id = ?2", id,

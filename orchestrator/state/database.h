@@ -68,6 +68,7 @@ void database_put_host(DatabaseChanges *changes, Id id, const char *name, const 
  * others. NULL: null. */
 void database_hold_host(DatabaseChanges *changes, Id id, const json_t *hold);
 void database_tell_host(DatabaseChanges *changes, Id id, const json_t *told);
+void database_move_host(DatabaseChanges *changes, Id id, const json_t *addresses);
 void database_maintain_host(DatabaseChanges *changes, Id id, const json_t *maintenance);
 void database_delete_host(DatabaseChanges *changes, Id id);
 void database_put_scenario(DatabaseChanges *changes, Id id, const char *name, const json_t *doc);

@@ -336,7 +336,7 @@ static void test_bad_words(void)
         const char *says;
     } CASES[] = {
         {"frobnicate", "'frobnicate' is no command"},
-        {"host", "after 'host' comes one of: add, list, show, remove"},
+        {"host", "after 'host' comes one of: add, set, list, show, remove"},
         {"host frob", "after 'host' comes one of"},
         {"", "'' is no command"},
         {"host show", "it must be: understudy host show NAME"},
@@ -350,6 +350,7 @@ static void test_bad_words(void)
         {"host add alpha", "needs --address HOST and --token"},
         {"host add alpha --address h --token @~/absent", "the token cannot be read"},
         {"host add -x --address h --token t", "host"},
+        {"host set alpha", "needs --address HOST"},
         {"scenario create web", "needs --master HOST and --replica HOST"},
         {"scenario create we/b --master a --replica b", "we/b"},
         {"scenario create web --master a --replica b --interval 5", "5"},
@@ -614,6 +615,7 @@ static void test_hosts(void)
         "{\"host\":\"beta\",\"check\":\"ping alpha\",\"answered\":true,\"misses\":2,\"why\":\"no echo came "
         "back\"}]}");
     say("host.add", "{\"name\":\"alpha\"}");
+    say("host.set", "{\"name\":\"alpha\"}");
     say("vm.list", VMS);
     understudy(0, "host show alpha");
     golden("host-show.txt");
@@ -629,6 +631,10 @@ static void test_hosts(void)
     write_file("token", "  from-a-file\n");
     understudy(0, "host add alpha --address h --token @~/token");
     assert_says(fake.asked->str, "\"token\":\"from-a-file\"");
+    understudy(0, "host set alpha --address 192.0.2.9 --via [2001:db8::1]:7");
+    g_assert_cmpstr(fake.asked->str, ==,
+                    "host.set {\"addresses\":[\"192.0.2.9:25000\",\"[2001:db8::1]:7\"]}\n");
+    g_assert_cmpstr(out, ==, "host 'alpha' is reached there from now on\n");
     understudy(0, "--yes host remove alpha");
     g_assert_cmpstr(fake.asked->str, ==, "host.remove\n");
     understudy(0, "vm list alpha");

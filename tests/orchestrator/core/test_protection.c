@@ -773,6 +773,22 @@ static void test_policy_changes(void)
                     "        -> web degraded: a VM is unprotected or lagging\n");
 }
 
+/* Who replicates to it was told the place it had: it is told again, also if that is under way. */
+static void test_standby_is_elsewhere(void)
+{
+    g_autoptr(World) w = world_new(1);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_HAS_MOVED, .host = (char *)"alpha"}, NULL);
+    world_step(w, (Input){.kind = INPUT_HAS_MOVED, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_HAS_MOVED, .host = (char *)"beta"}, NULL);
+    world_answer(w, "alpha", "active.protect", 1, -1, NULL);
+    world_expect(w, "[   0] alpha is elsewhere -> nothing\n"
+                    "[   0] beta is elsewhere -> active.protect to alpha for web1\n"
+                    "[   0] beta is elsewhere -> active.protect to alpha for web1\n"
+                    "[   0] alpha did active.protect for web1 -> nothing\n");
+}
+
 /* Two VMs: one moves, one stays. */
 static void test_plan(void)
 {
@@ -1754,6 +1770,7 @@ int main(int argc, char **argv)
     g_test_add_func("/protection/restart-without-the-standby", test_restart_without_the_standby);
     g_test_add_func("/protection/policy-changes", test_policy_changes);
     g_test_add_func("/protection/policy-changes-meanwhile", test_policy_changes_meanwhile);
+    g_test_add_func("/protection/standby-is-elsewhere", test_standby_is_elsewhere);
     g_test_add_func("/protection/plan", test_plan);
     g_test_add_func("/protection/blocked", test_blocked);
     g_test_add_func("/protection/there-and-back", test_there_and_back);

@@ -241,6 +241,7 @@ static void test_change_and_delete(void)
     database_maintain_host(changes, HOST, other);
     database_hold_host(changes, HOST, told);
     database_hold_host(changes, HOST, NULL);
+    database_move_host(changes, HOST, told);
     database_tell_host(changes, WEB, told); /* which is none */
     database_delete_scenario(changes, WEB);
     submit(&desk, changes);
@@ -252,6 +253,7 @@ static void test_change_and_delete(void)
     g_assert_cmpuint(json_array_size(hosts), ==, 1);
     json_object_set_new(other, "maintenance", json_copy(other));
     json_object_set(other, "told", told);
+    json_object_set(other, "addresses", told);
     json_object_set_new(other, "hold", json_null());
     g_assert_true(json_equal(json_array_get(hosts, 0), other));
     g_assert_cmpuint(json_array_size(scenarios), ==, 0);
