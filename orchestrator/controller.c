@@ -9,6 +9,7 @@
 
 #include "orchestrator/cli/client.h"
 #include "orchestrator/cli/session.h"
+#include "orchestrator/core/maintenance.h"
 #include "orchestrator/operations.h"
 #include "orchestrator/state/bound.h"
 #include "orchestrator/told.h"
@@ -52,8 +53,6 @@ static void publish(Controller *c, EventCode code, const char *host)
 {
     g_autoptr(Event) event = event_new(code, NULL, host, NULL, NULL);
 
-    if (told_is_expected(c->hosts, event))
-        return;
     events_publish(c->events, event);
     told_note(c->db, c->hosts, event);
 }
@@ -76,7 +75,8 @@ static void on_down(void *user, const char *host, const GError *why)
     Controller *c = user;
 
     log_warning("link to %s is lost: %s", host, why->message);
-    if (!told_is(c->hosts, host, EVENT_LINK_LOST))
+    if (!told_is(c->hosts, host, EVENT_LINK_LOST) &&
+        !maintenance_runs(roster_find(hosts_roster(c->hosts), host)->maintenance))
         publish(c, EVENT_LINK_LOST, host);
     scenarios_host_is_down(c->scenarios, host);
     plans_link(c->plans, host, FALSE);

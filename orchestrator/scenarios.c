@@ -3,6 +3,7 @@
  * How one of them lives is scenario_live.c. */
 #include "orchestrator/scenarios.h"
 
+#include "orchestrator/core/maintenance.h"
 #include "orchestrator/scenario_live.h"
 #include "orchestrator/told.h"
 #include "vmconnect/base/clock.h"
@@ -97,8 +98,12 @@ static void know_hosts(Scenarios *s)
 {
     g_autoptr(GPtrArray) names = hosts_names(s->hosts);
 
-    for (guint i = 0; i < names->len; i++)
-        vitals_add(s->vitals, names->pdata[i], roster_find(hosts_roster(s->hosts), names->pdata[i])->id);
+    for (guint i = 0; i < names->len; i++) {
+        const RosterHost *host = roster_find(hosts_roster(s->hosts), names->pdata[i]);
+
+        vitals_add(s->vitals, host->name, host->id);
+        vitals_excuse(s->vitals, host->name, maintenance_runs(host->maintenance));
+    }
 }
 
 static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
@@ -238,8 +243,6 @@ static void tell_vitals(Scenarios *s)
     for (guint i = 0; i < out->len; i++) {
         const Event *event = ((const Action *)out->pdata[i])->event;
 
-        if (told_is_expected(s->hosts, event))
-            continue;
         events_publish(s->events, event);
         told_note(s->db, s->hosts, event);
     }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/told.h"
 
-#include "orchestrator/core/maintenance.h"
 #include "vmconnect/base/log.h"
 
 static const struct {
@@ -19,21 +18,6 @@ gboolean told_is(const Hosts *hosts, const char *host, EventCode code)
     const RosterHost *known = roster_find(hosts_roster(hosts), host);
 
     return known && event_is_named(known->told, code);
-}
-
-gboolean told_is_expected(const Hosts *hosts, const Event *event)
-{
-    const RosterHost *host = event->host ? roster_find(hosts_roster(hosts), event->host) : NULL;
-
-    if (!host || !maintenance_runs(host->maintenance))
-        return FALSE;
-    if (event->code == EVENT_PROBE_MISSED)
-        return TRUE;
-    for (guint i = 0; i < G_N_ELEMENTS(PAIRS); i++)
-        if (event->code == PAIRS[i].begins ||
-            (event->code == PAIRS[i].ends && !event_is_named(host->told, PAIRS[i].begins)))
-            return TRUE;
-    return FALSE;
 }
 
 static void on_noted(const GError *error, void *user)

@@ -13,8 +13,5 @@
 /* @event is told, whatever it is about; after its publication, so that what is noted was said. */
 void told_note(Database *db, Hosts *hosts, const Event *event);
 
-/* Is @event, about a host that its operator restarts, what he expects: then it is not told. */
-gboolean told_is_expected(const Hosts *hosts, const Event *event);
-
 /* Was it told of @host, which may be gone, and nothing since that ends it? */
 gboolean told_is(const Hosts *hosts, const char *host, EventCode code);

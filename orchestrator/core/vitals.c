@@ -53,6 +53,7 @@ typedef struct {
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
     gboolean no_libvirt; /* told */
+    gboolean excused;    /* of that nothing is told now */
     gint64 sees_ms;      /* … and since when it is not so any more; 0: it is */
     gint64 alone_ms;     /* since when its gateway alone is missed; 0: it is not */
     LostPaths lost;      /* of those to it */
@@ -473,7 +474,7 @@ static void tell_missed(Host *h, gint64 now_ms, ActionList *out)
 {
     gboolean missed = h->seen.missed;
 
-    if (missed && !h->missed && !h->is_silent && h->misses > 0 && is_calm(h, now_ms))
+    if (missed && !h->missed && !h->is_silent && !h->excused && h->misses > 0 && is_calm(h, now_ms))
         tell(h, EVENT_PROBE_MISSED, NULL, out);
     if (missed || h->missed)
         h->missed_ms = missed || !h->was_silent ? now_ms : 0;
@@ -483,7 +484,7 @@ static void tell_missed(Host *h, gint64 now_ms, ActionList *out)
 
 static void tell_host(Host *h, ActionList *out)
 {
-    gboolean silent = h->life == LIFE_SILENT && h->misses > 0;
+    gboolean silent = h->life == LIFE_SILENT && h->misses > 0 && !h->excused;
 
     if (silent && !h->is_silent)
         tell(h, EVENT_HOST_SILENT, h->why, out);
@@ -499,7 +500,7 @@ static gboolean tell_blind(Host *h, gint64 now_ms, ActionList *out)
     if (!h->up || !h->heard || h->view.n == 0)
         return TRUE;
     /* Before it hears nobody of those, either, it may be its gateway alone. */
-    if (h->blind && !h->is_blind && h->view.seen == 0) {
+    if (h->blind && !h->is_blind && !h->excused && h->view.seen == 0) {
         tell(h, EVENT_WATCH_BLIND, NULL, out);
         h->is_blind = TRUE;
     }
@@ -521,7 +522,7 @@ static gboolean tell_paths(Host *h, gint64 now_ms, ActionList *out)
     g_autofree char *words = NULL;
     LostPathsNews news;
 
-    if (h->misses == 0)
+    if (h->misses == 0 || h->excused)
         return TRUE;
     news = lost_paths_step(&h->lost, lost, h->seen.engine == ENGINE_HEARD, h->misses * h->interval_ms,
                            CALM_PROBES * h->interval_ms, now_ms);
@@ -539,13 +540,21 @@ static void tell_libvirt(Host *h, ActionList *out)
     const char *why = text_of(h->libvirt, "why");
 
     /* An engine that has just started has not heard it yet: that is no silence. */
-    if (!json_is_boolean(up))
+    if (!json_is_boolean(up) || (down && h->excused))
         return;
     if (down && !h->no_libvirt)
         tell(h, EVENT_HYPERVISOR_SILENT, why ? why : "no reason is known", out);
     if (!down && h->no_libvirt)
         tell(h, EVENT_HYPERVISOR_BACK, NULL, out);
     h->no_libvirt = down;
+}
+
+void vitals_excuse(Vitals *v, const char *name, gboolean excused)
+{
+    Host *h = find(v, name);
+
+    v->stale |= h->excused != excused;
+    h->excused = excused;
 }
 
 void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)

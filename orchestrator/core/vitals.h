@@ -40,6 +40,9 @@ void vitals_hear(Vitals *v, const char *host, const json_t *status);
 /* Probes missed in a row that make a host of these silent, 0: nobody asks any more; and how far apart they are. */
 void vitals_expect(Vitals *v, const char *host, guint misses, gint64 interval_ms);
 
+/* While @excused its operator restarts it: that it is silent, or sees nothing, is what he expects, and told only if it is so afterwards. */
+void vitals_excuse(Vitals *v, const char *host, gboolean excused);
+
 /* Events about hosts, each once; if nothing has come since the last step there are none. That a probe was missed is one again when no
  * path has been missed for ten of them, or when a silence is over. @now_ms: steady. */
 void vitals_step(Vitals *v, gint64 now_ms, ActionList *out);

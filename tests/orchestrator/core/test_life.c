@@ -262,6 +262,46 @@ static void test_host_dies(void)
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
 }
 
+static gboolean was_told_of(const Stage *s, const char *code)
+{
+    return strstr(s->w->trace->str, code) != NULL;
+}
+
+/* Its operator restarts it: of what is so then nothing is told, and all of what is so still when he says that he has done. */
+static void test_excused(void)
+{
+    g_autoptr(Stage) dead = stage_new();
+    g_autoptr(Stage) headless = stage_new();
+    g_autoptr(Stage) cut = stage_new();
+
+    vitals_excuse(dead->v, "alpha", TRUE);
+    lose_alpha(dead);
+    dead->path = 3;
+    pass_for(dead, 22, FALSE);
+    g_assert_false(was_told_of(dead, "PROBE_MISSED") || was_told_of(dead, "HOST_SILENT"));
+    vitals_excuse(dead->v, "alpha", FALSE);
+    world_forget(dead->w);
+    pass_for(dead, 2, FALSE);
+    expect(dead, "[  24] HOST_SILENT alpha\n");
+
+    vitals_excuse(headless->v, "alpha", TRUE);
+    headless->libvirt = FALSE;
+    pass_for(headless, 4, TRUE);
+    g_assert_false(was_told_of(headless, "HYPERVISOR"));
+    vitals_excuse(headless->v, "alpha", FALSE);
+    world_forget(headless->w);
+    pass(headless, TRUE);
+    expect(headless, "[   6] HYPERVISOR_SILENT alpha\n");
+
+    vitals_excuse(cut->v, "alpha", TRUE);
+    cut->via = 3;
+    pass_for(cut, 10, TRUE);
+    expect(cut, "");
+    vitals_excuse(cut->v, "alpha", FALSE);
+    pass_for(cut, 10, TRUE);
+    expect(cut, "[  15] PATH_LOST alpha\n");
+}
+
 /* It is back before its guest is; and the guest is started there, once. */
 static void test_host_comes_back(void)
 {
@@ -2455,6 +2495,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/life/host/dies", test_host_dies);
+    g_test_add_func("/life/host/excused", test_excused);
     g_test_add_func("/life/host/comes-back", test_host_comes_back);
     g_test_add_func("/life/controller/goes-on", test_goes_on);
     g_test_add_func("/life/controller/ended-meanwhile", test_ended_meanwhile);
