@@ -28,27 +28,41 @@ static void set_time(json_t *doc, const char *key, gint64 wall_ms)
 
 /* --- which VMs --------------------------------------------------------------- */
 
-/* What runs there, or else what it keeps the copies of. */
-static GPtrArray *vms_of(const Protection *p, const char *host, gboolean *ret_active)
+/* What runs there, or what it keeps the copies of. */
+static GPtrArray *vms_of(const Protection *p, const char *host, gboolean active)
 {
-    GPtrArray *active = g_ptr_array_new(), *kept = g_ptr_array_new();
+    GPtrArray *vms = g_ptr_array_new();
 
     for (guint i = 0; i < p->vms->len; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        if (g_str_equal(vm->active, host))
-            g_ptr_array_add(active, p->vms->pdata[i]);
-        else if (g_strcmp0(protection_keeper(vm), host) == 0)
-            g_ptr_array_add(kept, p->vms->pdata[i]);
+        if (g_strcmp0(active ? vm->active : protection_keeper(vm), host) == 0)
+            g_ptr_array_add(vms, p->vms->pdata[i]);
     }
-    *ret_active = active->len > 0;
-    g_ptr_array_unref(*ret_active ? kept : active);
-    return *ret_active ? active : kept;
+    return vms;
 }
 
-static gboolean takes_part(const Protection *p, const char *host)
+typedef json_t *(*DescribePart)(const RosterHost *host, const Protection *p, const MaintenanceWish *wish,
+                                const GPtrArray *vms, gboolean active);
+
+/* A running scenario has one part in it, or two, if some of its VMs were moved. New reference. */
+static json_t *each_part(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish,
+                         DescribePart describe)
 {
-    return p->goal != GOAL_STOPPED && scenario_has_host(p->scenario, host);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < protections->len; i++) {
+        const Protection *p = protections->pdata[i];
+        g_autoptr(GPtrArray) active = vms_of(p, host->name, TRUE), kept = vms_of(p, host->name, FALSE);
+
+        if (p->goal == GOAL_STOPPED || !scenario_has_host(p->scenario, host->name))
+            continue;
+        if (active->len > 0)
+            json_array_append_new(list, describe(host, p, wish, active, TRUE));
+        if (kept->len > 0 || active->len == 0)
+            json_array_append_new(list, describe(host, p, wish, kept, FALSE));
+    }
+    return list;
 }
 
 /* --- shown first ------------------------------------------------------------- */
@@ -128,6 +142,30 @@ static char *cannot_rest(const Protection *p, const char *host)
     return g_strdup_printf("the engine of %s does not answer", host);
 }
 
+/* Paused, or asleep: libvirt has it, and it hears nobody who asks it to shut down. */
+static char *stands_still(const GPtrArray *vms)
+{
+    for (guint i = 0; i < vms->len; i++) {
+        const ProtectionVm *vm = vms->pdata[i];
+
+        if (vm->life.state == GUEST_LIFE_OFF && vm->last && g_strcmp0(vm->last->guest, "off") != 0)
+            return g_strdup_printf("'%s' cannot be shut down, since %s: resume it first", vm->name,
+                                   vm->life.why ? vm->life.why : "it does not run");
+    }
+    return NULL;
+}
+
+/* Those that run there. */
+static char *cannot_leave(const Protection *p, const char *host, const GPtrArray *vms,
+                          const MaintenanceWish *wish)
+{
+    char *still = stands_still(vms);
+
+    if (still)
+        return still;
+    return wish->move ? cannot_move(p, vms, wish) : cannot_park(p, host, vms, wish);
+}
+
 /* One at a time: where both are off, nothing of the VM is left that could go on. */
 static char *other_in_maintenance(const Protection *p, const char *host)
 {
@@ -154,15 +192,13 @@ static const char *what_becomes(const ProtectionVm *vm, gboolean active, gboolea
                                             : "is shut down, its last generation sealed, and started again";
 }
 
-static json_t *preview_part(const RosterHost *host, const Protection *p, const MaintenanceWish *wish)
+static json_t *preview_part(const RosterHost *host, const Protection *p, const MaintenanceWish *wish,
+                            const GPtrArray *vms, gboolean active)
 {
-    gboolean active;
-    g_autoptr(GPtrArray) vms = vms_of(p, host->name, &active);
     g_autofree char *other = other_in_maintenance(p, host->name);
-    g_autofree char *why =
-        other    ? g_steal_pointer(&other)
-        : active ? (wish->move ? cannot_move(p, vms, wish) : cannot_park(p, host->name, vms, wish))
-                 : cannot_rest(p, host->name);
+    g_autofree char *why = other    ? g_steal_pointer(&other)
+                           : active ? cannot_leave(p, host->name, vms, wish)
+                                    : cannot_rest(p, host->name);
     json_t *list = json_array();
 
     for (guint i = 0; i < vms->len; i++) {
@@ -179,12 +215,8 @@ static json_t *preview_part(const RosterHost *host, const Protection *p, const M
 
 json_t *maintenance_preview(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish)
 {
-    json_t *list = json_array();
-
-    for (guint i = 0; i < protections->len; i++)
-        if (takes_part(protections->pdata[i], host->name))
-            json_array_append_new(list, preview_part(host, protections->pdata[i], wish));
-    return json_pack("{s:s, s:o}", "host", host->name, "scenarios", list);
+    return json_pack("{s:s, s:o}", "host", host->name, "scenarios",
+                     each_part(host, protections, wish, preview_part));
 }
 
 gboolean maintenance_may_begin(const json_t *preview, GError **error)
@@ -211,12 +243,12 @@ static const NewsCopy *copy_of(const ProtectionVm *vm)
     return vm->last && vm->last->copies->len > 0 ? vm->last->copies->pdata[0] : NULL;
 }
 
-static json_t *new_part(const Protection *p, const char *host, const MaintenanceWish *wish)
+static json_t *new_part(const RosterHost *host, const Protection *p, const MaintenanceWish *wish,
+                        const GPtrArray *vms, gboolean active)
 {
-    gboolean active;
-    g_autoptr(GPtrArray) vms = vms_of(p, host, &active);
     json_t *list = json_array();
 
+    (void)host;
     for (guint i = 0; i < vms->len; i++) {
         const ProtectionVm *vm = vms->pdata[i];
         const NewsCopy *copy = copy_of(vm);
@@ -235,18 +267,14 @@ static json_t *new_part(const Protection *p, const char *host, const Maintenance
 json_t *maintenance_new(const RosterHost *host, const GPtrArray *protections, const MaintenanceWish *wish,
                         const char *boot, gint64 now_wall_ms)
 {
-    json_t *list = json_array();
     json_t *doc = json_pack(
         "{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:b, s:s?, s:b, s:b, s:b, s:b, s:o, s:b, s:n, s:n, s:n, s:o}",
         "id", ID_TEXT(id_random()), "host", host->name, "state", PHASES[MAINTENANCE_PREPARING], "ready_at",
         "back_at", "ended_at", "silent_at", "late", 0, "boot", boot, "until_finish", wish->until_finish,
         "power_off", wish->power_off, "patient", wish->patient, "move", wish->move, "then",
         wish->then ? json_deep_copy(wish->then) : json_array(), "finish", 0, "why", "resync_bytes",
-        "change_bytes", "scenarios", list);
+        "change_bytes", "scenarios", each_part(host, protections, wish, new_part));
 
-    for (guint i = 0; i < protections->len; i++)
-        if (takes_part(protections->pdata[i], host->name))
-            json_array_append_new(list, new_part(protections->pdata[i], host->name, wish));
     set_time(doc, "since", now_wall_ms);
     return doc;
 }
@@ -591,7 +619,7 @@ static void note_shutdowns(json_t *part, const Plan *plan)
 static gboolean note_ready(json_t *doc, json_t *part, const MaintenanceSight *sight, GPtrArray *out)
 {
     const char *name = text_of(part, "scenario");
-    g_autofree char *what = g_strdup_printf("scenario '%s'", name);
+    g_autofree char *what = g_strdup_printf("%sscenario '%s'", has_plan(part) ? "" : "copies of ", name);
 
     if (json_is_true(json_object_get(part, "ready")) || !is_ready(doc, part, sight))
         return FALSE;
@@ -611,6 +639,16 @@ static gboolean note_settled(const json_t *doc, json_t *part, const MaintenanceS
     json_object_set_new(part, "settled", json_true());
     note_shutdowns(part, sight->plan);
     return TRUE;
+}
+
+/* Two parts of one scenario stand side by side. */
+static guint scenarios_of(const json_t *doc)
+{
+    guint n = 0;
+
+    for (gsize i = 0; i < maintenance_len(doc); i++)
+        n += i == 0 || !g_str_equal(maintenance_scenario(doc, i), maintenance_scenario(doc, i - 1));
+    return n;
 }
 
 static gboolean prepare(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now, GPtrArray *out)
@@ -639,8 +677,7 @@ static gboolean prepare(json_t *doc, const MaintenanceSight *parts, const Mainte
     if (!all)
         return changed;
     set_time(doc, "ready_at", now->wall_ms);
-    what = g_strdup_printf("all of it, %zu scenario%s", maintenance_len(doc),
-                           maintenance_len(doc) == 1 ? "" : "s");
+    what = g_strdup_printf("all of it, %u scenario%s", scenarios_of(doc), scenarios_of(doc) == 1 ? "" : "s");
     tell(out, EVENT_MAINTENANCE_READY, doc, NULL, what);
     return enter(doc, MAINTENANCE_READY);
 }

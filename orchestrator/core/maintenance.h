@@ -15,8 +15,9 @@
  *    "then", "resync_bytes", "change_bytes", "move", "scenarios": [{"scenario", "plan", "alone", "begun", "settled", "ready", "stays", "vms": [{"vm", "name", "off_ms", "synced_bytes",
  *    "payload_bytes"}]}]}
  *
- * "silent_at": since when the host does not answer, "late": that, or that its way back takes long, was told after half an hour.
- * "then" are the hosts whose turn comes when this one is over and all is protected again. "plan" is null where its VMs run elsewhere and the host keeps their copies; "why" is what it failed of. */
+ * Each entry of "scenarios" is a part in one: of which VMs run there, or of which it keeps the copies; a scenario of which some VMs were
+ * moved has both, one after the other. "silent_at": since when the host does not answer, "late": that, or that its way back takes long, was told after half an hour.
+ * "then" are the hosts whose turn comes when this one is over and all is protected again. "plan" is null where it keeps the copies; "why" is what it failed of. */
 #pragma once
 
 #include "orchestrator/core/event.h"

@@ -436,6 +436,93 @@ static void test_rolling(void)
     g_string_truncate(d->told, 0);
 }
 
+/* web2 was moved to beta before: alpha runs web1 and keeps the copy of web2. */
+static World *world_new_of_both(void)
+{
+    World *w = world_new(2);
+    const Id plan = world_id(0x77);
+
+    world_run(w);
+    world_step(w, (Input){.kind = INPUT_PLAN_BEGUN, .plan = plan, .host = (char *)"beta"}, NULL);
+    world_step(w, (Input){.kind = INPUT_MOVING, .plan = plan, .vm = world_vm(2)}, NULL);
+    world_step(w,
+               (Input){.kind = INPUT_MOVED,
+                       .plan = plan,
+                       .vm = world_vm(2),
+                       .host = (char *)"beta",
+                       .reign = {2, world_id(0x88)},
+                       .reverse = TRUE},
+               NULL);
+    world_step(w, (Input){.kind = INPUT_PLAN_ENDED, .plan = plan, .host = (char *)"beta"}, NULL);
+    return w;
+}
+
+/* What it runs is parked, and the copies that it keeps are closed: of each scenario two parts, told of as one. */
+static void test_both_parts(void)
+{
+    static const char *const HOSTS[] = {"alpha", "beta"};
+    g_autoptr(World) w = world_new_of_both();
+    g_autoptr(GPtrArray) protections = g_ptr_array_new(), told = g_ptr_array_new_with_free_func(free_event);
+    const MaintenanceWish wish = {0};
+
+    g_ptr_array_add(protections, w->p);
+    for (guint i = 0; i < G_N_ELEMENTS(HOSTS); i++) {
+        const RosterHost *host = roster_find(w->roster, HOSTS[i]);
+        json_auto_t *doc = maintenance_new(host, protections, &wish, FIRST_BOOT, 1700000000000);
+        json_auto_t *preview = maintenance_preview(host, protections, &wish);
+        g_autoptr(GArray) runs = maintenance_vms(doc, 0), kept = maintenance_vms(doc, 1);
+        g_autoptr(Plan) plan = NULL;
+        MaintenanceNow now = {w->now_ms, 1700000000000, FIRST_BOOT};
+        MaintenanceSight parts[2] = {{.protection = w->p}, {.protection = w->p, .rested = TRUE}};
+        ParkOptions options;
+
+        g_assert_cmpuint(json_array_size(json_object_get(preview, "scenarios")), ==, 2);
+        g_assert_cmpuint(maintenance_len(doc), ==, 2);
+        g_assert_true(runs->len == 1 && id_equal(g_array_index(runs, Id, 0), world_vm(i == 0 ? 1 : 2)));
+        g_assert_true(kept->len == 1 && id_equal(g_array_index(kept, Id, 0), world_vm(i == 0 ? 2 : 1)));
+        g_assert_false(maintenance_closes_all(doc, 0));
+        g_assert_true(maintenance_closes_all(doc, 1));
+        if (i > 0)
+            continue;
+        g_assert_true(maintenance_park_options(doc, 0, world_id(0x99), &options));
+        plan = plan_park(w->p, &options, NULL);
+        g_assert_true(plan && plan->moves->len == 1);
+        parts[0].plan = plan;
+        g_assert_true(maintenance_step(doc, parts, &now, told));
+        ((Move *)plan->moves->pdata[0])->state = MOVE_PARKED;
+        parts[1].rested = FALSE;
+        maintenance_step(doc, parts, &now, told);
+        g_assert_cmpint(maintenance_phase(doc), ==, MAINTENANCE_PREPARING);
+        parts[1].rested = TRUE;
+        g_assert_true(maintenance_step(doc, parts, &now, told));
+        g_assert_cmpint(maintenance_phase(doc), ==, MAINTENANCE_READY);
+        g_assert_cmpuint(told->len, ==, 3);
+        g_assert_nonnull(strstr(((const Event *)told->pdata[2])->text, "(all of it, 1 scenario)"));
+    }
+}
+
+/* A guest that hears nobody is found before others are shut down; one that is off is not asked. */
+static void test_stands_still(void)
+{
+    g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
+    const RosterHost *alpha = roster_find(d->w->roster, "alpha");
+    ProtectionVm *web1 = d->w->p->vms->pdata[0];
+    json_auto_t *paused = NULL, *off = NULL;
+    g_autoptr(GError) error = NULL;
+
+    world_news_more(d->w, 1, "protected", 300, NULL, "{\"guest\": \"alive\"}");
+    web1->life.state = GUEST_LIFE_OFF;
+    g_free(web1->life.why);
+    web1->life.why = g_strdup("it is paused");
+    paused = maintenance_preview(alpha, d->protections, &(MaintenanceWish){0});
+    g_assert_false(maintenance_may_begin(paused, &error));
+    g_assert_nonnull(
+        strstr(error->message, "'web1' cannot be shut down, since it is paused: resume it first"));
+    world_news_more(d->w, 1, "protected", 300, NULL, "{\"guest\": \"off\"}");
+    off = maintenance_preview(alpha, d->protections, &(MaintenanceWish){0});
+    g_assert_true(maintenance_may_begin(off, NULL));
+}
+
 static void test_preview(void)
 {
     g_autoptr(Desk) d = desk_new("alpha", &(MaintenanceWish){0});
@@ -489,6 +576,8 @@ int main(int argc, char **argv)
     g_test_add_func("/maintenance/not_moved_any_more", test_not_moved_any_more);
     g_test_add_func("/maintenance/stays_away", test_stays_away);
     g_test_add_func("/maintenance/rolling", test_rolling);
+    g_test_add_func("/maintenance/both_parts", test_both_parts);
+    g_test_add_func("/maintenance/stands_still", test_stands_still);
     g_test_add_func("/maintenance/preview", test_preview);
     g_test_add_func("/maintenance/unsound", test_unsound);
     return g_test_run();
