@@ -91,6 +91,8 @@ typedef struct {
     guint tried_boots; /* boots when the last of them began */
     gint64 again_ms;   /* the last has failed, and it is tried again then; 0: it has not */
     gint64 rest_ms;    /* until then another is not asked for */
+    gint64 first_ms;   /* when the first of those since it lived was asked for */
+    gint64 late_ms;    /* given up, and yet to be tried then; 0: not */
     guint64 order;     /* number of the try that was asked for last */
 } ProtectionLife;
 

@@ -13,6 +13,10 @@
 /* What libvirtd of version 9 still has to do about the QEMU that died may hit the new one, if it is slow: it ends that, too. */
 #define REVIVE_TRIES 3
 #define REVIVE_AGAIN_MS 5000
+/* What a guest needs of its host may come late after a boot, as a folder of the network does. Longer than that nothing is tried: its operator
+ * may be putting an image back, of which half is no image. */
+#define LATE_MS 15000
+#define LATEST_MS 120000
 /* What dies in one moment is heard of one after the other. */
 #define TOGETHER_MS 2000
 
@@ -66,8 +70,10 @@ static gboolean may_reset(const Protection *p, const ProtectionVm *vm, gint64 no
 /* It has not given up, nor is it tried too soon after the last time. */
 static gboolean is_due(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
 {
-    return may_revive(p, vm, now_ms) && !vm->life.gave_up && now_ms >= vm->life.rest_ms &&
-           (!vm->life.hangs || may_reset(p, vm, now_ms));
+    const ProtectionLife *life = &vm->life;
+    gboolean rested = life->gave_up ? life->late_ms > 0 && now_ms >= life->late_ms : now_ms >= life->rest_ms;
+
+    return may_revive(p, vm, now_ms) && rested && (!life->hangs || may_reset(p, vm, now_ms));
 }
 
 /* What must be true of one that was started before those after it are. Whose checks were never answered is waited for, too. */
@@ -129,26 +135,40 @@ static void begin_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, 
     life->waits_for = waited_for(p, vm, now_ms);
     if (!id_is_nil(life->waits_for))
         return;
-    life->tries = 0;
+    life->first_ms = life->gave_up ? life->first_ms : now_ms;
+    life->tries = life->gave_up ? REVIVE_TRIES - 1 : 0;
     try_revival(p, vm, now_ms, out);
 }
 
-static void fail_revival(const Protection *p, ProtectionVm *vm, const char *why, ActionList *out)
+/* @again_ms: when it is tried all the same; 0: not. */
+static void fail_revival(const Protection *p, ProtectionVm *vm, gint64 again_ms, const char *why,
+                         ActionList *out)
 {
+    gboolean known = vm->life.gave_up;
+
     vm->life.reviving = FALSE;
     vm->life.gave_up = TRUE;
-    protection_publish_guest(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
+    vm->life.late_ms = again_ms;
+    if (!known)
+        protection_publish_guest(p, vm, EVENT_GUEST_RESTART_FAILED, why, out);
 }
 
-/* It may be tried once more, but nobody is kept waiting for the end of the countdown. */
-static void fail_try(const Protection *p, ProtectionVm *vm, gint64 now_ms, const char *why, ActionList *out)
+static gboolean ends_before(const Protection *p, gint64 at_ms)
 {
-    gint64 again_ms = now_ms + REVIVE_AGAIN_MS;
+    return p->countdown.runs && !p->countdown.over &&
+           at_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms;
+}
 
-    if (vm->life.tries >= REVIVE_TRIES ||
-        (p->countdown.runs && !p->countdown.over &&
-         again_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms)) {
-        fail_revival(p, vm, why, out);
+/* It may be tried once more, but nobody is kept waiting for the end of the countdown. @started: it has died after its start. */
+static void fail_try(const Protection *p, ProtectionVm *vm, gint64 now_ms, gboolean started, const char *why,
+                     ActionList *out)
+{
+    gint64 again_ms = now_ms + REVIVE_AGAIN_MS, late_ms = now_ms + LATE_MS;
+
+    if (vm->life.tries >= REVIVE_TRIES || ends_before(p, again_ms)) {
+        gboolean late = !started && late_ms < vm->life.first_ms + LATEST_MS && !ends_before(p, late_ms);
+
+        fail_revival(p, vm, late ? late_ms : 0, why, out);
         return;
     }
     vm->life.revived = FALSE;
@@ -180,9 +200,9 @@ static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
         life->reviving = FALSE;
         life->back_ms = now_ms;
     } else if (has_died_again(life))
-        fail_try(p, vm, now_ms, life->why ? life->why : "it has died again", out);
+        fail_try(p, vm, now_ms, TRUE, life->why ? life->why : "it has died again", out);
     else if (now_ms >= life->revived_ms + p->scenario->policy.start_timeout_ms)
-        fail_revival(p, vm, life->why ? life->why : "it does not answer", out);
+        fail_revival(p, vm, 0, life->why ? life->why : "it does not answer", out);
 }
 
 void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
@@ -203,7 +223,7 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
     if (!vm->life.reviving || vm->life.again_ms > 0)
         return;
     if (in->failure) {
-        fail_try(p, vm, in->now_ms, in->failure->message, out);
+        fail_try(p, vm, in->now_ms, FALSE, in->failure->message, out);
         return;
     }
     /* By its user, or after a boot by its host's engine itself, a moment before. */

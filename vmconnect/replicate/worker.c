@@ -242,6 +242,9 @@ static void set_why(Worker *w, const GError *error)
 {
     const char *why = error ? error->message : NULL;
 
+    /* Nothing was looked at: what it cannot do it cannot do still. */
+    if (w->unsupported && g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+        return;
     w->unsupported = g_error_matches(error, US_ERROR, US_ERROR_UNSUPPORTED);
     w->stuck = g_error_matches(error, US_ERROR, US_ERROR_STUCK);
     w->why_code = error ? us_error_name((UsError)error->code) : NULL;

@@ -1052,6 +1052,56 @@ static void test_restart_fails(void)
               "        -> web failed: a VM needs an operator\n");
 }
 
+/* What it needs of its host comes two minutes after the boot: that it could not be started was told once, and it is tried so long. */
+static void test_restart_late(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    guint tries = 3;
+
+    s->w->p->scenario->policy.countdown_ms = 300000;
+    s->word = "dead";
+    pass(s, TRUE);
+    for (guint i = 0; i < tries; i++) {
+        revived(s, US_ERROR_FAILED, "no such file");
+        pass_for(s, 5, TRUE);
+    }
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
+    world_forget(s->w);
+    for (; s->w->now_ms < 105000; tries++) {
+        pass_for(s, 15, TRUE);
+        g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+        revived(s, US_ERROR_FAILED, "no such file");
+        world_forget(s->w);
+    }
+    g_assert_cmpuint(tries, ==, 9);
+    pass_for(s, 100, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "guest.revive"));
+}
+
+static void test_restart_late_at_last(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.countdown_ms = 300000;
+    s->word = "dead";
+    pass(s, TRUE);
+    for (guint i = 0; i < 3; i++) {
+        revived(s, US_ERROR_FAILED, "no such file");
+        pass_for(s, 5, TRUE);
+    }
+    pass_for(s, 15, TRUE);
+    world_forget(s->w);
+    s->word = "alive";
+    s->boots = 1;
+    revived(s, -1, NULL);
+    pass_for(s, 9, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTARTED"));
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK"));
+    s->word = "dead";
+    pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT"));
+}
+
 /* Nobody was asked, since the controller's disk was full: it is when there is room, also if it had been given up by then. */
 static void test_restart_not_asked(void)
 {
@@ -2530,6 +2580,8 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/held", test_held);
     g_test_add_func("/life/guest/dies", test_guest_dies);
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
+    g_test_add_func("/life/guest/restart-late", test_restart_late);
+    g_test_add_func("/life/guest/restart-late-at-last", test_restart_late_at_last);
     g_test_add_func("/life/guest/restart-not-asked", test_restart_not_asked);
     g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
     g_test_add_func("/life/guest/dies-again", test_dies_again);
