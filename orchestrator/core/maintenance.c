@@ -142,15 +142,15 @@ static char *cannot_rest(const Protection *p, const char *host)
     return g_strdup_printf("the engine of %s does not answer", host);
 }
 
-/* Paused, or asleep: libvirt has it, and it hears nobody who asks it to shut down. */
+/* It hears nobody who asks it to shut down. */
 static char *stands_still(const GPtrArray *vms)
 {
     for (guint i = 0; i < vms->len; i++) {
         const ProtectionVm *vm = vms->pdata[i];
 
-        if (vm->life.state == GUEST_LIFE_OFF && vm->last && g_strcmp0(vm->last->guest, "off") != 0)
+        if (vm->life.paused)
             return g_strdup_printf("'%s' cannot be shut down, since %s: resume it first", vm->name,
-                                   vm->life.why ? vm->life.why : "it does not run");
+                                   vm->life.why ? vm->life.why : "it is paused");
     }
     return NULL;
 }

@@ -64,6 +64,7 @@ typedef struct {
     gboolean revivable;   /* silent, and its host could start it again … */
     gboolean hangs;       /* … or reset it, since it runs on */
     gboolean outside;     /* it is its standby alone that misses it */
+    gboolean paused;      /* off as far as anybody is concerned, and yet to be shut down */
     gboolean frozen;      /* its QEMU stands still: nothing can be asked of it but to be killed */
     gboolean lived;       /* when its host's engine last said so or so */
     gboolean mute;        /* its agent did not answer any more, and has not since */

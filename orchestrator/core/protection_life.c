@@ -31,6 +31,7 @@ typedef struct {
     gboolean revivable; /* silent, and its host could start or reset it … */
     gboolean hangs;     /* … the latter, since it runs on */
     gboolean frozen;    /* silent, with its QEMU */
+    gboolean paused;    /* off, and its QEMU is there */
     gboolean presumed;  /* silent, since it was that before */
     gboolean outside;   /* silent by checks from its standby alone */
     gboolean mute;      /* alive, and its agent does not answer any more … */
@@ -252,13 +253,14 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
     gboolean lost = down && !protection_vouches(p, vm);
     Finding f = {.why = lost ? NOBODY_VOUCHES : guest->why,
                  .revivable = dead || (down && !lost),
-                 .frozen = g_str_equal(guest->word, "frozen")};
+                 .frozen = g_str_equal(guest->word, "frozen"),
+                 .paused = g_str_equal(guest->word, "paused")};
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
     else if (dead || down || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen"))
         f.life = GUEST_LIFE_SILENT;
-    else if (g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
+    else if (f.paused || g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
         f.life = GUEST_LIFE_OFF;
     else
         f = find_unknown(vm);
@@ -377,6 +379,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     life->hangs = f->hangs;
     life->outside = f->outside;
     life->frozen = f->frozen;
+    life->paused = f->paused;
     if (g_strcmp0(life->why, f->why) != 0) {
         g_free(life->why);
         life->why = g_strdup(f->why);

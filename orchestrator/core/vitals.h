@@ -71,7 +71,7 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *host);
 
 /* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
 typedef struct {
-    const char *word; /* alive | off | idle | dead | stalled | frozen | unknown */
+    const char *word; /* alive | off | paused | idle | dead | stalled | frozen | unknown */
     const char *why;  /* NULL: nothing */
     guint boots;
     guint barks;      /* its watchdog went off so often … */

@@ -82,7 +82,7 @@ static GuestWord word_of_paused(int reason, const char **ret_why)
         return GUEST_ALIVE;
     default:
         *ret_why = "it is paused";
-        return GUEST_OFF;
+        return GUEST_PAUSED;
     }
 }
 
@@ -102,7 +102,7 @@ GuestWord guest_word_of(VmState state, int reason, const char **ret_why)
         return GUEST_DEAD;
     case VM_STATE_SUSPENDED:
         *ret_why = "it went to sleep by itself";
-        return GUEST_OFF;
+        return GUEST_PAUSED;
     case VM_STATE_UNKNOWN:
         break;
     }

@@ -18,7 +18,8 @@
 #define GUEST_WORDS(X)                                                                                   \
     X(UNKNOWN, "unknown") /* libvirt has not said yet */                                                 \
     X(ALIVE, "alive")     /* its QEMU runs it */                                                         \
-    X(OFF, "off")         /* its user, or we, have shut it down, destroyed, saved, moved or paused it */ \
+    X(OFF, "off")         /* its user, or we, have shut it down, destroyed, saved or moved it */         \
+    X(PAUSED, "paused")   /* its user, or we, have paused it, or it went to sleep */                     \
     X(IDLE, "idle")       /* it is off, and nobody knows why, as after a boot of its host */             \
     X(DEAD, "dead")       /* it crashed, panicked, its watchdog ended it, or its QEMU ended by itself */ \
     X(STALLED, "stalled") /* it stands still: an I/O error of its disks */                               \

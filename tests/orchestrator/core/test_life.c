@@ -373,6 +373,22 @@ static void test_site_comes_back(void)
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1\n"));
 }
 
+/* It is off for all that is made of it, but for who wants to shut it down. */
+static void test_paused(void)
+{
+    g_autoptr(Stage) s = stage_new();
+    const ProtectionVm *web1 = s->w->p->vms->pdata[0];
+
+    s->word = "paused";
+    pass_for(s, 30, TRUE);
+    expect(s, "[   2] time passed -> keep durably\n");
+    g_assert_true(web1->life.state == GUEST_LIFE_OFF && web1->life.paused);
+    s->word = "alive";
+    pass(s, TRUE);
+    g_assert_true(web1->life.state == GUEST_LIFE_ALIVE && !web1->life.paused);
+    world_forget(s->w);
+}
+
 /* Nor does a host that is silent from the start take one with it that was off. */
 static void test_was_off(void)
 {
@@ -2546,6 +2562,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/life/host/dies", test_host_dies);
     g_test_add_func("/life/host/excused", test_excused);
+    g_test_add_func("/life/guest/paused", test_paused);
     g_test_add_func("/life/host/comes-back", test_host_comes_back);
     g_test_add_func("/life/controller/goes-on", test_goes_on);
     g_test_add_func("/life/controller/ended-meanwhile", test_ended_meanwhile);

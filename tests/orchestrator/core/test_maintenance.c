@@ -510,15 +510,15 @@ static void test_stands_still(void)
     json_auto_t *paused = NULL, *off = NULL;
     g_autoptr(GError) error = NULL;
 
-    world_news_more(d->w, 1, "protected", 300, NULL, "{\"guest\": \"alive\"}");
     web1->life.state = GUEST_LIFE_OFF;
+    web1->life.paused = TRUE;
     g_free(web1->life.why);
     web1->life.why = g_strdup("it is paused");
     paused = maintenance_preview(alpha, d->protections, &(MaintenanceWish){0});
     g_assert_false(maintenance_may_begin(paused, &error));
     g_assert_nonnull(
         strstr(error->message, "'web1' cannot be shut down, since it is paused: resume it first"));
-    world_news_more(d->w, 1, "protected", 300, NULL, "{\"guest\": \"off\"}");
+    web1->life.paused = FALSE;
     off = maintenance_preview(alpha, d->protections, &(MaintenanceWish){0});
     g_assert_true(maintenance_may_begin(off, NULL));
 }
