@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/lease/voter.h"
+
+void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gboolean is_copy, LeaseMoment now)
+{
+    *v = (Voter){.record = *record,
+                 .incarnation = incarnation,
+                 .mute = is_copy,
+                 .granted = now,
+                 .sits = lease_moment_after(now, record->cap_ms)};
+}
+
+static void obey(Voter *v, Reign reign, guint64 arm)
+{
+    v->record.promised = reign;
+    v->record.arm = arm;
+    v->closed = FALSE;
+}
+
+gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation,
+                     LeaseMoment now)
+{
+    const VoterRecord before = v->record;
+
+    v->mute = FALSE;
+    v->incarnation = incarnation;
+    v->record.cap_ms = MAX(before.cap_ms, cap_ms);
+    v->sits = lease_moment_after(now, v->record.cap_ms);
+    if (highest.number > before.promised.number ||
+        (reign_equal(highest, before.promised) && arm > before.arm))
+        obey(v, highest, arm);
+    return v->record.cap_ms != before.cap_ms || v->record.arm != before.arm ||
+           !reign_equal(v->record.promised, before.promised);
+}
+
+/* Durable before the first that is longer, so that it is sat out; and forgotten when none of them can be kept any more. */
+static gboolean set_cap(Voter *v, gint64 grant_ms, LeaseMoment now)
+{
+    LeaseMoment until = lease_moment_after(now, grant_ms);
+    gboolean all_shorter = v->granted.boot_ms <= until.boot_ms && v->granted.raw_ms <= until.raw_ms;
+    gint64 before_ms = v->record.cap_ms;
+
+    if (grant_ms > before_ms || (all_shorter && lease_is_over(v->sits, now)))
+        v->record.cap_ms = grant_ms;
+    return v->record.cap_ms != before_ms;
+}
+
+/* What was sent before a request that was granted since says nothing of that; nor does what another process has sent. */
+static gboolean ends_grant(const Voter *v, guint64 nonce)
+{
+    return nonce >> 32 == v->nonce >> 32 && nonce > v->nonce;
+}
+
+static gboolean grant(Voter *v, const LeaseRenewal *asked, const VoterSight *sight, LeaseAnswer *answer)
+{
+    gboolean changed = FALSE;
+
+    if (asked->arm > v->record.arm && !(sight->keeps_armed && !lease_is_armed(asked->arm))) {
+        v->record.arm = asked->arm;
+        changed = TRUE;
+    }
+    if (asked->fenced) {
+        if (ends_grant(v, asked->nonce))
+            v->granted = sight->now;
+    } else if (!v->mute && !v->closed) {
+        changed |= set_cap(v, sight->grant_ms, sight->now);
+        v->granted = lease_moment_later(v->granted, lease_moment_after(sight->now, sight->grant_ms));
+        v->nonce = asked->nonce >> 32 == v->nonce >> 32 ? MAX(asked->nonce, v->nonce) : asked->nonce;
+        answer->verdict = LEASE_GRANTED;
+    }
+    return changed;
+}
+
+gboolean voter_renew(Voter *v, const LeaseRenewal *asked, const VoterSight *sight, LeaseAnswer *ret_answer)
+{
+    LeaseAnswer answer = {.nonce = asked->nonce, .verdict = LEASE_NOT_GRANTED, .incarnation = v->incarnation};
+    gboolean changed = FALSE;
+
+    if (asked->reign.number < v->record.promised.number) {
+        answer.verdict = LEASE_HIGHER;
+    } else if (reign_equal(asked->reign, v->record.promised)) {
+        changed = grant(v, asked, sight, &answer);
+    } else if (asked->reign.number == v->record.promised.number) {
+        answer.verdict = LEASE_CONFLICT;
+    } else if (sight->runs_lower) {
+        answer.verdict = LEASE_STOP_FIRST;
+    } else if (!v->mute) {
+        obey(v, asked->reign, 0);
+        (void)grant(v, asked, sight, &answer);
+        changed = TRUE;
+    }
+    answer.reign = v->record.promised;
+    answer.arm = v->record.arm;
+    *ret_answer = answer;
+    return changed;
+}
+
+static VoteVerdict when_free(const Voter *v, LeaseMoment now)
+{
+    if (!lease_is_over(v->sits, now))
+        return VOTE_SITS;
+    return lease_is_over(v->granted, now) ? VOTE_GIVEN : VOTE_KEEPS;
+}
+
+static gboolean ends_this(const Voter *v, const Ballot *ballot)
+{
+    Reign now = v->record.promised;
+
+    switch (ballot->kind) {
+    case BALLOT_ELECTION:
+        return reign_equal(ballot->parent, now) && ballot->next.number > now.number;
+    case BALLOT_RELEASE:
+        /* Whose owner has given it away for good, though this voter may never have heard of it. */
+        return reign_equal(ballot->parent, now) || ballot->parent.number > now.number;
+    case BALLOT_FORCE:
+    case BALLOT_CERTIFIED:
+        break;
+    }
+    /* Who forces may not know the last reign that there was. */
+    return ballot->next.number > now.number;
+}
+
+VoteVerdict voter_would_vote(const Voter *v, const Ballot *ballot, LeaseMoment now)
+{
+    if (v->mute && ballot->kind != BALLOT_CERTIFIED)
+        return VOTE_MUTE;
+    if (reign_equal(ballot->next, v->record.promised))
+        return VOTE_GIVEN;
+    if (!ends_this(v, ballot))
+        return VOTE_OTHER_REIGN;
+    switch (ballot->kind) {
+    case BALLOT_ELECTION:
+        return lease_is_armed(v->record.arm) ? when_free(v, now) : VOTE_DISARMED;
+    case BALLOT_FORCE:
+        return lease_is_armed(v->record.arm) ? when_free(v, now) : VOTE_GIVEN;
+    case BALLOT_RELEASE:
+    case BALLOT_CERTIFIED:
+        break;
+    }
+    return VOTE_GIVEN;
+}
+
+gboolean voter_vote(Voter *v, const Ballot *ballot, LeaseMoment now, VoteVerdict *ret_verdict)
+{
+    *ret_verdict = voter_would_vote(v, ballot, now);
+    if (*ret_verdict != VOTE_GIVEN || reign_equal(ballot->next, v->record.promised))
+        return FALSE;
+    obey(v, ballot->next, 0);
+    return TRUE;
+}
