@@ -6,6 +6,7 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/machine.h"
 #include "vmconnect/base/place.h"
+#include "vmconnect/base/sealed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,59 +17,6 @@
 /* What is written. 1 named the machine alone, not the file. */
 #define GUARD_FORMAT 2
 #define PERMIT_FORMAT 1
-#define SUM_LEN 64
-
-/* What every file here looks like: "understudy-KIND FORMAT SHA256\n", then one
- * line of JSON that the sum is over. */
-static char *seal(const char *kind, int format, json_t *body)
-{
-    g_autofree char *text = json_text(body);
-    g_autofree char *line = g_strconcat(text, "\n", NULL);
-    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line, -1);
-
-    json_decref(body);
-    return g_strdup_printf("understudy-%s %d %s\n%s", kind, format, sum, line);
-}
-
-static gboolean fail_corrupt(GError **error, const char *why)
-{
-    g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "not what was written: %s", why);
-    return FALSE;
-}
-
-/* The body's JSON, new reference, of any format up to @newest. @text ends with a NUL beyond @len. */
-static json_t *unseal(const char *kind, gulong newest, const char *text, gsize len, GError **error)
-{
-    g_autofree char *prefix = g_strdup_printf("understudy-%s ", kind);
-    g_autofree char *sum = NULL;
-    const char *end = memchr(text, '\n', len);
-    const char *p = text + strlen(prefix);
-    char *after = NULL;
-    const char *body;
-    gulong format;
-
-    if (!end || !g_str_has_prefix(text, prefix)) {
-        fail_corrupt(error, "no format line");
-        return NULL;
-    }
-    format = g_ascii_isdigit(*p) ? strtoul(p, &after, 10) : 0;
-    if (format > newest) {
-        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "format %lu is newer than this version knows",
-                    format);
-        return NULL;
-    }
-    if (format == 0 || *after != ' ' || end - (after + 1) != SUM_LEN) {
-        fail_corrupt(error, "a damaged format line");
-        return NULL;
-    }
-    body = end + 1;
-    sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)body, len - (gsize)(body - text));
-    if (strncmp(sum, after + 1, SUM_LEN) != 0) {
-        fail_corrupt(error, "its checksum is wrong");
-        return NULL;
-    }
-    return json_parse(body, len - (gsize)(body - text), GUARD_MAX_BYTES, error);
-}
 
 /* A whole small file; NOT_FOUND, IO, or CORRUPT when it is too long. *@ret_place: place.h; NULL: not asked for. */
 static char *read_small(const char *path, gsize *ret_len, char **ret_place, GError **error)
@@ -81,7 +29,7 @@ static char *read_small(const char *path, gsize *ret_len, char **ret_place, GErr
     if (n < 0)
         us_error_errno(error, errno, "cannot read %s", path);
     else if (!ok)
-        fail_corrupt(error, "too long");
+        sealed_corrupt(error, "too long");
     else if (ret_place)
         ok = (*ret_place = place_of(fd, "", error)) != NULL;
     if (fd >= 0)
@@ -111,12 +59,12 @@ void guard_free(Guard *g)
 
 char *guard_encode(const Guard *g, const char *place)
 {
-    return seal("guard", GUARD_FORMAT,
-                json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:o*, s:s}", "vm", ID_TEXT(g->vm), "scenario",
-                          g->scenario, "reign", reign_to_json(g->reign), "role",
-                          g->role == GUARD_ACTIVE ? "active" : "standby", "journal_open", g->journal_open,
-                          "autostart", g->autostart, "pivot", g->pivot ? pivot_to_json(g->pivot) : NULL,
-                          "place", g->elsewhere ? "" : place));
+    return sealed_text(
+        "guard", GUARD_FORMAT,
+        json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:o*, s:s}", "vm", ID_TEXT(g->vm), "scenario", g->scenario,
+                  "reign", reign_to_json(g->reign), "role", g->role == GUARD_ACTIVE ? "active" : "standby",
+                  "journal_open", g->journal_open, "autostart", g->autostart, "pivot",
+                  g->pivot ? pivot_to_json(g->pivot) : NULL, "place", g->elsewhere ? "" : place));
 }
 
 static gboolean role_parse(const char *text, GuardRole *ret_role)
@@ -154,9 +102,9 @@ static gboolean guard_unpack(Guard *g, const json_t *doc, const char *here, GErr
         !id_parse(vm, &g->vm, error) || !reign_from_json(reign, &g->reign, error))
         return FALSE;
     if (!role_parse(role, &g->role))
-        return fail_corrupt(error, "an unknown role");
+        return sealed_corrupt(error, "an unknown role");
     if (!place && !machine)
-        return fail_corrupt(error, "it does not say where it was written");
+        return sealed_corrupt(error, "it does not say where it was written");
     if (pivot && !(g->pivot = pivot_from_json(pivot, error)))
         return FALSE;
     g->scenario = g_strdup(scenario);
@@ -170,7 +118,7 @@ Guard *guard_decode(const char *text, gsize len, const char *place, GError **err
 {
     g_autoptr(Guard) g = g_new0(Guard, 1);
     g_autoptr(GError) why = NULL;
-    json_auto_t *doc = unseal("guard", GUARD_FORMAT, text, len, &why);
+    json_auto_t *doc = sealed_parse("guard", GUARD_FORMAT, text, len, GUARD_MAX_BYTES, &why);
 
     if (doc && guard_unpack(g, doc, place, &why))
         return g_steal_pointer(&g);
@@ -375,9 +323,9 @@ gboolean guard_any(const char *folder)
 gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error)
 {
     g_autofree char *path = path_of(folder, vm);
-    g_autofree char *text = seal("permit", PERMIT_FORMAT,
-                                 json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm), "boot", ID_TEXT(boot_id),
-                                           "reign", reign_to_json(reign)));
+    g_autofree char *text = sealed_text("permit", PERMIT_FORMAT,
+                                        json_pack("{s:s, s:s, s:o}", "vm", ID_TEXT(vm), "boot",
+                                                  ID_TEXT(boot_id), "reign", reign_to_json(reign)));
 
     return durable_mkdir(folder, 0700, error) && durable_replace(path, text, strlen(text), 0600, error);
 }
@@ -394,7 +342,7 @@ gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError
     g_autofree char *path = path_of(folder, vm);
     gsize len = 0;
     g_autofree char *text = read_small(path, &len, NULL, error);
-    json_auto_t *doc = text ? unseal("permit", PERMIT_FORMAT, text, len, error) : NULL;
+    json_auto_t *doc = text ? sealed_parse("permit", PERMIT_FORMAT, text, len, GUARD_MAX_BYTES, error) : NULL;
     const char *vm_text;
     const char *boot_text;
     json_t *reign_doc;

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/base/sealed.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SUM_LEN 64
+
+char *sealed_text(const char *kind, int format, json_t *body)
+{
+    g_autofree char *text = json_text(body);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line, -1);
+
+    json_decref(body);
+    return g_strdup_printf("understudy-%s %d %s\n%s", kind, format, sum, line);
+}
+
+gboolean sealed_corrupt(GError **error, const char *why)
+{
+    g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "not what was written: %s", why);
+    return FALSE;
+}
+
+json_t *sealed_parse(const char *kind, gulong newest, const char *text, gsize len, gsize max_len,
+                     GError **error)
+{
+    g_autofree char *prefix = g_strdup_printf("understudy-%s ", kind);
+    g_autofree char *sum = NULL;
+    const char *end = memchr(text, '\n', len);
+    const char *p = text + strlen(prefix);
+    char *after = NULL;
+    const char *body;
+    gulong format;
+
+    if (!end || !g_str_has_prefix(text, prefix)) {
+        sealed_corrupt(error, "no format line");
+        return NULL;
+    }
+    format = g_ascii_isdigit(*p) ? strtoul(p, &after, 10) : 0;
+    if (format > newest) {
+        g_set_error(error, US_ERROR, US_ERROR_UNSUPPORTED, "format %lu is newer than this version knows",
+                    format);
+        return NULL;
+    }
+    if (format == 0 || *after != ' ' || end - (after + 1) != SUM_LEN) {
+        sealed_corrupt(error, "a damaged format line");
+        return NULL;
+    }
+    body = end + 1;
+    sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)body, len - (gsize)(body - text));
+    if (strncmp(sum, after + 1, SUM_LEN) != 0) {
+        sealed_corrupt(error, "its checksum is wrong");
+        return NULL;
+    }
+    return json_parse(body, len - (gsize)(body - text), max_len, error);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sealed - small files of ours that must be whole or nothing.
+ *
+ * "understudy-KIND FORMAT SHA256\n", then one line of JSON that the sum is over. A newer format is refused and left alone. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+/* The file's text; takes @body. The caller frees. */
+char *sealed_text(const char *kind, int format, json_t *body);
+
+/* The body, new reference, of any format up to @newest. @text ends with a NUL beyond @len. NULL with @error CORRUPT, or UNSUPPORTED: a newer one. */
+json_t *sealed_parse(const char *kind, gulong newest, const char *text, gsize len, gsize max_len,
+                     GError **error);
+
+/* Always FALSE, with @error CORRUPT: what the body says is not what was written. */
+gboolean sealed_corrupt(GError **error, const char *why);
