@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/votes/vote_file.h"
+
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/place.h"
+#include "vmconnect/base/sealed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KIND "votes"
+#define FORMAT 1
+#define MAX_BYTES (64 << 20)
+
+struct VoteFile {
+    gboolean is_copy;
+    guint64 incarnation;
+    GHashTable *voids;   /* Id * -> guint64 * */
+    GHashTable *records; /* Id * -> VoteRecord * */
+};
+
+static VoteFile *vote_file_new(void)
+{
+    VoteFile *f = g_new0(VoteFile, 1);
+
+    f->voids = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
+    f->records = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
+    return f;
+}
+
+void vote_file_free(VoteFile *f)
+{
+    if (!f)
+        return;
+    g_hash_table_unref(f->voids);
+    g_hash_table_unref(f->records);
+    g_free(f);
+}
+
+/* --- its text ---------------------------------------------------------------- */
+
+static gboolean read_number(json_int_t number, guint64 *ret, GError **error)
+{
+    *ret = (guint64)number;
+    return number >= 0 || sealed_corrupt(error, "a number below 0");
+}
+
+static gboolean read_voids(VoteFile *f, json_t *list, GError **error)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(list, key, value)
+    {
+        guint64 incarnation;
+        Id party;
+
+        if (!id_parse(key, &party, error) || !read_number(json_integer_value(value), &incarnation, error))
+            return FALSE;
+        vote_file_set_void(f, party, incarnation);
+    }
+    return TRUE;
+}
+
+static gboolean read_record(VoteFile *f, const char *key, const json_t *doc, GError **error)
+{
+    json_int_t arm, own_arm, cap_ms;
+    VoteRecord record;
+    json_t *promised;
+    Id vm;
+
+    if (!id_parse(key, &vm, error) ||
+        !json_read(doc, "votes", error, "{s:o, s:I, s:I, s:I}", "promised", &promised, "arm", &arm, "cap_ms",
+                   &cap_ms, "own_arm", &own_arm) ||
+        !reign_from_json(promised, &record.voter.promised, error) ||
+        !read_number(arm, &record.voter.arm, error) || !read_number(own_arm, &record.arm, error))
+        return FALSE;
+    record.voter.cap_ms = cap_ms;
+    if (cap_ms < 0)
+        return sealed_corrupt(error, "a time below 0");
+    vote_file_set(f, vm, &record);
+    return TRUE;
+}
+
+static gboolean read_records(VoteFile *f, json_t *list, GError **error)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(list, key, value)
+    {
+        if (!read_record(f, key, value, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError **error)
+{
+    g_autoptr(VoteFile) f = vote_file_new();
+    g_autoptr(GError) why = NULL;
+    json_auto_t *doc = sealed_parse(KIND, FORMAT, text, len, MAX_BYTES, &why);
+    json_int_t incarnation;
+    const char *written_in;
+    json_t *voids, *vms;
+
+    if (doc &&
+        json_read(doc, "votes", &why, "{s:s, s:I, s:o, s:o}", "place", &written_in, "incarnation",
+                  &incarnation, "voids", &voids, "vms", &vms) &&
+        read_number(incarnation, &f->incarnation, &why) && read_voids(f, voids, &why) &&
+        read_records(f, vms, &why)) {
+        f->is_copy = !g_str_equal(written_in, place);
+        return g_steal_pointer(&f);
+    }
+    g_set_error_literal(error, US_ERROR,
+                        g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED) ? US_ERROR_UNSUPPORTED
+                                                                             : US_ERROR_CORRUPT,
+                        why->message);
+    return NULL;
+}
+
+/* NULL without @error: there is none. */
+static char *read_all(const char *path, gsize *ret_len, char **ret_place, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    g_autofree char *place = fd >= 0 ? place_of(fd, "", error) : NULL;
+    char *text = NULL;
+
+    if (fd < 0 && errno != ENOENT)
+        us_error_errno(error, errno, "cannot read %s", path);
+    /* A file is replaced, never written to: the text is that of the place, or that is another one by now, which nobody does here. */
+    if (place && durable_read(path, &text, ret_len, error))
+        *ret_place = g_steal_pointer(&place);
+    if (fd >= 0)
+        close(fd);
+    return text;
+}
+
+VoteFile *vote_file_read(const char *path, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autofree char *place = NULL;
+    gsize len = 0;
+    g_autofree char *text = read_all(path, &len, &place, &why);
+    VoteFile *f = text ? vote_file_parse(text, len, place, &why) : NULL;
+
+    if (why) {
+        g_propagate_prefixed_error(
+            error, g_steal_pointer(&why),
+            "%s, which has the promises of this host, cannot be read: it neither votes nor "
+            "renews anybody until it is put right, or removed, which makes it ask every "
+            "engine first: ",
+            path);
+        return NULL;
+    }
+    if (!f) {
+        f = vote_file_new();
+        f->is_copy = TRUE;
+    }
+    return f;
+}
+
+static json_t *record_to_json(const VoteRecord *record)
+{
+    return json_pack("{s:o, s:I, s:I, s:I}", "promised", reign_to_json(record->voter.promised), "arm",
+                     (json_int_t)record->voter.arm, "cap_ms", (json_int_t)record->voter.cap_ms, "own_arm",
+                     (json_int_t)record->arm);
+}
+
+json_t *vote_file_document(const VoteFile *f)
+{
+    json_t *voids = json_object(), *vms = json_object();
+    GHashTableIter iter;
+    gpointer id, value;
+
+    g_hash_table_iter_init(&iter, f->voids);
+    while (g_hash_table_iter_next(&iter, &id, &value))
+        json_object_set_new(voids, ID_TEXT(*(Id *)id), json_integer((json_int_t) * (guint64 *)value));
+    g_hash_table_iter_init(&iter, f->records);
+    while (g_hash_table_iter_next(&iter, &id, &value))
+        json_object_set_new(vms, ID_TEXT(*(Id *)id), record_to_json(value));
+    return json_pack("{s:I, s:o, s:o}", "incarnation", (json_int_t)f->incarnation, "voids", voids, "vms",
+                     vms);
+}
+
+gboolean vote_file_write(const char *path, json_t *document, GError **error)
+{
+    int fd = durable_replace_begin(path, 0600, error);
+    g_autofree char *place = fd >= 0 ? place_of(fd, "", error) : NULL;
+    g_autofree char *text = NULL;
+
+    if (!place) {
+        if (fd >= 0)
+            close(fd);
+        json_decref(document);
+        return FALSE;
+    }
+    json_object_set_new(document, "place", json_string(place));
+    text = sealed_text(KIND, FORMAT, document);
+    return durable_replace_end(path, fd, text, strlen(text), error);
+}
+
+/* --- its records ------------------------------------------------------------- */
+
+gboolean vote_file_is_copy(const VoteFile *f)
+{
+    return f->is_copy;
+}
+
+guint64 vote_file_incarnation(const VoteFile *f)
+{
+    return f->incarnation;
+}
+
+void vote_file_set_incarnation(VoteFile *f, guint64 incarnation)
+{
+    f->incarnation = incarnation;
+}
+
+guint64 vote_file_void_below(const VoteFile *f, Id party)
+{
+    const guint64 *known = g_hash_table_lookup(f->voids, &party);
+
+    return known ? *known : 0;
+}
+
+void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation)
+{
+    if (incarnation > vote_file_void_below(f, party))
+        g_hash_table_insert(f->voids, g_memdup2(&party, sizeof(party)),
+                            g_memdup2(&incarnation, sizeof(incarnation)));
+}
+
+const VoteRecord *vote_file_find(const VoteFile *f, Id vm)
+{
+    return g_hash_table_lookup(f->records, &vm);
+}
+
+void vote_file_set(VoteFile *f, Id vm, const VoteRecord *record)
+{
+    g_hash_table_insert(f->records, g_memdup2(&vm, sizeof(vm)), g_memdup2(record, sizeof(*record)));
+}
+
+void vote_file_forget(VoteFile *f, Id vm)
+{
+    g_hash_table_remove(f->records, &vm);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vote_file - what a party has promised about each VM, kept so that it holds.
+ *
+ * A standby's engine, an active's and the controller have one each: a file of its own, in no database and no backup's list. It names its machine and
+ * itself (place.h): one that is missing, was copied or was put back has forgotten promises, and its party is mute until it has heard
+ * every engine (voter.h). The records are in memory here; what is to be durable goes out as a document, because the loop must not wait for a
+ * disk: whoever changes a record answers nobody before vote_file_write() of that change has returned. */
+#pragma once
+
+#include "orchestrator/core/lease/voter.h"
+
+#include <jansson.h>
+
+typedef struct {
+    VoterRecord voter;
+    guint64 arm; /* of the reign that is this party's own (holder.h); 0: it has none, or never armed it */
+} VoteRecord;
+
+typedef struct VoteFile VoteFile;
+
+/* None is an empty one, and a copy. NULL with @error: CORRUPT (left alone: an operator must look), UNSUPPORTED, IO. Blocking. */
+VoteFile *vote_file_read(const char *path, GError **error);
+/* The same of a text, which ends with a NUL beyond @len, that was found in @place. */
+VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError **error);
+void vote_file_free(VoteFile *f);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VoteFile, vote_file_free)
+
+gboolean vote_file_is_copy(const VoteFile *f);
+
+/* Of its party's own promises; 0: it has never spoken. */
+guint64 vote_file_incarnation(const VoteFile *f);
+void vote_file_set_incarnation(VoteFile *f, guint64 incarnation);
+
+/* Below which the promises of @party (an engine's or controller's id) are void; 0: none are. It never falls. */
+guint64 vote_file_void_below(const VoteFile *f, Id party);
+void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation);
+
+/* Borrowed until the record changes; NULL: nothing was ever promised of that VM. */
+const VoteRecord *vote_file_find(const VoteFile *f, Id vm);
+void vote_file_set(VoteFile *f, Id vm, const VoteRecord *record);
+/* It is not protected here any more. */
+void vote_file_forget(VoteFile *f, Id vm);
+
+/* What it is now; new reference. */
+json_t *vote_file_document(const VoteFile *f);
+/* Durable when it returns TRUE, and no copy any more. Takes @document. Blocking. */
+gboolean vote_file_write(const char *path, json_t *document, GError **error);

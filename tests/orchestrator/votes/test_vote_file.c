@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Promises are there after a write, and known as forgotten wherever that may be so. */
+#include "orchestrator/votes/vote_file.h"
+#include "vmconnect/base/durable.h"
+#include "vmconnect/base/error.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const Id VM = {{1, 2}}, OTHER = {{3, 4}}, PARTY = {{5, 6}};
+
+static char *folder, *path;
+
+static void set_up(void)
+{
+    folder = g_dir_make_tmp("votes-XXXXXX", NULL);
+    path = g_build_filename(folder, "votes", NULL);
+}
+
+static void clear(void)
+{
+    g_unlink(path);
+    g_rmdir(folder);
+    g_clear_pointer(&folder, g_free);
+    g_clear_pointer(&path, g_free);
+}
+
+static VoteRecord record_of(guint64 number)
+{
+    return (VoteRecord){.voter = {{number, {{7}}}, 3, 15000}, .arm = 5};
+}
+
+static void keep(const VoteFile *f)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(vote_file_write(path, vote_file_document(f), &error));
+    g_assert_no_error(error);
+}
+
+static void test_keeps(void)
+{
+    const VoteRecord two = record_of(2), nine = record_of(9);
+    g_autoptr(VoteFile) first = NULL, again = NULL, third = NULL;
+    const VoteRecord *found;
+
+    set_up();
+    first = vote_file_read(path, NULL);
+    g_assert_true(vote_file_is_copy(first)); /* nobody knows what it has promised */
+    g_assert_null(vote_file_find(first, VM));
+    vote_file_set(first, VM, &two);
+    vote_file_set(first, OTHER, &nine);
+    vote_file_set_incarnation(first, 65537);
+    vote_file_set_void(first, PARTY, 12);
+    vote_file_set_void(first, PARTY, 11);
+    keep(first);
+    again = vote_file_read(path, NULL);
+    g_assert_false(vote_file_is_copy(again));
+    g_assert_cmpuint(vote_file_incarnation(again), ==, 65537);
+    g_assert_cmpuint(vote_file_void_below(again, PARTY), ==, 12);
+    g_assert_cmpuint(vote_file_void_below(again, VM), ==, 0);
+    found = vote_file_find(again, VM);
+    g_assert_true(reign_equal(found->voter.promised, two.voter.promised));
+    g_assert_true(found->voter.arm == 3 && found->voter.cap_ms == 15000 && found->arm == 5);
+    vote_file_forget(again, VM);
+    keep(again);
+    third = vote_file_read(path, NULL);
+    g_assert_null(vote_file_find(third, VM));
+    g_assert_cmpuint(vote_file_find(third, OTHER)->voter.promised.number, ==, 9);
+    clear();
+}
+
+/* Put back from a backup it is another file with the same words. */
+static void test_copy(void)
+{
+    const VoteRecord two = record_of(2);
+    g_autoptr(VoteFile) f = NULL, back = NULL, spoken = NULL;
+    g_autofree char *text = NULL;
+    gsize len;
+
+    set_up();
+    f = vote_file_read(path, NULL);
+    vote_file_set(f, VM, &two);
+    keep(f);
+    g_assert_true(durable_read(path, &text, &len, NULL));
+    g_assert_true(durable_replace(path, text, len, 0600, NULL));
+    back = vote_file_read(path, NULL);
+    g_assert_true(vote_file_is_copy(back));
+    g_assert_cmpuint(vote_file_find(back, VM)->voter.promised.number, ==, 2);
+    keep(back);
+    spoken = vote_file_read(path, NULL);
+    g_assert_false(vote_file_is_copy(spoken));
+    clear();
+}
+
+static void test_damaged(void)
+{
+    const VoteRecord two = record_of(2);
+    g_autoptr(VoteFile) f = NULL;
+    g_autofree char *text = NULL;
+    gsize len;
+
+    set_up();
+    f = vote_file_read(path, NULL);
+    vote_file_set(f, VM, &two);
+    keep(f);
+    g_assert_true(durable_read(path, &text, &len, NULL));
+    for (gsize i = 0; i < len; i++) {
+        g_autofree char *bad = g_memdup2(text, len + 1);
+        g_autoptr(GError) error = NULL;
+
+        bad[i] = (char)(bad[i] ^ 1);
+        g_assert_null(vote_file_parse(bad, len, "here", &error));
+        g_assert_true(g_error_matches(error, US_ERROR, US_ERROR_CORRUPT) ||
+                      g_error_matches(error, US_ERROR, US_ERROR_UNSUPPORTED));
+    }
+    for (gsize i = 0; i < len; i++) {
+        g_autofree char *half = g_strndup(text, i);
+
+        g_assert_null(vote_file_parse(half, i, "here", NULL));
+    }
+    clear();
+}
+
+/* It is left alone, and said so. */
+static void test_cannot_be_read(void)
+{
+    g_autoptr(GError) corrupt = NULL, newer = NULL, folder_there = NULL;
+    g_autofree char *text = NULL;
+    gsize len;
+
+    set_up();
+    g_assert_true(durable_replace(path, "junk\n", 5, 0600, NULL));
+    g_assert_null(vote_file_read(path, &corrupt));
+    g_assert_error(corrupt, US_ERROR, US_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(corrupt->message, "neither votes nor renews anybody"));
+    g_assert_true(durable_read(path, &text, &len, NULL));
+    g_assert_cmpstr(text, ==, "junk\n");
+    g_assert_true(durable_replace(path, "understudy-votes 2 x\n{}\n", 24, 0600, NULL));
+    g_assert_null(vote_file_read(path, &newer));
+    g_assert_error(newer, US_ERROR, US_ERROR_UNSUPPORTED);
+    g_unlink(path);
+    g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
+    g_assert_null(vote_file_read(path, &folder_there));
+    g_assert_nonnull(folder_there);
+    g_rmdir(path);
+    clear();
+}
+
+/* A disk that takes nothing: nothing is promised, and what was there is there. */
+static void test_cannot_be_written(void)
+{
+    const VoteRecord two = record_of(2);
+    g_autoptr(VoteFile) f = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *nowhere = NULL;
+
+    set_up();
+    f = vote_file_read(path, NULL);
+    vote_file_set(f, VM, &two);
+    nowhere = g_build_filename(folder, "absent", "votes", NULL);
+    g_assert_false(vote_file_write(nowhere, vote_file_document(f), &error));
+    g_assert_nonnull(error);
+    clear();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vote-file/keeps", test_keeps);
+    g_test_add_func("/vote-file/copy", test_copy);
+    g_test_add_func("/vote-file/damaged", test_damaged);
+    g_test_add_func("/vote-file/cannot-be-read", test_cannot_be_read);
+    g_test_add_func("/vote-file/cannot-be-written", test_cannot_be_written);
+    return g_test_run();
+}
