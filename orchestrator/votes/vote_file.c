@@ -146,7 +146,7 @@ VoteFile *vote_file_read(const char *path, GError **error)
     g_autofree char *place = NULL;
     gsize len = 0;
     g_autofree char *text = read_all(path, &len, &place, &why);
-    VoteFile *f = text ? vote_file_parse(text, len, place, &why) : NULL;
+    VoteFile *f = text && place ? vote_file_parse(text, len, place, &why) : NULL;
 
     if (why) {
         g_propagate_prefixed_error(
