@@ -98,11 +98,6 @@ static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_
     return TRUE;
 }
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* As standby.points has them; NULL: it does not say. */
 static json_t *points_of(Asking *a, Id vm, GError **error)
 {
@@ -115,7 +110,7 @@ static json_t *points_of(Asking *a, Id vm, GError **error)
 static const json_t *find_point(const json_t *points, const char *id)
 {
     for (gsize i = 0; id && i < json_array_size(points); i++)
-        if (g_strcmp0(text_of(json_array_get(points, i), "id"), id) == 0)
+        if (g_strcmp0(json_text_of(json_array_get(points, i), "id"), id) == 0)
             return json_array_get(points, i);
     return NULL;
 }
@@ -124,7 +119,7 @@ static const json_t *find_point(const json_t *points, const char *id)
 static char *origin_of(const json_t *points, const char *id)
 {
     const json_t *point = find_point(points, id);
-    const char *cut = text_of(point, "cut_at");
+    const char *cut = json_text_of(point, "cut_at");
 
     if (json_is_true(json_object_get(point, "branch")))
         return g_strdup_printf("from branch %s, what this host wrote alone in reign %" JSON_INTEGER_FORMAT,
@@ -152,7 +147,7 @@ static gboolean promote(Asking *a, const StandbyRole *role, Id point, GError **e
     if (!result)
         return FALSE;
     points = points_of(a, role->vm, NULL);
-    origin = origin_of(points, text_of(result, "point"));
+    origin = origin_of(points, json_text_of(result, "point"));
     g_print("%s: running%s%s, in reign %" G_GUINT64_FORMAT "\n", role->name,
             ours ? "; this host is its active already" : ", ", ours ? "" : origin, reign.number);
     return TRUE;
@@ -190,7 +185,7 @@ static gboolean select_roles(GPtrArray *roles, const char *scenario, GError **er
 static void list_points(const StandbyRole *role, const json_t *points)
 {
     for (gsize i = 0; i < json_array_size(points); i++) {
-        const char *id = text_of(json_array_get(points, i), "id");
+        const char *id = json_text_of(json_array_get(points, i), "id");
         g_autofree char *origin = origin_of(points, id);
 
         g_printerr("%s: point %s, %s\n", role->name, id, origin);

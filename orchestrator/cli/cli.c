@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/id.h"
+#include "vmconnect/base/json.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -195,11 +196,6 @@ char *cli_secret(const char *what, const char *text, GError **error)
     return NULL;
 }
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* The only one of @docs that is meant, by its whole name or by how its UUID begins; @ret_several if
  * it is not the only one. */
 static const char *find_one(const json_t *docs, const char *key, const char *text, gboolean by_name,
@@ -211,8 +207,8 @@ static const char *find_one(const json_t *docs, const char *key, const char *tex
 
     json_array_foreach((json_t *)docs, i, doc)
     {
-        const char *id = text_of(doc, key);
-        gboolean meant = by_name ? g_strcmp0(text_of(doc, "name"), text) == 0
+        const char *id = json_text_of(doc, key);
+        gboolean meant = by_name ? g_strcmp0(json_text_of(doc, "name"), text) == 0
                                  : id && g_ascii_strncasecmp(id, text, strlen(text)) == 0;
 
         if (!id || !meant)

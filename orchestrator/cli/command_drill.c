@@ -9,11 +9,6 @@
 #include "vmconnect/base/id.h"
 #include "vmconnect/base/json.h"
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* --- one of them, in words --------------------------------------------------- */
 
 static char *parts_of(const json_t *drill)
@@ -31,20 +26,20 @@ static char *parts_of(const json_t *drill)
         page_value(page, part, "on");
         page_value(page, vm, "verdict");
         page_duration(page, vm, "back_ms");
-        page_cell(page, text_of(vm, "why") ?: text_of(part, "why"));
+        page_cell(page, json_text_of(vm, "why") ?: json_text_of(part, "why"));
     }
     return page_text(page, 0);
 }
 
 static char *drill_text(const json_t *drill)
 {
-    const char *why = text_of(drill, "why");
+    const char *why = json_text_of(drill, "why");
     g_autofree char *head =
-        g_strdup_printf("drill %s of %s: %s%s%s", text_of(drill, "drill") ?: "-", text_of(drill, "host") ?: "-",
-                        text_of(drill, "verdict") ?: text_of(drill, "state") ?: "-", why ? ", " : "", why ?: "");
+        g_strdup_printf("drill %s of %s: %s%s%s", json_text_of(drill, "drill") ?: "-", json_text_of(drill, "host") ?: "-",
+                        json_text_of(drill, "verdict") ?: json_text_of(drill, "state") ?: "-", why ? ", " : "", why ?: "");
     g_autofree char *clean = page_clean(head);
-    g_autofree char *times = g_strdup_printf("begun %s, ended %s", text_of(drill, "begun_at") ?: "-",
-                                             text_of(drill, "ended_at") ?: "-");
+    g_autofree char *times = g_strdup_printf("begun %s, ended %s", json_text_of(drill, "begun_at") ?: "-",
+                                             json_text_of(drill, "ended_at") ?: "-");
     g_autofree char *clean_times = page_clean(times);
     g_autofree char *parts = parts_of(drill);
 
@@ -55,13 +50,13 @@ static char *drill_text(const json_t *drill)
 
 static gboolean went_well(const json_t *drill, GError **error)
 {
-    const char *verdict = text_of(drill, "verdict");
+    const char *verdict = json_text_of(drill, "verdict");
 
     if (g_strcmp0(verdict, "passed") == 0)
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_FAILED, "the drill %s: %s",
                 g_strcmp0(verdict, "failed") == 0 ? "failed" : "was ended before there was a verdict",
-                text_of(drill, "why") ?: "-");
+                json_text_of(drill, "why") ?: "-");
     return FALSE;
 }
 
@@ -69,7 +64,7 @@ gboolean command_drill_start(Cli *cli, GError **error)
 {
     json_auto_t *body = json_pack("{s:s}", "host", cli_argument(cli, 0));
     json_auto_t *begun = cli_call(cli, "drill.start", NULL, NULL, body, error);
-    const char *id = text_of(begun, "drill");
+    const char *id = json_text_of(begun, "drill");
     json_auto_t *drill = NULL;
 
     if (!begun)
@@ -145,7 +140,7 @@ static gboolean collect(Cli *cli, const json_t *drill, json_t *tests, json_t *ev
     json_array_foreach(json_object_get(drill, "scenarios"), i, part)
     {
         g_autoptr(GError) why = NULL;
-        json_auto_t *test = cli_call(cli, "test.show", text_of(part, "test") ?: "", NULL, NULL, &why);
+        json_auto_t *test = cli_call(cli, "test.show", json_text_of(part, "test") ?: "", NULL, NULL, &why);
 
         if (!test && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&why));

@@ -4,13 +4,9 @@
 #include "orchestrator/cli/page.h"
 #include "orchestrator/cli/progress.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
 
 #define ASK_EVERY_US 500000
-
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
 
 /* --- start ------------------------------------------------------------------- */
 
@@ -28,26 +24,26 @@ static char *preview_text(const json_t *preview)
         page_value(page, part, "scenario");
         page_value(page, vm, "name");
         page_duration(page, vm, "off_ms");
-        page_cell(page, text_of(part, "why") ?: text_of(vm, "what"));
+        page_cell(page, json_text_of(part, "why") ?: json_text_of(vm, "what"));
     }
     return page_text(page, 0);
 }
 
 static char *maintenance_text(const json_t *doc)
 {
-    const char *why = text_of(doc, "why"), *ready_at = text_of(doc, "ready_at");
+    const char *why = json_text_of(doc, "why"), *ready_at = json_text_of(doc, "ready_at");
     const json_t *resync = json_object_get(doc, "resync_bytes"),
                  *changes = json_object_get(doc, "change_bytes");
     g_autoptr(GString) text = g_string_new(NULL);
     g_autofree char *clean = NULL;
 
-    g_string_append_printf(text, "maintenance of %s: %s%s%s; since %s", text_of(doc, "host") ?: "-",
-                           text_of(doc, "state") ?: "-", why ? ", it failed: " : "", why ?: "",
-                           text_of(doc, "since") ?: "-");
+    g_string_append_printf(text, "maintenance of %s: %s%s%s; since %s", json_text_of(doc, "host") ?: "-",
+                           json_text_of(doc, "state") ?: "-", why ? ", it failed: " : "", why ?: "",
+                           json_text_of(doc, "since") ?: "-");
     if (ready_at)
         g_string_append_printf(text, ", ready for reboot at %s", ready_at);
-    if (text_of(doc, "ended_at"))
-        g_string_append_printf(text, ", over at %s", text_of(doc, "ended_at"));
+    if (json_text_of(doc, "ended_at"))
+        g_string_append_printf(text, ", over at %s", json_text_of(doc, "ended_at"));
     if (json_is_integer(resync))
         g_string_append_printf(text,
                                "; bytes resynchronised: %" JSON_INTEGER_FORMAT
@@ -77,11 +73,11 @@ static json_t *body_of(const Cli *cli, gboolean preview)
 
 static gboolean went_well(const json_t *doc, GError **error)
 {
-    if (!text_of(doc, "why"))
+    if (!json_text_of(doc, "why"))
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_FAILED,
                 "the maintenance of %s failed, and what was shut down for it is started again: %s",
-                text_of(doc, "host") ?: "-", text_of(doc, "why"));
+                json_text_of(doc, "host") ?: "-", json_text_of(doc, "why"));
     return FALSE;
 }
 
@@ -120,7 +116,8 @@ gboolean command_maintenance_start(Cli *cli, GError **error)
     if (!doc)
         return FALSE;
     cli_show(cli, doc,
-             text_of(doc, "why") ? maintenance_text(doc) : g_strdup_printf("Ready for reboot: %s\n", host));
+             json_text_of(doc, "why") ? maintenance_text(doc)
+                                      : g_strdup_printf("Ready for reboot: %s\n", host));
     return went_well(doc, error);
 }
 
@@ -133,7 +130,7 @@ static gboolean has_its_turn(Cli *cli, const char *host, const char *since, gboo
     json_auto_t *doc = cli_call(cli, "maintenance.show", host, NULL, NULL, &why);
 
     /* Times of the controller's, all in one form. */
-    *ret_has = doc && g_strcmp0(text_of(doc, "since"), since) >= 0;
+    *ret_has = doc && g_strcmp0(json_text_of(doc, "since"), since) >= 0;
     if (doc || g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&why));
@@ -189,7 +186,7 @@ gboolean command_maintenance_rolling(Cli *cli, GError **error)
     }
     for (guint i = 0; i < cli->arguments->len; i++)
         if (!wait_turn(cli, i > 0 ? cli_argument(cli, i - 1) : NULL, cli_argument(cli, i),
-                       text_of(begun, "since"), error))
+                       json_text_of(begun, "since"), error))
             return FALSE;
     return TRUE;
 }

@@ -13,22 +13,17 @@
 
 #define CHECKS_MAX_BYTES (1 << 20)
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* --- one of them, in words ------------------------------------------------ */
 
 static char *head_of(const json_t *test)
 {
-    const char *why = text_of(test, "why") ?: text_of(test, "waits");
+    const char *why = json_text_of(test, "why") ?: json_text_of(test, "waits");
     g_autofree char *line =
-        g_strdup_printf("test %s of %s on %s: %s%s%s", text_of(test, "test") ?: "-", text_of(test, "scenario") ?: "-",
-                        text_of(test, "host") ?: "-", text_of(test, "verdict") ?: text_of(test, "state") ?: "-",
+        g_strdup_printf("test %s of %s on %s: %s%s%s", json_text_of(test, "test") ?: "-", json_text_of(test, "scenario") ?: "-",
+                        json_text_of(test, "host") ?: "-", json_text_of(test, "verdict") ?: json_text_of(test, "state") ?: "-",
                         why ? ", " : "", why ?: "");
-    g_autofree char *times = g_strdup_printf("begun %s, ended %s", text_of(test, "begun_at") ?: "-",
-                                             text_of(test, "ended_at") ?: "-");
+    g_autofree char *times = g_strdup_printf("begun %s, ended %s", json_text_of(test, "begun_at") ?: "-",
+                                             json_text_of(test, "ended_at") ?: "-");
     g_autofree char *clean = page_clean(line);
     g_autofree char *clean_times = page_clean(times);
     g_autofree char *isolation = report_isolation(test);
@@ -85,7 +80,7 @@ static char *checks_of(const json_t *test)
 
 static void append_line(GString *out, const json_t *vm, const char *text)
 {
-    g_autofree char *line = g_strdup_printf("%s: %s", text_of(vm, "name") ?: "-", text);
+    g_autofree char *line = g_strdup_printf("%s: %s", json_text_of(vm, "name") ?: "-", text);
     g_autofree char *clean = page_clean(line);
 
     g_string_append_printf(out, "%s%s\n", out->len ? "" : "\n", clean);
@@ -94,14 +89,14 @@ static void append_line(GString *out, const json_t *vm, const char *text)
 /* What to type, for who is not on its host. */
 static void append_consoles(GString *out, const json_t *test, const json_t *vm)
 {
-    const char *host = text_of(test, "host") ?: "-", *vnc = text_of(vm, "vnc");
+    const char *host = json_text_of(test, "host") ?: "-", *vnc = json_text_of(vm, "vnc");
     g_autofree char *serial = g_strdup_printf("serial console: as root on %s, understudy-engine console %s",
-                                              host, text_of(vm, "name") ?: "-");
+                                              host, json_text_of(vm, "name") ?: "-");
     g_autofree char *screen =
         vnc ? g_strdup_printf("screen: ssh -L 5901:%s root@%s, and a VNC viewer at localhost:5901", vnc, host)
             : NULL;
 
-    if (text_of(vm, "serial"))
+    if (json_text_of(vm, "serial"))
         append_line(out, vm, serial);
     if (screen)
         append_line(out, vm, screen);
@@ -195,8 +190,8 @@ static json_t *start_body(Cli *cli, GError **error)
 /* @may_be_stopped: to be ended by its operator is how it is to end. */
 static gboolean went_well(const json_t *test, gboolean may_be_stopped, GError **error)
 {
-    const char *verdict = text_of(test, "verdict");
-    const char *why = text_of(test, "why");
+    const char *verdict = json_text_of(test, "verdict");
+    const char *why = json_text_of(test, "why");
 
     if (!verdict || g_str_equal(verdict, "passed") || (may_be_stopped && g_str_equal(verdict, "stopped")))
         return TRUE;
@@ -212,7 +207,7 @@ gboolean command_test_start(Cli *cli, GError **error)
     gboolean manual = cli_flag(cli, "manual");
     json_auto_t *body = start_body(cli, error);
     json_auto_t *begun = body ? cli_call(cli, "test.start", cli_argument(cli, 0), NULL, body, error) : NULL;
-    const char *id = text_of(begun, "test");
+    const char *id = json_text_of(begun, "test");
     json_auto_t *test = NULL;
 
     if (!begun)
@@ -224,7 +219,7 @@ gboolean command_test_start(Cli *cli, GError **error)
     if (!cli->wait) {
         cli_show(cli, begun,
                  g_strdup_printf("test %s was begun on %s; understudy test show %.8s says how far it is\n",
-                                 id, text_of(begun, "host") ?: "-", id));
+                                 id, json_text_of(begun, "host") ?: "-", id));
         return TRUE;
     }
     test = progress_wait_test(cli, id, manual, error);
@@ -237,7 +232,7 @@ gboolean command_test_start(Cli *cli, GError **error)
 gboolean command_test_stop(Cli *cli, GError **error)
 {
     json_auto_t *doc = cli_call(cli, "test.stop", cli_argument(cli, 0), NULL, NULL, error);
-    const char *id = text_of(doc, "test");
+    const char *id = json_text_of(doc, "test");
     json_auto_t *test = NULL;
 
     if (!doc)
@@ -281,9 +276,9 @@ gboolean command_test_list(Cli *cli, GError **error)
         for (guint k = 0; k < G_N_ELEMENTS(KEYS); k++)
             page_value(page, test, KEYS[k]);
         page_cellf(page, "%zu", json_array_size(json_object_get(test, "vms")));
-        page_cell(page, text_of(test, "why") ?: text_of(test, "waits"));
+        page_cell(page, json_text_of(test, "why") ?: json_text_of(test, "waits"));
     }
-    cli_show(cli, doc, with_next(page_text(page, 0), text_of(doc, "next_test_at")));
+    cli_show(cli, doc, with_next(page_text(page, 0), json_text_of(doc, "next_test_at")));
     return TRUE;
 }
 

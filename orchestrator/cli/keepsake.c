@@ -3,17 +3,13 @@
 
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
 
 gboolean keepsake_collect(Cli *cli, const json_t *test, json_t *evidence, GError **error)
 {
@@ -22,10 +18,10 @@ gboolean keepsake_collect(Cli *cli, const json_t *test, json_t *evidence, GError
 
     json_array_foreach(json_object_get(test, "vms"), i, vm)
     {
-        const char *id = text_of(vm, "vm") ?: "";
+        const char *id = json_text_of(vm, "vm") ?: "";
         json_auto_t *query = json_pack("{s:s}", "vm", id);
         g_autoptr(GError) why = NULL;
-        json_t *seen = cli_call(cli, "test.evidence", text_of(test, "test"), query, NULL, &why);
+        json_t *seen = cli_call(cli, "test.evidence", json_text_of(test, "test"), query, NULL, &why);
 
         if (!seen && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&why));

@@ -2,6 +2,7 @@
 #include "orchestrator/cli/report.h"
 
 #include "orchestrator/cli/page.h"
+#include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
 #include <string.h>
@@ -19,11 +20,6 @@ static const char HEAD[] =
     "th{font-weight:600;color:#555}section{border-top:1px solid #ccc;margin-top:2em}\n"
     "img{max-width:100%;border:1px solid #ccc}pre{background:#f5f5f5;padding:1em;overflow:auto}\n"
     ".passed{color:#1a7f37}.failed{color:#c62828}\n</style></head><body>\n";
-
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
 
 /* As text of the page. The caller frees. */
 static char *plain(const char *text)
@@ -53,7 +49,7 @@ static void row_time(GString *out, const char *title, const json_t *doc, const c
 /* In its colour; one that is not known has none. */
 static char *verdict_of(const json_t *doc)
 {
-    const char *verdict = text_of(doc, "verdict");
+    const char *verdict = json_text_of(doc, "verdict");
     g_autofree char *clean = plain(verdict ? verdict : "no verdict yet");
     gboolean known = g_strcmp0(verdict, "passed") == 0 || g_strcmp0(verdict, "failed") == 0;
 
@@ -74,9 +70,9 @@ static void append_checks(GString *out, const json_t *vm)
         const json_t *after = json_object_get(check, "after_ms");
         g_autofree char *time =
             json_is_integer(after) ? units_human_duration(json_integer_value(after)) : NULL;
-        g_autofree char *what = plain(text_of(check, "what"));
-        g_autofree char *state = plain(text_of(check, "state"));
-        g_autofree char *text = plain(text_of(check, "text"));
+        g_autofree char *what = plain(json_text_of(check, "what"));
+        g_autofree char *state = plain(json_text_of(check, "state"));
+        g_autofree char *text = plain(json_text_of(check, "text"));
 
         g_string_append_printf(out, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", what, state,
                                time ? time : "-", text);
@@ -109,15 +105,15 @@ static void append_picture(GString *out, const char *png, const char *name)
 static void append_vm(GString *out, guint level, const json_t *vm, const json_t *seen)
 {
     const json_t *point = json_object_get(vm, "point");
-    g_autofree char *name = plain(text_of(vm, "name"));
+    g_autofree char *name = plain(json_text_of(vm, "name"));
     g_autofree char *verdict = verdict_of(vm);
     json_t *what;
     gsize i;
 
     g_string_append_printf(out, "<section><h%u>%s: %s</h%u>\n<table>\n", level, name, verdict, level);
-    row(out, "Why", text_of(vm, "why"));
-    row(out, "Recovery point", text_of(point, "id"));
-    row(out, "of", text_of(point, "cut_at"));
+    row(out, "Why", json_text_of(vm, "why"));
+    row(out, "Recovery point", json_text_of(point, "id"));
+    row(out, "of", json_text_of(point, "cut_at"));
     row_time(out, "Until its start", vm, "start_ms");
     row_time(out, "from then until its checks passed", vm, "boot_ms");
     row_time(out, "Back, from the beginning of the test", vm, "back_ms");
@@ -125,8 +121,8 @@ static void append_vm(GString *out, guint level, const json_t *vm, const json_t 
         row(out, "Left out", json_string_value(what));
     g_string_append(out, "</table>\n");
     append_checks(out, vm);
-    append_picture(out, text_of(seen, "png"), name);
-    append_console(out, text_of(seen, "console"));
+    append_picture(out, json_text_of(seen, "png"), name);
+    append_console(out, json_text_of(seen, "console"));
     g_string_append(out, "</section>\n");
 }
 
@@ -153,7 +149,7 @@ char *report_isolation(const json_t *test)
 /* Its title as a heading of @level, what is said of it, and its VMs. */
 static void append_test(GString *out, guint level, const json_t *test, const json_t *evidence)
 {
-    g_autofree char *scenario = plain(text_of(test, "scenario"));
+    g_autofree char *scenario = plain(json_text_of(test, "scenario"));
     g_autofree char *verdict = verdict_of(test);
     g_autofree char *isolation = report_isolation(test);
     json_t *vm;
@@ -161,17 +157,17 @@ static void append_test(GString *out, guint level, const json_t *test, const jso
 
     g_string_append_printf(out, "<h%u>Integrity test of %s: %s</h%u>\n<table>\n", level, scenario, verdict,
                            level);
-    row(out, "Why", text_of(test, "why"));
-    row(out, "On", text_of(test, "host"));
-    row(out, "Begun", text_of(test, "begun_at"));
-    row(out, "Ended", text_of(test, "ended_at"));
+    row(out, "Why", json_text_of(test, "why"));
+    row(out, "On", json_text_of(test, "host"));
+    row(out, "Begun", json_text_of(test, "begun_at"));
+    row(out, "Ended", json_text_of(test, "ended_at"));
     row(out, "How", json_is_true(json_object_get(test, "manual")) ? "by hand" : "its checks decided");
     row(out, "Isolation", isolation);
-    row(out, "Test", text_of(test, "test"));
+    row(out, "Test", json_text_of(test, "test"));
     g_string_append(out, "</table>\n");
     json_array_foreach(json_object_get(test, "vms"), i, vm)
     {
-        const char *id = text_of(vm, "vm");
+        const char *id = json_text_of(vm, "vm");
 
         append_vm(out, level + 1, vm, id ? json_object_get(evidence, id) : NULL);
     }
@@ -200,12 +196,12 @@ static void append_part_vm(GString *out, const json_t *part, const json_t *vm)
     g_autofree char *verdict = verdict_of(vm);
 
     g_string_append(out, "<tr>");
-    cell(out, text_of(part, "scenario"));
-    cell(out, text_of(vm, "name"));
-    cell(out, text_of(part, "on"));
+    cell(out, json_text_of(part, "scenario"));
+    cell(out, json_text_of(vm, "name"));
+    cell(out, json_text_of(part, "on"));
     g_string_append_printf(out, "<td>%s</td>", verdict);
     cell(out, time);
-    cell(out, text_of(vm, "why") ?: text_of(part, "why"));
+    cell(out, json_text_of(vm, "why") ?: json_text_of(part, "why"));
     g_string_append(out, "</tr>\n");
 }
 
@@ -224,18 +220,18 @@ static void append_parts(GString *out, const json_t *drill)
 char *report_drill_html(const json_t *drill, const json_t *tests, const json_t *evidence)
 {
     GString *out = g_string_new(HEAD);
-    g_autofree char *host = plain(text_of(drill, "host"));
+    g_autofree char *host = plain(json_text_of(drill, "host"));
     g_autofree char *verdict = verdict_of(drill);
     json_t *test;
     gsize i;
 
     g_string_append_printf(out, "<h1>Drill: if %s died, would all be back? %s</h1>\n<table>\n", host,
                            verdict);
-    row(out, "Result", text_of(drill, "why"));
+    row(out, "Result", json_text_of(drill, "why"));
     row_time(out, "All back after", drill, "back_ms");
-    row(out, "Begun", text_of(drill, "begun_at"));
-    row(out, "Ended", text_of(drill, "ended_at"));
-    row(out, "Drill", text_of(drill, "drill"));
+    row(out, "Begun", json_text_of(drill, "begun_at"));
+    row(out, "Ended", json_text_of(drill, "ended_at"));
+    row(out, "Drill", json_text_of(drill, "drill"));
     g_string_append(out, "</table>\n");
     append_parts(out, drill);
     json_array_foreach((json_t *)tests, i, test) append_test(out, 2, test, evidence);

@@ -7,11 +7,6 @@
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* --- one that begins ------------------------------------------------------- */
 
 /* Of the VMs that run on @host; empty: none does. */
@@ -69,14 +64,14 @@ gsize drill_len(const json_t *drill)
 
 const char *drill_scenario(const json_t *drill, gsize at)
 {
-    return text_of(part(drill, at), "scenario");
+    return json_text_of(part(drill, at), "scenario");
 }
 
 Id drill_test(const json_t *drill, gsize at)
 {
     Id id = ID_NIL;
 
-    id_parse(text_of(part(drill, at), "test"), &id, NULL);
+    id_parse(json_text_of(part(drill, at), "test"), &id, NULL);
     return id;
 }
 
@@ -93,22 +88,22 @@ json_t *drill_wish(const json_t *drill, gsize at)
 
 static gboolean is_part(const json_t *doc)
 {
-    const char *test = text_of(doc, "test");
+    const char *test = json_text_of(doc, "test");
     Id id;
 
-    return text_of(doc, "scenario") && test && id_parse(test, &id, NULL) &&
+    return json_text_of(doc, "scenario") && test && id_parse(test, &id, NULL) &&
            json_is_array(json_object_get(doc, "vms"));
 }
 
 gboolean drill_read(const json_t *drill, Id *ret_id, const char **ret_host, gboolean *ret_ended,
                     GError **error)
 {
-    const char *id = text_of(drill, "drill"), *state = text_of(drill, "state");
+    const char *id = json_text_of(drill, "drill"), *state = json_text_of(drill, "state");
     gboolean sound = id && id_parse(id, ret_id, NULL) && state && drill_len(drill) > 0;
 
     for (gsize i = 0; sound && i < drill_len(drill); i++)
         sound = is_part(part(drill, i));
-    *ret_host = text_of(drill, "host");
+    *ret_host = json_text_of(drill, "host");
     if (!sound || !*ret_host) {
         g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "the database has an unsound drill: %s",
                     id ? id : "-");
@@ -120,7 +115,7 @@ gboolean drill_read(const json_t *drill, Id *ret_id, const char **ret_host, gboo
 
 gboolean drill_has(const json_t *drill, gsize at)
 {
-    return text_of(part(drill, at), "verdict") != NULL;
+    return json_text_of(part(drill, at), "verdict") != NULL;
 }
 
 /* --- what came of them ---------------------------------------------------------- */
@@ -199,7 +194,7 @@ static void take_waiting(json_t *of, const RehearsalVm *vm)
 {
     g_autofree char *why = g_strdup_printf(
         "'%s' waited for memory that other tests' VMs had: %s has not enough for all of them at once",
-        vm->name, text_of(of, "on"));
+        vm->name, json_text_of(of, "on"));
 
     set_text(of, "verdict", "failed");
     set_text(of, "why", why);
@@ -221,7 +216,7 @@ gboolean drill_take(json_t *drill, gsize at, const json_t *test, GError **error)
     if (drill_has(drill, at))
         return TRUE;
     why = r->verdict == REHEARSAL_FAILED ? rehearsal_result_failed_text(r) : g_strdup(r->why);
-    set_text(of, "on", text_of(test, "host"));
+    set_text(of, "on", json_text_of(test, "host"));
     set_text(of, "verdict", name_of(r->verdict));
     set_text(of, "why", why);
     json_object_set_new(of, "vms", vms_of(r));
@@ -253,7 +248,7 @@ static guint count(const json_t *drill, const char *verdict, const json_t **ret_
     guint found = 0;
 
     for (gsize i = drill_len(drill); i-- > 0;)
-        if (g_strcmp0(text_of(part(drill, i), "verdict"), verdict) == 0) {
+        if (g_strcmp0(json_text_of(part(drill, i), "verdict"), verdict) == 0) {
             *ret_first = part(drill, i);
             found++;
         }
@@ -278,15 +273,15 @@ static char *passed_text(const json_t *drill, gint64 back_ms, const json_t *last
         return g_strdup_printf("all would be back (scenarios: %zu, VMs: %zu)", drill_len(drill),
                                vms_in(drill));
     return g_strdup_printf("all would be back in %s (scenarios: %zu, VMs: %zu; '%s' was the last)", time,
-                           drill_len(drill), vms_in(drill), text_of(vm, "name"));
+                           drill_len(drill), vms_in(drill), json_text_of(vm, "name"));
 }
 
 static char *other_text(const json_t *drill, const char *what, guint found, const json_t *first)
 {
-    const char *why = text_of(first, "why");
+    const char *why = json_text_of(first, "why");
 
     return g_strdup_printf("scenarios that %s: %u of %zu; '%s'%s%s", what, found, drill_len(drill),
-                           text_of(first, "scenario"), why ? ": " : "", why ? why : "");
+                           json_text_of(first, "scenario"), why ? ": " : "", why ? why : "");
 }
 
 gboolean drill_conclude(json_t *drill, gint64 now_wall_ms)
@@ -317,5 +312,5 @@ gboolean drill_conclude(json_t *drill, gint64 now_wall_ms)
 
 const char *drill_verdict(const json_t *drill)
 {
-    return text_of(drill, "verdict");
+    return json_text_of(drill, "verdict");
 }

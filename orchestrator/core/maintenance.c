@@ -11,11 +11,6 @@
 
 static const char *const PHASES[] = {"preparing", "ready", "returning", "ended"};
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 static void set_text(json_t *doc, const char *key, const char *text)
 {
     json_object_set_new(doc, key, text ? json_string(text) : json_null());
@@ -79,7 +74,7 @@ static json_t *last_off_ms(const json_t *last, Id vm)
         {
             json_t *off_ms = json_object_get(one, "off_ms");
 
-            if (off_ms && g_strcmp0(text_of(one, "vm"), ID_TEXT(vm)) == 0)
+            if (off_ms && g_strcmp0(json_text_of(one, "vm"), ID_TEXT(vm)) == 0)
                 return json_incref(off_ms);
         }
     }
@@ -226,11 +221,11 @@ gboolean maintenance_may_begin(const json_t *preview, GError **error)
 
     json_array_foreach(json_object_get(preview, "scenarios"), i, part)
     {
-        if (!text_of(part, "why"))
+        if (!json_text_of(part, "why"))
             continue;
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,
-                    "scenario '%s' cannot be prepared, so nothing was begun: %s", text_of(part, "scenario"),
-                    text_of(part, "why"));
+                    "scenario '%s' cannot be prepared, so nothing was begun: %s",
+                    json_text_of(part, "scenario"), json_text_of(part, "why"));
         return FALSE;
     }
     return TRUE;
@@ -329,7 +324,7 @@ MaintenancePhase maintenance_phase(const json_t *doc)
 {
     MaintenancePhase phase;
 
-    return parse_phase(text_of(doc, "state"), &phase) ? phase : MAINTENANCE_OVER;
+    return parse_phase(json_text_of(doc, "state"), &phase) ? phase : MAINTENANCE_OVER;
 }
 
 gboolean maintenance_runs(const json_t *doc)
@@ -349,12 +344,12 @@ gsize maintenance_len(const json_t *doc)
 
 const char *maintenance_scenario(const json_t *doc, gsize at)
 {
-    return text_of(part_at(doc, at), "scenario");
+    return json_text_of(part_at(doc, at), "scenario");
 }
 
 Id maintenance_plan(const json_t *doc, gsize at)
 {
-    const char *text = text_of(part_at(doc, at), "plan");
+    const char *text = json_text_of(part_at(doc, at), "plan");
     Id id;
 
     return text && id_parse(text, &id, NULL) ? id : ID_NIL;
@@ -367,7 +362,7 @@ gboolean maintenance_has_begun(const json_t *doc, gsize at)
 
 static gboolean moves(const json_t *doc, const json_t *part)
 {
-    return json_is_true(json_object_get(doc, "move")) && text_of(part, "plan");
+    return json_is_true(json_object_get(doc, "move")) && json_text_of(part, "plan");
 }
 
 gboolean maintenance_moves(const json_t *doc, gsize at)
@@ -385,7 +380,7 @@ GArray *maintenance_vms(const json_t *doc, gsize at)
     {
         Id id;
 
-        if (id_parse(text_of(one, "vm"), &id, NULL))
+        if (id_parse(json_text_of(one, "vm"), &id, NULL))
             g_array_append_val(ids, id);
     }
     return ids;
@@ -420,7 +415,7 @@ gboolean maintenance_closes_all(const json_t *doc, gsize at)
 {
     const json_t *part = part_at(doc, at);
 
-    return moves(doc, part) ? json_is_true(json_object_get(part, "settled")) : !text_of(part, "plan");
+    return moves(doc, part) ? json_is_true(json_object_get(part, "settled")) : !json_text_of(part, "plan");
 }
 
 gboolean maintenance_closes(const json_t *doc, const char *vm)
@@ -433,7 +428,7 @@ gboolean maintenance_closes(const json_t *doc, const char *vm)
             continue;
         json_array_foreach(json_object_get(part_at(doc, i), "vms"), k, one)
         {
-            if (g_strcmp0(text_of(one, "vm"), vm) == 0)
+            if (g_strcmp0(json_text_of(one, "vm"), vm) == 0)
                 return TRUE;
         }
     }
@@ -444,7 +439,7 @@ gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOpt
 {
     *ret_options = (ParkOptions){.id = maintenance_plan(doc, at),
                                  .reign = reign,
-                                 .host = text_of(doc, "host"),
+                                 .host = json_text_of(doc, "host"),
                                  .power_off = json_is_true(json_object_get(doc, "power_off")),
                                  .patient = json_is_true(json_object_get(doc, "patient")),
                                  .until_told = json_is_true(json_object_get(doc, "until_finish")),
@@ -456,7 +451,7 @@ gboolean maintenance_park_options(const json_t *doc, gsize at, Id reign, ParkOpt
 
 static gboolean has_plan(const json_t *part)
 {
-    return text_of(part, "plan") != NULL;
+    return json_text_of(part, "plan") != NULL;
 }
 
 /* NULL: it is gone from its scenario, or that is; of it nothing is asked any more. */
@@ -464,7 +459,7 @@ static const ProtectionVm *vm_of(const Protection *p, const json_t *one)
 {
     Id id;
 
-    return p && id_parse(text_of(one, "vm"), &id, NULL) ? protection_find(p, id) : NULL;
+    return p && id_parse(json_text_of(one, "vm"), &id, NULL) ? protection_find(p, id) : NULL;
 }
 
 /* Run all of its VMs on the host, or all elsewhere? */
@@ -477,7 +472,7 @@ static gboolean all_run(const json_t *doc, const json_t *part, const Maintenance
     {
         const ProtectionVm *vm = vm_of(sight->protection, one);
 
-        if (vm && g_str_equal(vm->active, text_of(doc, "host")) != there)
+        if (vm && g_str_equal(vm->active, json_text_of(doc, "host")) != there)
             return FALSE;
     }
     return TRUE;
@@ -551,7 +546,7 @@ static gboolean is_whole(const json_t *part, const MaintenanceSight *sight, cons
 /* Why it cannot be prepared; NULL: it may yet. The caller frees. */
 static char *failure(const json_t *doc, const json_t *part, const MaintenanceSight *sight)
 {
-    const char *name = text_of(part, "scenario");
+    const char *name = json_text_of(part, "scenario");
 
     if (sight->why)
         return g_strdup_printf("scenario '%s': %s", name, sight->why);
@@ -573,7 +568,7 @@ static char *failure(const json_t *doc, const json_t *part, const MaintenanceSig
 
 static void tell(GPtrArray *out, EventCode code, const json_t *doc, const char *scenario, const char *why)
 {
-    g_ptr_array_add(out, event_new(code, scenario, text_of(doc, "host"), NULL, why));
+    g_ptr_array_add(out, event_new(code, scenario, json_text_of(doc, "host"), NULL, why));
 }
 
 static gboolean enter(json_t *doc, MaintenancePhase phase)
@@ -597,7 +592,7 @@ static gboolean fail(json_t *doc, const char *why, gint64 now_wall_ms)
 
 static gboolean was_booted(const json_t *doc, const char *boot)
 {
-    return boot && text_of(doc, "boot") && !g_str_equal(boot, text_of(doc, "boot"));
+    return boot && json_text_of(doc, "boot") && !g_str_equal(boot, json_text_of(doc, "boot"));
 }
 
 /* How long each took: for the next preview. */
@@ -609,7 +604,7 @@ static void note_shutdowns(json_t *part, const Plan *plan)
     json_array_foreach(json_object_get(part, "vms"), i, one)
     {
         Id id;
-        const Move *m = plan && id_parse(text_of(one, "vm"), &id, NULL) ? plan_find(plan, id) : NULL;
+        const Move *m = plan && id_parse(json_text_of(one, "vm"), &id, NULL) ? plan_find(plan, id) : NULL;
 
         if (m && m->off_at_ms && m->asked_at_ms)
             json_object_set_new(one, "off_ms", json_integer((json_int_t)(m->off_at_ms - m->asked_at_ms)));
@@ -618,7 +613,7 @@ static void note_shutdowns(json_t *part, const Plan *plan)
 
 static gboolean note_ready(json_t *doc, json_t *part, const MaintenanceSight *sight, GPtrArray *out)
 {
-    const char *name = text_of(part, "scenario");
+    const char *name = json_text_of(part, "scenario");
     g_autofree char *what = g_strdup_printf("%sscenario '%s'", has_plan(part) ? "" : "copies of ", name);
 
     if (json_is_true(json_object_get(part, "ready")) || !is_ready(doc, part, sight))
@@ -729,7 +724,7 @@ static char *stays_text(const json_t *doc)
     GString *text = g_string_new(NULL);
 
     for (gsize i = 0; i < maintenance_len(doc); i++) {
-        const char *stays = text_of(part_at(doc, i), "stays");
+        const char *stays = json_text_of(part_at(doc, i), "stays");
 
         if (stays)
             g_string_append_printf(text, " The VMs of scenario '%s' stay where they were moved: %s.",
@@ -757,7 +752,7 @@ static char *proof(json_t *doc, const MaintenanceSight *parts, const char *boot)
 
 static gint64 back_wall_ms(const json_t *doc, const MaintenanceNow *now)
 {
-    const char *text = text_of(doc, "back_at");
+    const char *text = json_text_of(doc, "back_at");
     gint64 back_ms;
 
     return text && clock_parse(text, &back_ms, NULL) ? back_ms : now->wall_ms;
@@ -781,7 +776,7 @@ gboolean maintenance_may_come_home(const json_t *doc, gsize at, const Maintenanc
     const json_t *part = part_at(doc, at);
 
     return maintenance_phase(doc) == MAINTENANCE_RETURNING && moves(doc, part) && has_ended(part, sight) &&
-           !is_home(doc, part, sight) && !text_of(part, "stays") &&
+           !is_home(doc, part, sight) && !json_text_of(part, "stays") &&
            json_is_integer(json_object_get(part, "away_bytes")) &&
            is_whole(part, sight, now, back_wall_ms(doc, now));
 }
@@ -790,7 +785,7 @@ gboolean maintenance_may_come_home(const json_t *doc, gsize at, const Maintenanc
 static gboolean has_come_home(json_t *doc, json_t *part, const MaintenanceSight *sight,
                               const MaintenanceNow *now, gboolean *ret_changed)
 {
-    if (!moves(doc, part) || is_home(doc, part, sight) || text_of(part, "stays"))
+    if (!moves(doc, part) || is_home(doc, part, sight) || json_text_of(part, "stays"))
         return TRUE;
     if (sight->stays) {
         set_text(part, "stays", sight->stays);
@@ -804,7 +799,7 @@ static gboolean has_come_home(json_t *doc, json_t *part, const MaintenanceSight 
 static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const MaintenanceNow *now,
                           GPtrArray *out)
 {
-    const char *failed = text_of(doc, "why");
+    const char *failed = json_text_of(doc, "why");
     gboolean changed = FALSE, ended = TRUE, whole = TRUE;
     g_autofree char *text = NULL;
 
@@ -830,12 +825,13 @@ static gboolean come_back(json_t *doc, const MaintenanceSight *parts, const Main
 static gboolean watch_time(json_t *doc, const MaintenanceNow *now, GPtrArray *out)
 {
     gboolean returns = maintenance_phase(doc) == MAINTENANCE_RETURNING;
-    const char *since = now->boot ? (returns ? text_of(doc, "back_at") : NULL) : text_of(doc, "silent_at");
+    const char *since =
+        now->boot ? (returns ? json_text_of(doc, "back_at") : NULL) : json_text_of(doc, "silent_at");
     g_autofree char *time = units_human_duration(LATE_MS);
     g_autofree char *why = NULL;
     gint64 since_wall_ms;
 
-    if ((now->boot != NULL) == (text_of(doc, "silent_at") != NULL)) {
+    if ((now->boot != NULL) == (json_text_of(doc, "silent_at") != NULL)) {
         set_text(doc, "silent_at", NULL);
         json_object_set_new(doc, "late", json_false());
         if (!now->boot)
@@ -879,7 +875,7 @@ const char *maintenance_next(const json_t *doc, MaintenanceWish *ret_wish, json_
     const json_t *then = json_object_get(doc, "then");
     const char *next = json_string_value(json_array_get(then, 0));
 
-    if (!next || maintenance_runs(doc) || text_of(doc, "why"))
+    if (!next || maintenance_runs(doc) || json_text_of(doc, "why"))
         return NULL;
     *ret_then = json_array();
     for (gsize i = 1; i < json_array_size(then); i++)

@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
 
 #define NAMED 3
@@ -26,14 +27,9 @@ void rehearsal_result_free(RehearsalResult *r)
     g_free(r);
 }
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 static gboolean id_of(const json_t *doc, const char *key, Id *ret_id)
 {
-    const char *text = text_of(doc, key);
+    const char *text = json_text_of(doc, key);
 
     return text && id_parse(text, ret_id, NULL);
 }
@@ -62,7 +58,7 @@ static gint64 ms_of(const json_t *doc, const char *key)
 
 static RehearsalVm *read_vm(const json_t *doc)
 {
-    const char *name = text_of(doc, "name");
+    const char *name = json_text_of(doc, "name");
     RehearsalVerdict verdict;
     RehearsalVm *vm;
     Id id;
@@ -73,7 +69,7 @@ static RehearsalVm *read_vm(const json_t *doc)
     *vm = (RehearsalVm){.vm = id,
                         .name = g_strdup(name),
                         .verdict = verdict,
-                        .why = g_strdup(text_of(doc, "why")),
+                        .why = g_strdup(json_text_of(doc, "why")),
                         .back_ms = ms_of(doc, "back_ms"),
                         .picture = json_is_true(json_object_get(doc, "picture")),
                         .waited = json_is_true(json_object_get(doc, "waited"))};
@@ -91,8 +87,8 @@ static gboolean is_time(const char *text)
 
 static gboolean read_whole(const json_t *doc, Id test, RehearsalResult *r)
 {
-    const char *state = text_of(doc, "state");
-    const char *ended_at = text_of(doc, "ended_at");
+    const char *state = json_text_of(doc, "state");
+    const char *ended_at = json_text_of(doc, "ended_at");
     const json_t *vms = json_object_get(doc, "vms");
     Id id;
 
@@ -104,7 +100,7 @@ static gboolean read_whole(const json_t *doc, Id test, RehearsalResult *r)
     if (r->ended != (r->verdict != REHEARSAL_OPEN) || (r->ended && !is_time(ended_at)))
         return FALSE;
     r->ended_at = r->ended ? g_strdup(ended_at) : NULL;
-    r->why = g_strdup(text_of(doc, "why"));
+    r->why = g_strdup(json_text_of(doc, "why"));
     for (gsize i = 0; i < json_array_size(vms); i++) {
         RehearsalVm *vm = read_vm(json_array_get(vms, i));
 
@@ -186,7 +182,7 @@ GArray *rehearsal_news_from_json(const json_t *status)
 
         if (!id_of(item, "test", &news.test) || !json_is_integer(changed))
             continue;
-        news.ended = g_strcmp0(text_of(item, "state"), "ended") == 0;
+        news.ended = g_strcmp0(json_text_of(item, "state"), "ended") == 0;
         g_array_append_val(list, news);
     }
     return list;

@@ -3,6 +3,7 @@
 
 #include "orchestrator/core/lost_paths.h"
 #include "orchestrator/core/news.h"
+#include "vmconnect/base/json.h"
 
 /* So many probes must be answered in a row before one that is missed is news again: a path that comes and goes is one thing. */
 #define CALM_PROBES 10
@@ -105,11 +106,6 @@ static void forget_status(Host *h)
     g_clear_pointer(&h->libvirt, json_decref);
     g_clear_pointer(&h->gateway, json_decref);
     h->heard = FALSE;
-}
-
-static const char *text_of(const json_t *item, const char *key)
-{
-    return json_string_value(json_object_get(item, key));
 }
 
 /* --- hosts ------------------------------------------------------------------- */
@@ -537,7 +533,7 @@ static void tell_libvirt(Host *h, ActionList *out)
 {
     const json_t *up = json_object_get(h->libvirt, "up");
     gboolean down = json_is_false(up);
-    const char *why = text_of(h->libvirt, "why");
+    const char *why = json_text_of(h->libvirt, "why");
 
     /* An engine that has just started has not heard it yet: that is no silence. */
     if (!json_is_boolean(up) || (down && h->excused))
@@ -671,12 +667,12 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 {
     const Host *h = find(v, name);
     const json_t *item = h ? g_hash_table_lookup(h->guests, &vm) : NULL;
-    const char *word = text_of(item, "word");
+    const char *word = json_text_of(item, "word");
 
     if (!word)
         return FALSE;
-    *ret_guest = (VitalsGuest){word, text_of(item, "why"), count_of(item, "boots"), count_of(item, "barks"),
-                               text_of(item, "bark")};
+    *ret_guest = (VitalsGuest){word, json_text_of(item, "why"), count_of(item, "boots"),
+                               count_of(item, "barks"), json_text_of(item, "bark")};
     return TRUE;
 }
 

@@ -3,6 +3,7 @@
 
 #include "orchestrator/notify/line.h"
 #include "vmconnect/base/clock.h"
+#include "vmconnect/base/json.h"
 
 #include <string.h>
 #include <time.h>
@@ -15,15 +16,10 @@
 #define WORD_BYTES 39 /* of a subject in one encoded word: 52 letters in base64 */
 #define FACILITY_DAEMON (3 << 3)
 
-static const char *text_of(const json_t *doc, const char *key)
-{
-    return json_string_value(json_object_get(doc, key));
-}
-
 /* NULL: there is none. */
 static char *line_of_key(const json_t *doc, const char *key, gsize max_bytes)
 {
-    const char *text = text_of(doc, key);
+    const char *text = json_text_of(doc, key);
 
     return text ? line_of(text, max_bytes) : NULL;
 }
@@ -32,7 +28,7 @@ static EventSeverity severity_of(const json_t *event)
 {
     EventSeverity severity = EVENT_INFO;
 
-    event_severity_parse(text_of(event, "severity") ?: "", &severity, NULL);
+    event_severity_parse(json_text_of(event, "severity") ?: "", &severity, NULL);
     return severity;
 }
 
@@ -60,7 +56,7 @@ static json_t *digest(json_t *events)
     const json_t *last = json_array_get(events, json_array_size(events) - 1);
     g_autofree char *how_many = counts(events);
     g_autofree char *text = g_strdup_printf("%zu events from %s to %s: %s", json_array_size(events),
-                                            text_of(first, "at"), text_of(last, "at"), how_many);
+                                            json_text_of(first, "at"), json_text_of(last, "at"), how_many);
     EventSeverity worst = EVENT_INFO;
     json_t *event;
     gsize i;
@@ -92,7 +88,7 @@ Message *message_new(Id controller, Id channel, const char *name, json_t *events
     const json_t *last = json_array_get(events, json_array_size(events) - 1);
     gint64 at_ms = 0;
 
-    clock_parse(text_of(last, "at"), &at_ms, NULL);
+    clock_parse(json_text_of(last, "at"), &at_ms, NULL);
     return message(
         controller, name, events,
         g_strdup_printf("%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT ".%" G_GINT64_FORMAT ".%s",
@@ -127,7 +123,8 @@ char *message_title(const Message *m)
     json_int_t last = json_integer_value(json_object_get(m->document, "sequence"));
 
     if (json_array_size(m->events) == 1)
-        return g_strdup_printf("event %" JSON_INTEGER_FORMAT " (%s)", last, text_of(m->document, "code"));
+        return g_strdup_printf("event %" JSON_INTEGER_FORMAT " (%s)", last,
+                               json_text_of(m->document, "code"));
     return g_strdup_printf("events %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT, first, last);
 }
 
@@ -136,8 +133,8 @@ gboolean message_is_only(const Message *m, EventCode code)
     json_t *event;
     gsize i;
 
-    json_array_foreach(m->events, i,
-                       event) if (g_strcmp0(text_of(event, "code"), event_code_name(code)) != 0) return FALSE;
+    json_array_foreach(m->events, i, event) if (g_strcmp0(json_text_of(event, "code"),
+                                                          event_code_name(code)) != 0) return FALSE;
     return TRUE;
 }
 
@@ -162,7 +159,7 @@ static void append_subject(GString *out, const Message *m)
 {
     g_autofree char *text = line_of_key(m->document, "text", SUBJECT_BYTES);
     g_autofree char *subject =
-        g_strdup_printf("[understudy] %s: %s", text_of(m->document, "severity"), text ? text : "");
+        g_strdup_printf("[understudy] %s: %s", json_text_of(m->document, "severity"), text ? text : "");
     const char *p = subject;
 
     g_string_append(out, "Subject: ");
@@ -232,11 +229,11 @@ static void append_list(GString *body, const Message *m)
     json_t *event;
     gsize i;
 
-    g_string_append_printf(body, "%s\n", text_of(m->document, "text"));
+    g_string_append_printf(body, "%s\n", json_text_of(m->document, "text"));
     json_array_foreach(m->events, i, event)
     {
-        g_string_append_printf(body, "\n* %s %s %s (%" JSON_INTEGER_FORMAT ")\n", text_of(event, "at"),
-                               text_of(event, "severity"), text_of(event, "code"),
+        g_string_append_printf(body, "\n* %s %s %s (%" JSON_INTEGER_FORMAT ")\n", json_text_of(event, "at"),
+                               json_text_of(event, "severity"), json_text_of(event, "code"),
                                json_integer_value(json_object_get(event, "sequence")));
         append_event(body, event, "  ");
     }
@@ -288,8 +285,9 @@ char *message_mail(const Message *m, const char *from, char *const *to, gint64 w
 
 static char *syslog_line(const json_t *event, int pid)
 {
-    const char *next = text_of(event, "next");
-    g_autofree char *what = g_strdup_printf("%s: %s", text_of(event, "code"), text_of(event, "text"));
+    const char *next = json_text_of(event, "next");
+    g_autofree char *what =
+        g_strdup_printf("%s: %s", json_text_of(event, "code"), json_text_of(event, "text"));
     g_autofree char *step = next ? line_of(next, SYSLOG_BYTES / 2) : NULL;
     /* Of what is too long the next step is what must not be cut off. */
     g_autofree char *begun = line_of(what, SYSLOG_BYTES - (step ? strlen(step) + 2 : 0));
@@ -299,7 +297,7 @@ static char *syslog_line(const json_t *event, int pid)
     struct tm tm;
     char date[32];
 
-    clock_parse(text_of(event, "at"), &at_ms, NULL);
+    clock_parse(json_text_of(event, "at"), &at_ms, NULL);
     at = (time_t)(at_ms / 1000);
     localtime_r(&at, &tm);
     strftime(date, sizeof date, "%b %e %T", &tm);

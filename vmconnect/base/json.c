@@ -74,6 +74,11 @@ char *json_text(const json_t *root)
     return copy;
 }
 
+const char *json_text_of(const json_t *doc, const char *key)
+{
+    return json_string_value(json_object_get(doc, key));
+}
+
 json_t *json_from_id(Id id)
 {
     return id_is_nil(id) ? json_null() : json_string(ID_TEXT(id));

@@ -27,6 +27,9 @@ json_t *json_parse(const char *text, gsize len, gsize max_len, GError **error);
 /* One line, keys in the order they were set. The caller frees. */
 char *json_text(const json_t *root);
 
+/* The text that it has at @key; borrowed, NULL: none. */
+const char *json_text_of(const json_t *doc, const char *key);
+
 /* A UUID as text, the nil UUID as null; reading refuses (USAGE) anything else. */
 json_t *json_from_id(Id id);
 gboolean json_to_id(const json_t *value, Id *ret_id, GError **error);
