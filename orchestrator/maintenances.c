@@ -434,7 +434,7 @@ static void begin_move(Maintenances *m, const char *host, const json_t *doc, gsi
                                  .to = first ? protection_keeper(first) : NULL,
                                  .vms = (const Id *)(const void *)vms->data,
                                  .vm_count = vms->len,
-                                 .power_off = json_is_true(json_object_get(doc, "power_off")),
+                                 .power_off = maintenance_wish(doc).power_off,
                                  .reverse = TRUE};
     Beginning *b = g_new0(Beginning, 1);
 

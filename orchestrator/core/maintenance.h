@@ -73,6 +73,9 @@ typedef struct {
     const char *boot; /* of the host, as it says now; NULL: it does not */
 } MaintenanceNow;
 
+/* What was asked for, but for the hosts that are no part of it: without, then. */
+MaintenanceWish maintenance_wish(const json_t *doc);
+
 /* Its parts; borrowed. */
 gsize maintenance_len(const json_t *doc);
 const char *maintenance_scenario(const json_t *doc, gsize at);
