@@ -71,15 +71,17 @@ static gboolean read_record(VoteFile *f, const char *key, const json_t *doc, GEr
     json_int_t arm, own_arm, cap_ms;
     VoteRecord record;
     json_t *promised;
+    int mute;
     Id vm;
 
     if (!id_parse(key, &vm, error) ||
-        !json_read(doc, "votes", error, "{s:o, s:I, s:I, s:I}", "promised", &promised, "arm", &arm, "cap_ms",
-                   &cap_ms, "own_arm", &own_arm) ||
+        !json_read(doc, "votes", error, "{s:o, s:I, s:I, s:I, s:b}", "promised", &promised, "arm", &arm,
+                   "cap_ms", &cap_ms, "own_arm", &own_arm, "mute", &mute) ||
         !reign_from_json(promised, &record.voter.promised, error) ||
         !read_number(arm, &record.voter.arm, error) || !read_number(own_arm, &record.arm, error))
         return FALSE;
     record.voter.cap_ms = cap_ms;
+    record.mute = f->is_copy || mute;
     if (cap_ms < 0)
         return sealed_corrupt(error, "a time below 0");
     vote_file_set(f, vm, &record);
@@ -108,13 +110,12 @@ VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError
     const char *written_in;
     json_t *voids, *vms;
 
-    if (doc &&
-        json_read(doc, "votes", &why, "{s:s, s:I, s:o, s:o}", "place", &written_in, "incarnation",
-                  &incarnation, "voids", &voids, "vms", &vms) &&
-        read_number(incarnation, &f->incarnation, &why) && read_voids(f, voids, &why) &&
-        read_records(f, vms, &why)) {
+    if (doc && json_read(doc, "votes", &why, "{s:s, s:I, s:o, s:o}", "place", &written_in, "incarnation",
+                         &incarnation, "voids", &voids, "vms", &vms)) {
         f->is_copy = !g_str_equal(written_in, place);
-        return g_steal_pointer(&f);
+        if (read_number(incarnation, &f->incarnation, &why) && read_voids(f, voids, &why) &&
+            read_records(f, vms, &why))
+            return g_steal_pointer(&f);
     }
     g_set_error_literal(error, US_ERROR,
                         g_error_matches(why, US_ERROR, US_ERROR_UNSUPPORTED) ? US_ERROR_UNSUPPORTED
@@ -166,9 +167,9 @@ VoteFile *vote_file_read(const char *path, GError **error)
 
 static json_t *record_to_json(const VoteRecord *record)
 {
-    return json_pack("{s:o, s:I, s:I, s:I}", "promised", reign_to_json(record->voter.promised), "arm",
+    return json_pack("{s:o, s:I, s:I, s:I, s:b}", "promised", reign_to_json(record->voter.promised), "arm",
                      (json_int_t)record->voter.arm, "cap_ms", (json_int_t)record->voter.cap_ms, "own_arm",
-                     (json_int_t)record->arm);
+                     (json_int_t)record->arm, "mute", record->mute);
 }
 
 json_t *vote_file_document(const VoteFile *f)
@@ -218,7 +219,7 @@ guint64 vote_file_incarnation(const VoteFile *f)
 
 void vote_file_set_incarnation(VoteFile *f, guint64 incarnation)
 {
-    f->incarnation = incarnation;
+    f->incarnation = MAX(f->incarnation, incarnation);
 }
 
 guint64 vote_file_void_below(const VoteFile *f, Id party)
@@ -233,6 +234,18 @@ void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation)
     if (incarnation > vote_file_void_below(f, party))
         g_hash_table_insert(f->voids, g_memdup2(&party, sizeof(party)),
                             g_memdup2(&incarnation, sizeof(incarnation)));
+}
+
+GArray *vote_file_vms(const VoteFile *f)
+{
+    GArray *vms = g_array_new(FALSE, FALSE, sizeof(Id));
+    GHashTableIter iter;
+    gpointer vm;
+
+    g_hash_table_iter_init(&iter, f->records);
+    while (g_hash_table_iter_next(&iter, &vm, NULL))
+        g_array_append_val(vms, *(Id *)vm);
+    return vms;
 }
 
 const VoteRecord *vote_file_find(const VoteFile *f, Id vm)

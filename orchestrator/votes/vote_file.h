@@ -13,6 +13,8 @@
 
 typedef struct {
     VoterRecord voter;
+    gboolean
+        mute; /* that may have been forgotten: the file was found to be a copy, and nobody has been heard since */
     guint64 arm; /* of the reign that is this party's own (holder.h); 0: it has none, or never armed it */
 } VoteRecord;
 
@@ -25,16 +27,20 @@ VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError
 void vote_file_free(VoteFile *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VoteFile, vote_file_free)
 
+/* Then all its records are mute, and written as that. */
 gboolean vote_file_is_copy(const VoteFile *f);
 
 /* Of its party's own promises; 0: it has never spoken. */
 guint64 vote_file_incarnation(const VoteFile *f);
+/* It never falls. */
 void vote_file_set_incarnation(VoteFile *f, guint64 incarnation);
 
 /* Below which the promises of @party (an engine's or controller's id) are void; 0: none are. It never falls. */
 guint64 vote_file_void_below(const VoteFile *f, Id party);
 void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation);
 
+/* Of all records: Id. The caller unrefs. */
+GArray *vote_file_vms(const VoteFile *f);
 /* Borrowed until the record changes; NULL: nothing was ever promised of that VM. */
 const VoteRecord *vote_file_find(const VoteFile *f, Id vm);
 void vote_file_set(VoteFile *f, Id vm, const VoteRecord *record);

@@ -28,7 +28,7 @@ static void clear(void)
 
 static VoteRecord record_of(guint64 number)
 {
-    return (VoteRecord){.voter = {{number, {{7}}}, 3, 15000}, .arm = 5};
+    return (VoteRecord){.voter = {{number, {{7}}}, 3, 15000}, .arm = 5, .mute = FALSE};
 }
 
 static void keep(const VoteFile *f)
@@ -88,9 +88,14 @@ static void test_copy(void)
     back = vote_file_read(path, NULL);
     g_assert_true(vote_file_is_copy(back));
     g_assert_cmpuint(vote_file_find(back, VM)->voter.promised.number, ==, 2);
+    g_assert_true(vote_file_find(back, VM)->mute);
+    /* Of one VM everybody was heard, of the other nobody yet. */
+    vote_file_set(back, OTHER, &two);
     keep(back);
     spoken = vote_file_read(path, NULL);
     g_assert_false(vote_file_is_copy(spoken));
+    g_assert_true(vote_file_find(spoken, VM)->mute);
+    g_assert_false(vote_file_find(spoken, OTHER)->mute);
     clear();
 }
 
