@@ -7,6 +7,7 @@ void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gbool
                  .incarnation = incarnation,
                  .mute = is_copy,
                  .granted = now,
+                 .last = now,
                  .sits = lease_moment_after(now, record->cap_ms)};
 }
 
@@ -33,11 +34,17 @@ gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint6
            !reign_equal(v->record.promised, before.promised);
 }
 
+static LeaseMoment granted_until(const Voter *v)
+{
+    return lease_moment_later(v->granted, v->last);
+}
+
 /* Durable before the first that is longer, so that it is sat out; and forgotten when none of them can be kept any more. */
 static gboolean set_cap(Voter *v, gint64 grant_ms, LeaseMoment now)
 {
     LeaseMoment until = lease_moment_after(now, grant_ms);
-    gboolean all_shorter = v->granted.boot_ms <= until.boot_ms && v->granted.raw_ms <= until.raw_ms;
+    LeaseMoment granted = granted_until(v);
+    gboolean all_shorter = granted.boot_ms <= until.boot_ms && granted.raw_ms <= until.raw_ms;
     gint64 before_ms = v->record.cap_ms;
 
     if (grant_ms > before_ms || (all_shorter && lease_is_over(v->sits, now)))
@@ -45,10 +52,29 @@ static gboolean set_cap(Voter *v, gint64 grant_ms, LeaseMoment now)
     return v->record.cap_ms != before_ms;
 }
 
-/* What was sent before a request that was granted since says nothing of that; nor does what another process has sent. */
-static gboolean ends_grant(const Voter *v, guint64 nonce)
+static gboolean is_of_last(const Voter *v, guint64 nonce)
 {
-    return nonce >> 32 == v->nonce >> 32 && nonce > v->nonce;
+    return nonce >> 32 == v->nonce >> 32;
+}
+
+/* What another process was granted, before it or since, is kept apart: what is late may come from either. */
+static void give(Voter *v, guint64 nonce, LeaseMoment until)
+{
+    if (!is_of_last(v, nonce)) {
+        v->granted = granted_until(v);
+        v->last = until;
+        v->nonce = nonce;
+        return;
+    }
+    v->last = lease_moment_later(v->last, until);
+    v->nonce = MAX(v->nonce, nonce);
+}
+
+/* What was sent before a request that was granted since says nothing of that; nor does it of what another process was granted. */
+static void take_back(Voter *v, guint64 nonce, LeaseMoment now)
+{
+    if (is_of_last(v, nonce) && nonce > v->nonce)
+        v->last = now;
 }
 
 static gboolean grant(Voter *v, const LeaseRenewal *asked, const VoterSight *sight, LeaseAnswer *answer)
@@ -60,12 +86,10 @@ static gboolean grant(Voter *v, const LeaseRenewal *asked, const VoterSight *sig
         changed = TRUE;
     }
     if (asked->fenced) {
-        if (ends_grant(v, asked->nonce))
-            v->granted = sight->now;
+        take_back(v, asked->nonce, sight->now);
     } else if (!v->mute && !v->closed) {
         changed |= set_cap(v, sight->grant_ms, sight->now);
-        v->granted = lease_moment_later(v->granted, lease_moment_after(sight->now, sight->grant_ms));
-        v->nonce = asked->nonce >> 32 == v->nonce >> 32 ? MAX(asked->nonce, v->nonce) : asked->nonce;
+        give(v, asked->nonce, lease_moment_after(sight->now, sight->grant_ms));
         answer->verdict = LEASE_GRANTED;
     }
     return changed;
@@ -99,7 +123,7 @@ static VoteVerdict when_free(const Voter *v, LeaseMoment now)
 {
     if (!lease_is_over(v->sits, now))
         return VOTE_SITS;
-    return lease_is_over(v->granted, now) ? VOTE_GIVEN : VOTE_KEEPS;
+    return lease_is_over(granted_until(v), now) ? VOTE_GIVEN : VOTE_KEEPS;
 }
 
 static gboolean ends_this(const Voter *v, const Ballot *ballot)

@@ -21,8 +21,9 @@ typedef struct {
     guint64 incarnation; /* of the memory, not the process: another only when a copy speaks again */
     gboolean mute;
     gboolean closed;     /* it renews nobody any more: its operator makes the next reign */
-    LeaseMoment granted; /* until then some active may count on it … */
-    guint64 nonce;       /* … by this request, the last that was granted */
+    LeaseMoment granted; /* until then some active's process may count on it … */
+    LeaseMoment last;    /* … and until then the one that asked last … */
+    guint64 nonce;       /* … by this request, the newest of its own that was granted */
     LeaseMoment sits;    /* until then it does not vote */
 } Voter;
 

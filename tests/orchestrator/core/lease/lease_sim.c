@@ -441,7 +441,7 @@ static void stand(Sim *s, int i)
 
     p->stand_us = s->now_us + between(&s->chance, 300000, 3000000);
     if (s->mutation == SIM_VOTES_IN_GRANT)
-        p->voter.granted = clock_of(s, p);
+        p->voter.granted = p->voter.last = clock_of(s, p);
     if (p->holds || p->guest == GUEST_RUNS ||
         voter_would_vote(&p->voter, &ballot, clock_of(s, p)) != VOTE_GIVEN)
         return;
@@ -459,7 +459,7 @@ static void try_to_win(Sim *s, Party *p)
     if (!p->stands || !candidate_has_others(&p->candidate))
         return;
     if (s->mutation == SIM_VOTES_IN_GRANT)
-        p->voter.granted = clock_of(s, p);
+        p->voter.granted = p->voter.last = clock_of(s, p);
     (void)voter_vote(&p->voter, &p->candidate.ballot, clock_of(s, p), &own);
     if (own != VOTE_GIVEN || p->holds)
         return;
@@ -532,7 +532,7 @@ static void answer_renewal(Sim *s, const Message *m)
         v->record.arm = m->renewal.arm;
     if (s->mutation == SIM_FENCED_LATE && m->renewal.fenced &&
         reign_equal(m->renewal.reign, v->record.promised))
-        v->granted = sight.now;
+        v->granted = v->last = sight.now;
     /* It obeys a higher reign: what it ran, or wanted to run, is over. */
     if (m->renewal.reign.number > v->record.promised.number && p->guest == GUEST_RUNS)
         p->guest = GUEST_STOPPED;
@@ -576,7 +576,7 @@ static void answer_vote(Sim *s, const Message *m)
     Voter before = p->voter;
 
     if (s->mutation == SIM_VOTES_IN_GRANT)
-        p->voter.granted = clock_of(s, p);
+        p->voter.granted = p->voter.last = clock_of(s, p);
     if (voter_vote(&p->voter, &m->ballot, clock_of(s, p), &back.verdict))
         p->before = before;
     keep(s, p);

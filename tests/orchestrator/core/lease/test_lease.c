@@ -142,6 +142,22 @@ static void test_obeys_a_higher_one(void)
     g_assert_cmpint(renew(&v, FIRST, 1, 1).verdict, ==, LEASE_HIGHER);
 }
 
+static void test_fenced_before(void)
+{
+    const VoterSight sight = {.now = at(20000), .grant_ms = 10000};
+    const LeaseRenewal asked[] = {{FIRST, 1, ((guint64)9 << 32) + 7, FALSE},
+                                  {FIRST, 1, ((guint64)8 << 32) + 1, FALSE},
+                                  {FIRST, 1, ((guint64)8 << 32) + 2, TRUE}};
+    Voter v = voter_of(FIRST, 1);
+    LeaseAnswer answer;
+
+    /* The two of the former process are late, and come when the next has its lease. */
+    for (guint i = 0; i < G_N_ELEMENTS(asked); i++)
+        (void)voter_renew(&v, &asked[i], &sight, &answer);
+    g_assert_cmpint(vote(&v, BALLOT_ELECTION, FIRST, NEXT, 29999), ==, VOTE_KEEPS);
+    g_assert_cmpint(vote(&v, BALLOT_ELECTION, FIRST, NEXT, 30000), ==, VOTE_GIVEN);
+}
+
 /* Who holds nothing any more ends the grant, but not one that was made after it said so. */
 static void test_fenced(void)
 {
@@ -349,6 +365,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/voter/keeps-armed", test_keeps_armed);
     g_test_add_func("/lease/voter/higher", test_obeys_a_higher_one);
     g_test_add_func("/lease/voter/fenced", test_fenced);
+    g_test_add_func("/lease/voter/fenced-before", test_fenced_before);
     g_test_add_func("/lease/holder/stopped", test_stopped);
     g_test_add_func("/lease/voter/cap", test_cap);
     g_test_add_func("/lease/voter/copy", test_copy);
