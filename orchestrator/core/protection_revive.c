@@ -213,6 +213,12 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
     if (!g_str_equal(in->host, vm->active) || (in->order && in->order != vm->life.order))
         return;
     /* Nobody has tried, nor was one asked in time to: that is no reason to leave it down. */
+    if (g_error_matches(in->failure, US_ERROR, US_ERROR_BUSY) && vm->life.reviving && vm->life.gave_up) {
+        /* That it could not be started before is told already. */
+        vm->life.reviving = FALSE;
+        vm->life.late_ms = in->now_ms + REVIVE_AGAIN_MS;
+        return;
+    }
     if (g_error_matches(in->failure, US_ERROR, US_ERROR_BUSY)) {
         vm->life.reviving = vm->life.gave_up = FALSE;
         vm->life.tries = 0;

@@ -1118,6 +1118,30 @@ static void test_restart_late_at_last(void)
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT"));
 }
 
+/* A late one that nobody was asked for is asked for again, and what was told is not told once more. */
+static void test_restart_late_not_asked(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->w->p->scenario->policy.countdown_ms = 300000;
+    s->word = "dead";
+    pass(s, TRUE);
+    for (guint i = 0; i < 3; i++) {
+        revived(s, US_ERROR_FAILED, "no such file");
+        pass_for(s, 5, TRUE);
+    }
+    pass_for(s, 15, TRUE);
+    world_forget(s->w);
+    revived(s, US_ERROR_BUSY, "alpha was not asked");
+    pass_for(s, 6, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
+    for (guint i = 0; i < 3; i++) {
+        revived(s, US_ERROR_FAILED, "no such file");
+        pass_for(s, 6, TRUE);
+    }
+    g_assert_null(strstr(s->w->trace->str, "GUEST_RESTART_FAILED"));
+}
+
 /* Nobody was asked, since the controller's disk was full: it is when there is room, also if it had been given up by then. */
 static void test_restart_not_asked(void)
 {
@@ -2599,6 +2623,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/restart-fails", test_restart_fails);
     g_test_add_func("/life/guest/restart-late", test_restart_late);
     g_test_add_func("/life/guest/restart-late-at-last", test_restart_late_at_last);
+    g_test_add_func("/life/guest/restart-late-not-asked", test_restart_late_not_asked);
     g_test_add_func("/life/guest/restart-not-asked", test_restart_not_asked);
     g_test_add_func("/life/guest/restart-fails-late", test_restart_fails_late);
     g_test_add_func("/life/guest/dies-again", test_dies_again);
