@@ -70,14 +70,43 @@ static void on_up(void *user, const char *host)
     operations_enrol_look(c);
 }
 
+/* Its operator restarts it. */
+static gboolean is_excused(const Controller *c, const char *host)
+{
+    return maintenance_runs(roster_find(hosts_roster(c->hosts), host)->maintenance);
+}
+
+static void tell_lost(Controller *c, const char *host)
+{
+    if (!told_is(c->hosts, host, EVENT_LINK_LOST))
+        publish(c, EVENT_LINK_LOST, host);
+}
+
+/* A link that a maintenance takes away is told as lost only if it is so when that is over. */
+static void end_excuses(Controller *c)
+{
+    g_autoptr(GPtrArray) names = hosts_names(c->hosts);
+    GHashTable *excused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (guint i = 0; i < names->len; i++) {
+        const char *host = names->pdata[i];
+
+        if (is_excused(c, host))
+            g_hash_table_add(excused, g_strdup(host));
+        else if (g_hash_table_contains(c->excused, host) && !hosts_is_up(c->hosts, host))
+            tell_lost(c, host);
+    }
+    g_hash_table_unref(c->excused);
+    c->excused = excused;
+}
+
 static void on_down(void *user, const char *host, const GError *why)
 {
     Controller *c = user;
 
     log_warning("link to %s is lost: %s", host, why->message);
-    if (!told_is(c->hosts, host, EVENT_LINK_LOST) &&
-        !maintenance_runs(roster_find(hosts_roster(c->hosts), host)->maintenance))
-        publish(c, EVENT_LINK_LOST, host);
+    if (!is_excused(c, host))
+        tell_lost(c, host);
     scenarios_host_is_down(c->scenarios, host);
     plans_link(c->plans, host, FALSE);
 }
@@ -110,6 +139,7 @@ static void on_tick(uv_timer_t *timer)
     timetable_tick(c->timetable, clock_wall_ms());
     drills_tick(c->drills);
     maintenances_tick(c->maintenances);
+    end_excuses(c);
     events_tick(c->events, clock_steady_ms());
 }
 
@@ -398,12 +428,14 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->api, api_free);
     g_clear_pointer(&c->authority, authority_free);
     g_clear_pointer(&c->enrolling, g_ptr_array_unref);
+    g_clear_pointer(&c->excused, g_hash_table_unref);
 }
 
 static void controller_init(Controller *c)
 {
     uv_loop_init(&c->loop);
     c->enrolling = g_ptr_array_new();
+    c->excused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     uv_timer_init(&c->loop, &c->tick);
     c->tick.data = c;
     program_watch_signals(&c->loop, c->signals, on_signal, c);

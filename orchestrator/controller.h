@@ -38,6 +38,7 @@ typedef struct Controller {
     Api *api;
     HttpServer *server;
     GPtrArray *enrolling; /* Enrolling *, operations_enrol.c */
+    GHashTable *excused;  /* set of char *: hosts in maintenance as of the last tick */
     uv_timer_t tick;
     uv_signal_t signals[2];
     guint open; /* asynchronous closes under way */
