@@ -92,7 +92,8 @@ void operations_enrol_look(Controller *c)
     for (guint i = c->enrolling->len; i > 0; i--) {
         Enrolling *e = c->enrolling->pdata[i - 1];
 
-        if (e->until_ms && (now_ms >= e->until_ms || hosts_is_up(c->hosts, e->name)))
+        if (e->until_ms && (now_ms >= e->until_ms || hosts_is_up(c->hosts, e->name) ||
+                            !roster_find(hosts_roster(c->hosts), e->name)))
             end_waiting(e);
     }
 }
