@@ -49,6 +49,18 @@ static gboolean read_number(json_int_t number, guint64 *ret, GError **error)
     return number >= 0 || sealed_corrupt(error, "a number below 0");
 }
 
+/* null: none. */
+static gboolean read_reign(const json_t *doc, Reign *ret, GError **error)
+{
+    *ret = (Reign){0};
+    return json_is_null(doc) || reign_from_json(doc, ret, error);
+}
+
+static json_t *reign_or_null(Reign reign)
+{
+    return reign.number > 0 ? reign_to_json(reign) : json_null();
+}
+
 static gboolean read_voids(VoteFile *f, json_t *list, GError **error)
 {
     const char *key;
@@ -70,14 +82,14 @@ static gboolean read_record(VoteFile *f, const char *key, const json_t *doc, GEr
 {
     json_int_t arm, own_arm, cap_ms;
     VoteRecord record;
-    json_t *promised;
+    json_t *promised, *own;
     int mute;
     Id vm;
 
     if (!id_parse(key, &vm, error) ||
-        !json_read(doc, "votes", error, "{s:o, s:I, s:I, s:I, s:b}", "promised", &promised, "arm", &arm,
-                   "cap_ms", &cap_ms, "own_arm", &own_arm, "mute", &mute) ||
-        !reign_from_json(promised, &record.voter.promised, error) ||
+        !json_read(doc, "votes", error, "{s:o, s:I, s:I, s:o, s:I, s:b}", "promised", &promised, "arm", &arm,
+                   "cap_ms", &cap_ms, "own", &own, "own_arm", &own_arm, "mute", &mute) ||
+        !read_reign(promised, &record.voter.promised, error) || !read_reign(own, &record.own, error) ||
         !read_number(arm, &record.voter.arm, error) || !read_number(own_arm, &record.arm, error))
         return FALSE;
     record.voter.cap_ms = cap_ms;
@@ -167,9 +179,9 @@ VoteFile *vote_file_read(const char *path, GError **error)
 
 static json_t *record_to_json(const VoteRecord *record)
 {
-    return json_pack("{s:o, s:I, s:I, s:I, s:b}", "promised", reign_to_json(record->voter.promised), "arm",
-                     (json_int_t)record->voter.arm, "cap_ms", (json_int_t)record->voter.cap_ms, "own_arm",
-                     (json_int_t)record->arm, "mute", record->mute);
+    return json_pack("{s:o, s:I, s:I, s:o, s:I, s:b}", "promised", reign_or_null(record->voter.promised),
+                     "arm", (json_int_t)record->voter.arm, "cap_ms", (json_int_t)record->voter.cap_ms, "own",
+                     reign_or_null(record->own), "own_arm", (json_int_t)record->arm, "mute", record->mute);
 }
 
 json_t *vote_file_document(const VoteFile *f)

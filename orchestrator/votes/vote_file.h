@@ -13,9 +13,9 @@
 
 typedef struct {
     VoterRecord voter;
-    gboolean
-        mute; /* that may have been forgotten: the file was found to be a copy, and nobody has been heard since */
-    guint64 arm; /* of the reign that is this party's own (holder.h); 0: it has none, or never armed it */
+    gboolean mute; /* that may have been forgotten: found in a copy, and not everybody has been heard since */
+    Reign own;     /* the last reign that was this party's own (holder.h), if it ever armed one … */
+    guint64 arm;   /* … and that one's arm */
 } VoteRecord;
 
 typedef struct VoteFile VoteFile;

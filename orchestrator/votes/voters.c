@@ -23,6 +23,7 @@ typedef struct {
     VoteVerdict verdict; /* … of a vote */
     guint64 incarnation;
     VotersVoted voted;
+    VotersKept kept; /* … or of nothing but that */
     void *user;
 } Waiting;
 
@@ -32,6 +33,8 @@ static void answer(Waiting *w, const GError *error)
         w->renewed(w->user, error ? NULL : w->answers, error);
     if (w->voted)
         w->voted(w->user, w->verdict, w->incarnation, error);
+    if (w->kept)
+        w->kept(w->user, error);
     if (w->answers)
         g_array_unref(w->answers);
     g_free(w);
@@ -185,6 +188,27 @@ void voters_vote(Voters *v, Id vm, const Ballot *ballot, VotersVoted done, void 
     *w = (Waiting){.voted = done, .user = user, .incarnation = voter->incarnation};
     if (voter_vote(voter, ballot, lease_clock_now(), &w->verdict))
         keep(v, vm, voter);
+    answer_when_kept(v, w);
+}
+
+guint64 voters_own_arm(const Voters *v, Id vm, Reign reign)
+{
+    const VoteRecord *known = vote_file_find(v->file, vm);
+
+    return known && reign_equal(known->own, reign) ? known->arm : 0;
+}
+
+void voters_keep_arm(Voters *v, Id vm, Reign reign, guint64 arm, VotersKept done, void *user)
+{
+    const VoteRecord *known = vote_file_find(v->file, vm);
+    VoteRecord record = known ? *known : (VoteRecord){.mute = TRUE};
+    Waiting *w = g_new0(Waiting, 1);
+
+    record.own = reign;
+    record.arm = arm;
+    vote_file_set(v->file, vm, &record);
+    v->changed++;
+    *w = (Waiting){.kept = done, .user = user};
     answer_when_kept(v, w);
 }
 

@@ -32,6 +32,14 @@ void voters_vote(Voters *v, Id vm, const Ballot *ballot, VotersVoted done, void 
 /* Would it? Nothing is promised by that. */
 VoteVerdict voters_would_vote(const Voters *v, Id vm, const Ballot *ballot);
 
+/* Of @vm in @reign, which is this party's own: 0, or what was kept. */
+guint64 voters_own_arm(const Voters *v, Id vm, Reign reign);
+
+typedef void (*VotersKept)(void *user, const GError *error);
+
+/* Make that arm durable. @done perhaps before this returns. */
+void voters_keep_arm(Voters *v, Id vm, Reign reign, guint64 arm, VotersKept done, void *user);
+
 /* All engines were heard of @vm, and void what an earlier @incarnation has promised; as voter_speak(). */
 void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation);
 gboolean voters_is_mute(const Voters *v, Id vm);

@@ -28,7 +28,7 @@ static void clear(void)
 
 static VoteRecord record_of(guint64 number)
 {
-    return (VoteRecord){.voter = {{number, {{7}}}, 3, 15000}, .arm = 5, .mute = FALSE};
+    return (VoteRecord){.voter = {{number, {{7}}}, 3, 15000}, .own = {number, {{8}}}, .arm = 5};
 }
 
 static void keep(const VoteFile *f)
@@ -62,7 +62,8 @@ static void test_keeps(void)
     g_assert_cmpuint(vote_file_void_below(again, VM), ==, 0);
     found = vote_file_find(again, VM);
     g_assert_true(reign_equal(found->voter.promised, two.voter.promised));
-    g_assert_true(found->voter.arm == 3 && found->voter.cap_ms == 15000 && found->arm == 5);
+    g_assert_true(found->voter.arm == 3 && found->voter.cap_ms == 15000 && found->arm == 5 &&
+                  reign_equal(found->own, two.own));
     vote_file_forget(again, VM);
     keep(again);
     third = vote_file_read(path, NULL);
