@@ -14,17 +14,17 @@
  * - A vote, and a release, stay under way until they are lost; both may come twice.
  * - Engines and the controller need not do anything they may do, so one that hangs or is cut off needs no event. The
  *   guard alone must act: within the tick in which a lease ends, unless its host is frozen.
- * - Durable is what survives KILL; a promise is written before anybody hears of it (in one step with it here).
+ * - Durable is what a kill leaves; a promise is written before anybody hears of it (in one step with it here).
  * - A fault, FAULTS of them in a run, is: an engine killed and started, a host lost and booted, a host frozen, thawed whenever,
  *   the controller killed and started, with RESTORE from an old copy of its state.
  * - A guest that runs has an effect while its frames pass the kernel's gate, which needs no process to shut.
  * - An operator's word that the other guest is off (FORCE) is true and stays so until the standby has promised, or, if he
  *   asked the standby alone, until the old host has heard; or it is false, and then two run until they meet: claimed is what comes then.
  *
- * Who may do what is in the comment of each step, with the rule's noun. Not modelled: plans and
- * their locks (a guest that is off is off), more standbys (split.pml), the watchdog, progress (nobody is obliged to vote or to answer; what
- * goals reach is possible, not certain), another length of the lease, a second controller, votes in etcd, an engine whose own
- * state is a copy, what is sealed (only that it is refused).
+ * Who may do what is in the comment of each step, with the rule's noun. Not modelled: plans and their locks (a guest that
+ * is off is off), more standbys (split.pml), the watchdog, progress (nobody is obliged to vote or to answer; what goals reach
+ * is possible, not certain), another length of the lease, a second controller, votes in etcd, an engine whose own state is
+ * a copy, what is sealed (only that it is refused).
  */
 #ifndef TICKS
 #define TICKS 2 /* of a lease: 2 tells "sent before the last tick" from "sent now" */
@@ -204,7 +204,7 @@ inline promises(p, t, whose, n) {
 inline takes(i, t) {
   CLAIM(2, king[t] == 0 || king[t] == i + 1);
   CLAIM(1, guest[i] == OFF || top <= mine[i]);
-  king[t] = i + 1;
+  king[t] = i + 1; wronged[i] = false;
   promises(i, t, i, 0);
   mine[i] = t; ran[i] = (guest[i] == RUNS); lax[i] = true;
   if
