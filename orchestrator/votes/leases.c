@@ -256,12 +256,19 @@ static void on_arm_kept(void *user, const GError *error)
     unref(l);
 }
 
+/* Whoever is armed must hold a lease, or is stopped: a guest that runs well without one is not armed before it has one. */
+static gboolean may_change_arm(const Held *held)
+{
+    return lease_is_armed(held->holder.arm) || holder_may_start(&held->holder, lease_clock_now());
+}
+
 /* NULL: it was let go. */
 static void keep_arm(Leases *l, Held *held)
 {
     Arming *a;
 
-    if (!held || held->keeps || held->wants_armed == lease_is_armed(held->holder.arm))
+    if (!held || held->keeps || held->wants_armed == lease_is_armed(held->holder.arm) ||
+        !may_change_arm(held))
         return;
     held->keeps = TRUE;
     l->refs++;

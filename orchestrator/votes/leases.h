@@ -41,7 +41,7 @@ void leases_let_go(Leases *l, Id vm);
 /* What ran was stopped for want of a lease, or runs again. */
 void leases_stopped(Leases *l, Id vm, gboolean stopped);
 
-/* A new arm is told to nobody before it is durable; enforcement begins at once, and ends when enough have confirmed. */
+/* As soon as it has a lease. A new arm is told to nobody before it is durable; enforcement begins then, and ends when enough have confirmed. */
 void leases_arm(Leases *l, Id vm, gboolean armed);
 
 /* GArray of RenewalAnswer that came from @voter. */

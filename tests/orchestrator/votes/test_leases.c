@@ -11,7 +11,7 @@
 
 static const Id STANDBY = {{0xb}}, CONTROLLER = {{0xc}}, VM = {{1}};
 static const Reign FIRST = {1, {{1}}}, NEXT = {2, {{2}}};
-static const LeaseTimes SHORT = {400, 390, 20}, LONG = {600000, 590000, 20};
+static const LeaseTimes SHORT = {2200, 2100, 20}, LONG = {600000, 590000, 20};
 
 typedef struct {
     uv_loop_t loop;
@@ -173,6 +173,21 @@ static void test_lists(void)
     g_assert_cmpuint(d->items - items, ==, (d->lists - lists) * VMS);
 }
 
+/* Who has no lease is not armed: it would have to be stopped at once. */
+static void test_not_armed_without(void)
+{
+    g_autoptr(Desk) d = desk_new(&LONG);
+
+    d->deaf[0] = d->deaf[1] = TRUE;
+    leases_arm(d->leases, VM, TRUE);
+    UNTIL(d, d->lists >= 5);
+    g_assert_cmpuint(d->arm_told, ==, 0);
+    g_assert_false(now_of(d).enforced);
+    d->deaf[1] = FALSE;
+    UNTIL(d, d->arm_told == 1);
+    g_assert_true(now_of(d).enforced && now_of(d).may_start);
+}
+
 /* One voter is enough, and none is not. */
 static void test_nobody_answers(void)
 {
@@ -252,6 +267,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/leases/may-start", test_may_start);
     g_test_add_func("/leases/lists", test_lists);
+    g_test_add_func("/leases/not-armed-without", test_not_armed_without);
     g_test_add_func("/leases/nobody-answers", test_nobody_answers);
     g_test_add_func("/leases/arm-is-durable", test_arm_is_durable);
     g_test_add_func("/leases/another-reign", test_another_reign);
