@@ -1068,21 +1068,29 @@ static void test_restart_fails(void)
               "        -> web failed: a VM needs an operator\n");
 }
 
-/* What it needs of its host comes two minutes after the boot: that it could not be started was told once, and it is tried so long. */
-static void test_restart_late(void)
+/* Its start has failed three times, which was told, five seconds ago. */
+static Stage *stage_new_given_up(void)
 {
-    g_autoptr(Stage) s = stage_new();
-    guint tries = 3;
+    Stage *s = stage_new();
 
     s->w->p->scenario->policy.countdown_ms = 300000;
     s->word = "dead";
     pass(s, TRUE);
-    for (guint i = 0; i < tries; i++) {
+    for (guint i = 0; i < 3; i++) {
         revived(s, US_ERROR_FAILED, "no such file");
         pass_for(s, 5, TRUE);
     }
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
     world_forget(s->w);
+    return s;
+}
+
+/* What it needs of its host comes two minutes after the boot: that it could not be started was told once, and it is tried so long. */
+static void test_restart_late(void)
+{
+    g_autoptr(Stage) s = stage_new_given_up();
+    guint tries = 3;
+
     for (; s->w->now_ms < 105000; tries++) {
         pass_for(s, 15, TRUE);
         g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
@@ -1096,15 +1104,8 @@ static void test_restart_late(void)
 
 static void test_restart_late_at_last(void)
 {
-    g_autoptr(Stage) s = stage_new();
+    g_autoptr(Stage) s = stage_new_given_up();
 
-    s->w->p->scenario->policy.countdown_ms = 300000;
-    s->word = "dead";
-    pass(s, TRUE);
-    for (guint i = 0; i < 3; i++) {
-        revived(s, US_ERROR_FAILED, "no such file");
-        pass_for(s, 5, TRUE);
-    }
     pass_for(s, 15, TRUE);
     world_forget(s->w);
     s->word = "alive";
@@ -1121,15 +1122,8 @@ static void test_restart_late_at_last(void)
 /* A late one that nobody was asked for is asked for again, and what was told is not told once more. */
 static void test_restart_late_not_asked(void)
 {
-    g_autoptr(Stage) s = stage_new();
+    g_autoptr(Stage) s = stage_new_given_up();
 
-    s->w->p->scenario->policy.countdown_ms = 300000;
-    s->word = "dead";
-    pass(s, TRUE);
-    for (guint i = 0; i < 3; i++) {
-        revived(s, US_ERROR_FAILED, "no such file");
-        pass_for(s, 5, TRUE);
-    }
     pass_for(s, 15, TRUE);
     world_forget(s->w);
     revived(s, US_ERROR_BUSY, "alpha was not asked");
