@@ -118,7 +118,7 @@ bool stood, went_on, decided_against, was_sworn;
 #else
 #define SEEN(what) skip
 #endif
-bool wronged[2];         /* somebody said so wrongly, and this engine has not met the new reign */
+byte wronged[2];         /* somebody said so wrongly of the reign forced then, which this engine has not met, nor a later one */
 
 #define PEER(i) (1 - (i))
 #define ODD(n) (((n) & 1) == 1)
@@ -200,11 +200,15 @@ inline promises(p, t, whose, n) {
   fi
 }
 
+inline is_righted(i, t) {
+  wronged[i] = (wronged[i] > t -> wronged[i] : 0)
+}
+
 /* A guest that is there belongs to an older reign: it may be that of the new one only if nothing ran between. */
 inline takes(i, t) {
   CLAIM(2, king[t] == 0 || king[t] == i + 1);
   CLAIM(1, guest[i] == OFF || top <= mine[i]);
-  king[t] = i + 1; wronged[i] = false;
+  king[t] = i + 1; is_righted(i, t);
   promises(i, t, i, 0);
   mine[i] = t; ran[i] = (guest[i] == RUNS); lax[i] = true;
   if
@@ -233,7 +237,7 @@ inline meets(p, t, whose, n) {
 #endif
      :: else -> guest[p] = OFF
      fi;
-     wronged[p] = false; barred[p] = false;
+     is_righted(p, t); barred[p] = false;
      if
      :: vote[p] <= t -> vote[p] = 0; sworn[p] = false
      :: else
@@ -368,7 +372,7 @@ end:
   :: atomic { LIVES(i) && decided -> decided = false; guest[i] = RUNS; ran[i] = true; top = (mine[i] > top -> mine[i] : top) }
 #else
   :: atomic { LIVES(i) && OWNS(i) && guest[i] != RUNS && HOLDS(i) && !barred[i] ->
-     guest[i] = RUNS; ran[i] = true; CLAIM(1, mine[i] >= top || wronged[i]); top = mine[i] }
+     guest[i] = RUNS; ran[i] = true; CLAIM(1, mine[i] >= top || wronged[i] > 0); top = mine[i] }
 #endif
   :: atomic { LIVES(i) && guest[i] == RUNS -> guest[i] = PAUSED }
   /* The guard's first act after a thaw, perhaps not the first of all. */
@@ -546,7 +550,7 @@ end:
         host[PEER(i)] = GONE
 #endif
 #endif
-     :: t <= REIGNS -> wronged[PEER(i)] = true
+     :: t <= REIGNS -> wronged[PEER(i)] = t
 #endif
      :: else -> t = 0
      fi;
@@ -609,7 +613,7 @@ end:
   od
 }
 
-#define LOWER(i) (EFFECT(i) && mine[i] < top && !wronged[i])
+#define LOWER(i) (EFFECT(i) && mine[i] < top && 0 == wronged[i])
 #define ARMED_AT(p, i) (promised[p] == mine[i] && owner[p] == i && ODD(arm[p]))
 
 proctype claims() {
@@ -617,7 +621,7 @@ end:
   do
   /* Nothing of a lower reign's guest has an effect once a higher one's has run; no two at once. */
   :: atomic { LOWER(ALPHA) || LOWER(BETA) -> CLAIM(1, false) }
-  :: atomic { EFFECT(ALPHA) && EFFECT(BETA) && !wronged[ALPHA] && !wronged[BETA] -> CLAIM(1, false) }
+  :: atomic { EFFECT(ALPHA) && EFFECT(BETA) && 0 == wronged[ALPHA] && 0 == wronged[BETA] -> CLAIM(1, false) }
   /* Whom both believe to be armed enforces. */
   :: atomic { OWNS(ALPHA) && ARMED_AT(BETA, ALPHA) && ARMED_AT(VOICE, ALPHA) && !ENFORCES(ALPHA) -> CLAIM(3, false) }
   :: atomic { OWNS(BETA) && ARMED_AT(ALPHA, BETA) && ARMED_AT(VOICE, BETA) && !ENFORCES(BETA) -> CLAIM(3, false) }
@@ -649,7 +653,7 @@ end:
 #elif GOAL == 8 /* a reign is declined that was taken, and never ran: the old active goes on */
   :: atomic { mine[BETA] == 2 && !ran[BETA] && released[BETA] == 2 && mine[ALPHA] == 3 && guest[ALPHA] == RUNS -> CLAIM(99, false) }
 #elif GOAL == 9 /* forced on somebody's wrong word: two run, */
-  :: atomic { EFFECT(ALPHA) && EFFECT(BETA) && wronged[ALPHA] -> CLAIM(99, false) }
+  :: atomic { EFFECT(ALPHA) && EFFECT(BETA) && wronged[ALPHA] > 0 -> CLAIM(99, false) }
 #elif GOAL == 10 /* and healed: the old guest stands still, the other runs */
   :: atomic { diverged[ALPHA] && guest[ALPHA] == PAUSED && EFFECT(BETA) -> CLAIM(99, false) }
 #elif GOAL == 11 /* healed, decided, and armed again */
