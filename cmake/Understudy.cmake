@@ -8,7 +8,7 @@
 find_package(PkgConfig REQUIRED)
 foreach(pair glib:glib-2.0 uv:libuv jansson:jansson libvirt:libvirt libvirt_qemu:libvirt-qemu libnbd:libnbd
              libxml2:libxml-2.0 openssl:openssl zstd:libzstd png:libpng xxhash:libxxhash sqlite:sqlite3
-             curl:libcurl websockets:libwebsockets)
+             curl:libcurl websockets:libwebsockets nftables:libnftables)
   string(REPLACE ":" ";" pair ${pair})
   list(GET pair 0 name)
   list(GET pair 1 module)

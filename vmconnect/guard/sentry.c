@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/guard/sentry.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/guard/sentry_private.h"
+#include "vmconnect/guard/word.h"
+#include "vmconnect/loop/program.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 16
+#define REQUESTS_MAX 512 /* in one turn; the rest waits in the sockets */
+
+/* --- those who are connected --------------------------------------------- */
+
+static void client_close(Sentry *s, guint i, const char *why)
+{
+    int fd = g_array_index(s->clients, int, i);
+
+    log_info("connection %d over (%s) -> the guard goes on alone with %u VMs", fd, why, s->wards->len);
+    close(fd);
+    g_array_remove_index_fast(s->clients, i);
+}
+
+/* Who does not read is not waited for. */
+static void send_to(Sentry *s, guint i, const Word *w)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!word_send(g_array_index(s->clients, int, i), w, -1, &error))
+        client_close(s, i, error->message);
+}
+
+void sentry_tell(Sentry *s, const Word *w)
+{
+    for (guint i = s->clients->len; i > 0; i--)
+        send_to(s, i - 1, w);
+}
+
+void sentry_answer(Sentry *s, int client, const Word *w)
+{
+    for (guint i = 0; i < s->clients->len; i++)
+        if (g_array_index(s->clients, int, i) == client) {
+            send_to(s, i, w);
+            return;
+        }
+}
+
+static gboolean is_root(int fd, uid_t *ret_uid)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+
+    *ret_uid = (uid_t)-1;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return FALSE;
+    *ret_uid = who.uid;
+    return who.uid == 0;
+}
+
+static void take_client(Sentry *s)
+{
+    int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    uid_t uid;
+
+    if (fd < 0)
+        return;
+    if (is_root(fd, &uid) && s->clients->len < CLIENTS_MAX) {
+        g_array_append_val(s->clients, fd);
+        return;
+    }
+    log_warning("user %d at the socket -> not heard: %s", (int)uid,
+                uid == 0 ? "too many are connected" : "only root is");
+    close(fd);
+}
+
+/* FALSE: it was closed. */
+static gboolean hear(Sentry *s, guint i)
+{
+    while (s->requests->len < REQUESTS_MAX) {
+        g_autoptr(GError) error = NULL;
+        Request r = {.client = g_array_index(s->clients, int, i)};
+
+        if (word_receive(r.client, &r.word, &r.fd, &error))
+            g_array_append_val(s->requests, r);
+        else if (g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+            return TRUE;
+        else {
+            client_close(s, i, error->message);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* --- the loop ------------------------------------------------------------ */
+
+/* It only wakes; what is over is read from both clocks. The other one may be ahead by a tenth, so nine tenths are slept, and then the rest. */
+static void set_timer(Sentry *s)
+{
+    gint64 wait_ms = care_wait_ms(s);
+    struct itimerspec at = {0};
+
+    if (wait_ms > 20)
+        wait_ms = wait_ms * 9 / 10;
+    if (wait_ms >= 0) {
+        at.it_value.tv_sec = wait_ms / 1000;
+        at.it_value.tv_nsec = MAX(wait_ms % 1000 * 1000000, 1);
+    }
+    timerfd_settime(s->timer, 0, &at, NULL);
+}
+
+static void add_fd(GArray *fds, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    g_array_append_val(fds, p);
+}
+
+static void drain(int fd)
+{
+    struct signalfd_siginfo said;
+
+    while (read(fd, &said, sizeof(said)) > 0)
+        ;
+}
+
+enum { FD_LISTENER, FD_TIMER, FD_SIGNALS, FD_CLIENTS };
+
+static void turn(Sentry *s, GArray *fds)
+{
+    const struct pollfd *p;
+    guint clients = s->clients->len;
+
+    g_array_set_size(fds, 0);
+    add_fd(fds, s->listener);
+    add_fd(fds, s->timer);
+    add_fd(fds, s->signals);
+    for (guint i = 0; i < clients; i++)
+        add_fd(fds, g_array_index(s->clients, int, i));
+    for (guint i = 0; i < s->wards->len; i++)
+        add_fd(fds, ((Ward *)s->wards->pdata[i])->subject.fd);
+    set_timer(s);
+    if (poll((struct pollfd *)(void *)fds->data, fds->len, -1) < 0)
+        return;
+    p = (const struct pollfd *)(const void *)fds->data;
+    /* What is due is done before anybody is heard, who may be many. */
+    care_walk(s);
+    if (p[FD_TIMER].revents)
+        drain(s->timer);
+    if (p[FD_SIGNALS].revents)
+        s->is_ending = TRUE;
+    /* Backwards, for those that are closed; none has come or gone since but by care_walk(). */
+    for (guint i = MIN(clients, s->clients->len); i > 0; i--)
+        hear(s, i - 1);
+    care_serve(s);
+    care_walk(s);
+    if (p[FD_LISTENER].revents)
+        take_client(s);
+}
+
+void sentry_run(Sentry *s)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
+
+    while (!s->is_ending)
+        turn(s, fds);
+    log_notice("told to end -> the gate and the roll of %u VMs stay as they are; nobody stops a guest until "
+               "a guard is back",
+               s->wards->len);
+}
+
+/* --- begin and end ------------------------------------------------------- */
+
+static int listen_at(const char *path, GError **error)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    g_strlcpy(at.sun_path, path, sizeof(at.sun_path));
+    /* An earlier guard's; program_claim() says that it is gone. */
+    unlink(path);
+    if (fd >= 0 && strlen(path) < sizeof(at.sun_path) && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+        chmod(path, 0600) == 0 && listen(fd, CLIENTS_MAX) == 0)
+        return fd;
+    us_error_errno(error, errno, "socket %s", path);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static char *read_boot_id(GError **error)
+{
+    char *text = NULL;
+
+    if (g_file_get_contents("/proc/sys/kernel/random/boot_id", &text, NULL, error))
+        g_strstrip(text);
+    return text;
+}
+
+Sentry *sentry_new(const char *folder, GError **error)
+{
+    g_autoptr(Sentry) s = g_new0(Sentry, 1);
+
+    s->listener = s->timer = s->signals = -1;
+    s->wards = g_ptr_array_new_with_free_func((GDestroyNotify)ward_free);
+    s->clients = g_array_new(FALSE, FALSE, sizeof(int));
+    s->requests = g_array_new(FALSE, FALSE, sizeof(Request));
+    s->roll_path = g_build_filename(folder, "roll", NULL);
+    s->socket_path = g_build_filename(folder, "socket", NULL);
+    if (!program_claim(folder, error) || !(s->boot_id = read_boot_id(error)) ||
+        !(s->shutter = shutter_new(error)))
+        return NULL;
+    s->signals = open_signals();
+    s->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (s->signals < 0 || s->timer < 0) {
+        us_error_errno(error, errno, "no timer");
+        return NULL;
+    }
+    care_begin(s);
+    s->listener = listen_at(s->socket_path, error);
+    return s->listener < 0 ? NULL : g_steal_pointer(&s);
+}
+
+void sentry_free(Sentry *s)
+{
+    const int fds[] = {s ? s->listener : -1, s ? s->timer : -1, s ? s->signals : -1};
+
+    if (!s)
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    for (guint i = 0; i < s->clients->len; i++)
+        close(g_array_index(s->clients, int, i));
+    g_array_unref(s->clients);
+    g_array_unref(s->requests);
+    g_ptr_array_unref(s->wards);
+    shutter_free(s->shutter);
+    g_free(s->roll_path);
+    g_free(s->socket_path);
+    g_free(s->boot_id);
+    g_free(s);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sentry - the guard's one loop: hears engines, looks at the clocks, acts.
+ *
+ * One thread and poll(2). What is durable beyond this process, the roll and the kernel's table, is written before an engine is answered. */
+#pragma once
+
+#include <glib.h>
+
+typedef struct Sentry Sentry;
+
+/* Take over what an earlier guard left in @folder, and listen there. Without such nothing but the socket is made. */
+Sentry *sentry_new(const char *folder, GError **error);
+
+/* Until SIGTERM or SIGINT. What is kept stays so: the kernel's table and the roll remain. */
+void sentry_run(Sentry *s);
+void sentry_free(Sentry *s);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Sentry, sentry_free)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the sentry's halves: sentry.c has sockets and the loop, sentry_care.c the wards. */
+#pragma once
+
+#include "vmconnect/guard/sentry.h"
+#include "vmconnect/guard/shutter.h"
+#include "vmconnect/guard/ward.h"
+
+struct Sentry {
+    char *roll_path;
+    char *socket_path;
+    char *boot_id;
+    Shutter *shutter;
+    GPtrArray *wards; /* Ward */
+    GArray *clients;  /* int */
+    GArray *requests; /* Request: heard and not yet answered */
+    int listener;
+    int timer;          /* timerfd of CLOCK_BOOTTIME */
+    int signals;        /* signalfd */
+    gboolean has_table; /* it stood when we last looked */
+    gboolean is_ending;
+    /* Told once, until it works again. */
+    gboolean roll_fails;
+    gboolean lay_fails;
+};
+
+typedef struct {
+    int client;
+    Word word;
+    int fd; /* of the word's process; -1: none */
+    /* While it is carried out. */
+    Ward *ward;
+    Ward before;
+    gboolean is_new;
+    GError *error; /* it is refused */
+} Request;
+
+/* To everybody who is connected. */
+void sentry_tell(Sentry *s, const Word *w);
+void sentry_answer(Sentry *s, int client, const Word *w);
+
+void care_begin(Sentry *s);
+/* Carry out and answer all requests. */
+void care_serve(Sentry *s);
+/* Do what the clocks and the processes demand now. */
+void care_walk(Sentry *s);
+/* -1: for ever. */
+gint64 care_wait_ms(const Sentry *s);
