@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# daemons - what runs on every host: receiver, libvirt, engine.
+# daemons - what runs on every host: receiver, libvirt, guard, engine.
 
 # Print the build's folders as a piece of PATH.
 bin_path() {
@@ -105,6 +105,13 @@ daemon_folders() {
 
 clock_library() {
   echo /usr/lib/*/faketime/libfaketimeMT.so.1
+}
+
+# It speaks to nobody by itself.
+guard_start() {
+  local host=$1 program
+  program=$(cat "$LAB_DIR/bin" 2>/dev/null)/vmconnect/understudy-guard
+  [[ ! -x $program ]] || daemon_runs "$host" guard || daemon_spawn "$host" guard "$program"
 }
 
 # Everything of the engine is its own: an empty file means all defaults. engine_start HOST [CLOCK]

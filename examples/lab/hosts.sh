@@ -99,6 +99,7 @@ host_boot() {
   fi
   receiver_start "$host"
   libvirt_start "$host"
+  guard_start "$host"
   engine_start "$host" "$clock"
   controller_start "$host"
 }

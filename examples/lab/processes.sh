@@ -4,13 +4,13 @@
 #
 # Numbers are those inside the host: nothing outside it can be hit.
 
-# Print the number of PROCESS in HOST if it runs: engine, controller, receiver,
+# Print the number of PROCESS in HOST if it runs: engine, guard, controller, receiver,
 # libvirtd, virtlogd, qemu:VM, storage:VM or a number.
 process_pid() {
   local host=$1 process=$2 run pid
   run=$(host_dir "$host")/run
   case $process in
-    engine | controller | receiver) pid=$(cat "$run/lab/$process.pid" 2>/dev/null) ;;
+    engine | guard | controller | receiver) pid=$(cat "$run/lab/$process.pid" 2>/dev/null) ;;
     libvirtd | virtlogd) pid=$(cat "$run/$process.pid" 2>/dev/null) ;;
     qemu:*) pid=$(cat "$run/libvirt/qemu/${process#qemu:}.pid" 2>/dev/null) ;;
     storage:*) pid=$(process_storage "$host" "${process#storage:}") ;;

@@ -216,8 +216,10 @@ gboolean word_receive(int socket, Word *ret_word, int *ret_fd, GError **error)
     ssize_t len = recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
     int fd;
 
+    if (len == 0)
+        g_set_error_literal(error, US_ERROR, US_ERROR_UNREACHABLE, "it was closed");
     if (len <= 0)
-        return fail(error, len < 0 ? errno : ECONNRESET);
+        return len < 0 && fail(error, errno);
     fd = take_fd(&m);
     if (word_decode(packet, (gsize)len, ret_word, error) && (fd < 0 || ret_fd)) {
         if (ret_fd)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ward_drive - a driver in the engine's place, for lab tests of the guard.
  *
- *   ward_drive keep VM PID|- TAP[,TAP…]|- LEFT_MS|none [REIGN]    prints when that ends: {"boot_ms", "wall_ms"}
+ *   ward_drive keep VM PID|- TAP[,TAP…]|- LEFT_MS|none [REIGN [ID]]    prints when that ends: {"boot_ms", "wall_ms"}
  *   ward_drive renew VM TAP[,TAP…] LEFT_MS EACH_MS TIMES          the same again and again, over one connection; prints what it takes
  *   ward_drive release|stopped|running VM
  *   ward_drive list                        a line for each VM
  *   ward_drive listen                      a line for each word that nobody asked for, until the guard ends
+ *   ward_drive obey                        the same, and each PLEASE_STOP is answered with STOPPED: libvirt has said so before
  *   ward_drive immune PID                  trace a process so that SIGSTOP does nothing to it, until it ends
  *
- * A reign's UUID is made of its number. Exit codes and errors as the command line's. */
+ * A reign's UUID is ID, a number too, or made of its own. Exit codes and errors as the command line's. */
 #include "orchestrator/votes/lease_clock.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
@@ -94,7 +95,7 @@ static gboolean keep(int guard, char **a, int n, GError **error)
     if (!make(WORD_KEEP, a[0], a[2], a[3], &w, error))
         return FALSE;
     w.reign.number = n > 4 ? g_ascii_strtoull(a[4], NULL, 10) : 1;
-    w.reign.id.bytes[15] = (guint8)w.reign.number;
+    w.reign.id.bytes[15] = (guint8)(n > 5 ? g_ascii_strtoull(a[5], NULL, 10) : w.reign.number);
     done = ask(guard, &w, fd, error);
     if (fd >= 0)
         close(fd);
@@ -142,7 +143,7 @@ static gboolean renew(int guard, char **a, GError **error)
     return TRUE;
 }
 
-static gboolean listen_on(int guard, GError **error)
+static gboolean listen_on(int guard, gboolean obey, GError **error)
 {
     for (;;) {
         Word w;
@@ -154,6 +155,9 @@ static gboolean listen_on(int guard, GError **error)
                word_kind_name(w.kind), ID_TEXT(w.vm), fenced_name(w.how),
                w.is_enforced ? lease_left_ms(w.until, lease_clock_now()) : 0, clock_steady_ms());
         fflush(stdout);
+        if (obey && w.kind == WORD_PLEASE_STOP &&
+            !word_send(guard, &(Word){.kind = WORD_STOPPED, .vm = w.vm}, -1, error))
+            return FALSE;
     }
 }
 
@@ -210,8 +214,8 @@ static gboolean run(int argc, char **argv, GError **error)
         return keep(guard, argv + 2, argc - 2, error);
     if (strcmp(verb, "renew") == 0 && argc == 7)
         return renew(guard, argv + 2, error);
-    if (strcmp(verb, "listen") == 0)
-        return listen_on(guard, error);
+    if (strcmp(verb, "listen") == 0 || strcmp(verb, "obey") == 0)
+        return listen_on(guard, strcmp(verb, "obey") == 0, error);
     if (strcmp(verb, "list") == 0)
         return say(guard, WORD_LIST, NULL, error);
     for (WordKind kind = WORD_RELEASE; kind <= WORD_RUNNING && argc == 3; kind++)
