@@ -349,7 +349,7 @@ static GPtrArray *wards_changed(const Sentry *s, gboolean *ret_strict)
 }
 
 /* Let go of taps before the roll forgets them, and lay those that it knows by then: killed in between, the next guard does it again. */
-static gboolean settle(Sentry *s, GError **error)
+static gboolean settle(Sentry *s, gboolean *ret_written, GError **error)
 {
     gboolean strict;
     g_autoptr(GArray) left = taps_left(s);
@@ -363,6 +363,7 @@ static gboolean settle(Sentry *s, GError **error)
         return FALSE;
     if (!strict)
         try_roll(s);
+    *ret_written = TRUE;
     return changed->len == 0 || lay(s, changed, error);
 }
 
@@ -380,8 +381,10 @@ static void take_back(Sentry *s, Request *r)
 }
 
 /* None of the changes stands, because some could not be kept. */
-static void take_all_back(Sentry *s, const GError *error)
+static void take_all_back(Sentry *s, gboolean written, const GError *error)
 {
+    g_autoptr(GError) again = NULL;
+
     for (guint i = s->requests->len; i > 0; i--) {
         Request *r = &g_array_index(s->requests, Request, i - 1);
 
@@ -390,7 +393,11 @@ static void take_all_back(Sentry *s, const GError *error)
         take_back(s, r);
     }
     log_error("%s -> what engines said of VMs does not stand, and they were told", error->message);
-    try_roll(s);
+    if (written)
+        try_roll(s);
+    /* Taps may have been let go of before that. */
+    if (s->has_table && s->wards->len > 0 && !lay(s, s->wards, &again))
+        log_error("%s -> the kernel's gate may lack taps until the next word", again->message);
 }
 
 static void answer_list(Sentry *s, int client)
@@ -422,7 +429,7 @@ static void answer(Sentry *s, Request *r)
     if (r->error) {
         log_warning("vm %s: %s refused: %s", ID_TEXT(r->word.vm), word_kind_name(r->word.kind),
                     r->error->message);
-        g_utf8_strncpy(said.text, r->error->message, (WORD_TEXT_MAX - 1) / 4);
+        g_strlcpy(said.text, r->error->message, WORD_TEXT_MAX);
     }
     sentry_answer(s, r->client, &said);
 }
@@ -456,11 +463,12 @@ static void finish(Sentry *s, Request *r)
 void care_serve(Sentry *s)
 {
     g_autoptr(GError) error = NULL;
+    gboolean written = FALSE;
 
     for (guint i = 0; i < s->requests->len; i++)
         make_change(s, &g_array_index(s->requests, Request, i));
-    if (!settle(s, &error))
-        take_all_back(s, error);
+    if (!settle(s, &written, &error))
+        take_all_back(s, written, error);
     for (guint i = 0; i < s->requests->len; i++)
         finish(s, &g_array_index(s->requests, Request, i));
     g_array_set_size(s->requests, 0);

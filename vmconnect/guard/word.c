@@ -45,6 +45,16 @@ const char *fenced_name(Fenced how)
     return how < FENCED_HOWS ? NAMES[how] : "";
 }
 
+/* As much as there is room for, and no half of a character. @to is all zeros. */
+static void copy_text(char to[static WORD_TEXT_MAX], const char *text)
+{
+    const char *end;
+
+    g_strlcpy(to, text, WORD_TEXT_MAX);
+    if (!g_utf8_validate(to, -1, &end))
+        memset(to + (end - to), 0, WORD_TEXT_MAX - (gsize)(end - to));
+}
+
 void word_encode(const Word *w, guint8 ret_packet[static WORD_BYTES])
 {
     Packet p = {.mark = MARK,
@@ -63,7 +73,7 @@ void word_encode(const Word *w, guint8 ret_packet[static WORD_BYTES])
     }
     for (guint i = 0; i < w->taps; i++)
         g_strlcpy(p.tap[i], w->tap[i], IF_NAMESIZE);
-    g_strlcpy(p.text, w->text, WORD_TEXT_MAX);
+    copy_text(p.text, w->text);
     memcpy(ret_packet, &p, sizeof(p));
 }
 

@@ -60,7 +60,7 @@ typedef struct {
     LeaseMoment until;
     guint taps;
     char tap[WORD_TAPS_MAX][IF_NAMESIZE]; /* on this host, not the guest's cards */
-    char text[WORD_TEXT_MAX];             /* REFUSED: why; UTF-8 */
+    char text[WORD_TEXT_MAX];             /* REFUSED: why; WARD: how it stands; UTF-8 */
 } Word;
 
 const char *word_kind_name(WordKind kind);

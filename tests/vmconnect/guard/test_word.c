@@ -32,6 +32,7 @@ static void expect_equal(const Word *a, const Word *b)
 
 static void test_round_trip(void)
 {
+    static const char LONG[] = "a text that is longer than there is room for: ";
     Word w = some_word(), got;
     guint8 packet[WORD_BYTES];
 
@@ -48,6 +49,14 @@ static void test_round_trip(void)
     word_encode(&w, packet);
     g_assert_true(word_decode(packet, sizeof(packet), &got, NULL));
     g_assert_cmpstr(got.text, ==, "nein, weil …");
+    /* No half of the last character. */
+    memset(w.text, 'x', WORD_TEXT_MAX - 1);
+    memcpy(w.text, LONG, sizeof(LONG) - 1);
+    w.text[WORD_TEXT_MAX - 2] = '\xc3';
+    w.text[WORD_TEXT_MAX - 1] = '\0';
+    word_encode(&w, packet);
+    g_assert_true(word_decode(packet, sizeof(packet), &got, NULL));
+    g_assert_cmpuint(strlen(got.text), ==, WORD_TEXT_MAX - 2);
 }
 
 /* Of a good packet, what is at @offset becomes @value: refused with @why. */

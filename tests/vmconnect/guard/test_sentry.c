@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole guard in a child process and a network namespace of this test; guests are processes that compute, their tap is lo. Frames are the lab's. */
+#include "orchestrator/votes/lease_clock.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/guard/sentry.h"
+#include "vmconnect/guard/subject.h"
+#include "vmconnect/guard/word.h"
+
+#include <glib/gstdio.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 20000
+
+typedef struct {
+    char *folder;
+    char *obstacle; /* a folder here, and no roll can be written */
+    pid_t guard;
+    pid_t guest;
+    int engine;
+    Id vm;
+} World;
+
+/* --- processes ----------------------------------------------------------- */
+
+static pid_t begin_guest(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            __asm__ volatile("");
+    }
+    return pid;
+}
+
+static pid_t begin_guard(const char *folder)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        g_autoptr(Sentry) s = NULL;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        s = sentry_new(folder, NULL);
+        if (s)
+            sentry_run(s);
+        g_clear_pointer(&s, sentry_free);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void end(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static int join(const World *w)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    gint64 deadline_ms = clock_steady_ms() + PATIENCE_MS;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    g_snprintf(at.sun_path, sizeof(at.sun_path), "%s/socket", w->folder);
+    while (connect(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
+        g_assert_cmpint(clock_left_ms(deadline_ms), >, 0);
+    return fd;
+}
+
+static void world_begin(World *w)
+{
+    w->folder = g_dir_make_tmp("understudy-sentry-XXXXXX", NULL);
+    w->obstacle = g_build_filename(w->folder, "roll.new", NULL);
+    w->guest = begin_guest();
+    w->guard = begin_guard(w->folder);
+    w->vm = id_random();
+    w->engine = join(w);
+}
+
+static void world_end(World *w)
+{
+    const char *const files[] = {"roll", "socket"};
+
+    close(w->engine);
+    end(w->guard);
+    end(w->guest);
+    g_rmdir(w->obstacle);
+    for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autofree char *path = g_build_filename(w->folder, files[i], NULL);
+
+        g_unlink(path);
+    }
+    g_assert_cmpint(g_rmdir(w->folder), ==, 0);
+    g_free(w->folder);
+    g_free(w->obstacle);
+}
+
+static void guard_again(World *w)
+{
+    close(w->engine);
+    end(w->guard);
+    w->guard = begin_guard(w->folder);
+    w->engine = join(w);
+}
+
+/* --- words --------------------------------------------------------------- */
+
+static Word hear(const World *w)
+{
+    struct pollfd p = {.fd = w->engine, .events = POLLIN};
+    g_autoptr(GError) error = NULL;
+    Word got = {0};
+
+    g_assert_cmpint(poll(&p, 1, PATIENCE_MS), ==, 1);
+    word_receive(w->engine, &got, NULL, &error);
+    g_assert_no_error(error);
+    return got;
+}
+
+static Word hear_of(const World *w, WordKind kind)
+{
+    for (;;) {
+        Word got = hear(w);
+
+        if (got.kind == kind)
+            return got;
+    }
+}
+
+/* @left_ms: -1: disarmed. */
+static Word keep_word(const World *w, gint64 left_ms)
+{
+    Word said = {.kind = WORD_KEEP,
+                 .vm = w->vm,
+                 .reign.number = 3,
+                 .is_enforced = left_ms >= 0,
+                 .until = lease_moment_after(lease_clock_now(), left_ms),
+                 .taps = 1,
+                 .tap = {"lo"}};
+
+    said.reign.id.bytes[0] = 3;
+    return said;
+}
+
+static Word keep(const World *w, gint64 left_ms, gboolean with_process)
+{
+    int fd = with_process ? (int)syscall(SYS_pidfd_open, w->guest, 0) : -1;
+    Word said = keep_word(w, left_ms), got;
+
+    g_assert_true(word_send(w->engine, &said, fd, NULL));
+    if (fd >= 0)
+        close(fd);
+    do
+        got = hear(w);
+    while (got.kind != WORD_DONE && got.kind != WORD_REFUSED);
+    return got;
+}
+
+#define expect_done(word) g_assert_cmpint((word).kind, ==, WORD_DONE)
+#define expect_refused(word, why)                      \
+    do {                                               \
+        Word said_ = (word);                           \
+                                                       \
+        g_assert_cmpint(said_.kind, ==, WORD_REFUSED); \
+        g_assert_nonnull(strstr(said_.text, why));     \
+    } while (0)
+
+/* The one VM that is kept; its kind is DONE if there is none. */
+static Word list(const World *w)
+{
+    Word got;
+
+    g_assert_true(word_send(w->engine, &(Word){.kind = WORD_LIST}, -1, NULL));
+    do
+        got = hear(w);
+    while (got.kind != WORD_WARD && got.kind != WORD_DONE);
+    if (got.kind == WORD_WARD)
+        hear_of(w, WORD_DONE);
+    return got;
+}
+
+static gboolean say(const World *w, WordKind kind)
+{
+    Word got;
+
+    g_assert_true(word_send(w->engine, &(Word){.kind = kind, .vm = w->vm}, -1, NULL));
+    do
+        got = hear(w);
+    while (got.kind != WORD_DONE && got.kind != WORD_REFUSED);
+    return got.kind == WORD_DONE;
+}
+
+static gboolean guest_is_still(const World *w)
+{
+    Subject s;
+    gboolean still;
+
+    g_assert_true(subject_hold((int)syscall(SYS_pidfd_open, w->guest, 0), &s, NULL));
+    still = subject_is_still(&s);
+    subject_clear(&s);
+    return still;
+}
+
+static void wait_until_still(const World *w, gboolean still)
+{
+    gint64 deadline_ms = clock_steady_ms() + PATIENCE_MS;
+
+    while (guest_is_still(w) != still)
+        g_assert_cmpint(clock_left_ms(deadline_ms), >, 0);
+}
+
+/* The interface of this index; lo is 1. */
+static gboolean gate_keeps(const char *index)
+{
+    g_autofree char *said = NULL, *wanted = g_strdup_printf("elements = { %s }", index);
+
+    return g_spawn_command_line_sync("nft -n list set bridge understudy_guard kept", &said, NULL, NULL,
+                                     NULL) &&
+           (strstr(said, wanted) || strstr(said, "elements = { \"lo\" }"));
+}
+
+/* --- tests --------------------------------------------------------------- */
+
+static void test_ladder(void)
+{
+    World w;
+    Word got;
+
+    world_begin(&w);
+    g_assert_cmpint(list(&w).kind, ==, WORD_DONE);
+    expect_done(keep(&w, -1, TRUE));
+    g_assert_false(list(&w).is_enforced);
+    expect_done(keep(&w, 1600, FALSE));
+    got = hear_of(&w, WORD_PLEASE_STOP);
+    g_assert_cmpint(lease_left_ms(got.until, lease_clock_now()), <=, 1500);
+    got = hear_of(&w, WORD_FENCED);
+    g_assert_cmpint(got.how, ==, FENCED_STOPPED);
+    g_assert_true(guest_is_still(&w));
+    /* Nothing changes that for a guard that comes after. */
+    guard_again(&w);
+    g_assert_cmpint(list(&w).how, ==, FENCED_STOPPED);
+    kill(w.guest, SIGCONT);
+    g_assert_cmpint(hear_of(&w, WORD_FENCED).how, ==, FENCED_STOPPED);
+    wait_until_still(&w, TRUE);
+    expect_done(keep(&w, 60000, FALSE));
+    wait_until_still(&w, FALSE);
+    /* What libvirt is said to have stopped, and computes. */
+    expect_done(keep(&w, 1600, FALSE));
+    hear_of(&w, WORD_PLEASE_STOP);
+    g_assert_true(say(&w, WORD_STOPPED));
+    while (hear_of(&w, WORD_FENCED).how != FENCED_STOPPED)
+        ;
+    g_assert_true(guest_is_still(&w));
+    end(w.guest);
+    g_assert_true(id_equal(hear_of(&w, WORD_GONE).vm, w.vm));
+    g_assert_cmpint(list(&w).kind, ==, WORD_DONE);
+    w.guest = begin_guest();
+    world_end(&w);
+}
+
+static void test_refusals(void)
+{
+    World w;
+    Word said, got;
+
+    world_begin(&w);
+    expect_refused(keep(&w, -1, FALSE), "brings its process");
+    g_assert_false(say(&w, WORD_STOPPED));
+    g_assert_true(say(&w, WORD_RELEASE));
+    expect_done(keep(&w, 60000, TRUE));
+    said = keep_word(&w, 60000);
+    said.reign.id.bytes[0] = 4;
+    g_assert_true(word_send(w.engine, &said, -1, NULL));
+    got = hear(&w);
+    expect_refused(got, "another reign");
+    said.reign.number = 2;
+    g_assert_true(word_send(w.engine, &said, -1, NULL));
+    got = hear(&w);
+    expect_refused(got, "a later reign");
+    end(w.guest);
+    w.guest = begin_guest();
+    /* Its former process has ended, which the guard sees before it hears. */
+    expect_done(keep(&w, 60000, TRUE));
+    world_end(&w);
+}
+
+static void test_another_process(void)
+{
+    World w;
+    pid_t first;
+
+    world_begin(&w);
+    expect_done(keep(&w, 60000, TRUE));
+    expect_done(keep(&w, 60000, TRUE));
+    first = w.guest;
+    w.guest = begin_guest();
+    expect_refused(keep(&w, 60000, TRUE), "another process");
+    end(w.guest);
+    w.guest = first;
+    expect_done(keep(&w, 0, FALSE));
+    g_assert_false(say(&w, WORD_RELEASE));
+    expect_done(keep(&w, -1, FALSE));
+    g_assert_true(say(&w, WORD_RELEASE));
+    g_assert_cmpint(list(&w).kind, ==, WORD_DONE);
+    world_end(&w);
+}
+
+/* An older roll may be stricter than what was answered, never laxer. */
+static void test_no_room(void)
+{
+    World w;
+
+    world_begin(&w);
+    g_assert_cmpint(g_mkdir(w.obstacle, 0700), ==, 0);
+    expect_refused(keep(&w, 60000, TRUE), "roll.new");
+    g_assert_cmpint(list(&w).kind, ==, WORD_DONE);
+    g_assert_cmpint(g_rmdir(w.obstacle), ==, 0);
+    expect_done(keep(&w, -1, TRUE));
+    g_assert_cmpint(g_mkdir(w.obstacle, 0700), ==, 0);
+    expect_refused(keep(&w, 60000, FALSE), "roll.new");
+    g_assert_false(list(&w).is_enforced);
+    g_assert_false(say(&w, WORD_RELEASE));
+    g_assert_true(gate_keeps("1"));
+    g_assert_cmpint(g_rmdir(w.obstacle), ==, 0);
+    expect_done(keep(&w, 60000, FALSE));
+    g_assert_cmpint(g_mkdir(w.obstacle, 0700), ==, 0);
+    expect_done(keep(&w, 120000, FALSE));
+    g_assert_cmpint(lease_left_ms(list(&w).until, lease_clock_now()), >, 60000);
+    expect_refused(keep(&w, 50000, FALSE), "roll.new");
+    g_assert_cmpint(lease_left_ms(list(&w).until, lease_clock_now()), >, 60000);
+    /* Who comes after it knows of the older one. */
+    guard_again(&w);
+    g_assert_cmpint(lease_left_ms(list(&w).until, lease_clock_now()), <=, 60000);
+    world_end(&w);
+}
+
+/* Nobody waits for one who asks, and does not listen. */
+static void test_deaf(void)
+{
+    World w;
+    int deaf;
+
+    world_begin(&w);
+    expect_done(keep(&w, 60000, TRUE));
+    deaf = join(&w);
+    while (word_send(deaf, &(Word){.kind = WORD_LIST}, -1, NULL))
+        ;
+    close(deaf);
+    /* Nor for one who says what is no word. */
+    deaf = join(&w);
+    g_assert_cmpint(send(deaf, "?", 1, 0), ==, 1);
+    g_assert_cmpint(recv(deaf, &(char){0}, 1, 0), <=, 0);
+    close(deaf);
+    g_assert_cmpint(list(&w).kind, ==, WORD_WARD);
+    world_end(&w);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    if (unshare(CLONE_NEWNET) != 0) {
+        g_print("1..0 # SKIP network namespaces need root\n");
+        return 0;
+    }
+    g_test_add_func("/sentry/ladder", test_ladder);
+    g_test_add_func("/sentry/refusals", test_refusals);
+    g_test_add_func("/sentry/another-process", test_another_process);
+    g_test_add_func("/sentry/no-room", test_no_room);
+    g_test_add_func("/sentry/deaf", test_deaf);
+    return g_test_run();
+}
