@@ -12,8 +12,9 @@
 # long run: twice the memory, and half of it for a state, at half the speed.
 set -uo pipefail
 
-MODEL=$(realpath "${0%.test}.pml")
+# The model of its name: of lease_rules.test it is lease.pml.
 MODEL_NAME=$(basename "$0" .test)
+MODEL=$(dirname "$(realpath "$0")")/${MODEL_NAME%%_*}.pml
 MODEL_TMP=$(mktemp -d "${TMPDIR:-/var/tmp}/understudy-$MODEL_NAME.XXXXXX")
 MODEL_COUNT=0
 MODEL_BAD=0
