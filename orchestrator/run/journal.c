@@ -4,6 +4,7 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/sealed.h"
 #include "vmconnect/base/stop.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #define SUFFIX ".plan"
-#define SUM_LEN 16
 #define MAX_RECORD_BYTES (4 * 1024 * 1024)
 
 struct Journal {
@@ -29,30 +29,9 @@ static char *path_of(const Journal *j, Id plan)
     return g_build_filename(j->dir, name, NULL);
 }
 
-static char *line_of(const json_t *record)
-{
-    g_autofree char *text = json_text(record);
-    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
-
-    return g_strdup_printf("%.*s %s\n", SUM_LEN, sum, text);
-}
-
-/* NULL unless this is a whole record. */
-static json_t *record_of(const char *line, gsize len)
-{
-    g_autofree char *sum = NULL;
-
-    if (len <= SUM_LEN + 1 || line[SUM_LEN] != ' ')
-        return NULL;
-    sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line + SUM_LEN + 1, (gssize)(len - SUM_LEN - 1));
-    if (memcmp(sum, line, SUM_LEN) != 0)
-        return NULL;
-    return json_parse(line + SUM_LEN + 1, len - SUM_LEN - 1, MAX_RECORD_BYTES, NULL);
-}
-
 static gboolean append_to(int fd, const json_t *record, GError **error)
 {
-    g_autofree char *line = line_of(record);
+    g_autofree char *line = sealed_line(record);
 
     return durable_append(fd, line, strlen(line), error);
 }
@@ -155,7 +134,8 @@ static json_t *parse(const char *path, const char *text, gsize len, GError **err
 
     while (at < len) {
         const char *end = memchr(text + at, '\n', len - at);
-        json_t *record = end ? record_of(text + at, (gsize)(end - text) - at) : NULL;
+        json_t *record =
+            end ? sealed_line_parse(text + at, (gsize)(end - text) - at, MAX_RECORD_BYTES) : NULL;
 
         if (!record && end) {
             g_set_error(

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SUM_LEN 64
+#define LINE_SUM_LEN 16
 
 char *sealed_text(const char *kind, int format, json_t *body)
 {
@@ -57,4 +58,30 @@ json_t *sealed_parse(const char *kind, gulong newest, const char *text, gsize le
         return NULL;
     }
     return json_parse(body, len - (gsize)(body - text), max_len, error);
+}
+
+char *sealed_line(const json_t *record)
+{
+    g_autofree char *text = json_text(record);
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+
+    return g_strdup_printf("%.*s %s\n", LINE_SUM_LEN, sum, text);
+}
+
+gboolean sealed_line_is_whole(const char *line, gsize len)
+{
+    const gsize head = LINE_SUM_LEN + 1;
+    g_autofree char *sum = NULL;
+
+    if (len <= head || line[LINE_SUM_LEN] != ' ')
+        return FALSE;
+    sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, line + head, (gssize)(len - head));
+    return memcmp(sum, line, LINE_SUM_LEN) == 0;
+}
+
+json_t *sealed_line_parse(const char *line, gsize len, gsize max_len)
+{
+    const gsize head = LINE_SUM_LEN + 1;
+
+    return sealed_line_is_whole(line, len) ? json_parse(line + head, len - head, max_len, NULL) : NULL;
 }

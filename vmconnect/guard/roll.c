@@ -2,22 +2,14 @@
 #include "vmconnect/guard/roll.h"
 
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/sealed.h"
 
 #include <string.h>
 
 #define VERSION 1
-#define SUM_LEN 16
 #define LINE_MAX_BYTES 8192
 
 /* --- writing ------------------------------------------------------------- */
-
-static char *sum_of(const char *text)
-{
-    char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
-
-    sum[SUM_LEN] = '\0';
-    return sum;
-}
 
 static json_t *taps_to_json(const Ward *w)
 {
@@ -44,10 +36,9 @@ static json_t *ward_to_json(const Ward *w)
 
 static void append_line(GString *out, json_t *doc)
 {
-    g_autofree char *text = json_text(doc);
-    g_autofree char *sum = sum_of(text);
+    g_autofree char *line = sealed_line(doc);
 
-    g_string_append_printf(out, "%s %s\n", sum, text);
+    g_string_append(out, line);
     json_decref(doc);
 }
 
@@ -67,11 +58,10 @@ char *roll_text(const GPtrArray *wards, const char *boot_id)
 static json_t *parse_line(const char *line, gboolean *ret_whole)
 {
     const char *text = strchr(line, ' ');
-    g_autofree char *sum = text ? sum_of(text + 1) : NULL;
 
     if (!text)
         return NULL;
-    *ret_whole = text - line == SUM_LEN && strncmp(line, sum, SUM_LEN) == 0;
+    *ret_whole = sealed_line_is_whole(line, strlen(line));
     return json_parse(text + 1, strlen(text + 1), LINE_MAX_BYTES, NULL);
 }
 
