@@ -3,7 +3,6 @@
 
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/json.h"
 #include "vmconnect/base/sealed.h"
 #include "vmconnect/base/stop.h"
 

@@ -7,8 +7,6 @@
 #include "vmconnect/base/place.h"
 #include "vmconnect/base/sealed.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -136,44 +134,24 @@ VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError
     return NULL;
 }
 
-/* NULL without @error: there is none. */
-static char *read_all(const char *path, gsize *ret_len, char **ret_place, GError **error)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    g_autofree char *place = fd >= 0 ? place_of(fd, "", error) : NULL;
-    char *text = NULL;
-
-    if (fd < 0 && errno != ENOENT)
-        us_error_errno(error, errno, "cannot read %s", path);
-    /* A file is replaced, never written to: the text is that of the place, or that is another one by now, which nobody does here. */
-    if (place && durable_read(path, &text, ret_len, error))
-        *ret_place = g_steal_pointer(&place);
-    if (fd >= 0)
-        close(fd);
-    return text;
-}
-
 VoteFile *vote_file_read(const char *path, GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autofree char *place = NULL;
     gsize len = 0;
-    g_autofree char *text = read_all(path, &len, &place, &why);
+    g_autofree char *text = sealed_read(path, MAX_BYTES, &len, &place, &why);
     VoteFile *f = text && place ? vote_file_parse(text, len, place, &why) : NULL;
 
-    if (why) {
+    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
+        f = vote_file_new();
+        f->is_copy = TRUE;
+    } else if (why)
         g_propagate_prefixed_error(
             error, g_steal_pointer(&why),
             "%s, which has the promises of this host, cannot be read: it neither votes nor "
             "renews anybody until it is put right, or removed, which makes it ask every "
             "engine first: ",
             path);
-        return NULL;
-    }
-    if (!f) {
-        f = vote_file_new();
-        f->is_copy = TRUE;
-    }
     return f;
 }
 

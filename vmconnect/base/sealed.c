@@ -3,9 +3,13 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/place.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SUM_LEN 64
 #define LINE_SUM_LEN 16
@@ -24,6 +28,39 @@ gboolean sealed_corrupt(GError **error, const char *why)
 {
     g_set_error(error, US_ERROR, US_ERROR_CORRUPT, "not what was written: %s", why);
     return FALSE;
+}
+
+/* FALSE with @error. */
+static gboolean read_all(int fd, const char *path, gsize max_len, GString *text, GError **error)
+{
+    char part[4096];
+    gssize n;
+
+    while ((n = read(fd, part, sizeof(part))) > 0) {
+        g_string_append_len(text, part, n);
+        if (text->len > max_len)
+            return sealed_corrupt(error, "too long");
+    }
+    return n == 0 || us_error_errno(error, errno, "cannot read %s", path);
+}
+
+char *sealed_read(const char *path, gsize max_len, gsize *ret_len, char **ret_place, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    g_autoptr(GString) text = g_string_new(NULL);
+    gboolean ok;
+
+    if (fd < 0) {
+        us_error_errno(error, errno, "cannot read %s", path);
+        return NULL;
+    }
+    ok = read_all(fd, path, max_len, text, error) &&
+         (!ret_place || (*ret_place = place_of(fd, "", error)) != NULL);
+    close(fd);
+    if (!ok)
+        return NULL;
+    *ret_len = text->len;
+    return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
 json_t *sealed_parse(const char *kind, gulong newest, const char *text, gsize len, gsize max_len,

@@ -11,6 +11,10 @@
 /* The file's text; takes @body. The caller frees. */
 char *sealed_text(const char *kind, int format, json_t *body);
 
+/* All of @path, a regular file of at most @max_len bytes, with a NUL behind it. *@ret_place: where that was (place.h); NULL: not asked for. The caller
+ * frees; NULL with @error NOT_FOUND, IO, or CORRUPT: it is longer. */
+char *sealed_read(const char *path, gsize max_len, gsize *ret_len, char **ret_place, GError **error);
+
 /* The body, new reference, of any format up to @newest. @text ends with a NUL beyond @len. NULL with @error CORRUPT, or UNSUPPORTED: a newer one. */
 json_t *sealed_parse(const char *kind, gulong newest, const char *text, gsize len, gsize max_len,
                      GError **error);

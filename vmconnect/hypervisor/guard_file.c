@@ -9,7 +9,6 @@
 #include "vmconnect/base/sealed.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,29 +17,9 @@
 #define GUARD_FORMAT 2
 #define PERMIT_FORMAT 1
 
-/* A whole small file; NOT_FOUND, IO, or CORRUPT when it is too long. *@ret_place: place.h; NULL: not asked for. */
 static char *read_small(const char *path, gsize *ret_len, char **ret_place, GError **error)
 {
-    char *text = g_malloc(GUARD_MAX_BYTES + 1);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    gssize n = fd >= 0 ? read(fd, text, GUARD_MAX_BYTES + 1) : -1;
-    gboolean ok = n >= 0 && n <= GUARD_MAX_BYTES;
-
-    if (n < 0)
-        us_error_errno(error, errno, "cannot read %s", path);
-    else if (!ok)
-        sealed_corrupt(error, "too long");
-    else if (ret_place)
-        ok = (*ret_place = place_of(fd, "", error)) != NULL;
-    if (fd >= 0)
-        close(fd);
-    if (!ok) {
-        g_free(text);
-        return NULL;
-    }
-    text[n] = '\0';
-    *ret_len = (gsize)n;
-    return text;
+    return sealed_read(path, GUARD_MAX_BYTES, ret_len, ret_place, error);
 }
 
 static char *path_of(const char *folder, Id vm)
