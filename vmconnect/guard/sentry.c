@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/guard/sentry_private.h"
 #include "vmconnect/guard/word.h"
 #include "vmconnect/loop/program.h"
@@ -85,8 +86,7 @@ static void take_client(Sentry *s)
     close(fd);
 }
 
-/* FALSE: it was closed. */
-static gboolean hear(Sentry *s, guint i)
+static void hear(Sentry *s, guint i)
 {
     while (s->requests->len < REQUESTS_MAX) {
         g_autoptr(GError) error = NULL;
@@ -95,13 +95,12 @@ static gboolean hear(Sentry *s, guint i)
         if (word_receive(r.client, &r.word, &r.fd, &error))
             g_array_append_val(s->requests, r);
         else if (g_error_matches(error, US_ERROR, US_ERROR_BUSY))
-            return TRUE;
+            return;
         else {
             client_close(s, i, error->message);
-            return FALSE;
+            return;
         }
     }
-    return TRUE;
 }
 
 /* --- the loop ------------------------------------------------------------ */
@@ -211,18 +210,10 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static char *read_boot_id(GError **error)
-{
-    char *text = NULL;
-
-    if (g_file_get_contents("/proc/sys/kernel/random/boot_id", &text, NULL, error))
-        g_strstrip(text);
-    return text;
-}
-
 Sentry *sentry_new(const char *folder, GError **error)
 {
     g_autoptr(Sentry) s = g_new0(Sentry, 1);
+    Id boot;
 
     s->listener = s->timer = s->signals = -1;
     s->wards = g_ptr_array_new_with_free_func((GDestroyNotify)ward_free);
@@ -230,9 +221,9 @@ Sentry *sentry_new(const char *folder, GError **error)
     s->requests = g_array_new(FALSE, FALSE, sizeof(Request));
     s->roll_path = g_build_filename(folder, "roll", NULL);
     s->socket_path = g_build_filename(folder, "socket", NULL);
-    if (!program_claim(folder, error) || !(s->boot_id = read_boot_id(error)) ||
-        !(s->shutter = shutter_new(error)))
+    if (!program_claim(folder, error) || !machine_boot_id(&boot, error) || !(s->shutter = shutter_new(error)))
         return NULL;
+    s->boot_id = g_strdup(ID_TEXT(boot));
     s->signals = open_signals();
     s->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (s->signals < 0 || s->timer < 0) {

@@ -2,71 +2,25 @@
 #include "vmconnect/guard/subject.h"
 
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/process.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FILE_BYTES 1024
-
-/* A file of /proc, with a NUL behind it. FALSE: there is none. */
-static gboolean read_file(const char *path, char ret_text[static FILE_BYTES])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, ret_text, FILE_BYTES - 1);
-
-    if (fd >= 0)
-        close(fd);
-    if (len < 0)
-        return FALSE;
-    ret_text[len] = '\0';
-    return TRUE;
-}
-
-/* proc_pid_stat(5): fields are counted from behind the name, which may have any bytes in it. @ret_name is borrowed of @text. */
-static gboolean parse_stat(char *text, const char **ret_name, char *ret_state, guint64 *ret_start)
-{
-    char *name = strchr(text, '('), *end = strrchr(text, ')'), *field = end;
-
-    if (!name || !end || end[1] != ' ')
-        return FALSE;
-    *end = '\0';
-    *ret_name = name + 1;
-    *ret_state = end[2];
-    for (int i = 0; i < 20; i++)
-        if (!(field = strchr(field + 1, ' ')))
-            return FALSE;
-    *ret_start = strtoull(field + 1, NULL, 10);
-    return TRUE;
-}
-
 static gboolean read_start(pid_t pid, guint64 *ret_start)
 {
-    char path[64], text[FILE_BYTES], state;
-    const char *name;
+    ProcessStat stat;
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    return read_file(path, text) && parse_stat(text, &name, &state, ret_start) && state != 'Z' &&
-           state != 'X';
-}
-
-/* fdinfo(5); 0: no process of this namespace, or not one any more; -1: no pidfd. */
-static pid_t pid_of(int fd)
-{
-    char path[64], text[FILE_BYTES];
-    const char *line;
-
-    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-    if (!read_file(path, text) || !(line = strstr(text, "\nPid:")))
-        return -1;
-    return (pid_t)MAX(strtol(line + 5, NULL, 10), 0);
+    if (!process_stat(pid, &stat) || stat.state == 'Z' || stat.state == 'X')
+        return FALSE;
+    *ret_start = stat.start_ticks;
+    return TRUE;
 }
 
 static gboolean fail_gone(GError **error)
@@ -78,7 +32,7 @@ static gboolean fail_gone(GError **error)
 
 gboolean subject_hold(int fd, Subject *ret_subject, GError **error)
 {
-    Subject s = {.fd = fd, .pid = pid_of(fd)};
+    Subject s = {.fd = fd, .pid = process_of(fd)};
 
     if (s.pid < 0)
         g_set_error_literal(error, US_ERROR, US_ERROR_PROTOCOL, "what should be a process is no pidfd");
@@ -135,14 +89,13 @@ gboolean subject_signal(const Subject *s, int signum, GError **error)
 /* --- its threads --------------------------------------------------------- */
 
 /* FALSE: enough was seen. */
-typedef gboolean (*ThreadSight)(const char *folder, const char *name, char state, void *user);
+typedef gboolean (*ThreadSight)(const char *folder, const ProcessStat *thread, void *user);
 
 /* FALSE: not all were seen. */
 static gboolean look(const Subject *s, ThreadSight sight, void *user)
 {
-    char path[64], text[FILE_BYTES], state;
-    const char *name;
-    guint64 start;
+    char path[64];
+    ProcessStat thread;
     DIR *dir;
     struct dirent *task;
     gboolean going = TRUE;
@@ -158,21 +111,19 @@ static gboolean look(const Subject *s, ThreadSight sight, void *user)
         snprintf(folder, sizeof(folder), "%s/%.16s", path, task->d_name);
         snprintf(file, sizeof(file), "%s/stat", folder);
         /* One that ended between the two has nothing to say. */
-        going = !read_file(file, text) || !parse_stat(text, &name, &state, &start) ||
-                sight(folder, name, state, user);
+        going = !process_stat_read(file, &thread) || sight(folder, &thread, user);
     }
     closedir(dir);
     return going;
 }
 
-static gboolean see_still(const char *folder, const char *name, char state, void *user)
+static gboolean see_still(const char *folder, const ProcessStat *thread, void *user)
 {
     guint *threads = user;
 
     (void)folder;
-    (void)name;
     (*threads)++;
-    return state == 'T' || state == 'Z' || state == 'X';
+    return thread->state == 'T' || thread->state == 'Z' || thread->state == 'X';
 }
 
 gboolean subject_is_still(const Subject *s)
@@ -187,20 +138,18 @@ typedef struct {
     guint64 processors_ns;
 } Computed;
 
-static gboolean see_computed(const char *folder, const char *name, char state, void *user)
+static gboolean see_computed(const char *folder, const ProcessStat *thread, void *user)
 {
     Computed *c = user;
-    char path[160], text[FILE_BYTES];
+    char path[160];
     guint64 ns;
 
-    (void)state;
     snprintf(path, sizeof(path), "%s/schedstat", folder);
-    if (!read_file(path, text))
+    if (!process_ran_ns(path, &ns))
         return TRUE;
-    ns = strtoull(text, NULL, 10);
     c->all_ns += ns;
     /* As QEMU calls them when libvirt starts it: "CPU 0/KVM", "ALL CPUs/TCG". */
-    if (g_str_has_prefix(name, "CPU ") || g_str_has_prefix(name, "ALL CPUs"))
+    if (g_str_has_prefix(thread->name, "CPU ") || g_str_has_prefix(thread->name, "ALL CPUs"))
         c->processors_ns += ns;
     return TRUE;
 }

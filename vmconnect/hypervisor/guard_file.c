@@ -341,17 +341,9 @@ gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError
     return FALSE;
 }
 
-gboolean guard_boot_id(Id *ret_id, GError **error)
-{
-    gsize len = 0;
-    g_autofree char *text = read_small("/proc/sys/kernel/random/boot_id", &len, NULL, error);
-
-    return text && id_parse(g_strchomp(text), ret_id, error);
-}
-
 gboolean permit_grant(const char *folder, Id vm, Reign reign, GError **error)
 {
     Id boot_id;
 
-    return guard_boot_id(&boot_id, error) && permit_write(folder, vm, reign, boot_id, error);
+    return machine_boot_id(&boot_id, error) && permit_write(folder, vm, reign, boot_id, error);
 }

@@ -76,13 +76,10 @@ GArray *guard_ids(const char *folder, GError **error);
 /* Is any VM protected here? TRUE when in doubt. */
 gboolean guard_any(const char *folder);
 
-/* @folder: PERMIT_FOLDER outside tests; @boot_id of guard_boot_id(). */
+/* @folder: PERMIT_FOLDER outside tests; @boot_id of machine_boot_id(). */
 gboolean permit_write(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
 /* The same, of the boot that this is. */
 gboolean permit_grant(const char *folder, Id vm, Reign reign, GError **error);
 gboolean permit_remove(const char *folder, Id vm, GError **error);
 /* TRUE: there is one, of this VM, reign and boot. FALSE with @error; NOT_FOUND: none. */
 gboolean permit_check(const char *folder, Id vm, Reign reign, Id boot_id, GError **error);
-
-/* The kernel's id of this boot. */
-gboolean guard_boot_id(Id *ret_id, GError **error);

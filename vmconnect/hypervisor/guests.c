@@ -4,6 +4,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/process.h"
 #include "vmconnect/base/readable.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/loop/aside.h"
@@ -328,16 +329,12 @@ static gboolean has_ended(const Guest *guest)
     return readable_within(guest->pidfd, 0);
 }
 
-/* Stopped by a signal, or by a debugger: proc(5). The state comes behind the name, which may have any bytes in it. */
+/* Stopped by a signal, or by a debugger. */
 static gboolean stands_still(pid_t pid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
-    g_autofree char *text = NULL;
-    const char *end;
+    ProcessStat stat;
 
-    if (pid == 0 || !g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
-        return FALSE;
-    return strlen(end) > 2 && (end[2] == 'T' || end[2] == 't');
+    return pid != 0 && process_stat(pid, &stat) && (stat.state == 'T' || stat.state == 't');
 }
 
 static void look(Guest *guest)

@@ -3,6 +3,7 @@
 
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/process.h"
 #include "vmconnect/hypervisor/xml.h"
 
 #include <errno.h>
@@ -145,16 +146,9 @@ int qemu_process_open(const char *folder, const char *name, Id vm, gboolean *ret
     return fd;
 }
 
-/* fdinfo(5), proc_pid_fdinfo(5). */
 pid_t qemu_process_pid(int pidfd)
 {
-    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", pidfd);
-    g_autofree char *text = NULL;
-    const char *line;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL) || !(line = strstr(text, "\nPid:")))
-        return 0;
-    return (pid_t)MAX(strtol(line + 5, NULL, 10), 0);
+    return MAX(process_of(pidfd), 0);
 }
 
 void qemu_process_kill(const char *folder, const char *name, Id vm)
@@ -168,21 +162,14 @@ void qemu_process_kill(const char *folder, const char *name, Id vm)
     close(fd);
 }
 
-/* Field 22 of proc_pid_stat(5), in clock ticks since the boot; fields are counted from behind the name, which may have any
- * bytes in it. -1: it cannot be read. */
+/* Since the boot; -1: it cannot be read. */
 static gint64 started_ms(pid_t pid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
-    g_autofree char *text = NULL;
-    g_auto(GStrv) fields = NULL;
-    const char *end;
+    ProcessStat stat;
 
-    if (pid == 0 || !g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
+    if (pid == 0 || !process_stat(pid, &stat))
         return -1;
-    fields = g_strsplit(end + 1, " ", -1);
-    if (g_strv_length(fields) < 21)
-        return -1;
-    return (gint64)(g_ascii_strtoull(fields[20], NULL, 10) * 1000 / (guint64)sysconf(_SC_CLK_TCK));
+    return (gint64)(stat.start_ticks * 1000 / (guint64)sysconf(_SC_CLK_TCK));
 }
 
 gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm)

@@ -9,6 +9,7 @@
 #include "netmap/isolate.h"
 #include "netmap/xml.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/hypervisor/domain_uuid.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
@@ -69,7 +70,7 @@ static gboolean decide(const char *name, GError **error)
     judge.definition = definition->str;
     judge.definition_len = definition->len;
     if (!domain_uuid_parse(definition->str, definition->len, &vm, error) ||
-        !guard_boot_id(&judge.boot_id, error)) {
+        !machine_boot_id(&judge.boot_id, error)) {
         g_prefix_error(
             error,
             "Understudy does not let '%s' start, because it cannot tell whether it is protected: ", name);

@@ -6,6 +6,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/chain.h"
 #include "vmconnect/hypervisor/guard_file.h"
@@ -68,7 +69,7 @@ gboolean handover_was_booted(const Handover *h)
 {
     Id boot;
 
-    return h->state == HANDOVER_PARKED && guard_boot_id(&boot, NULL) && !id_equal(boot, h->boot);
+    return h->state == HANDOVER_PARKED && machine_boot_id(&boot, NULL) && !id_equal(boot, h->boot);
 }
 
 static json_t *certificate_of(const Handover *h)
@@ -698,7 +699,7 @@ gboolean handover_park(Handover *h, Active *a, const json_t *params, GError **er
         return FALSE;
     }
     if (!json_read(params, "plan.park", error, "{s:b*}", "until_told", &until_told) ||
-        !check_still_down(a, error) || !guard_boot_id(&h->boot, error) ||
+        !check_still_down(a, error) || !machine_boot_id(&h->boot, error) ||
         !(h->alone ? leave_looks(h, a, error) : leave_bequest(h, a, error)))
         return FALSE;
     h->until_told = until_told;

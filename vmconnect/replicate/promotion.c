@@ -7,6 +7,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/base/stop.h"
 #include "vmconnect/capture/capture.h"
 #include "vmconnect/capture/gather.h"
@@ -440,7 +441,7 @@ static gboolean is_permitted(const PromotionSite *site, Reign reign)
 {
     Id boot_id;
 
-    return guard_boot_id(&boot_id, NULL) &&
+    return machine_boot_id(&boot_id, NULL) &&
            permit_check(site->paths->permit_dir, site->vm, reign, boot_id, NULL);
 }
 

@@ -15,6 +15,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/hypervisor/agent.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/ears.h"
@@ -376,7 +377,7 @@ static int guard(char **words, int n)
     else if (strcmp(words[1], "unguard") == 0)
         ok = guard_remove(GUARD_FOLDER, g.vm, &error);
     else if (strcmp(words[1], "permit") == 0)
-        ok = guard_boot_id(&boot, &error) && permit_write(PERMIT_FOLDER, g.vm, reign, boot, &error);
+        ok = machine_boot_id(&boot, &error) && permit_write(PERMIT_FOLDER, g.vm, reign, boot, &error);
     else if (strcmp(words[1], "forbid") == 0)
         ok = permit_remove(PERMIT_FOLDER, g.vm, &error);
     return ok ? 0 : error ? fail(error) : 2;
