@@ -205,6 +205,18 @@ static void end_revival(const Protection *p, ProtectionVm *vm, gint64 now_ms, Ac
         fail_revival(p, vm, 0, life->why ? life->why : "it does not answer", out);
 }
 
+/* Nobody has tried, nor was one asked in time to: that is no reason to leave it down. That one could not be started before was told, and stays so. */
+static void put_off(ProtectionLife *life, gint64 again_ms)
+{
+    gboolean late = life->reviving && life->gave_up;
+
+    life->reviving = FALSE;
+    life->gave_up = late;
+    life->tries = 0;
+    life->again_ms = 0;
+    *(late ? &life->late_ms : &life->rest_ms) = again_ms;
+}
+
 void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, ActionList *out)
 {
     const char *how = json_string_value(json_object_get(in->json, "how"));
@@ -212,18 +224,8 @@ void protection_on_revived(Protection *p, ProtectionVm *vm, const Input *in, Act
     /* An answer to another try, or of a host that it has left since, says nothing of this one. */
     if (!g_str_equal(in->host, vm->active) || (in->order && in->order != vm->life.order))
         return;
-    /* Nobody has tried, nor was one asked in time to: that is no reason to leave it down. */
-    if (g_error_matches(in->failure, US_ERROR, US_ERROR_BUSY) && vm->life.reviving && vm->life.gave_up) {
-        /* That it could not be started before is told already. */
-        vm->life.reviving = FALSE;
-        vm->life.late_ms = in->now_ms + REVIVE_AGAIN_MS;
-        return;
-    }
     if (g_error_matches(in->failure, US_ERROR, US_ERROR_BUSY)) {
-        vm->life.reviving = vm->life.gave_up = FALSE;
-        vm->life.tries = 0;
-        vm->life.again_ms = 0;
-        vm->life.rest_ms = in->now_ms + REVIVE_AGAIN_MS;
+        put_off(&vm->life, in->now_ms + REVIVE_AGAIN_MS);
         return;
     }
     if (!vm->life.reviving || vm->life.again_ms > 0)

@@ -17,7 +17,6 @@ typedef struct {
 } Held;
 
 struct Leases {
-    uv_loop_t *loop;
     Voters *voters;
     LeasesEvents events;
     void *user;
@@ -159,7 +158,6 @@ Leases *leases_new(uv_loop_t *loop, Voters *voters, const LeasesEvents *events, 
 {
     Leases *l = g_new0(Leases, 1);
 
-    l->loop = loop;
     l->voters = voters;
     l->events = *events;
     l->user = user;

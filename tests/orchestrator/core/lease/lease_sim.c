@@ -103,7 +103,6 @@ typedef struct {
     Reign mine;
     guint64 arm;
     Reign released; /* given away for good; number 0: none */
-    Reign successor;
 
     /* the process's */
     Voter voter;
@@ -484,7 +483,6 @@ static void release(Sim *s, int i, guint *count)
     p->guest = GUEST_NONE;
     p->kept = FALSE;
     p->holds = FALSE;
-    p->successor = ballot.next;
     if (s->mutation != SIM_RELEASE_FORGOTTEN) {
         p->released = p->mine;
         keep(s, p);
@@ -518,10 +516,7 @@ static void take_release(Sim *s, Party *p, const Ballot *ballot)
 static void answer_renewal(Sim *s, const Message *m)
 {
     Party *p = &s->parties[m->to];
-    VoterSight sight = {.now = clock_of(s, p),
-                        .grant_ms = s->times.grant_ms,
-                        .runs_lower = p->guest == GUEST_RUNS,
-                        .keeps_armed = FALSE};
+    const VoterSight sight = {.now = clock_of(s, p), .grant_ms = s->times.grant_ms};
     Voter *v = s->mutation == SIM_VOTED_STILL_RENEWS && !reign_equal(p->before.record.promised, (Reign){0}) &&
                        reign_equal(m->renewal.reign, p->before.record.promised)
                    ? &p->before
@@ -536,7 +531,6 @@ static void answer_renewal(Sim *s, const Message *m)
     /* It obeys a higher reign: what it ran, or wanted to run, is over. */
     if (m->renewal.reign.number > v->record.promised.number && p->guest == GUEST_RUNS)
         p->guest = GUEST_STOPPED;
-    sight.runs_lower = FALSE;
     (void)voter_renew(v, &m->renewal, &sight, &back.answer);
     if (v == &p->voter)
         keep(s, p);
