@@ -72,6 +72,18 @@ function(understudy_test name)
     ENVIRONMENT TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp)
 endfunction()
 
+# understudy_script(SCRIPT ret_name ret_deadline): a test that is a script says by a line "# deadline: SECONDS" how long it may take.
+function(understudy_script script ret_name ret_deadline)
+  get_filename_component(name ${script} NAME_WE)
+  file(STRINGS ${script} deadline REGEX "^# deadline: [0-9]+$" LIMIT_COUNT 1)
+  if(NOT deadline)
+    message(FATAL_ERROR "${script} has no line '# deadline: SECONDS'")
+  endif()
+  string(REGEX REPLACE "[^0-9]" "" deadline ${deadline})
+  set(${ret_name} ${name} PARENT_SCOPE)
+  set(${ret_deadline} ${deadline} PARENT_SCOPE)
+endfunction()
+
 # understudy_fuzz(NAME SOURCES fuzz_x.c LINKS target …)
 # With the fuzz preset a libFuzzer target; elsewhere the same function is run
 # over its corpus as a unit test, so that a found crash stays found.

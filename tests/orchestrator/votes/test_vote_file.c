@@ -39,6 +39,19 @@ static void keep(const VoteFile *f)
     g_assert_no_error(error);
 }
 
+/* What is on the disk when VM has promised its second reign. The caller frees. */
+static char *kept_text(gsize *ret_len)
+{
+    const VoteRecord two = record_of(2);
+    g_autoptr(VoteFile) f = vote_file_read(path, NULL);
+    char *text;
+
+    vote_file_set(f, VM, &two);
+    keep(f);
+    g_assert_true(durable_read(path, &text, ret_len, NULL));
+    return text;
+}
+
 static void test_keeps(void)
 {
     const VoteRecord two = record_of(2), nine = record_of(9);
@@ -76,15 +89,12 @@ static void test_keeps(void)
 static void test_copy(void)
 {
     const VoteRecord two = record_of(2);
-    g_autoptr(VoteFile) f = NULL, back = NULL, spoken = NULL;
+    g_autoptr(VoteFile) back = NULL, spoken = NULL;
     g_autofree char *text = NULL;
     gsize len;
 
     set_up();
-    f = vote_file_read(path, NULL);
-    vote_file_set(f, VM, &two);
-    keep(f);
-    g_assert_true(durable_read(path, &text, &len, NULL));
+    text = kept_text(&len);
     g_assert_true(durable_replace(path, text, len, 0600, NULL));
     back = vote_file_read(path, NULL);
     g_assert_true(vote_file_is_copy(back));
@@ -102,16 +112,11 @@ static void test_copy(void)
 
 static void test_damaged(void)
 {
-    const VoteRecord two = record_of(2);
-    g_autoptr(VoteFile) f = NULL;
     g_autofree char *text = NULL;
     gsize len;
 
     set_up();
-    f = vote_file_read(path, NULL);
-    vote_file_set(f, VM, &two);
-    keep(f);
-    g_assert_true(durable_read(path, &text, &len, NULL));
+    text = kept_text(&len);
     for (gsize i = 0; i < len; i++) {
         g_autofree char *bad = g_memdup2(text, len + 1);
         g_autoptr(GError) error = NULL;
