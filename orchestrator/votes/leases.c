@@ -81,7 +81,7 @@ static void free_list(gpointer list)
 static void ask_for(Held *held, GHashTable *lists, LeaseMoment now)
 {
     for (guint i = 0; i < held->holder.quorum.voters; i++) {
-        const Renewal r = {held->vm, holder_ask(&held->holder, i, held->stopped, now)};
+        const Renewal r = {held->vm, holder_ask(&held->holder, i, held->stopped, &held->times, now)};
 
         g_array_append_val(list_for(lists, held->voters[i]), r);
     }
@@ -292,7 +292,7 @@ void leases_hear(Leases *l, Id voter, const GArray *answers)
 
         for (guint k = 0; held && k < held->holder.quorum.voters; k++)
             if (id_equal(held->voters[k], voter)) {
-                holder_hear(&held->holder, k, &r->answer, &held->times);
+                holder_hear(&held->holder, k, &r->answer);
                 tell(l, held);
                 break;
             }

@@ -69,14 +69,20 @@ static gboolean read_renewal(const json_t *doc, gpointer ret, GError **error)
     Renewal *r = ret;
     const char *vm, *nonce;
     json_t *reign;
-    json_int_t arm;
+    json_int_t arm, grant_ms;
     int fenced;
 
-    if (!json_read(doc, "renewal", error, "{s:s, s:o, s:I, s:s, s:b}", "vm", &vm, "reign", &reign, "arm",
-                   &arm, "nonce", &nonce, "fenced", &fenced) ||
+    if (!json_read(doc, "renewal", error, "{s:s, s:o, s:I, s:s, s:I, s:b}", "vm", &vm, "reign", &reign, "arm",
+                   &arm, "nonce", &nonce, "grant_ms", &grant_ms, "fenced", &fenced) ||
         !id_parse(vm, &r->vm, error) || !reign_from_json(reign, &r->renewal.reign, error) ||
         !read_count(arm, &r->renewal.arm, error) || !read_hex(nonce, &r->renewal.nonce, error))
         return FALSE;
+    if (grant_ms < 1 || grant_ms > RENEWAL_GRANT_MAX_MS) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "%" JSON_INTEGER_FORMAT " ms are no time that a lease has", grant_ms);
+        return FALSE;
+    }
+    r->renewal.grant_ms = grant_ms;
     r->renewal.fenced = fenced != 0;
     return TRUE;
 }
@@ -124,9 +130,10 @@ json_t *renewals_to_json(const GArray *renewals)
         const Renewal *r = &g_array_index(renewals, Renewal, i);
 
         json_array_append_new(list,
-                              json_pack("{s:s, s:o, s:I, s:o, s:b}", "vm", ID_TEXT(r->vm), "reign",
+                              json_pack("{s:s, s:o, s:I, s:o, s:I, s:b}", "vm", ID_TEXT(r->vm), "reign",
                                         reign_to_json(r->renewal.reign), "arm", (json_int_t)r->renewal.arm,
-                                        "nonce", hex(r->renewal.nonce), "fenced", r->renewal.fenced));
+                                        "nonce", hex(r->renewal.nonce), "grant_ms",
+                                        (json_int_t)r->renewal.grant_ms, "fenced", r->renewal.fenced));
     }
     return list;
 }

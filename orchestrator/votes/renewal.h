@@ -10,13 +10,14 @@
 #include <jansson.h>
 
 #define RENEWALS_MAX 4096
+#define RENEWAL_GRANT_MAX_MS ((gint64)24 * 3600 * 1000)
 
 typedef struct {
     Id vm;
     LeaseRenewal renewal;
 } Renewal;
 
-/* [{"vm", "reign", "arm", "nonce", "fenced"}]; new reference. */
+/* [{"vm", "reign", "arm", "nonce", "grant_ms", "fenced"}]; new reference. */
 json_t *renewals_to_json(const GArray *renewals);
 /* GArray of Renewal; the caller unrefs. */
 GArray *renewals_from_json(const json_t *list, GError **error);

@@ -18,7 +18,7 @@ static void give_up(HolderVoter *v)
     v->answered = FALSE;
 }
 
-LeaseRenewal holder_ask(Holder *h, guint voter, gboolean stopped, LeaseMoment now)
+LeaseRenewal holder_ask(Holder *h, guint voter, gboolean stopped, const LeaseTimes *times, LeaseMoment now)
 {
     HolderVoter *v = &h->voters[voter];
     gboolean fenced = stopped && !v->hears;
@@ -29,17 +29,18 @@ LeaseRenewal holder_ask(Holder *h, guint voter, gboolean stopped, LeaseMoment no
     v->hears = FALSE;
     h->nonce++;
     v->nonces[v->next] = h->nonce;
-    v->asked[v->next] = now;
+    v->ends[v->next] = lease_moment_after(now, times->lease_ms);
     v->next = (v->next + 1) % HOLDER_ASKED;
-    return (LeaseRenewal){.reign = h->reign, .arm = h->arm, .nonce = h->nonce, .fenced = fenced};
+    return (LeaseRenewal){
+        .reign = h->reign, .arm = h->arm, .nonce = h->nonce, .grant_ms = times->grant_ms, .fenced = fenced};
 }
 
 /* NULL: it was asked by another process, or so long ago that it does not matter any more. */
-static const LeaseMoment *asked_at(const HolderVoter *v, guint64 nonce)
+static const LeaseMoment *end_of(const HolderVoter *v, guint64 nonce)
 {
     for (guint i = 0; i < HOLDER_ASKED; i++)
         if (v->nonces[i] == nonce)
-            return &v->asked[i];
+            return &v->ends[i];
     return NULL;
 }
 
@@ -52,13 +53,13 @@ static guint confirmed(const Holder *h)
     return n;
 }
 
-void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer, const LeaseTimes *times)
+void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer)
 {
     HolderVoter *v = &h->voters[voter];
-    const LeaseMoment *asked = asked_at(v, answer->nonce);
+    const LeaseMoment *end = end_of(v, answer->nonce);
 
     g_assert(voter < h->quorum.voters);
-    if (!asked || answer->incarnation < v->incarnation)
+    if (!end || answer->incarnation < v->incarnation)
         return;
     v->incarnation = answer->incarnation;
     v->hears |= v->nonces[(v->next + HOLDER_ASKED - 1) % HOLDER_ASKED] == answer->nonce;
@@ -70,8 +71,7 @@ void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer, const LeaseT
     v->arm = MAX(v->arm, answer->arm);
     if (answer->verdict != LEASE_GRANTED)
         return;
-    v->until = v->answered ? lease_moment_later(v->until, lease_moment_after(*asked, times->lease_ms))
-                           : lease_moment_after(*asked, times->lease_ms);
+    v->until = v->answered ? lease_moment_later(v->until, *end) : *end;
     v->answered = TRUE;
     if (!lease_is_armed(h->arm) && confirmed(h) >= h->quorum.leases)
         h->enforces = FALSE;

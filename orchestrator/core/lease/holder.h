@@ -12,7 +12,7 @@
 
 typedef struct {
     guint64 nonces[HOLDER_ASKED];
-    LeaseMoment asked[HOLDER_ASKED];
+    LeaseMoment ends[HOLDER_ASKED]; /* of the lease that each brings, if it is granted */
     guint next;
     gboolean hears;    /* the last request was answered */
     gboolean answered; /* at this reign, to a request of this process */
@@ -39,8 +39,8 @@ void holder_start(Holder *h, Reign reign, guint64 arm, gboolean enforces, LeaseQ
 
 /* To @voter (its place), each renew_ms. @stopped: what it ran was stopped for want of a lease; then it asks for none of who does not answer it
  * at present, and whose grants would keep others from taking over for nothing (a line that carries one way), and says so. */
-LeaseRenewal holder_ask(Holder *h, guint voter, gboolean stopped, LeaseMoment now);
-void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer, const LeaseTimes *times);
+LeaseRenewal holder_ask(Holder *h, guint voter, gboolean stopped, const LeaseTimes *times, LeaseMoment now);
+void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer);
 
 /* TRUE: the arm has changed, and is to be durable before anybody is asked again. */
 gboolean holder_arm(Holder *h);

@@ -81,15 +81,15 @@ static gboolean grant(Voter *v, const LeaseRenewal *asked, const VoterSight *sig
 {
     gboolean changed = FALSE;
 
-    if (asked->arm > v->record.arm && !(sight->keeps_armed && !lease_is_armed(asked->arm))) {
+    if (asked->arm > v->record.arm) {
         v->record.arm = asked->arm;
         changed = TRUE;
     }
     if (asked->fenced) {
         take_back(v, asked->nonce, sight->now);
     } else if (!v->mute && !v->closed) {
-        changed |= set_cap(v, sight->grant_ms, sight->now);
-        give(v, asked->nonce, lease_moment_after(sight->now, sight->grant_ms));
+        changed |= set_cap(v, asked->grant_ms, sight->now);
+        give(v, asked->nonce, lease_moment_after(sight->now, asked->grant_ms));
         answer->verdict = LEASE_GRANTED;
     }
     return changed;
@@ -100,10 +100,15 @@ gboolean voter_renew(Voter *v, const LeaseRenewal *asked, const VoterSight *sigh
     LeaseAnswer answer = {.nonce = asked->nonce, .verdict = LEASE_NOT_GRANTED, .incarnation = v->incarnation};
     gboolean changed = FALSE;
 
+    /* A reign that was made without votes, while nobody was armed. */
+    if (sight->known.number > v->record.promised.number) {
+        obey(v, sight->known, 0);
+        changed = TRUE;
+    }
     if (asked->reign.number < v->record.promised.number) {
         answer.verdict = LEASE_HIGHER;
     } else if (reign_equal(asked->reign, v->record.promised)) {
-        changed = grant(v, asked, sight, &answer);
+        changed |= grant(v, asked, sight, &answer);
     } else if (asked->reign.number == v->record.promised.number) {
         answer.verdict = LEASE_CONFLICT;
     } else if (sight->runs_lower) {

@@ -39,18 +39,18 @@ gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint6
 typedef struct {
     Reign reign;
     guint64 arm;
-    guint64 nonce;   /* rises with each request of a process; its upper half is that of one process alone */
+    guint64 nonce; /* rises with each request of a process; its upper half is that of one process alone */
+    gint64
+        grant_ms; /* for so long: whoever asks knows what he counts on, whatever the voter was told of the countdown */
     gboolean fenced; /* its sender has stopped what it ran: it holds no lease, and wants none */
 } LeaseRenewal;
 
 /* What the voter's host knows beside. */
 typedef struct {
     LeaseMoment now;
-    gint64 grant_ms;
+    Reign known; /* the highest reign that it has heard of otherwise, durably; number 0: none */
     gboolean
         runs_lower; /* it runs the VM itself, in a lower reign: that is stopped before another is obeyed */
-    gboolean
-        keeps_armed; /* it is to be disarmed for a standby that is said to be gone, and is not, as it sees */
 } VoterSight;
 
 typedef enum {

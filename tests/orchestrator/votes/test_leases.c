@@ -24,13 +24,13 @@ typedef struct {
     guint64 arm_told;   /* the highest */
     LeaseUntil until;   /* the last that was told of VM */
     guint told;
-    gint64 grant_ms;
 } Desk;
 
 static gboolean look(void *user, Id vm, VoterSight *ret_sight)
 {
     (void)vm;
-    ret_sight->grant_ms = ((Desk *)user)->grant_ms;
+    (void)user;
+    (void)ret_sight;
     return TRUE;
 }
 
@@ -98,7 +98,6 @@ static Desk *desk_new(const LeaseTimes *times)
 
     g_assert_cmpint(uv_loop_init(&d->loop), ==, 0);
     d->clerk = clerk_new(&d->loop);
-    d->grant_ms = times->grant_ms;
     d->active = open_voters(d, 0, "active");
     d->standby = open_voters(d, 1, "standby");
     d->controller = open_voters(d, 2, "controller");

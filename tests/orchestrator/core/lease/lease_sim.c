@@ -411,13 +411,13 @@ static void begin_process(Sim *s, int i)
 static LeaseRenewal ask(Sim *s, Party *p, guint place)
 {
     HolderVoter *v = &p->holder.voters[place], before = *v;
-    LeaseRenewal asked = holder_ask(&p->holder, place, p->fenced, clock_of(s, p));
+    LeaseRenewal asked = holder_ask(&p->holder, place, p->fenced, &s->times, clock_of(s, p));
 
     if (s->mutation == SIM_FENCED_KEEPS && asked.fenced) {
         *v = before;
         v->hears = FALSE;
         v->nonces[v->next] = asked.nonce;
-        v->asked[v->next] = clock_of(s, p);
+        v->ends[v->next] = lease_moment_after(clock_of(s, p), s->times.lease_ms);
         v->next = (v->next + 1) % HOLDER_ASKED;
     }
     return asked;
@@ -516,7 +516,7 @@ static void take_release(Sim *s, Party *p, const Ballot *ballot)
 static void answer_renewal(Sim *s, const Message *m)
 {
     Party *p = &s->parties[m->to];
-    const VoterSight sight = {.now = clock_of(s, p), .grant_ms = s->times.grant_ms};
+    const VoterSight sight = {.now = clock_of(s, p)};
     Voter *v = s->mutation == SIM_VOTED_STILL_RENEWS && !reign_equal(p->before.record.promised, (Reign){0}) &&
                        reign_equal(m->renewal.reign, p->before.record.promised)
                    ? &p->before
@@ -649,8 +649,9 @@ static void deliver(Sim *s, const Message *m)
             break;
         if (s->mutation == SIM_FROM_RECEIPT)
             for (guint i = 0; i < HOLDER_ASKED; i++)
-                p->holder.voters[place_of(m->to, m->from)].asked[i] = clock_of(s, p);
-        holder_hear(&p->holder, place_of(m->to, m->from), &m->answer, &s->times);
+                p->holder.voters[place_of(m->to, m->from)].ends[i] =
+                    lease_moment_after(clock_of(s, p), s->times.lease_ms);
+        holder_hear(&p->holder, place_of(m->to, m->from), &m->answer);
         tell_guard(s, p);
         look_at_guest(s, p);
         break;

@@ -68,8 +68,8 @@ static Voter voter_of(Reign reign, guint64 arm)
 static LeaseAnswer renew(Voter *v, Reign reign, guint64 arm, gint64 now_ms)
 {
     static guint64 nonce = (guint64)7 << 32;
-    const LeaseRenewal asked = {reign, arm, ++nonce, FALSE};
-    const VoterSight sight = {.now = at(now_ms), .grant_ms = 10000};
+    const LeaseRenewal asked = {reign, arm, ++nonce, 10000, FALSE};
+    const VoterSight sight = {.now = at(now_ms)};
     LeaseAnswer answer;
 
     (void)voter_renew(v, &asked, &sight, &answer);
@@ -113,24 +113,25 @@ static void test_arm(void)
     g_assert_cmpuint(v.record.arm, ==, 0);
 }
 
-/* It sees the standby that is said to be gone: it stays armed, and votes if it must. */
-static void test_keeps_armed(void)
+/* What a release or an operator has made while nobody was armed, it heard of otherwise. */
+static void test_known_otherwise(void)
 {
     Voter v = voter_of(FIRST, 1);
-    const LeaseRenewal asked = {FIRST, 2, 1, FALSE};
-    const VoterSight sight = {.now = at(0), .grant_ms = 10000, .keeps_armed = TRUE};
+    const LeaseRenewal asked = {FIRST, 1, 1, 10000, FALSE};
+    const VoterSight sight = {.now = at(20000), .known = NEXT};
     LeaseAnswer answer;
 
-    (void)voter_renew(&v, &asked, &sight, &answer);
-    g_assert_cmpint(answer.verdict, ==, LEASE_GRANTED);
-    g_assert_cmpuint(answer.arm, ==, 1);
+    g_assert_true(voter_renew(&v, &asked, &sight, &answer));
+    g_assert_cmpint(answer.verdict, ==, LEASE_HIGHER);
+    g_assert_true(reign_equal(v.record.promised, NEXT));
+    g_assert_cmpuint(v.record.arm, ==, 0);
 }
 
 static void test_obeys_a_higher_one(void)
 {
     Voter v = voter_of(FIRST, 1);
-    const LeaseRenewal asked = {NEXT, 0, 1, FALSE};
-    VoterSight sight = {.now = at(0), .grant_ms = 10000, .runs_lower = TRUE};
+    const LeaseRenewal asked = {NEXT, 0, 1, 10000, FALSE};
+    VoterSight sight = {.now = at(0), .runs_lower = TRUE};
     LeaseAnswer answer;
 
     g_assert_false(voter_renew(&v, &asked, &sight, &answer));
@@ -144,10 +145,10 @@ static void test_obeys_a_higher_one(void)
 
 static void test_fenced_before(void)
 {
-    const VoterSight sight = {.now = at(20000), .grant_ms = 10000};
-    const LeaseRenewal asked[] = {{FIRST, 1, ((guint64)9 << 32) + 7, FALSE},
-                                  {FIRST, 1, ((guint64)8 << 32) + 1, FALSE},
-                                  {FIRST, 1, ((guint64)8 << 32) + 2, TRUE}};
+    const VoterSight sight = {.now = at(20000)};
+    const LeaseRenewal asked[] = {{FIRST, 1, ((guint64)9 << 32) + 7, 10000, FALSE},
+                                  {FIRST, 1, ((guint64)8 << 32) + 1, 10000, FALSE},
+                                  {FIRST, 1, ((guint64)8 << 32) + 2, 10000, TRUE}};
     Voter v = voter_of(FIRST, 1);
     LeaseAnswer answer;
 
@@ -161,11 +162,11 @@ static void test_fenced_before(void)
 /* Who holds nothing any more ends the grant, but not one that was made after it said so. */
 static void test_fenced(void)
 {
-    const VoterSight sight = {.now = at(20000), .grant_ms = 10000};
-    LeaseRenewal before = {FIRST, 1, ((guint64)9 << 32) + 1, TRUE},
-                 asked = {FIRST, 1, ((guint64)9 << 32) + 2, FALSE},
-                 after = {FIRST, 1, ((guint64)9 << 32) + 3, TRUE},
-                 stranger = {FIRST, 1, ((guint64)8 << 32) + 9, TRUE};
+    const VoterSight sight = {.now = at(20000)};
+    LeaseRenewal before = {FIRST, 1, ((guint64)9 << 32) + 1, 10000, TRUE},
+                 asked = {FIRST, 1, ((guint64)9 << 32) + 2, 10000, FALSE},
+                 after = {FIRST, 1, ((guint64)9 << 32) + 3, 10000, TRUE},
+                 stranger = {FIRST, 1, ((guint64)8 << 32) + 9, 10000, TRUE};
     Voter v = voter_of(FIRST, 1);
     LeaseAnswer answer;
 
@@ -186,34 +187,34 @@ static void test_stopped(void)
     LeaseAnswer granted = {0, LEASE_GRANTED, FIRST, 1, 1}, not_granted = {0, LEASE_NOT_GRANTED, FIRST, 1, 1};
 
     holder_start(&h, FIRST, 1, TRUE, lease_quorum(2), 7);
-    first = holder_ask(&h, 0, FALSE, at(0));
-    asked = holder_ask(&h, 0, TRUE, at(2000));
+    first = holder_ask(&h, 0, FALSE, &TIMES, at(0));
+    asked = holder_ask(&h, 0, TRUE, &TIMES, at(2000));
     g_assert_true(asked.fenced);
     granted.nonce = first.nonce;
-    holder_hear(&h, 0, &granted, &TIMES);
+    holder_hear(&h, 0, &granted);
     g_assert_cmpint(holder_left_ms(&h, at(2000)), ==, 0);
     not_granted.nonce = asked.nonce;
-    holder_hear(&h, 0, &not_granted, &TIMES);
-    asked = holder_ask(&h, 0, TRUE, at(4000));
+    holder_hear(&h, 0, &not_granted);
+    asked = holder_ask(&h, 0, TRUE, &TIMES, at(4000));
     g_assert_false(asked.fenced);
     granted.nonce = asked.nonce;
-    holder_hear(&h, 0, &granted, &TIMES);
+    holder_hear(&h, 0, &granted);
     g_assert_cmpint(holder_left_ms(&h, at(4000)), ==, 9800);
-    asked = holder_ask(&h, 0, TRUE, at(6000));
+    asked = holder_ask(&h, 0, TRUE, &TIMES, at(6000));
     g_assert_false(asked.fenced);
-    g_assert_true(holder_ask(&h, 0, TRUE, at(8000)).fenced);
+    g_assert_true(holder_ask(&h, 0, TRUE, &TIMES, at(8000)).fenced);
 }
 
 static void test_cap(void)
 {
     Voter v = voter_of(FIRST, 1);
-    const LeaseRenewal asked = {FIRST, 1, 1, FALSE};
-    VoterSight sight = {.now = at(20000), .grant_ms = 30000};
+    LeaseRenewal asked = {FIRST, 1, 1, 30000, FALSE};
+    VoterSight sight = {.now = at(20000)};
     LeaseAnswer answer;
 
     g_assert_true(voter_renew(&v, &asked, &sight, &answer)); /* durable before it is granted */
     g_assert_cmpint(v.record.cap_ms, ==, 30000);
-    sight.grant_ms = 5000;
+    asked.grant_ms = 5000;
     g_assert_false(voter_renew(&v, &asked, &sight, &answer));
     g_assert_cmpint(v.record.cap_ms, ==, 30000); /* the long one is kept still */
     sight.now = at(45000);
@@ -263,7 +264,7 @@ static void test_release_and_force(void)
 static void test_holder(void)
 {
     Voter standby = voter_of(FIRST, 0);
-    VoterSight sight = {.now = at(100), .grant_ms = TIMES.grant_ms};
+    VoterSight sight = {.now = at(100)};
     LeaseRenewal asked, old;
     LeaseAnswer answer;
     Holder h;
@@ -271,9 +272,9 @@ static void test_holder(void)
     holder_start(&h, FIRST, 0, FALSE, lease_quorum(2), 7);
     g_assert_true(holder_may_go_on(&h, at(0)));
     g_assert_false(holder_may_start(&h, at(0))); /* nobody says that there is no higher one */
-    asked = holder_ask(&h, 0, FALSE, at(0));
+    asked = holder_ask(&h, 0, FALSE, &TIMES, at(0));
     (void)voter_renew(&standby, &asked, &sight, &answer);
-    holder_hear(&h, 0, &answer, &TIMES);
+    holder_hear(&h, 0, &answer);
     g_assert_cmpint(holder_left_ms(&h, at(100)), ==, 9700); /* from when it was asked */
     g_assert_true(holder_may_start(&h, at(100)));
     g_assert_true(holder_arm(&h));
@@ -281,26 +282,26 @@ static void test_holder(void)
     g_assert_false(holder_may_go_on(&h, at(9800)));
     g_assert_false(holder_may_start(&h, at(9800 - LEASE_STOP_MS)));
     old = asked;
-    asked = holder_ask(&h, 0, FALSE, at(5000));
+    asked = holder_ask(&h, 0, FALSE, &TIMES, at(5000));
     (void)voter_renew(&standby, &asked, &sight, &answer);
-    holder_hear(&h, 0, &answer, &TIMES);
+    holder_hear(&h, 0, &answer);
     answer.nonce = old.nonce;
-    holder_hear(&h, 0, &answer, &TIMES); /* late, and twice */
+    holder_hear(&h, 0, &answer); /* late, and twice */
     g_assert_cmpint(holder_left_ms(&h, at(5000)), ==, 9800);
     answer.nonce = 12345;
-    holder_hear(&h, 1, &answer, &TIMES); /* to another process */
+    holder_hear(&h, 1, &answer); /* to another process */
     g_assert_false(h.voters[1].answered);
     /* Told first, and enforced until it is confirmed. */
     g_assert_true(holder_disarm(&h));
     g_assert_true(h.enforces);
-    asked = holder_ask(&h, 0, FALSE, at(6000));
+    asked = holder_ask(&h, 0, FALSE, &TIMES, at(6000));
     (void)voter_renew(&standby, &asked, &sight, &answer);
-    holder_hear(&h, 0, &answer, &TIMES);
+    holder_hear(&h, 0, &answer);
     g_assert_false(h.enforces);
     g_assert_true(holder_may_go_on(&h, at(100000)));
     /* Another is the active now. */
-    answer = (LeaseAnswer){holder_ask(&h, 1, FALSE, at(7000)).nonce, LEASE_HIGHER, NEXT, 0, 1};
-    holder_hear(&h, 1, &answer, &TIMES);
+    answer = (LeaseAnswer){holder_ask(&h, 1, FALSE, &TIMES, at(7000)).nonce, LEASE_HIGHER, NEXT, 0, 1};
+    holder_hear(&h, 1, &answer);
     g_assert_false(holder_may_go_on(&h, at(7000)));
 }
 
@@ -311,10 +312,11 @@ static void test_holder_of_several(void)
 
     holder_start(&h, FIRST, 1, TRUE, lease_quorum(3), 7);
     for (guint i = 0; i < 3; i++) {
-        LeaseAnswer answer = {holder_ask(&h, i, FALSE, at(1000 * i)).nonce, LEASE_GRANTED, FIRST, 1, 1};
+        LeaseAnswer answer = {holder_ask(&h, i, FALSE, &TIMES, at(1000 * i)).nonce, LEASE_GRANTED, FIRST, 1,
+                              1};
 
         g_assert_cmpint(holder_left_ms(&h, at(2000)), ==, i < 2 ? 0 : 7800);
-        holder_hear(&h, i, &answer, &TIMES);
+        holder_hear(&h, i, &answer);
     }
     g_assert_cmpint(holder_left_ms(&h, at(2000)), ==, 8800);
 }
@@ -362,7 +364,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/clocks", test_clocks);
     g_test_add_func("/lease/voter/grant", test_votes_when_its_grant_is_over);
     g_test_add_func("/lease/voter/arm", test_arm);
-    g_test_add_func("/lease/voter/keeps-armed", test_keeps_armed);
+    g_test_add_func("/lease/voter/known-otherwise", test_known_otherwise);
     g_test_add_func("/lease/voter/higher", test_obeys_a_higher_one);
     g_test_add_func("/lease/voter/fenced", test_fenced);
     g_test_add_func("/lease/voter/fenced-before", test_fenced_before);
