@@ -105,10 +105,11 @@ static GError *unreachable(const EngineLink *link)
 static void fail_waiting(EngineLink *link)
 {
     g_autoptr(GError) why = unreachable(link);
+    Call *call;
 
-    /* Only those of now: who asks again from within an answer is answered later. */
-    for (guint n = link->waiting->length; n > 0; n--)
-        end_call(g_queue_pop_head(link->waiting), NULL, why);
+    /* Only those of now: who asks again from within an answer is answered later. Who closes from within one has had the others answered. */
+    for (guint n = link->waiting->length; n > 0 && (call = g_queue_pop_head(link->waiting)); n--)
+        end_call(call, NULL, why);
 }
 
 static void on_soon(uv_timer_t *timer)
@@ -249,6 +250,9 @@ static void on_closed(void *user, const GError *error)
     EngineLink *link = user;
     gboolean was_up = link->rpc != NULL;
 
+    /* By somebody who was told just before that his call is lost. */
+    if (link->closed)
+        return;
     link->greeting = link->rpc = NULL;
     dial_later(link, error);
     if (link->waiting->length > 0)
