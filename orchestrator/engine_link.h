@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_link - the controller's link to one engine: dialled, dialled again, asked.
  *
- * It lives as long as the host is known; the connection under it comes and goes.
- * Whoever is not reached is dialled again, after 1/4 s, 1/2 s, 1 s … 5 s. While
- * the link is up the engine's status comes as news, first all of it, then what has changed; now and then it is
- * asked for all of it. More calls than an engine takes at once wait here. Loop thread only. */
+ * A standing link that lives as long as the host is known. It is up when the engine obeys this controller. While
+ * it is, the engine's status comes as news, first all of it, then what has changed; now and then it is
+ * asked for all of it. Loop thread only. */
 #pragma once
 
-#include "vmconnect/link/rpc.h"
+#include "vmconnect/link/standing.h"
 
 typedef struct EngineLink EngineLink;
 
