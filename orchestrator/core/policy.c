@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/policy.h"
 
+#include "orchestrator/core/lease/lease.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/units.h"
@@ -56,15 +57,45 @@ static const Row TABLE[] = {
      IN(countdown_ms),
      5 * SECOND_MS,
      24 * HOUR_MS},
-    {{"switchover", "manual", "manual", "who starts a switchover when the master is gone",
+    {{"switchover", "manual", "manual | auto",
+      "who starts a switchover when the countdown of a silent host or VM is over; auto needs a countdown of "
+      "at "
+      "least 12s, and a controller on a third machine",
       POLICY_NOT_WHILE_MOVED},
      KIND_WORD,
-     NO_FIELD,
+     IN(switchover),
      0,
      0,
-     {"manual"},
-     "auto",
-     "this version never switches over by itself; start it with 'understudy switchover'"},
+     {"manual", "auto"}},
+    {{"confirm", "no", "no | yes",
+      "with switchover=auto, whether the operator is asked at the countdown's end, instead of switching over",
+      POLICY_ALWAYS},
+     KIND_WORD,
+     IN(confirm),
+     0,
+     0,
+     {"no", "yes"}},
+    /* What a standby may conclude from silence: not to be changed while it concludes. */
+    {{"isolation", "pause", "pause | run",
+      "with switchover=auto, what becomes of VMs whose host neither replica nor controller answers: they are "
+      "paused before another may run them; or run on, and then nobody takes over by itself unless a fence "
+      "says "
+      "that the host is off",
+      POLICY_NOT_WHILE_MOVED},
+     KIND_WORD,
+     IN(isolation),
+     0,
+     0,
+     {"pause", "run"}},
+    {{"trust_clock", "no", "no | yes",
+      "yes, at the operator's own risk: hosts that are VMs themselves may have switchover=auto; whoever "
+      "suspends, migrates or snapshots such a host could have a VM run twice",
+      POLICY_ALWAYS},
+     KIND_WORD,
+     IN(trust_clock),
+     0,
+     0,
+     {"no", "yes"}},
     {{"reverse", "manual", "manual | auto",
       "who starts replication back to the old host after a switchover: the operator, or the switchover "
       "itself",
@@ -480,6 +511,22 @@ gboolean policy_set(Policy *p, const char *key, const char *value, GError **erro
         return FALSE;
     }
     return set_row(row, p, value, error);
+}
+
+/* Three renewals may be lost, and there is still time to stop the guests: what lease_times() takes is long enough for that. */
+gboolean policy_check(const Policy *p, GError **error)
+{
+    g_autofree char *countdown = units_format_duration(p->countdown_ms);
+    g_autofree char *least = units_format_duration(LEASE_COUNTDOWN_MIN_MS);
+    LeaseTimes times;
+
+    if (p->switchover != SWITCHOVER_AUTO || lease_times(p->countdown_ms, &times, NULL))
+        return TRUE;
+    g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                "countdown %s is too short for switchover=auto: what runs on the master could not be stopped "
+                "surely before the replica starts it; set countdown to at least %s, or switchover=manual",
+                countdown, least);
+    return FALSE;
 }
 
 char *policy_get(const Policy *p, const char *key)

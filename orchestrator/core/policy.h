@@ -19,6 +19,10 @@ typedef enum { FREEZE_NEVER, FREEZE_ALWAYS } Freeze;
 typedef enum { REVERSE_MANUAL, REVERSE_AUTO } Reverse;
 typedef enum { RESTART_AUTO, RESTART_NEVER } Restart;
 typedef enum { SWITCHBACK_MANUAL, SWITCHBACK_AUTO } Switchback;
+typedef enum { SWITCHOVER_MANUAL, SWITCHOVER_AUTO } Switchover;
+typedef enum { CONFIRM_NO, CONFIRM_YES } Confirm;
+typedef enum { ISOLATION_PAUSE, ISOLATION_RUN } Isolation;
+typedef enum { TRUST_CLOCK_NO, TRUST_CLOCK_YES } TrustClock;
 
 #define POLICY_NO_TEST "never"
 
@@ -45,6 +49,10 @@ typedef struct {
     guint64 bandwidth_bps;
     guint64 scratch_bytes;
     Retain retain;
+    int switchover;                        /* Switchover */
+    int confirm;                           /* Confirm */
+    int isolation;                         /* Isolation */
+    int trust_clock;                       /* TrustClock */
     int compress;                          /* Compress */
     int freeze;                            /* Freeze */
     int reverse;                           /* Reverse */
@@ -86,6 +94,9 @@ gboolean policy_equal(const Policy *a, const Policy *b);
  * (unknown key, no such value, out of range) or UNSUPPORTED (a value of the
  * product that this version does not act on). */
 gboolean policy_set(Policy *p, const char *key, const char *value, GError **error);
+
+/* Do the properties go together? Asked when all of them are known. FALSE with @error USAGE, which says what to set. */
+gboolean policy_check(const Policy *p, GError **error);
 
 /* The text of a property of the table, in the form that policy_set() reads. The caller frees. */
 char *policy_get(const Policy *p, const char *key);

@@ -259,7 +259,7 @@ static gboolean check_map(const Scenario *s, GError **error)
 gboolean scenario_check(const Scenario *s, GError **error)
 {
     return scenario_name_check("scenario", s->name, error) && check_hosts(s, error) && check_vms(s, error) &&
-           start_order_check(s, error) && check_map(s, error);
+           start_order_check(s, error) && check_map(s, error) && policy_check(&s->policy, error);
 }
 
 static gboolean check_apart(const Scenario *s, const Scenario *other, GError **error)

@@ -70,7 +70,7 @@ gboolean scenario_has_host(const Scenario *s, const char *host);
 gboolean scenario_name_check(const char *what, const char *name, GError **error);
 
 /* Is the document sound in itself? USAGE: names, no VM, a VM twice, master among
- * the replicas; UNSUPPORTED: more than one replica, which this version does not serve. */
+ * the replicas, properties that do not go together; UNSUPPORTED: more than one replica, which this version does not serve. */
 gboolean scenario_check(const Scenario *s, GError **error);
 
 /* …and beside the @others (Scenario *)? EXISTS: the name is taken, or one of its

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/core/lease/lease.h"
 #include "orchestrator/core/policy.h"
 #include "vmconnect/base/error.h"
 
@@ -22,7 +23,8 @@ static void test_defaults(void)
         {"start_timeout", "5m"}, {"verify_interval", "1h"}, {"seed", "none"},
         {"tracking", "auto"},    {"probe_interval", "5s"},  {"probe_timeout", "5s"},
         {"probe_misses", "3"},   {"restart", "auto"},       {"reset_after", "3m"},
-        {"test", "never"},       {"test_zone", "UTC"},
+        {"test", "never"},       {"test_zone", "UTC"},      {"confirm", "no"},
+        {"isolation", "pause"},  {"trust_clock", "no"},
     };
     Policy p;
 
@@ -57,6 +59,10 @@ static void test_set(void)
         {"compress", "always", "always"},
         {"scratch", "64MiB", "64MiB"},
         {"switchover", "manual", "manual"},
+        {"switchover", "auto", "auto"},
+        {"confirm", "yes", "yes"},
+        {"isolation", "run", "run"},
+        {"trust_clock", "yes", "yes"},
         {"switchback", "auto", "auto"},
         {"switchback_after", "10s", "10s"},
         {"freeze", "always", "always"},
@@ -122,10 +128,8 @@ static void test_refusals(void)
         {"retain", "24+-3d", US_ERROR_USAGE, NULL},
         {"retain", "24+ 3d", US_ERROR_USAGE, NULL},
         {"compress", "lz4", US_ERROR_USAGE, "compress cannot be 'lz4': it may be auto | never | always"},
-        {"switchover", "auto", US_ERROR_UNSUPPORTED,
-         "switchover cannot be 'auto' yet: this version never switches over by itself; start it with "
-         "'understudy "
-         "switchover'; keep 'manual'"},
+        {"switchover", "yes", US_ERROR_USAGE, "switchover cannot be 'yes': it may be manual | auto"},
+        {"isolation", "stop", US_ERROR_USAGE, "isolation cannot be 'stop': it may be pause | run"},
         {"switchback", "later", US_ERROR_USAGE, "switchback cannot be 'later': it may be manual | auto"},
         {"switchback_after", "9s", US_ERROR_USAGE,
          "switchback_after '9s' is out of range: it may be 10s to 7d"},
@@ -180,6 +184,14 @@ static void test_when(void)
         {"reverse", POLICY_MOMENT_MOVED,
          "reverse may not change between a switchover and the switchback: nothing was changed; switch "
          "back first"},
+        {"switchover", POLICY_MOMENT_RUNNING, NULL},
+        {"switchover", POLICY_MOMENT_MOVED,
+         "switchover may not change between a switchover and the switchback: nothing was changed; switch "
+         "back first"},
+        {"isolation", POLICY_MOMENT_MOVED,
+         "isolation may not change between a switchover and the switchback: nothing was changed; switch "
+         "back first"},
+        {"confirm", POLICY_MOMENT_MOVED, NULL},
         {"switchback", POLICY_MOMENT_MOVED, NULL},
         {"switchback_after", POLICY_MOMENT_MOVED, NULL},
     };
@@ -193,6 +205,29 @@ static void test_when(void)
             g_assert_cmpstr(error->message, ==, CASES[i].sentence);
         }
     }
+}
+
+/* The shortest countdown leaves time for three renewals that are lost, and for stopping the guests. */
+static void test_countdown_of_auto(void)
+{
+    g_autoptr(GError) error = NULL;
+    LeaseTimes times;
+    Policy p;
+
+    policy_init(&p);
+    g_assert_true(policy_set(&p, "countdown", "11s", NULL));
+    g_assert_true(policy_check(&p, NULL));
+    g_assert_true(policy_set(&p, "switchover", "auto", NULL));
+    g_assert_false(policy_check(&p, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_USAGE);
+    g_assert_cmpstr(error->message, ==,
+                    "countdown 11s is too short for switchover=auto: what runs on the master could not be "
+                    "stopped surely before the replica starts it; set countdown to at least 12s, or "
+                    "switchover=manual");
+    g_assert_true(policy_set(&p, "countdown", "12s", NULL));
+    g_assert_true(policy_check(&p, NULL));
+    g_assert_true(lease_times(p.countdown_ms, &times, NULL));
+    g_assert_cmpint(times.lease_ms, >=, LEASE_STOP_MS + 3 * times.renew_ms);
 }
 
 static void test_json(void)
@@ -267,6 +302,7 @@ int main(int argc, char **argv)
     g_test_add_func("/policy/set", test_set);
     g_test_add_func("/policy/refusals", test_refusals);
     g_test_add_func("/policy/when", test_when);
+    g_test_add_func("/policy/countdown-of-auto", test_countdown_of_auto);
     g_test_add_func("/policy/json", test_json);
     g_test_add_func("/policy/help", test_help);
     g_test_add_func("/policy/for-engines", test_for_engines);

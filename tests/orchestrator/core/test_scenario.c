@@ -99,8 +99,8 @@ static void test_refused_documents(void)
         {DOC(BETA "," VMS ",\"map\":{\"a\":\"x\",\"b\":\"y,test=x\"}"), US_ERROR_USAGE,
          "is to be a test network"},
         {DOC(BETA "," VMS ",\"policy\":[]"), US_ERROR_USAGE, "a policy is an object"},
-        {DOC(BETA "," VMS ",\"policy\":{\"switchover\":\"auto\"}"), US_ERROR_UNSUPPORTED,
-         "cannot be 'auto' yet"},
+        {DOC(BETA "," VMS ",\"policy\":{\"switchover\":\"auto\",\"countdown\":\"5s\"}"), US_ERROR_USAGE,
+         "countdown 5s is too short for switchover=auto"},
         {DOC(BETA "," VMS ",\"policy\":{\"speed\":\"1\"}"), US_ERROR_USAGE, "there is no property 'speed'"},
     };
 
