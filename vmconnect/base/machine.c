@@ -5,11 +5,21 @@
 
 #define BOOT_ID_MAX 64
 
-char *machine_id(void)
+static char *text_of(const char *path)
 {
     char *text = NULL;
 
-    return g_file_get_contents("/etc/machine-id", &text, NULL, NULL) ? g_strstrip(text) : g_strdup("");
+    return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : g_strdup("");
+}
+
+char *machine_id(void)
+{
+    return text_of("/etc/machine-id");
+}
+
+char *machine_system_uuid(void)
+{
+    return text_of("/sys/class/dmi/id/product_uuid");
 }
 
 gboolean machine_boot_id(Id *ret_id, GError **error)

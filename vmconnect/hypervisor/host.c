@@ -4,6 +4,7 @@
 #include "netmap/host_json.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/machine.h"
+#include "vmconnect/base/outer.h"
 #include "vmconnect/hypervisor/host_facts.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ json_t *host_read(virConnectPtr conn, GError **error)
 {
     g_autofree char *boot_id = first_line("/proc/sys/kernel/random/boot_id");
     g_autofree char *machine = machine_id();
-    g_autofree char *system_uuid = first_line("/sys/class/dmi/id/product_uuid");
+    g_autofree char *system_uuid = machine_system_uuid();
     g_autofree char *clock_source =
         first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     g_autofree char *libvirt = NULL;
@@ -49,6 +50,7 @@ json_t *host_read(virConnectPtr conn, GError **error)
     json_object_set_new(doc, "boot_id", json_string(boot_id));
     json_object_set_new(doc, "machine_id", json_string(machine));
     json_object_set_new(doc, "system_uuid", json_string(system_uuid));
+    json_object_set_new(doc, "outer", json_string(outer_here()));
     json_object_set_new(doc, "libvirt", json_string(libvirt));
     json_object_set_new(doc, "qemu", json_string(qemu));
     json_object_set_new(doc, "clock_source", json_string(clock_source));

@@ -7,7 +7,7 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "libvirt", "qemu", "clock_source"} and the places
- * of host_json.h. Not what libvirt may have to probe QEMU for (KVM, the security module): a trial tells that. New
+/* Their part of `host.info`: {"boot_id", "machine_id", "system_uuid", "outer", "libvirt", "qemu", "clock_source"} and the places
+ * of host_json.h; "outer": outer.h's word, whose VM this host is. Not what libvirt may have to probe QEMU for (KVM, the security module): a trial tells that. New
  * reference; NULL with @error. Blocks: never on the loop. */
 json_t *host_read(virConnectPtr conn, GError **error);
