@@ -103,14 +103,15 @@ static void check_frame(const Frame *frame)
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize len)
 {
-    static const Purpose PURPOSES[] = {PURPOSE_CONTROL, PURPOSE_BULK, PURPOSE_ENROL};
+    static const Purpose PURPOSES[] = {PURPOSE_CONTROL, PURPOSE_BULK, PURPOSE_ENROL, PURPOSE_PEER};
     BulkState state = BULK_FRESH;
     Intake intake;
     Wire wire;
 
     if (len == 0)
         return 0;
-    wire = (Wire){data[0] & 1 ? SIDE_LISTENER : SIDE_DIALER, PURPOSES[(data[0] >> 1) % 3]};
+    wire =
+        (Wire){data[0] & 1 ? SIDE_LISTENER : SIDE_DIALER, PURPOSES[(data[0] >> 1) % G_N_ELEMENTS(PURPOSES)]};
     data++;
     len--;
     intake_init(&intake, allow, &wire);

@@ -40,10 +40,10 @@ gboolean hello_from_json(const json_t *doc, Hello *ret_hello, GError **error)
     return TRUE;
 }
 
-/* Control and enrolment are asked for by a controller, bulk and beats by an engine. */
+/* Control and enrolment are asked for by a controller, all else by an engine. */
 static Role role_for(Purpose purpose)
 {
-    return purpose == PURPOSE_BULK || purpose == PURPOSE_BEAT ? ROLE_ENGINE : ROLE_CONTROLLER;
+    return purpose == PURPOSE_CONTROL || purpose == PURPOSE_ENROL ? ROLE_CONTROLLER : ROLE_ENGINE;
 }
 
 static gboolean no_common_version(const Hello *mine, const Hello *theirs, GError **error)

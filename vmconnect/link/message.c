@@ -16,8 +16,11 @@ static const MessageRule RULES[] = {
 static const struct {
     Purpose purpose;
     const char *name;
-} PURPOSES[] = {
-    {PURPOSE_CONTROL, "control"}, {PURPOSE_BULK, "bulk"}, {PURPOSE_ENROL, "enrol"}, {PURPOSE_BEAT, "beat"}};
+} PURPOSES[] = {{PURPOSE_CONTROL, "control"},
+                {PURPOSE_BULK, "bulk"},
+                {PURPOSE_ENROL, "enrol"},
+                {PURPOSE_BEAT, "beat"},
+                {PURPOSE_PEER, "peer"}};
 
 const char *purpose_name(Purpose purpose)
 {

@@ -18,6 +18,7 @@ typedef enum {
     PURPOSE_BULK = 2,    /* the active's engine streams one VM to a standby's */
     PURPOSE_ENROL = 4,   /* a controller takes an engine without owner into its care */
     PURPOSE_BEAT = 8,    /* an engine wants to know whether another one lives; nothing is said on it */
+    PURPOSE_PEER = 16,   /* an active's engine asks a standby's, an engine answers */
 } Purpose;
 
 const char *purpose_name(Purpose purpose);
@@ -37,7 +38,8 @@ typedef enum {
 #define MESSAGE_HASHES_MAX 1024          /* of one frame */
 #define MESSAGE_COMPARE_MAX (1ull << 30) /* bytes of one COMPARE */
 #define MESSAGE_COMPARES_MAX 32          /* that have no answer yet */
-#define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL | PURPOSE_BEAT)
+#define MESSAGE_PURPOSE_ANY (PURPOSE_CONTROL | PURPOSE_BULK | PURPOSE_ENROL | PURPOSE_BEAT | PURPOSE_PEER)
+#define MESSAGE_PURPOSE_ASK (PURPOSE_CONTROL | PURPOSE_PEER)
 #define MESSAGE_SIDE_BOTH (SIDE_DIALER | SIDE_LISTENER)
 
 #define MESSAGE_FLAG_ZSTD 1u /* DATA: the payload is one zstd frame */
@@ -55,8 +57,8 @@ typedef enum {
     X(ENROL_PROOF,       17,   PURPOSE_ENROL,       SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(ENROL_CERTIFICATE, 18,   PURPOSE_ENROL,       SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(ENROLLED,          19,   PURPOSE_ENROL,       SIDE_LISTENER,     MESSAGE_SMALL_MAX,         0,                 "JSON")   \
-    X(REQUEST,           32,   PURPOSE_CONTROL,     SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
-    X(ANSWER,            33,   PURPOSE_CONTROL,     SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(REQUEST,           32,   MESSAGE_PURPOSE_ASK, SIDE_DIALER,       MESSAGE_JSON_MAX,          0,                 "JSON")   \
+    X(ANSWER,            33,   MESSAGE_PURPOSE_ASK, SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(NEWS,              34,   PURPOSE_CONTROL,     SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \
     X(ATTACH,            48,   PURPOSE_BULK,        SIDE_DIALER,       MESSAGE_SMALL_MAX,         0,                 "JSON")   \
     X(ATTACHED,          49,   PURPOSE_BULK,        SIDE_LISTENER,     MESSAGE_JSON_MAX,          0,                 "JSON")   \

@@ -13,6 +13,7 @@ struct Rpc {
     LinkLoop *ll; /* NULL: over */
     RpcEvents events;
     void *user;
+    gint64 dead_ms;    /* so long a silent peer lives */
     guint refs;        /* ours, and one for each answer owed */
     GHashTable *calls; /* dialer: id -> Call, not answered */
     GHashTable *owed;  /* listener: ids not answered */
@@ -287,7 +288,7 @@ static void serve(Rpc *rpc, guint64 id, const char *method, const json_t *params
  * for may not be wanted any more: he asks again. */
 static gboolean is_given_up(const Rpc *rpc)
 {
-    return link_state(link_loop_link(rpc->ll)) == LINK_CLOSED || link_loop_stood_ms(rpc->ll) >= RPC_DEAD_MS;
+    return link_state(link_loop_link(rpc->ll)) == LINK_CLOSED || link_loop_stood_ms(rpc->ll) >= rpc->dead_ms;
 }
 
 static void take_request(Rpc *rpc, guint64 id, const json_t *doc)
@@ -360,7 +361,7 @@ Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user)
     Rpc *rpc = g_new0(Rpc, 1);
     int rc = uv_timer_init(loop, &rpc->timer);
 
-    g_assert(rc == 0 && link_purpose(link) == PURPOSE_CONTROL);
+    g_assert(rc == 0 && (link_purpose(link) & MESSAGE_PURPOSE_ASK));
     rpc->timer.data = rpc;
     rpc->loop = loop;
     rpc->refs = 1;
@@ -368,7 +369,8 @@ Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user)
     rpc->user = user;
     rpc->calls = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, call_free);
     rpc->owed = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    link_set_heartbeat(link, RPC_PING_MS, RPC_DEAD_MS);
+    rpc->dead_ms = link_purpose(link) == PURPOSE_PEER ? RPC_PEER_DEAD_MS : RPC_DEAD_MS;
+    link_set_heartbeat(link, RPC_PING_MS, rpc->dead_ms);
     rpc->ll = link_loop_new(loop, link, &EVENTS, rpc);
     return rpc;
 }

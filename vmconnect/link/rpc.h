@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rpc - questions and answers on a control link.
+/* rpc - questions and answers on a link for control, or of a peer.
  *
- * The dialer asks (rpc_call), the listener answers in any order and sends news
+ * The dialer asks (rpc_call), the listener answers in any order and, on one for control, sends news
  * unasked. At most RPC_OUTSTANDING questions are open; one more is answered
  * BUSY without being looked at. The link's heartbeat finds a dead peer: silent
- * for RPC_PING_MS it is asked, for RPC_DEAD_MS it is gone, and what it asked before is not done any more. Loop thread only. */
+ * for RPC_PING_MS it is asked, for RPC_DEAD_MS (RPC_PEER_DEAD_MS on a link of a peer, who asks every few seconds for what
+ * does not wait) it is gone, and what it asked before is not done any more. Loop thread only. */
 #pragma once
 
 #include "vmconnect/link/link.h"
@@ -16,6 +17,7 @@
 #define RPC_OUTSTANDING 64
 #define RPC_PING_MS 2000
 #define RPC_DEAD_MS 8000
+#define RPC_PEER_DEAD_MS 6000
 
 typedef struct Rpc Rpc;
 
@@ -45,7 +47,7 @@ typedef struct {
 /* Its link is over: on_closed() comes, or has come. */
 gboolean rpc_is_over(const Rpc *rpc);
 
-/* Takes @link, OPEN and for control. */
+/* Takes @link, OPEN and for control or of a peer. */
 Rpc *rpc_new(uv_loop_t *loop, Link *link, const RpcEvents *events, void *user);
 
 typedef void (*RpcAnswerFunc)(void *user, const json_t *result, const GError *error);
@@ -56,7 +58,7 @@ typedef void (*RpcAnswerFunc)(void *user, const json_t *result, const GError *er
 void rpc_call(Rpc *rpc, const char *method, const json_t *params, gint64 timeout_ms, RpcAnswerFunc on_answer,
               void *user);
 
-/* Listener: tell. @news is an object and stays the caller's. A peer that does not read loses
+/* Listener, on a link for control: tell. @news is an object and stays the caller's. A peer that does not read loses
  * its link, so that news cannot pile up. */
 void rpc_news(Rpc *rpc, const json_t *news);
 

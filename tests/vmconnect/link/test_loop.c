@@ -619,6 +619,67 @@ static void test_rpc_too_many(void)
         answer_owed(&t, "x");
 }
 
+/* --- peers ------------------------------------------------------------------------------- */
+
+static void peers_dial(Town *t, Identity *who)
+{
+    LinkSettings settings = {.identity = who, .purpose = PURPOSE_PEER};
+
+    dial(t, (const char *const[]){t->address, NULL}, &settings);
+}
+
+static void test_rpc_peer(void)
+{
+    static const RpcEvents SERVER = {.methods = METHODS, .on_closed = on_server_closed};
+    static const RpcEvents CLIENT = {.on_closed = on_client_closed};
+    g_auto(Town) t;
+
+    town_init(&t);
+    peers_dial(&t, house.active);
+    g_assert_no_error(t.dial_error);
+    loop_until(&t.loop, &t.both);
+    g_assert_cmpint(link_purpose(t.arrived), ==, PURPOSE_PEER);
+    t.server = rpc_new(&t.loop, g_steal_pointer(&t.arrived), &SERVER, &t);
+    t.client = rpc_new(&t.loop, g_steal_pointer(&t.dialled), &CLIENT, &t);
+    rpc_call(t.client, "echo", NULL, 5000, on_answer, &t);
+    rpc_call(t.client, "refuse", NULL, 5000, on_answer, &t);
+    wait_answers(&t, 2);
+    g_assert_cmpstr(t.trace->str, ==, "{}\nrefused: unsafe now\n");
+}
+
+static void test_rpc_peer_refused(void)
+{
+    g_auto(Town) t;
+    g_autoptr(Issuer) other = issuer_new("test", NULL);
+    g_autoptr(Identity) foreign = owned(house.dir, ROLE_ENGINE, other, A_YEAR);
+
+    town_init(&t);
+    peers_dial(&t, house.controller);
+    g_assert_error(t.dial_error, US_ERROR, US_ERROR_DENIED);
+    g_assert_nonnull(
+        strstr(t.dial_error->message, "a link for peer may not be opened by the role controller"));
+    /* An engine of another owner. */
+    peers_dial(&t, foreign);
+    g_assert_error(t.dial_error, US_ERROR, US_ERROR_DENIED);
+    g_assert_null(t.arrived);
+}
+
+/* One that says nothing any more, as a host that stands still, is given up. */
+static void test_rpc_peer_silent(void)
+{
+    static const RpcEvents CLIENT = {.on_closed = on_client_closed};
+    g_auto(Town) t;
+
+    town_init(&t);
+    peers_dial(&t, house.active);
+    loop_until(&t.loop, &t.both);
+    t.client = rpc_new(&t.loop, g_steal_pointer(&t.dialled), &CLIENT, &t);
+    rpc_call(t.client, "echo", NULL, 60000, on_answer, &t);
+    loop_until(&t.loop, &t.closed);
+    g_assert_true(g_str_has_prefix(t.trace->str, "unreachable: "));
+    g_assert_true(g_str_has_suffix(t.trace->str, "closed: unreachable\n"));
+}
+
 /* --- threads ------------------------------------------------------------------------------ */
 
 #define BLOCKS 64
@@ -825,6 +886,9 @@ int main(int argc, char **argv)
     g_test_add_func("/link/rpc/given-up", test_rpc_given_up);
     g_test_add_func("/link/rpc/hostile", test_rpc_hostile);
     g_test_add_func("/link/rpc/too-many", test_rpc_too_many);
+    g_test_add_func("/link/rpc/peer", test_rpc_peer);
+    g_test_add_func("/link/rpc/peer/refused", test_rpc_peer_refused);
+    g_test_add_func("/link/rpc/peer/silent", test_rpc_peer_silent);
     g_test_add_func("/link/thread/move", test_moves_to_thread);
     g_test_add_func("/link/thread/wait", test_wait);
     rc = g_test_run();

@@ -141,6 +141,36 @@ static void test_check(void)
             "PING of 1 bytes is longer than the 0 allowed");
 }
 
+/* Between peers there are questions and answers, and nothing else. */
+static void test_check_peer(void)
+{
+    guint n;
+    const MessageRule *rules = message_rules(&n);
+
+    g_assert_true(message_check((FrameHeader){MESSAGE_REQUEST, 0, 2, 1}, SIDE_DIALER, PURPOSE_PEER, NULL));
+    g_assert_true(message_check((FrameHeader){MESSAGE_ANSWER, 0, 2, 1}, SIDE_LISTENER, PURPOSE_PEER, NULL));
+    refused((FrameHeader){MESSAGE_REQUEST, 0, 2, 1}, SIDE_LISTENER, PURPOSE_PEER,
+            "REQUEST may not come from the side that listens");
+    refused((FrameHeader){MESSAGE_NEWS, 0, 2, 0}, SIDE_LISTENER, PURPOSE_PEER,
+            "NEWS does not belong on a link for peer");
+    for (guint i = 0; i < n; i++)
+        if (rules[i].purposes & PURPOSE_PEER && rules[i].purposes != MESSAGE_PURPOSE_ANY)
+            g_assert_true(rules[i].type == MESSAGE_REQUEST || rules[i].type == MESSAGE_ANSWER);
+}
+
+/* "any", or the names of the purposes; the caller frees. */
+static char *purposes_text(guint16 purposes)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    if (purposes == MESSAGE_PURPOSE_ANY)
+        return g_strdup("any");
+    for (guint bit = 1; bit <= purposes; bit <<= 1)
+        if (purposes & bit)
+            g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "", purpose_name((Purpose)bit));
+    return g_strdup(text->str);
+}
+
 static void test_document_lists_messages(void)
 {
     g_autofree char *path = g_build_filename(TEST_DATA, "../../../docs/protocol.md", NULL);
@@ -158,7 +188,7 @@ static void test_document_lists_messages(void)
         const char *who = m->senders == MESSAGE_SIDE_BOTH ? "both"
                           : m->senders == SIDE_DIALER     ? "dialer"
                                                           : "listener";
-        const char *where = m->purposes == MESSAGE_PURPOSE_ANY ? "any" : purpose_name((Purpose)m->purposes);
+        g_autofree char *where = purposes_text(m->purposes);
         g_autofree char *row = g_strdup_printf("| `%s` | %u | %s | %s | %u | %s |", m->name, m->type, where,
                                                who, m->cap, m->body);
 
@@ -691,6 +721,13 @@ static void test_hello_refuses(void)
     g_assert_false(hello_agree(&mine, &spy, &welcome, &error));
     g_assert_error(error, US_ERROR, US_ERROR_DENIED);
     g_assert_cmpstr(error->message, ==, "a link for bulk may not be opened by the role controller");
+    g_clear_error(&error);
+    spy.purpose = PURPOSE_PEER;
+    g_assert_false(hello_agree(&mine, &spy, &welcome, &error));
+    g_assert_error(error, US_ERROR, US_ERROR_DENIED);
+    g_assert_cmpstr(error->message, ==, "a link for peer may not be opened by the role controller");
+    spy.role = ROLE_ENGINE;
+    g_assert_true(hello_agree(&mine, &spy, &welcome, NULL));
 }
 
 /* --- sending and receiving in pieces ------------------------------------------------------ */
@@ -765,6 +802,7 @@ int main(int argc, char **argv)
     g_test_add_func("/link/frame/golden", test_frame_golden);
     g_test_add_func("/link/message/rules", test_rules_are_sound);
     g_test_add_func("/link/message/check", test_check);
+    g_test_add_func("/link/message/check/peer", test_check_peer);
     g_test_add_func("/link/message/document", test_document_lists_messages);
     g_test_add_func("/link/message/document-order", test_document_draws_order);
     g_test_add_func("/link/message/json-limits", test_json_limits);
