@@ -127,6 +127,11 @@ static void on_news(void *user, const char *host, const json_t *news)
     maintenances_news(c->maintenances, host, news);
 }
 
+static void on_renewals(void *user, const char *host, const json_t *news)
+{
+    voice_hear(((Controller *)user)->voice, host, news);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     Controller *c = timer->data;
@@ -157,6 +162,11 @@ static json_t *sign(void *user, const json_t *params)
 static void switch_back(void *user, const Protection *p, ScenariosDone done, void *done_user)
 {
     plans_switch_back(((Controller *)user)->plans, p, done, done_user);
+}
+
+static void take_over(void *user, const Protection *p, ScenariosDone done, void *done_user)
+{
+    plans_take_over(((Controller *)user)->plans, p, done, done_user);
 }
 
 static void begin_end(Controller *c);
@@ -309,9 +319,10 @@ static gboolean take_up_channels(Controller *c, GError **error)
 /* Everything that was there, before anything new can come. */
 static gboolean take_up(Controller *c, GError **error)
 {
-    static const HostsEvents HOSTS = {on_up, on_down, on_overruled, on_news};
-    static const ScenariosEvents SCENARIOS = {sign, switch_back, on_database_lost};
+    static const HostsEvents HOSTS = {on_up, on_down, on_overruled, on_news, on_renewals};
+    static const ScenariosEvents SCENARIOS = {sign, switch_back, take_over, on_database_lost};
     g_autofree char *journal = g_build_filename(conf_get(c->conf, "state"), "journal", NULL);
+    g_autofree char *votes = g_build_filename(conf_get(c->conf, "state"), "votes", NULL);
     json_auto_t *hosts = database_load_hosts(c->db, error);
     json_auto_t *scenarios = hosts ? database_load_scenarios(c->db, error) : NULL;
     EventsKept kept;
@@ -327,6 +338,10 @@ static gboolean take_up(Controller *c, GError **error)
                          database_incarnation(c->db), c->hosts, c->scenarios, error);
     if (!c->plans)
         return FALSE;
+    c->voice = voice_new(&c->loop, votes, database_incarnation(c->db), c->hosts, c->scenarios, error);
+    if (!c->voice)
+        return FALSE;
+    plans_set_voice(c->plans, c->voice);
     plans_listen(c->plans, on_plan_calls, c);
     c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
     c->timetable = timetable_new(c->scenarios, c->events, operation_begin_test, c);
@@ -401,6 +416,7 @@ static void begin_end(Controller *c)
     program_leave_signals(c->signals);
     scenarios_close(c->scenarios);
     plans_close(c->plans);
+    voice_close(c->voice);
     rehearsals_close(c->rehearsals);
     drills_close(c->drills);
     maintenances_close(c->maintenances);
@@ -418,6 +434,7 @@ static void controller_clear(Controller *c)
 {
     g_clear_pointer(&c->scenarios, scenarios_free);
     g_clear_pointer(&c->plans, plans_free);
+    g_clear_pointer(&c->voice, voice_free);
     g_clear_pointer(&c->rehearsals, rehearsals_free);
     g_clear_pointer(&c->timetable, timetable_free);
     g_clear_pointer(&c->drills, drills_free);

@@ -30,6 +30,7 @@ typedef struct Controller {
     Hosts *hosts;
     Scenarios *scenarios;
     Plans *plans;
+    Voice *voice;
     Rehearsals *rehearsals;
     Timetable *timetable;
     Drills *drills;

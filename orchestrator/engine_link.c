@@ -46,6 +46,8 @@ static void on_news(void *user, const json_t *news)
 
     if (g_strcmp0(event, "status") == 0 || g_strcmp0(event, "changes") == 0)
         heard(link, news);
+    else if (g_strcmp0(event, "renewals") == 0 && !link->closed)
+        link->events.on_renewals(link->user, news);
 }
 
 static void on_status(void *user, const json_t *result, const GError *error)

@@ -18,6 +18,8 @@ typedef struct {
     void (*on_overruled)(void *user);
     /* @status: the engine's `status` document, pushed or asked for, or what has changed of it (news_is_part()). */
     void (*on_news)(void *user, const json_t *status);
+    /* It is the active of VMs whose leases it asks for: {"renewals": […]} (renewal.h). */
+    void (*on_renewals)(void *user, const json_t *news);
 } EngineLinkEvents;
 
 /* Dials at once. @identity is referenced, @addresses copied; @incarnation is our memory's. */

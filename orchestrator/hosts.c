@@ -55,6 +55,13 @@ static void on_news(void *user, const json_t *status)
     host->hosts->events.on_news(host->hosts->user, host->name, status);
 }
 
+static void on_renewals(void *user, const json_t *news)
+{
+    HostEntry *host = user;
+
+    host->hosts->events.on_renewals(host->hosts->user, host->name, news);
+}
+
 static void entry_free(gpointer data)
 {
     HostEntry *host = data;
@@ -125,6 +132,7 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const
     hosts->events = *events;
     hosts->user = user;
     hosts->roster = roster_new();
+    roster_set_controller(hosts->roster, identity_peer(identity).id);
     hosts->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     hosts->lost = g_queue_new();
     uv_timer_init(loop, &hosts->soon);
@@ -134,7 +142,7 @@ Hosts *hosts_new(uv_loop_t *loop, Identity *identity, guint64 incarnation, const
 
 void hosts_add(Hosts *hosts, const char *name, Id id, const char *const *addresses)
 {
-    EngineLinkEvents events = {on_up, on_down, on_overruled, on_news};
+    EngineLinkEvents events = {on_up, on_down, on_overruled, on_news, on_renewals};
     HostEntry *host = g_new0(HostEntry, 1);
 
     g_assert(!roster_find(hosts->roster, name));

@@ -16,6 +16,7 @@ typedef struct {
     void (*on_down)(void *user, const char *host, const GError *why);
     void (*on_overruled)(void *user, const char *host);
     void (*on_news)(void *user, const char *host, const json_t *status);
+    void (*on_renewals)(void *user, const char *host, const json_t *news);
 } HostsEvents;
 
 /* @identity is referenced; @incarnation is that of the controller's memory. */

@@ -13,6 +13,7 @@
 struct Plans {
     Hosts *hosts;
     Scenarios *scenarios;
+    Voice *voice;
     Journal *journal; /* the clerk's, once something was given to it */
     Clerk *clerk;
     Runner *runner;
@@ -59,6 +60,18 @@ static void on_answer(void *user, const json_t *result, const GError *error)
         runner_answer(c->plans->runner, c->plan, c->method, c->vm, result, error);
 }
 
+/* No engine's step: the voters are asked, and this controller is one of them. */
+static void elect(Plans *plans, const char *to, Id vm, const json_t *params, Called *steal_called)
+{
+    g_autoptr(GError) error = NULL;
+    Ballot ballot;
+
+    if (ballot_from_json(json_object_get(params, "ballot"), &ballot, &error))
+        voice_elect(plans->voice, to, vm, &ballot, on_answer, steal_called);
+    else
+        on_answer(steal_called, NULL, error);
+}
+
 static void duty_call(void *ctx, Id plan, const char *host, const char *method, Id vm, const json_t *params,
                       gint64 limit_ms)
 {
@@ -69,7 +82,10 @@ static void duty_call(void *ctx, Id plan, const char *host, const char *method, 
         plans->on_calls(plans->listener, runner_find(plans->runner, plan)->scenario);
     log_info("plan %s: %s of %s -> %s", ID_TEXT(plan), method, ID_TEXT(vm), host);
     *c = (Called){plans, plan, vm, method};
-    hosts_call(plans->hosts, host, method, params, limit_ms, on_answer, c);
+    if (g_str_equal(method, "plan.elect"))
+        elect(plans, host, vm, params, c);
+    else
+        hosts_call(plans->hosts, host, method, params, limit_ms, on_answer, c);
 }
 
 typedef struct {
@@ -262,6 +278,11 @@ void plans_resume(Plans *plans)
     end_vanished(plans);
 }
 
+void plans_set_voice(Plans *plans, Voice *voice)
+{
+    plans->voice = voice;
+}
+
 void plans_listen(Plans *plans, void (*on_calls)(void *user, const char *scenario), void *user)
 {
     plans->on_calls = on_calls;
@@ -405,6 +426,44 @@ void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, vo
         .id = id_random(), .reign = id_random(), .home = TRUE, .reverse = PLAN_REVERSE_BY_POLICY};
 
     plans_move(plans, p, &options, wants_home, done, user);
+}
+
+static gboolean wants_takeover(const Protection *p, const PlanOptions *options)
+{
+    (void)options;
+    return protection_wants_takeover(p);
+}
+
+static void begin_elected(Plans *plans, const Protection *p, PlanOptions *options, GError **error)
+{
+    Plan *plan;
+
+    options->now_ms = clock_steady_ms();
+    options->running = runner_find_running(plans->runner, p->scenario->name);
+    plan = plan_switchover(p, options, error);
+    if (plan)
+        plans_start(plans, plan, nobody_waits, NULL, error);
+}
+
+void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void *user)
+{
+    g_autoptr(GArray) vms = g_array_new(FALSE, FALSE, sizeof(Id));
+    g_autoptr(GError) error = NULL;
+    PlanOptions options = {.id = id_random(), .reign = id_random(), .reverse = PLAN_REVERSE_BY_POLICY};
+    gboolean gone, hangs;
+
+    protection_to_take_over(p, vms, &gone, &hangs);
+    options.vms = (const Id *)(const void *)vms->data;
+    options.vm_count = vms->len;
+    options.to = protection_keeper(protection_find(p, options.vms[0]));
+    options.force = options.elected = gone;
+    options.power_off = hangs && !gone;
+    if (!gone) {
+        plans_move(plans, p, &options, wants_takeover, done, user);
+        return;
+    }
+    begin_elected(plans, p, &options, &error);
+    done(user, error);
 }
 
 /* --- the rest ---------------------------------------------------------- */

@@ -6,6 +6,7 @@
 
 #include "orchestrator/run/runner.h"
 #include "orchestrator/scenarios.h"
+#include "orchestrator/voice.h"
 
 typedef struct Plans Plans;
 
@@ -14,6 +15,8 @@ typedef struct Plans Plans;
  * scenario it moves. NULL with @error if there is no journal. */
 Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarnation, Hosts *hosts,
                  Scenarios *scenarios, GError **error);
+/* Whose votes its plans need; borrowed, before anything is taken up. */
+void plans_set_voice(Plans *plans, Voice *voice);
 
 /* Take up what was read: when scenarios are loaded, before any host is up. */
 void plans_resume(Plans *plans);
@@ -29,6 +32,10 @@ gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *u
  * @done once, possibly before this returns: it has begun, or nothing is: what plan_switchover() refuses, VERIFY, BUSY,
  * CANCELLED if @p does not want home any more. */
 void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user);
+
+/* Run the plan that moves what is silent (protection_to_take_over()): elected, at once, if its active's engine is silent; else as
+ * plans_move(). @done as plans_switch_back(). */
+void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void *user);
 
 /* Does what was asked for before the look count still, after it? */
 typedef gboolean (*PlansWanted)(const Protection *p, const PlanOptions *options);

@@ -300,6 +300,23 @@ static void do_switchback(Live *live)
     s->duties.switch_back(s->user, live->p, on_switched_back, ticket_new(live));
 }
 
+static void on_taken_over(void *user, const GError *error)
+{
+    g_autoptr(Ticket) t = user;
+    Live *live = ticket_use(t);
+
+    if (live && (!error || protection_wants_takeover(live->p)))
+        live_step(live, (Input){.kind = INPUT_TAKEOVER, .failure = error}, NULL, NULL, NULL);
+}
+
+static void do_takeover(Live *live)
+{
+    Scenarios *s = live->owner;
+
+    if (protection_wants_takeover(live->p))
+        s->duties.take_over(s->user, live->p, on_taken_over, ticket_new(live));
+}
+
 static void do_action(Live *live, const Todo *todo)
 {
     const Action *a = todo->action;
@@ -316,6 +333,9 @@ static void do_action(Live *live, const Todo *todo)
         return;
     case ACTION_SWITCHBACK:
         do_switchback(live);
+        return;
+    case ACTION_TAKEOVER:
+        do_takeover(live);
         return;
     case ACTION_LOG:
         log_info("%s", a->text);
@@ -356,6 +376,7 @@ static void on_looked(void *user, const VerifyFacts *facts)
     g_autoptr(Ticket) t = user;
     Live *live = ticket_use(t);
     g_autoptr(GPtrArray) findings = verify_check(facts);
+    g_autoptr(GError) failure = verify_failure(findings);
     g_autoptr(Event) news = NULL;
 
     if (!live)
@@ -368,6 +389,7 @@ static void on_looked(void *user, const VerifyFacts *facts)
     if (news)
         events_publish(live->owner->events, news);
     remember(live, findings);
+    live_step(live, (Input){.kind = INPUT_LOOKED, .failure = failure}, NULL, NULL, NULL);
 }
 
 void live_look(Live *live)

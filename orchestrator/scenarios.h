@@ -25,6 +25,8 @@ typedef struct {
     /* Look whether the VMs of @p could be started at home, and begin the plan that `understudy switchback` begins. @done
      * once, possibly before this returns: it is begun, or why nothing is. */
     void (*switch_back)(void *user, const Protection *p, ScenariosDone done, void *done_user);
+    /* The same of the VMs whose host or guest is silent: with the votes alone, if their active's engine is. */
+    void (*take_over)(void *user, const Protection *p, ScenariosDone done, void *done_user);
     /* The database is lost to this process. */
     void (*on_lost)(void *user, const GError *error);
 } ScenariosEvents;

@@ -72,6 +72,11 @@ void action_switchback(ActionList *list)
     add(list, ACTION_SWITCHBACK);
 }
 
+void action_takeover(ActionList *list)
+{
+    add(list, ACTION_TAKEOVER);
+}
+
 void action_log(ActionList *list, char *steal_text)
 {
     add(list, ACTION_LOG)->text = steal_text;
@@ -102,6 +107,8 @@ char *action_words(const Action *a, const char *vm_name)
         return g_strdup("verify both hosts");
     case ACTION_SWITCHBACK:
         return g_strdup("move the VMs home");
+    case ACTION_TAKEOVER:
+        return g_strdup("move what is silent");
     case ACTION_LOG:
         return g_strdup(a->text);
     case ACTION_TELL:

@@ -19,6 +19,7 @@ typedef enum {
     ACTION_VERIFY,  /* gather the facts of verify.h and answer with what it found */
     ACTION_LOG,     /* a state moved: @text is for the log, in the words of its edge */
     ACTION_SWITCHBACK, /* begin the plan that moves the VMs home, and say how that went */
+    ACTION_TAKEOVER,   /* the same of the plan that moves the VMs whose host or guest is silent */
     ACTION_TELL,       /* a plan's news for the protection: @tell, durable before going on */
 } ActionKind;
 
@@ -56,5 +57,6 @@ void action_call(ActionList *list, const char *host, const char *method, Id vm, 
 void action_publish(ActionList *list, Event *steal_event);
 void action_verify(ActionList *list);
 void action_switchback(ActionList *list);
+void action_takeover(ActionList *list);
 void action_log(ActionList *list, char *steal_text);
 void action_tell(ActionList *list, Input *steal_input);

@@ -30,6 +30,8 @@ static const struct {
     [INPUT_GATE_MISSED] = {"%v is waited for no longer"},
     [INPUT_PLAN_ENDED] = {"plan to %h ended"},
     [INPUT_SWITCHBACK] = {"switchback begun", "switchback not begun"},
+    [INPUT_TAKEOVER] = {"takeover begun", "takeover not begun"},
+    [INPUT_LOOKED] = {"a switchover would work", "a switchover would not work"},
     [INPUT_TICK] = {"time passed"},
 };
 

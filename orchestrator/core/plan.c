@@ -9,6 +9,8 @@
 
 #define LOCK_LIMIT_MS 10000
 #define FINAL_LIMIT_MS 120000
+#define ELECT_LIMIT_MS 10000
+#define VOTES_MARGIN_MS 10000
 #define PAPER_LIMIT_MS 30000 /* release and unlock: a file written and fsynced */
 /* Between the guest's own time and the engine's answer: the agent first, then ACPI. */
 #define SHUTDOWN_MARGIN_MS 30000
@@ -30,6 +32,9 @@ static const PlanStep STEPS[STEP_COUNT] = {
                        "the guest runs", "nothing", FALSE, 5000},
     [STEP_PARK] = {"plan.park", "the VM stays off until it is called back, durably", "the engine's answer",
                    "the guest is started again", FALSE, 200},
+    [STEP_ELECT] = {"plan.elect", "who votes promises the next reign, and renews this one no more",
+                    "every lease that was granted has ended", "nothing: it is promised to nobody else", TRUE,
+                    100},
 };
 
 const char *step_method(StepKind step)
@@ -51,6 +56,8 @@ gint64 step_limit_ms(const Plan *plan, StepKind step)
     case STEP_RELEASE:
     case STEP_UNLOCK:
         return PAPER_LIMIT_MS;
+    case STEP_ELECT:
+        return ELECT_LIMIT_MS;
     case STEP_PROMOTE:
     case STEP_ROLLBACK:
         return plan->start_timeout_ms;
@@ -270,7 +277,8 @@ static gboolean check_engine(const Protection *p, const char *host, GError **err
 /* Its host lives, and so its guests may: the controller alone, or its engine, cannot be heard. */
 static gboolean check_gone(const Protection *p, const Plan *plan, GError **error)
 {
-    const char *who = plan->old_is_off || !p->vitals ? NULL : vitals_who_hears(p->vitals, plan->from);
+    const char *who =
+        plan->old_is_off || plan->elected || !p->vitals ? NULL : vitals_who_hears(p->vitals, plan->from);
 
     return !who ||
            plan_refuse(
@@ -327,8 +335,9 @@ void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Mo
 {
     m->tip = plan->point;
     m->lose_ms = id_is_nil(plan->point) ? protection_lag_ms(vm, plan->to, now_ms) : -1;
-    m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off", plan->old_is_off, "running",
-                               !m->was_off, "autostart", 0);
+    /* Nobody votes while a lease may last. */
+    m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off",
+                               plan->old_is_off || plan->elected, "running", !m->was_off, "autostart", 0);
 }
 
 static void set_deadline(Plan *plan)
@@ -356,6 +365,11 @@ static void add_moves(const GPtrArray *chosen, const PlanOptions *o, Plan *plan)
     }
 }
 
+gint64 plan_votes_ms(const Protection *p)
+{
+    return protection_has_leases(p) ? p->scenario->policy.countdown_ms + VOTES_MARGIN_MS : 0;
+}
+
 static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to, const PlanOptions *o)
 {
     const Policy *policy = &p->scenario->policy;
@@ -367,6 +381,8 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy_reverses(policy) : o->reverse;
     plan->forced = o->force;
     plan->old_is_off = o->old_is_off;
+    plan->elected = o->force && o->elected;
+    plan->votes_ms = o->force ? plan_votes_ms(p) : 0;
     plan->point = o->point;
     plan->from_up = !o->force;
     plan->to_up = TRUE;

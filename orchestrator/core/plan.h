@@ -18,7 +18,9 @@
  *
  *   lock -> shutdown -> final -> park -> … -> rollback
  *
- * By force, when the active is gone, there is one step, promote, of the newest point that the standby has; the
+ * By force, when the active is gone, there is one step, promote, of the newest point that the standby has, and before it, where leases are
+ * held, elect: the controller's voice, and the standby's, promise the next reign, which they do once what they have granted to
+ * the active has ended. An election that comes to nothing leaves the VM where it is. The
  * operator knows that the other side is off, and is told what will be lost. The old active is
  * told when it is back that its reign is over (`active.yield`): before the promotion is tried again, if it is back
  * before that has worked. A plan in good order whose active
@@ -65,6 +67,7 @@ typedef enum {
     STEP_UNLOCK,
     STEP_ROLLBACK,
     STEP_PARK, /* journals count the others */
+    STEP_ELECT,
     STEP_COUNT,
 } StepKind;
 
@@ -91,6 +94,7 @@ typedef struct {
     X(PARKED,        "parked")        /* off, until it is called back, and then until it is its turn */       \
     X(RELEASING,     "releasing")                                                                            \
     X(HELD,          "held")          /* released; those that it starts after are not there yet */            \
+    X(ELECTING,      "electing")      /* by force: the voters are asked for the next reign */                 \
     X(PROMOTING,     "promoting")                                                                            \
     X(BLOCKED,       "blocked")       /* released, and the standby could not start it; tried again */         \
     X(UNLOCKING,     "unlocking")                                                                            \
@@ -112,15 +116,17 @@ typedef struct {
     char *name;
     Reign reign; /* now */
     MoveState state;
-    char *why;         /* why it is rolled back, blocked, stayed or down; NULL */
-    guint done;        /* steps completed, as far as the engines said */
-    gboolean rolling;  /* it is decided to roll back, as soon as the engine says that it is not released */
-    gboolean begun;    /* an intention of it is in the journal, or about to be */
-    gboolean was_off;  /* when it was planned, as far as was known, by its user's will … */
-    gboolean died;     /* … or not: it is to be started where it comes to */
-    gboolean yielded;  /* by force: its old active, which is back, has ended its part */
-    gboolean asked;    /* a call is under way */
-    gint64 next_at_ms; /* READING, BLOCKED: when to ask again */
+    char *why;        /* why it is rolled back, blocked, stayed or down; NULL */
+    guint done;       /* steps completed, as far as the engines said */
+    gboolean rolling; /* it is decided to roll back, as soon as the engine says that it is not released */
+    gboolean begun;   /* an intention of it is in the journal, or about to be */
+    gboolean was_off; /* when it was planned, as far as was known, by its user's will … */
+    gboolean died;    /* … or not: it is to be started where it comes to */
+    gboolean elected; /* the voters have promised it, or are bound to */
+    gint64 elect_until_ms; /* ELECTING: so long what they have granted may last */
+    gboolean yielded;      /* by force: its old active, which is back, has ended its part */
+    gboolean asked;        /* a call is under way */
+    gint64 next_at_ms;     /* READING, BLOCKED: when to ask again */
     Id tip; /* of the final generation, once known; by force: the point to go on from, nil: the newest */
     gint64
         lose_ms; /* by force, from the newest: so much is lost, as far as was known when it was planned; -1: not known */
@@ -154,6 +160,8 @@ typedef struct {
     gboolean reverse;    /* what moves away from home is replicated back at once */
     gboolean forced;     /* the old active has no part in it, or none any more … */
     gboolean old_is_off; /* … and the operator certified that it is off */
+    gboolean elected;    /* … or nobody wants it but the voters, by themselves */
+    gint64 votes_ms;     /* by force: they are asked, for so long at most; 0: there are no leases */
     gboolean parks;      /* its VMs are to come back on @from: they are parked there … */
     gboolean alone;      /* … without a last generation, since @to is away … */
     gboolean until_told; /* … and a boot of it alone does not call them back … */
@@ -181,6 +189,7 @@ typedef struct {
     int reverse; /* TRUE, FALSE, PLAN_REVERSE_BY_POLICY */
     gboolean force;
     gboolean old_is_off;
+    gboolean elected;    /* by force, and by the votes alone: nobody's word */
     gint64 now_ms;       /* steady */
     Id point;            /* of the one VM that is moved; nil: the newest */
     const Plan *running; /* the scenario's, borrowed; NULL: none */

@@ -70,6 +70,8 @@ Plan *plan_switchover_running(const Protection *p, const PlanOptions *o, GError 
     plan->reverse = running->reverse;
     plan->forced = TRUE;
     plan->old_is_off = o->old_is_off;
+    plan->elected = o->elected;
+    plan->votes_ms = plan_votes_ms(p);
     plan->start_timeout_ms = running->start_timeout_ms;
     plan->to_up = TRUE;
     if (!plan_check_engines(p, plan, error))
@@ -95,7 +97,7 @@ static void force(Turn *t, Move *m, const Move *forced)
     m->certificate = json_incref(forced->certificate);
     g_clear_pointer(&m->why, g_free);
     if (m->begun)
-        plan_enter(t, m, MOVE_PROMOTING);
+        plan_enter(t, m, t->plan->votes_ms ? MOVE_ELECTING : MOVE_PROMOTING);
 }
 
 static void plan_turn(Turn *t)
@@ -112,6 +114,8 @@ void plan_on_force(Turn *t, const Plan *forced)
         return;
     plan->forced = TRUE;
     plan->old_is_off = forced->old_is_off;
+    plan->elected = forced->elected;
+    plan->votes_ms = forced->votes_ms;
     /* Whose maintenance it was does not come back: it is a switchover now. */
     if (plan->parks)
         plan_turn(t);
@@ -124,8 +128,31 @@ void plan_on_force(Turn *t, const Plan *forced)
     }
 }
 
+void plan_elect(Turn *t, Move *m)
+{
+    m->asked = TRUE;
+    action_call(t->out, t->plan->to, step_method(STEP_ELECT), m->vm, step_limit_ms(t->plan, STEP_ELECT),
+                plan_params(t->plan, m, STEP_ELECT));
+}
+
+/* Nothing is promised before all of them would. What has been granted ends, and who has just started sits out: both in a while. */
+void plan_not_elected(Turn *t, Move *m, const GError *failure)
+{
+    m->asked = FALSE;
+    move_set_why(m, failure->message);
+    if ((plan_is_silence(failure) || g_error_matches(failure, US_ERROR, US_ERROR_BUSY)) &&
+        t->now_ms < m->elect_until_ms)
+        m->next_at_ms = t->now_ms + PLAN_ASK_AGAIN_MS;
+    else
+        plan_enter(t, m, MOVE_STAYED);
+}
+
 void plan_promote(Turn *t, Move *m)
 {
+    if (t->plan->votes_ms && move_is_forced(m) && !m->elected) {
+        plan_enter(t, m, MOVE_ELECTING);
+        return;
+    }
     if (!move_is_forced(m) || m->yielded || !t->plan->from_up) {
         plan_enter(t, m, MOVE_PROMOTING);
         return;

@@ -95,8 +95,8 @@ static gboolean gate_is_met(const Turn *t, Move *m)
 /* It does not go on, and nobody knows for how long. */
 static gboolean is_stuck(const Plan *plan, const Move *m)
 {
-    return m->state == MOVE_READING || m->state == MOVE_PROMOTING || m->state == MOVE_BLOCKED ||
-           m->state == MOVE_ROLLING_BACK ||
+    return m->state == MOVE_READING || m->state == MOVE_ELECTING || m->state == MOVE_PROMOTING ||
+           m->state == MOVE_BLOCKED || m->state == MOVE_ROLLING_BACK ||
            (m->state == MOVE_WAITING && (m->begun || !(plan->from_up || (plan->forced && plan->to_up))));
 }
 
@@ -108,7 +108,8 @@ static char *why_late(const Plan *plan, const Move *m)
     if (is_there(plan, m))
         return c.open ? g_strdup_printf("its probe '%s' was not answered within %s", c.open, time)
                       : g_strdup_printf("its probe was not answered within %s", time);
-    if (m->state == MOVE_BLOCKED || m->state == MOVE_PROMOTING || m->state == MOVE_ROLLING_BACK)
+    if (m->state == MOVE_BLOCKED || m->state == MOVE_PROMOTING || m->state == MOVE_ELECTING ||
+        m->state == MOVE_ROLLING_BACK)
         return g_strdup_printf("%s did not start it within %s%s%s", where(plan), time, m->why ? ": " : "",
                                m->why ? m->why : "");
     return g_strdup_printf("for %s %s has not said what became of it", time, plan->from);

@@ -15,6 +15,8 @@ gboolean plan_check_engines(const Protection *p, const Plan *plan, GError **erro
 /* Can it be taken without its active's help, from @point (nil: the newest)? */
 gboolean plan_check_forced_vm(const ProtectionVm *vm, const char *to, Id point, GError **error);
 void plan_set_times(Plan *plan, const Policy *policy);
+/* How long votes for another reign may take; 0: there are none. */
+gint64 plan_votes_ms(const Protection *p);
 /* What its release would have said of the VM, as far as it is known. */
 void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Move *m);
 /* plan_switchover() by force, with one running. */
@@ -38,6 +40,7 @@ gint64 step_limit_ms(const Plan *plan, StepKind step);
 
 #define PLAN_READ_AGAIN_MS 1000
 #define PLAN_TRY_AGAIN_MS 10000
+#define PLAN_ASK_AGAIN_MS 500
 
 typedef struct {
     Plan *plan;
@@ -49,6 +52,10 @@ typedef struct {
     for (guint i_ = 0; i_ < (plan)->moves->len; i_++) \
         for (Move *m = (plan)->moves->pdata[i_]; m; m = NULL)
 
+/* The parameters of a step's call; new reference. */
+json_t *plan_params(const Plan *plan, const Move *m, StepKind step);
+/* No answer, or a clear no. */
+gboolean plan_is_silence(const GError *failure);
 const char *step_host(const Plan *plan, StepKind step);
 /* Nobody was asked to release it. */
 gboolean move_is_forced(const Move *m);
@@ -69,6 +76,9 @@ void plan_call_back(Turn *t, const char *why);
 /* It is promoted (once more). By force, and with the old active back, that one ends its part first. */
 void plan_promote(Turn *t, Move *m);
 void plan_yielded(Turn *t, Move *m, const json_t *result, const GError *failure);
+/* It is asked of the voters (once more), or was answered. */
+void plan_elect(Turn *t, Move *m);
+void plan_not_elected(Turn *t, Move *m, const GError *failure);
 /* The standby does not start it, or must not yet: said once, and tried again. */
 void plan_blocked(Turn *t, Move *m, const char *why);
 /* As many of those that wait as there is room for, and whose turn it is. FALSE: nobody. */

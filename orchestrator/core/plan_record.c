@@ -8,6 +8,20 @@
 
 #define PLAN_FORMAT 1
 
+static void set_votes(json_t *record, const Plan *plan)
+{
+    if (!plan->votes_ms)
+        return;
+    json_object_set_new(record, "votes_ms", json_integer((json_int_t)plan->votes_ms));
+    json_object_set_new(record, "elected", json_boolean(plan->elected));
+}
+
+static void read_votes(const json_t *record, Plan *plan)
+{
+    plan->votes_ms = json_integer_value(json_object_get(record, "votes_ms"));
+    plan->elected = json_is_true(json_object_get(record, "elected"));
+}
+
 json_t *plan_record_begin(const Plan *plan)
 {
     json_t *vms = json_array();
@@ -35,6 +49,7 @@ json_t *plan_record_begin(const Plan *plan)
         json_object_set_new(record, "until_told", json_boolean(plan->until_told));
         json_object_set_new(record, "alone", json_boolean(plan->alone));
     }
+    set_votes(record, plan);
     return record;
 }
 
@@ -66,7 +81,10 @@ json_t *plan_record_forced(const Plan *forced)
         json_array_append_new(vms,
                               json_pack("{s:s, s:O}", "vm", ID_TEXT(m->vm), "certificate", m->certificate));
     }
-    return json_pack("{s:b, s:b, s:o}", "forced", 1, "old_is_off", forced->old_is_off, "vms", vms);
+    json_t *record = json_pack("{s:b, s:b, s:o}", "forced", 1, "old_is_off", forced->old_is_off, "vms", vms);
+
+    set_votes(record, forced);
+    return record;
 }
 
 json_t *plan_record_called(void)
@@ -119,19 +137,20 @@ static Plan *read_begin(const json_t *record, GError **error)
     const char *id_text, *scenario, *from, *to, *to_id;
     json_t *next, *vms;
     json_int_t shutdown_ms, start_ms, deadline_ms;
+    json_int_t votes_ms = 0;
     int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE, parks = FALSE,
-                           until_told = FALSE, alone = FALSE;
+                           until_told = FALSE, alone = FALSE, elected = FALSE;
     json_t *point = NULL;
     Id id;
 
-    if (!json_read(
-            record, "begin", NULL,
-            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?o, s:I, s:I, s:I, s:o}",
-            "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to, "to_id",
-            &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced", &forced,
-            "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "alone", &alone, "point",
-            &point, "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms",
-            &deadline_ms, "vms", &vms) ||
+    if (!json_read(record, "begin", NULL,
+                   "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?I, s?b, s?o, "
+                   "s:I, s:I, s:I, s:o}",
+                   "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
+                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced",
+                   &forced, "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "alone",
+                   &alone, "votes_ms", &votes_ms, "elected", &elected, "point", &point, "shutdown_timeout_ms",
+                   &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
@@ -144,6 +163,8 @@ static Plan *read_begin(const json_t *record, GError **error)
     plan->parks = parks;
     plan->until_told = until_told;
     plan->alone = alone;
+    plan->votes_ms = votes_ms;
+    plan->elected = elected;
     if (point && !json_to_id(point, &plan->point, NULL)) {
         unsound(error, "point");
         return NULL;
@@ -187,6 +208,7 @@ static gboolean replay_intent(Move *m, const json_t *record, GError **error)
     json_decref(m->certificate);
     m->certificate = json_deep_copy(certificate);
     m->done = STEP_RELEASE + 1;
+    m->elected = TRUE;
     return TRUE;
 }
 
@@ -240,6 +262,7 @@ static gboolean replay_forced(Plan *plan, const json_t *record, GError **error)
     plan->forced = TRUE;
     plan->parks = plan->called = plan->alone = FALSE;
     plan->old_is_off = json_is_true(json_object_get(record, "old_is_off"));
+    read_votes(record, plan);
     json_array_foreach(vms, i, one)
     {
         Move *m = move_of(plan, one, "vm");

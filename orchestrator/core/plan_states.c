@@ -7,6 +7,7 @@
     X(WAITING,       LOCKING,       "the plan was begun")                                                     \
     X(WAITING,       READING,       "the controller was restarted: what was done is read from the active")    \
     X(WAITING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
+    X(WAITING,       ELECTING,      "the active is gone: who votes is asked for the next reign")               \
     X(WAITING,       HELD,          "it is released; those it starts after come first")                       \
     X(WAITING,       STAYED,        "the old active keeps what runs there: nothing was begun")                \
     X(WAITING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
@@ -30,6 +31,7 @@
     X(PARKING,       MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(PARKED,        ROLLING_BACK,  "it is called back, and its turn has come")                               \
     X(PARKED,        PROMOTING,     "its host is gone: it goes on without it")                                \
+    X(PARKED,        ELECTING,      "its host is gone: who votes is asked for the next reign")                 \
     X(PARKED,        HELD,          "its host is gone; those it starts after come first")                     \
     X(PARKED,        MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(RELEASING,     PROMOTING,     "the active gave the VM up for good")                                     \
@@ -38,6 +40,9 @@
     X(RELEASING,     MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(HELD,          PROMOTING,     "those it starts after are there, or were waited for long enough")        \
     X(HELD,          MOVED,         "the standby was promoted by hand: it runs there")                        \
+    X(ELECTING,      PROMOTING,     "the next reign is promised")                                             \
+    X(ELECTING,      STAYED,        "the next reign was not promised: the active keeps what it has")           \
+    X(ELECTING,      MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \
     X(PROMOTING,     MOVED,         "the guest runs on the standby; the old host has no part in it")          \
     X(PROMOTING,     STAYED,        "the old active has not gone")                                            \
@@ -55,6 +60,7 @@
     X(READING,       PARKED,        "it is parked")                                                           \
     X(READING,       RELEASING,     "the last generation is sealed")                                          \
     X(READING,       PROMOTING,     "the active has released the VM, or is gone: it goes on without it")      \
+    X(READING,       ELECTING,      "the active is gone: who votes is asked for the next reign")               \
     X(READING,       HELD,          "it is released; those it starts after come first")                       \
     X(READING,       ROLLING_BACK,  "the active has not released the VM")                                     \
     X(READING,       MOVED,         "the active was unlocked, or the standby promoted by hand")               \
@@ -107,6 +113,8 @@ StepKind move_step(MoveState state)
         return STEP_UNLOCK;
     case MOVE_ROLLING_BACK:
         return STEP_ROLLBACK;
+    case MOVE_ELECTING:
+        return STEP_ELECT;
     default:
         return STEP_COUNT;
     }

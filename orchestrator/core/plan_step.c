@@ -155,10 +155,27 @@ static void on_link(Turn *t, const char *host, gboolean up)
             plan_read(t, m);
         } else if (!from && up && m->state == MOVE_BLOCKED && !m->asked) {
             plan_promote(t, m);
+        } else if (!from && up && m->state == MOVE_ELECTING && !m->asked) {
+            plan_elect(t, m);
         } else if (!up && step != STEP_COUNT && g_str_equal(step_host(t->plan, step), host)) {
             plan_without_engine(t, m, step);
         }
     }
+}
+
+/* Of a standby that is silent itself nobody knows what it would promise. */
+static void look_at_votes(Turn *t, Move *m)
+{
+    g_autoptr(GError) late = NULL;
+
+    if (t->plan->to_up) {
+        plan_elect(t, m);
+        return;
+    }
+    if (t->now_ms < m->elect_until_ms)
+        return;
+    late = g_error_new(US_ERROR, US_ERROR_UNREACHABLE, "%s does not answer", t->plan->to);
+    plan_not_elected(t, m, late);
 }
 
 static void on_tick(Turn *t)
@@ -174,6 +191,8 @@ static void on_tick(Turn *t)
             plan_read(t, m);
         else if (m->state == MOVE_BLOCKED && t->plan->to_up)
             plan_promote(t, m);
+        else if (m->state == MOVE_ELECTING)
+            look_at_votes(t, m);
     }
 }
 
@@ -185,6 +204,9 @@ static void on_journal_lost(Turn *t)
     EACH_MOVE (t->plan, m) {
         if (m->state == MOVE_PROMOTING || m->state == MOVE_UNLOCKING) {
             plan_call(t, m, move_step(m->state));
+        } else if (m->state == MOVE_ELECTING) {
+            move_set_why(m, "the controller cannot write the plan's journal");
+            plan_enter(t, m, MOVE_STAYED);
         } else if (!move_is_over(m) && m->state != MOVE_BLOCKED && m->state != MOVE_HELD &&
                    m->state != MOVE_PARKED) {
             m->rolling = TRUE;

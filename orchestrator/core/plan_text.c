@@ -9,7 +9,9 @@ static const char *step_state(const Move *m, StepKind step)
 
     if (step == STEP_ROLLBACK)
         return back ? "done" : "doing";
-    if (step < m->done)
+    if (step == STEP_ELECT && m->elected)
+        return back ? "undone" : "done";
+    if (step != STEP_ELECT && step < m->done)
         return back || m->state == MOVE_ROLLING_BACK ? "undone" : "done";
     return step == move_step(m->state) || (step == STEP_PROMOTE && m->state == MOVE_BLOCKED) ? "doing"
                                                                                              : "todo";
@@ -24,14 +26,15 @@ static json_t *step_to_json(const Plan *plan, const Move *m, StepKind step, cons
 }
 
 /* In the order in which they are done. */
-static const StepKind IN_ORDER[STEP_COUNT] = {STEP_LOCK,    STEP_SHUTDOWN, STEP_FINAL,  STEP_PARK,
-                                              STEP_RELEASE, STEP_PROMOTE,  STEP_UNLOCK, STEP_ROLLBACK};
+static const StepKind IN_ORDER[STEP_COUNT] = {STEP_LOCK,    STEP_SHUTDOWN, STEP_FINAL,
+                                              STEP_PARK,    STEP_RELEASE,  STEP_ELECT,
+                                              STEP_PROMOTE, STEP_UNLOCK,   STEP_ROLLBACK};
 
 /* The rollback is shown only where there is one. */
 static gboolean is_shown(const Plan *plan, const Move *m, StepKind step)
 {
-    if (plan->forced)
-        return step == STEP_PROMOTE;
+    if (plan->forced || step == STEP_ELECT)
+        return plan->forced && (step == STEP_PROMOTE || (step == STEP_ELECT && plan->votes_ms));
     if (plan->parks ? step == STEP_RELEASE || step == STEP_PROMOTE || step == STEP_UNLOCK : step == STEP_PARK)
         return FALSE;
     if (plan->alone && step == STEP_FINAL)

@@ -3,6 +3,7 @@
  * clear no from the engine is rolled back; a missing answer, at any step, is
  * READ from the active; after release the standby is asked until it runs.
  * Every intention is an ACTION_PERSIST in front of its call. */
+#include "orchestrator/core/lease/renewal.h"
 #include "orchestrator/core/plan_parts.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -15,6 +16,7 @@ static const struct {
     [STEP_FINAL] = {MOVE_RELEASING, MOVE_ROLLING_BACK}, [STEP_RELEASE] = {MOVE_PROMOTING, MOVE_READING},
     [STEP_PROMOTE] = {MOVE_UNLOCKING, MOVE_BLOCKED},    [STEP_UNLOCK] = {MOVE_MOVED, MOVE_MOVED},
     [STEP_ROLLBACK] = {MOVE_STAYED, MOVE_READING},      [STEP_PARK] = {MOVE_PARKED, MOVE_ROLLING_BACK},
+    [STEP_ELECT] = {MOVE_PROMOTING, MOVE_STAYED},
 };
 
 static MoveState after(const Plan *plan, StepKind step)
@@ -84,12 +86,12 @@ void move_set_why(Move *m, const char *why)
 
 const char *step_host(const Plan *plan, StepKind step)
 {
-    return step == STEP_PROMOTE ? plan->to : plan->from;
+    return step == STEP_PROMOTE || step == STEP_ELECT ? plan->to : plan->from;
 }
 
 static gboolean is_up(const Plan *plan, StepKind step)
 {
-    return step == STEP_PROMOTE ? plan->to_up : plan->from_up;
+    return step == STEP_PROMOTE || step == STEP_ELECT ? plan->to_up : plan->from_up;
 }
 
 static Id wanted_point(const Plan *plan, const Move *m)
@@ -97,7 +99,19 @@ static Id wanted_point(const Plan *plan, const Move *m)
     return id_is_nil(plan->point) ? m->tip : plan->point;
 }
 
-static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
+static BallotKind ballot_kind(const Plan *plan)
+{
+    return plan->elected ? BALLOT_ELECTION : plan->old_is_off ? BALLOT_CERTIFIED : BALLOT_FORCE;
+}
+
+static json_t *ballot_of(const Plan *plan, const Move *m)
+{
+    const Ballot ballot = {ballot_kind(plan), m->reign, plan->next};
+
+    return plan->votes_ms && move_is_forced(m) ? ballot_to_json(&ballot) : NULL;
+}
+
+json_t *plan_params(const Plan *plan, const Move *m, StepKind step)
 {
     json_t *params = json_pack("{s:s, s:s}", "plan", ID_TEXT(plan->id), "vm", ID_TEXT(m->vm));
     json_auto_t *more = NULL;
@@ -114,8 +128,11 @@ static json_t *params_of(const Plan *plan, const Move *m, StepKind step)
         more = json_pack("{s:{s:s}, s:o}", "successor", "id", ID_TEXT(plan->to_id), "reign_next",
                          reign_to_json(plan->next));
     else if (step == STEP_PROMOTE)
-        more = json_pack("{s:o, s:o, s:O}", "tip", json_from_id(wanted_point(plan, m)), "reign_next",
-                         reign_to_json(plan->next), "certificate", m->certificate);
+        more =
+            json_pack("{s:o, s:o, s:O, s:o*}", "tip", json_from_id(wanted_point(plan, m)), "reign_next",
+                      reign_to_json(plan->next), "certificate", m->certificate, "ballot", ballot_of(plan, m));
+    else if (step == STEP_ELECT)
+        more = json_pack("{s:o}", "ballot", ballot_of(plan, m));
     if (step == STEP_LOCK && plan->alone)
         json_object_set_new(more, "alone", json_true());
     if (more)
@@ -130,7 +147,7 @@ void plan_call(Turn *t, Move *m, StepKind step)
     if (step == STEP_SHUTDOWN && m->asked_at_ms == 0)
         m->asked_at_ms = t->now_ms;
     action_call(t->out, step_host(t->plan, step), step_method(step), m->vm, step_limit_ms(t->plan, step),
-                params_of(t->plan, m, step));
+                plan_params(t->plan, m, step));
 }
 
 void plan_end_if_over(Turn *t)
@@ -156,7 +173,7 @@ static void begin(Turn *t, Move *m)
         return;
     }
     m->begun = TRUE;
-    plan_enter(t, m, plan->forced ? MOVE_PROMOTING : MOVE_LOCKING);
+    plan_enter(t, m, !plan->forced ? MOVE_LOCKING : plan->votes_ms ? MOVE_ELECTING : MOVE_PROMOTING);
 }
 
 /* What starts after it goes on running there, and needs it. */
@@ -260,6 +277,10 @@ void plan_without_engine(Turn *t, Move *m, StepKind step)
         plan_blocked(t, m, why);
         return;
     }
+    if (step == STEP_ELECT) {
+        m->asked = FALSE;
+        return;
+    }
     plan_enter(t, m, MOVE_READING);
 }
 
@@ -290,6 +311,8 @@ void plan_enter(Turn *t, Move *m, MoveState wanted)
     m->state = to;
     m->asked = FALSE;
     m->next_at_ms = t->now_ms + (to == MOVE_READING ? PLAN_READ_AGAIN_MS : PLAN_TRY_AGAIN_MS);
+    if (to == MOVE_ELECTING)
+        m->elect_until_ms = t->now_ms + t->plan->votes_ms;
     if (move_is_over(m))
         over(t, m, unlocked);
     else if (to == MOVE_HELD)
@@ -347,14 +370,13 @@ void plan_blocked(Turn *t, Move *m, const char *why)
     m->next_at_ms = t->now_ms + PLAN_TRY_AGAIN_MS;
 }
 
-static gboolean is_silence(const GError *failure)
+gboolean plan_is_silence(const GError *failure)
 {
     return g_error_matches(failure, US_ERROR, US_ERROR_UNREACHABLE) ||
            g_error_matches(failure, US_ERROR, US_ERROR_TIMEOUT) ||
            g_error_matches(failure, US_ERROR, US_ERROR_CANCELLED);
 }
 
-/* No answer, or a clear no. */
 void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
 {
     if (step == STEP_PROMOTE) {
@@ -365,8 +387,12 @@ void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
         plan_enter(t, m, MOVE_MOVED);
         return;
     }
-    if (is_silence(failure) || FLOW[step].denied == MOVE_READING) {
-        if (step == STEP_RELEASE && !is_silence(failure)) {
+    if (step == STEP_ELECT) {
+        plan_not_elected(t, m, failure);
+        return;
+    }
+    if (plan_is_silence(failure) || FLOW[step].denied == MOVE_READING) {
+        if (step == STEP_RELEASE && !plan_is_silence(failure)) {
             move_set_why(m, failure->message);
             m->rolling = TRUE;
         }
@@ -406,7 +432,10 @@ void plan_step_worked(Turn *t, Move *m, StepKind step, const json_t *result)
         plan_enter(t, m, MOVE_READING);
         return;
     }
-    if (step != STEP_ROLLBACK)
+    if (step == STEP_ELECT) {
+        m->elected = TRUE;
+        move_set_why(m, NULL);
+    } else if (step != STEP_ROLLBACK)
         m->done = step + 1;
     /* Of what was taken by force there is no lock. */
     plan_enter(t, m, move_is_forced(m) && step == STEP_PROMOTE ? MOVE_MOVED : after(t->plan, step));

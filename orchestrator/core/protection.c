@@ -59,6 +59,8 @@ void protection_set_active(Protection *p, ProtectionVm *vm, const char *host, Co
 
     g_free(vm->active);
     vm->active = active;
+    vm->lease = LEASE_NONE;
+    vm->arm = FALSE;
     g_ptr_array_set_size(vm->copies, 0);
     add_copy(vm, p->scenario->master, state);
     for (guint i = 0; i < p->scenario->replicas->len; i++)
@@ -106,6 +108,7 @@ void protection_free(Protection *p)
     json_decref(p->networks);
     g_ptr_array_free(p->vms, TRUE);
     g_ptr_array_free(p->hangs, TRUE);
+    g_free(p->unfit);
     g_hash_table_destroy(p->up);
     g_hash_table_destroy(p->unheard);
     g_hash_table_destroy(p->heard);

@@ -73,7 +73,9 @@ typedef struct {
     guint known_answers;  /* more or less, of its checks: another number when others were answered */
     gboolean answers;     /* it did, as long as it was alive: so it will when it is started */
     gboolean proven;      /* its checks have passed since it was started */
-    gint64 silent_ms;     /* when it fell silent last; 0: never */
+    gint64 silent_ms;     /* when it fell silent last; 0: never … */
+    gint64 since_ms;      /* … and since when it was missed, as far as is known */
+    gint64 unheard_ms;    /* since when nobody hears its host's engine; 0: somebody does */
     gint64 heard_ms;      /* when its host's engine had a word of it last; 0: never */
     gboolean known_boots;
     guint boots;       /* as its host counts them */
@@ -97,6 +99,14 @@ typedef struct {
     guint64 order;     /* number of the try that was asked for last */
 } ProtectionLife;
 
+/* What its active's engine last said of its lease. */
+typedef enum {
+    LEASE_NONE, /* nothing */
+    LEASE_FREE, /* it need not hold one */
+    LEASE_HELD,
+    LEASE_LOST, /* it must, and does not: it stands still */
+} LeaseWord;
+
 typedef enum { PART_NONE, PART_MOVING, PART_BLOCKED, PART_MOVED, PART_STAYED, PART_DOWN } PlanPart;
 
 typedef struct {
@@ -119,8 +129,10 @@ typedef struct {
     GPtrArray *troubles; /* ProtectionTrouble *, in the order in which they came */
     char *stayed;        /* why the last plan could not move it, or, PART_BLOCKED, cannot yet; NULL */
     guint owes;          /* ProtectionOwed, durable: calls that must be made once the host answers */
-    guint failed;        /* of those: which did not go well since retry_at_ms was last reached */
-    Id owed_plan;        /* durable: whose lock is owed */
+    LeaseWord lease;
+    gboolean arm; /* it is to be armed, as its active was told, or will be */
+    guint failed; /* of those: which did not go well since retry_at_ms was last reached */
+    Id owed_plan; /* durable: whose lock is owed */
     ProtectionLife life;
 } ProtectionVm;
 
@@ -152,6 +164,13 @@ typedef struct {
     gint64 resumed_ms; /* when a controller that had just started took it up, or a plan last ran; 0: never */
 } ProtectionCountdown;
 
+/* The switchover that the controller begins by itself. Nothing of it is durable but the plan, once there is one. */
+typedef struct {
+    gboolean asked; /* decided, and not begun yet */
+    guint tries;    /* since the countdown was over */
+    gint64 at_ms;   /* of the last */
+} ProtectionTakeover;
+
 /* A host that runs some of the VMs, and whose kernel alone answers. */
 typedef struct {
     char *host;
@@ -181,6 +200,8 @@ typedef struct {
         wait_until_ms; /* just started: who may be the active is told nothing before all were heard, or this */
     ProtectionHome home;
     ProtectionCountdown countdown;
+    ProtectionTakeover takeover;
+    char *unfit;      /* why the last verification says that a switchover would not work; NULL: it would */
     GPtrArray *hangs; /* ProtectionHang * */
     gint64 wall_ms;   /* of the last input */
     gboolean
@@ -213,6 +234,8 @@ typedef enum {
     INPUT_GATE_MISSED, /* vm, host, why: those that start after it wait no longer */
     INPUT_PLAN_ENDED,  /* plan, host: to where */
     INPUT_SWITCHBACK,  /* failure (NULL: it was begun): of an ACTION_SWITCHBACK */
+    INPUT_TAKEOVER,    /* the same of an ACTION_TAKEOVER */
+    INPUT_LOOKED,      /* failure (NULL: no errors): of a verification while it runs */
     INPUT_TICK,
 } InputKind;
 
@@ -276,6 +299,21 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
  * @vm_name may be NULL where the input is about no VM. The caller frees. */
 char *input_words(const Input *in, const char *vm_name);
 
+/* --- leases (protection_lease.c) --- */
+
+gboolean protection_is_automatic(const Protection *p);
+/* It is automatic, or was when its actives were heard last: whoever takes over has to be elected. */
+gboolean protection_has_leases(const Protection *p);
+/* Why nobody else is elected for it at present; borrowed, NULL: it is armed, or will be in a moment. */
+const char *protection_unarmed(const Protection *p, const ProtectionVm *vm);
+/* Does what was asked for with ACTION_TAKEOVER still stand? */
+gboolean protection_wants_takeover(const Protection *p);
+/* Id of each VM that is to be moved, into @vms, of one host's. *@ret_gone: its active's engine does not answer, so that nobody can be asked for a
+ * release; *@ret_hangs: a guest may have to be switched off. */
+void protection_to_take_over(const Protection *p, GArray *vms, gboolean *ret_gone, gboolean *ret_hangs);
+
+/* Has its standby been heard since the controller runs, and nobody contradicted? */
+gboolean protection_vouches(const Protection *p, const ProtectionVm *vm);
 ProtectionVm *protection_find(const Protection *p, Id vm);
 /* The map that the standbys go by; NULL: it was not run. */
 const json_t *protection_networks(const Protection *p);

@@ -138,15 +138,36 @@ static char *losses(const Protection *p, gint64 now_ms)
     return g_string_free(text, FALSE);
 }
 
+void protection_require(const Protection *p, const char *why_not, gint64 now_ms, ActionList *out)
+{
+    g_autofree char *lost = losses(p, now_ms), *command = protection_way_out(p);
+    g_autofree char *why =
+        why_not ? g_strdup_printf("%s; it did not come by itself: %s", lost, why_not) : g_strdup(lost);
+
+    action_publish(out, event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
+}
+
+/* What is automatic counts from when somebody was missed first: leases end by that, too, and nobody waits for longer than he said. */
+static gint64 missed_since(const Protection *p, gint64 now_ms)
+{
+    gint64 since_ms = now_ms;
+
+    EACH_VM (p, vm)
+        if (protection_is_automatic(p) && vm->life.state == GUEST_LIFE_SILENT && vm->life.silent_ms == now_ms)
+            since_ms = MIN(since_ms, vm->life.since_ms);
+    return since_ms;
+}
+
 static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
 {
     g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
+    gint64 since_ms = missed_since(p, now_ms);
 
     p->countdown = (ProtectionCountdown){.runs = TRUE,
                                          .over = p->countdown.over,
                                          .late = p->countdown.over,
-                                         .since_ms = now_ms,
-                                         .since_wall_ms = p->wall_ms};
+                                         .since_ms = since_ms,
+                                         .since_wall_ms = p->wall_ms - (now_ms - since_ms)};
     protection_publish(p, EVENT_COUNTDOWN_STARTED, NULL, NULL, after, out);
 }
 
@@ -203,6 +224,7 @@ static void cancel_countdown(Protection *p, ActionList *out)
 {
     protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
     p->countdown = (ProtectionCountdown){0};
+    p->takeover = (ProtectionTakeover){0};
 }
 
 /* Who is silent still when the plan is over has all of the time again, and must be found so. */
@@ -229,12 +251,12 @@ gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionLis
         cancel_countdown(p, out);
     p->countdown.late &= is_one_late(p);
     if (p->countdown.runs && (!p->countdown.over || p->countdown.late) && is_over(p, now_ms)) {
-        g_autofree char *why = losses(p, now_ms), *command = protection_way_out(p);
-
         p->countdown.over = TRUE;
         p->countdown.late = FALSE;
-        action_publish(out,
-                       event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
+        if (!protection_take_over(p, now_ms, out))
+            protection_require(p, NULL, now_ms, out);
+    } else if (p->countdown.over) {
+        protection_take_over_again(p, now_ms, out);
     }
     return is_other(&p->countdown, &before);
 }

@@ -9,6 +9,7 @@
  * A guest counts as silent only upon evidence: its host is silent to all who can see it, its QEMU has ended or stands still,
  * it stands still for an error of its disks, or checks that its operator chose, and that were answered since it
  * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
+#include "orchestrator/core/lease/lease.h"
 #include "orchestrator/core/protection_parts.h"
 
 /* What hangs is ended a second after its time (prober.c), and a second later that is known here. */
@@ -38,6 +39,7 @@ typedef struct {
     gboolean spoke;     /* … or does */
     const char *never;  /* a check of its operator's that was never answered; borrowed */
     const char *why;    /* borrowed; NULL: nothing */
+    gint64 since_ms;    /* silent, and missed since then; 0: since it is found so */
     const char *bark;   /* its watchdog went off since; borrowed; NULL: it did not */
 } Finding;
 
@@ -258,7 +260,8 @@ static Finding find_by_word(const Protection *p, const ProtectionVm *vm, const V
 
     if (g_str_equal(guest->word, "alive"))
         f.life = GUEST_LIFE_ALIVE;
-    else if (dead || down || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen"))
+    else if (dead || down || g_str_equal(guest->word, "stalled") || g_str_equal(guest->word, "frozen") ||
+             g_str_equal(guest->word, "fenced"))
         f.life = GUEST_LIFE_SILENT;
     else if (f.paused || g_str_equal(guest->word, "off") || g_str_equal(guest->word, "idle"))
         f.life = GUEST_LIFE_OFF;
@@ -284,6 +287,20 @@ static Finding find_by_sight(const Protection *p, ProtectionVm *vm, gint64 now_m
     return find_unknown(vm);
 }
 
+/* An engine that nobody hears renews nothing, though its host's kernel answers. */
+static gboolean lease_has_ended(const Protection *p, ProtectionVm *vm, gint64 now_ms)
+{
+    EngineLife engine = vitals_engine(p->vitals, vm->active);
+
+    if (vm->lease != LEASE_HELD || engine == ENGINE_HEARD || engine == ENGINE_UNKNOWN) {
+        vm->life.unheard_ms = 0;
+        return FALSE;
+    }
+    if (vm->life.unheard_ms == 0)
+        vm->life.unheard_ms = now_ms;
+    return now_ms >= vm->life.unheard_ms + p->scenario->policy.countdown_ms - LEASE_RESERVE_MS;
+}
+
 /* Its host's engine says nothing, since the host is gone, hangs or is cut off from the controller. Who was off is not gone with it,
  * nor who answers. One that answers, and does not name it, has no part in it, and gives nobody back who was silent. */
 static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 now_ms)
@@ -294,8 +311,17 @@ static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 n
     if (vitals_answers(p->vitals, vm->active) || vm->life.state == GUEST_LIFE_OFF)
         return find_unknown(vm);
     f = find_by_sight(p, vm, now_ms);
-    if (f.life != GUEST_LIFE_ALIVE && vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT, .why = why};
+    if (f.life == GUEST_LIFE_ALIVE)
+        return f;
+    if (vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
+        return (Finding){.life = GUEST_LIFE_SILENT,
+                         .why = why,
+                         .since_ms = now_ms - vitals_silence_ms(p->vitals, vm->active)};
+    if (f.life != GUEST_LIFE_SILENT && lease_has_ended(p, vm, now_ms))
+        return (Finding){.life = GUEST_LIFE_SILENT,
+                         .why = "nobody hears the engine of its host, for longer than a lease lasts: its "
+                                "guard has stopped it",
+                         .since_ms = vm->life.unheard_ms};
     return f;
 }
 
@@ -309,6 +335,8 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
         return find_without_word(p, vm, now_ms);
     vm->life.heard_ms = now_ms;
+    vm->life.unheard_ms = 0;
+    vm->lease = lease_word_of(guest.lease);
     bark = notice_bark(vm, &guest);
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(p, vm, &guest);
@@ -360,6 +388,7 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
         protection_publish_guest(p, vm, EVENT_GUEST_WATCHDOG, f->bark, out);
     if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT) {
         life->silent_ms = now_ms;
+        life->since_ms = f->since_ms ? f->since_ms : now_ms;
         protection_publish_guest(p, vm, EVENT_GUEST_SILENT, why, out);
     }
     if (f->life == GUEST_LIFE_ALIVE && life->state == GUEST_LIFE_SILENT)

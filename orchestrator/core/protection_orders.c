@@ -62,10 +62,11 @@ gboolean protection_vouches(const Protection *p, const ProtectionVm *vm)
 
 static json_t *protect_params(const Protection *p, const ProtectionVm *vm, const char *standby)
 {
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:b}", "scenario", p->scenario->name, "reign",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o*, s:b}", "scenario", p->scenario->name, "reign",
                      reign_to_json(vm->reign), "vm", ID_TEXT(vm->uuid), "standby",
                      host_or_null(p, standby, roster_host_full), "policy",
-                     policy_for_active(&p->scenario->policy), "vouched", protection_vouches(p, vm));
+                     policy_for_active(&p->scenario->policy), "lease", protection_lease_of(p, vm), "vouched",
+                     protection_vouches(p, vm));
 }
 
 static gboolean ask(Protection *p, ProtectionVm *vm, const char *host, const char *method, gint64 limit_ms,

@@ -34,7 +34,6 @@ gboolean protection_has_heard_all(const Protection *p);
  * not answer. A controller that has just started may not know yet that another host was promoted by hand: it waits for the
  * hosts, for a while, and vouches for nothing before it has heard that one. */
 gboolean protection_must_wait(const Protection *p, gint64 now_ms);
-gboolean protection_vouches(const Protection *p, const ProtectionVm *vm);
 
 /* The handlers of INPUT_PLAN_BEGUN, _ENDED, and of those about one VM of a plan. */
 gboolean protection_on_plan_begun(Protection *p, const Input *in, ActionList *out, GError **error);
@@ -99,6 +98,20 @@ void protection_go_home(Protection *p, gint64 now_ms, ActionList *out);
 /* It counts from nothing again. */
 void protection_home_anew(Protection *p);
 gboolean protection_on_switchback(Protection *p, const Input *in, ActionList *out, GError **error);
+
+/* What `guests` says of a lease. */
+LeaseWord lease_word_of(const char *word);
+/* Whom to arm, and whom no more; before the orders. */
+void protection_review_arms(Protection *p);
+/* The "lease" of active.protect; NULL: none. New reference. */
+json_t *protection_lease_of(const Protection *p, const ProtectionVm *vm);
+/* The countdown is over: TRUE if the controller begins the switchover itself. */
+gboolean protection_take_over(Protection *p, gint64 now_ms, ActionList *out);
+void protection_take_over_again(Protection *p, gint64 now_ms, ActionList *out);
+gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out, GError **error);
+gboolean protection_on_looked(Protection *p, const Input *in, ActionList *out, GError **error);
+/* Its operator is told that a switchover is required. @why_not: why it does not come by itself; NULL: it never would. */
+void protection_require(const Protection *p, const char *why_not, gint64 now_ms, ActionList *out);
 
 /* Whose news count (news.h): @p is a Protection. */
 gboolean protection_has_vm(const void *p, Id vm);

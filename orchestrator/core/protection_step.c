@@ -112,6 +112,7 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
     }
     json_decref(p->networks);
     p->networks = in->networks ? json_deep_copy(in->networks) : json_object();
+    g_clear_pointer(&p->unfit, g_free);
     begin_anew(p);
     action_persist(out, NULL);
     protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);
@@ -507,6 +508,10 @@ static gboolean handle(Protection *p, const Input *in, ActionList *out, GError *
         return protection_on_plan_vm(p, in, out, error);
     case INPUT_SWITCHBACK:
         return protection_on_switchback(p, in, out, error);
+    case INPUT_TAKEOVER:
+        return protection_on_takeover(p, in, out, error);
+    case INPUT_LOOKED:
+        return protection_on_looked(p, in, out, error);
     case INPUT_TICK:
         return TRUE;
     }
@@ -529,6 +534,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
     if (p->countdown.over != required)
         protection_settle(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);
+    protection_review_arms(p);
     EACH_VM (p, vm)
         protection_order(p, vm, in->now_ms, out);
     return TRUE;

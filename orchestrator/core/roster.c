@@ -2,6 +2,7 @@
 #include "orchestrator/core/roster.h"
 
 struct Roster {
+    Id controller;
     GHashTable *hosts; /* name -> RosterHost */
 };
 
@@ -23,6 +24,16 @@ Roster *roster_new(void)
 
     r->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, host_free);
     return r;
+}
+
+void roster_set_controller(Roster *r, Id controller)
+{
+    r->controller = controller;
+}
+
+Id roster_controller(const Roster *r)
+{
+    return r->controller;
 }
 
 void roster_free(Roster *r)

@@ -22,6 +22,9 @@ typedef struct {
 typedef struct Roster Roster;
 
 Roster *roster_new(void);
+/* Who keeps it: the controller's own identity, by which engines know it. */
+void roster_set_controller(Roster *r, Id controller);
+Id roster_controller(const Roster *r);
 void roster_free(Roster *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Roster, roster_free)
 

@@ -612,6 +612,22 @@ const char *vitals_who_hears(const Vitals *v, const char *name)
     return NULL;
 }
 
+gint64 vitals_silence_ms(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+    guint misses = G_MAXUINT;
+
+    for (guint i = 0; h && i < v->hosts->len; i++) {
+        const Host *watcher = v->hosts->pdata[i];
+        const json_t *checks = watcher == h ? NULL : g_hash_table_lookup(watcher->watched, &h->id);
+
+        for (gsize k = 0; counts(watcher) && k < json_array_size(checks); k++)
+            if (score_was_tried(json_array_get(checks, k)))
+                misses = MIN(misses, score_misses(json_array_get(checks, k)));
+    }
+    return misses == G_MAXUINT ? 0 : misses * h->interval_ms;
+}
+
 static json_t *describe_score(const Host *watcher, const json_t *score, gboolean ever)
 {
     return json_pack("{s:s, s:s?, s:b, s:i, s:s?}", "host", watcher->name, "check", score_words(score),
@@ -671,8 +687,12 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 
     if (!word)
         return FALSE;
-    *ret_guest = (VitalsGuest){word, json_text_of(item, "why"), count_of(item, "boots"),
-                               count_of(item, "barks"), json_text_of(item, "bark")};
+    *ret_guest = (VitalsGuest){word,
+                               json_text_of(item, "lease"),
+                               json_text_of(item, "why"),
+                               count_of(item, "boots"),
+                               count_of(item, "barks"),
+                               json_text_of(item, "bark")};
     return TRUE;
 }
 

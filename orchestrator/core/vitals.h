@@ -49,6 +49,8 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out);
 
 /* @ret_why (may be NULL): borrowed until the next call that changes @v; NULL if it is alive. */
 Life vitals_host(const Vitals *v, const char *host, const char **ret_why);
+/* For how long whoever watches it has heard nothing at least, as far as its probes say; 0: not known. */
+gint64 vitals_silence_ms(const Vitals *v, const char *host);
 /* As of the last step. */
 EngineLife vitals_engine(const Vitals *v, const char *host);
 /* Does the link to its engine stand? */
@@ -71,8 +73,9 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *host);
 
 /* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
 typedef struct {
-    const char *word; /* alive | off | paused | idle | dead | stalled | frozen | unknown */
-    const char *why;  /* NULL: nothing */
+    const char *word;  /* alive | off | paused | idle | dead | stalled | frozen | fenced | unknown */
+    const char *lease; /* free | held | lost; NULL: it has none */
+    const char *why;   /* NULL: nothing */
     guint boots;
     guint barks;      /* its watchdog went off so often … */
     const char *bark; /* … and that was done about it the last time; NULL: nothing is known */

@@ -102,6 +102,7 @@ static void do_action(Runner *r, Job *job, const Action *a)
     case ACTION_PUBLISH:
     case ACTION_VERIFY:
     case ACTION_SWITCHBACK:
+    case ACTION_TAKEOVER:
         break;
     }
     g_assert_not_reached(); /* no plan asks for these */

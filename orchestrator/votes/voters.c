@@ -233,6 +233,11 @@ void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, g
     write_soon(v);
 }
 
+gboolean voters_knows(const Voters *v, Id vm)
+{
+    return vote_file_find(v->file, vm) != NULL;
+}
+
 gboolean voters_is_mute(const Voters *v, Id vm)
 {
     return voter_of((Voters *)v, vm)->mute;

@@ -6,7 +6,7 @@
  * file has, and a VM that it does not know, is mute until everybody was heard of it (voters_speak()). Loop thread only. */
 #pragma once
 
-#include "orchestrator/votes/renewal.h"
+#include "orchestrator/core/lease/renewal.h"
 #include "orchestrator/votes/vote_file.h"
 #include "vmconnect/loop/clerk.h"
 
@@ -42,6 +42,8 @@ void voters_keep_arm(Voters *v, Id vm, Reign reign, guint64 arm, VotersKept done
 
 /* All engines were heard of @vm, and void what an earlier @incarnation has promised; as voter_speak(). */
 void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation);
+/* Was anything ever promised of it? */
+gboolean voters_knows(const Voters *v, Id vm);
 gboolean voters_is_mute(const Voters *v, Id vm);
 /* It renews nobody any more, until another reign is obeyed. */
 void voters_close(Voters *v, Id vm);

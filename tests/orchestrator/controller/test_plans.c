@@ -18,6 +18,18 @@ static GString *trace; /* "listener web\n", "call alpha plan.lock\n" */
 
 /* --- what is around it ----------------------------------------------------- */
 
+/* No plan here asks for votes. */
+void voice_elect(Voice *v, const char *to, Id vm, const Ballot *ballot, RpcAnswerFunc done, void *user)
+{
+    (void)v;
+    (void)to;
+    (void)vm;
+    (void)ballot;
+    (void)done;
+    (void)user;
+    g_assert_not_reached();
+}
+
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user)
 {

@@ -77,8 +77,8 @@ static void on_patience(uv_timer_t *timer)
 
 static void desk_open(Desk *d)
 {
-    static const HostsEvents HOSTS = {on_up, on_down, NULL, on_news};
-    static const ScenariosEvents SCENARIOS = {sign, switch_back, on_lost};
+    static const HostsEvents HOSTS = {on_up, on_down, NULL, on_news, NULL};
+    static const ScenariosEvents SCENARIOS = {sign, switch_back, NULL, on_lost};
     static const char *const NOBODY[] = {"127.0.0.1:1", NULL};
     g_autofree char *path = g_build_filename(folder, "state.db", NULL);
     g_autofree char *identity = g_build_filename(folder, "identity", NULL);

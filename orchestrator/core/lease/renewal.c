@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "orchestrator/votes/renewal.h"
+#include "orchestrator/core/lease/renewal.h"
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -201,4 +201,30 @@ gboolean vote_verdict_parse(const char *name, VoteVerdict *ret_verdict, GError *
         return FALSE;
     *ret_verdict = (VoteVerdict)at;
     return TRUE;
+}
+
+GError *vote_verdict_failure(VoteVerdict verdict, const char *who)
+{
+    static const struct {
+        UsError code;
+        const char *why;
+    } WHY[] = {
+        [VOTE_OTHER_REIGN] = {US_ERROR_OVERTAKEN, "has promised another reign meanwhile; nothing was begun"},
+        [VOTE_MUTE] =
+            {US_ERROR_REFUSED,
+             "has lost what it promised before, or got it back from a copy, and has not heard since "
+             "from all who are concerned; bring the active's host back, or, if that is off for "
+             "certain, say so with --old-is-off"},
+        [VOTE_DISARMED] =
+            {US_ERROR_REFUSED,
+             "heard last that nobody may take over by himself, so that the active need not have "
+             "stopped; look at its host, and switch over by force if it is gone"},
+        [VOTE_SITS] = {US_ERROR_BUSY,
+                       "has just started, and lets pass what it may have granted before; it is asked again"},
+        [VOTE_KEEPS] = {US_ERROR_BUSY,
+                        "has granted the active a lease that has not ended; it is asked again"},
+    };
+
+    g_assert(verdict != VOTE_GIVEN);
+    return g_error_new(US_ERROR, WHY[verdict].code, "%s %s", who, WHY[verdict].why);
 }

@@ -37,4 +37,6 @@ gboolean ballot_from_json(const json_t *doc, Ballot *ret_ballot, GError **error)
 
 /* "given" | "other reign" | "mute" | "disarmed" | "sits" | "keeps" */
 const char *vote_verdict_name(VoteVerdict verdict);
+/* What one that is no vote means, for people: BUSY: it is asked again. @who did not vote. */
+GError *vote_verdict_failure(VoteVerdict verdict, const char *who);
 gboolean vote_verdict_parse(const char *name, VoteVerdict *ret_verdict, GError **error);

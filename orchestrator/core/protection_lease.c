@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Automatic switchover: when may another host be elected, and is that to be done now?
+ *
+ * The actives of an automatic scenario hold leases (lease/lease.h), and are armed by the controller's order as long as a switchover would be
+ * wanted and would work. When the countdown is over it begins the plan by itself: with the votes, if the active's engine is gone; as an
+ * operator would, if that answers and a guest of it does not. A try that comes to nothing is repeated after another countdown, a few
+ * times; its operator is told at the first that a switchover is required. */
+#include "orchestrator/core/protection_parts.h"
+
+#include "orchestrator/core/lease/lease.h"
+
+#define TRIES_MAX 3
+
+gboolean protection_is_automatic(const Protection *p)
+{
+    return p->scenario->policy.switchover == SWITCHOVER_AUTO;
+}
+
+gboolean protection_has_leases(const Protection *p)
+{
+    if (protection_is_automatic(p))
+        return TRUE;
+    EACH_VM (p, vm)
+        if (vm->lease == LEASE_HELD || vm->lease == LEASE_LOST)
+            return TRUE;
+    return FALSE;
+}
+
+LeaseWord lease_word_of(const char *word)
+{
+    return g_strcmp0(word, "held") == 0   ? LEASE_HELD
+           : g_strcmp0(word, "lost") == 0 ? LEASE_LOST
+           : g_strcmp0(word, "free") == 0 ? LEASE_FREE
+                                          : LEASE_NONE;
+}
+
+/* --- arming ------------------------------------------------------------------ */
+
+/* What holds for all of its VMs; static, NULL: nothing. */
+static const char *why_none(const Protection *p)
+{
+    if (p->goal != GOAL_RUNNING)
+        return "it does not run";
+    if (!id_is_nil(p->plan))
+        return "a plan has its VMs";
+    if (p->scenario->policy.isolation == ISOLATION_RUN)
+        return "isolation=run: nobody is stopped for want of a lease";
+    if (protection_is_maintained(p))
+        return "a host of it is in maintenance";
+    if (protection_is_held(p))
+        return "it is held";
+    if (!protection_is_sure(p, NULL))
+        return "not every host has said what it knows";
+    if (p->unfit)
+        return p->unfit;
+    return NULL;
+}
+
+static const char *why_unarmed(const Protection *p, const ProtectionVm *vm)
+{
+    const char *keeper = protection_keeper(vm);
+    const ProtectionCopy *copy = protection_copy_on(vm, keeper);
+
+    if (vm->rival)
+        return "two hosts say that they are the active";
+    if (!protection_vm_is_covered(p, vm))
+        return "nothing replicates it from where it runs";
+    if (!protection_is_up(p, keeper))
+        return "its standby does not answer";
+    /* It is armed when its copy is as new as it should be, and stays so while that can be used. */
+    if (!copy->complete || (!vm->arm && copy->state != COPY_PROTECTED))
+        return "its copy is not protected yet";
+    return NULL;
+}
+
+const char *protection_unarmed(const Protection *p, const ProtectionVm *vm)
+{
+    const char *why = why_none(p);
+
+    if (!protection_is_automatic(p))
+        return "switchover=manual";
+    return why ? why : why_unarmed(p, vm);
+}
+
+/* Whoever cannot be told stays what he is: armed, if he was. */
+void protection_review_arms(Protection *p)
+{
+    EACH_VM (p, vm) {
+        gboolean arm = protection_unarmed(p, vm) == NULL;
+
+        if (arm == vm->arm || !id_is_nil(p->plan) || (arm && !protection_is_up(p, vm->active)))
+            continue;
+        vm->arm = arm;
+        vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
+    }
+}
+
+json_t *protection_lease_of(const Protection *p, const ProtectionVm *vm)
+{
+    if (!protection_is_automatic(p))
+        return NULL;
+    return json_pack("{s:I, s:s, s:b}", "countdown_ms", (json_int_t)p->scenario->policy.countdown_ms,
+                     "controller", ID_TEXT(roster_controller(p->roster)), "arm", vm->arm);
+}
+
+/* --- taking over ---------------------------------------------------------------- */
+
+static gboolean may_take_over(const Protection *p)
+{
+    gboolean some = FALSE;
+
+    if (!protection_is_automatic(p) || p->scenario->policy.confirm == CONFIRM_YES || why_none(p) ||
+        p->takeover.asked || p->takeover.tries >= TRIES_MAX)
+        return FALSE;
+    EACH_VM (p, vm)
+        if (vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed) {
+            some = TRUE;
+            /* Of one that was not armed when it was heard last nobody knows that it has stopped. */
+            if (vm->lease == LEASE_FREE || !protection_is_up(p, protection_keeper(vm)))
+                return FALSE;
+        }
+    return some;
+}
+
+gboolean protection_take_over(Protection *p, gint64 now_ms, ActionList *out)
+{
+    if (!may_take_over(p))
+        return FALSE;
+    p->takeover.asked = TRUE;
+    p->takeover.tries++;
+    p->takeover.at_ms = now_ms;
+    action_takeover(out);
+    return TRUE;
+}
+
+/* The last has come to nothing, and all of the time has passed again. */
+void protection_take_over_again(Protection *p, gint64 now_ms, ActionList *out)
+{
+    if (p->takeover.tries > 0 && now_ms >= p->takeover.at_ms + p->scenario->policy.countdown_ms)
+        (void)protection_take_over(p, now_ms, out);
+}
+
+gboolean protection_wants_takeover(const Protection *p)
+{
+    return p->takeover.asked && id_is_nil(p->plan);
+}
+
+void protection_to_take_over(const Protection *p, GArray *vms, gboolean *ret_gone, gboolean *ret_hangs)
+{
+    const char *from = NULL;
+
+    *ret_gone = *ret_hangs = FALSE;
+    EACH_VM (p, vm) {
+        if (vm->life.state != GUEST_LIFE_SILENT || (from && !g_str_equal(vm->active, from)))
+            continue;
+        from = vm->active;
+        g_array_append_val(vms, vm->uuid);
+        *ret_gone |= !vitals_answers(p->vitals, vm->active);
+        *ret_hangs |= !vm->life.revivable || vm->life.hangs;
+    }
+}
+
+gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)error;
+    p->takeover.asked = FALSE;
+    if (in->failure && p->takeover.tries <= 1)
+        protection_require(p, in->failure->message, in->now_ms, out);
+    return TRUE;
+}
+
+gboolean protection_on_looked(Protection *p, const Input *in, ActionList *out, GError **error)
+{
+    (void)out;
+    (void)error;
+    g_free(p->unfit);
+    p->unfit = in->failure ? g_strdup(in->failure->message) : NULL;
+    return TRUE;
+}

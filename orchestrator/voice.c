@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "orchestrator/voice.h"
+
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+
+#define ASK_LIMIT_MS 5000
+
+struct Voice {
+    Hosts *hosts;
+    Scenarios *scenarios;
+    guint64 incarnation;
+    Clerk *clerk; /* NULL: it ends */
+    Voters *voters;
+};
+
+static const Protection *find_protection(const Voice *v, Id vm)
+{
+    const char *name = scenarios_of_vm(v->scenarios, vm);
+
+    return name ? scenarios_find(v->scenarios, name, NULL) : NULL;
+}
+
+/* --- renewing ------------------------------------------------------------------ */
+
+typedef struct {
+    Voice *voice;
+    char *host;
+} Renewing;
+
+static void on_told(void *user, const json_t *result, const GError *error)
+{
+    (void)user;
+    (void)result;
+    if (error)
+        log_debug("an answer to a renewal did not arrive: %s", error->message);
+}
+
+static void on_renewed(void *user, const GArray *answers, const GError *error)
+{
+    Renewing *r = user;
+    Voice *v = r->voice;
+
+    if (!error && answers->len > 0 && v->clerk) {
+        json_auto_t *params = json_pack("{s:o}", "answers", renewal_answers_to_json(answers));
+
+        hosts_call(v->hosts, r->host, "lease.answers", params, ASK_LIMIT_MS, on_told, NULL);
+    }
+    g_free(r->host);
+    g_free(r);
+}
+
+static gboolean look(void *user, Id vm, VoterSight *ret_sight)
+{
+    const Voice *v = ((const Renewing *)user)->voice;
+    const Protection *p = find_protection(v, vm);
+
+    if (!p || !protection_is_sure(p, NULL) || !(protection_has_leases(p) || voters_knows(v->voters, vm)))
+        return FALSE;
+    ret_sight->known = protection_find(p, vm)->reign;
+    return TRUE;
+}
+
+/* Both engines were heard, the active in the reign that the database has. */
+static void speak_of(Voice *v, const char *host, const Renewal *r)
+{
+    const Protection *p = find_protection(v, r->vm);
+    const ProtectionVm *vm = p ? protection_find(p, r->vm) : NULL;
+
+    if (vm && g_str_equal(vm->active, host) && reign_equal(vm->reign, r->renewal.reign) &&
+        protection_is_sure(p, NULL) && protection_vouches(p, vm) && voters_is_mute(v->voters, r->vm))
+        voters_speak(v->voters, r->vm, vm->reign, r->renewal.arm, r->renewal.grant_ms, v->incarnation);
+}
+
+void voice_hear(Voice *v, const char *host, const json_t *news)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) renewals = renewals_from_json(json_object_get(news, "renewals"), &error);
+    Renewing *r;
+
+    if (!v->clerk)
+        return;
+    if (!renewals) {
+        log_warning("%s asks oddly to be renewed -> it is not: %s", host, error->message);
+        return;
+    }
+    for (guint i = 0; i < renewals->len; i++)
+        speak_of(v, host, &g_array_index(renewals, Renewal, i));
+    r = g_new0(Renewing, 1);
+    *r = (Renewing){v, g_strdup(host)};
+    voters_renew(v->voters, renewals, look, on_renewed, r);
+}
+
+/* --- electing ------------------------------------------------------------------- */
+
+typedef struct {
+    Voice *voice;
+    char *to;
+    Id vm;
+    Ballot ballot;
+    RpcAnswerFunc done;
+    void *user;
+} Electing;
+
+/* @verdict: of whoever did not want it first, @who. */
+static void end_election(Electing *e, const char *who, VoteVerdict verdict, const GError *error)
+{
+    g_autoptr(GError) why = error                   ? g_error_copy(error)
+                            : verdict == VOTE_GIVEN ? NULL
+                                                    : vote_verdict_failure(verdict, who);
+    json_auto_t *result = json_object();
+
+    e->done(e->user, why ? NULL : result, why);
+    g_free(e->to);
+    g_free(e);
+}
+
+static void on_voted(void *user, VoteVerdict verdict, guint64 incarnation, const GError *error)
+{
+    (void)incarnation;
+    end_election(user, "the controller", verdict, error);
+}
+
+static gboolean is_mine(const Voice *v, Id vm, BallotKind kind)
+{
+    return kind == BALLOT_ELECTION || voters_knows(v->voters, vm);
+}
+
+static void on_would(void *user, const json_t *result, const GError *error)
+{
+    Electing *e = user;
+    Voice *v = e->voice;
+    const char *word = json_text_of(result, "verdict");
+    g_autoptr(GError) odd = NULL;
+    VoteVerdict verdict = VOTE_KEEPS;
+
+    if (!error && v->clerk)
+        (void)vote_verdict_parse(word ? word : "", &verdict, &odd);
+    if (error || odd || !v->clerk || verdict != VOTE_GIVEN)
+        end_election(e, e->to, verdict, error ? error : odd);
+    else if (is_mine(v, e->vm, e->ballot.kind))
+        voters_vote(v->voters, e->vm, &e->ballot, on_voted, e);
+    else
+        end_election(e, e->to, VOTE_GIVEN, NULL);
+}
+
+void voice_elect(Voice *v, const char *to, Id vm, const Ballot *ballot, RpcAnswerFunc done, void *user)
+{
+    json_auto_t *params = json_pack("{s:s, s:o}", "vm", ID_TEXT(vm), "ballot", ballot_to_json(ballot));
+    Electing *e = g_new0(Electing, 1);
+
+    /* Nobody is renewed any more where an operator wants another reign: what is granted ends. */
+    if (ballot->kind == BALLOT_FORCE && voters_knows(v->voters, vm))
+        voters_close(v->voters, vm);
+    *e = (Electing){v, g_strdup(to), vm, *ballot, done, user};
+    hosts_call(v->hosts, to, "lease.would", params, ASK_LIMIT_MS, on_would, e);
+}
+
+/* --- the whole -------------------------------------------------------------------- */
+
+Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios,
+                 GError **error)
+{
+    Voice *v = g_new0(Voice, 1);
+
+    v->hosts = hosts;
+    v->scenarios = scenarios;
+    v->incarnation = incarnation;
+    v->clerk = clerk_new(loop);
+    v->voters = voters_new(v->clerk, path, error);
+    if (v->voters)
+        return v;
+    clerk_close(v->clerk);
+    g_free(v);
+    return NULL;
+}
+
+void voice_close(Voice *v)
+{
+    clerk_close(g_steal_pointer(&v->clerk));
+}
+
+void voice_free(Voice *v)
+{
+    if (!v)
+        return;
+    voters_free(v->voters);
+    g_free(v);
+}
