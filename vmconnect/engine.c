@@ -161,8 +161,11 @@ static void on_ears(void *user, const EarEvent *event)
         serve_test_tidy(e);
     }
     rescuer_hear(e->rescuer, event);
-    if (!e->ending)
-        guests_hear(e->guests, event);
+    if (e->ending)
+        return;
+    guests_hear(e->guests, event);
+    if (e->tenure)
+        tenure_hear(e->tenure, event);
 }
 
 static void on_status(void *user, gboolean urgent)
@@ -173,6 +176,14 @@ static void on_status(void *user, gboolean urgent)
 static void on_other_news(void *user)
 {
     serve_news(user);
+}
+
+static void on_guests(void *user)
+{
+    Engine *e = user;
+
+    tenure_look(e->tenure);
+    serve_news(e);
 }
 
 static void on_role_ended(void *user, Id vm, gboolean standby)
@@ -248,17 +259,20 @@ static gboolean start(Engine *e, GError **error)
         return FALSE;
     e->identity = identity_open(e->paths.identity, ROLE_ENGINE, error);
     e->policy = e->identity ? policy_load(policy, error) : NULL;
-    if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error) || !open_gate(e, error))
+    if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error))
+        return FALSE;
+    e->clerk = clerk_new(&e->loop);
+    e->tenure = tenure_new(e, error);
+    if (!e->tenure || !open_gate(e, error))
         return FALSE;
     e->obeyed_kept = e->obeyed;
     event_uv_start(&e->loop);
-    e->clerk = clerk_new(&e->loop);
     e->hands = hands_new(&e->loop, uri);
     e->trials = trials_new(&e->paths);
     e->trial_hands = hands_new(&e->loop, uri);
     e->agents = agents_new(&e->loop, uri, NAMING_HANDS);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
-    e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_other_news, e);
+    e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_guests, e);
     e->watch = watch_new(&e->loop, &(ProberPaths){uri, conf_get(e->conf, "probes")}, on_other_news, e);
     watch_set_identity(e->watch, identity_is_owned(e->identity) ? e->identity : NULL);
     paths = (HostPaths){.libvirt_uri = uri,
@@ -274,6 +288,7 @@ static gboolean start(Engine *e, GError **error)
     e->ears = ears_new(&e->loop, uri, on_ears, e);
     e->roles = roles_new(&e->loop, &paths, e->rescuer, &events, e);
     rehearsals_set(e->rehearsals, e->roles, e->clerk);
+    tenure_begin(e->tenure);
     play_all(e);
     return TRUE;
 }
@@ -316,12 +331,15 @@ static void begin_end(Engine *e)
         return;
     e->ending = TRUE;
     listener_close(g_steal_pointer(&e->listener));
+    tenure_close(e->tenure);
     owner_end(e);
     gate_close(e);
     uv_close((uv_handle_t *)&e->news_timer, NULL);
     program_leave_signals(e->signals);
-    if (!e->roles)
+    if (!e->roles) {
+        clerk_close(g_steal_pointer(&e->clerk));
         return;
+    }
     /* Workers cut until the tests have ended, so the rescuer still hears of their guests. */
     ears_open_no_more(e->ears);
     rehearsals_close(e->rehearsals, on_tests_ended, e);
@@ -366,8 +384,10 @@ static void engine_clear(Engine *e)
         g_clear_pointer(all[i], g_free);
     g_clear_pointer(&e->visits, g_ptr_array_unref);
     g_clear_pointer(&e->arriving, g_ptr_array_unref);
+    g_clear_pointer(&e->asking, g_ptr_array_unref);
     g_clear_pointer(&e->facts.host, host_free);
     g_clear_pointer(&e->trials, trials_free);
+    g_clear_pointer(&e->tenure, tenure_free);
     g_clear_pointer(&e->policy, policy_free);
     g_clear_pointer(&e->identity, identity_unref);
 }

@@ -21,6 +21,7 @@
 #include "vmconnect/probe/watch.h"
 #include "vmconnect/rehearsals.h"
 #include "vmconnect/roles.h"
+#include "vmconnect/tenure.h"
 #include "vmconnect/tidings.h"
 
 #include <glib.h>
@@ -71,9 +72,11 @@ typedef struct Engine {
     Rehearsals *rehearsals;
     Guests *guests;
     Watch *watch;
+    Tenure *tenure;
     Listener *listener;
     EnrolDesk *desk;          /* NULL while owned */
     GPtrArray *visits;        /* of Visit *: links of our controller */
+    GPtrArray *asking;        /* of PeerVisit * */
     GPtrArray *arriving;      /* of Arrival *: bulk links whose ATTACH has not come yet, and beats */
     GQueue changes;           /* of ServeChange *: wait for their turn … */
     gpointer changing;        /* … while this one has it; NULL: none */
@@ -96,6 +99,13 @@ typedef struct {
     guint64 incarnation;  /* 0: it has not said */
     gboolean former;      /* of an owner that was, or an older memory: ends soon */
 } Visit;
+
+/* One link of another engine, which is the active of VMs whose copies are kept here; what SERVE_METHODS_OF_PEERS get as their user. */
+typedef struct {
+    Engine *engine;
+    Rpc *rpc;
+    Id peer;
+} PeerVisit;
 
 /* Make our folders, or give back to those there are the owners and modes that they must have. */
 gboolean engine_make_folders(const Engine *engine, GError **error);
@@ -124,7 +134,8 @@ void gate_close(Engine *engine);
 
 /* serve.c: the methods of `docs/protocol.md`, for rpc_new(). */
 extern const RpcMethod SERVE_METHODS[];
-extern const RpcMethod SERVE_METHODS_OF_ROOT[]; /* of root on this host */
+extern const RpcMethod SERVE_METHODS_OF_PEERS[]; /* of other engines of this owner */
+extern const RpcMethod SERVE_METHODS_OF_ROOT[];  /* of root on this host */
 
 /* serve_trial.c: what the thread of the trials keeps, on the loop before it begins and after it has ended. */
 Trials *trials_new(const EnginePaths *paths);

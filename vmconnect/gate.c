@@ -3,7 +3,8 @@
  *
  * The certificate says who somebody is; what for, their hello. A controller's
  * link becomes an Rpc, and so does that of root on this host, who may ask less; an active's bulk link waits here for its ATTACH, is
- * checked against what the controller has admitted, and goes to the keeper; another engine's beat is kept, and nothing is said on it;
+ * checked against what the controller has admitted, and goes to the keeper; another engine's beat is kept, and nothing is said on it, and what
+ * it asks is answered by an Rpc of its own;
  * a stranger may only enrol. */
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
@@ -70,6 +71,45 @@ static void receive_controller(Engine *engine, Link *link)
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);
     serve_news(engine);
+}
+
+/* --- other engines ------------------------------------------------------- */
+
+#define PEERS_MAX 256
+
+static void on_peer_gone(void *user, const GError *error)
+{
+    PeerVisit *visit = user;
+
+    (void)error;
+    g_ptr_array_remove_fast(visit->engine->asking, visit);
+    g_free(visit);
+}
+
+static void receive_peer(Engine *engine, Link *link)
+{
+    RpcEvents events = {.methods = SERVE_METHODS_OF_PEERS, .on_closed = on_peer_gone};
+    PeerVisit *visit;
+
+    if (engine->asking->len >= PEERS_MAX) {
+        link_free(link);
+        return;
+    }
+    visit = g_new0(PeerVisit, 1);
+    visit->engine = engine;
+    visit->peer = link_peer(link).id;
+    visit->rpc = rpc_new(&engine->loop, link, &events, visit);
+    g_ptr_array_add(engine->asking, visit);
+}
+
+static void close_peers(Engine *engine)
+{
+    while (engine->asking->len > 0) {
+        PeerVisit *visit = g_ptr_array_steal_index_fast(engine->asking, 0);
+
+        rpc_close(visit->rpc, NULL);
+        g_free(visit);
+    }
 }
 
 /* --- actives ----------------------------------------------------------- */
@@ -201,6 +241,8 @@ void gate_on_link(void *user, Link *link)
         receive_controller(engine, link);
     else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BULK)
         receive_active(engine, link);
+    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_PEER)
+        receive_peer(engine, link);
     else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BEAT)
         receive_beat(engine, link);
     else
@@ -217,6 +259,7 @@ void gate_init(Engine *engine)
 {
     engine->visits = g_ptr_array_new();
     engine->arriving = g_ptr_array_new();
+    engine->asking = g_ptr_array_new();
     uv_timer_init(&engine->loop, &engine->leave_timer);
     engine->leave_timer.data = engine;
 }
@@ -248,12 +291,14 @@ void gate_leave_former(Engine *engine)
 {
     for (guint i = 0; i < engine->visits->len; i++)
         ((Visit *)engine->visits->pdata[i])->former = TRUE;
+    close_peers(engine);
     gate_leave(engine);
 }
 
 void gate_close(Engine *engine)
 {
     close_visits(engine, FALSE);
+    close_peers(engine);
     while (engine->arriving->len > 0) {
         Arrival *a = engine->arriving->pdata[0];
 

@@ -24,6 +24,7 @@ void owner_take(Engine *e, Identity *identity)
     gate_leave_former(e);
     watch_file(e);
     watch_set_identity(e->watch, identity_is_owned(identity) ? identity : NULL);
+    tenure_set_identity(e->tenure, identity);
     if (identity_is_owned(identity))
         /* Without an owner workers go on as who they were: their standbys still know that one. */
         roles_set_identity(e->roles, identity);

@@ -2,6 +2,7 @@
 #include "vmconnect/policy.h"
 
 #include "netmap/mapping_json.h"
+#include "orchestrator/core/lease/lease.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/folder.h"
@@ -80,6 +81,33 @@ static json_t *settings_to_json(const ReplicationSettings *s)
                      "compress", s->compress, "freeze", s->freeze ? "always" : "never");
 }
 
+/* Engines of before know nothing of it: it is there only if there are leases. */
+static gboolean lease_from_json(const json_t *doc, LeaseSettings *lease, GError **error)
+{
+    json_int_t countdown_ms;
+    const char *controller;
+    LeaseTimes times;
+    int arm;
+
+    if (!doc)
+        return TRUE;
+    if (!json_read(doc, "lease", error, "{s:I, s:s, s:b}", "countdown_ms", &countdown_ms, "controller",
+                   &controller, "arm", &arm) ||
+        !id_parse(controller, &lease->controller, error) || !lease_times(countdown_ms, &times, error))
+        return FALSE;
+    lease->countdown_ms = countdown_ms;
+    lease->arm = arm != 0;
+    return TRUE;
+}
+
+static json_t *lease_to_json(const LeaseSettings *lease)
+{
+    return lease->countdown_ms == 0
+               ? NULL
+               : json_pack("{s:I, s:s, s:b}", "countdown_ms", (json_int_t)lease->countdown_ms, "controller",
+                           ID_TEXT(lease->controller), "arm", lease->arm);
+}
+
 static gboolean peer_from_json(const json_t *doc, ActiveRole *role, GError **error)
 {
     const char *id, *name;
@@ -100,14 +128,15 @@ ActiveRole *active_role_from_json(const json_t *doc, GError **error)
 {
     g_autoptr(ActiveRole) role = g_new0(ActiveRole, 1);
     const char *vm, *scenario;
-    json_t *reign, *standby, *settings;
+    json_t *reign, *standby, *settings, *lease = NULL;
     int paused = FALSE, vouched = FALSE;
 
-    if (!json_read(doc, "active role", error, "{s:s, s:s, s:o, s:o, s:o, s?b, s?b}", "vm", &vm, "scenario",
-                   &scenario, "reign", &reign, "standby", &standby, "policy", &settings, "paused", &paused,
-                   "vouched", &vouched) ||
+    if (!json_read(doc, "active role", error, "{s:s, s:s, s:o, s:o, s:o, s?o, s?b, s?b}", "vm", &vm,
+                   "scenario", &scenario, "reign", &reign, "standby", &standby, "policy", &settings, "lease",
+                   &lease, "paused", &paused, "vouched", &vouched) ||
         !id_parse(vm, &role->vm, error) || !reign_from_json(reign, &role->reign, error) ||
-        !peer_from_json(standby, role, error) || !settings_from_json(settings, &role->settings, error))
+        !peer_from_json(standby, role, error) || !settings_from_json(settings, &role->settings, error) ||
+        !lease_from_json(lease, &role->lease, error))
         return NULL;
     if (!*scenario) {
         refuse(error, "active role", "the scenario has no name");
@@ -130,11 +159,11 @@ static json_t *strings_to_json(char *const *list)
 
 json_t *active_role_to_json(const ActiveRole *role)
 {
-    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o}, s:o, s:b, s:b}", "vm", ID_TEXT(role->vm), "scenario",
-                     role->scenario, "reign", reign_to_json(role->reign), "standby", "id",
+    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o}, s:o, s:o*, s:b, s:b}", "vm", ID_TEXT(role->vm),
+                     "scenario", role->scenario, "reign", reign_to_json(role->reign), "standby", "id",
                      ID_TEXT(role->standby), "name", role->host, "addresses",
-                     strings_to_json(role->addresses), "policy", settings_to_json(&role->settings), "paused",
-                     role->paused, "vouched", role->vouched);
+                     strings_to_json(role->addresses), "policy", settings_to_json(&role->settings), "lease",
+                     lease_to_json(&role->lease), "paused", role->paused, "vouched", role->vouched);
 }
 
 ActiveRole *active_role_copy(const ActiveRole *role)

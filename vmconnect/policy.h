@@ -22,6 +22,13 @@ typedef struct {
     gboolean freeze;               /* freeze file systems around a cut */
 } ReplicationSettings;
 
+/* Another may be elected while it is armed: then it must hold a lease (leases.h), from its standby or this controller. */
+typedef struct {
+    gint64 countdown_ms; /* 0: nobody ever is */
+    Id controller;
+    gboolean arm; /* it is to be, as soon as it can */
+} LeaseSettings;
+
 typedef struct {
     Id vm;
     char *scenario;
@@ -30,6 +37,7 @@ typedef struct {
     char *host;      /* its name, for people */
     GStrv addresses; /* where to look for it: hints, not identity */
     ReplicationSettings settings;
+    LeaseSettings lease;
     gboolean paused;
     gboolean vouched; /* who gave it has heard the standby: that was not made the active meanwhile */
     guint64 serial;   /* of this gift of the role; not stored */

@@ -70,6 +70,11 @@ void serve_news(Engine *engine)
         look_at(engine, engine->news_at_ms + NEWS_EACH_MS);
 }
 
+const RpcMethod SERVE_METHODS_OF_PEERS[] = {
+    {"lease.renew", serve_lease_renew},
+    {NULL, NULL},
+};
+
 const RpcMethod SERVE_METHODS_OF_ROOT[] = {
     {"standby.points", serve_standby_points},
     {"plan.promote", serve_plan_promote},
@@ -114,6 +119,8 @@ const RpcMethod SERVE_METHODS[] = {
     {"plan.unlock", serve_plan_unlock},
     {"plan.state", serve_plan_state},
     {"plan.promote", serve_plan_promote},
+    {"lease.answers", serve_lease_answers},
+    {"lease.would", serve_lease_would},
     {"test.start", serve_test_start},
     {"test.stop", serve_test_stop},
     {"test.result", serve_test_result},

@@ -77,6 +77,8 @@ static void finish(ServeChange *c)
 
     if ((c->error || engine->ending || !c->then || !c->then(c)) && c->reply)
         serve_done(c->reply, NULL, c->error);
+    if (!engine->ending)
+        tenure_review(engine->tenure);
     engine->changing = NULL;
     change_free(c);
     next(engine);

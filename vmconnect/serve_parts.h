@@ -4,7 +4,7 @@
  * serve.c has the table and the news; serve_change.c what must be durable before an
  * answer; serve_obey.c whom this engine obeys, serve_host.c the host and its VMs, serve_trial.c what it can do, serve_check.c what it could run, serve_seed.c what a first copy could begin from,
  * serve_prepare.c what makes it ready, serve_roles.c who is active and standby,
- * serve_plans.c the steps of plans, serve_tests.c integrity tests, serve_watch.c what it watches, serve_scenarios.c what the controller wants remembered. All on the loop. */
+ * serve_plans.c the steps of plans, serve_leases.c leases and votes, serve_tests.c integrity tests, serve_watch.c what it watches, serve_scenarios.c what the controller wants remembered. All on the loop. */
 #pragma once
 
 #include "vmconnect/engine.h"
@@ -109,6 +109,9 @@ void serve_plan_state(void *user, RpcReply *reply, const json_t *params);
 void serve_scenario_keep(void *user, RpcReply *reply, const json_t *params);
 void serve_scenario_kept(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params);
+void serve_lease_answers(void *user, RpcReply *reply, const json_t *params);
+void serve_lease_renew(void *user, RpcReply *reply, const json_t *params);
+void serve_lease_would(void *user, RpcReply *reply, const json_t *params);
 void serve_test_start(void *user, RpcReply *reply, const json_t *params);
 void serve_test_stop(void *user, RpcReply *reply, const json_t *params);
 void serve_test_result(void *user, RpcReply *reply, const json_t *params);

@@ -119,7 +119,35 @@ static void promote(void *user)
 {
     g_autofree Promoting *p = user;
 
+    json_object_del(p->order, "ballot");
     roles_tell_standby(p->engine->roles, p->vm, COMMAND_PROMOTE, p->order, serve_done, p->reply);
+}
+
+/* Nobody else may have the reign from now on, nor seal anything in the one before. */
+static void on_voted(void *user, const json_t *result, const GError *error)
+{
+    Promoting *p = user;
+
+    (void)result;
+    if (!error) {
+        rehearsals_leave(p->engine->rehearsals, p->vm, "its VM is switched over to this host", TEST_END_MS,
+                         promote, p);
+        return;
+    }
+    rpc_reply_error(p->reply, error);
+    json_decref(p->order);
+    g_free(p);
+}
+
+/* Without one it is released, or somebody certifies that the old active is off. */
+static gboolean read_ballot(const json_t *params, Ballot *ret_ballot, GError **error)
+{
+    const json_t *ballot = json_object_get(params, "ballot");
+
+    if (ballot)
+        return ballot_from_json(ballot, ret_ballot, error);
+    *ret_ballot = (Ballot){.kind = BALLOT_CERTIFIED};
+    return reign_from_json(json_object_get(params, "reign_next"), &ret_ballot->next, error);
 }
 
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
@@ -129,9 +157,10 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     const StandbyRole *role = NULL;
     json_auto_t *order = NULL;
     Promoting *promoting;
+    Ballot ballot;
     Id vm;
 
-    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error) && read_ballot(params, &ballot, &error), error))
         return;
     role = policy_standby(engine->policy, vm);
     if (!role) {
@@ -147,6 +176,5 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     json_object_set(order, "networks", role->networks);
     promoting = g_new0(Promoting, 1);
     *promoting = (Promoting){engine, reply, vm, g_steal_pointer(&order)};
-    rehearsals_leave(engine->rehearsals, vm, "its VM is switched over to this host", TEST_END_MS, promote,
-                     promoting);
+    tenure_vote(engine->tenure, vm, &ballot, on_voted, promoting);
 }

@@ -328,6 +328,13 @@ static Guard *guard_of_standby(const StandbyRole *role)
     return guard;
 }
 
+static gboolean then_play_admitted(ServeChange *c)
+{
+    tenure_admitted(c->engine->tenure, c->vm);
+    play_standby(c->engine, c->vm);
+    return FALSE;
+}
+
 static gboolean then_play_standby(ServeChange *c)
 {
     play_standby(c->engine, c->vm);
@@ -409,7 +416,7 @@ void serve_standby_admit(void *user, RpcReply *reply, const json_t *params)
                                     .reply = reply,
                                     .vm = role->vm,
                                     .make = take_standby,
-                                    .then = then_play_standby,
+                                    .then = then_play_admitted,
                                     .data = role,
                                     .free_data = free_standby});
     else

@@ -44,6 +44,17 @@ void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
     serve_tell_active(user, reply, order, COMMAND_REVIVE);
 }
 
+/* With "lease", of one that has any. */
+static json_t *describe(const Engine *engine, Id vm)
+{
+    json_t *guest = guests_describe(engine->guests, vm);
+    const char *lease = tenure_word(engine->tenure, vm);
+
+    if (lease)
+        json_object_set_new(guest, "lease", json_string(lease));
+    return guest;
+}
+
 /* Of the guests that are replicated from here, or run here from their copy. */
 static json_t *guests(const Engine *engine)
 {
@@ -52,13 +63,12 @@ static json_t *guests(const Engine *engine)
     json_t *list = json_array();
 
     for (guint i = 0; i < actives->len; i++)
-        json_array_append_new(list,
-                              guests_describe(engine->guests, ((const ActiveRole *)actives->pdata[i])->vm));
+        json_array_append_new(list, describe(engine, ((const ActiveRole *)actives->pdata[i])->vm));
     for (guint i = 0; i < standbys->len; i++) {
         Id vm = ((const StandbyRole *)standbys->pdata[i])->vm;
 
         if (!policy_active(engine->policy, vm) && roles_is_promoted(engine->roles, vm))
-            json_array_append_new(list, guests_describe(engine->guests, vm));
+            json_array_append_new(list, describe(engine, vm));
     }
     return list;
 }

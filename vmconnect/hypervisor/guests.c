@@ -173,6 +173,7 @@ typedef struct {
     int ends_by;      /* what its watchdog did that ends a guest, if it ended before … */
     gint64 ends_ms;   /* … then (steady) */
     gboolean ended_by_it;
+    gboolean fenced;
     gboolean off;        /* libvirt has no process of it */
     gboolean persistent; /* libvirt keeps its definition */
     gboolean asked;      /* somebody wants to know of it */
@@ -285,14 +286,12 @@ static void on_found(void *user, gpointer result)
     if (guest)
         guest->finding = FALSE;
     if (guest && !guest->off && found && found->pidfd >= 0 && !g->closed) {
-        gboolean new = guest->ended;
-
         let_go(guest);
         guest->pidfd = found->pidfd;
         guest->pid = qemu_process_pid(guest->pidfd);
         found->pidfd = -1;
-        if (new)
-            g->on_news(g->user);
+        /* Whoever keeps it under guard waits for it. */
+        g->on_news(g->user);
     }
     if (found)
         finding_free(found);
@@ -459,8 +458,10 @@ static void take_vm(Guest *guest, const Vm *vm)
 
     guest->persistent = vm->persistent;
     guest->off = vm->state == VM_STATE_OFF;
-    if (guest->off)
+    if (guest->off) {
         let_go(guest);
+        guest->fenced = FALSE;
+    }
     /* A libvirtd that was restarted has forgotten why it is off; since this boot we have not. */
     if (word == GUEST_IDLE && (guest->word == GUEST_OFF || guest->word == GUEST_DEAD))
         return;
@@ -508,6 +509,7 @@ static void take_event(Guest *guest, const EarEvent *event)
     /* libvirt tells of a start that it goes on before it tells that it was started: with its end a new one begins. */
     if (event->event == VIR_DOMAIN_EVENT_STARTED || event->event == VIR_DOMAIN_EVENT_STOPPED) {
         let_go(guest);
+        guest->fenced = FALSE;
         guest->boots++;
         g->on_news(g->user);
     }
@@ -559,6 +561,10 @@ void guests_hear(Guests *g, const EarEvent *event)
 static GuestWord word_now(const Guests *g, const Guest *guest, const char **ret_why)
 {
     *ret_why = guest->why;
+    if (guest->fenced && (guest->word == GUEST_ALIVE || guest->word == GUEST_PAUSED) && !guest->ended) {
+        *ret_why = "it stands still since its lease has ended: nobody whose voice counts answers its host";
+        return GUEST_FENCED;
+    }
     if (guest->word != GUEST_ALIVE)
         return guest->word;
     if (guest->frozen) {
@@ -593,6 +599,34 @@ json_t *guests_describe(Guests *g, Id vm)
     return json_pack("{s:s, s:s, s:s?, s:i, s:i, s:s?}", "vm", ID_TEXT(vm), "word", guest_word_name(word),
                      "why", why, "boots", guest ? (int)guest->boots : 0, "barks",
                      guest ? (int)guest->barks : 0, "bark", guest ? guest->bark : NULL);
+}
+
+void guests_set_fenced(Guests *g, Id vm, gboolean fenced)
+{
+    Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+
+    if (!guest || guest->fenced == fenced)
+        return;
+    guest->fenced = fenced;
+    g->on_news(g->user);
+}
+
+GuestWord guests_word(const Guests *g, Id vm)
+{
+    const Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+    const char *why;
+
+    return guest ? word_now(g, guest, &why) : GUEST_UNKNOWN;
+}
+
+int guests_process(const Guests *g, Id vm, pid_t *ret_pid)
+{
+    const Guest *guest = g_hash_table_lookup(g->by_vm, &vm);
+
+    if (!guest || guest->pidfd < 0 || guest->ended)
+        return -1;
+    *ret_pid = guest->pid;
+    return guest->pidfd;
 }
 
 gboolean guests_ended_by_watchdog(const Guests *g, Id vm)

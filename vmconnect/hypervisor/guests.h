@@ -20,6 +20,7 @@
     X(ALIVE, "alive")     /* its QEMU runs it */                                                         \
     X(OFF, "off")         /* its user, or we, have shut it down, destroyed, saved or moved it */         \
     X(PAUSED, "paused")   /* its user, or we, have paused it, or it went to sleep */                     \
+    X(FENCED, "fenced")   /* it stands still since its lease has ended, until that is back */            \
     X(IDLE, "idle")       /* it is off, and nobody knows why, as after a boot of its host */             \
     X(DEAD, "dead")       /* it crashed, panicked, its watchdog ended it, or its QEMU ended by itself */ \
     X(STALLED, "stalled") /* it stands still: an I/O error of its disks */                               \
@@ -60,5 +61,11 @@ void guests_hear(Guests *guests, const EarEvent *event);
 json_t *guests_describe(Guests *guests, Id vm);
 /* It is off, and that is its watchdog's doing: libvirt's state says that it was shut down, and it is dead. */
 gboolean guests_ended_by_watchdog(const Guests *guests, Id vm);
+/* Its guard has stopped it, or lets it go on. */
+void guests_set_fenced(Guests *guests, Id vm, gboolean fenced);
+/* What guests_describe() says. */
+GuestWord guests_word(const Guests *guests, Id vm);
+/* A pidfd of its QEMU, borrowed until the next event, and its number; -1: none is held, or it has ended. */
+int guests_process(const Guests *guests, Id vm, pid_t *ret_pid);
 /* {"up": true, false or null, "why"}: libvirtd; null: it has not been asked for long enough to know. New reference. */
 json_t *guests_libvirt(const Guests *guests);

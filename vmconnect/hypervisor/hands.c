@@ -242,6 +242,26 @@ static gboolean work_autostart_off(virConnectPtr conn, gpointer request, gpointe
     return lifecycle_set_autostart(conn, *vm, FALSE, error);
 }
 
+static gboolean work_suspend(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const Id *vm = request;
+    const char *guest;
+
+    (void)ret_result;
+    return lifecycle_stand_still(conn, *vm, &guest, error);
+}
+
+static gboolean work_resume(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const Id *vm = request;
+    g_autoptr(virDomain) dom = vm_lookup(conn, *vm, error);
+    VmState state;
+
+    (void)ret_result;
+    return dom && vm_state_read(dom, &state, NULL, error) &&
+           (state != VM_STATE_PAUSED || lifecycle_resume(conn, *vm, error));
+}
+
 static void json_free(gpointer doc)
 {
     json_decref(doc);
@@ -286,6 +306,22 @@ void hands_definition(Hands *h, Id vm, HandsDone on_done, void *user)
 void hands_host(Hands *h, HandsDone on_done, void *user)
 {
     HandsJob job = {.what = "reading the host", .work = work_host, .free_result = json_free};
+
+    hands_submit(h, &job, on_done, user);
+}
+
+void hands_suspend(Hands *h, Id vm, HandsDone on_done, void *user)
+{
+    HandsJob job = {
+        .what = "suspending a VM", .work = work_suspend, .request = id_copy(vm), .free_request = g_free};
+
+    hands_submit(h, &job, on_done, user);
+}
+
+void hands_resume(Hands *h, Id vm, HandsDone on_done, void *user)
+{
+    HandsJob job = {
+        .what = "resuming a VM", .work = work_resume, .request = id_copy(vm), .free_request = g_free};
 
     hands_submit(h, &job, on_done, user);
 }

@@ -1,0 +1,794 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/tenure.h"
+
+#include "orchestrator/votes/leases.h"
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
+#include "vmconnect/engine.h"
+#include "vmconnect/guard/taps.h"
+#include "vmconnect/hypervisor/lease_file.h"
+#include "vmconnect/peers.h"
+#include "vmconnect/warden.h"
+
+#define RENEW_LIMIT_MS 10000 /* an answer that comes later is worth nothing */
+#define TAPS_EACH_MS 30000   /* cards are plugged now and then */
+#define VOTERS 2             /* its standby and the controller */
+
+/* One VM of which this host is the active. */
+typedef struct {
+    Tenure *tenure;
+    Id vm;
+    Reign reign;
+    Id voters[VOTERS];
+    gboolean dropped; /* it is to have no leases any more, once nothing is enforced */
+    gboolean wants_arm;
+    LeaseUntil until; /* as the leases have it … */
+    LeaseMoment
+        former; /* … and as the engine before this one had it, whose leases last as long as they did */
+    gboolean readies;  /* held to its lease already, and not armed yet … */
+    guint64 in_file;   /* … what must be written before it is … */
+    gboolean is_kept;  /* … and the guard has confirmed */
+    gboolean in_guard; /* the guard was told of it */
+    pid_t pid;         /* that it was told */
+    char taps[WORD_TAPS_MAX][IF_NAMESIZE];
+    guint tap_count;
+    gint64 taps_at_ms;
+    gboolean is_asked;   /* the guard wants it suspended, or did so itself … */
+    gboolean is_fenced;  /* … and it does nothing any more … */
+    gboolean was_paused; /* … which was so before: nobody resumes it */
+    gboolean is_late;    /* libvirt may yet do what it was asked to, and nobody waited for */
+} Hold;
+
+struct Tenure {
+    Engine *engine;
+    Voters *voters;
+    Leases *leases;
+    Peers *peers;
+    Warden *warden;
+    GHashTable *holds;    /* Id * (its own) -> Hold * */
+    GHashTable *admitted; /* set of Id *: since this engine runs */
+    GArray *before;  /* LeaseEntry: what the engine before this one enforced; NULL: none since the boot */
+    guint64 changes; /* of the file … */
+    guint64 written; /* … and how many of them it has */
+    gboolean writing;
+    gboolean closed;
+};
+
+static Hold *find(const Tenure *t, Id vm)
+{
+    return g_hash_table_lookup(t->holds, &vm);
+}
+
+static gboolean is_enforced(const Hold *h)
+{
+    return h->until.enforced || h->readies;
+}
+
+static LeaseMoment end_of(const Hold *h)
+{
+    return h->until.is_over ? (LeaseMoment){0} : lease_moment_later(h->former, h->until.until);
+}
+
+/* Nothing stands in the way of what stands still. */
+static gboolean may_run(const Hold *h)
+{
+    return h->until.may_start || (!h->until.is_over && !is_enforced(h));
+}
+
+/* --- what the start hook reads ------------------------------------------------- */
+
+typedef struct {
+    Tenure *tenure;
+    char *text;
+    guint64 has;
+    GError *error;
+} Writing;
+
+static void write_file(void *data)
+{
+    Writing *w = data;
+
+    (void)lease_file_write(LEASE_FILE, w->text, &w->error);
+}
+
+static void write_soon(Tenure *t);
+static void arm_if_due(Hold *h);
+
+static void arm_all(Tenure *t)
+{
+    GHashTableIter it;
+    gpointer hold;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold))
+        arm_if_due(hold);
+}
+
+static void on_written(void *data)
+{
+    Writing *w = data;
+    Tenure *t = w->tenure;
+
+    t->writing = FALSE;
+    if (w->error)
+        log_error("leases cannot be written for the start hook: %s -> no VM is armed", w->error->message);
+    else
+        t->written = w->has;
+    g_clear_error(&w->error);
+    g_free(w->text);
+    g_free(w);
+    if (t->closed)
+        return;
+    if (t->written == t->changes)
+        arm_all(t);
+    else
+        write_soon(t);
+}
+
+static GArray *entries(const Tenure *t)
+{
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(LeaseEntry));
+    GHashTableIter it;
+    gpointer value;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        const Hold *h = value;
+        const LeaseEntry entry = {h->vm, h->reign, end_of(h)};
+
+        if (is_enforced(h))
+            g_array_append_val(list, entry);
+    }
+    return list;
+}
+
+static void write_soon(Tenure *t)
+{
+    g_autoptr(GArray) list = NULL;
+    Writing *w;
+
+    if (t->writing || t->closed || !t->engine->clerk)
+        return;
+    list = entries(t);
+    w = g_new0(Writing, 1);
+    *w = (Writing){t, lease_file_text(list), t->changes, NULL};
+    t->writing = TRUE;
+    clerk_submit(t->engine->clerk, write_file, on_written, w);
+}
+
+static void change_file(Tenure *t)
+{
+    t->changes++;
+    write_soon(t);
+}
+
+/* --- the guard ------------------------------------------------------------------ */
+
+static void read_taps(Hold *h, pid_t pid)
+{
+    gint64 now_ms = clock_steady_ms();
+    gboolean more = FALSE;
+
+    if (pid == h->pid && now_ms < h->taps_at_ms + TAPS_EACH_MS)
+        return;
+    h->tap_count = taps_of_process(pid, h->taps, &more);
+    h->taps_at_ms = now_ms;
+    if (more)
+        log_warning("vm %s: more than %d taps -> the others are not held by its guard", ID_TEXT(h->vm),
+                    WORD_TAPS_MAX);
+}
+
+/* One that needs no lease, and never did, is none of the guard's. */
+static void give_to_guard(Hold *h)
+{
+    Tenure *t = h->tenure;
+    pid_t pid = 0;
+    int pidfd = guests_process(t->engine->guests, h->vm, &pid);
+
+    if (pidfd < 0 || (!is_enforced(h) && !h->in_guard))
+        return;
+    read_taps(h, pid);
+    warden_keep(t->warden, h->vm, h->reign, pid == h->pid ? -1 : pidfd, (const char(*)[IF_NAMESIZE])h->taps,
+                h->tap_count, is_enforced(h), end_of(h));
+    h->pid = pid;
+    h->in_guard = TRUE;
+    h->is_kept = FALSE;
+}
+
+static void leave_guard(Hold *h)
+{
+    if (h->in_guard)
+        warden_release(h->tenure->warden, h->vm);
+    h->in_guard = FALSE;
+    h->pid = 0;
+}
+
+/* Nothing runs that a lease could hold. */
+static gboolean is_off(const Hold *h)
+{
+    switch (guests_word(h->tenure->engine->guests, h->vm)) {
+    case GUEST_OFF:
+    case GUEST_IDLE:
+    case GUEST_DEAD:
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+/* --- arming ---------------------------------------------------------------------- */
+
+static void stop_readying(Hold *h)
+{
+    if (!h->readies)
+        return;
+    h->readies = FALSE;
+    change_file(h->tenure);
+    give_to_guard(h);
+}
+
+static void ready(Hold *h)
+{
+    h->readies = TRUE;
+    h->is_kept = FALSE;
+    change_file(h->tenure);
+    h->in_file = h->tenure->changes;
+    give_to_guard(h);
+}
+
+/* Held to its lease first, then armed: whoever may vote finds it held. Without its guard nobody would stop it. */
+static void arm_if_due(Hold *h)
+{
+    Tenure *t = h->tenure;
+    gboolean wants = h->wants_arm && !h->dropped && !t->engine->ending && warden_is_up(t->warden);
+
+    if (!wants) {
+        leases_arm(t->leases, h->vm, FALSE);
+        stop_readying(h);
+    } else if (h->until.enforced) {
+        h->readies = FALSE;
+        leases_arm(t->leases, h->vm, TRUE);
+    } else if (!h->until.may_start) {
+        stop_readying(h);
+    } else if (!h->readies) {
+        ready(h);
+    } else if (t->written >= h->in_file && (h->is_kept || is_off(h))) {
+        leases_arm(t->leases, h->vm, TRUE);
+    }
+}
+
+/* --- guests that were stopped ----------------------------------------------------- */
+
+typedef struct {
+    Tenure *tenure;
+    Id vm;
+} Asked;
+
+static void on_resumed(void *user, gpointer result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+
+    (void)result;
+    if (error)
+        log_error(
+            "vm %s: its lease is back, and it cannot be resumed: %s -> resume it by hand (virsh resume)",
+            ID_TEXT(asked->vm), error->message);
+}
+
+static Asked *asked_new(Tenure *t, Id vm)
+{
+    Asked *asked = g_new0(Asked, 1);
+
+    *asked = (Asked){t, vm};
+    return asked;
+}
+
+/* Whatever its guard has done is undone by that, or nothing was done yet. */
+static void go_on(Hold *h)
+{
+    Tenure *t = h->tenure;
+
+    if (!h->is_asked)
+        return;
+    log_notice("vm %s: its lease is back -> it goes on", ID_TEXT(h->vm));
+    if (!h->was_paused)
+        hands_resume(t->engine->hands, h->vm, on_resumed, asked_new(t, h->vm));
+    h->is_asked = h->is_fenced = h->was_paused = FALSE;
+    guests_set_fenced(t->engine->guests, h->vm, FALSE);
+    leases_stopped(t->leases, h->vm, FALSE);
+}
+
+static void on_suspended(void *user, gpointer result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+    Hold *h = find(asked->tenure, asked->vm);
+
+    (void)result;
+    if (!error && !asked->tenure->closed)
+        warden_tell(asked->tenure->warden, asked->vm, TRUE);
+    if (error)
+        log_warning("vm %s: its lease ends, and libvirt does not suspend it: %s -> its guard stops it",
+                    ID_TEXT(asked->vm), error->message);
+    if (error && h)
+        h->is_late = TRUE;
+}
+
+static void on_please_stop(void *user, Id vm)
+{
+    Tenure *t = user;
+    Hold *h = find(t, vm);
+
+    if (h && !h->is_asked) {
+        h->is_asked = TRUE;
+        h->was_paused = guests_word(t->engine->guests, vm) == GUEST_PAUSED;
+        log_warning("vm %s: its lease ends, since nobody whose voice counts answers -> it is suspended",
+                    ID_TEXT(vm));
+    }
+    hands_suspend(t->engine->hands, vm, on_suspended, asked_new(t, vm));
+}
+
+static void on_fenced(void *user, Id vm, Fenced how)
+{
+    Tenure *t = user;
+    Hold *h = find(t, vm);
+
+    log_warning("vm %s: its lease has ended -> %s", ID_TEXT(vm),
+                how == FENCED_KILLED    ? "it did not stop otherwise, and was killed"
+                : how == FENCED_STOPPED ? "libvirt did not suspend it, and its QEMU was stopped"
+                                        : "it stands still");
+    if (!h)
+        return;
+    h->is_asked = h->is_fenced = TRUE;
+    guests_set_fenced(t->engine->guests, vm, TRUE);
+    leases_stopped(t->leases, vm, TRUE);
+}
+
+static void on_kept(void *user, Id vm, const GError *why_not)
+{
+    Tenure *t = user;
+    Hold *h = find(t, vm);
+
+    if (why_not)
+        log_warning("vm %s: its guard does not take it: %s -> it is not armed", ID_TEXT(vm),
+                    why_not->message);
+    if (!h || why_not)
+        return;
+    h->is_kept = TRUE;
+    arm_if_due(h);
+    if (may_run(h))
+        go_on(h);
+}
+
+static void on_gone(void *user, Id vm)
+{
+    Hold *h = find(user, vm);
+
+    if (!h)
+        return;
+    h->in_guard = h->is_asked = h->is_fenced = h->was_paused = FALSE;
+    h->pid = 0;
+    leases_stopped(((Tenure *)user)->leases, vm, FALSE);
+}
+
+static gboolean wants(void *user, Id vm)
+{
+    return find(user, vm) != NULL;
+}
+
+static void on_warden(void *user, gboolean up)
+{
+    (void)up;
+    arm_all(user);
+}
+
+/* --- leases ----------------------------------------------------------------------- */
+
+static void let_go(Hold *h)
+{
+    Tenure *t = h->tenure;
+
+    leave_guard(h);
+    leases_let_go(t->leases, h->vm);
+    g_hash_table_remove(t->holds, &h->vm);
+    change_file(t);
+}
+
+static void on_until(void *user, Id vm, const LeaseUntil *until)
+{
+    Tenure *t = user;
+    Hold *h = find(t, vm);
+    const LeaseUntil before = h ? h->until : (LeaseUntil){0};
+
+    if (!h)
+        return;
+    if (until->is_over && !before.is_over)
+        log_warning("vm %s: another host was made its active -> it runs here no more", ID_TEXT(vm));
+    h->until = *until;
+    if (h->dropped && !until->enforced) {
+        let_go(h);
+        return;
+    }
+    arm_if_due(h);
+    if (is_enforced(h) || before.enforced)
+        change_file(t);
+    give_to_guard(h);
+    if (!h->in_guard && may_run(h))
+        go_on(h);
+    if (until->enforced != before.enforced || until->may_start != before.may_start ||
+        until->is_over != before.is_over)
+        serve_news(t->engine);
+}
+
+static Visit *find_controller(const Tenure *t, Id id)
+{
+    for (guint i = 0; i < t->engine->visits->len; i++) {
+        Visit *visit = t->engine->visits->pdata[i];
+
+        if (id_equal(visit->controller, id) && !visit->former && visit->incarnation > 0)
+            return visit;
+    }
+    return NULL;
+}
+
+static gboolean is_standby(const Tenure *t, Id voter)
+{
+    GHashTableIter it;
+    gpointer hold;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold))
+        if (id_equal(((const Hold *)hold)->voters[0], voter))
+            return TRUE;
+    return FALSE;
+}
+
+static void on_peer_answered(void *user, const json_t *result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+    Tenure *t = asked->tenure;
+    g_autoptr(GError) odd = NULL;
+
+    if (error || t->closed)
+        return;
+    if (!tenure_hear_answers(t, asked->vm, json_object_get(result, "answers"), &odd))
+        log_warning("engine %s answers oddly: %s -> it renews nothing", ID_TEXT(asked->vm), odd->message);
+}
+
+static void on_ask(void *user, Id voter, const GArray *renewals)
+{
+    Tenure *t = user;
+    json_auto_t *params = json_pack("{s:o}", "renewals", renewals_to_json(renewals));
+    Visit *controller;
+
+    if (is_standby(t, voter)) {
+        peers_call(t->peers, voter, "lease.renew", params, RENEW_LIMIT_MS, on_peer_answered,
+                   asked_new(t, voter));
+        return;
+    }
+    controller = find_controller(t, voter);
+    json_object_set_new(params, "event", json_string("renewals"));
+    if (controller)
+        rpc_news(controller->rpc, params);
+}
+
+gboolean tenure_hear_answers(Tenure *t, Id voter, const json_t *answers, GError **error)
+{
+    g_autoptr(GArray) list = renewal_answers_from_json(answers, error);
+
+    if (list)
+        leases_hear(t->leases, voter, list);
+    return list != NULL;
+}
+
+/* What the engine before this one has left of @vm; NULL: nothing was enforced. */
+static const LeaseEntry *find_former(const Tenure *t, Id vm)
+{
+    for (guint i = 0; t->before && i < t->before->len; i++)
+        if (id_equal(g_array_index(t->before, LeaseEntry, i).vm, vm))
+            return &g_array_index(t->before, LeaseEntry, i);
+    return NULL;
+}
+
+/* It goes by the file that the engine before this one has left; where there is none since the boot, nobody knows. */
+static void begin_hold(Hold *h, Reign reign, const LeaseTimes *times)
+{
+    Tenure *t = h->tenure;
+    const LeaseEntry *former = find_former(t, h->vm);
+
+    if (!reign_equal(h->reign, reign))
+        h->readies = FALSE;
+    h->reign = reign;
+    h->former = former && reign_equal(former->reign, reign) ? former->until : (LeaseMoment){0};
+    leases_hold(t->leases, h->vm, reign, h->voters, VOTERS, times, former || !t->before);
+}
+
+static void hold(Tenure *t, const ActiveRole *role, const LeaseTimes *times)
+{
+    Hold *h = find(t, role->vm);
+
+    if (!h) {
+        h = g_new0(Hold, 1);
+        h->tenure = t;
+        h->vm = role->vm;
+        g_hash_table_insert(t->holds, &h->vm, h);
+    }
+    h->voters[0] = role->standby;
+    h->voters[1] = role->lease.controller;
+    h->wants_arm = role->lease.arm;
+    h->dropped = FALSE;
+    begin_hold(h, role->reign, times);
+    if (!leases_until(t->leases, role->vm, &h->until))
+        h->until = (LeaseUntil){0};
+    peers_want(t->peers, role->standby, (const char *const *)role->addresses);
+    arm_if_due(h);
+    if (is_enforced(h))
+        change_file(t);
+    give_to_guard(h);
+}
+
+/* Its leases end with its role; if only they are to end, when enough have heard that it is not armed. */
+static void drop(Tenure *t, Hold *h)
+{
+    h->dropped = TRUE;
+    h->wants_arm = FALSE;
+    if (!policy_active(t->engine->policy, h->vm) || !h->until.enforced)
+        let_go(h);
+    else
+        arm_if_due(h);
+}
+
+static void review_peers(Tenure *t)
+{
+    g_autoptr(GHashTable) wanted = g_hash_table_new(id_hash, id_equal_func);
+    GHashTableIter it;
+    gpointer hold;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold))
+        g_hash_table_add(wanted, &((Hold *)hold)->voters[0]);
+    peers_keep_only(t->peers, wanted);
+}
+
+void tenure_review(Tenure *t)
+{
+    g_autoptr(GPtrArray) actives = policy_actives(t->engine->policy);
+    g_autoptr(GList) known = NULL;
+
+    if (t->closed || !t->leases)
+        return;
+    for (guint i = 0; i < actives->len; i++) {
+        const ActiveRole *role = actives->pdata[i];
+        LeaseTimes times;
+
+        if (role->lease.countdown_ms && lease_times(role->lease.countdown_ms, &times, NULL))
+            hold(t, role, &times);
+    }
+    known = g_hash_table_get_values(t->holds);
+    for (GList *one = known; one; one = one->next) {
+        Hold *h = one->data;
+        const ActiveRole *role = policy_active(t->engine->policy, h->vm);
+
+        if (!role || role->lease.countdown_ms == 0)
+            drop(t, h);
+    }
+    review_peers(t);
+}
+
+/* --- its voice --------------------------------------------------------------------- */
+
+typedef struct {
+    Tenure *tenure;
+    Id peer;
+    TenureAnswered done;
+    void *user;
+} Renewing;
+
+/* What it knows of the VM otherwise, and whether the asker is whom the controller has admitted. */
+static gboolean look(void *user, Id vm, VoterSight *ret_sight)
+{
+    const Renewing *r = user;
+    const Policy *policy = r->tenure->engine->policy;
+    const ActiveRole *active = policy_active(policy, vm);
+    const StandbyRole *standby = policy_standby(policy, vm);
+
+    ret_sight->known = active ? active->reign : standby ? standby->reign : (Reign){0};
+    ret_sight->runs_lower = active || roles_is_promoted(r->tenure->engine->roles, vm);
+    return active || (standby && id_equal(standby->active, r->peer));
+}
+
+/* Everybody was heard: the controller, which has admitted this reign's active since, and that, which asks. */
+static void speak_of(Tenure *t, Id peer, const Renewal *r)
+{
+    const StandbyRole *role = policy_standby(t->engine->policy, r->vm);
+
+    if (role && id_equal(role->active, peer) && reign_equal(role->reign, r->renewal.reign) &&
+        g_hash_table_contains(t->admitted, &r->vm) && voters_is_mute(t->voters, r->vm))
+        voters_speak(t->voters, r->vm, role->reign, r->renewal.arm, r->renewal.grant_ms,
+                     t->engine->obeyed.incarnation);
+}
+
+static void on_renewed(void *user, const GArray *answers, const GError *error)
+{
+    g_autofree Renewing *r = user;
+    json_auto_t *result = error ? NULL : json_pack("{s:o}", "answers", renewal_answers_to_json(answers));
+
+    r->done(r->user, result, error);
+}
+
+void tenure_renew(Tenure *t, Id peer, const json_t *params, TenureAnswered done, void *user)
+{
+    g_autoptr(GArray) renewals = NULL;
+    g_autoptr(GError) error = NULL;
+    Renewing *r;
+    json_t *list;
+
+    if (!json_read(params, "lease.renew", &error, "{s:o}", "renewals", &list) ||
+        !(renewals = renewals_from_json(list, &error))) {
+        done(user, NULL, error);
+        return;
+    }
+    for (guint i = 0; i < renewals->len; i++)
+        speak_of(t, peer, &g_array_index(renewals, Renewal, i));
+    r = g_new0(Renewing, 1);
+    *r = (Renewing){t, peer, done, user};
+    voters_renew(t->voters, renewals, look, on_renewed, r);
+}
+
+void tenure_admitted(Tenure *t, Id vm)
+{
+    g_hash_table_add(t->admitted, g_memdup2(&vm, sizeof(vm)));
+}
+
+VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot)
+{
+    if (!voters_knows(t->voters, vm) && ballot->kind != BALLOT_ELECTION)
+        return VOTE_GIVEN;
+    /* What its operator wants by force is not waited for in vain. */
+    if (ballot->kind == BALLOT_FORCE)
+        voters_close(t->voters, vm);
+    return voters_would_vote(t->voters, vm, ballot);
+}
+
+typedef struct {
+    TenureAnswered done;
+    void *user;
+} Voting;
+
+static void on_voted(void *user, VoteVerdict verdict, guint64 incarnation, const GError *error)
+{
+    g_autofree Voting *v = user;
+    g_autoptr(GError) why = error                   ? g_error_copy(error)
+                            : verdict == VOTE_GIVEN ? NULL
+                                                    : vote_verdict_failure(verdict, "this standby");
+
+    (void)incarnation;
+    v->done(v->user, NULL, why);
+}
+
+void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, void *user)
+{
+    Voting *v;
+
+    if (!voters_knows(t->voters, vm) && ballot->kind != BALLOT_ELECTION) {
+        done(user, NULL, NULL);
+        return;
+    }
+    v = g_new0(Voting, 1);
+    *v = (Voting){done, user};
+    voters_vote(t->voters, vm, ballot, on_voted, v);
+}
+
+/* --- the whole ----------------------------------------------------------------------- */
+
+Tenure *tenure_new(Engine *engine, GError **error)
+{
+    g_autofree char *path = g_build_filename(engine->paths.state, "votes", NULL);
+    Tenure *t = g_new0(Tenure, 1);
+
+    t->engine = engine;
+    t->holds = g_hash_table_new_full(id_hash, id_equal_func, NULL, g_free);
+    t->admitted = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
+    t->before = lease_file_read(LEASE_FILE, NULL);
+    t->voters = voters_new(engine->clerk, path, error);
+    if (t->voters)
+        return t;
+    tenure_free(t);
+    return NULL;
+}
+
+void tenure_begin(Tenure *t)
+{
+    static const LeasesEvents LEASES = {.on_ask = on_ask, .on_until = on_until};
+    static const WardenEvents WARDEN = {.on_up = on_warden,
+                                        .on_please_stop = on_please_stop,
+                                        .on_fenced = on_fenced,
+                                        .on_gone = on_gone,
+                                        .on_kept = on_kept,
+                                        .wants = wants};
+
+    t->peers = peers_new(&t->engine->loop, t->engine->identity);
+    t->warden = warden_new(&t->engine->loop, SENTRY_SOCKET, &WARDEN, t);
+    t->leases = leases_new(&t->engine->loop, t->voters, &LEASES, t);
+    /* From then on it is known of this boot what is enforced. */
+    change_file(t);
+    tenure_review(t);
+}
+
+void tenure_set_identity(Tenure *t, Identity *identity)
+{
+    if (t && t->peers)
+        peers_set_identity(t->peers, identity);
+}
+
+void tenure_hear(Tenure *t, const EarEvent *event)
+{
+    Hold *h = event->kind == EAR_LIFECYCLE ? find(t, event->vm) : NULL;
+
+    if (!h || t->closed)
+        return;
+    if (event->event == VIR_DOMAIN_EVENT_SUSPENDED) {
+        warden_tell(t->warden, h->vm, TRUE);
+        /* What was given up has been done after all. */
+        if (h->is_late && !h->is_asked && may_run(h))
+            hands_resume(t->engine->hands, h->vm, on_resumed, asked_new(t, h->vm));
+        h->is_late = FALSE;
+    } else if (event->event == VIR_DOMAIN_EVENT_RESUMED) {
+        warden_tell(t->warden, h->vm, FALSE);
+    }
+    tenure_look(t);
+}
+
+/* Those whose process is another by now. */
+void tenure_look(Tenure *t)
+{
+    GHashTableIter it;
+    gpointer value;
+
+    if (!t || t->closed || !t->leases)
+        return;
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        Hold *h = value;
+        pid_t pid = 0;
+
+        if (guests_process(t->engine->guests, h->vm, &pid) >= 0 && pid != h->pid)
+            give_to_guard(h);
+        arm_if_due(h);
+    }
+}
+
+const char *tenure_word(const Tenure *t, Id vm)
+{
+    const Hold *h = find(t, vm);
+
+    if (!h)
+        return NULL;
+    if (!h->until.enforced)
+        return "free";
+    return h->is_fenced || h->until.is_over || !h->until.may_start ? "lost" : "held";
+}
+
+void tenure_close(Tenure *t)
+{
+    if (!t || t->closed)
+        return;
+    t->closed = TRUE;
+    leases_close(t->leases);
+    if (t->peers)
+        peers_close(t->peers);
+    if (t->warden)
+        warden_close(t->warden);
+}
+
+void tenure_free(Tenure *t)
+{
+    if (!t)
+        return;
+    voters_free(t->voters);
+    g_hash_table_unref(t->holds);
+    g_hash_table_unref(t->admitted);
+    g_clear_pointer(&t->before, g_array_unref);
+    g_free(t);
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmconnect/warden.h"
+
+#include "vmconnect/base/clock.h"
+#include "vmconnect/base/error.h"
+#include "vmconnect/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define AGAIN_FIRST_MS 250
+#define AGAIN_LAST_MS 2000
+#define ANSWER_MS 2000
+#define LOOK_MS 500
+
+/* What the guard is to keep. */
+typedef struct {
+    Id vm;
+    Word word;       /* a KEEP */
+    int pidfd;       /* ours; -1: none was given yet */
+    gboolean is_new; /* this guard was not told of the process yet */
+    guint64 serial;  /* of the newest word */
+} Kept;
+
+/* What waits to be sent; of a KEEP the content is what is kept when its turn comes. */
+typedef struct {
+    WordKind kind;
+    Id vm;
+} Todo;
+
+/* What was sent, and is answered in that order. */
+typedef struct {
+    WordKind kind;
+    Id vm;
+    guint64 serial;
+    gint64 sent_ms;
+} Asked;
+
+struct Warden {
+    uv_loop_t *loop;
+    struct sockaddr_un address;
+    WardenEvents events;
+    void *user;
+    int fd; /* -1: not connected */
+    uv_poll_t *poll;
+    uv_timer_t timer; /* connects again, or looks whether answers come */
+    gint64 again_ms;
+    GHashTable *kept; /* Id * (its own) -> Kept * */
+    GQueue *todo;     /* Todo * */
+    GQueue *asked;    /* Asked * */
+    guint64 serial;
+    gboolean listed; /* this guard has said whom it has */
+    gboolean up;     /* as was told */
+    gboolean closed;
+};
+
+static void kept_free(gpointer data)
+{
+    Kept *k = data;
+
+    if (k->pidfd >= 0)
+        close(k->pidfd);
+    g_free(k);
+}
+
+static void set_up(Warden *w, gboolean up)
+{
+    if (w->up == up || w->closed)
+        return;
+    w->up = up;
+    if (up)
+        log_info("the guard is there");
+    else
+        log_warning("the guard does not answer -> no VM is armed, and of those that are the kernel holds the "
+                    "frames when their lease ends");
+    w->events.on_up(w->user, up);
+}
+
+/* --- sending ------------------------------------------------------------------- */
+
+static void set_events(Warden *w);
+static void disconnect(Warden *w);
+
+static gboolean is_waiting(const Warden *w, WordKind kind, Id vm)
+{
+    for (const GList *one = w->todo->head; one; one = one->next) {
+        const Todo *t = one->data;
+
+        if (t->kind == kind && id_equal(t->vm, vm))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void push(Warden *w, WordKind kind, Id vm)
+{
+    Todo *t;
+
+    if (w->fd < 0)
+        return;
+    t = g_new0(Todo, 1);
+    *t = (Todo){kind, vm};
+    g_queue_push_tail(w->todo, t);
+    set_events(w);
+}
+
+/* FALSE: not now, or the guard is gone. */
+static gboolean send_one(Warden *w, const Todo *t)
+{
+    Kept *k = t->kind == WORD_KEEP ? g_hash_table_lookup(w->kept, &t->vm) : NULL;
+    const Word plain = {.kind = t->kind, .vm = t->vm};
+    g_autoptr(GError) error = NULL;
+    Asked *asked;
+
+    if (t->kind == WORD_KEEP && !k)
+        return TRUE; /* released meanwhile */
+    if (!word_send(w->fd, k ? &k->word : &plain, k && k->is_new ? k->pidfd : -1, &error)) {
+        if (!g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+            disconnect(w);
+        return FALSE;
+    }
+    asked = g_new0(Asked, 1);
+    *asked = (Asked){t->kind, t->vm, k ? k->serial : 0, clock_steady_ms()};
+    g_queue_push_tail(w->asked, asked);
+    if (k)
+        k->is_new = FALSE;
+    return TRUE;
+}
+
+static void send_all(Warden *w)
+{
+    while (w->fd >= 0 && !g_queue_is_empty(w->todo)) {
+        Todo *t = g_queue_peek_head(w->todo);
+
+        if (!send_one(w, t))
+            return;
+        g_free(g_queue_pop_head(w->todo));
+    }
+}
+
+/* --- hearing --------------------------------------------------------------------- */
+
+static void take_answer(Warden *w, const Word *word)
+{
+    g_autofree Asked *asked = g_queue_pop_head(w->asked);
+    const Kept *k = asked && asked->kind == WORD_KEEP ? g_hash_table_lookup(w->kept, &asked->vm) : NULL;
+    g_autoptr(GError) refused = NULL;
+
+    if (word->kind == WORD_REFUSED)
+        refused = g_error_new(US_ERROR, US_ERROR_REFUSED, "the guard refuses: %s", word->text);
+    if (asked && asked->kind == WORD_LIST)
+        w->listed = TRUE;
+    if (w->listed && g_queue_is_empty(w->asked) && g_queue_is_empty(w->todo))
+        set_up(w, TRUE);
+    if (k && k->serial == asked->serial)
+        w->events.on_kept(w->user, asked->vm, refused);
+}
+
+static void take_ward(Warden *w, const Word *word)
+{
+    if (!g_hash_table_contains(w->kept, &word->vm) && !w->events.wants(w->user, word->vm))
+        push(w, WORD_RELEASE, word->vm);
+    else if (word->how != FENCED_NOT)
+        w->events.on_fenced(w->user, word->vm, word->how);
+}
+
+static void take(Warden *w, const Word *word)
+{
+    switch (word->kind) {
+    case WORD_DONE:
+    case WORD_REFUSED:
+        take_answer(w, word);
+        return;
+    case WORD_WARD:
+        take_ward(w, word);
+        return;
+    case WORD_PLEASE_STOP:
+        w->events.on_please_stop(w->user, word->vm);
+        return;
+    case WORD_FENCED:
+        w->events.on_fenced(w->user, word->vm, word->how);
+        return;
+    case WORD_GONE:
+        g_hash_table_remove(w->kept, &word->vm);
+        w->events.on_gone(w->user, word->vm);
+        return;
+    default:
+        log_warning("the guard says %s, which is no word of its -> passed over", word_kind_name(word->kind));
+    }
+}
+
+static void receive_all(Warden *w)
+{
+    while (w->fd >= 0 && !w->closed) {
+        g_autoptr(GError) error = NULL;
+        Word word;
+
+        if (word_receive(w->fd, &word, NULL, &error)) {
+            take(w, &word);
+            continue;
+        }
+        if (!g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+            disconnect(w);
+        return;
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    Warden *w = poll->data;
+
+    if (status < 0) {
+        disconnect(w);
+        return;
+    }
+    if (events & (UV_READABLE | UV_DISCONNECT))
+        receive_all(w);
+    if (w->fd >= 0 && (events & UV_WRITABLE))
+        send_all(w);
+    if (w->fd >= 0)
+        set_events(w);
+}
+
+static void set_events(Warden *w)
+{
+    uv_poll_start(w->poll, UV_READABLE | UV_DISCONNECT | (g_queue_is_empty(w->todo) ? 0 : UV_WRITABLE),
+                  on_poll);
+}
+
+/* --- the connection ---------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void on_poll_closed(uv_handle_t *poll)
+{
+    g_free(poll);
+}
+
+static void disconnect(Warden *w)
+{
+    if (w->fd < 0)
+        return;
+    uv_poll_stop(w->poll);
+    uv_close((uv_handle_t *)g_steal_pointer(&w->poll), on_poll_closed);
+    close(w->fd);
+    w->fd = -1;
+    w->listed = FALSE;
+    g_queue_clear_full(w->todo, g_free);
+    g_queue_clear_full(w->asked, g_free);
+    set_up(w, FALSE);
+    if (!w->closed)
+        uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+}
+
+static gboolean is_root(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.uid == geteuid();
+}
+
+/* All that is kept is told to whoever is there now. */
+static void begin(Warden *w)
+{
+    GHashTableIter it;
+    gpointer value;
+
+    push(w, WORD_LIST, ID_NIL);
+    g_hash_table_iter_init(&it, w->kept);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        Kept *k = value;
+
+        k->is_new = TRUE;
+        push(w, WORD_KEEP, k->vm);
+    }
+}
+
+static void connect_now(Warden *w)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&w->address, sizeof(w->address)) != 0 ||
+        !is_root(fd)) {
+        if (fd >= 0)
+            close(fd);
+        w->again_ms = MIN(2 * w->again_ms, AGAIN_LAST_MS);
+        uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+        return;
+    }
+    w->fd = fd;
+    w->again_ms = AGAIN_FIRST_MS;
+    w->poll = g_new0(uv_poll_t, 1);
+    uv_poll_init(w->loop, w->poll, fd);
+    w->poll->data = w;
+    begin(w);
+    uv_timer_start(&w->timer, on_timer, LOOK_MS, LOOK_MS);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    Warden *w = timer->data;
+    const Asked *oldest;
+
+    if (w->fd < 0) {
+        connect_now(w);
+        return;
+    }
+    oldest = g_queue_peek_head(w->asked);
+    if (oldest && clock_steady_ms() >= oldest->sent_ms + ANSWER_MS)
+        set_up(w, FALSE);
+}
+
+/* --- what is kept --------------------------------------------------------------------- */
+
+Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents *events, void *user)
+{
+    Warden *w = g_new0(Warden, 1);
+
+    w->loop = loop;
+    w->address.sun_family = AF_UNIX;
+    g_strlcpy(w->address.sun_path, socket_path, sizeof(w->address.sun_path));
+    w->events = *events;
+    w->user = user;
+    w->fd = -1;
+    w->again_ms = AGAIN_FIRST_MS;
+    w->kept = g_hash_table_new_full(id_hash, id_equal_func, NULL, kept_free);
+    w->todo = g_queue_new();
+    w->asked = g_queue_new();
+    uv_timer_init(loop, &w->timer);
+    w->timer.data = w;
+    uv_timer_start(&w->timer, on_timer, 0, 0);
+    return w;
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    Warden *w = timer->data;
+
+    g_hash_table_unref(w->kept);
+    g_queue_free_full(w->todo, g_free);
+    g_queue_free_full(w->asked, g_free);
+    g_free(w);
+}
+
+void warden_close(Warden *w)
+{
+    if (!w || w->closed)
+        return;
+    w->closed = TRUE;
+    disconnect(w);
+    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+}
+
+gboolean warden_is_up(const Warden *w)
+{
+    return w->up;
+}
+
+void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,
+                 gboolean is_enforced, LeaseMoment until)
+{
+    Kept *k = g_hash_table_lookup(w->kept, &vm);
+
+    g_assert(n <= WORD_TAPS_MAX);
+    if (!k) {
+        k = g_new0(Kept, 1);
+        k->vm = vm;
+        k->pidfd = -1;
+        g_hash_table_insert(w->kept, &k->vm, k);
+    }
+    k->word = (Word){
+        .kind = WORD_KEEP, .vm = vm, .reign = reign, .is_enforced = is_enforced, .until = until, .taps = n};
+    if (!is_enforced)
+        k->word.until = (LeaseMoment){0};
+    memcpy(k->word.tap, taps, n * IF_NAMESIZE);
+    if (pidfd >= 0) {
+        if (k->pidfd >= 0)
+            close(k->pidfd);
+        k->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+        k->is_new = TRUE;
+    }
+    k->serial = ++w->serial;
+    if (!is_waiting(w, WORD_KEEP, vm))
+        push(w, WORD_KEEP, vm);
+}
+
+void warden_release(Warden *w, Id vm)
+{
+    g_hash_table_remove(w->kept, &vm);
+    push(w, WORD_RELEASE, vm);
+}
+
+void warden_tell(Warden *w, Id vm, gboolean stopped)
+{
+    if (g_hash_table_contains(w->kept, &vm))
+        push(w, stopped ? WORD_STOPPED : WORD_RUNNING, vm);
+}
