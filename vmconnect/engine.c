@@ -270,6 +270,7 @@ static gboolean start(Engine *e, GError **error)
     e->hands = hands_new(&e->loop, uri);
     e->trials = trials_new(&e->paths);
     e->trial_hands = hands_new(&e->loop, uri);
+    e->lease_hands = hands_new(&e->loop, uri);
     e->agents = agents_new(&e->loop, uri, NAMING_HANDS);
     e->rescuer = rescuer_new(&e->loop, uri, e->paths.run, on_rescuer, e);
     e->guests = guests_new(&e->loop, &GUESTS_USUAL, on_guests, e);
@@ -307,11 +308,12 @@ static void on_part_closed(void *user)
 static void finish(Engine *e)
 {
     clerk_close(g_steal_pointer(&e->clerk));
-    e->open = 6;
+    e->open = 7;
     watch_close(g_steal_pointer(&e->watch), on_part_closed, e);
     guests_close(g_steal_pointer(&e->guests));
     hands_close(e->hands, on_part_closed, e);
     hands_close(e->trial_hands, on_part_closed, e);
+    hands_close(e->lease_hands, on_part_closed, e);
     agents_close(e->agents, on_part_closed, e);
     ears_close(e->ears, on_part_closed, e);
     rescuer_close(e->rescuer, on_part_closed, e);
@@ -345,10 +347,20 @@ static void begin_end(Engine *e)
     rehearsals_close(e->rehearsals, on_tests_ended, e);
 }
 
+static void on_left(void *user)
+{
+    begin_end(user);
+}
+
 static void on_signal(uv_signal_t *signal, int signum)
 {
+    Engine *e = signal->data;
+
     log_notice("signal %d -> end; replication goes on at the next start", signum);
-    begin_end(signal->data);
+    if (e->roles && !e->ending)
+        tenure_leave(e->tenure, on_left, e);
+    else
+        begin_end(e);
 }
 
 static void end_threads(Engine *e)

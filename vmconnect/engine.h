@@ -64,6 +64,7 @@ typedef struct Engine {
     Hands *hands;
     EngineFacts facts;
     Hands *trial_hands; /* slow ones */
+    Hands *lease_hands; /* for guests whose lease ends: nothing else may be before them */
     Agents *agents;     /* for what guests call themselves */
     Trials *trials;     /* their memory */
     Ears *ears;

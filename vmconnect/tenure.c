@@ -14,6 +14,7 @@
 
 #define RENEW_LIMIT_MS 10000 /* an answer that comes later is worth nothing */
 #define TAPS_EACH_MS 30000   /* cards are plugged now and then */
+#define LEAVE_MS 3000        /* so long those that vote may take to hear that nothing is armed */
 #define VOTERS 2             /* its standby and the controller */
 
 /* One VM of which this host is the active. */
@@ -53,6 +54,9 @@ struct Tenure {
     guint64 changes; /* of the file … */
     guint64 written; /* … and how many of them it has */
     gboolean writing;
+    void (*on_left)(void *user); /* NULL: it does not leave */
+    void *leaver;
+    uv_timer_t leave_timer;
     gboolean closed;
 };
 
@@ -95,6 +99,7 @@ static void write_file(void *data)
 
 static void write_soon(Tenure *t);
 static void arm_if_due(Hold *h);
+static void leave_if_free(Tenure *t);
 
 static void arm_all(Tenure *t)
 {
@@ -121,10 +126,12 @@ static void on_written(void *data)
     g_free(w);
     if (t->closed)
         return;
-    if (t->written == t->changes)
-        arm_all(t);
-    else
+    if (t->written != t->changes) {
         write_soon(t);
+        return;
+    }
+    arm_all(t);
+    leave_if_free(t);
 }
 
 static GArray *entries(const Tenure *t)
@@ -242,7 +249,7 @@ static void ready(Hold *h)
 static void arm_if_due(Hold *h)
 {
     Tenure *t = h->tenure;
-    gboolean wants = h->wants_arm && !h->dropped && !t->engine->ending && warden_is_up(t->warden);
+    gboolean wants = h->wants_arm && !h->dropped && !t->on_left && warden_is_up(t->warden);
 
     if (!wants) {
         leases_arm(t->leases, h->vm, FALSE);
@@ -294,7 +301,7 @@ static void go_on(Hold *h)
         return;
     log_notice("vm %s: its lease is back -> it goes on", ID_TEXT(h->vm));
     if (!h->was_paused)
-        hands_resume(t->engine->hands, h->vm, on_resumed, asked_new(t, h->vm));
+        hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
     h->is_asked = h->is_fenced = h->was_paused = FALSE;
     guests_set_fenced(t->engine->guests, h->vm, FALSE);
     leases_stopped(t->leases, h->vm, FALSE);
@@ -326,7 +333,7 @@ static void on_please_stop(void *user, Id vm)
         log_warning("vm %s: its lease ends, since nobody whose voice counts answers -> it is suspended",
                     ID_TEXT(vm));
     }
-    hands_suspend(t->engine->hands, vm, on_suspended, asked_new(t, vm));
+    hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
 }
 
 static void on_fenced(void *user, Id vm, Fenced how)
@@ -359,6 +366,7 @@ static void on_kept(void *user, Id vm, const GError *why_not)
     arm_if_due(h);
     if (may_run(h))
         go_on(h);
+    leave_if_free(t);
 }
 
 static void on_gone(void *user, Id vm)
@@ -383,6 +391,16 @@ static void on_warden(void *user, gboolean up)
     arm_all(user);
 }
 
+/* --- leaving -------------------------------------------------------------------------- */
+
+static void on_leave(uv_timer_t *timer)
+{
+    Tenure *t = timer->data;
+
+    if (t->on_left)
+        g_steal_pointer (&t->on_left)(t->leaver);
+}
+
 /* --- leases ----------------------------------------------------------------------- */
 
 static void let_go(Hold *h)
@@ -393,6 +411,23 @@ static void let_go(Hold *h)
     leases_let_go(t->leases, h->vm);
     g_hash_table_remove(t->holds, &h->vm);
     change_file(t);
+}
+
+static void leave_if_free(Tenure *t)
+{
+    GHashTableIter it;
+    gpointer hold;
+
+    if (!t->on_left || t->written != t->changes)
+        return;
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold)) {
+        const Hold *h = hold;
+
+        if (h->until.enforced || (h->in_guard && !h->is_kept))
+            return;
+    }
+    uv_timer_start(&t->leave_timer, on_leave, 0, 0);
 }
 
 static void on_until(void *user, Id vm, const LeaseUntil *until)
@@ -416,6 +451,7 @@ static void on_until(void *user, Id vm, const LeaseUntil *until)
     give_to_guard(h);
     if (!h->in_guard && may_run(h))
         go_on(h);
+    leave_if_free(t);
     if (until->enforced != before.enforced || until->may_start != before.may_start ||
         until->is_over != before.is_over)
         serve_news(t->engine);
@@ -713,6 +749,8 @@ void tenure_begin(Tenure *t)
     t->leases = leases_new(&t->engine->loop, t->voters, &LEASES, t);
     /* From then on it is known of this boot what is enforced. */
     change_file(t);
+    uv_timer_init(&t->engine->loop, &t->leave_timer);
+    t->leave_timer.data = t;
     tenure_review(t);
 }
 
@@ -732,7 +770,7 @@ void tenure_hear(Tenure *t, const EarEvent *event)
         warden_tell(t->warden, h->vm, TRUE);
         /* What was given up has been done after all. */
         if (h->is_late && !h->is_asked && may_run(h))
-            hands_resume(t->engine->hands, h->vm, on_resumed, asked_new(t, h->vm));
+            hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
         h->is_late = FALSE;
     } else if (event->event == VIR_DOMAIN_EVENT_RESUMED) {
         warden_tell(t->warden, h->vm, FALSE);
@@ -759,6 +797,15 @@ void tenure_look(Tenure *t)
     }
 }
 
+void tenure_leave(Tenure *t, void (*on_left)(void *user), void *user)
+{
+    t->on_left = on_left;
+    t->leaver = user;
+    arm_all(t);
+    uv_timer_start(&t->leave_timer, on_leave, LEAVE_MS, 0);
+    leave_if_free(t);
+}
+
 const char *tenure_word(const Tenure *t, Id vm)
 {
     const Hold *h = find(t, vm);
@@ -775,11 +822,12 @@ void tenure_close(Tenure *t)
     if (!t || t->closed)
         return;
     t->closed = TRUE;
+    if (!t->leases)
+        return; /* it never began */
     leases_close(t->leases);
-    if (t->peers)
-        peers_close(t->peers);
-    if (t->warden)
-        warden_close(t->warden);
+    peers_close(t->peers);
+    warden_close(t->warden);
+    uv_close((uv_handle_t *)&t->leave_timer, NULL);
 }
 
 void tenure_free(Tenure *t)

@@ -30,6 +30,10 @@ void tenure_close(Tenure *t);
 void tenure_free(Tenure *t);
 void tenure_set_identity(Tenure *t, Identity *identity);
 
+/* Before an end in good order: nothing is armed any more, so that no guest is stopped for want of who is away. @on_left comes once, soon;
+ * before the end at the latest, though those that vote have not all heard. */
+void tenure_leave(Tenure *t, void (*on_left)(void *user), void *user);
+
 /* The policy is another, or this engine another's. */
 void tenure_review(Tenure *t);
 void tenure_hear(Tenure *t, const EarEvent *event);

@@ -138,10 +138,15 @@ void plan_elect(Turn *t, Move *m)
 /* Nothing is promised before all of them would. What has been granted ends, and who has just started sits out: both in a while. */
 void plan_not_elected(Turn *t, Move *m, const GError *failure)
 {
+    gboolean busy = g_error_matches(failure, US_ERROR, US_ERROR_BUSY);
+    gboolean is_back = busy && t->plan->from_up;
+    g_autofree char *why =
+        is_back ? g_strdup_printf("%s answers again: what lives there is not taken from it", t->plan->from)
+                : g_strdup(failure->message);
+
     m->asked = FALSE;
-    move_set_why(m, failure->message);
-    if ((plan_is_silence(failure) || g_error_matches(failure, US_ERROR, US_ERROR_BUSY)) &&
-        t->now_ms < m->elect_until_ms)
+    move_set_why(m, why);
+    if (!is_back && (busy || plan_is_silence(failure)) && t->now_ms < m->elect_until_ms)
         m->next_at_ms = t->now_ms + PLAN_ASK_AGAIN_MS;
     else
         plan_enter(t, m, MOVE_STAYED);

@@ -245,7 +245,7 @@ gboolean voters_is_mute(const Voters *v, Id vm)
 
 void voters_close(Voters *v, Id vm)
 {
-    voter_of(v, vm)->closed = TRUE;
+    voter_close(voter_of(v, vm), lease_clock_now());
 }
 
 void voters_forget(Voters *v, Id vm)

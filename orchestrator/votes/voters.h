@@ -45,7 +45,7 @@ void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, g
 /* Was anything ever promised of it? */
 gboolean voters_knows(const Voters *v, Id vm);
 gboolean voters_is_mute(const Voters *v, Id vm);
-/* It renews nobody any more, until another reign is obeyed. */
+/* As voter_close(): to be said again and again. */
 void voters_close(Voters *v, Id vm);
 /* It is not protected any more. */
 void voters_forget(Voters *v, Id vm);

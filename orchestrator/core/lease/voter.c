@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/core/lease/voter.h"
 
+/* Longer than from one asking of a plan to the next. */
+#define CLOSED_MS 5000
+
 void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gboolean is_copy, LeaseMoment now)
 {
     *v = (Voter){.record = *record,
@@ -15,7 +18,7 @@ static void obey(Voter *v, Reign reign, guint64 arm)
 {
     v->record.promised = reign;
     v->record.arm = arm;
-    v->closed = FALSE;
+    v->closed = (LeaseMoment){0};
 }
 
 gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation,
@@ -32,6 +35,11 @@ gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint6
         obey(v, highest, arm);
     return v->record.cap_ms != before.cap_ms || v->record.arm != before.arm ||
            !reign_equal(v->record.promised, before.promised);
+}
+
+void voter_close(Voter *v, LeaseMoment now)
+{
+    v->closed = lease_moment_after(now, CLOSED_MS);
 }
 
 static LeaseMoment granted_until(const Voter *v)
@@ -87,7 +95,7 @@ static gboolean grant(Voter *v, const LeaseRenewal *asked, const VoterSight *sig
     }
     if (asked->fenced) {
         take_back(v, asked->nonce, sight->now);
-    } else if (!v->mute && !v->closed) {
+    } else if (!v->mute && lease_is_over(v->closed, sight->now)) {
         changed |= set_cap(v, asked->grant_ms, sight->now);
         give(v, asked->nonce, lease_moment_after(sight->now, asked->grant_ms));
         answer->verdict = LEASE_GRANTED;

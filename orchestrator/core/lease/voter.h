@@ -20,7 +20,7 @@ typedef struct {
     VoterRecord record;
     guint64 incarnation; /* of the memory, not the process: another only when a copy speaks again */
     gboolean mute;
-    gboolean closed;     /* it renews nobody any more: its operator makes the next reign */
+    LeaseMoment closed;  /* until then it renews nobody: its operator is about to make the next reign */
     LeaseMoment granted; /* until then some active's process may count on it … */
     LeaseMoment last;    /* … and until then the one that asked last … */
     guint64 nonce;       /* … by this request, the newest of its own that was granted */
@@ -33,6 +33,9 @@ void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gbool
  * them obeys, with its arm; @cap_ms the longest grant that one of them may hold. TRUE: the record has changed. */
 gboolean voter_speak(Voter *v, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation,
                      LeaseMoment now);
+
+/* What it has granted ends, and nothing is added, as long as that is said again. */
+void voter_close(Voter *v, LeaseMoment now);
 
 /* --- asked to keep a reign --------------------------------------------------- */
 
@@ -55,7 +58,7 @@ typedef struct {
 
 typedef enum {
     LEASE_GRANTED,
-    LEASE_NOT_GRANTED, /* mute, closed, or the sender is fenced */
+    LEASE_NOT_GRANTED, /* mute, closed for now, or the sender is fenced */
     LEASE_STOP_FIRST,  /* runs_lower */
     LEASE_HIGHER,      /* the voter keeps a higher reign */
     LEASE_CONFLICT,    /* or another of the same number: an operator must decide */

@@ -714,7 +714,7 @@ static void force(Sim *s)
         return;
     s->certified = s->parties[from].host_down || s->mutation == SIM_FORCE_AT_ONCE;
     s->forcing = new_reign(s, c->record.promised.number + 2);
-    c->voter.closed = TRUE;
+    c->voter.closed = lease_moment_after(clock_of(s, c), END_US / 1000);
     say(s, CONTROLLER, "forces%s", s->certified ? ", certified" : "");
 }
 

@@ -250,11 +250,11 @@ static void test_release_and_force(void)
     g_assert_cmpint(vote(&v, BALLOT_RELEASE, THIRD, (Reign){4, {{5}}}, 2), ==, VOTE_GIVEN);
     g_assert_cmpint(vote(&v, BALLOT_RELEASE, THIRD, (Reign){4, {{6}}}, 2), ==, VOTE_OTHER_REIGN);
     (void)renew(&v, (Reign){4, {{5}}}, 1, 20000);
-    v.closed = TRUE;
+    voter_close(&v, at(25000));
     g_assert_cmpint(renew(&v, (Reign){4, {{5}}}, 1, 25000).verdict, ==, LEASE_NOT_GRANTED);
     g_assert_cmpint(vote(&v, BALLOT_FORCE, FIRST, (Reign){6, {{7}}}, 29999), ==, VOTE_KEEPS);
     g_assert_cmpint(vote(&v, BALLOT_FORCE, FIRST, (Reign){6, {{7}}}, 30000), ==, VOTE_GIVEN);
-    g_assert_false(v.closed);
+    g_assert_cmpint(v.closed.boot_ms, ==, 0);
     (void)renew(&v, (Reign){6, {{7}}}, 1, 40000);
     g_assert_cmpint(vote(&v, BALLOT_CERTIFIED, FIRST, (Reign){8, {{8}}}, 40001), ==, VOTE_GIVEN);
     /* Where nobody can be elected, an operator need not wait. */
