@@ -141,6 +141,19 @@ static void append_silence(GString *out, const json_t *s)
         g_string_append_printf(out, "  a switchover is required: %s\n", way_out);
 }
 
+static void append_automatic(GString *out, const json_t *s)
+{
+    const json_t *automatic = json_object_get(s, "automatic");
+    g_autofree char *why = page_clean(json_string_value(json_object_get(automatic, "why")) ?: "-");
+
+    if (!json_is_object(automatic))
+        return;
+    if (json_is_true(json_object_get(automatic, "armed")))
+        g_string_append(out, "  switches over by itself\n");
+    else
+        g_string_append_printf(out, "  does not switch over by itself at present: %s\n", why);
+}
+
 /* What integrity tests have shown of a VM, as one sentence. The caller frees; NULL: nothing. */
 static char *proof_text(const json_t *vm, const char *scenario)
 {
@@ -217,6 +230,7 @@ static void append_scenario(GString *out, const json_t *s)
     text = page_text(page, 2);
     g_string_append_printf(out, "%s%s: %s, active on %s, home is %s%s%s%s\n%s", out->len ? "\n" : "", name,
                            state, active, master, home, plan ? ", plan " : "", plan ? plan : "", text);
+    append_automatic(out, s);
     append_tests(out, s);
     append_silence(out, s);
     append_holds(out, s);

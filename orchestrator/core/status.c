@@ -127,6 +127,26 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *
                      "checks", checks_of(p, vm), "owed", protection_owed(p, vm));
 }
 
+/* Its active's engine has not said yet that it holds the lease that it was ordered to. */
+#define LEASE_AWAITED "its lease is awaited"
+
+/* {"armed", "why"}; null: its operator switches over. */
+static json_t *automatic_of(const Protection *p)
+{
+    const char *why = NULL;
+
+    if (!protection_is_automatic(p))
+        return json_null();
+    for (guint i = 0; i < p->vms->len && !why; i++) {
+        const ProtectionVm *vm = p->vms->pdata[i];
+
+        why = protection_unarmed(p, vm);
+        if (!why && vm->lease != LEASE_HELD)
+            why = vm->lease == LEASE_LOST ? "its lease is lost" : LEASE_AWAITED;
+    }
+    return json_pack("{s:b, s:s?}", "armed", why == NULL, "why", why);
+}
+
 /* The last second is one, too. */
 static json_t *seconds_left(gint64 left_ms)
 {
@@ -140,13 +160,13 @@ json_t *status_of(const Protection *p, const Proofs *proofs, gint64 now_ms)
 
     for (guint i = 0; i < p->vms->len; i++)
         json_array_append_new(vms, vm_of(p, p->vms->pdata[i], proofs, now_ms));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:o, s:s?, s:o, s:o, s:o, s:s?, s:o}", "name",
-                     p->scenario->name, "state", scenario_state_name(p->state), "master", p->scenario->master,
-                     "active", protection_active(p), "term", (json_int_t)protection_term(p), "countdown_s",
-                     seconds_left(protection_countdown_left_ms(p, now_ms)), "way_out", way_out,
-                     "switchback_s", seconds_left(protection_switchback_left_ms(p, now_ms)), "holds",
-                     protection_holds(p), "unheard", protection_unheard(p), "plan",
-                     id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s?, s:I, s:o, s:o, s:s?, s:o, s:o, s:o, s:s?, s:o}", "name", p->scenario->name,
+        "state", scenario_state_name(p->state), "master", p->scenario->master, "active", protection_active(p),
+        "term", (json_int_t)protection_term(p), "automatic", automatic_of(p), "countdown_s",
+        seconds_left(protection_countdown_left_ms(p, now_ms)), "way_out", way_out, "switchback_s",
+        seconds_left(protection_switchback_left_ms(p, now_ms)), "holds", protection_holds(p), "unheard",
+        protection_unheard(p), "plan", id_is_nil(p->plan) ? NULL : ID_TEXT(p->plan), "vms", vms);
 }
 
 json_t *status_document(const GPtrArray *protections, const Proofs *proofs, gint64 now_ms)

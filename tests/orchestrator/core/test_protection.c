@@ -1327,7 +1327,7 @@ static void test_status(void)
 {
     static const char *const LEAD =
         "{\"scenarios\":[{\"name\":\"web\",\"state\":\"running\",\"master\":\"alpha\",\"active\":\"alpha\","
-        "\"term\":1,"
+        "\"term\":1,\"automatic\":null,"
         "\"countdown_s\":null,\"way_out\":null,\"switchback_s\":null,\"holds\":[],\"unheard\":[],\"plan\":"
         "null,\"vms\":[{"
         "\"name\":\"web1\","
