@@ -395,8 +395,8 @@ static void engine_clear(Engine *e)
     for (guint i = 0; i < G_N_ELEMENTS(all); i++)
         g_clear_pointer(all[i], g_free);
     g_clear_pointer(&e->visits, g_ptr_array_unref);
+    g_clear_pointer(&e->peer_visits, g_ptr_array_unref);
     g_clear_pointer(&e->arriving, g_ptr_array_unref);
-    g_clear_pointer(&e->asking, g_ptr_array_unref);
     g_clear_pointer(&e->facts.host, host_free);
     g_clear_pointer(&e->trials, trials_free);
     g_clear_pointer(&e->tenure, tenure_free);

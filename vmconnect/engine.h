@@ -77,7 +77,7 @@ typedef struct Engine {
     Listener *listener;
     EnrolDesk *desk;          /* NULL while owned */
     GPtrArray *visits;        /* of Visit *: links of our controller */
-    GPtrArray *asking;        /* of PeerVisit * */
+    GPtrArray *peer_visits;   /* of PeerVisit *: links of other engines, who ask */
     GPtrArray *arriving;      /* of Arrival *: bulk links whose ATTACH has not come yet, and beats */
     GQueue changes;           /* of ServeChange *: wait for their turn … */
     gpointer changing;        /* … while this one has it; NULL: none */
@@ -101,11 +101,12 @@ typedef struct {
     gboolean former;      /* of an owner that was, or an older memory: ends soon */
 } Visit;
 
-/* One link of another engine, which is the active of VMs whose copies are kept here; what SERVE_METHODS_OF_PEERS get as their user. */
+/* One link of another engine of our owner; what SERVE_METHODS_OF_PEERS get as their user. It is gone with its link: what is
+ * answered later keeps the engine and the reply. */
 typedef struct {
     Engine *engine;
+    Id peer; /* who that is, as its certificate says */
     Rpc *rpc;
-    Id peer;
 } PeerVisit;
 
 /* Make our folders, or give back to those there are the owners and modes that they must have. */
@@ -128,7 +129,8 @@ void gate_on_link(void *user, Link *link);
 void gate_on_refused(void *user, const GError *error);
 /* Links that are marked as former end, a moment later. */
 void gate_leave(Engine *engine);
-/* The owner has changed: links of the former one end, a moment later if it does not end them itself. */
+/* The owner has changed: links of the former one end, a moment later if it does not end them itself, and at once those of its
+ * other engines. */
 void gate_leave_former(Engine *engine);
 void gate_init(Engine *engine);
 void gate_close(Engine *engine);

@@ -3,9 +3,8 @@
  *
  * The certificate says who somebody is; what for, their hello. A controller's
  * link becomes an Rpc, and so does that of root on this host, who may ask less; an active's bulk link waits here for its ATTACH, is
- * checked against what the controller has admitted, and goes to the keeper; another engine's beat is kept, and nothing is said on it, and what
- * it asks is answered by an Rpc of its own;
- * a stranger may only enrol. */
+ * checked against what the controller has admitted, and goes to the keeper; another engine's beat is kept, and nothing is said on it;
+ * a link of a peer, another engine that asks, becomes an Rpc with methods of its own; a stranger may only enrol. */
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/engine.h"
@@ -71,45 +70,6 @@ static void receive_controller(Engine *engine, Link *link)
     visit->rpc = rpc_new(&engine->loop, link, &events, visit);
     g_ptr_array_add(engine->visits, visit);
     serve_news(engine);
-}
-
-/* --- other engines ------------------------------------------------------- */
-
-#define PEERS_MAX 256
-
-static void on_peer_gone(void *user, const GError *error)
-{
-    PeerVisit *visit = user;
-
-    (void)error;
-    g_ptr_array_remove_fast(visit->engine->asking, visit);
-    g_free(visit);
-}
-
-static void receive_peer(Engine *engine, Link *link)
-{
-    RpcEvents events = {.methods = SERVE_METHODS_OF_PEERS, .on_closed = on_peer_gone};
-    PeerVisit *visit;
-
-    if (engine->asking->len >= PEERS_MAX) {
-        link_free(link);
-        return;
-    }
-    visit = g_new0(PeerVisit, 1);
-    visit->engine = engine;
-    visit->peer = link_peer(link).id;
-    visit->rpc = rpc_new(&engine->loop, link, &events, visit);
-    g_ptr_array_add(engine->asking, visit);
-}
-
-static void close_peers(Engine *engine)
-{
-    while (engine->asking->len > 0) {
-        PeerVisit *visit = g_ptr_array_steal_index_fast(engine->asking, 0);
-
-        rpc_close(visit->rpc, NULL);
-        g_free(visit);
-    }
 }
 
 /* --- actives ----------------------------------------------------------- */
@@ -229,6 +189,49 @@ static void receive_beat(Engine *engine, Link *link)
     g_ptr_array_add(engine->arriving, a);
 }
 
+/* --- peers --------------------------------------------------------------- */
+
+#define PEERS_MAX 256
+
+static void on_peer_gone(void *user, const GError *error)
+{
+    PeerVisit *visit = user;
+
+    log_info("link of engine %s over (%s)", ID_TEXT(visit->peer), error->message);
+    g_ptr_array_remove_fast(visit->engine->peer_visits, visit);
+    g_free(visit);
+}
+
+static void receive_peer(Engine *engine, Link *link)
+{
+    static const RpcEvents EVENTS = {.methods = SERVE_METHODS_OF_PEERS, .on_closed = on_peer_gone};
+    PeerVisit *visit;
+
+    if (engine->peer_visits->len >= PEERS_MAX) {
+        g_autoptr(GError) why =
+            g_error_new(US_ERROR, US_ERROR_BUSY, "this engine has %d links of others already", PEERS_MAX);
+
+        rpc_close(rpc_new(&engine->loop, link, &(RpcEvents){0}, NULL), why);
+        return;
+    }
+    log_info("%s is there: it may ask", link_name(link));
+    visit = g_new0(PeerVisit, 1);
+    visit->engine = engine;
+    visit->peer = link_peer(link).id;
+    visit->rpc = rpc_new(&engine->loop, link, &EVENTS, visit);
+    g_ptr_array_add(engine->peer_visits, visit);
+}
+
+static void close_peers(Engine *engine)
+{
+    while (engine->peer_visits->len > 0) {
+        PeerVisit *visit = g_ptr_array_remove_index_fast(engine->peer_visits, 0);
+
+        rpc_close(visit->rpc, NULL);
+        g_free(visit);
+    }
+}
+
 /* --- all --------------------------------------------------------------- */
 
 void gate_on_link(void *user, Link *link)
@@ -241,10 +244,10 @@ void gate_on_link(void *user, Link *link)
         receive_controller(engine, link);
     else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BULK)
         receive_active(engine, link);
-    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_PEER)
-        receive_peer(engine, link);
     else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_BEAT)
         receive_beat(engine, link);
+    else if (link_state(link) == LINK_OPEN && link_purpose(link) == PURPOSE_PEER)
+        receive_peer(engine, link);
     else
         link_free(link);
 }
@@ -258,8 +261,8 @@ void gate_on_refused(void *user, const GError *error)
 void gate_init(Engine *engine)
 {
     engine->visits = g_ptr_array_new();
+    engine->peer_visits = g_ptr_array_new();
     engine->arriving = g_ptr_array_new();
-    engine->asking = g_ptr_array_new();
     uv_timer_init(&engine->loop, &engine->leave_timer);
     engine->leave_timer.data = engine;
 }
