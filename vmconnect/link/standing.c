@@ -119,8 +119,6 @@ static void on_soon(uv_timer_t *timer)
         send_waiting(standing);
     else
         fail_waiting(standing);
-    if (!standing->rpc)
-        answer_soon(standing);
     unref(standing);
 }
 
