@@ -10,7 +10,7 @@
 
 #define FDS_MAX 65536 /* that are looked at */
 #define FILE_BYTES 1024
-#define FIELD "iff:\t" /* drivers/net/tun.c; a queue that is switched off has no name behind it */
+#define FIELD "iff:\t" /* drivers/net/tun.c; no name behind it: it is attached to no interface yet */
 
 typedef struct {
     char (*names)[IF_NAMESIZE];
