@@ -3,17 +3,19 @@
  *
  * libvirt runs it as /etc/libvirt/hooks/qemu.d/understudy around the life of
  * every guest and waits for it; see https://libvirt.org/hooks.html. It refuses
- * a start by failing, with its reason on standard error, and passes everything
- * else. Nothing goes to standard output: for `migrate` and `restore` that would
+ * a start by failing, with its reason on standard error, gives a guest whose lease is enforced to the guard when its
+ * QEMU runs, and passes everything else. Nothing goes to standard output: for `migrate` and `restore` that would
  * be a new definition. */
 #include "netmap/isolate.h"
 #include "netmap/xml.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/machine.h"
+#include "vmconnect/guard/word.h"
 #include "vmconnect/hypervisor/domain_uuid.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
 #include "vmconnect/hypervisor/qemu_process.h"
+#include "vmconnect/hypervisor/start_lease.h"
 #include "vmconnect/hypervisor/trial_mark.h"
 
 #include <glib/gstdio.h>
@@ -58,10 +60,16 @@ static GString *read_definition(void)
     return text;
 }
 
+static const StartLease PLACES = {.guard_folder = GUARD_FOLDER,
+                                  .lease_file = LEASE_FILE,
+                                  .process_folder = QEMU_PROCESS_FOLDER,
+                                  .socket = SENTRY_SOCKET};
+
 static gboolean decide(const char *name, GError **error)
 {
     g_autoptr(GString) definition = NULL;
-    GuardJudge judge = {.guard_folder = GUARD_FOLDER, .permit_folder = PERMIT_FOLDER};
+    GuardJudge judge = {
+        .guard_folder = GUARD_FOLDER, .permit_folder = PERMIT_FOLDER, .lease_file = LEASE_FILE};
     Id vm;
 
     if (!guard_any(GUARD_FOLDER))
@@ -78,7 +86,32 @@ static gboolean decide(const char *name, GError **error)
     }
     if (isolate_is_marked(definition->str, definition->len, NULL))
         return expect_engines_own(vm, name, error);
-    return guard_judge(&judge, vm, name, error) && expect_first(vm, name, error);
+    return guard_judge(&judge, vm, name, error) && expect_first(vm, name, error) &&
+           start_lease_expect_guard(&PLACES, vm, name, error);
+}
+
+/* QEMU runs. */
+static gboolean follow(const char *name, GError **error)
+{
+    g_autoptr(GString) definition = NULL;
+    Id vm;
+
+    if (!guard_any(GUARD_FOLDER))
+        return TRUE;
+    definition = read_definition();
+    if (domain_uuid_parse(definition->str, definition->len, &vm, error))
+        return start_lease_give(&PLACES, vm, name, error);
+    g_prefix_error(
+        error, "Understudy does not let '%s' start, because it cannot tell whether it needs a lease: ", name);
+    return FALSE;
+}
+
+/* FALSE: it is refused. */
+static gboolean pass(const char *operation, const char *name, GError **error)
+{
+    if (guard_asks(operation))
+        return decide(name, error);
+    return !guard_follows(operation) || follow(name, error);
 }
 
 int main(int argc, char **argv)
@@ -91,7 +124,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], TRIAL_NAME) == 0)
         trial_mark_leave(TRIAL_MARK);
-    if (!guard_asks(argv[2]) || decide(argv[1], &error))
+    if (pass(argv[2], argv[1], &error))
         return 0;
     fprintf(stderr, "%s\n", error->message);
     return 1;

@@ -43,8 +43,12 @@ static int open_guard(GError **error)
 
 static void print_ward(const Word *w)
 {
-    g_print("{\"vm\": \"%s\", \"how\": \"%s\", \"enforced\": %s, \"taps\": %u, \"text\": \"%s\"}\n",
-            ID_TEXT(w->vm), fenced_name(w->how), w->is_enforced ? "true" : "false", w->taps, w->text);
+    g_autoptr(GString) taps = g_string_new(NULL);
+
+    for (guint i = 0; i < w->taps; i++)
+        g_string_append_printf(taps, "%s\"%s\"", i > 0 ? ", " : "", w->tap[i]);
+    g_print("{\"vm\": \"%s\", \"how\": \"%s\", \"enforced\": %s, \"taps\": [%s], \"text\": \"%s\"}\n",
+            ID_TEXT(w->vm), fenced_name(w->how), w->is_enforced ? "true" : "false", taps->str, w->text);
 }
 
 /* Say @w and wait for what is said to it. */

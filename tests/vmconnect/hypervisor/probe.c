@@ -6,12 +6,14 @@
  *   hypervisor_probe guard VM ROLE [journal]      write a guard file: "active" or "standby"
  *   hypervisor_probe unguard VM
  *   hypervisor_probe permit VM | forbid VM
+ *   hypervisor_probe lease VM LEFT_MS [TERM]      write a lease file of this VM alone, in its guard's reign or one of another number
  *
  * Commands of `run`: list, host, definition VM, shutdown VM TIMEOUT_MS
  * [force], settle VM TIMEOUT_MS, freeze VM, watch VM LIMIT LIFE_MS SCRATCH…,
  * unwatch VM, end VM, quit. `shutdown`, `settle` and `freeze` are done by a
  * worker with a connection of its own. Each second there is {"gap_ms"}: the
  * longest time that the loop did not turn. */
+#include "orchestrator/votes/lease_clock.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -22,6 +24,7 @@
 #include "vmconnect/hypervisor/event_uv.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/hands.h"
+#include "vmconnect/hypervisor/lease_file.h"
 #include "vmconnect/hypervisor/rescue.h"
 #include "vmconnect/hypervisor/rescuer.h"
 #include "vmconnect/hypervisor/shutdown.h"
@@ -383,8 +386,29 @@ static int guard(char **words, int n)
     return ok ? 0 : error ? fail(error) : 2;
 }
 
+static int lease(char **words, int n)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(LeaseEntry));
+    g_autoptr(Guard) g = guard_read(GUARD_FOLDER, vm_of(words[2]), &error);
+    g_autofree char *text = NULL;
+    LeaseEntry e;
+
+    if (!g)
+        return fail(error);
+    e = (LeaseEntry){g->vm, g->reign,
+                     lease_moment_after(lease_clock_now(), g_ascii_strtoll(words[3], NULL, 10))};
+    if (n > 4)
+        e.reign.number = g_ascii_strtoull(words[4], NULL, 10);
+    g_array_append_val(entries, e);
+    text = lease_file_text(entries);
+    return lease_file_write(LEASE_FILE, text, &error) ? 0 : fail(error);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 4 && strcmp(argv[1], "lease") == 0)
+        return lease(argv, argc);
     if (argc == 3 && strcmp(argv[1], "run") == 0)
         return run(argv[2]);
     if (argc == 4 && strcmp(argv[1], "rescue") == 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may start what: every state of the two files, and every way to damage them. */
+#include "orchestrator/votes/lease_clock.h"
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/machine.h"
 #include "vmconnect/hypervisor/guard_file.h"
 #include "vmconnect/hypervisor/guard_judge.h"
+#include "vmconnect/hypervisor/start_lease.h"
 #include "vmconnect/hypervisor/start_lock.h"
 
 #include <glib/gstdio.h>
@@ -16,6 +18,7 @@ typedef struct {
     char *root;
     char *guard_folder;
     char *permit_folder;
+    char *lease_file;
     GuardJudge judge;
     Guard guard;
 } Place;
@@ -26,8 +29,11 @@ static void place_open(Place *p, gconstpointer data)
     p->root = g_dir_make_tmp("guard-XXXXXX", NULL);
     p->guard_folder = g_build_filename(p->root, "guard", NULL);
     p->permit_folder = g_build_filename(p->root, "permit", NULL);
-    p->judge = (GuardJudge){
-        .guard_folder = p->guard_folder, .permit_folder = p->permit_folder, .boot_id = id_random()};
+    p->lease_file = g_build_filename(p->root, "leases", NULL);
+    p->judge = (GuardJudge){.guard_folder = p->guard_folder,
+                            .permit_folder = p->permit_folder,
+                            .lease_file = p->lease_file,
+                            .boot_id = id_random()};
     p->guard = (Guard){.vm = id_random(),
                        .scenario = (char *)"w\xc3\xa4 & \"b\"",
                        .reign = {7, id_random()},
@@ -51,7 +57,9 @@ static void place_close(Place *p, gconstpointer data)
         }
         g_rmdir(folders[i]);
     }
-    g_rmdir(p->root);
+    g_unlink(p->lease_file);
+    g_assert_cmpint(g_rmdir(p->root), ==, 0);
+    g_free(p->lease_file);
     g_free(p->root);
     g_free(p->guard_folder);
     g_free(p->permit_folder);
@@ -205,6 +213,51 @@ static void test_decisions(Place *p, gconstpointer data)
     g_assert_true(permit_remove(p->permit_folder, p->guard.vm, NULL));
     refuses(p, US_ERROR_REFUSED, "since this host booted");
     g_assert_true(guard_remove(p->guard_folder, p->guard.vm, NULL));
+    permits(p);
+}
+
+/* Of @vm in @reign, for another @left_ms. */
+static void write_lease(Place *p, Id vm, Reign reign, gint64 left_ms)
+{
+    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(LeaseEntry));
+    LeaseEntry e = {.vm = vm, .reign = reign, .until = lease_moment_after(lease_clock_now(), left_ms)};
+    g_autofree char *text = NULL;
+
+    g_array_append_val(entries, e);
+    text = lease_file_text(entries);
+    g_assert_true(lease_file_write(p->lease_file, text, NULL));
+}
+
+/* Whose lease is enforced starts with one of its reign that lasts; whose is not, as ever. */
+static void test_lease(Place *p, gconstpointer data)
+{
+    const Reign other = {p->guard.reign.number, id_random()}, next = {8, p->guard.reign.id};
+
+    (void)data;
+    write_guard(p);
+    write_permit(p);
+    write_lease(p, p->guard.vm, p->guard.reign, 60000);
+    permits(p);
+    write_lease(p, p->guard.vm, p->guard.reign, LEASE_START_MS - 1);
+    refuses(p, US_ERROR_REFUSED, "is about to end");
+    write_lease(p, p->guard.vm, p->guard.reign, 0);
+    refuses(p, US_ERROR_REFUSED, "is over");
+    write_lease(p, p->guard.vm, other, 60000);
+    refuses(p, US_ERROR_REFUSED, "the lease that this host holds is of term 7");
+    write_lease(p, p->guard.vm, next, 60000);
+    refuses(p, US_ERROR_REFUSED, "is of term 8, not of term 7");
+    write_lease(p, id_random(), next, 0);
+    permits(p);
+    /* What is refused for another reason is refused for that one. */
+    write_lease(p, p->guard.vm, p->guard.reign, 60000);
+    g_assert_true(permit_remove(p->permit_folder, p->guard.vm, NULL));
+    refuses(p, US_ERROR_REFUSED, "since this host booted");
+    write_permit(p);
+    overwrite(p->lease_file, "understudy-leases 1", 19);
+    refuses(p, US_ERROR_CORRUPT, "until when it may run on this host cannot be read");
+    overwrite(p->lease_file, "understudy-leases 2 x\n", 22);
+    refuses(p, US_ERROR_UNSUPPORTED, "newer");
+    g_unlink(p->lease_file);
     permits(p);
 }
 
@@ -417,6 +470,11 @@ static void test_operations(void)
         g_assert_true(guard_asks(ASKED[i]));
     for (guint i = 0; i < G_N_ELEMENTS(PASSED); i++)
         g_assert_false(guard_asks(PASSED[i]));
+    g_assert_true(guard_follows("started"));
+    for (guint i = 1; i < G_N_ELEMENTS(PASSED); i++)
+        g_assert_false(guard_follows(PASSED[i]));
+    for (guint i = 0; i < G_N_ELEMENTS(ASKED); i++)
+        g_assert_false(guard_follows(ASKED[i]));
 }
 
 int main(int argc, char **argv)
@@ -424,6 +482,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/guard/round-trip", Place, NULL, place_open, test_round_trip, place_close);
     g_test_add("/guard/decisions", Place, NULL, place_open, test_decisions, place_close);
+    g_test_add("/guard/lease", Place, NULL, place_open, test_lease, place_close);
     g_test_add("/guard/damage", Place, NULL, place_open, test_damage, place_close);
     g_test_add("/guard/format-1", Place, NULL, place_open, test_format_1, place_close);
     g_test_add("/guard/put-back", Place, NULL, place_open, test_put_back, place_close);
