@@ -7,8 +7,8 @@ static json_t *network_to_json(const HostNetwork *n)
 
     for (guint i = 0; i < n->portgroups->len; i++)
         json_array_append_new(groups, json_string(n->portgroups->pdata[i]));
-    return json_pack("{s:s, s:b, s:s?, s:o}", "name", n->name, "active", n->active, "bridge", n->bridge,
-                     "portgroups", groups);
+    return json_pack("{s:s, s:b, s:s?, s:s?, s:o}", "name", n->name, "active", n->active, "bridge", n->bridge,
+                     "over", n->over, "portgroups", groups);
 }
 
 json_t *host_places_to_json(const Host *h)
@@ -38,6 +38,7 @@ static gboolean read_network(json_t *doc, Host *h)
         return FALSE;
     n = host_add_network(h, name, active, NULL);
     n->bridge = g_strdup(json_string_value(json_object_get(doc, "bridge")));
+    n->over = g_strdup(json_string_value(json_object_get(doc, "over")));
     json_array_foreach(groups, i, group)
     {
         if (!json_is_string(group))

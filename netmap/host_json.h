@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-/* {"networks": [{"name", "active", "bridge", "portgroups": […]}], "bridges": [{"name", "ovs", "of_network"}]} */
+/* {"networks": [{"name", "active", "bridge", "over", "portgroups": […]}], "bridges": [{"name", "ovs", "of_network"}]} */
 json_t *host_places_to_json(const Host *h);
 
 /* Add them to @h. FALSE if @doc is not of that shape; other keys are not looked at. */

@@ -86,6 +86,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"host.obey", serve_host_obey},
     {"host.info", serve_host_info},
     {"host.trial", serve_host_trial},
+    {"host.routes", serve_host_routes},
     {"host.disown", serve_host_disown},
     {"host.prepare", serve_host_prepare},
     {"network.definition", serve_network_definition},

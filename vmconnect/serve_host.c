@@ -339,8 +339,9 @@ static gboolean check_vm(virConnectPtr conn, gpointer request, gpointer *ret_res
     for (guint i = 0; i < d->disks->len; i++)
         if (disk_is_data(d->disks->pdata[i]))
             sum += data_bytes(xml, d->disks->pdata[i]);
-    *ret_result = json_pack("{s:o, s:o, s:I, s:s}", "problems", texts(problems), "remarks", texts(remarks),
-                            "data_bytes", (json_int_t)sum, "definition", inactive);
+    *ret_result =
+        json_pack("{s:o, s:o, s:I, s:s, s:s?}", "problems", texts(problems), "remarks", texts(remarks),
+                  "data_bytes", (json_int_t)sum, "definition", inactive, "live", running ? xml : NULL);
     return TRUE;
 }
 

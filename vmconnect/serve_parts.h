@@ -76,6 +76,7 @@ json_t *serve_status(const Engine *engine, gint64 now_ms);
 void serve_host_obey(void *user, RpcReply *reply, const json_t *params);
 void serve_host_info(void *user, RpcReply *reply, const json_t *params);
 void serve_host_trial(void *user, RpcReply *reply, const json_t *params);
+void serve_host_routes(void *user, RpcReply *reply, const json_t *params);
 void serve_host_disown(void *user, RpcReply *reply, const json_t *params);
 void serve_host_prepare(void *user, RpcReply *reply, const json_t *params);
 void serve_network_definition(void *user, RpcReply *reply, const json_t *params);

@@ -5,6 +5,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/link/link_loop.h"
+#include "vmconnect/link/socket.h"
 
 #include <string.h>
 
@@ -230,6 +231,13 @@ static void send_answer(Rpc *rpc, guint64 id, const char *key, json_t *value)
 }
 
 /* Consumes @reply and @value. */
+char *rpc_asked_from(const RpcReply *reply_owed)
+{
+    LinkLoop *ll = reply_owed->rpc->ll;
+
+    return ll ? socket_peer_text(link_fd(link_loop_link(ll))) : NULL;
+}
+
 static void reply(RpcReply *reply_owed, const char *key, json_t *value)
 {
     Rpc *rpc = reply_owed->rpc;

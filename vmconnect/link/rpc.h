@@ -27,6 +27,9 @@ typedef struct RpcReply RpcReply;
 void rpc_reply(RpcReply *reply, json_t *result);            /* takes @result, an object */
 void rpc_reply_error(RpcReply *reply, const GError *error); /* @error stays the caller's */
 
+/* Where the question came from, as socket.h writes it: "10.0.0.3:41234"; NULL: its link is over. The caller frees. */
+char *rpc_asked_from(const RpcReply *reply);
+
 typedef struct {
     const char *method;
     /* @params: an object, borrowed. */
