@@ -6,8 +6,10 @@
 
 /* Reading hundreds of definitions takes libvirt some seconds. */
 #define LIMIT_MS 30000
-/* A host is tried out with a VM: more than its engine's own time for that, less than the command line waits. */
+/* A host is tried out with a VM, and asked for its ways on the same thread: more than its engine's own time for that, less than the command line waits. */
 #define TRIAL_LIMIT_MS 90000
+/* A program of a host's name there is what switches it off. */
+#define FENCES "/etc/understudy/fence"
 
 typedef struct {
     Hosts *hosts;
@@ -41,7 +43,8 @@ static void on_answer(void *user, const json_t *result, const GError *error)
 static void ask(Verification *v, guint index)
 {
     VerifyCall call = verify_call(v->facts, index);
-    gint64 limit_ms = g_str_equal(call.method, "host.trial") ? TRIAL_LIMIT_MS : LIMIT_MS;
+    gboolean waits = g_str_equal(call.method, "host.trial") || g_str_equal(call.method, "host.routes");
+    gint64 limit_ms = waits ? TRIAL_LIMIT_MS : LIMIT_MS;
     Question *q = g_new0(Question, 1);
 
     *q = (Question){v, index};
@@ -55,22 +58,37 @@ static void ask_all(Verification *v)
         ask(v, v->asked++);
 }
 
-static void tell_clock(const Hosts *hosts, VerifyFacts *facts, const char *host)
+static void tell_machine(VerifyFacts *facts)
 {
+    g_autofree char *machine = machine_id();
+    g_autofree char *system_uuid = machine_system_uuid();
+    Id boot = ID_NIL;
+
+    machine_boot_id(&boot, NULL);
+    verify_facts_set_machine(facts,
+                             &(VerifyMachine){machine, id_is_nil(boot) ? "" : ID_TEXT(boot), system_uuid});
+}
+
+static void tell_of(const Hosts *hosts, VerifyFacts *facts, const char *host)
+{
+    const RosterHost *known = roster_find(hosts_roster(hosts), host);
+    g_autofree char *fence = g_build_filename(FENCES, host, NULL);
     gint64 offset_ms;
 
     if (hosts_clock_offset(hosts, host, &offset_ms))
         verify_facts_set_clock(facts, host, offset_ms);
+    if (known)
+        verify_facts_set_addresses(facts, host, (const char *const *)known->addresses);
+    if (g_file_test(fence, G_FILE_TEST_IS_REGULAR) && g_file_test(fence, G_FILE_TEST_IS_EXECUTABLE))
+        verify_facts_set_fence(facts, host);
 }
 
 static void tell_what_we_know(const Hosts *hosts, VerifyFacts *facts, const Scenario *s)
 {
-    g_autofree char *machine = machine_id();
-
-    verify_facts_set_machine(facts, machine);
-    tell_clock(hosts, facts, s->master);
+    tell_machine(facts);
+    tell_of(hosts, facts, s->master);
     for (guint i = 0; i < s->replicas->len; i++)
-        tell_clock(hosts, facts, s->replicas->pdata[i]);
+        tell_of(hosts, facts, s->replicas->pdata[i]);
 }
 
 static void start(Hosts *hosts, VerifyFacts *steal_facts, VerificationDone done, void *user)

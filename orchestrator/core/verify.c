@@ -5,7 +5,7 @@
 
 #include "netmap/mapping_json.h"
 #include "netmap/remark.h"
-#include "orchestrator/core/verify_facts.h"
+#include "orchestrator/core/verify_parts.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/units.h"
 
@@ -15,26 +15,7 @@
 #define CLOCKS_APART_MS 2000
 #define LEAST_FREE_BYTES (1024LL * 1024 * 1024)
 
-typedef struct Check Check;
-
-typedef struct {
-    const VerifyFacts *facts;
-    const Check *check;
-    GPtrArray *findings;
-} Report;
-
-struct Check {
-    const char *id;
-    FindingSeverity severity;
-    gboolean bars_move;
-    void (*look)(Report *r);
-    const char *consequence;
-    const char *remedy;
-};
-
-static void found(Report *r, const char *host, const char *vm, const char *format, ...) G_GNUC_PRINTF(4, 5);
-
-static void found(Report *r, const char *host, const char *vm, const char *format, ...)
+void verify_found(Report *r, const char *host, const char *vm, const char *format, ...)
 {
     Finding *one = g_new0(Finding, 1);
     va_list args;
@@ -42,6 +23,7 @@ static void found(Report *r, const char *host, const char *vm, const char *forma
     one->id = r->check->id;
     one->severity = r->check->severity;
     one->bars_move = r->check->bars_move;
+    one->bars_auto = r->check->bars_auto;
     one->consequence = r->check->consequence;
     one->remedy = r->check->remedy;
     one->host = host;
@@ -52,19 +34,7 @@ static void found(Report *r, const char *host, const char *vm, const char *forma
     g_ptr_array_add(r->findings, one);
 }
 
-static const HostFacts *master_of(const VerifyFacts *f)
-{
-    return f->hosts->pdata[0];
-}
-
-#define EACH_HOST(r, h, first)                                  \
-    for (guint h_ = (first); h_ < (r)->facts->hosts->len; h_++) \
-        for (const HostFacts *h = (r)->facts->hosts->pdata[h_]; h; h = NULL)
-#define EACH_VM(r, vm)                                            \
-    for (guint v_ = 0; v_ < (r)->facts->scenario->vms->len; v_++) \
-        for (const ScenarioVm *vm = (r)->facts->scenario->vms->pdata[v_]; vm; vm = NULL)
-
-static const GError *silence_of(const HostFacts *h)
+const GError *verify_silence_of(const HostFacts *h)
 {
     return h->info->failure ? h->info->failure : h->vms->failure;
 }
@@ -74,8 +44,8 @@ GError *verify_silence(const VerifyFacts *f, const char *host)
     for (guint i = 0; i < f->hosts->len; i++) {
         const HostFacts *h = f->hosts->pdata[i];
 
-        if (g_str_equal(h->host, host) && silence_of(h))
-            return g_error_copy(silence_of(h));
+        if (g_str_equal(h->host, host) && verify_silence_of(h))
+            return g_error_copy(verify_silence_of(h));
     }
     return NULL;
 }
@@ -83,8 +53,9 @@ GError *verify_silence(const VerifyFacts *f, const char *host)
 static void engine_answers(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (silence_of(h))
-            found(r, h->host, NULL, "the engine of %s cannot be asked: %s", h->host, silence_of(h)->message);
+        if (verify_silence_of(h))
+            verify_found(r, h->host, NULL, "the engine of %s cannot be asked: %s", h->host,
+                         verify_silence_of(h)->message);
 }
 
 /* Program versions may differ by one release. */
@@ -99,22 +70,22 @@ static gboolean versions_fit(const char *a, const char *b)
 
 static void versions(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
     const char *ours = fact_text(master->info->said, "version");
 
     EACH_HOST (r, h, 1) {
         const char *theirs = fact_text(h->info->said, "version");
 
         if (master->info->said && h->info->said && !versions_fit(ours, theirs))
-            found(r, h->host, NULL, "the engine of %s is version %s, that of %s is %s", master->host, ours,
-                  h->host, theirs);
+            verify_found(r, h->host, NULL, "the engine of %s is version %s, that of %s is %s", master->host,
+                         ours, h->host, theirs);
     }
 }
 
 /* A VM's firmware says its UUID where a machine of its own says its board's. */
 static void replica_apart(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     EACH_HOST (r, h, 1) {
         const char *system = fact_text(h->info->said, "system_uuid");
@@ -124,30 +95,30 @@ static void replica_apart(Report *r)
         if (id_parse(system, &id, NULL))
             vm = facts_find_vm(master, id);
         if (vm)
-            found(r, h->host, NULL, "%s is a guest of %s, the VM '%s'", h->host, master->host,
-                  fact_text(vm, "name"));
+            verify_found(r, h->host, NULL, "%s is a guest of %s, the VM '%s'", h->host, master->host,
+                         fact_text(vm, "name"));
     }
 }
 
+/* An error where it has a vote: verify_auto.c. */
 static void controller_apart(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (r->facts->machine_id && *r->facts->machine_id &&
-            g_str_equal(fact_text(h->info->said, "machine_id"), r->facts->machine_id))
-            found(r, h->host, NULL, "the controller runs on %s, %s of this scenario", h->host,
-                  h_ == 0 ? "the master" : "a replica");
+        if (!facts_want_auto(r->facts) && facts_is_controllers(r->facts, h))
+            verify_found(r, h->host, NULL, "the controller runs on %s, %s of this scenario", h->host,
+                         h_ == 0 ? "the master" : "a replica");
 }
 
 static void clocks_agree(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     EACH_HOST (r, h, 1) {
         gint64 apart_ms = ABS(h->clock_offset_ms - master->clock_offset_ms);
 
         if (h->has_clock && master->has_clock && apart_ms > CLOCKS_APART_MS)
-            found(r, h->host, NULL, "the clocks of %s and %s are %.1f s apart", master->host, h->host,
-                  (double)apart_ms / 1000);
+            verify_found(r, h->host, NULL, "the clocks of %s and %s are %.1f s apart", master->host, h->host,
+                         (double)apart_ms / 1000);
     }
 }
 
@@ -160,7 +131,7 @@ static void clock_source(Report *r)
         const char *source = fact_text(h->info->said, "clock_source");
 
         if (g_strv_contains(POOR, source))
-            found(r, h->host, NULL, "the kernel of %s keeps time by '%s'", h->host, source);
+            verify_found(r, h->host, NULL, "the kernel of %s keeps time by '%s'", h->host, source);
     }
 }
 
@@ -169,37 +140,37 @@ static void start_guard(Report *r)
     EACH_HOST (r, h, 0)
         if (h->info->said && !json_is_true(json_object_get(h->info->said, "hook")) &&
             !facts_trial_problem(h, "trial-hook"))
-            found(r, h->host, NULL, "libvirt on %s does not ask the engine before it starts a guest",
-                  h->host);
+            verify_found(r, h->host, NULL, "libvirt on %s does not ask the engine before it starts a guest",
+                         h->host);
 }
 
 static void vm_there(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     EACH_VM (r, vm)
         if (master->vms->said && !facts_find_vm(master, vm->uuid))
-            found(r, master->host, vm->name, "%s has no VM '%s' (%s)", master->host, vm->name,
-                  ID_TEXT(vm->uuid));
+            verify_found(r, master->host, vm->name, "%s has no VM '%s' (%s)", master->host, vm->name,
+                         ID_TEXT(vm->uuid));
 }
 
 static void vm_free_of_others(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     EACH_VM (r, vm) {
         const char *other = fact_text(facts_find_vm(master, vm->uuid), "scenario");
 
         if (*other && !g_str_equal(other, r->facts->scenario->name))
-            found(r, master->host, vm->name, "the engine of %s protects '%s' for scenario '%s'", master->host,
-                  vm->name, other);
+            verify_found(r, master->host, vm->name, "the engine of %s protects '%s' for scenario '%s'",
+                         master->host, vm->name, other);
     }
 }
 
 /* What the list says of a VM's disks, which knows about other VMs; else what the VM itself says. */
 static gboolean list_problems(Report *r, const ScenarioVm *vm)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
     const json_t *disks = json_object_get(facts_find_vm(master, vm->uuid), "disks");
     guint before = r->findings->len;
 
@@ -207,22 +178,22 @@ static gboolean list_problems(Report *r, const ScenarioVm *vm)
         const json_t *disk = json_array_get(disks, i);
 
         if (*fact_text(disk, "problem"))
-            found(r, master->host, vm->name, "disk %s of '%s': %s", fact_text(disk, "target"), vm->name,
-                  fact_text(disk, "problem"));
+            verify_found(r, master->host, vm->name, "disk %s of '%s': %s", fact_text(disk, "target"),
+                         vm->name, fact_text(disk, "problem"));
     }
     return r->findings->len > before;
 }
 
 static void each_check(Report *r, const char *key)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     for (guint v = 0; v < r->facts->checks->len; v++) {
         const ScenarioVm *vm = r->facts->scenario->vms->pdata[v];
         const json_t *list = json_object_get(((const Fact *)r->facts->checks->pdata[v])->said, key);
 
         for (gsize i = 0; facts_find_vm(master, vm->uuid) && i < json_array_size(list); i++)
-            found(r, master->host, vm->name, "%s", json_string_value(json_array_get(list, i)));
+            verify_found(r, master->host, vm->name, "%s", json_string_value(json_array_get(list, i)));
     }
 }
 
@@ -244,21 +215,21 @@ static void remarks(Report *r)
 /* Of an engine that answers otherwise. */
 static void vms_looked_at(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
 
     for (guint v = 0; master->info->said && master->vms->said && v < r->facts->checks->len; v++) {
         const ScenarioVm *vm = r->facts->scenario->vms->pdata[v];
         const Fact *check = r->facts->checks->pdata[v];
 
         if (check->failure && facts_find_vm(master, vm->uuid))
-            found(r, master->host, vm->name, "%s cannot look at '%s': %s", master->host, vm->name,
-                  check->failure->message);
+            verify_found(r, master->host, vm->name, "%s cannot look at '%s': %s", master->host, vm->name,
+                         check->failure->message);
     }
 }
 
 static gint64 size_of(const VerifyFacts *f, Id vm)
 {
-    const json_t *disks = json_object_get(facts_find_vm(master_of(f), vm), "disks");
+    const json_t *disks = json_object_get(facts_find_vm(facts_master(f), vm), "disks");
     gint64 sum = 0;
 
     for (gsize i = 0; i < json_array_size(disks); i++) {
@@ -274,7 +245,7 @@ gboolean verify_vm_bytes(const VerifyFacts *f, Id vm, gint64 *ret_size_bytes, gi
     for (guint v = 0; v < f->checks->len; v++) {
         const Fact *check = f->checks->pdata[v];
 
-        if (!id_equal(check->vm, vm) || !check->said || !facts_find_vm(master_of(f), vm))
+        if (!id_equal(check->vm, vm) || !check->said || !facts_find_vm(facts_master(f), vm))
             continue;
         *ret_size_bytes = size_of(f, vm);
         *ret_data_bytes = json_integer_value(json_object_get(check->said, "data_bytes"));
@@ -303,7 +274,7 @@ static void space_left(Report *r)
         g_autofree char *left = units_human_size((guint64)free_of(h));
 
         if (h->info->said && free_of(h) < LEAST_FREE_BYTES)
-            found(r, h->host, NULL, "the store of %s has %s left", h->host, left);
+            verify_found(r, h->host, NULL, "the store of %s has %s left", h->host, left);
     }
 }
 
@@ -316,8 +287,8 @@ static void space_enough(Report *r)
         g_autofree char *all = units_human_size((guint64)need);
 
         if (h->info->said && free_of(h) >= LEAST_FREE_BYTES && free_of(h) < need)
-            found(r, h->host, NULL, "the store of %s has %s left, the VMs' disks may grow to %s", h->host,
-                  left, all);
+            verify_found(r, h->host, NULL, "the store of %s has %s left, the VMs' disks may grow to %s",
+                         h->host, left, all);
     }
 }
 
@@ -331,13 +302,13 @@ static void look_at_scratch(Report *r, const HostFacts *h, const char *when)
     g_autofree char *wanted = units_human_size(wanted_bytes);
 
     if (scratch && left_bytes >= 0 && (guint64)left_bytes < wanted_bytes)
-        found(r, h->host, NULL, "the scratch folder of %s (%s) has %s left, each VM may use %s%s", h->host,
-              fact_text(scratch, "path"), left, wanted, when);
+        verify_found(r, h->host, NULL, "the scratch folder of %s (%s) has %s left, each VM may use %s%s",
+                     h->host, fact_text(scratch, "path"), left, wanted, when);
 }
 
 static void scratch_enough(Report *r)
 {
-    look_at_scratch(r, master_of(r->facts), "");
+    look_at_scratch(r, facts_master(r->facts), "");
 }
 
 /* What runs there after a switchover is cut there. */
@@ -360,8 +331,8 @@ static void not_on_replica(Report *r)
             const json_t *there = facts_find_vm(h, vm->uuid);
 
             if (there && !is_left_behind(there))
-                found(r, h->host, vm->name, "%s has a VM with the UUID of '%s' (it is %s)", h->host, vm->name,
-                      fact_text(there, "state"));
+                verify_found(r, h->host, vm->name, "%s has a VM with the UUID of '%s' (it is %s)", h->host,
+                             vm->name, fact_text(there, "state"));
         }
 }
 
@@ -370,7 +341,8 @@ static void name_free(Report *r)
     EACH_HOST (r, h, 1)
         EACH_VM (r, vm)
             if (!facts_find_vm(h, vm->uuid) && facts_find_vm_named(h, vm->name))
-                found(r, h->host, vm->name, "%s has another VM that is called '%s'", h->host, vm->name);
+                verify_found(r, h->host, vm->name, "%s has another VM that is called '%s'", h->host,
+                             vm->name);
 }
 
 /* --- networks ------------------------------------------------------------ */
@@ -401,33 +373,35 @@ static gboolean is_turned(const Mapping *m, const MapRule *rule)
 static void look_at_rule(Report *r, const HostFacts *h, const Host *master, const Host *replica,
                          const MapRule *rule)
 {
-    const char *home = master_of(r->facts)->host;
+    const char *home = facts_master(r->facts)->host;
     g_autofree char *from = mapping_from_text(rule);
     g_autofree char *to = place_format(&rule->places[MAP_REPLICA]);
     g_autofree char *test = place_format(&rule->places[MAP_TEST]);
 
     if (!has_place(master, &rule->places[MAP_MASTER]))
-        found(r, home, NULL, "'%s' is mapped, which %s does not have%s", from, home,
-              is_turned(r->facts->mapping, rule) ? "; the rule for the way there is the rule for the way back"
-                                                 : "");
+        verify_found(r, home, NULL, "'%s' is mapped, which %s does not have%s", from, home,
+                     is_turned(r->facts->mapping, rule)
+                         ? "; the rule for the way there is the rule for the way back"
+                         : "");
     if (!has_place(replica, &rule->places[MAP_REPLICA]))
-        found(r, h->host, NULL, "'%s' is mapped to '%s', which %s does not have, or has not started", from,
-              to, h->host);
+        verify_found(r, h->host, NULL, "'%s' is mapped to '%s', which %s does not have, or has not started",
+                     from, to, h->host);
     if (!has_place(replica, &rule->places[MAP_TEST]))
-        found(r, h->host, NULL,
-              "tests of what is on '%s' are mapped to '%s', which %s does not have, or has not started", from,
-              test, h->host);
+        verify_found(
+            r, h->host, NULL,
+            "tests of what is on '%s' are mapped to '%s', which %s does not have, or has not started", from,
+            test, h->host);
 }
 
 static void rules_lead_somewhere(Report *r)
 {
-    g_autoptr(Host) master = facts_places(master_of(r->facts));
+    g_autoptr(Host) master = facts_places(facts_master(r->facts));
 
     EACH_HOST (r, h, 1) {
         g_autoptr(Host) replica = facts_places(h);
 
         for (guint i = 0;
-             master_of(r->facts)->info->said && h->info->said && i < r->facts->mapping->rules->len; i++)
+             facts_master(r->facts)->info->said && h->info->said && i < r->facts->mapping->rules->len; i++)
             look_at_rule(r, h, master, replica, r->facts->mapping->rules->pdata[i]);
     }
 }
@@ -440,8 +414,8 @@ static void look_at_twin(Report *r, GHashTable *seen, const ScenarioVm *vm, cons
     if (!*fact_text(nic, "mac") || !*fact_text(nic, "place"))
         return;
     if (other && other != vm)
-        found(r, master_of(r->facts)->host, vm->name, "'%s' and '%s' both have the MAC address %s",
-              other->name, vm->name, key);
+        verify_found(r, facts_master(r->facts)->host, vm->name, "'%s' and '%s' both have the MAC address %s",
+                     other->name, vm->name, key);
     else
         g_hash_table_insert(seen, g_steal_pointer(&key), (gpointer)vm);
 }
@@ -451,7 +425,7 @@ static void macs_once(Report *r)
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
     EACH_VM (r, vm) {
-        const json_t *list = json_object_get(facts_find_vm(master_of(r->facts), vm->uuid), "interfaces");
+        const json_t *list = json_object_get(facts_find_vm(facts_master(r->facts), vm->uuid), "interfaces");
 
         for (gsize i = 0; i < json_array_size(list); i++)
             look_at_twin(r, seen, vm, json_array_get(list, i));
@@ -467,8 +441,8 @@ static void replica_looked(Report *r)
         const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, fit->vm);
 
         if (fit->failure)
-            found(r, fit->call.host, vm->name, "%s cannot say whether it could run '%s': %s", fit->call.host,
-                  vm->name, fit->failure->message);
+            verify_found(r, fit->call.host, vm->name, "%s cannot say whether it could run '%s': %s",
+                         fit->call.host, vm->name, fit->failure->message);
     }
 }
 
@@ -486,10 +460,13 @@ static void found_remark(Report *r, const Fact *fit, const json_t *remark)
     Check check = *unknown;
 
     if (row)
-        check = (Check){row->id, severity_of(row), severity_of(row) == FINDING_ERROR,
-                        NULL,    row->consequence, row->remedy};
+        check = (Check){.id = row->id,
+                        .severity = severity_of(row),
+                        .bars_move = severity_of(row) == FINDING_ERROR,
+                        .consequence = row->consequence,
+                        .remedy = row->remedy};
     r->check = &check;
-    found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
+    verify_found(r, fit->call.host, vm->name, "'%s': %s", vm->name, fact_text(remark, "cause"));
     r->check = unknown;
 }
 
@@ -510,8 +487,8 @@ static void seed_looked(Report *r)
 {
     EACH_HOST (r, h, 1)
         if (h->seed && h->seed->failure)
-            found(r, h->host, NULL, "%s cannot look into the folder of the seed, %s: %s", h->host,
-                  r->facts->scenario->policy.seed, h->seed->failure->message);
+            verify_found(r, h->host, NULL, "%s cannot look into the folder of the seed, %s: %s", h->host,
+                         r->facts->scenario->policy.seed, h->seed->failure->message);
 }
 
 /* The seed's own sentences, which name the disk, why it is not used, and what to do. Of one that is not there all VMs
@@ -531,7 +508,7 @@ static void seed_usable(Report *r)
             if (id_parse(fact_text(one, "vm"), &id, NULL))
                 vm = scenario_find_vm(r->facts->scenario, id);
             if (*why && vm && !g_str_equal(why, before))
-                found(r, h->host, vm->name, "the seed of '%s' on %s: %s", vm->name, h->host, why);
+                verify_found(r, h->host, vm->name, "the seed of '%s' on %s: %s", vm->name, h->host, why);
             before = why;
         }
     }
@@ -546,8 +523,9 @@ static void home_looked(Report *r)
         const ScenarioVm *vm = scenario_find_vm(r->facts->scenario, back->vm);
 
         if (back->failure)
-            found(r, back->call.host, vm->name, "%s cannot say whether '%s' could come home from %s: %s",
-                  back->call.host, vm->name, back->from, back->failure->message);
+            verify_found(r, back->call.host, vm->name,
+                         "%s cannot say whether '%s' could come home from %s: %s", back->call.host, vm->name,
+                         back->from, back->failure->message);
     }
 }
 
@@ -564,8 +542,8 @@ static void found_on_way_back(Report *r, const Fact *back, const json_t *remark)
         return;
     check.remedy = row->remedy;
     r->check = &check;
-    found(r, back->call.host, vm->name, "'%s' could not come home from %s to %s: %s", vm->name, back->from,
-          back->call.host, fact_text(remark, "cause"));
+    verify_found(r, back->call.host, vm->name, "'%s' could not come home from %s to %s: %s", vm->name,
+                 back->from, back->call.host, fact_text(remark, "cause"));
     r->check = ours;
 }
 
@@ -583,15 +561,15 @@ static void home_fits(Report *r)
 /* What VMs write while they are away lies in the master's store, above the images that it has. */
 static void home_space(Report *r)
 {
-    const HostFacts *master = master_of(r->facts);
+    const HostFacts *master = facts_master(r->facts);
     gint64 need = MAX(sizes_of(r->facts), LEAST_FREE_BYTES);
     g_autofree char *left = units_human_size((guint64)free_of(master));
     g_autofree char *all = units_human_size((guint64)need);
 
     if (master->info->said && free_of(master) < need)
-        found(r, master->host, NULL,
-              "the store of %s has %s left, and what the VMs write while they are away may grow to %s",
-              master->host, left, all);
+        verify_found(r, master->host, NULL,
+                     "the store of %s has %s left, and what the VMs write while they are away may grow to %s",
+                     master->host, left, all);
 }
 
 /* --- hosts that were tried out ---------------------------------------------- */
@@ -600,8 +578,8 @@ static void home_space(Report *r)
 static void hosts_tried(Report *r)
 {
     EACH_HOST (r, h, 0)
-        if (h->trial && h->trial->failure && !silence_of(h))
-            found(r, h->host, NULL, "%s cannot be tried out: %s", h->host, h->trial->failure->message);
+        if (h->trial && h->trial->failure && !verify_silence_of(h))
+            verify_found(r, h->host, NULL, "%s cannot be tried out: %s", h->host, h->trial->failure->message);
 }
 
 /* What the trial calls by this check's name. */
@@ -611,7 +589,7 @@ static void trial(Report *r)
         const char *text = facts_trial_problem(h, r->check->id);
 
         if (text)
-            found(r, h->host, NULL, "on %s, %s", h->host, text);
+            verify_found(r, h->host, NULL, "on %s, %s", h->host, text);
     }
 }
 
@@ -730,8 +708,15 @@ GPtrArray *verify_check(const VerifyFacts *f)
         r.check = &CHECKS[i];
         CHECKS[i].look(&r);
     }
+    if (facts_want_auto(f))
+        verify_auto(&r);
     g_ptr_array_sort(r.findings, by_severity);
     return r.findings;
+}
+
+static gboolean is_error(const Finding *one)
+{
+    return one->severity == FINDING_ERROR;
 }
 
 guint verify_errors(const GPtrArray *findings)
@@ -739,7 +724,7 @@ guint verify_errors(const GPtrArray *findings)
     guint n = 0;
 
     for (guint i = 0; i < findings->len; i++)
-        n += ((const Finding *)findings->pdata[i])->severity == FINDING_ERROR;
+        n += is_error(findings->pdata[i]);
     return n;
 }
 
@@ -748,15 +733,38 @@ json_t *verify_networks(const VerifyFacts *f)
     return mapping_to_json(f->mapping);
 }
 
+static gboolean is_error_of_auto(const Finding *one)
+{
+    return is_error(one) && one->bars_auto;
+}
+
+static GError *failure_of(const GPtrArray *findings, gboolean (*counts)(const Finding *one))
+{
+    const Finding *first = NULL;
+    g_autofree char *more = NULL;
+    guint errors = 0;
+
+    for (guint i = 0; i < findings->len; i++) {
+        const Finding *one = findings->pdata[i];
+
+        if (counts(one) && errors++ == 0)
+            first = one;
+    }
+    if (!first)
+        return NULL;
+    more = errors > 1 ? g_strdup_printf(" (and %u more)", errors - 1) : g_strdup("");
+    return g_error_new(US_ERROR, US_ERROR_VERIFY, "%s: %s; %s%s", first->cause, first->consequence,
+                       first->remedy, more);
+}
+
 GError *verify_failure(const GPtrArray *findings)
 {
-    guint errors = verify_errors(findings);
-    g_autofree char *more = errors > 1 ? g_strdup_printf(" (and %u more)", errors - 1) : g_strdup("");
-    const Finding *first = errors ? findings->pdata[0] : NULL;
+    return failure_of(findings, is_error);
+}
 
-    return first ? g_error_new(US_ERROR, US_ERROR_VERIFY, "%s: %s; %s%s", first->cause, first->consequence,
-                               first->remedy, more)
-                 : NULL;
+GError *verify_auto_failure(const GPtrArray *findings)
+{
+    return failure_of(findings, is_error_of_auto);
 }
 
 json_t *verify_to_json(const GPtrArray *findings)
@@ -777,7 +785,7 @@ json_t *verify_to_json(const GPtrArray *findings)
                      "findings", list);
 }
 
-static void write_row(GString *text, const char *id, FindingSeverity severity, gboolean bars_move,
+void verify_write_row(GString *text, const char *id, FindingSeverity severity, gboolean bars_move,
                       const char *consequence, const char *remedy)
 {
     g_string_append_printf(text, "| `%s` | %s | %s | %s | %s |\n", id,
@@ -789,28 +797,34 @@ char *verify_catalogue_text(void)
 {
     static const char HEAD[] = "| check | severity | bars a move | what would follow | what to do |\n"
                                "|---|---|---|---|---|\n";
-    GString *text = g_string_new("# What is verified\n\n"
-                                 "Made from the tables in `orchestrator/core/verify.c` and "
-                                 "`netmap/remark.h`; a test compares. Errors keep "
-                                 "a scenario from being run. What bars a move keeps a guest from being shut "
-                                 "down to be started elsewhere, by "
-                                 "a switchover, a switchback, or a switchback that begins by itself: where "
-                                 "it goes is then the *replica* of "
-                                 "these tables, in either direction (`orchestrator/core/verify_move.h`). The "
-                                 "cause, which names host, VM and "
-                                 "device, is each finding's own.\n\n## Hosts, disks, room\n\n");
+    GString *text = g_string_new(
+        "# What is verified\n\n"
+        "Made from the tables in `orchestrator/core/verify.c`, `orchestrator/core/verify_auto.c` and "
+        "`netmap/remark.h`; a test compares. Errors keep "
+        "a scenario from being run. What bars a move keeps a guest from being shut "
+        "down to be started elsewhere, by "
+        "a switchover, a switchback, or a switchback that begins by itself: where "
+        "it goes is then the *replica* of "
+        "these tables, in either direction (`orchestrator/core/verify_move.h`). The "
+        "cause, which names host, VM and "
+        "device, is each finding's own.\n\n## Hosts, disks, room\n\n");
 
     g_string_append(text, HEAD);
     for (guint i = 0; i < G_N_ELEMENTS(CHECKS); i++)
-        write_row(text, CHECKS[i].id, CHECKS[i].severity, CHECKS[i].bars_move, CHECKS[i].consequence,
-                  CHECKS[i].remedy);
+        verify_write_row(text, CHECKS[i].id, CHECKS[i].severity, CHECKS[i].bars_move, CHECKS[i].consequence,
+                         CHECKS[i].remedy);
+    g_string_append(text, "\n## With switchover=auto\n\n"
+                          "Instead of `controller-apart`. What a fence excuses is excused for the host that "
+                          "it is set for.\n\n");
+    g_string_append(text, HEAD);
+    verify_auto_catalogue(text);
     g_string_append(text, "\n## What a definition becomes on the replica\n\n");
     g_string_append(text, HEAD);
     for (guint i = 0; i < REMARKS; i++) {
         const RemarkRow *row = remark_row((RemarkKind)i);
 
-        write_row(text, row->id, severity_of(row), severity_of(row) == FINDING_ERROR, row->consequence,
-                  row->remedy);
+        verify_write_row(text, row->id, severity_of(row), severity_of(row) == FINDING_ERROR, row->consequence,
+                         row->remedy);
     }
     return g_string_free(text, FALSE);
 }

@@ -3,8 +3,8 @@
  *
  * Facts are the answers of both engines to host.info, vm.list and host.trial, of the master's to vm.check of each VM, and
  * then, with the definitions that those brought, of the replica's to standby.check, and of the master's to the same with what they
- * would be on the replica: a rehearsal of the way there and of the way back. The checks are a
- * table, each with its severity, cause, consequence and remedy, and whether it bars a move (verify_move.h); those about what a definition becomes on the
+ * would be on the replica: a rehearsal of the way there and of the way back; with switchover=auto also of each to host.routes. The checks are a
+ * table, each with its severity, cause, consequence and remedy, and whether it bars a move (verify_move.h) or switchover=auto; those about what a definition becomes on the
  * replica are netmap/remark.h's. Errors block a run, warnings do not. */
 #pragma once
 
@@ -19,6 +19,7 @@ typedef struct {
     const char *id; /* static: "replica-space" */
     FindingSeverity severity;
     gboolean bars_move; /* the VM could not be started there, or whether it could is not known */
+    gboolean bars_auto; /* nobody may switch over by itself meanwhile */
     const char *host;   /* borrowed from the facts; NULL: none */
     char *vm;           /* name; NULL: none */
     char *cause;
@@ -44,10 +45,20 @@ typedef struct {
     const json_t *params; /* borrowed; NULL: none */
 } VerifyCall;
 
-/* What the controller knows by itself: the machine it runs on (/etc/machine-id, "" for unknown), and how far a
- * host's clock is from its own. */
-void verify_facts_set_machine(VerifyFacts *f, const char *machine_id);
+/* The machine that the controller runs on, as machine.h has it; "" for what it does not know. */
+typedef struct {
+    const char *machine_id;
+    const char *boot_id;
+    const char *system_uuid;
+} VerifyMachine;
+
+/* What the controller knows by itself: its own machine; and of a host how far its clock is from its own, where it is reached (the roster's
+ * addresses, which the other hosts are asked about; before the first call is made), and that a fence is set for it: somebody
+ * who switches it off, and says when it is. */
+void verify_facts_set_machine(VerifyFacts *f, const VerifyMachine *controller);
 void verify_facts_set_clock(VerifyFacts *f, const char *host, gint64 offset_ms);
+void verify_facts_set_addresses(VerifyFacts *f, const char *host, const char *const *addresses);
+void verify_facts_set_fence(VerifyFacts *f, const char *host);
 
 guint verify_call_count(const VerifyFacts *f);
 VerifyCall verify_call(const VerifyFacts *f, guint index);
@@ -75,6 +86,8 @@ json_t *verify_networks(const VerifyFacts *f);
 
 /* NULL if there are no errors, else VERIFY with the first cause and how many more. */
 GError *verify_failure(const GPtrArray *findings);
+/* The same of those that bar switchover=auto alone: while there is one, nobody may switch over by itself. */
+GError *verify_auto_failure(const GPtrArray *findings);
 
 /* The tables of checks as docs/verification.md has them. The caller frees. */
 char *verify_catalogue_text(void);

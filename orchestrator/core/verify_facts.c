@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char INFO[] = "host.info", VMS[] = "vm.list", CHECK[] = "vm.check", TRIAL[] = "host.trial",
-                  FITS[] = "standby.check", SEED[] = "standby.seed";
+                  FITS[] = "standby.check", SEED[] = "standby.seed", ROUTES[] = "host.routes";
 /* The same question, asked of the master. */
 static const char BACK[] = "standby.check";
 
@@ -42,32 +42,42 @@ static Fact *ask(VerifyFacts *f, const char *host, const char *method, Id vm, js
     return fact;
 }
 
-static void add_host(VerifyFacts *f, const char *host, gboolean tried)
+/* The routes before the trial: a host does both on one thread. */
+static void add_host(VerifyFacts *f, const char *host, gboolean tried, gboolean has_routes)
 {
     HostFacts *h = g_new0(HostFacts, 1);
 
     h->host = host;
     h->info = ask(f, host, INFO, ID_NIL, NULL);
     h->vms = ask(f, host, VMS, ID_NIL, NULL);
+    h->routes = has_routes ? ask(f, host, ROUTES, ID_NIL, json_pack("{s:[]}", "addresses")) : NULL;
     h->trial = tried ? ask(f, host, TRIAL, ID_NIL, NULL) : NULL;
     g_ptr_array_add(f->hosts, h);
 }
 
-static VerifyFacts *facts_new(const Scenario *scenario, const json_t *networks, gboolean try_master,
+gboolean facts_want_auto(const VerifyFacts *f)
+{
+    return f->scenario->policy.switchover == SWITCHOVER_AUTO && !f->one_way;
+}
+
+static VerifyFacts *facts_new(const Scenario *scenario, const json_t *networks, gboolean one_way,
                               gboolean try_replicas)
 {
     VerifyFacts *f = g_new0(VerifyFacts, 1);
+    gboolean has_routes;
 
     f->scenario = scenario_copy(scenario);
+    f->one_way = one_way;
+    has_routes = facts_want_auto(f);
     f->in_force = networks ? mapping_from_json((json_t *)networks, NULL) : NULL;
     f->all = g_ptr_array_new_with_free_func(fact_free);
     f->hosts = g_ptr_array_new_with_free_func(hostfacts_free);
     f->checks = g_ptr_array_new();
     f->fits = g_ptr_array_new();
     f->backs = g_ptr_array_new();
-    add_host(f, f->scenario->master, try_master);
+    add_host(f, f->scenario->master, !one_way, has_routes);
     for (guint i = 0; i < f->scenario->replicas->len; i++)
-        add_host(f, f->scenario->replicas->pdata[i], try_replicas);
+        add_host(f, f->scenario->replicas->pdata[i], try_replicas, has_routes);
     for (guint i = 0; i < f->scenario->vms->len; i++) {
         Id vm = ((const ScenarioVm *)f->scenario->vms->pdata[i])->uuid;
 
@@ -79,15 +89,19 @@ static VerifyFacts *facts_new(const Scenario *scenario, const json_t *networks, 
 
 VerifyFacts *verify_facts_new(const Scenario *scenario, const json_t *networks)
 {
-    return facts_new(scenario, networks, TRUE, TRUE);
+    return facts_new(scenario, networks, FALSE, TRUE);
 }
 
 VerifyFacts *verify_facts_new_one_way(const Scenario *way, const json_t *networks, gboolean tried)
 {
-    VerifyFacts *f = facts_new(way, networks, FALSE, tried);
+    return facts_new(way, networks, TRUE, tried);
+}
 
-    f->one_way = TRUE;
-    return f;
+static void forget_machine(VerifyFacts *f)
+{
+    g_free(f->machine_id);
+    g_free(f->boot_id);
+    g_free(f->system_uuid);
 }
 
 void verify_facts_free(VerifyFacts *f)
@@ -100,28 +114,68 @@ void verify_facts_free(VerifyFacts *f)
     g_ptr_array_free(f->backs, TRUE);
     mapping_free(f->mapping);
     mapping_free(f->in_force);
-    g_free(f->machine_id);
+    forget_machine(f);
     g_ptr_array_free(f->all, TRUE);
     scenario_free(f->scenario);
     g_free(f);
 }
 
-void verify_facts_set_machine(VerifyFacts *f, const char *machine_id)
+void verify_facts_set_machine(VerifyFacts *f, const VerifyMachine *controller)
 {
-    g_free(f->machine_id);
-    f->machine_id = g_strdup(machine_id);
+    forget_machine(f);
+    f->machine_id = g_strdup(controller->machine_id);
+    f->boot_id = g_strdup(controller->boot_id);
+    f->system_uuid = g_strdup(controller->system_uuid);
+}
+
+static HostFacts *find_host(const VerifyFacts *f, const char *host)
+{
+    for (guint i = 0; i < f->hosts->len; i++)
+        if (g_str_equal(((const HostFacts *)f->hosts->pdata[i])->host, host))
+            return f->hosts->pdata[i];
+    return NULL;
 }
 
 void verify_facts_set_clock(VerifyFacts *f, const char *host, gint64 offset_ms)
 {
-    for (guint i = 0; i < f->hosts->len; i++) {
-        HostFacts *h = f->hosts->pdata[i];
+    HostFacts *h = find_host(f, host);
 
-        if (g_str_equal(h->host, host)) {
-            h->has_clock = TRUE;
-            h->clock_offset_ms = offset_ms;
-        }
+    h->has_clock = TRUE;
+    h->clock_offset_ms = offset_ms;
+}
+
+void verify_facts_set_fence(VerifyFacts *f, const char *host)
+{
+    find_host(f, host)->has_fence = TRUE;
+}
+
+void verify_facts_set_addresses(VerifyFacts *f, const char *host, const char *const *addresses)
+{
+    for (guint i = 0; i < f->hosts->len; i++) {
+        const HostFacts *other = f->hosts->pdata[i];
+        json_t *list = other->routes ? json_object_get(other->routes->params, "addresses") : NULL;
+
+        for (const char *const *a = addresses; list && *a && !g_str_equal(other->host, host); a++)
+            json_array_append_new(list, json_string(*a));
     }
+}
+
+const HostFacts *facts_master(const VerifyFacts *f)
+{
+    return f->hosts->pdata[0];
+}
+
+/* Two that say nothing are not one. */
+static gboolean is_same(const char *a, const char *b)
+{
+    return a && *a && g_strcmp0(a, b) == 0;
+}
+
+/* A container has its machine's boot, and may have a machine id of its own. */
+gboolean facts_is_controllers(const VerifyFacts *f, const HostFacts *h)
+{
+    return is_same(f->machine_id, fact_text(h->info->said, "machine_id")) ||
+           is_same(f->boot_id, fact_text(h->info->said, "boot_id"));
 }
 
 guint verify_call_count(const VerifyFacts *f)
@@ -221,15 +275,38 @@ static gboolean is_trial(const json_t *doc)
     return json_is_array(problems);
 }
 
-static gboolean is_sound(const char *method, const json_t *doc)
+/* One of those that a host reaches others by, or why it does not know. */
+static gboolean is_route(const json_t *doc)
 {
-    return method == INFO    ? is_info(doc)
-           : method == VMS   ? is_vms(doc)
-           : method == TRIAL ? is_trial(doc)
-           : method == FITS  ? is_fit(doc)
-           : method == BACK  ? is_fit(doc)
-           : method == SEED  ? is_seed(doc)
-                             : is_check(doc);
+    const json_t *gateway = json_object_get(doc, "gateway");
+
+    return *fact_text(doc, "why") ||
+           ((json_is_null(gateway) || *fact_text(doc, "gateway")) &&
+            json_is_boolean(json_object_get(doc, "local")) && json_is_string(json_object_get(doc, "device")));
+}
+
+static gboolean are_routes(const json_t *doc, gsize asked)
+{
+    const json_t *routes = json_object_get(doc, "routes");
+
+    for (gsize i = 0; i < json_array_size(routes); i++)
+        if (!is_route(json_array_get(routes, i)))
+            return FALSE;
+    return json_array_size(routes) == asked && is_route(json_object_get(doc, "asker"));
+}
+
+static gboolean is_sound(const Fact *fact, const json_t *doc)
+{
+    const char *method = fact->call.method;
+
+    return method == INFO     ? is_info(doc)
+           : method == ROUTES ? are_routes(doc, json_array_size(json_object_get(fact->params, "addresses")))
+           : method == VMS    ? is_vms(doc)
+           : method == TRIAL  ? is_trial(doc)
+           : method == FITS   ? is_fit(doc)
+           : method == BACK   ? is_fit(doc)
+           : method == SEED   ? is_seed(doc)
+                              : is_check(doc);
 }
 
 gboolean verify_facts_complete(const VerifyFacts *f)
@@ -320,14 +397,6 @@ static json_t *networks_back(const Mapping *m)
     return mapping_to_json(back);
 }
 
-static const HostFacts *find_host(const VerifyFacts *f, const char *host)
-{
-    for (guint i = 0; i < f->hosts->len; i++)
-        if (g_str_equal(((const HostFacts *)f->hosts->pdata[i])->host, host))
-            return f->hosts->pdata[i];
-    return NULL;
-}
-
 /* The VM as it would be on the replica, which is what would come home. An engine of before does not say. */
 static void ask_way_back(VerifyFacts *f, const Fact *fit)
 {
@@ -374,7 +443,7 @@ void verify_facts_add(VerifyFacts *f, guint index, const json_t *result, const G
     fact->answered = TRUE;
     if (failure)
         fact->failure = g_error_copy(failure);
-    else if (is_sound(fact->call.method, result))
+    else if (is_sound(fact, result))
         fact->said = json_deep_copy(result);
     else
         fact->failure =

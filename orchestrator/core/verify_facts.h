@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify_facts - what the engines said, looked at by the checks of verify.c only. */
+/* verify_facts - what the engines said, looked at by the checks of verify.c and verify_auto.c only. */
 #pragma once
 
 #include "orchestrator/core/verify.h"
@@ -20,8 +20,10 @@ typedef struct {
     const char *host; /* borrowed from the scenario */
     Fact *info;
     Fact *vms;
-    Fact *trial;         /* NULL: it is not tried out */
-    Fact *seed;          /* NULL: there is none to ask about */
+    Fact *trial;  /* NULL: it is not tried out */
+    Fact *seed;   /* NULL: there is none to ask about */
+    Fact *routes; /* to the others' addresses; NULL: nothing switches over by itself */
+    gboolean has_fence;
     GHashTable *by_uuid; /* Id * -> json_t *, borrowed from what vm.list said; NULL: not yet */
     gboolean has_clock;
     gint64 clock_offset_ms;
@@ -34,12 +36,19 @@ struct VerifyFacts {
     GPtrArray *fits;   /* … Fact *, one a VM and replica, once they can be asked, and of … */
     GPtrArray *
         backs; /* … Fact *, of the master, one for each of these that said what the VM would be there, and of … */
-    GPtrArray *all;    /* … Fact *, in the order of the calls */
-    char *machine_id;  /* of the controller; NULL: not known */
-    gboolean one_way;  /* of the way back nothing is asked */
-    Mapping *in_force; /* what the standbys were told; NULL: nothing yet */
-    Mapping *mapping;  /* the scenario's, completed; NULL: not all of the first answers are there */
+    GPtrArray *all;                           /* … Fact *, in the order of the calls */
+    char *machine_id, *boot_id, *system_uuid; /* of the controller; NULL: not known */
+    gboolean one_way;                         /* of the way back nothing is asked */
+    Mapping *in_force;                        /* what the standbys were told; NULL: nothing yet */
+    Mapping *mapping; /* the scenario's, completed; NULL: not all of the first answers are there */
 };
+
+/* May a switchover begin by itself, and is that what is looked at? */
+gboolean facts_want_auto(const VerifyFacts *f);
+
+const HostFacts *facts_master(const VerifyFacts *f);
+/* By what both say of themselves. */
+gboolean facts_is_controllers(const VerifyFacts *f, const HostFacts *h);
 
 /* A list that is there and sound wherever the host has said something; else empty. */
 const json_t *facts_vms(const HostFacts *h);

@@ -386,13 +386,13 @@ static void test_apart(void)
 
     verify_facts_set_clock(well, "alpha", -500);
     verify_facts_set_clock(well, "beta", 1400);
-    verify_facts_set_machine(well, "");
+    verify_facts_set_machine(well, &(VerifyMachine){"", "", ""});
     findings = verify_check(well);
     g_assert_cmpuint(findings->len, ==, 0);
     verify_facts_set_clock(well, "beta", 4800);
     expect_one(well, "clocks-agree", "the clocks of alpha and beta are 5.3 s apart");
     expect_one(guest, "replica-apart", "beta is a guest of alpha, the VM 'web1'");
-    verify_facts_set_machine(guest, "m");
+    verify_facts_set_machine(guest, &(VerifyMachine){"m", "", ""});
     g_ptr_array_unref(findings);
     findings = verify_check(guest);
     g_assert_cmpuint(findings->len, ==, 2);
