@@ -525,6 +525,8 @@ gboolean live_step(Live *live, Input in, ScenariosDone done, void *user, GError 
         tell_stopped(live);
     if (in.kind == INPUT_POLICY)
         push_persist(live); /* the scenario's document, which the protection's state has not */
+    if (in.kind == INPUT_POLICY && live->p->verifying)
+        action_verify(out); /* before it is run: what is looked at is not what it is any more */
     for (guint i = 0; i < out->len; i++)
         push(live, g_steal_pointer(&out->pdata[i]), NULL, NULL);
     if (done)

@@ -288,6 +288,24 @@ static void test_run(void)
     desk_close(&d);
 }
 
+/* What was asked of the hosts is not what it is any more: they are asked again, and who waits for the run hears of that. */
+static void test_set_while_verifying(void)
+{
+    g_autoptr(Scenario) to = web("web");
+    Desk d;
+
+    desk_open(&d);
+    create(&d, 1);
+    g_assert_true(policy_set(&to->policy, "switchover", "auto", NULL));
+    g_assert_true(scenarios_run(d.scenarios, "web", told, &d, NULL));
+    g_assert_true(scenarios_set(d.scenarios, to, told, &d, NULL));
+    wait_told(&d, 3);
+    g_assert_error(d.error, US_ERROR, US_ERROR_VERIFY);
+    g_assert_cmpint(scenarios_find(d.scenarios, "web", NULL)->state, ==, SCENARIO_STOPPED);
+    delete (&d, 4);
+    desk_close(&d);
+}
+
 static void test_end(void)
 {
     Desk d;
@@ -362,6 +380,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/scenarios/reigns go on after a deletion", test_reigns_go_on, in_a_folder);
     g_test_add_data_func("/scenarios/refusals", test_refusals, in_a_folder);
     g_test_add_data_func("/scenarios/who asked for a run is told", test_run, in_a_folder);
+    g_test_add_data_func("/scenarios/changed while it is looked at", test_set_while_verifying, in_a_folder);
     g_test_add_data_func("/scenarios/the end answers everybody", test_end, in_a_folder);
     g_test_add_data_func("/scenarios/who waits for an event", test_events, in_a_folder);
     return g_test_run();
