@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scenarios as documents: made, shown, changed, deleted. */
 #include "orchestrator/operations.h"
+#include "orchestrator/verification.h"
 #include "vmconnect/base/error.h"
 
 #define PURGE_MS 120000
@@ -116,18 +117,66 @@ static Scenario *changed(Controller *c, const char *name, const json_t *body, GE
     return to && scenario_patch(to, body, error) ? g_steal_pointer(&to) : NULL;
 }
 
-static void scenario_set(ApiCall *call, void *user)
+/* What @body says of the scenario as it is by now. */
+static void set_now(Controller *c, ApiCall *call, const char *name, const json_t *body)
 {
-    Controller *c = user;
     g_autoptr(GError) error = NULL;
-    const char *name = api_call_parameter(call, "scenario");
-    g_autoptr(Scenario) to = changed(c, name, api_call_body(call), &error);
+    g_autoptr(Scenario) to = changed(c, name, body, &error);
     Waiting *w = waiting_new(c, call, name);
 
     if (to && scenarios_set(c->scenarios, to, on_kept, w, &error))
         return;
     api_call_fail(call, error);
     waiting_free(w);
+}
+
+/* One that runs was verified for an operator who looks before each switchover. */
+static gboolean becomes_auto(const Protection *p, const Scenario *to)
+{
+    return p->scenario->policy.switchover != SWITCHOVER_AUTO && to->policy.switchover == SWITCHOVER_AUTO &&
+           protection_moment(p) == POLICY_MOMENT_RUNNING;
+}
+
+/* What a host that is silent would say is not known, and it may be what bars it. */
+static GError *why_not_auto(const VerifyFacts *facts, const Scenario *s)
+{
+    g_autoptr(GPtrArray) findings = verify_check(facts);
+    GError *why = verify_auto_failure(findings);
+
+    why = why ? why : verify_silence(facts, s->master);
+    for (guint i = 0; !why && i < s->replicas->len; i++)
+        why = verify_silence(facts, s->replicas->pdata[i]);
+    return why;
+}
+
+static void on_may_be_auto(void *user, const VerifyFacts *facts)
+{
+    Waiting *w = user;
+    g_autoptr(GError) why = NULL;
+    const Protection *p = scenarios_find(w->c->scenarios, w->name, &why);
+
+    if (p)
+        why = why_not_auto(facts, p->scenario);
+    if (why) {
+        g_prefix_error(&why, "nothing was changed, for it would switch over by itself: ");
+        api_call_fail(w->call, why);
+    } else {
+        set_now(w->c, w->call, w->name, api_call_body(w->call));
+    }
+    waiting_free(w);
+}
+
+static void scenario_set(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    const char *name = api_call_parameter(call, "scenario");
+    const Protection *p = scenarios_find(c->scenarios, name, NULL);
+    g_autoptr(Scenario) to = p ? changed(c, name, api_call_body(call), NULL) : NULL;
+
+    if (to && becomes_auto(p, to) && scenario_may_become(p->scenario, to, POLICY_MOMENT_RUNNING, NULL))
+        verification_start(c->hosts, to, protection_networks(p), on_may_be_auto, waiting_new(c, call, name));
+    else
+        set_now(c, call, name, api_call_body(call));
 }
 
 /* --- deleting ---------------------------------------------------------- */
