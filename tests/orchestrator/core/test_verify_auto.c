@@ -42,11 +42,11 @@ typedef struct {
     const char *what;
     const char *id; /* of the findings; NULL: there is none */
     const char *cause;
-    guint count; /* of them; 0: one, or none without an id */
     const char *alpha, *beta, *alpha_routes, *beta_routes, *check, *fit; /* NULL: all is well there */
     VerifyMachine controller;                                            /* no members: one of its own */
     const char *set[2];                                                  /* a property */
     const char *fence;                                                   /* for this host */
+    guint count; /* of the findings; 0: one, or none without an id */
     gboolean warns;
 } Case;
 
@@ -127,7 +127,7 @@ static const Case CASES[] = {
      .check = CHECK(DEFINITION(SHARE), "\"" DEFINITION(SHARE) "\"")},
     {"only while it runs", "guest-held", "on alpha, 'web1' shares the folder /srv of its host",
      .check = CHECK(DEFINITION(HELD), "\"" DEFINITION(SHARE) "\"")},
-    {"two of them", "guest-held", "on alpha, 'web1' shares the folder /srv of its host", 2,
+    {"two of them", "guest-held", "on alpha, 'web1' shares the folder /srv of its host", .count = 2,
      .check = CHECK(DEFINITION(SHARE VSOCK), "null")},
     {"on the replica alone", "guest-held",
      "on beta, 'web1' has interface without an address on 'bridge:ovs0', where 'ovs0' is no bridge of the "
@@ -141,7 +141,7 @@ static const Case CASES[] = {
      .check = CHECK(DEFINITION(SHARE), "null"), .set = {"trust_clock", "yes"}},
 
     {"nobody is paused, nor fenced", "isolation-fenced", "isolation is 'run', and no fence is set for alpha",
-     2, .set = {"isolation", "run"}, .warns = TRUE},
+     .count = 2, .set = {"isolation", "run"}, .warns = TRUE},
     {"nobody is paused, one is fenced", "isolation-fenced",
      "isolation is 'run', and no fence is set for beta", .set = {"isolation", "run"}, .fence = "alpha",
      .warns = TRUE},
