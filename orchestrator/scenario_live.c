@@ -376,7 +376,7 @@ static void on_looked(void *user, const VerifyFacts *facts)
     g_autoptr(Ticket) t = user;
     Live *live = ticket_use(t);
     g_autoptr(GPtrArray) findings = verify_check(facts);
-    g_autoptr(GError) failure = verify_failure(findings);
+    g_autoptr(GError) failure = NULL;
     g_autoptr(Event) news = NULL;
 
     if (!live)
@@ -389,6 +389,7 @@ static void on_looked(void *user, const VerifyFacts *facts)
     if (news)
         events_publish(live->owner->events, news);
     remember(live, findings);
+    failure = verify_takeover_failure(findings, live->p->scenario->master);
     live_step(live, (Input){.kind = INPUT_LOOKED, .failure = failure}, NULL, NULL, NULL);
 }
 

@@ -601,7 +601,7 @@ static const Check CHECKS[] = {
     {"replica-apart", FINDING_ERROR, FALSE, replica_apart, "it would be gone together with its master",
      "name a host that is a machine of its own, or runs elsewhere"},
     {"start-guard", FINDING_ERROR, FALSE, start_guard, "a guest could be started on both hosts",
-     "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd"},
+     "install the hook (package files in /etc/libvirt/hooks/qemu.d) and restart libvirtd", TRUE},
     {"vm-there", FINDING_ERROR, TRUE, vm_there, "it cannot be protected",
      "take it out of the scenario, or define it again; `understudy-engine promote SCENARIO --old-is-off`, as "
      "root on the replica, goes on from the copy there"},
@@ -635,7 +635,7 @@ static const Check CHECKS[] = {
     {"trial-start", FINDING_ERROR, TRUE, trial, "no VM could be switched over to it",
      "do as the sentence says"},
     {"trial-hook", FINDING_ERROR, FALSE, trial, "a guest could be started on both hosts",
-     "do as the sentence says"},
+     "do as the sentence says", TRUE},
     {"trial-scratch", FINDING_ERROR, FALSE, trial, "nothing that runs there can be replicated",
      "do as the sentence says"},
     {"trial-socket", FINDING_ERROR, FALSE, trial, "nothing that runs there can be replicated",
@@ -733,12 +733,25 @@ json_t *verify_networks(const VerifyFacts *f)
     return mapping_to_json(f->mapping);
 }
 
-static gboolean is_error_of_auto(const Finding *one)
+static gboolean is_any_error(const Finding *one, const char *master)
 {
+    (void)master;
+    return is_error(one);
+}
+
+static gboolean is_error_of_auto(const Finding *one, const char *master)
+{
+    (void)master;
     return is_error(one) && one->bars_auto;
 }
 
-static GError *failure_of(const GPtrArray *findings, gboolean (*counts)(const Finding *one))
+static gboolean bars_takeover(const Finding *one, const char *master)
+{
+    return is_error(one) && (one->bars_auto || g_strcmp0(one->host, master) != 0);
+}
+
+static GError *failure_of(const GPtrArray *findings, const char *master,
+                          gboolean (*counts)(const Finding *one, const char *master))
 {
     const Finding *first = NULL;
     g_autofree char *more = NULL;
@@ -747,7 +760,7 @@ static GError *failure_of(const GPtrArray *findings, gboolean (*counts)(const Fi
     for (guint i = 0; i < findings->len; i++) {
         const Finding *one = findings->pdata[i];
 
-        if (counts(one) && errors++ == 0)
+        if (counts(one, master) && errors++ == 0)
             first = one;
     }
     if (!first)
@@ -759,12 +772,17 @@ static GError *failure_of(const GPtrArray *findings, gboolean (*counts)(const Fi
 
 GError *verify_failure(const GPtrArray *findings)
 {
-    return failure_of(findings, is_error);
+    return failure_of(findings, NULL, is_any_error);
 }
 
 GError *verify_auto_failure(const GPtrArray *findings)
 {
-    return failure_of(findings, is_error_of_auto);
+    return failure_of(findings, NULL, is_error_of_auto);
+}
+
+GError *verify_takeover_failure(const GPtrArray *findings, const char *master)
+{
+    return failure_of(findings, master, bars_takeover);
 }
 
 json_t *verify_to_json(const GPtrArray *findings)

@@ -86,8 +86,11 @@ json_t *verify_networks(const VerifyFacts *f);
 
 /* NULL if there are no errors, else VERIFY with the first cause and how many more. */
 GError *verify_failure(const GPtrArray *findings);
-/* The same of those that bar switchover=auto alone: while there is one, nobody may switch over by itself. */
+/* The same of those that bar switchover=auto alone. */
 GError *verify_auto_failure(const GPtrArray *findings);
+/* The same of those for which a takeover from @master would not work, or do harm: that it is sick itself is none of them, for then a
+ * takeover is what its VMs need. */
+GError *verify_takeover_failure(const GPtrArray *findings, const char *master);
 
 /* The tables of checks as docs/verification.md has them. The caller frees. */
 char *verify_catalogue_text(void);

@@ -42,11 +42,12 @@ typedef struct {
     const char *what;
     const char *id; /* of the findings; NULL: there is none */
     const char *cause;
-    const char *alpha, *beta, *alpha_routes, *beta_routes, *check, *fit; /* NULL: all is well there */
-    VerifyMachine controller;                                            /* no members: one of its own */
-    const char *set[2];                                                  /* a property */
-    const char *fence;                                                   /* for this host */
-    guint count; /* of the findings; 0: one, or none without an id */
+    const char *alpha, *beta, *alpha_routes, *beta_routes, *check, *fit, *alpha_trial,
+        *beta_trial;          /* NULL: all is well there */
+    VerifyMachine controller; /* no members: one of its own */
+    const char *set[2];       /* a property */
+    const char *fence;        /* for this host */
+    guint count;              /* of the findings; 0: one, or none without an id */
     gboolean warns;
 } Case;
 
@@ -173,6 +174,8 @@ static const char *answer_of(const Case *c, VerifyCall call)
     } else if (g_str_equal(call.method, "host.routes")) {
         said = alpha ? c->alpha_routes : c->beta_routes;
         well = GOOD_ROUTES;
+    } else if (g_str_equal(call.method, "host.trial")) {
+        said = alpha ? c->alpha_trial : c->beta_trial;
     } else if (g_str_equal(call.method, "vm.list")) {
         well = alpha ? VMS : "{\"vms\":[]}";
     } else if (g_str_equal(call.method, "vm.check")) {
@@ -288,6 +291,43 @@ static void test_move(void)
         g_assert_cmpstr(verify_call(f, i).method, !=, "host.routes");
 }
 
+/* What would be in the way of a takeover, by who has it: a master that is sick is a reason for one. */
+static void test_takeover(void)
+{
+    static const struct {
+        const char *what;
+        Case c;
+        gboolean bars;
+    } TAKEOVERS[] = {
+        {"all is well", {0}, FALSE},
+        {"the master's disks",
+         {.check = "{\"problems\":[\"it is odd\"],\"remarks\":[],\"data_bytes\":1,"
+                   "\"definition\":\"<domain/>\"}"},
+         FALSE},
+        {"the master's trial", {.alpha_trial = "{}"}, FALSE},
+        {"a master that starts whatever is asked for",
+         {.alpha_trial = "{\"problems\":[{\"id\":\"trial-hook\",\"text\":\"nobody asks\"}]}"},
+         TRUE},
+        {"the replica's trial", {.beta_trial = "{}"}, TRUE},
+        {"what the VM would lack there",
+         {.fit = "{\"remarks\":[{\"id\":\"network-there\",\"cause\":\"x\"}]}"},
+         TRUE},
+        {"a guest that is not held", {.check = CHECK(DEFINITION(VSOCK), "null")}, TRUE},
+        {"a remark", {.alpha_routes = ROUTES(LINE("eth0") "," LINE("eth0"), LINE("eth0"))}, FALSE},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(TAKEOVERS); i++) {
+        g_autoptr(Scenario) s = web("auto", &TAKEOVERS[i].c);
+        g_autoptr(VerifyFacts) f = facts_of(s, &TAKEOVERS[i].c);
+        g_autoptr(GPtrArray) findings = verify_check(f);
+        g_autoptr(GError) failure = verify_takeover_failure(findings, "alpha");
+
+        g_test_message("%s", TAKEOVERS[i].what);
+        g_assert_cmpuint(findings->len, ==, i == 0 ? 0 : 1);
+        g_assert_cmpint(failure != NULL, ==, TAKEOVERS[i].bars);
+    }
+}
+
 /* A silent host is one finding, here too. */
 static void test_silence(void)
 {
@@ -319,6 +359,7 @@ int main(int argc, char **argv)
     g_test_add_func("/verify-auto/manual", test_manual);
     g_test_add_func("/verify-auto/questions", test_questions);
     g_test_add_func("/verify-auto/move", test_move);
+    g_test_add_func("/verify-auto/takeover", test_takeover);
     g_test_add_func("/verify-auto/silence", test_silence);
     return g_test_run();
 }
