@@ -4,6 +4,7 @@
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/inventory.h"
+#include "vmconnect/hypervisor/lease_file.h"
 #include "vmconnect/hypervisor/qemu_process.h"
 
 static gboolean with_domain(virConnectPtr conn, Id vm, int (*call)(virDomainPtr dom), const char *doing,
@@ -34,9 +35,35 @@ gboolean lifecycle_start_paused(virConnectPtr conn, Id vm, GError **error)
     return start(conn, vm, VIR_DOMAIN_START_PAUSED, error);
 }
 
+/* When in doubt: to be resumed costs a guest a moment. */
+static gboolean needs_lease(Id vm)
+{
+    g_autoptr(GError) why = NULL;
+    LeaseEntry entry;
+
+    return lease_file_find(LEASE_FILE, vm, &entry, &why) ||
+           !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND);
+}
+
+/* It is in its guard's care when libvirt has started it paused (start_lease.h), before its first instruction. One that cannot be resumed has
+ * not run, and is off again. */
+static gboolean start_guarded(virConnectPtr conn, Id vm, GError **error)
+{
+    g_autoptr(virDomain) dom = NULL;
+
+    if (!lifecycle_start_paused(conn, vm, error))
+        return FALSE;
+    if (lifecycle_resume(conn, vm, error))
+        return TRUE;
+    dom = vm_lookup(conn, vm, NULL);
+    if (dom)
+        virDomainDestroy(dom);
+    return FALSE;
+}
+
 gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error)
 {
-    return start(conn, vm, 0, error);
+    return needs_lease(vm) ? start_guarded(conn, vm, error) : start(conn, vm, 0, error);
 }
 
 gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error)

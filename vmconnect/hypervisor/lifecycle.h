@@ -15,7 +15,7 @@
  * Paused is for a VM that runs on this host for the first time in its reign: it must not write before its
  * first checkpoint stands. One that has run here in this reign already (autostart after a boot, a
  * plan that was rolled back) starts running: its bitmaps are in its images and go on with its first write,
- * and if they were lost with QEMU a pause would not bring them back. */
+ * and if they were lost with QEMU a pause would not bring them back; but for a moment, if its lease is enforced, so that its guard has it first. */
 gboolean lifecycle_start_paused(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error);
