@@ -13,6 +13,7 @@ struct Voice {
     guint64 incarnation;
     Clerk *clerk; /* NULL: it ends */
     Voters *voters;
+    GHashTable *asked; /* set of Id *: whose standby is asked what it has promised */
 };
 
 static const Protection *find_protection(const Voice *v, Id vm)
@@ -62,15 +63,58 @@ static gboolean look(void *user, Id vm, VoterSight *ret_sight)
     return TRUE;
 }
 
-/* Both engines were heard, the active in the reign that the database has. */
-static void speak_of(Voice *v, const char *host, const Renewal *r)
+typedef struct {
+    Voice *voice;
+    Renewal renewal; /* of its active */
+} Asking;
+
+/* The active's renewal counts, in the reign that the database has; NULL: it does not. */
+static const ProtectionVm *find_active(const Voice *v, const Renewal *r, const Protection **ret_p)
 {
     const Protection *p = find_protection(v, r->vm);
     const ProtectionVm *vm = p ? protection_find(p, r->vm) : NULL;
 
-    if (vm && g_str_equal(vm->active, host) && reign_equal(vm->reign, r->renewal.reign) &&
-        protection_is_sure(p, NULL) && protection_vouches(p, vm) && voters_is_mute(v->voters, r->vm))
-        voters_speak(v->voters, r->vm, vm->reign, r->renewal.arm, r->renewal.grant_ms, v->incarnation);
+    *ret_p = p;
+    return vm && reign_equal(vm->reign, r->renewal.reign) && protection_is_sure(p, NULL) ? vm : NULL;
+}
+
+/* What the standby has promised may be a vote that this voice gave, and has forgotten. It promises nothing to an older memory any more. */
+static void on_promised(void *user, const json_t *result, const GError *error)
+{
+    g_autofree Asking *a = user;
+    Voice *v = a->voice;
+    const Renewal *r = &a->renewal;
+    json_int_t arm = json_integer_value(json_object_get(result, "arm"));
+    const Protection *p;
+    Reign promised;
+
+    g_hash_table_remove(v->asked, &r->vm);
+    if (error || !v->clerk || !find_active(v, r, &p) ||
+        !reign_from_json(json_object_get(result, "reign"), &promised, NULL))
+        return;
+    if (promised.number < r->renewal.reign.number || reign_equal(promised, r->renewal.reign)) {
+        promised = r->renewal.reign;
+        arm = MAX(arm, (json_int_t)r->renewal.arm);
+    }
+    voters_speak(v->voters, r->vm, promised, (guint64)MAX(arm, 0), r->renewal.grant_ms, v->incarnation);
+}
+
+/* Its active asks: then its standby is the other one that must be heard. */
+static void speak_of(Voice *v, const char *host, const Renewal *r)
+{
+    const Protection *p;
+    const ProtectionVm *vm = find_active(v, r, &p);
+    json_auto_t *params = NULL;
+    Asking *a;
+
+    if (!vm || !g_str_equal(vm->active, host) || !protection_vouches(p, vm) ||
+        !voters_is_mute(v->voters, r->vm) || g_hash_table_contains(v->asked, &r->vm))
+        return;
+    g_hash_table_add(v->asked, g_memdup2(&r->vm, sizeof(r->vm)));
+    a = g_new0(Asking, 1);
+    *a = (Asking){v, *r};
+    params = json_pack("{s:s}", "vm", ID_TEXT(r->vm));
+    hosts_call(v->hosts, protection_keeper(vm), "lease.promised", params, ASK_LIMIT_MS, on_promised, a);
 }
 
 void voice_hear(Voice *v, const char *host, const json_t *news)
@@ -168,11 +212,12 @@ Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *
     v->scenarios = scenarios;
     v->incarnation = incarnation;
     v->clerk = clerk_new(loop);
+    v->asked = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     v->voters = voters_new(v->clerk, path, error);
     if (v->voters)
         return v;
-    clerk_close(v->clerk);
-    g_free(v);
+    clerk_close(g_steal_pointer(&v->clerk));
+    voice_free(v);
     return NULL;
 }
 
@@ -186,5 +231,6 @@ void voice_free(Voice *v)
     if (!v)
         return;
     voters_free(v->voters);
+    g_hash_table_unref(v->asked);
     g_free(v);
 }

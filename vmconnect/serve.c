@@ -121,6 +121,7 @@ const RpcMethod SERVE_METHODS[] = {
     {"plan.state", serve_plan_state},
     {"plan.promote", serve_plan_promote},
     {"lease.answers", serve_lease_answers},
+    {"lease.promised", serve_lease_promised},
     {"lease.would", serve_lease_would},
     {"test.start", serve_test_start},
     {"test.stop", serve_test_stop},

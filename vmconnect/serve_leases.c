@@ -18,6 +18,15 @@ void serve_lease_answers(void *user, RpcReply *reply, const json_t *params)
         rpc_reply(reply, json_object());
 }
 
+void serve_lease_promised(void *user, RpcReply *reply, const json_t *params)
+{
+    g_autoptr(GError) error = NULL;
+    Id vm;
+
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+        rpc_reply(reply, tenure_promised(((Visit *)user)->engine->tenure, vm));
+}
+
 void serve_lease_would(void *user, RpcReply *reply, const json_t *params)
 {
     const Visit *visit = user;

@@ -112,6 +112,7 @@ void serve_scenario_kept(void *user, RpcReply *reply, const json_t *params);
 void serve_plan_promote(void *user, RpcReply *reply, const json_t *params);
 void serve_lease_answers(void *user, RpcReply *reply, const json_t *params);
 void serve_lease_renew(void *user, RpcReply *reply, const json_t *params);
+void serve_lease_promised(void *user, RpcReply *reply, const json_t *params);
 void serve_lease_would(void *user, RpcReply *reply, const json_t *params);
 void serve_test_start(void *user, RpcReply *reply, const json_t *params);
 void serve_test_stop(void *user, RpcReply *reply, const json_t *params);

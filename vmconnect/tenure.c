@@ -677,6 +677,13 @@ void tenure_admitted(Tenure *t, Id vm)
     g_hash_table_add(t->admitted, g_memdup2(&vm, sizeof(vm)));
 }
 
+json_t *tenure_promised(const Tenure *t, Id vm)
+{
+    VoterRecord record = voters_promised(t->voters, vm);
+
+    return json_pack("{s:o, s:I}", "reign", reign_to_json(record.promised), "arm", (json_int_t)record.arm);
+}
+
 VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot)
 {
     if (!voters_knows(t->voters, vm) && ballot->kind != BALLOT_ELECTION)

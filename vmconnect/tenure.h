@@ -51,6 +51,8 @@ typedef void (*TenureAnswered)(void *user, const json_t *result, const GError *e
 /* @peer, an engine, asks to be renewed: {"renewals": […]} → {"answers": […]}. @done perhaps before this returns. */
 void tenure_renew(Tenure *t, Id peer, const json_t *params, TenureAnswered done, void *user);
 
+/* What this host's voice has promised of @vm: {"reign", "arm"}. New reference. */
+json_t *tenure_promised(const Tenure *t, Id vm);
 /* Would this voter let @ballot's next reign begin? Nothing is promised; to BALLOT_FORCE it closes its voice. */
 VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot);
 /* It promises, or @done is told why not: BUSY if it may later. One that never had to do with leases has nothing to say. */

@@ -238,6 +238,11 @@ gboolean voters_knows(const Voters *v, Id vm)
     return vote_file_find(v->file, vm) != NULL;
 }
 
+VoterRecord voters_promised(const Voters *v, Id vm)
+{
+    return voter_of((Voters *)v, vm)->record;
+}
+
 gboolean voters_is_mute(const Voters *v, Id vm)
 {
     return voter_of((Voters *)v, vm)->mute;
