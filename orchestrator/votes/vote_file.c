@@ -17,7 +17,6 @@
 struct VoteFile {
     gboolean is_copy;
     guint64 incarnation;
-    GHashTable *voids;   /* Id * -> guint64 * */
     GHashTable *records; /* Id * -> VoteRecord * */
 };
 
@@ -25,7 +24,6 @@ static VoteFile *vote_file_new(void)
 {
     VoteFile *f = g_new0(VoteFile, 1);
 
-    f->voids = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
     f->records = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
     return f;
 }
@@ -34,7 +32,6 @@ void vote_file_free(VoteFile *f)
 {
     if (!f)
         return;
-    g_hash_table_unref(f->voids);
     g_hash_table_unref(f->records);
     g_free(f);
 }
@@ -57,23 +54,6 @@ static gboolean read_reign(const json_t *doc, Reign *ret, GError **error)
 static json_t *reign_or_null(Reign reign)
 {
     return reign.number > 0 ? reign_to_json(reign) : json_null();
-}
-
-static gboolean read_voids(VoteFile *f, json_t *list, GError **error)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach(list, key, value)
-    {
-        guint64 incarnation;
-        Id party;
-
-        if (!id_parse(key, &party, error) || !read_number(json_integer_value(value), &incarnation, error))
-            return FALSE;
-        vote_file_set_void(f, party, incarnation);
-    }
-    return TRUE;
 }
 
 static gboolean read_record(VoteFile *f, const char *key, const json_t *doc, GError **error)
@@ -118,13 +98,12 @@ VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError
     json_auto_t *doc = sealed_parse(KIND, FORMAT, text, len, MAX_BYTES, &why);
     json_int_t incarnation;
     const char *written_in;
-    json_t *voids, *vms;
+    json_t *vms;
 
-    if (doc && json_read(doc, "votes", &why, "{s:s, s:I, s:o, s:o}", "place", &written_in, "incarnation",
-                         &incarnation, "voids", &voids, "vms", &vms)) {
+    if (doc && json_read(doc, "votes", &why, "{s:s, s:I, s:o}", "place", &written_in, "incarnation",
+                         &incarnation, "vms", &vms)) {
         f->is_copy = !g_str_equal(written_in, place);
-        if (read_number(incarnation, &f->incarnation, &why) && read_voids(f, voids, &why) &&
-            read_records(f, vms, &why))
+        if (read_number(incarnation, &f->incarnation, &why) && read_records(f, vms, &why))
             return g_steal_pointer(&f);
     }
     g_set_error_literal(error, US_ERROR,
@@ -164,18 +143,14 @@ static json_t *record_to_json(const VoteRecord *record)
 
 json_t *vote_file_document(const VoteFile *f)
 {
-    json_t *voids = json_object(), *vms = json_object();
+    json_t *vms = json_object();
     GHashTableIter iter;
     gpointer id, value;
 
-    g_hash_table_iter_init(&iter, f->voids);
-    while (g_hash_table_iter_next(&iter, &id, &value))
-        json_object_set_new(voids, ID_TEXT(*(Id *)id), json_integer((json_int_t) * (guint64 *)value));
     g_hash_table_iter_init(&iter, f->records);
     while (g_hash_table_iter_next(&iter, &id, &value))
         json_object_set_new(vms, ID_TEXT(*(Id *)id), record_to_json(value));
-    return json_pack("{s:I, s:o, s:o}", "incarnation", (json_int_t)f->incarnation, "voids", voids, "vms",
-                     vms);
+    return json_pack("{s:I, s:o}", "incarnation", (json_int_t)f->incarnation, "vms", vms);
 }
 
 gboolean vote_file_write(const char *path, json_t *document, GError **error)
@@ -210,20 +185,6 @@ guint64 vote_file_incarnation(const VoteFile *f)
 void vote_file_set_incarnation(VoteFile *f, guint64 incarnation)
 {
     f->incarnation = MAX(f->incarnation, incarnation);
-}
-
-guint64 vote_file_void_below(const VoteFile *f, Id party)
-{
-    const guint64 *known = g_hash_table_lookup(f->voids, &party);
-
-    return known ? *known : 0;
-}
-
-void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation)
-{
-    if (incarnation > vote_file_void_below(f, party))
-        g_hash_table_insert(f->voids, g_memdup2(&party, sizeof(party)),
-                            g_memdup2(&incarnation, sizeof(incarnation)));
 }
 
 GArray *vote_file_vms(const VoteFile *f)

@@ -35,10 +35,6 @@ guint64 vote_file_incarnation(const VoteFile *f);
 /* It never falls. */
 void vote_file_set_incarnation(VoteFile *f, guint64 incarnation);
 
-/* Below which the promises of @party (an engine's or controller's id) are void; 0: none are. It never falls. */
-guint64 vote_file_void_below(const VoteFile *f, Id party);
-void vote_file_set_void(VoteFile *f, Id party, guint64 incarnation);
-
 /* Of all records: Id. The caller unrefs. */
 GArray *vote_file_vms(const VoteFile *f);
 /* Borrowed until the record changes; NULL: nothing was ever promised of that VM. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const Id VM = {{1, 2}}, OTHER = {{3, 4}}, PARTY = {{5, 6}};
+static const Id VM = {{1, 2}}, OTHER = {{3, 4}};
 
 static char *folder, *path;
 
@@ -65,14 +65,10 @@ static void test_keeps(void)
     vote_file_set(first, VM, &two);
     vote_file_set(first, OTHER, &nine);
     vote_file_set_incarnation(first, 65537);
-    vote_file_set_void(first, PARTY, 12);
-    vote_file_set_void(first, PARTY, 11);
     keep(first);
     again = vote_file_read(path, NULL);
     g_assert_false(vote_file_is_copy(again));
     g_assert_cmpuint(vote_file_incarnation(again), ==, 65537);
-    g_assert_cmpuint(vote_file_void_below(again, PARTY), ==, 12);
-    g_assert_cmpuint(vote_file_void_below(again, VM), ==, 0);
     found = vote_file_find(again, VM);
     g_assert_true(reign_equal(found->voter.promised, two.voter.promised));
     g_assert_true(found->voter.arm == 3 && found->voter.cap_ms == 15000 && found->arm == 5 &&

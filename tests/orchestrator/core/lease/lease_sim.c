@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lease_sim.h"
 
-#include "orchestrator/core/lease/candidate.h"
+#include "candidate.h"
 #include "orchestrator/core/lease/holder.h"
 
 #include <string.h>

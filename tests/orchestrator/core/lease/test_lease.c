@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The arithmetic and the rules of votes and leases, one by one; all of them together are played in test_lease_sim.c. */
-#include "orchestrator/core/lease/candidate.h"
+#include "candidate.h"
 #include "orchestrator/core/lease/holder.h"
 #include "vmconnect/base/error.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "orchestrator/core/lease/candidate.h"
+#include "candidate.h"
 
 #include <string.h>
 

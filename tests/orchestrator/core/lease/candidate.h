@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* candidate - a standby that asks the other voters to make the next reign its own.
+/* candidate - a standby that asks the other voters by itself to make the next reign its own: harder on the rules than the product, where the
+ * controller asks it, and brings the only other vote along.
  *
  * Asking changes nothing. Its own promise is the last: when it has the others' it looks again whether it would vote itself
  * (voter_would_vote()), for the active may have come back. */
