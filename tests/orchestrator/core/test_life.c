@@ -1,264 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Is it alive? What hosts say of each other and of their guests comes in, events, restarts and countdowns come out; time is a
  * number. Then a thousand scenarios at once, with whatever happens to hosts and guests, and what must always hold. */
+#include "stage.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
-#include "world.h"
 
 #include <string.h>
 
-#define UNRESOLVED (-2)
-
-typedef struct {
-    World *w;
-    Vitals *v;
-    guint told;             /* of what each has said last */
-    const char *word, *why; /* of web1, by alpha's engine; NULL: it does not name it */
-    const char *other;      /* of web2, if there is one */
-    guint other_boots;
-    guint boots;
-    guint barks;               /* of its watchdog */
-    gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
-    int agent;                 /* misses; -1: it was never answered */
-    int path;                  /* misses of both checks of alpha's one path, as beta has it */
-    int via;                   /* misses of alpha's engine on its second path; -1: it has none */
-    int gateway; /* misses of beta's; -1: it has none, UNRESOLVED: nobody on its line has ever said who it is */
-    int web;     /* misses of beta's check of web1, if there is one */
-    gboolean has_web;   /* there is */
-    gboolean forgetful; /* its engine does not know any more that it was ever answered */
-    int ssh;            /* misses of beta's other check of it; -1: there is none */
-    int second;         /* of its check of web2; -1: there is none */
-    gboolean unmade;    /* beta has no name server: alpha is not pinged any more */
-    int beat;           /* misses of alpha's engine alone, if its echo comes back … */
-    gboolean hangs;     /* … nobody says anything; else it is refused */
-    int far;            /* of both checks of another host that beta watches; -1: it watches none */
-} Stage;
-
-/* Negative: it was never answered, and is another one than any that was. */
-static json_t *score(const char *words, int misses)
-{
-    return json_pack("{s:s, s:s, s:b, s:b, s:i, s:s?}", "kind", "ping", "words",
-                     misses < 0 ? "asks for what is not there" : words, "tried", 1, "ever", misses >= 0,
-                     "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
-}
-
-static json_t *guest(guint number, const char *word, const char *why, guint boots)
-{
-    return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(world_vm(number)), "word", word, "why", why,
-                     "boots", (int)boots);
-}
-
-static void say_alpha(Stage *s)
-{
-    json_t *up = s->unheard ? json_null() : json_boolean(s->libvirt);
-    /* Who has chosen other checks has none of the agent. */
-    json_t *agent = s->has_web && s->agent < 0 ? NULL : score("agent", s->agent);
-    json_auto_t *doc =
-        json_pack("{s:b, s:[], s:[], s:[], s:{s:o, s:s?}, s:{s:[], s:[{s:s, s:[o*]}], s:n}}", "complete", 1,
-                  "active", "standby", "guests", "libvirt", "up", up, "why", s->libvirt ? NULL : "it hangs",
-                  "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", agent, "gateway");
-    json_t *guests = json_object_get(doc, "guests");
-
-    if (s->word) {
-        json_t *web = guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots);
-
-        json_object_set_new(web, "barks", json_integer(s->barks));
-        json_object_set_new(web, "bark", s->barks ? json_string("it was reset") : json_null());
-        json_array_append_new(guests, web);
-    }
-    if (s->other)
-        json_array_append_new(guests, guest(2, s->other, NULL, s->other_boots));
-    vitals_hear(s->v, "alpha", doc);
-}
-
-static json_t *score_of_web(const Stage *s)
-{
-    json_t *web = score("tcp web1", s->web);
-
-    if (s->forgetful && s->web > 0)
-        json_object_set_new(web, "ever", json_false());
-    return web;
-}
-
-static void say_beta(Stage *s)
-{
-    json_auto_t *doc =
-        json_pack("{s:b, s:[], s:[], s:[], s:{s:[{s:s, s:[o,o]}], s:[], s:o}}", "complete", 1, "active",
-                  "standby", "guests", "watch", "hosts", "id", ID_TEXT(world_id(0xa1)), "checks",
-                  score("beat alpha", s->path), score("ping alpha", s->path), "guests", "gateway",
-                  s->gateway < 0 ? json_null() : score("ping gateway", s->gateway));
-
-    json_t *watch = json_object_get(doc, "watch"), *ping;
-
-    if (s->gateway == UNRESOLVED)
-        json_object_set_new(
-            watch, "gateway",
-            json_pack("{s:b, s:i, s:s, s:b}", "tried", 1, "misses", 9, "why", "no echo", "unresolved", 1));
-
-    if (s->beat > 0) {
-        json_t *checks = json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks");
-
-        json_array_set_new(checks, 0, score("beat alpha", s->beat));
-        json_object_set_new(json_array_get(checks, 0), "hangs", json_boolean(s->hangs));
-    }
-    if (s->via >= 0)
-        json_array_append_new(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"),
-                              score("beat [fd00::1]:25000", s->via));
-    if (s->unmade) {
-        ping =
-            json_array_get(json_object_get(json_array_get(json_object_get(watch, "hosts"), 0), "checks"), 1);
-        json_object_set_new(ping, "misses", json_integer(0));
-        json_object_set_new(ping, "why", json_string("its name is not found"));
-    }
-    if (s->second >= 0)
-        json_array_append_new(
-            json_object_get(watch, "guests"),
-            json_pack("{s:s, s:[o]}", "vm", ID_TEXT(world_vm(2)), "checks", score("tcp web2", s->second)));
-    if (s->has_web)
-        json_array_append_new(json_object_get(watch, "guests"),
-                              json_pack("{s:s, s:[o, o*]}", "vm", ID_TEXT(world_vm(1)), "checks",
-                                        score_of_web(s), s->ssh < 0 ? NULL : score("ssh web1", s->ssh)));
-    if (s->far >= 0)
-        json_array_append_new(
-            json_object_get(watch, "hosts"),
-            json_pack("{s:s, s:[o]}", "id", ID_TEXT(world_id(0xd4)), "checks", score("ping delta", s->far)));
-    vitals_hear(s->v, "beta", doc);
-}
-
-/* Engines push what is other than before, and so do these. */
-static guint summary(const Stage *s, gboolean alpha_speaks)
-{
-    g_autofree char *all =
-        g_strdup_printf("%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
-                        s->other, s->boots, s->barks, s->other_boots, s->libvirt, s->unheard, s->agent,
-                        s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second, s->unmade,
-                        s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
-
-    return g_str_hash(all);
-}
-
-/* A second passes, in which both said what they have to say. */
-static void pass(Stage *s, gboolean alpha_speaks)
-{
-    g_autoptr(ActionList) out = action_list_new();
-    guint now = summary(s, alpha_speaks);
-
-    s->w->now_ms += 1000;
-    if (now != s->told && alpha_speaks)
-        say_alpha(s);
-    if (now != s->told)
-        say_beta(s);
-    s->told = now;
-    vitals_step(s->v, s->w->now_ms, out);
-    for (guint i = 0; i < out->len; i++)
-        g_string_append_printf(s->w->trace, "[%4" G_GINT64_FORMAT "] %s %s\n", s->w->now_ms / 1000,
-                               event_code_name(((const Action *)out->pdata[i])->event->code),
-                               ((const Action *)out->pdata[i])->event->host);
-    world_do(s->w, INPUT_TICK);
-}
-
-static void pass_for(Stage *s, int seconds, gboolean alpha_speaks)
-{
-    for (int i = 0; i < seconds; i++)
-        pass(s, alpha_speaks);
-}
-
-static Stage *stage_new_of(guint vms)
-{
-    Stage *s = g_new0(Stage, 1);
-
-    s->w = world_new(vms);
-    s->v = vitals_new();
-    s->word = "alive";
-    s->other = vms > 1 ? "alive" : NULL;
-    s->libvirt = TRUE;
-    s->gateway = s->ssh = s->far = s->second = s->via = -1;
-    vitals_add(s->v, "alpha", world_id(0xa1));
-    vitals_add(s->v, "beta", world_id(0xb2));
-    vitals_link(s->v, "alpha", TRUE);
-    vitals_link(s->v, "beta", TRUE);
-    vitals_expect(s->v, "alpha", 3, 1000);
-    s->w->p->vitals = s->v;
-    s->w->p->scenario->policy.countdown_ms = 20000;
-    s->w->p->scenario->policy.start_timeout_ms = 10000;
-    s->w->p->scenario->policy.reset_after_ms = 0;
-    s->w->p->scenario->policy.probe_timeout_ms = 250;
-    /* What becomes of the copy meanwhile is another matter. */
-    s->w->p->scenario->policy.interval_ms = 3600000;
-    world_run(s->w);
-    pass(s, TRUE);
-    world_forget(s->w);
-    return s;
-}
-
-static Stage *stage_new(void)
-{
-    return stage_new_of(1);
-}
-
-static void stage_free(Stage *s)
-{
-    world_free(s->w);
-    vitals_free(s->v);
-    g_free(s);
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
-
-/* Only what was decided; seconds count from now. */
-static void expect(Stage *s, const char *wanted)
-{
-    g_auto(GStrv) lines = g_strsplit(s->w->trace->str, "\n", -1);
-    GString *found = g_string_new(NULL);
-
-    for (char **line = lines; *line; line++)
-        if (**line && !strstr(*line, "time passed -> nothing"))
-            g_string_append_printf(found, "%s\n", *line);
-    g_assert_cmpstr(found->str, ==, wanted);
-    g_string_free(found, TRUE);
-    world_forget(s->w);
-}
-
-static void revived(Stage *s, int code, const char *why)
-{
-    world_answer(s->w, "alpha", "guest.revive", 1, code, why);
-}
-
 /* --- hosts -------------------------------------------------------------------- */
-
-static void link_alpha(Stage *s, gboolean up)
-{
-    vitals_link(s->v, "alpha", up);
-    world_link(s->w, "alpha", up);
-    s->told = 0;
-}
-
-static void lose_alpha(Stage *s)
-{
-    link_alpha(s, FALSE);
-    world_forget(s->w);
-}
-
-static void find_alpha(Stage *s)
-{
-    link_alpha(s, TRUE);
-    world_forget(s->w);
-}
 
 static void test_host_dies(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 1;
-    pass(s, FALSE);
+    stage_pass(s, FALSE);
     s->path = 3;
-    pass_for(s, 22, FALSE);
-    expect(s, "[   2] PROBE_MISSED alpha\n"
-              "[   3] HOST_SILENT alpha\n"
-              "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 22, FALSE);
+    stage_expect(s, "[   2] PROBE_MISSED alpha\n"
+                    "[   3] HOST_SILENT alpha\n"
+                    "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
 }
 
@@ -275,31 +40,31 @@ static void test_excused(void)
     g_autoptr(Stage) cut = stage_new();
 
     vitals_excuse(dead->v, "alpha", TRUE);
-    lose_alpha(dead);
+    stage_lose(dead);
     dead->path = 3;
-    pass_for(dead, 22, FALSE);
+    stage_pass_for(dead, 22, FALSE);
     g_assert_false(was_told_of(dead, "PROBE_MISSED") || was_told_of(dead, "HOST_SILENT"));
     vitals_excuse(dead->v, "alpha", FALSE);
     world_forget(dead->w);
-    pass_for(dead, 2, FALSE);
-    expect(dead, "[  24] HOST_SILENT alpha\n");
+    stage_pass_for(dead, 2, FALSE);
+    stage_expect(dead, "[  24] HOST_SILENT alpha\n");
 
     vitals_excuse(headless->v, "alpha", TRUE);
     headless->libvirt = FALSE;
-    pass_for(headless, 4, TRUE);
+    stage_pass_for(headless, 4, TRUE);
     g_assert_false(was_told_of(headless, "HYPERVISOR"));
     vitals_excuse(headless->v, "alpha", FALSE);
     world_forget(headless->w);
-    pass(headless, TRUE);
-    expect(headless, "[   6] HYPERVISOR_SILENT alpha\n");
+    stage_pass(headless, TRUE);
+    stage_expect(headless, "[   6] HYPERVISOR_SILENT alpha\n");
 
     vitals_excuse(cut->v, "alpha", TRUE);
     cut->via = 3;
-    pass_for(cut, 10, TRUE);
-    expect(cut, "");
+    stage_pass_for(cut, 10, TRUE);
+    stage_expect(cut, "");
     vitals_excuse(cut->v, "alpha", FALSE);
-    pass_for(cut, 10, TRUE);
-    expect(cut, "[  15] PATH_LOST alpha\n");
+    stage_pass_for(cut, 10, TRUE);
+    stage_expect(cut, "[  15] PATH_LOST alpha\n");
 }
 
 /* It is back before its guest is; and the guest is started there, once. */
@@ -307,49 +72,38 @@ static void test_host_comes_back(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 3;
-    pass_for(s, 3, FALSE);
+    stage_pass_for(s, 3, FALSE);
     world_forget(s->w);
     s->path = 0;
-    pass_for(s, 3, FALSE);
-    expect(s, "[   5] HOST_BACK alpha\n");
-    find_alpha(s);
+    stage_pass_for(s, 3, FALSE);
+    stage_expect(s, "[   5] HOST_BACK alpha\n");
+    stage_find(s);
     s->unheard = TRUE;
-    pass_for(s, 2, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "");
     s->unheard = FALSE;
     s->libvirt = FALSE;
     s->word = "unknown";
-    pass_for(s, 2, TRUE);
-    expect(s, "[  10] HYPERVISOR_SILENT alpha\n");
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "[  10] HYPERVISOR_SILENT alpha\n");
     s->libvirt = TRUE;
     s->word = "idle";
-    pass_for(s, 2, TRUE);
-    expect(s, "[  12] HYPERVISOR_BACK alpha\n"
-              "[  12] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "[  12] HYPERVISOR_BACK alpha\n"
+                    "[  12] time passed -> guest.revive to alpha for web1\n");
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
+    stage_revived(s, -1, NULL);
     s->agent = 3;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->agent = 0;
-    pass_for(s, 7, TRUE);
-    expect(s, "[  13] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  22] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass_for(s, 7, TRUE);
+    stage_expect(s, "[  13] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+                    "[  22] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
-}
-
-static void restart(Stage *s)
-{
-    Scenario *kept = scenario_copy(s->w->p->scenario);
-
-    scenario_free(s->w->scenario);
-    s->w->scenario = kept;
-    world_restart(s->w);
-    s->w->p->vitals = s->v;
-    s->told = 0;
 }
 
 /* A whole site loses its mains: the controller has heard of the guest before, and does not take it for one that is off. Nor does it
@@ -358,18 +112,18 @@ static void test_site_comes_back(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    restart(s);
+    stage_restart(s);
     world_link(s->w, "beta", TRUE);
-    find_alpha(s);
+    stage_find(s);
     s->word = "idle";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "time passed -> event GUEST_SILENT\n"
                                               "        -> event COUNTDOWN_STARTED\n"));
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     g_assert_null(strstr(s->w->trace->str, "guest.revive"));
     world_hear(s->w, "alpha");
     world_hear(s->w, "beta");
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1\n"));
 }
 
@@ -380,11 +134,11 @@ static void test_paused(void)
     const ProtectionVm *web1 = s->w->p->vms->pdata[0];
 
     s->word = "paused";
-    pass_for(s, 30, TRUE);
-    expect(s, "[   2] time passed -> keep durably\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   2] time passed -> keep durably\n");
     g_assert_true(web1->life.state == GUEST_LIFE_OFF && web1->life.paused);
     s->word = "alive";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_true(web1->life.state == GUEST_LIFE_ALIVE && !web1->life.paused);
     world_forget(s->w);
 }
@@ -395,13 +149,13 @@ static void test_was_off(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "off";
-    pass_for(s, 2, TRUE);
-    expect(s, "[   2] time passed -> keep durably\n");
-    restart(s);
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "[   2] time passed -> keep durably\n");
+    stage_restart(s);
     world_link(s->w, "beta", TRUE);
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 3;
-    pass_for(s, 30, FALSE);
+    stage_pass_for(s, 30, FALSE);
     g_assert_nonnull(strstr(s->w->trace->str, "HOST_SILENT alpha"));
     g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
     g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
@@ -409,28 +163,12 @@ static void test_was_off(void)
 
 /* --- a controller that starts again ------------------------------------------------ */
 
-/* …after @away_s, and knows of alpha what was told. Beta's engine answers it at once. */
-static void controller_is_back(Stage *s, int away_s, EventCode told)
-{
-    vitals_free(s->v);
-    s->v = vitals_new();
-    vitals_add(s->v, "alpha", world_id(0xa1));
-    vitals_add(s->v, "beta", world_id(0xb2));
-    vitals_recall(s->v, "alpha", told);
-    vitals_link(s->v, "beta", TRUE);
-    vitals_expect(s->v, "alpha", 3, 1000);
-    s->w->now_ms += away_s * 1000;
-    restart(s);
-    world_link(s->w, "beta", TRUE);
-    world_forget(s->w);
-}
-
-/* …with all that was durable of the checks. */
+/* With all that was durable of the checks. */
 static void everybody_is_back(Stage *s)
 {
     json_auto_t *kept = json_incref(s->w->durable);
 
-    controller_is_back(s, 1, EVENT_LINK_LOST);
+    stage_controller_back(s, 1, EVENT_LINK_LOST);
     protection_recall_answers(kept, s->v);
 }
 
@@ -453,18 +191,18 @@ static Stage *stage_new_of_dead_host(guint vms)
     Stage *s = stage_new_of(vms);
 
     s->w->p->scenario->policy.probe_interval_ms = 1000;
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 3;
-    pass_for(s, 10, FALSE);
-    expect(s, vms == 1 ? "[   2] PROBE_MISSED alpha\n"
-                         "[   2] HOST_SILENT alpha\n"
-                         "[   2] time passed -> event GUEST_SILENT\n"
-                         "        -> event COUNTDOWN_STARTED\n"
-                       : "[   2] PROBE_MISSED alpha\n"
-                         "[   2] HOST_SILENT alpha\n"
-                         "[   2] time passed -> event GUEST_SILENT\n"
-                         "        -> event GUEST_SILENT\n"
-                         "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 10, FALSE);
+    stage_expect(s, vms == 1 ? "[   2] PROBE_MISSED alpha\n"
+                               "[   2] HOST_SILENT alpha\n"
+                               "[   2] time passed -> event GUEST_SILENT\n"
+                               "        -> event COUNTDOWN_STARTED\n"
+                             : "[   2] PROBE_MISSED alpha\n"
+                               "[   2] HOST_SILENT alpha\n"
+                               "[   2] time passed -> event GUEST_SILENT\n"
+                               "        -> event GUEST_SILENT\n"
+                               "        -> event COUNTDOWN_STARTED\n");
     return s;
 }
 
@@ -473,17 +211,17 @@ static void test_goes_on(void)
 {
     g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
-    controller_is_back(s, 4, EVENT_HOST_SILENT);
+    stage_controller_back(s, 4, EVENT_HOST_SILENT);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 7000);
-    pass_for(s, 20, FALSE);
+    stage_pass_for(s, 20, FALSE);
     expect_told(s, "[  22] time passed -> event SWITCHOVER_REQUIRED\n");
-    controller_is_back(s, 4, EVENT_HOST_SILENT);
+    stage_controller_back(s, 4, EVENT_HOST_SILENT);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
-    pass_for(s, 40, FALSE);
+    stage_pass_for(s, 40, FALSE);
     expect_told(s, "");
     s->path = 0;
-    link_alpha(s, TRUE);
-    pass_for(s, 2, TRUE);
+    stage_link(s, TRUE);
+    stage_pass_for(s, 2, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "HOST_BACK alpha\n"));
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK\n"
                                               "        -> event COUNTDOWN_CANCELLED\n"));
@@ -495,8 +233,8 @@ static void test_ended_meanwhile(void)
     g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
     s->w->wall_ahead_ms += 3600000;
-    controller_is_back(s, 60, EVENT_HOST_SILENT);
-    pass_for(s, 10, FALSE);
+    stage_controller_back(s, 60, EVENT_HOST_SILENT);
+    stage_pass_for(s, 10, FALSE);
     expect_told(s, "[  76] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
@@ -505,12 +243,12 @@ static void test_lives_meanwhile(void)
 {
     g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
-    controller_is_back(s, 60, EVENT_HOST_SILENT);
-    pass(s, FALSE);
+    stage_controller_back(s, 60, EVENT_HOST_SILENT);
+    stage_pass(s, FALSE);
     s->path = 0;
-    link_alpha(s, TRUE);
+    stage_link(s, TRUE);
     world_forget(s->w);
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "HOST_BACK alpha\n"));
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK\n"
                                               "        -> event COUNTDOWN_CANCELLED\n"));
@@ -523,17 +261,17 @@ static void test_seen_by_nobody(void)
 {
     g_autoptr(Stage) s = stage_new_of_dead_host(1);
 
-    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    stage_controller_back(s, 60, EVENT_HOST_SILENT);
     vitals_link(s->v, "beta", FALSE);
     world_link(s->w, "beta", FALSE);
     world_forget(s->w);
-    pass_for(s, 100, FALSE);
+    stage_pass_for(s, 100, FALSE);
     expect_told(s, "");
     vitals_link(s->v, "beta", TRUE);
     world_link(s->w, "beta", TRUE);
     world_forget(s->w);
     s->told = 0;
-    pass_for(s, 2, FALSE);
+    stage_pass_for(s, 2, FALSE);
     expect_told(s, "[ 172] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
@@ -542,13 +280,13 @@ static void test_one_is_seen(void)
 {
     g_autoptr(Stage) s = stage_new_of_dead_host(2);
 
-    controller_is_back(s, 60, EVENT_HOST_SILENT);
+    stage_controller_back(s, 60, EVENT_HOST_SILENT);
     s->path = 0;
     s->word = "stalled";
     s->other = "unknown";
-    link_alpha(s, TRUE);
+    stage_link(s, TRUE);
     world_forget(s->w);
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     expect_told(s, "[  72] HOST_BACK alpha\n"
                    "[  91] time passed -> event SWITCHOVER_REQUIRED\n");
 }
@@ -560,10 +298,10 @@ static void test_other_clocks(void)
 
     s->w->wall_ahead_ms += s->w->now_ms - 1000;
     s->w->now_ms = 1000;
-    controller_is_back(s, 2, EVENT_HOST_SILENT);
+    stage_controller_back(s, 2, EVENT_HOST_SILENT);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 9000);
     s->w->wall_ahead_ms -= 3600000;
-    controller_is_back(s, 2, EVENT_HOST_SILENT);
+    stage_controller_back(s, 2, EVENT_HOST_SILENT);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 20000);
 }
 
@@ -572,21 +310,21 @@ static void test_told_before(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->agent = 3;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->libvirt = FALSE;
-    pass_for(s, 3, TRUE);
-    expect(s, "[   5] time passed -> event AGENT_SILENT\n"
-              "[   8] HYPERVISOR_SILENT alpha\n");
-    controller_is_back(s, 4, EVENT_HYPERVISOR_SILENT);
-    link_alpha(s, TRUE);
+    stage_pass_for(s, 3, TRUE);
+    stage_expect(s, "[   5] time passed -> event AGENT_SILENT\n"
+                    "[   8] HYPERVISOR_SILENT alpha\n");
+    stage_controller_back(s, 4, EVENT_HYPERVISOR_SILENT);
+    stage_link(s, TRUE);
     world_forget(s->w);
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     g_assert_null(strstr(s->w->trace->str, "SILENT"));
     s->libvirt = TRUE;
     world_forget(s->w);
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "HYPERVISOR_BACK alpha\n"));
     g_assert_null(strstr(s->w->trace->str, "AGENT_SILENT"));
 }
@@ -596,33 +334,33 @@ static void test_kernel_alone(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     s->beat = 2;
     s->hangs = TRUE;
-    pass_for(s, 30, FALSE);
-    expect(s, "");
+    stage_pass_for(s, 30, FALSE);
+    stage_expect(s, "");
     s->beat = 3;
-    pass_for(s, 19, FALSE);
+    stage_pass_for(s, 19, FALSE);
     /* An echo that is lost is nothing new. */
     s->path = 1;
-    pass(s, FALSE);
+    stage_pass(s, FALSE);
     s->path = 0;
-    pass_for(s, 40, FALSE);
-    expect(s, "[  51] PROBE_MISSED alpha\n"
-              "[  52] time passed -> event HEARTBEAT_LOST\n");
+    stage_pass_for(s, 40, FALSE);
+    stage_expect(s, "[  51] PROBE_MISSED alpha\n"
+                    "[  52] time passed -> event HEARTBEAT_LOST\n");
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
     /* Nor is a restart of the controller, which says that it is over, too. */
-    restart(s);
+    stage_restart(s);
     world_link(s->w, "beta", TRUE);
     world_forget(s->w);
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
     world_forget(s->w);
     s->beat = 0;
-    link_alpha(s, TRUE);
+    stage_link(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK\n"));
     world_forget(s->w);
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
     g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
 }
 
@@ -631,20 +369,20 @@ static void test_engine_ended(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     s->beat = 10;
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     s->hangs = TRUE;
-    pass_for(s, 15, FALSE);
+    stage_pass_for(s, 15, FALSE);
     s->hangs = FALSE;
-    pass_for(s, 1, FALSE);
+    stage_pass_for(s, 1, FALSE);
     s->hangs = TRUE;
-    pass_for(s, 15, FALSE);
+    stage_pass_for(s, 15, FALSE);
     s->beat = 0; /* the standby hears it, if the controller does not */
-    pass_for(s, 1, FALSE);
+    stage_pass_for(s, 1, FALSE);
     s->beat = 10;
-    pass_for(s, 15, FALSE);
-    expect(s, "");
+    stage_pass_for(s, 15, FALSE);
+    stage_expect(s, "");
 }
 
 /* Whom its checks from the standby know to be dead has a countdown, and no more need be told. */
@@ -655,11 +393,11 @@ static void test_hangs_and_guest_is_dead(void)
 
     g_ptr_array_add(vm->checks, check_spec_parse("tcp:web1:22@standby", NULL));
     s->has_web = TRUE;
-    pass_for(s, 12, TRUE);
-    lose_alpha(s);
+    stage_pass_for(s, 12, TRUE);
+    stage_lose(s);
     s->beat = s->web = 10;
     s->hangs = TRUE;
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     g_assert_nonnull(strstr(s->w->trace->str, "event SWITCHOVER_REQUIRED"));
     g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
 }
@@ -669,9 +407,9 @@ static void test_line_of_the_controller(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
-    pass_for(s, 60, FALSE);
-    expect(s, "");
+    stage_lose(s);
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "");
 }
 
 /* The standby loses a host that the controller hears. */
@@ -680,17 +418,17 @@ static void test_line_of_the_standby(void)
     g_autoptr(Stage) s = stage_new();
 
     s->path = 10;
-    pass_for(s, 60, TRUE);
-    expect(s, "[   2] PROBE_MISSED alpha\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   2] PROBE_MISSED alpha\n");
 }
 
 static void miss_one(Stage *s, int calm_s)
 {
-    pass_for(s, calm_s, TRUE);
+    stage_pass_for(s, calm_s, TRUE);
     s->path = 1;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->path = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
 }
 
 /* A line that comes and goes is told of once, and again when it was whole for ten probes. */
@@ -700,9 +438,9 @@ static void test_flapping(void)
 
     for (int i = 0; i < 300; i++)
         miss_one(s, i % 9);
-    expect(s, "[   2] PROBE_MISSED alpha\n");
+    stage_expect(s, "[   2] PROBE_MISSED alpha\n");
     miss_one(s, 9);
-    expect(s, "[1802] PROBE_MISSED alpha\n");
+    stage_expect(s, "[1802] PROBE_MISSED alpha\n");
 }
 
 /* What comes after a silence is something new. */
@@ -711,22 +449,22 @@ static void test_silent_again(void)
     g_autoptr(Stage) s = stage_new();
 
     for (int i = 0; i < 2; i++) {
-        lose_alpha(s);
+        stage_lose(s);
         s->path = 3;
-        pass(s, FALSE);
-        expect(s, i == 0 ? "[   2] PROBE_MISSED alpha\n"
-                           "[   2] HOST_SILENT alpha\n"
-                           "[   2] time passed -> event GUEST_SILENT\n"
-                           "        -> event COUNTDOWN_STARTED\n"
-                         : "[   5] PROBE_MISSED alpha\n"
-                           "[   5] HOST_SILENT alpha\n"
-                           "[   5] time passed -> event GUEST_SILENT\n"
-                           "        -> event COUNTDOWN_STARTED\n");
+        stage_pass(s, FALSE);
+        stage_expect(s, i == 0 ? "[   2] PROBE_MISSED alpha\n"
+                                 "[   2] HOST_SILENT alpha\n"
+                                 "[   2] time passed -> event GUEST_SILENT\n"
+                                 "        -> event COUNTDOWN_STARTED\n"
+                               : "[   5] PROBE_MISSED alpha\n"
+                                 "[   5] HOST_SILENT alpha\n"
+                                 "[   5] time passed -> event GUEST_SILENT\n"
+                                 "        -> event COUNTDOWN_STARTED\n");
         /* Its engine is heard before its path is. */
-        find_alpha(s);
-        pass(s, TRUE);
+        stage_find(s);
+        stage_pass(s, TRUE);
         s->path = 0;
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
     }
 }
 
@@ -736,25 +474,25 @@ static void test_path_lost(void)
     g_autoptr(Stage) s = stage_new();
 
     s->via = 2;
-    pass_for(s, 10, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
     s->via = 3;
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     s->via = 0; /* it comes and goes */
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->via = 3;
-    pass_for(s, 10, TRUE);
-    expect(s, "[  18] PATH_LOST alpha\n");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "[  18] PATH_LOST alpha\n");
     s->via = 0;
-    pass_for(s, 9, TRUE);
+    stage_pass_for(s, 9, TRUE);
     s->via = 5;
-    pass_for(s, 9, TRUE);
-    expect(s, "");
-    controller_is_back(s, 1, EVENT_PATH_LOST);
-    pass_for(s, 9, TRUE);
+    stage_pass_for(s, 9, TRUE);
+    stage_expect(s, "");
+    stage_controller_back(s, 1, EVENT_PATH_LOST);
+    stage_pass_for(s, 9, TRUE);
     expect_told(s, "");
     s->via = 0;
-    pass_for(s, 20, TRUE);
+    stage_pass_for(s, 20, TRUE);
     expect_told(s, "[  63] PATH_BACK alpha\n");
 }
 
@@ -764,15 +502,15 @@ static void test_another_path_lost(void)
     g_autoptr(Stage) s = stage_new();
 
     s->via = 3;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     s->via = 0;
     s->path = 3;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     s->path = 0;
-    pass_for(s, 20, TRUE);
-    expect(s, "[   5] PATH_LOST alpha\n"
-              "[  15] PATH_LOST alpha\n"
-              "[  32] PATH_BACK alpha\n");
+    stage_pass_for(s, 20, TRUE);
+    stage_expect(s, "[   5] PATH_LOST alpha\n"
+                    "[  15] PATH_LOST alpha\n"
+                    "[  32] PATH_BACK alpha\n");
 }
 
 /* With a host all its paths are lost; and when it is back, it is heard on one before the others. */
@@ -781,16 +519,16 @@ static void test_paths_of_a_dead_host(void)
     g_autoptr(Stage) s = stage_new();
 
     s->via = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->via = s->path = 3;
-    pass_for(s, 19, FALSE);
+    stage_pass_for(s, 19, FALSE);
     g_assert_null(strstr(s->w->trace->str, "PATH_"));
-    find_alpha(s);
+    stage_find(s);
     s->path = 0;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->via = 0;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     g_assert_null(strstr(s->w->trace->str, "PATH_"));
 }
 
@@ -800,12 +538,12 @@ static void test_blind(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->gateway = 3;
     s->path = 5;
-    pass_for(s, 60, FALSE);
-    expect(s, "[   3] WATCH_BLIND beta\n");
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "[   3] WATCH_BLIND beta\n");
 }
 
 /* Its gateway alone, while others are heard, has gone by itself; it blinds nobody, so that who dies afterwards is told. */
@@ -814,17 +552,17 @@ static void test_gateway_alone(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->gateway = 9;
-    pass_for(s, 60, TRUE);
-    expect(s, "");
-    lose_alpha(s);
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "");
+    stage_lose(s);
     s->path = 5;
-    pass_for(s, 5, FALSE);
-    expect(s, "[  63] PROBE_MISSED alpha\n"
-              "[  63] HOST_SILENT alpha\n"
-              "[  63] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 5, FALSE);
+    stage_expect(s, "[  63] PROBE_MISSED alpha\n"
+                    "[  63] HOST_SILENT alpha\n"
+                    "[  63] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* One that answers now and then makes no flood of news. */
@@ -833,14 +571,14 @@ static void test_gateway_comes_and_goes(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->path = 2;
     for (int i = 0; i < 50; i++) {
         s->gateway = i % 2 ? 3 : 0;
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
     }
     s->gateway = s->path = 0;
-    pass_for(s, 20, TRUE);
+    stage_pass_for(s, 20, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "WATCH_BLIND beta\n"));
     g_assert_nonnull(strstr(s->w->trace->str, "[  63] WATCH_SEES beta\n"));
     g_assert_true(strstr(s->w->trace->str, "WATCH_BLIND") == g_strrstr(s->w->trace->str, "WATCH_BLIND"));
@@ -853,13 +591,13 @@ static void test_blind_from_the_start(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = UNRESOLVED;
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 5;
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     s->path = s->gateway = 0;
-    pass_for(s, 20, FALSE);
-    expect(s, "[   2] WATCH_BLIND beta\n"
-              "[  72] WATCH_SEES beta\n");
+    stage_pass_for(s, 20, FALSE);
+    stage_expect(s, "[   2] WATCH_BLIND beta\n"
+                    "[  72] WATCH_SEES beta\n");
 }
 
 /* One or two echoes that are lost on the way blind nobody. */
@@ -868,10 +606,10 @@ static void test_lost_echoes(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->gateway = 2;
-    pass_for(s, 10, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
 }
 
 /* Nor does one that watches several hosts and sees none of them; one that sees one of them sees. */
@@ -880,17 +618,17 @@ static void test_sees_none(void)
     g_autoptr(Stage) s = stage_new();
 
     s->far = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->path = s->far = 5;
-    pass_for(s, 60, FALSE);
-    expect(s, "[   3] WATCH_BLIND beta\n");
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "[   3] WATCH_BLIND beta\n");
     s->far = 0;
-    pass(s, FALSE);
-    expect(s, "[  63] PROBE_MISSED alpha\n"
-              "[  63] HOST_SILENT alpha\n"
-              "[  63] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass(s, FALSE);
+    stage_expect(s, "[  63] PROBE_MISSED alpha\n"
+                    "[  63] HOST_SILENT alpha\n"
+                    "[  63] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* But one whose gateway answers sees well: all of them are gone, as with the site that they were at. */
@@ -899,16 +637,16 @@ static void test_all_gone(void)
     g_autoptr(Stage) s = stage_new();
 
     s->far = s->gateway = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->path = s->far = 5;
-    pass_for(s, 22, FALSE);
-    expect(s, "[   3] PROBE_MISSED alpha\n"
-              "[   3] HOST_SILENT alpha\n"
-              "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 22, FALSE);
+    stage_expect(s, "[   3] PROBE_MISSED alpha\n"
+                    "[   3] HOST_SILENT alpha\n"
+                    "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 /* The name server has died with it: what cannot be asked any more is no answer, and what else there is speaks. */
@@ -917,22 +655,22 @@ static void test_names_are_gone(void)
     g_autoptr(Stage) s = stage_new();
 
     s->gateway = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->path = 5;
     s->unmade = TRUE;
-    pass(s, FALSE);
-    expect(s, "[   3] PROBE_MISSED alpha\n"
-              "[   3] HOST_SILENT alpha\n"
-              "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass(s, FALSE);
+    stage_expect(s, "[   3] PROBE_MISSED alpha\n"
+                    "[   3] HOST_SILENT alpha\n"
+                    "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n");
     /* Without them, nothing. */
-    find_alpha(s);
+    stage_find(s);
     s->path = 0;
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
     world_forget(s->w);
-    pass_for(s, 60, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "");
 }
 
 /* Nobody is left who could see it: nothing is known, and nobody could take over. */
@@ -940,7 +678,7 @@ static void test_both_gone(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     vitals_link(s->v, "beta", FALSE);
     for (int i = 0; i < 60; i++) {
         g_autoptr(ActionList) out = action_list_new();
@@ -950,7 +688,7 @@ static void test_both_gone(void)
         g_assert_cmpuint(out->len, ==, 0);
         world_do(s->w, INPUT_TICK);
     }
-    expect(s, "");
+    stage_expect(s, "");
 }
 
 /* An engine says what has changed alone: the rest is as it was. */
@@ -987,11 +725,11 @@ static void test_libvirtd(void)
     g_autoptr(Stage) s = stage_new();
 
     s->libvirt = FALSE;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->libvirt = TRUE;
-    pass_for(s, 2, TRUE);
-    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
-              "[  32] HYPERVISOR_BACK alpha\n");
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+                    "[  32] HYPERVISOR_BACK alpha\n");
 }
 
 /* --- guests -------------------------------------------------------------------- */
@@ -1003,17 +741,17 @@ static void test_guest_dies(void)
     s->word = "dead";
     s->why = "it crashed";
     s->boots = 1;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "alive";
     s->boots = 2;
-    revived(s, -1, NULL);
-    pass_for(s, 10, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[   2] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  11] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[   2] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+                    "[  11] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Told it is, and nothing is done about it before both the scenario and its host are released. */
@@ -1028,19 +766,19 @@ static void test_held(void)
     world_forget(s->w);
     s->word = "dead";
     s->why = "it crashed";
-    pass_for(s, 25, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 25, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
     world_do(s->w, INPUT_UNHOLD);
     world_refused(s->w, INPUT_UNHOLD, "nobody holds scenario 'web'");
-    pass_for(s, 3, TRUE);
-    expect(s, "[  26] hold ended -> keep durably\n"
-              "        -> event SCENARIO_RELEASED\n");
+    stage_pass_for(s, 3, TRUE);
+    stage_expect(s, "[  26] hold ended -> keep durably\n"
+                    "        -> event SCENARIO_RELEASED\n");
     roster_hold(s->w->roster, "alpha", NULL);
-    pass(s, TRUE);
-    expect(s, "[  30] time passed -> guest.revive to alpha for web1\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  30] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* It fails again and again, the countdown goes to its end, and nobody tries for ever. */
@@ -1049,23 +787,23 @@ static void test_restart_fails(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
-    revived(s, US_ERROR_FAILED, "no memory");
-    pass_for(s, 5, TRUE);
-    revived(s, US_ERROR_FAILED, "no memory");
-    pass_for(s, 5, TRUE);
-    revived(s, US_ERROR_FAILED, "no memory");
-    pass_for(s, 120, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[   2] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
-              "[   7] time passed -> guest.revive to alpha for web1\n"
-              "[   7] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
-              "[  12] time passed -> guest.revive to alpha for web1\n"
-              "[  12] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass_for(s, 5, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass_for(s, 5, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass_for(s, 120, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[   2] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
+                    "[   7] time passed -> guest.revive to alpha for web1\n"
+                    "[   7] alpha failed at guest.revive for web1 (no memory) -> nothing\n"
+                    "[  12] time passed -> guest.revive to alpha for web1\n"
+                    "[  12] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
+                    "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 /* Its start has failed three times, which was told, five seconds ago. */
@@ -1075,10 +813,10 @@ static Stage *stage_new_given_up(void)
 
     s->w->p->scenario->policy.countdown_ms = 300000;
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     for (guint i = 0; i < 3; i++) {
-        revived(s, US_ERROR_FAILED, "no such file");
-        pass_for(s, 5, TRUE);
+        stage_revived(s, US_ERROR_FAILED, "no such file");
+        stage_pass_for(s, 5, TRUE);
     }
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
     world_forget(s->w);
@@ -1092,13 +830,13 @@ static void test_restart_late(void)
     guint tries = 3;
 
     for (; s->w->now_ms < 105000; tries++) {
-        pass_for(s, 15, TRUE);
+        stage_pass_for(s, 15, TRUE);
         g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
-        revived(s, US_ERROR_FAILED, "no such file");
+        stage_revived(s, US_ERROR_FAILED, "no such file");
         world_forget(s->w);
     }
     g_assert_cmpuint(tries, ==, 9);
-    pass_for(s, 100, TRUE);
+    stage_pass_for(s, 100, TRUE);
     g_assert_null(strstr(s->w->trace->str, "guest.revive"));
 }
 
@@ -1106,16 +844,16 @@ static void test_restart_late_at_last(void)
 {
     g_autoptr(Stage) s = stage_new_given_up();
 
-    pass_for(s, 15, TRUE);
+    stage_pass_for(s, 15, TRUE);
     world_forget(s->w);
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
-    pass_for(s, 9, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 9, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTARTED"));
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_BACK"));
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT"));
 }
 
@@ -1124,14 +862,14 @@ static void test_restart_late_not_asked(void)
 {
     g_autoptr(Stage) s = stage_new_given_up();
 
-    pass_for(s, 15, TRUE);
+    stage_pass_for(s, 15, TRUE);
     world_forget(s->w);
-    revived(s, US_ERROR_BUSY, "alpha was not asked");
-    pass_for(s, 6, TRUE);
+    stage_revived(s, US_ERROR_BUSY, "alpha was not asked");
+    stage_pass_for(s, 6, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
     for (guint i = 0; i < 3; i++) {
-        revived(s, US_ERROR_FAILED, "no such file");
-        pass_for(s, 6, TRUE);
+        stage_revived(s, US_ERROR_FAILED, "no such file");
+        stage_pass_for(s, 6, TRUE);
     }
     g_assert_null(strstr(s->w->trace->str, "GUEST_RESTART_FAILED"));
 }
@@ -1142,10 +880,10 @@ static void test_restart_not_asked(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass_for(s, 15, TRUE);
+    stage_pass_for(s, 15, TRUE);
     world_forget(s->w);
-    revived(s, US_ERROR_BUSY, "alpha was not asked");
-    pass_for(s, 6, TRUE);
+    stage_revived(s, US_ERROR_BUSY, "alpha was not asked");
+    stage_pass_for(s, 6, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
@@ -1156,13 +894,13 @@ static void test_restart_fails_late(void)
 
     s->w->p->scenario->policy.countdown_ms = 5000;
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     world_forget(s->w);
-    revived(s, US_ERROR_FAILED, "no memory");
-    pass_for(s, 20, TRUE);
-    expect(s, "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
-              "[   7] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass_for(s, 20, TRUE);
+    stage_expect(s, "[   2] alpha failed at guest.revive for web1 (no memory) -> event GUEST_RESTART_FAILED\n"
+                    "[   7] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 /* A slow libvirtd ends the new QEMU, too. What its host says of the old one until then is no second death. */
@@ -1172,20 +910,20 @@ static void test_dies_again(void)
 
     s->word = "dead";
     s->boots = 1;
-    pass(s, TRUE);
-    revived(s, -1, NULL);
-    pass_for(s, 3, TRUE);
+    stage_pass(s, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 3, TRUE);
     world_forget(s->w);
     s->boots = 3;
-    pass_for(s, 6, TRUE);
-    expect(s, "[  11] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 6, TRUE);
+    stage_expect(s, "[  11] time passed -> guest.revive to alpha for web1\n");
     s->word = "alive";
     s->boots = 4;
-    revived(s, -1, NULL);
+    stage_revived(s, -1, NULL);
     world_forget(s->w);
-    pass_for(s, 9, TRUE);
-    expect(s, "[  20] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass_for(s, 9, TRUE);
+    stage_expect(s, "[  20] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Who cannot be started yet is started when libvirtd can. */
@@ -1194,20 +932,20 @@ static void test_dies_without_libvirtd(void)
     g_autoptr(Stage) s = stage_new();
 
     s->libvirt = FALSE;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "dead";
-    pass_for(s, 15, TRUE);
-    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
-              "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 15, TRUE);
+    stage_expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+                    "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n");
     /* It has not noticed. */
     s->libvirt = TRUE;
     s->word = "unknown";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "dead";
-    pass(s, TRUE);
-    expect(s, "[  18] HYPERVISOR_BACK alpha\n"
-              "[  19] time passed -> guest.revive to alpha for web1\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  18] HYPERVISOR_BACK alpha\n"
+                    "[  19] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* Nor is a start that failed while libvirtd was ill the last one. */
@@ -1216,18 +954,18 @@ static void test_libvirtd_locked_up(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
-    revived(s, US_ERROR_TIMEOUT, "it hangs");
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_TIMEOUT, "it hangs");
+    stage_pass(s, TRUE);
     s->libvirt = FALSE;
     s->word = "unknown";
-    pass_for(s, 25, TRUE);
+    stage_pass_for(s, 25, TRUE);
     world_forget(s->w);
     s->libvirt = TRUE;
     s->word = "idle";
-    pass_for(s, 6, TRUE);
-    expect(s, "[  29] HYPERVISOR_BACK alpha\n"
-              "[  29] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 6, TRUE);
+    stage_expect(s, "[  29] HYPERVISOR_BACK alpha\n"
+                    "[  29] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* It is his: neither is it started again, nor does it count as one that does not answer. */
@@ -1236,16 +974,16 @@ static void test_ended_by_its_user(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     world_forget(s->w);
     s->word = "off";
     s->boots = 1;
-    pass_for(s, 3, TRUE);
-    revived(s, -1, NULL);
-    pass_for(s, 60, TRUE);
-    expect(s, "[   3] time passed -> keep durably\n"
-              "        -> event COUNTDOWN_CANCELLED\n"
-              "[   5] alpha did guest.revive for web1 -> nothing\n");
+    stage_pass_for(s, 3, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   3] time passed -> keep durably\n"
+                    "        -> event COUNTDOWN_CANCELLED\n"
+                    "[   5] alpha did guest.revive for web1 -> nothing\n");
 }
 
 /* Nor is what somebody says of another try, or of another host, the answer. */
@@ -1254,9 +992,9 @@ static void test_late_answers(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
-    revived(s, US_ERROR_FAILED, "no memory");
-    pass_for(s, 5, TRUE);
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass_for(s, 5, TRUE);
     world_forget(s->w);
     world_answer(s->w, "beta", "guest.revive", 1, -1, NULL);
     g_assert_true(world_step(s->w,
@@ -1285,14 +1023,14 @@ static void test_started_by_its_user(void)
 
     s->word = "dead";
     s->boots = 1;
-    pass(s, TRUE);
-    revived(s, US_ERROR_FAILED, "no memory");
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no memory");
     world_forget(s->w);
     s->word = "alive";
     s->boots = 2;
-    pass_for(s, 9, TRUE);
-    expect(s, "[  11] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass_for(s, 9, TRUE);
+    stage_expect(s, "[  11] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* Started, but it never answers again. */
@@ -1301,15 +1039,15 @@ static void test_restart_in_vain(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
-    revived(s, -1, NULL);
+    stage_pass(s, TRUE);
+    stage_revived(s, -1, NULL);
     s->word = "alive";
     s->boots = 1;
     s->agent = 5;
-    pass_for(s, 9, TRUE);
+    stage_pass_for(s, 9, TRUE);
     world_forget(s->w);
-    pass_for(s, 2, TRUE);
-    expect(s, "[  12] time passed -> event GUEST_RESTART_FAILED\n");
+    stage_pass_for(s, 2, TRUE);
+    stage_expect(s, "[  12] time passed -> event GUEST_RESTART_FAILED\n");
 }
 
 /* The countdown is over while a start is under way, and that succeeds at the last second. */
@@ -1319,17 +1057,17 @@ static void test_last_second(void)
 
     s->w->p->scenario->policy.countdown_ms = 5000;
     s->word = "dead";
-    pass(s, TRUE);
-    revived(s, -1, NULL);
+    stage_pass(s, TRUE);
+    stage_revived(s, -1, NULL);
     s->word = "alive";
     s->boots = 1;
     s->agent = 5;
-    pass_for(s, 8, TRUE);
+    stage_pass_for(s, 8, TRUE);
     world_forget(s->w);
     s->agent = 0;
-    pass(s, TRUE);
-    expect(s, "[  11] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  11] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 static void test_users_will(void)
@@ -1340,14 +1078,14 @@ static void test_users_will(void)
         g_autoptr(Stage) s = stage_new();
 
         s->word = "off";
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
         s->word = WORDS[i];
-        pass_for(s, 60, TRUE);
-        lose_alpha(s);
+        stage_pass_for(s, 60, TRUE);
+        stage_lose(s);
         s->path = 5;
-        pass_for(s, 60, FALSE);
-        expect(s, "[  63] PROBE_MISSED alpha\n"
-                  "[  63] HOST_SILENT alpha\n");
+        stage_pass_for(s, 60, FALSE);
+        stage_expect(s, "[  63] PROBE_MISSED alpha\n"
+                        "[  63] HOST_SILENT alpha\n");
     }
 }
 
@@ -1358,17 +1096,17 @@ static void test_watchdog(void)
 
     s->barks = 1;
     s->boots++;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->barks = 3;
-    pass_for(s, 30, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_WATCHDOG\n"
-              "[  32] time passed -> event GUEST_WATCHDOG\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_WATCHDOG\n"
+                    "[  32] time passed -> event GUEST_WATCHDOG\n");
     /* Its engine was started anew, and counts anew. */
     s->barks = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->barks = 1;
-    pass(s, TRUE);
-    expect(s, "[  63] time passed -> event GUEST_WATCHDOG\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  63] time passed -> event GUEST_WATCHDOG\n");
 }
 
 static void test_agent_alone(void)
@@ -1376,14 +1114,14 @@ static void test_agent_alone(void)
     g_autoptr(Stage) s = stage_new();
 
     s->agent = 5;
-    pass_for(s, 60, TRUE);
-    expect(s, "[   2] time passed -> event AGENT_SILENT\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   2] time passed -> event AGENT_SILENT\n");
     s->boots = 1; /* its user resets it */
-    pass_for(s, 5, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 5, TRUE);
+    stage_expect(s, "");
     s->agent = 0;
-    pass_for(s, 30, TRUE);
-    expect(s, "[  67] time passed -> event AGENT_BACK\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[  67] time passed -> event AGENT_BACK\n");
 }
 
 /* Nor is it news again when its host was away for a while. */
@@ -1392,16 +1130,16 @@ static void test_agent_after_a_blink(void)
     g_autoptr(Stage) s = stage_new();
 
     s->agent = 5;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     world_forget(s->w);
-    lose_alpha(s);
-    pass_for(s, 3, FALSE);
-    find_alpha(s);
+    stage_lose(s);
+    stage_pass_for(s, 3, FALSE);
+    stage_find(s);
     s->unheard = TRUE;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->unheard = FALSE;
-    pass_for(s, 60, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "");
 }
 
 /* Nor is it its silence that libvirtd hung; what was missed meanwhile is known for a while after that. */
@@ -1411,21 +1149,21 @@ static void test_agent_behind_libvirtd(void)
 
     s->libvirt = FALSE;
     s->agent = 5;
-    pass_for(s, 60, TRUE);
+    stage_pass_for(s, 60, TRUE);
     s->libvirt = TRUE;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     s->agent = 0;
-    pass_for(s, 60, TRUE);
-    expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
-              "[  62] HYPERVISOR_BACK alpha\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   2] HYPERVISOR_SILENT alpha\n"
+                    "[  62] HYPERVISOR_BACK alpha\n");
     s->libvirt = FALSE;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     s->libvirt = TRUE;
     s->agent = 5;
-    pass_for(s, 30, TRUE);
-    expect(s, "[ 132] HYPERVISOR_SILENT alpha\n"
-              "[ 142] HYPERVISOR_BACK alpha\n"
-              "[ 162] time passed -> event AGENT_SILENT\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[ 132] HYPERVISOR_SILENT alpha\n"
+                    "[ 142] HYPERVISOR_BACK alpha\n"
+                    "[ 162] time passed -> event AGENT_SILENT\n");
 }
 
 static void test_never_had_an_agent(void)
@@ -1433,21 +1171,21 @@ static void test_never_had_an_agent(void)
     g_autoptr(Stage) s = stage_new();
 
     s->agent = -1;
-    pass_for(s, 60, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "");
     /* And it is started all the same, and back at once. */
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
-    pass(s, TRUE);
-    expect(s, "[  62] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  62] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
-              "[  63] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_revived(s, -1, NULL);
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  62] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  62] alpha did guest.revive for web1 -> event GUEST_RESTARTED\n"
+                    "[  63] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 static void watch_web(Stage *s)
@@ -1467,17 +1205,17 @@ static void test_never_answered(void)
 
     watch_web(s);
     s->web = -1;
-    pass_for(s, 60, TRUE);
-    expect(s, "[  12] time passed -> event CHECK_UNANSWERED\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[  12] time passed -> event CHECK_UNANSWERED\n");
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
+    stage_revived(s, -1, NULL);
     world_forget(s->w);
-    pass(s, TRUE);
-    expect(s, "[  63] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  63] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
 }
 
 /* It hangs with a living agent: what its operator chose says so, and it is reset. */
@@ -1486,12 +1224,12 @@ static void test_hangs(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = 3;
-    pass(s, TRUE);
-    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* Its user shuts it down: what it offers ends first, and it is not reset meanwhile. One that is still there afterwards hangs. */
@@ -1502,25 +1240,25 @@ static void test_shuts_down(void)
     s->w->p->scenario->policy.countdown_ms = 300000;
     s->w->p->scenario->policy.reset_after_ms = 60000;
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = 3;
-    pass_for(s, 59, TRUE);
+    stage_pass_for(s, 59, TRUE);
     s->word = "off";
-    pass_for(s, 10, TRUE);
-    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  62] time passed -> keep durably\n"
-              "        -> event COUNTDOWN_CANCELLED\n");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  62] time passed -> keep durably\n"
+                    "        -> event COUNTDOWN_CANCELLED\n");
     s->word = "alive";
     s->boots = 1;
     s->web = 0;
-    pass_for(s, 15, TRUE);
-    expect(s, "[  72] time passed -> keep durably\n");
+    stage_pass_for(s, 15, TRUE);
+    stage_expect(s, "[  72] time passed -> keep durably\n");
     s->web = 3;
-    pass_for(s, 70, TRUE);
-    expect(s, "[  87] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[ 147] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 70, TRUE);
+    stage_expect(s, "[  87] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[ 147] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* Two that are missed by their standby in one moment, and live by the word of their host, are cut off from it. */
@@ -1533,14 +1271,14 @@ static void test_cut_off_together(void)
     g_ptr_array_add(((ScenarioVm *)vms->pdata[1])->checks,
                     check_spec_copy(((ScenarioVm *)vms->pdata[0])->checks->pdata[0]));
     s->second = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = s->second = 3;
-    pass_for(s, 40, TRUE);
+    stage_pass_for(s, 40, TRUE);
     g_assert_null(strstr(s->w->trace->str, "guest.revive"));
     g_assert_nonnull(strstr(s->w->trace->str, "SWITCHOVER_REQUIRED"));
     /* One of them answers again: the other one hangs. */
     s->second = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
@@ -1551,26 +1289,26 @@ static void test_any_or_all(void)
 
     watch_web(s);
     s->ssh = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = 9;
-    pass_for(s, 30, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "");
     s->ssh = 3;
-    pass(s, TRUE);
-    expect(s, "[  33] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n");
-    revived(s, -1, NULL);
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  33] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n");
+    stage_revived(s, -1, NULL);
     s->boots = 1;
     s->ssh = 0;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_BACK"));
     world_forget(s->w);
     ((ScenarioVm *)s->w->p->scenario->vms->pdata[0])->need_all = TRUE;
-    pass(s, TRUE);
-    expect(s, "[  44] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  44] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 static Stage *stage_new_in_order(const char *gate)
@@ -1587,11 +1325,11 @@ static Stage *stage_new_in_order(const char *gate)
 static void both_die(Stage *s)
 {
     s->word = s->other = "dead";
-    pass_for(s, 3, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web2\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 3, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web2\n"
+                    "        -> event COUNTDOWN_STARTED\n");
     g_assert_true(id_equal(((ProtectionVm *)s->w->p->vms->pdata[0])->life.waits_for, world_vm(2)));
 }
 
@@ -1610,9 +1348,9 @@ static void test_in_order(void)
 
     both_die(s);
     second_is_back(s);
-    pass(s, TRUE);
-    expect(s, "[   5] time passed -> event GUEST_BACK\n"
-              "        -> guest.revive to alpha for web1\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[   5] time passed -> event GUEST_BACK\n"
+                    "        -> guest.revive to alpha for web1\n");
     g_assert_true(id_is_nil(((ProtectionVm *)s->w->p->vms->pdata[0])->life.waits_for));
 }
 
@@ -1622,17 +1360,17 @@ static void test_behind_a_gate(void)
 
     both_die(s);
     second_is_back(s);
-    pass_for(s, 6, TRUE);
-    expect(s, "[   5] time passed -> event GUEST_BACK\n"
-              "[  10] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 6, TRUE);
+    stage_expect(s, "[   5] time passed -> event GUEST_BACK\n"
+                    "[  10] time passed -> guest.revive to alpha for web1\n");
     /* That was then: now it dies alone. */
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
-    pass_for(s, 20, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 20, TRUE);
     world_forget(s->w);
     s->word = "dead";
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
@@ -1642,15 +1380,15 @@ static void test_heard_of_first(void)
     g_autoptr(Stage) s = stage_new_in_order("none");
 
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->other = "dead";
-    pass_for(s, 3, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web2\n");
+    stage_pass_for(s, 3, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web2\n");
     second_is_back(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
 }
 
@@ -1661,9 +1399,9 @@ static void test_behind_a_mute_gate(void)
 
     both_die(s);
     second_is_back(s);
-    pass_for(s, 10, TRUE);
-    expect(s, "[   5] time passed -> event GUEST_BACK\n"
-              "[  12] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "[   5] time passed -> event GUEST_BACK\n"
+                    "[  12] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* The countdown does not end for one whose turn has not come yet. */
@@ -1673,13 +1411,13 @@ static void test_zero_before_its_turn(void)
 
     both_die(s);
     second_is_back(s);
-    pass_for(s, 31, TRUE);
-    expect(s, "[   5] time passed -> event GUEST_BACK\n"
-              "[  35] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 31, TRUE);
+    stage_expect(s, "[   5] time passed -> event GUEST_BACK\n"
+                    "[  35] time passed -> guest.revive to alpha for web1\n");
     s->word = "alive";
     s->boots = 1;
-    revived(s, -1, NULL);
-    pass_for(s, 9, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 9, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "COUNTDOWN_CANCELLED"));
     g_assert_null(strstr(s->w->trace->str, "SWITCHOVER_REQUIRED"));
 }
@@ -1692,7 +1430,7 @@ static void test_behind_one_that_fails(void)
     both_die(s);
     for (int i = 0; i < 3; i++) {
         world_answer(s->w, "alpha", "guest.revive", 2, US_ERROR_FAILED, "no");
-        pass_for(s, 5, TRUE);
+        stage_pass_for(s, 5, TRUE);
     }
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_RESTART_FAILED"));
     g_assert_nonnull(strstr(s->w->trace->str, "guest.revive to alpha for web1"));
@@ -1705,19 +1443,19 @@ static void test_behind_a_cut_line(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->path = s->web = 1;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->path = s->web = 9;
-    pass_for(s, 60, TRUE);
+    stage_pass_for(s, 60, TRUE);
     s->path = 0;
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     s->web = 0;
-    pass_for(s, 60, TRUE);
-    expect(s, "[   3] PROBE_MISSED alpha\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   3] PROBE_MISSED alpha\n");
     /* If that goes on, it is the guest. */
     s->web = 3;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_SILENT"));
 }
 
@@ -1731,15 +1469,15 @@ static void test_half_heard(void)
     g_ptr_array_add(((ScenarioVm *)s->w->p->scenario->vms->pdata[0])->checks,
                     check_spec_from_json(agent, NULL));
     s->agent = 9;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     vitals_link(s->v, "beta", FALSE);
-    pass_for(s, 60, TRUE);
+    stage_pass_for(s, 60, TRUE);
     s->told = 0;
     vitals_link(s->v, "beta", TRUE);
-    pass_for(s, 10, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
     s->web = 3;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_SILENT"));
 }
 
@@ -1751,12 +1489,12 @@ static void test_forgotten_by_all(void)
     watch_web(s);
     s->w->p->scenario->policy.restart = RESTART_NEVER;
     s->web = 0;
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     everybody_is_back(s);
-    link_alpha(s, TRUE);
+    stage_link(s, TRUE);
     s->forgetful = TRUE;
     s->web = 3;
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT\n"
                                               "        -> event COUNTDOWN_STARTED\n"));
 }
@@ -1768,28 +1506,28 @@ static void test_forgotten_scores(void)
 
     watch_web(s);
     s->w->p->scenario->policy.restart = RESTART_NEVER;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = 3;
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     vitals_link(s->v, "beta", FALSE);
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     vitals_link(s->v, "beta", TRUE);
     s->told = 0;
     s->forgetful = TRUE;
     s->web = 1;
-    pass_for(s, 2, TRUE);
+    stage_pass_for(s, 2, TRUE);
     s->web = 9;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->web = 0;
     s->forgetful = FALSE;
-    pass(s, TRUE);
-    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n"
-              "[  39] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n"
-              "        -> web running: the cause was removed, every VM is protected\n");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n"
+                    "[  39] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Nobody lives there any more that could say so: its host answers an echo, and no more. What its operator chose is missed from the
@@ -1799,26 +1537,26 @@ static void test_hangs_with_its_host(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
-    lose_alpha(s);
-    pass_for(s, 60, FALSE);
-    expect(s, "");
+    stage_pass(s, TRUE);
+    stage_lose(s);
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "");
     s->web = 2;
-    pass_for(s, 2, FALSE);
+    stage_pass_for(s, 2, FALSE);
     s->web = 3;
-    pass_for(s, 22, FALSE);
-    expect(s, "[  65] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  85] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 22, FALSE);
+    stage_expect(s, "[  65] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  85] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
     g_assert_cmpstr(((ProtectionVm *)s->w->p->vms->pdata[0])->life.why, ==, "tcp web1");
     /* It thaws: the guest is not started, it has only to answer. */
-    find_alpha(s);
+    stage_find(s);
     s->web = 0;
-    pass_for(s, 3, TRUE);
-    expect(s, "[  87] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n"
-              "        -> web running: the cause was removed, every VM is protected\n");
+    stage_pass_for(s, 3, TRUE);
+    stage_expect(s, "[  87] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Its host says that it has died, and is lost: that its check was answered before is no sign of life. */
@@ -1827,20 +1565,20 @@ static void test_dies_with_its_host(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "stalled";
-    pass(s, TRUE);
-    lose_alpha(s);
-    pass_for(s, 2, FALSE);
+    stage_pass(s, TRUE);
+    stage_lose(s);
+    stage_pass_for(s, 2, FALSE);
     s->web = 1;
-    pass_for(s, 30, FALSE);
-    expect(s, "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 30, FALSE);
+    stage_expect(s, "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
     s->web = 0;
-    pass(s, FALSE);
-    expect(s, "[  36] time passed -> event GUEST_BACK\n"
-              "        -> event COUNTDOWN_CANCELLED\n"
-              "        -> web running: the cause was removed, every VM is protected\n");
+    stage_pass(s, FALSE);
+    stage_expect(s, "[  36] time passed -> event GUEST_BACK\n"
+                    "        -> event COUNTDOWN_CANCELLED\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* A guest that answers lives, whatever is heard of its host. */
@@ -1849,17 +1587,17 @@ static void test_answers_on_a_silent_host(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->path = 3;
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     g_assert_nonnull(strstr(s->w->trace->str, "HOST_SILENT alpha"));
     g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
     world_forget(s->w);
     s->web = 3;
-    pass_for(s, 2, FALSE);
-    expect(s, "[  63] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 2, FALSE);
+    stage_expect(s, "[  63] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* Nor does a standby that sees nobody see that it is gone; nor is one that was off dead. */
@@ -1869,19 +1607,19 @@ static void test_missed_by_the_blind(void)
 
     watch_web(s);
     s->gateway = 0;
-    pass(s, TRUE);
-    lose_alpha(s);
+    stage_pass(s, TRUE);
+    stage_lose(s);
     s->gateway = 3;
     s->web = 3;
-    pass_for(s, 60, FALSE);
+    stage_pass_for(s, 60, FALSE);
     g_assert_null(strstr(s->w->trace->str, "GUEST_SILENT"));
-    find_alpha(s);
+    stage_find(s);
     s->gateway = 0;
     s->word = "off";
-    pass_for(s, 10, TRUE);
-    lose_alpha(s);
-    pass_for(s, 60, FALSE);
-    expect(s, "");
+    stage_pass_for(s, 10, TRUE);
+    stage_lose(s);
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "");
 }
 
 /* Its host is back after the end of the countdown: what cannot be done at once is tried again all the same, as often as before. */
@@ -1889,17 +1627,17 @@ static void test_back_after_zero(void)
 {
     g_autoptr(Stage) s = stage_new();
 
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 3;
-    pass_for(s, 30, FALSE);
-    find_alpha(s);
+    stage_pass_for(s, 30, FALSE);
+    stage_find(s);
     s->path = 0;
     s->word = "idle";
-    pass(s, TRUE);
-    revived(s, US_ERROR_BUSY, "not yet");
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_BUSY, "not yet");
     world_forget(s->w);
-    pass_for(s, 6, TRUE);
-    expect(s, "[  37] time passed -> guest.revive to alpha for web1\n");
+    stage_pass_for(s, 6, TRUE);
+    stage_expect(s, "[  37] time passed -> guest.revive to alpha for web1\n");
 }
 
 /* Its user has it started anew when we have given up: it has as long as any start. */
@@ -1908,20 +1646,20 @@ static void test_in_its_users_hands(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = "alive";
     s->boots = 1;
     s->agent = 9;
-    revived(s, -1, NULL);
-    pass_for(s, 60, TRUE);
+    stage_revived(s, -1, NULL);
+    stage_pass_for(s, 60, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_RESTART_FAILED"));
     world_forget(s->w);
     s->boots = 2;
-    pass_for(s, 30, TRUE);
-    expect(s, "[  73] time passed -> event GUEST_BACK\n"
-              "        -> event AGENT_SILENT\n"
-              "        -> event COUNTDOWN_CANCELLED\n"
-              "        -> web running: the cause was removed, every VM is protected\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[  73] time passed -> event GUEST_BACK\n"
+                    "        -> event AGENT_SILENT\n"
+                    "        -> event COUNTDOWN_CANCELLED\n"
+                    "        -> web running: the cause was removed, every VM is protected\n");
 }
 
 /* Not even a reset can be made: it is tried three times, and told. */
@@ -1930,24 +1668,24 @@ static void test_reset_fails(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->web = 3;
     for (int i = 0; i < 3; i++) {
-        pass(s, TRUE);
-        revived(s, US_ERROR_FAILED, "no");
-        pass_for(s, 4, TRUE);
+        stage_pass(s, TRUE);
+        stage_revived(s, US_ERROR_FAILED, "no");
+        stage_pass_for(s, 4, TRUE);
     }
-    pass_for(s, 30, TRUE);
-    expect(s, "[   3] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[   3] alpha failed at guest.revive for web1 (no) -> nothing\n"
-              "[   8] time passed -> guest.revive to alpha for web1\n"
-              "[   8] alpha failed at guest.revive for web1 (no) -> nothing\n"
-              "[  13] time passed -> guest.revive to alpha for web1\n"
-              "[  13] alpha failed at guest.revive for web1 (no) -> event GUEST_RESTART_FAILED\n"
-              "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   3] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[   3] alpha failed at guest.revive for web1 (no) -> nothing\n"
+                    "[   8] time passed -> guest.revive to alpha for web1\n"
+                    "[   8] alpha failed at guest.revive for web1 (no) -> nothing\n"
+                    "[  13] time passed -> guest.revive to alpha for web1\n"
+                    "[  13] alpha failed at guest.revive for web1 (no) -> event GUEST_RESTART_FAILED\n"
+                    "[  23] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 /* A standby that sees nothing says nothing of guests, neither that one has died nor that it is back. */
@@ -1957,26 +1695,26 @@ static void test_blind_standby(void)
 
     watch_web(s);
     s->gateway = 0;
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->gateway = s->path = 3;
     s->web = 3;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->gateway = s->path = 0;
-    pass_for(s, 4, TRUE);
+    stage_pass_for(s, 4, TRUE);
     s->web = 0;
-    pass_for(s, 30, TRUE);
-    expect(s, "[   3] WATCH_BLIND beta\n"
-              "[  43] WATCH_SEES beta\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   3] WATCH_BLIND beta\n"
+                    "[  43] WATCH_SEES beta\n");
     s->web = 3;
-    pass(s, TRUE);
-    revived(s, US_ERROR_FAILED, "no");
+    stage_pass(s, TRUE);
+    stage_revived(s, US_ERROR_FAILED, "no");
     world_forget(s->w);
     s->gateway = s->path = 3;
-    pass_for(s, 10, TRUE);
+    stage_pass_for(s, 10, TRUE);
     g_assert_null(strstr(s->w->trace->str, "GUEST_BACK"));
     s->gateway = s->path = s->web = 0;
     world_forget(s->w);
-    pass_for(s, 25, TRUE);
+    stage_pass_for(s, 25, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "GUEST_BACK"));
 }
 
@@ -1986,21 +1724,21 @@ static void test_reboots(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->boots = 1;
     s->web = 5;
-    pass_for(s, 9, TRUE);
+    stage_pass_for(s, 9, TRUE);
     s->web = 0;
-    pass_for(s, 20, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 20, TRUE);
+    stage_expect(s, "");
     s->boots = 2;
     s->web = 5;
-    pass_for(s, 10, TRUE);
-    expect(s, "");
-    pass(s, TRUE);
-    expect(s, "[  42] time passed -> event GUEST_SILENT\n"
-              "        -> guest.revive to alpha for web1\n"
-              "        -> event COUNTDOWN_STARTED\n");
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  42] time passed -> event GUEST_SILENT\n"
+                    "        -> guest.revive to alpha for web1\n"
+                    "        -> event COUNTDOWN_STARTED\n");
 }
 
 /* Nothing that a start would mend. */
@@ -2012,16 +1750,16 @@ static void test_stands_still(void)
         g_autoptr(Stage) s = stage_new();
 
         s->word = WORDS[i];
-        pass_for(s, 21, TRUE);
+        stage_pass_for(s, 21, TRUE);
         s->word = "alive";
-        pass(s, TRUE);
-        expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-                  "        -> event COUNTDOWN_STARTED\n"
-                  "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-                  "        -> web failed: a VM needs an operator\n"
-                  "[  23] time passed -> event GUEST_BACK\n"
-                  "        -> event COUNTDOWN_CANCELLED\n"
-                  "        -> web running: the cause was removed, every VM is protected\n");
+        stage_pass(s, TRUE);
+        stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                        "        -> event COUNTDOWN_STARTED\n"
+                        "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                        "        -> web failed: a VM needs an operator\n"
+                        "[  23] time passed -> event GUEST_BACK\n"
+                        "        -> event COUNTDOWN_CANCELLED\n"
+                        "        -> web running: the cause was removed, every VM is protected\n");
     }
 }
 
@@ -2031,11 +1769,11 @@ static void test_restart_never(void)
 
     s->w->p->scenario->policy.restart = RESTART_NEVER;
     s->word = "dead";
-    pass_for(s, 21, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 21, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 /* What a plan has shut down is not dead. */
@@ -2046,10 +1784,10 @@ static void test_plan(void)
     s->w->p->plan = world_id(0x77);
     s->word = "dead";
     s->path = 5;
-    pass_for(s, 60, TRUE);
+    stage_pass_for(s, 60, TRUE);
     s->w->p->plan = ID_NIL;
-    expect(s, "[   2] PROBE_MISSED alpha\n"
-              "[   2] time passed -> web switching: a plan was begun\n");
+    stage_expect(s, "[   2] PROBE_MISSED alpha\n"
+                    "[   2] time passed -> web switching: a plan was begun\n");
 }
 
 /* Of a guest that it does not move is known afterwards what was before. */
@@ -2061,19 +1799,19 @@ static void test_plan_of_others(void)
         g_autoptr(Stage) s = stage_new();
 
         s->word = WORDS[i];
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
         s->w->p->plan = world_id(0x77);
-        pass_for(s, 5, TRUE);
-        lose_alpha(s);
+        stage_pass_for(s, 5, TRUE);
+        stage_lose(s);
         s->w->p->plan = ID_NIL;
         s->path = 5;
-        pass_for(s, 5, FALSE);
+        stage_pass_for(s, 5, FALSE);
         g_assert_true(!strstr(s->w->trace->str, "GUEST_SILENT") == (i == 1));
-        find_alpha(s);
+        stage_find(s);
         s->word = "idle";
         s->path = 0;
         world_answer(s->w, "alpha", "active.protect", 1, -1, NULL);
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
         g_assert_true(!strstr(s->w->trace->str, "guest.revive") == (i == 1));
     }
 }
@@ -2084,16 +1822,16 @@ static void test_plan_taken_back(void)
     g_autoptr(Stage) s = stage_new();
 
     watch_web(s);
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->w->p->plan = world_id(0x77);
     s->web = 5;
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
     s->w->p->plan = ID_NIL;
     s->boots = 3;
     world_forget(s->w);
-    pass_for(s, 9, TRUE);
+    stage_pass_for(s, 9, TRUE);
     g_assert_null(strstr(s->w->trace->str, "event"));
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     g_assert_nonnull(strstr(s->w->trace->str, "event GUEST_SILENT"));
 }
 
@@ -2103,13 +1841,13 @@ static void test_moved(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     world_moved(s->w, "beta", 2, TRUE);
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 5;
-    pass_for(s, 60, FALSE);
-    expect(s, "[   3] PROBE_MISSED alpha\n"
-              "[   3] HOST_SILENT alpha\n");
+    stage_pass_for(s, 60, FALSE);
+    stage_expect(s, "[   3] PROBE_MISSED alpha\n"
+                    "[   3] HOST_SILENT alpha\n");
 }
 
 /* A host that answers and has no such guest any more gives nobody back who was silent; of one that lived it is not known. */
@@ -2118,13 +1856,13 @@ static void test_not_named(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "frozen";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     s->word = NULL;
-    pass_for(s, 60, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n");
 }
 
 static void test_alive_and_not_named(void)
@@ -2132,8 +1870,8 @@ static void test_alive_and_not_named(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = NULL;
-    pass_for(s, 60, TRUE);
-    expect(s, "");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "");
     g_assert_cmpint(protection_find(s->w->p, world_vm(1))->life.state, ==, GUEST_LIFE_UNKNOWN);
 }
 
@@ -2143,16 +1881,16 @@ static void test_second_one(void)
     g_autoptr(Stage) s = stage_new_of(2);
 
     s->word = "frozen";
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->other = "frozen";
-    pass_for(s, 30, TRUE);
-    expect(s, "[   2] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
-              "        -> web failed: a VM needs an operator\n"
-              "[  32] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   2] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  22] time passed -> event SWITCHOVER_REQUIRED\n"
+                    "        -> web failed: a VM needs an operator\n"
+                    "[  32] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  52] time passed -> event SWITCHOVER_REQUIRED\n");
 }
 
 /* One that is started again meanwhile takes nothing back of what is required for the other, nor is that told again. */
@@ -2161,17 +1899,17 @@ static void test_second_one_lives(void)
     g_autoptr(Stage) s = stage_new_of(2);
 
     s->word = "frozen";
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     world_forget(s->w);
     s->other = "frozen";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     g_assert_true(s->w->p->countdown.over);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, 0);
     s->other = "alive";
-    pass_for(s, 60, TRUE);
-    expect(s, "[  32] time passed -> event GUEST_SILENT\n"
-              "        -> event COUNTDOWN_STARTED\n"
-              "[  33] time passed -> event GUEST_BACK\n");
+    stage_pass_for(s, 60, TRUE);
+    stage_expect(s, "[  32] time passed -> event GUEST_SILENT\n"
+                    "        -> event COUNTDOWN_STARTED\n"
+                    "[  33] time passed -> event GUEST_BACK\n");
     g_assert_true(s->w->p->countdown.over);
 }
 
@@ -2190,19 +1928,19 @@ static void test_way_out(void)
 
     s->w->p->scenario->policy.restart = RESTART_NEVER;
     s->word = "dead";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     expect_way_out(s, "understudy switchover web (shows what would be lost, and asks)");
     s->word = "frozen";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     expect_way_out(s, "the QEMU of 'web1' on alpha stands still: look who stopped it, and let it go on (kill "
                       "-CONT), or end it (kill -KILL): then the VM is started anew, or can be moved: "
                       "understudy switchover web");
     s->word = "stalled";
-    pass(s, TRUE);
+    stage_pass(s, TRUE);
     expect_way_out(s, "understudy switchover web --power-off (shows what would be lost, and asks)");
-    lose_alpha(s);
+    stage_lose(s);
     s->path = 3;
-    pass(s, FALSE);
+    stage_pass(s, FALSE);
     expect_way_out(s, "understudy switchover web --force (shows what would be lost, and asks)");
     ((ProtectionCopy *)vm->copies->pdata[0])->complete = FALSE;
     expect_way_out(s, "no other host has a copy to go on from: bring the host back, or start the VM there");
@@ -2213,7 +1951,7 @@ static void test_way_out(void)
 static void begin_plan(Stage *s)
 {
     s->w->p->plan = world_id(0x77);
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
 }
 
 /* What was told before a plan that moves nothing ends after it, if that is over. */
@@ -2222,13 +1960,13 @@ static void test_lives_after_a_plan(void)
     g_autoptr(Stage) s = stage_new();
 
     s->word = "frozen";
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     begin_plan(s);
     g_assert_cmpint(protection_countdown_left_ms(s->w->p, s->w->now_ms), ==, -1);
     s->word = "alive";
-    pass_for(s, 5, TRUE);
+    stage_pass_for(s, 5, TRUE);
     s->w->p->plan = ID_NIL;
-    pass_for(s, 60, TRUE);
+    stage_pass_for(s, 60, TRUE);
     expect_told(s, "[   2] time passed -> event GUEST_SILENT\n"
                    "        -> event COUNTDOWN_STARTED\n"
                    "[  22] time passed -> event GUEST_BACK\n"
@@ -2242,29 +1980,29 @@ static void test_silent_after_a_plan(void)
         g_autoptr(Stage) s = stage_new();
 
         s->word = "frozen";
-        pass_for(s, 15, TRUE);
+        stage_pass_for(s, 15, TRUE);
         begin_plan(s);
         if (restarts) {
-            restart(s);
+            stage_restart(s);
             world_link(s->w, "beta", TRUE);
-            link_alpha(s, TRUE);
-            pass(s, TRUE);
+            stage_link(s, TRUE);
+            stage_pass(s, TRUE);
         }
         world_forget(s->w);
         s->w->p->plan = ID_NIL;
-        pass_for(s, 19, TRUE);
+        stage_pass_for(s, 19, TRUE);
         expect_told(s, "");
-        pass_for(s, 60, TRUE);
+        stage_pass_for(s, 60, TRUE);
         g_assert_true(strstr(s->w->trace->str, "event SWITCHOVER_REQUIRED") ==
                       g_strrstr(s->w->trace->str, "event "));
         world_forget(s->w);
         begin_plan(s);
         s->w->p->plan = ID_NIL;
-        pass_for(s, 60, TRUE);
+        stage_pass_for(s, 60, TRUE);
         expect_told(s, ""); /* it is required still */
         g_assert_true(s->w->p->countdown.over);
         s->word = "alive";
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
         g_assert_nonnull(
             strstr(s->w->trace->str, "event GUEST_BACK\n        -> event COUNTDOWN_CANCELLED\n"));
     }
@@ -2277,15 +2015,15 @@ static void test_late_after_a_plan(void)
         g_autoptr(Stage) s = stage_new_of(2);
 
         s->word = "frozen";
-        pass_for(s, 30, TRUE);
+        stage_pass_for(s, 30, TRUE);
         s->other = "frozen";
-        pass_for(s, 5, TRUE);
+        stage_pass_for(s, 5, TRUE);
         begin_plan(s);
         world_forget(s->w);
         s->w->p->plan = ID_NIL;
         if (lives)
             s->other = "alive";
-        pass_for(s, 60, TRUE);
+        stage_pass_for(s, 60, TRUE);
         expect_told(s, lives ? "        -> event GUEST_BACK\n"
                              : "[  62] time passed -> event SWITCHOVER_REQUIRED\n");
         g_assert_true(s->w->p->countdown.over);
@@ -2308,7 +2046,7 @@ static void test_moved_and_over(void)
 
     s->word = "frozen";
     s->agent = 5;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     world_forget(s->w);
     g_assert_true(world_step(s->w, begun, NULL));
     g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
@@ -2316,7 +2054,7 @@ static void test_moved_and_over(void)
     g_assert_nonnull(strstr(s->w->trace->str, "event COUNTDOWN_CANCELLED"));
     world_forget(s->w);
     g_assert_true(world_step(s->w, ended, NULL));
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     g_assert_null(strstr(s->w->trace->str, "COUNTDOWN"));
     g_assert_null(strstr(s->w->trace->str, "GUEST_"));
     g_assert_null(strstr(s->w->trace->str, "web failed"));
@@ -2328,23 +2066,23 @@ static void test_hang_after_a_plan(void)
     for (guint moves = 0; moves < 2; moves++) {
         g_autoptr(Stage) s = stage_new();
 
-        lose_alpha(s);
+        stage_lose(s);
         s->beat = 3;
         s->hangs = TRUE;
-        pass_for(s, 30, FALSE);
+        stage_pass_for(s, 30, FALSE);
         g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_LOST"));
         world_forget(s->w);
         if (moves)
             world_moved(s->w, "beta", 2, TRUE);
         else
             s->w->p->plan = world_id(0x77);
-        pass_for(s, 30, FALSE);
+        stage_pass_for(s, 30, FALSE);
         s->w->p->plan = ID_NIL;
-        pass_for(s, 30, FALSE);
+        stage_pass_for(s, 30, FALSE);
         g_assert_null(strstr(s->w->trace->str, "HEARTBEAT"));
         s->beat = 0;
-        link_alpha(s, TRUE);
-        pass_for(s, 5, TRUE);
+        stage_link(s, TRUE);
+        stage_pass_for(s, 5, TRUE);
         g_assert_nonnull(strstr(s->w->trace->str, "event HEARTBEAT_BACK"));
         g_assert_true(strstr(s->w->trace->str, "HEARTBEAT") == g_strrstr(s->w->trace->str, "HEARTBEAT"));
     }
@@ -2356,17 +2094,17 @@ static void test_agent_after_off(void)
     g_autoptr(Stage) s = stage_new();
 
     s->agent = 5;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->word = "off";
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     s->word = "alive";
     s->boots = 1;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     begin_plan(s);
     s->w->p->plan = ID_NIL;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     s->agent = 0;
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     expect_told(s, "[   2] time passed -> event AGENT_SILENT\n"
                    "[  73] time passed -> event AGENT_BACK\n");
 }
@@ -2377,10 +2115,10 @@ static void test_agent_behind_checks(void)
     g_autoptr(Stage) s = stage_new();
 
     s->agent = 5;
-    pass_for(s, 3, TRUE);
+    stage_pass_for(s, 3, TRUE);
     world_forget(s->w);
     watch_web(s);
-    pass_for(s, 30, TRUE);
+    stage_pass_for(s, 30, TRUE);
     expect_told(s, "");
     g_assert_false(((ProtectionVm *)s->w->p->vms->pdata[0])->life.mute);
 }
@@ -2399,13 +2137,13 @@ static void test_way_out_not_named(void)
                        "promoted, too)");
 
         s->word = "frozen";
-        pass(s, TRUE);
+        stage_pass(s, TRUE);
         s->word = NULL;
-        pass_for(s, 30, TRUE);
+        stage_pass_for(s, 30, TRUE);
         expect_way_out(s, wanted);
-        lose_alpha(s);
+        stage_lose(s);
         s->path = 3;
-        pass(s, FALSE);
+        stage_pass(s, FALSE);
         expect_way_out(s, "understudy switchover web --force (shows what would be lost, and asks)");
     }
 }
@@ -2504,13 +2242,13 @@ static void happens(Tale *t)
         s->libvirt = !s->libvirt;
     if (g_rand_int_range(r, 0, 40) == 0) {
         t->alpha = !t->alpha;
-        link_alpha(s, t->alpha);
+        stage_link(s, t->alpha);
     }
     if (g_rand_int_range(r, 0, 60) == 0) {
-        restart(s);
+        stage_restart(s);
         world_link(s->w, "beta", TRUE);
         if (t->alpha)
-            link_alpha(s, TRUE);
+            stage_link(s, TRUE);
         g_string_append(t->story, "the controller starts again\n");
     }
     g_string_append_printf(t->story,
@@ -2518,7 +2256,7 @@ static void happens(Tale *t)
                            s->w->now_ms / 1000, s->word, s->boots, s->agent, s->path, s->web,
                            s->libvirt ? "libvirtd" : "no libvirtd", t->alpha ? "heard" : "not heard");
     if (((ProtectionVm *)s->w->p->vms->pdata[0])->life.reviving && g_rand_int_range(r, 0, 4) == 0)
-        revived(s, g_rand_boolean(r) ? -1 : US_ERROR_FAILED, "because");
+        stage_revived(s, g_rand_boolean(r) ? -1 : US_ERROR_FAILED, "because");
 }
 
 /* In the end all is well, and known to be. */
@@ -2528,8 +2266,8 @@ static void ends_well(Tale *t)
     t->s->agent = t->s->path = t->s->web = 0;
     t->s->libvirt = TRUE;
     if (!t->alpha)
-        find_alpha(t->s);
-    pass_for(t->s, 30, TRUE);
+        stage_find(t->s);
+    stage_pass_for(t->s, 30, TRUE);
     MUST(t, protection_countdown_left_ms(t->s->w->p, t->s->w->now_ms) == -1);
 }
 
@@ -2558,7 +2296,7 @@ static void test_thousand(void)
     for (guint second = 0; second < 200; second++)
         for (Tale *t = tales; t < tales + 1000; t++) {
             happens(t);
-            pass(t->s, t->alpha);
+            stage_pass(t->s, t->alpha);
             check_told(t);
         }
     for (Tale *t = tales; t < tales + 1000; t++) {
