@@ -13,10 +13,10 @@ static json_t *score(const char *words, int misses)
                      "misses", misses < 0 ? 10 : misses, "why", misses ? "no answer" : NULL);
 }
 
-static json_t *guest(guint number, const char *word, const char *why, guint boots)
+static json_t *guest(const Stage *s, guint number, const char *word, const char *why, guint boots)
 {
-    return json_pack("{s:s, s:s, s:s?, s:i}", "vm", ID_TEXT(world_vm(number)), "word", word, "why", why,
-                     "boots", (int)boots);
+    return json_pack("{s:s, s:s, s:s*, s:s?, s:i}", "vm", ID_TEXT(world_vm(number)), "word", word, "lease",
+                     s->lease, "why", why, "boots", (int)boots);
 }
 
 static void say_alpha(Stage *s)
@@ -31,14 +31,14 @@ static void say_alpha(Stage *s)
     json_t *guests = json_object_get(doc, "guests");
 
     if (s->word) {
-        json_t *web = guest(1, s->unheard ? "unknown" : s->word, s->why, s->boots);
+        json_t *web = guest(s, 1, s->unheard ? "unknown" : s->word, s->why, s->boots);
 
         json_object_set_new(web, "barks", json_integer(s->barks));
         json_object_set_new(web, "bark", s->barks ? json_string("it was reset") : json_null());
         json_array_append_new(guests, web);
     }
     if (s->other)
-        json_array_append_new(guests, guest(2, s->other, NULL, s->other_boots));
+        json_array_append_new(guests, guest(s, 2, s->other, NULL, s->other_boots));
     vitals_hear(s->v, "alpha", doc);
 }
 
@@ -93,6 +93,8 @@ static void say_beta(Stage *s)
         json_array_append_new(
             json_object_get(watch, "hosts"),
             json_pack("{s:s, s:[o]}", "id", ID_TEXT(world_id(0xd4)), "checks", score("ping delta", s->far)));
+    if (s->there)
+        json_array_append_new(json_object_get(doc, "guests"), guest(s, 2, s->there, NULL, 0));
     vitals_hear(s->v, "beta", doc);
 }
 
@@ -100,10 +102,10 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all =
-        g_strdup_printf("%s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
-                        s->other, s->boots, s->barks, s->other_boots, s->libvirt, s->unheard, s->agent,
-                        s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second, s->unmade,
-                        s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
+        g_strdup_printf("%s %s %s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word,
+                        s->why, s->other, s->lease, s->there, s->boots, s->barks, s->other_boots, s->libvirt,
+                        s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web, s->ssh, s->far,
+                        s->second, s->unmade, s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
 
     return g_str_hash(all);
 }

@@ -15,6 +15,8 @@ typedef struct {
     guint told;             /* of what each has said last */
     const char *word, *why; /* of web1, by alpha's engine; NULL: it does not name it */
     const char *other;      /* of web2, if there is one */
+    const char *lease;      /* of both; NULL: they have none */
+    const char *there;      /* of web2, by beta's engine, which runs it; NULL: it does not */
     guint other_boots;
     guint boots;
     guint barks;               /* of its watchdog */
