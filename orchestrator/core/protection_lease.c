@@ -88,10 +88,13 @@ void protection_review_arms(Protection *p)
     EACH_VM (p, vm) {
         gboolean arm = protection_unarmed(p, vm) == NULL;
 
-        if (arm == vm->arm || !id_is_nil(p->plan) || (arm && !protection_is_up(p, vm->active)))
+        if (arm == vm->arm || !id_is_nil(p->plan) || !protection_is_up(p, vm->active))
             continue;
         vm->arm = arm;
         vm->told = vm->told == TOLD_PROTECT ? TOLD_NOTHING : vm->told;
+        /* What is under way says the old one. */
+        if (g_strcmp0(vm->asked, "active.protect") == 0)
+            vm->asked = NULL;
     }
 }
 

@@ -346,6 +346,36 @@ static void test_moved(void)
     expect_leases(s, "web1 armed\n");
 }
 
+/* What is under way says what was so before: the active is told again. */
+static void test_changed_while_asked(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    hold(s);
+    g_assert_cmpstr(vm_of(s, 1)->asked, ==, "active.protect");
+    unhold(s);
+    world_answer(s->w, "alpha", "active.protect", 1, -1, NULL);
+    settle(s);
+    expect_leases(s, "web1 disarmed\nweb1 armed\n");
+}
+
+/* Whoever cannot be told stays what he is: that his standby was away for a moment is forgotten when it is back. */
+static void test_not_to_be_told(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    s->w->p->scenario->policy.interval_ms = 1000;
+    stage_lose(s);
+    stage_pass_for(s, 30, FALSE);
+    g_assert_cmpint(protection_vm_state(vm_of(s, 1)), ==, COPY_LAGGING);
+    g_assert_null(protection_unarmed(s->w->p, vm_of(s, 1)));
+    lose_beta(s);
+    g_assert_cmpstr(protection_unarmed(s->w->p, vm_of(s, 1)), ==, "its standby does not answer");
+    world_link(s->w, "beta", TRUE);
+    g_assert_null(protection_unarmed(s->w->p, vm_of(s, 1)));
+    expect_leases(s, "");
+}
+
 /* --- taking over ------------------------------------------------------------------ */
 
 static void kill_alpha(Stage *s)
@@ -681,6 +711,8 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/not-covered", test_not_covered);
     g_test_add_func("/takeover/plan-tells-nobody", test_plan_tells_nobody);
     g_test_add_func("/takeover/moved", test_moved);
+    g_test_add_func("/takeover/changed-while-asked", test_changed_while_asked);
+    g_test_add_func("/takeover/not-to-be-told", test_not_to_be_told);
     g_test_add_func("/takeover/host-dies", test_host_dies);
     g_test_add_func("/takeover/first-miss", test_first_miss);
     g_test_add_func("/takeover/barred", test_barred);
