@@ -118,8 +118,8 @@ static gboolean may_take_over(const Protection *p)
     EACH_VM (p, vm)
         if (vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed) {
             some = TRUE;
-            /* Of one that was not armed when it was heard last nobody knows that it has stopped. */
-            if (vm->lease == LEASE_FREE || !protection_is_up(p, protection_keeper(vm)))
+            /* Of one that was not armed when it was heard last nobody knows that it has stopped; of two that rule, which. */
+            if (vm->lease == LEASE_FREE || vm->rival || !protection_is_up(p, protection_keeper(vm)))
                 return FALSE;
         }
     return some;

@@ -241,6 +241,16 @@ static void hear_all(Stage *s)
     world_news(s->w, 1, "protected", 500, NULL);
 }
 
+static void find_rival(Stage *s)
+{
+    vm_of(s, 1)->rival = g_strdup("beta");
+}
+
+static void lose_rival(Stage *s)
+{
+    g_clear_pointer(&vm_of(s, 1)->rival, g_free);
+}
+
 static void lose_beta(Stage *s)
 {
     world_link(s->w, "beta", FALSE);
@@ -277,6 +287,7 @@ static const struct {
     {"it is held", hold, unhold, FALSE},
     {"not every host has said what it knows", doubt, hear_all, TRUE},
     {"beta has no room", find_unfit, find_fit, FALSE},
+    {"two hosts say that they are the active", find_rival, lose_rival, FALSE},
     {"its standby does not answer", lose_beta, find_beta, FALSE},
     {NULL, ask_first, let_stop, FALSE},
     {NULL, free_lease, NULL, FALSE},
