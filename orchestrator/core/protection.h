@@ -167,8 +167,9 @@ typedef struct {
 /* The switchover that the controller begins by itself. Nothing of it is durable but the plan, once there is one. */
 typedef struct {
     gboolean asked; /* decided, and not begun yet */
+    gboolean told;  /* its operator was, that a switchover is required */
     guint tries;    /* since the countdown was over */
-    gint64 at_ms;   /* of the last */
+    gint64 at_ms;   /* of the last, or when a plan last ran */
 } ProtectionTakeover;
 
 /* A host that runs some of the VMs, and whose kernel alone answers. */

@@ -220,11 +220,16 @@ static gboolean is_one_silent(const Protection *p)
     return FALSE;
 }
 
+void protection_countdown_anew(Protection *p)
+{
+    p->countdown = (ProtectionCountdown){0};
+    p->takeover = (ProtectionTakeover){0};
+}
+
 static void cancel_countdown(Protection *p, ActionList *out)
 {
     protection_publish(p, EVENT_COUNTDOWN_CANCELLED, NULL, NULL, NULL, out);
-    p->countdown = (ProtectionCountdown){0};
-    p->takeover = (ProtectionTakeover){0};
+    protection_countdown_anew(p);
 }
 
 /* Who is silent still when the plan is over has all of the time again, and must be found so. */
@@ -234,12 +239,13 @@ static void wait_for_plan(Protection *p, gint64 now_ms)
         return;
     p->countdown.since_ms = p->countdown.resumed_ms = now_ms;
     p->countdown.since_wall_ms = p->wall_ms;
+    p->takeover.at_ms = now_ms;
 }
 
 gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionList *out)
 {
     ProtectionCountdown before = p->countdown;
-    gboolean silent = is_one_silent(p);
+    gboolean silent = is_one_silent(p), told = p->takeover.told;
 
     if (silent && !id_is_nil(p->plan)) {
         wait_for_plan(p, now_ms);
@@ -253,12 +259,13 @@ gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionLis
     if (p->countdown.runs && (!p->countdown.over || p->countdown.late) && is_over(p, now_ms)) {
         p->countdown.over = TRUE;
         p->countdown.late = FALSE;
+        p->takeover.told = FALSE;
         if (!protection_take_over(p, now_ms, out))
             protection_require(p, NULL, now_ms, out);
-    } else if (p->countdown.over) {
+    } else if (p->countdown.over && is_known_again(p, now_ms)) {
         protection_take_over_again(p, now_ms, out);
     }
-    return is_other(&p->countdown, &before);
+    return is_other(&p->countdown, &before) || p->takeover.told != told;
 }
 
 gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
@@ -273,12 +280,14 @@ gint64 protection_countdown_left_ms(const Protection *p, gint64 now_ms)
 
 /* --- what is durable ----------------------------------------------------------------- */
 
+/* A try of which nobody was told is made again by a controller that starts before its plan is durable: to that it is not over. */
 json_t *protection_countdown_to_json(const Protection *p)
 {
     const ProtectionCountdown *c = &p->countdown;
+    gboolean over = c->over && (p->takeover.tries == 0 || p->takeover.told);
 
-    return c->runs ? json_pack("{s:I, s:b, s:b}", "since", (json_int_t)c->since_wall_ms, "over", c->over,
-                               "late", c->late)
+    return c->runs ? json_pack("{s:I, s:b, s:b}", "since", (json_int_t)c->since_wall_ms, "over", over, "late",
+                               c->late)
                    : json_null();
 }
 

@@ -108,12 +108,21 @@ json_t *protection_lease_of(const Protection *p, const ProtectionVm *vm)
 
 /* --- taking over ---------------------------------------------------------------- */
 
+/* What leaves it to the operator now; static, NULL: nothing. */
+static const char *why_left(const Protection *p)
+{
+    if (!protection_is_automatic(p))
+        return "switchover=manual";
+    if (p->scenario->policy.confirm == CONFIRM_YES)
+        return "confirm=yes";
+    return why_none(p);
+}
+
 static gboolean may_take_over(const Protection *p)
 {
     gboolean some = FALSE;
 
-    if (!protection_is_automatic(p) || p->scenario->policy.confirm == CONFIRM_YES || why_none(p) ||
-        p->takeover.asked || p->takeover.tries >= TRIES_MAX)
+    if (why_left(p) || p->takeover.asked || p->takeover.tries >= TRIES_MAX)
         return FALSE;
     EACH_VM (p, vm)
         if (vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed) {
@@ -136,10 +145,41 @@ gboolean protection_take_over(Protection *p, gint64 now_ms, ActionList *out)
     return TRUE;
 }
 
-/* The last has come to nothing, and all of the time has passed again. */
+/* What was asked for, and is not begun, is overtaken by who has said otherwise since. */
+void protection_review_takeover(Protection *p)
+{
+    p->takeover.asked = p->takeover.asked && !why_left(p);
+}
+
+/* Why the last did not begin, or moved nothing; borrowed, NULL: not known. */
+static const char *why_in_vain(const Protection *p)
+{
+    const char *why = why_left(p);
+
+    EACH_VM (p, vm)
+        if (!why && vm->life.state == GUEST_LIFE_SILENT)
+            why = vm->stayed;
+    return why;
+}
+
+static void tell_in_vain(Protection *p, const char *why, gint64 now_ms, ActionList *out)
+{
+    if (p->takeover.told)
+        return;
+    p->takeover.told = TRUE;
+    protection_require(p, why, now_ms, out);
+}
+
+/* The last has come to nothing; it is repeated when all of the time has passed again. */
 void protection_take_over_again(Protection *p, gint64 now_ms, ActionList *out)
 {
-    if (p->takeover.tries > 0 && now_ms >= p->takeover.at_ms + p->scenario->policy.countdown_ms)
+    const char *why = why_in_vain(p);
+
+    if (p->takeover.tries == 0 || p->takeover.asked)
+        return;
+    if (why || p->takeover.tries >= TRIES_MAX)
+        tell_in_vain(p, why, now_ms, out);
+    if (now_ms >= p->takeover.at_ms + p->scenario->policy.countdown_ms)
         (void)protection_take_over(p, now_ms, out);
 }
 
@@ -167,8 +207,10 @@ gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out,
 {
     (void)error;
     p->takeover.asked = FALSE;
-    if (in->failure && p->takeover.tries <= 1)
-        protection_require(p, in->failure->message, in->now_ms, out);
+    if (!in->failure)
+        return TRUE;
+    tell_in_vain(p, in->failure->message, in->now_ms, out);
+    action_note(out);
     return TRUE;
 }
 

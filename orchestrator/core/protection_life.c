@@ -547,7 +547,7 @@ static void look_away(Protection *p, gint64 now_ms, ActionList *out)
 
     protection_hangs_anew(p, now_ms);
     if (p->goal == GOAL_STOPPED)
-        p->countdown = (ProtectionCountdown){0};
+        protection_countdown_anew(p);
     else if (!id_is_nil(p->plan) && protection_count(p, FALSE, now_ms, out))
         action_note(out);
     EACH_VM (p, vm) {

@@ -78,6 +78,8 @@ gboolean protection_has_seen_since(const Protection *p, gint64 blind_ms, gint64 
 gboolean protection_count(Protection *p, gboolean more, gint64 now_ms, ActionList *out);
 /* It goes on, by what is durable of it, and the first input's time. */
 void protection_countdown_resume(Protection *p, gint64 now_ms);
+/* There is none, and nothing was tried. */
+void protection_countdown_anew(Protection *p);
 
 void protection_hang_free(gpointer hang);
 /* Those that were told: an array of names. */
@@ -108,6 +110,8 @@ json_t *protection_lease_of(const Protection *p, const ProtectionVm *vm);
 /* The countdown is over: TRUE if the controller begins the switchover itself. */
 gboolean protection_take_over(Protection *p, gint64 now_ms, ActionList *out);
 void protection_take_over_again(Protection *p, gint64 now_ms, ActionList *out);
+/* Does it still? After whatever may have changed that. */
+void protection_review_takeover(Protection *p);
 gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out, GError **error);
 gboolean protection_on_looked(Protection *p, const Input *in, ActionList *out, GError **error);
 /* Its operator is told that a switchover is required. @why_not: why it does not come by itself; NULL: it never would. */

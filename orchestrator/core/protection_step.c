@@ -534,6 +534,7 @@ gboolean protection_step(Protection *p, const Input *in, ActionList *out, GError
     if (p->countdown.over != required)
         protection_settle(p, in->now_ms, out);
     protection_go_home(p, in->now_ms, out);
+    protection_review_takeover(p);
     protection_review_arms(p);
     EACH_VM (p, vm)
         protection_order(p, vm, in->now_ms, out);

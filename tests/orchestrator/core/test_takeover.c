@@ -528,6 +528,40 @@ static void test_comes_to_nothing(void)
     stage_expect(s, "");
 }
 
+static void stay(Stage *s, const char *why)
+{
+    begin_plan(s);
+    begin_takeover(s, NULL);
+    step(s, (Input){.kind = INPUT_MOVING, .plan = PLAN, .vm = world_vm(1)});
+    stage_pass_for(s, 30, FALSE);
+    step(s, (Input){.kind = INPUT_STAYED, .plan = PLAN, .vm = world_vm(1), .why = (char *)why});
+    end_plan(s);
+    world_forget(s->w);
+}
+
+/* Nor does one that began and left the guest where it is leave its operator without a word. */
+static void test_stays(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    s->w->p->scenario->policy.probe_interval_ms = 1000;
+    kill_alpha(s);
+    stage_pass_for(s, LEFT_S, FALSE);
+    stay(s, "beta has granted a lease");
+    stage_pass_for(s, 19, FALSE);
+    g_assert_cmpuint(times(s, REQUIRED), ==, 1);
+    g_assert_cmpuint(times(s, TAKES), ==, 0);
+    stage_pass_for(s, 2, FALSE);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+    stay(s, "beta has granted a lease");
+    stage_pass_for(s, 21, FALSE);
+    g_assert_cmpuint(times(s, REQUIRED), ==, 0);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+    stay(s, "beta has granted a lease");
+    stage_pass_for(s, 100, FALSE);
+    g_assert_cmpuint(times(s, REQUIRED) + times(s, TAKES), ==, 0);
+}
+
 /* What answers again needs nobody; and what falls silent after that has all of its tries. */
 static void test_lives_again(void)
 {
@@ -551,6 +585,49 @@ static void test_lives_again(void)
         stage_pass_for(s, 30, TRUE);
         g_assert_cmpuint(times(s, TAKES) + times(s, REQUIRED), ==, 0);
     }
+}
+
+/* Between the wish and the plan somebody may have said otherwise: it is not begun, and not forgotten either. */
+static void test_overtaken(void)
+{
+    static void (*const CHANGES[][2])(Stage *) = {
+        {hold, unhold}, {ask_first, let_stop}, {begin_plan, end_plan}};
+
+    for (guint i = 0; i < G_N_ELEMENTS(CHANGES); i++) {
+        g_autoptr(Stage) s = automatic(1);
+
+        s->w->p->scenario->policy.probe_interval_ms = 1000;
+        kill_alpha(s);
+        stage_pass_for(s, LEFT_S, FALSE);
+        g_assert_true(protection_wants_takeover(s->w->p));
+        CHANGES[i][0](s);
+        g_assert_false(protection_wants_takeover(s->w->p));
+        world_forget(s->w);
+        stage_pass_for(s, 5, FALSE);
+        /* Of his own plan an operator need not be told. */
+        g_assert_cmpuint(times(s, REQUIRED), ==, CHANGES[i][0] != begin_plan);
+        CHANGES[i][1](s);
+        g_assert_false(protection_wants_takeover(s->w->p));
+        stage_pass_for(s, 30, FALSE);
+        g_assert_cmpuint(times(s, TAKES), ==, 1);
+    }
+}
+
+/* What is stopped wants nothing, and has all of it again when it runs. */
+static void test_stopped(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+    g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(Id));
+    gboolean gone, hangs;
+
+    kill_alpha(s);
+    stage_pass_for(s, LEFT_S, FALSE);
+    g_assert_true(protection_wants_takeover(s->w->p));
+    world_do(s->w, INPUT_STOP);
+    g_assert_false(protection_wants_takeover(s->w->p));
+    protection_to_take_over(s->w->p, list, &gone, &hangs);
+    g_assert_cmpuint(list->len, ==, 0);
+    g_assert_cmpuint(s->w->p->takeover.tries, ==, 0);
 }
 
 /* --- its kernel alone answers ---------------------------------------------------- */
@@ -638,6 +715,31 @@ static void controller_back(Stage *s)
 {
     stage_controller_back(s, 4, EVENT_HOST_SILENT);
     s->w->p->scenario->policy.probe_interval_ms = 1000;
+}
+
+/* The countdown goes on, and ends as it would have; nothing of a try is durable but its plan, and so it is made again. */
+static void test_controller_is_new(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    kill_alpha(s);
+    stage_pass_for(s, 5, FALSE);
+    controller_back(s);
+    stage_pass_for(s, 7, FALSE);
+    g_assert_cmpuint(times(s, TAKES), ==, 0);
+    stage_pass(s, FALSE);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+    /* The plan was not begun when it died. */
+    controller_back(s);
+    g_assert_false(protection_wants_takeover(s->w->p));
+    stage_pass_for(s, 10, FALSE);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+    g_assert_cmpuint(times(s, REQUIRED), ==, 0);
+    /* And what was told is not told again. */
+    begin_takeover(s, "beta has no room");
+    controller_back(s);
+    stage_pass_for(s, 60, FALSE);
+    g_assert_cmpuint(times(s, TAKES) + times(s, REQUIRED), ==, 0);
 }
 
 /* Nobody takes over by what was so before it started. */
@@ -729,10 +831,14 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/barred", test_barred);
     g_test_add_func("/takeover/guest-dies", test_guest_dies);
     g_test_add_func("/takeover/comes-to-nothing", test_comes_to_nothing);
+    g_test_add_func("/takeover/stays", test_stays);
     g_test_add_func("/takeover/lives-again", test_lives_again);
+    g_test_add_func("/takeover/overtaken", test_overtaken);
+    g_test_add_func("/takeover/stopped", test_stopped);
     g_test_add_func("/takeover/lease/ends", test_lease_ends);
     g_test_add_func("/takeover/lease/lasts", test_lease_lasts);
     g_test_add_func("/takeover/lease/of-no-engine", test_lease_of_no_engine);
+    g_test_add_func("/takeover/controller-is-new", test_controller_is_new);
     g_test_add_func("/takeover/seen-by-nobody", test_seen_by_nobody);
     g_test_add_func("/takeover/two-hosts", test_two_hosts);
     g_test_add_func("/takeover/all-of-one-host", test_all_of_one_host);
