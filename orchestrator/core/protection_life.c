@@ -12,6 +12,8 @@
 #include "orchestrator/core/lease/lease.h"
 #include "orchestrator/core/protection_parts.h"
 
+/* So long after its last word an engine is given up at the latest, and that is known here: rpc.h, and a second. */
+#define GIVEN_UP_MS 9000
 /* What hangs is ended a second after its time (prober.c), and a second later that is known here. */
 #define TOLD_MS 2000
 
@@ -301,6 +303,14 @@ static gboolean lease_has_ended(const Protection *p, ProtectionVm *vm, gint64 no
     return now_ms >= vm->life.unheard_ms + p->scenario->policy.countdown_ms - LEASE_RESERVE_MS;
 }
 
+/* Missed by whoever watches its host, but not before its engine was heard here last: a line of theirs may be cut for long. */
+static gint64 host_missed_since(const Protection *p, const ProtectionVm *vm, gint64 now_ms)
+{
+    gint64 since_ms = now_ms - vitals_silence_ms(p->vitals, vm->active);
+
+    return vm->life.heard_ms > 0 ? MAX(since_ms, vm->life.heard_ms - GIVEN_UP_MS) : since_ms;
+}
+
 /* Its host's engine says nothing, since the host is gone, hangs or is cut off from the controller. Who was off is not gone with it,
  * nor who answers. One that answers, and does not name it, has no part in it, and gives nobody back who was silent. */
 static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 now_ms)
@@ -314,9 +324,7 @@ static Finding find_without_word(const Protection *p, ProtectionVm *vm, gint64 n
     if (f.life == GUEST_LIFE_ALIVE)
         return f;
     if (vitals_host(p->vitals, vm->active, &why) == LIFE_SILENT)
-        return (Finding){.life = GUEST_LIFE_SILENT,
-                         .why = why,
-                         .since_ms = now_ms - vitals_silence_ms(p->vitals, vm->active)};
+        return (Finding){.life = GUEST_LIFE_SILENT, .why = why, .since_ms = host_missed_since(p, vm, now_ms)};
     if (f.life != GUEST_LIFE_SILENT && lease_has_ended(p, vm, now_ms))
         return (Finding){.life = GUEST_LIFE_SILENT,
                          .why = "nobody hears the engine of its host, for longer than a lease lasts: its "

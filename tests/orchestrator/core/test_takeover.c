@@ -711,6 +711,21 @@ static void test_lease_of_no_engine(void)
 
 /* --- a line that is cut for long, a controller that is new, two hosts ---------------- */
 
+/* The standby has not heard it for an hour, and the controller a moment ago: that is when it was missed first. */
+static void test_behind_a_cut_line(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    s->path = 3600;
+    stage_pass(s, TRUE);
+    stage_lose(s);
+    stage_pass_for(s, 9, FALSE);
+    g_assert_cmpuint(times(s, "COUNTDOWN_STARTED"), ==, 1);
+    g_assert_cmpuint(times(s, TAKES), ==, 0);
+    stage_pass_for(s, 3, FALSE);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+}
+
 static void controller_back(Stage *s)
 {
     stage_controller_back(s, 4, EVENT_HOST_SILENT);
@@ -838,6 +853,7 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/lease/ends", test_lease_ends);
     g_test_add_func("/takeover/lease/lasts", test_lease_lasts);
     g_test_add_func("/takeover/lease/of-no-engine", test_lease_of_no_engine);
+    g_test_add_func("/takeover/behind-a-cut-line", test_behind_a_cut_line);
     g_test_add_func("/takeover/controller-is-new", test_controller_is_new);
     g_test_add_func("/takeover/seen-by-nobody", test_seen_by_nobody);
     g_test_add_func("/takeover/two-hosts", test_two_hosts);
