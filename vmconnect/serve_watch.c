@@ -44,14 +44,11 @@ void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
     serve_tell_active(user, reply, order, COMMAND_REVIVE);
 }
 
-/* With "lease", of one that has any. */
 static json_t *describe(const Engine *engine, Id vm)
 {
     json_t *guest = guests_describe(engine->guests, vm);
-    const char *lease = tenure_word(engine->tenure, vm);
 
-    if (lease)
-        json_object_set_new(guest, "lease", json_string(lease));
+    tenure_describe(engine->tenure, vm, guest);
     return guest;
 }
 

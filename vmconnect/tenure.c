@@ -39,6 +39,9 @@ typedef struct {
     gboolean is_asked;   /* the guard wants it suspended, or did so itself … */
     gboolean is_fenced;  /* … and it does nothing any more … */
     gboolean was_paused; /* … which was so before: nobody resumes it */
+    gint64 fenced_at_ms; /* … since then */
+    guint halts;         /* how often that has ended … */
+    gint64 halted_ms;    /* … and how long it had lasted, the last time */
     gboolean is_late;    /* libvirt may yet do what it was asked to, and nobody waited for */
 } Hold;
 
@@ -273,6 +276,24 @@ typedef struct {
     Id vm;
 } Asked;
 
+static Asked *asked_new(Tenure *t, Id vm)
+{
+    Asked *asked = g_new0(Asked, 1);
+
+    *asked = (Asked){t, vm};
+    return asked;
+}
+
+/* It knows nothing of the time in which it stood still. */
+static void on_clock_set(void *user, gpointer result, const GError *error)
+{
+    g_autofree Asked *asked = user;
+
+    (void)result;
+    if (error)
+        log_info("vm %s: its clock is not set, and may be late: %s", ID_TEXT(asked->vm), error->message);
+}
+
 static void on_resumed(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
@@ -282,14 +303,9 @@ static void on_resumed(void *user, gpointer result, const GError *error)
         log_error(
             "vm %s: its lease is back, and it cannot be resumed: %s -> resume it by hand (virsh resume)",
             ID_TEXT(asked->vm), error->message);
-}
-
-static Asked *asked_new(Tenure *t, Id vm)
-{
-    Asked *asked = g_new0(Asked, 1);
-
-    *asked = (Asked){t, vm};
-    return asked;
+    else if (!asked->tenure->closed)
+        hands_set_clock(asked->tenure->engine->hands, asked->vm, on_clock_set,
+                        asked_new(asked->tenure, asked->vm));
 }
 
 /* Whatever its guard has done is undone by that, or nothing was done yet. */
@@ -300,6 +316,10 @@ static void go_on(Hold *h)
     if (!h->is_asked)
         return;
     log_notice("vm %s: its lease is back -> it goes on", ID_TEXT(h->vm));
+    if (h->is_fenced) {
+        h->halts++;
+        h->halted_ms = clock_steady_ms() - h->fenced_at_ms;
+    }
     if (!h->was_paused)
         hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
     h->is_asked = h->is_fenced = h->was_paused = FALSE;
@@ -348,6 +368,7 @@ static void on_fenced(void *user, Id vm, Fenced how)
     if (!h)
         return;
     h->is_asked = h->is_fenced = TRUE;
+    h->fenced_at_ms = clock_steady_ms();
     guests_set_fenced(t->engine->guests, vm, TRUE);
     leases_stopped(t->leases, vm, TRUE);
 }
@@ -813,15 +834,22 @@ void tenure_leave(Tenure *t, void (*on_left)(void *user), void *user)
     leave_if_free(t);
 }
 
-const char *tenure_word(const Tenure *t, Id vm)
+static const char *word_of(const Hold *h)
+{
+    if (!h->until.enforced)
+        return "free";
+    return h->is_fenced || h->until.is_over || !h->until.may_start ? "lost" : "held";
+}
+
+void tenure_describe(const Tenure *t, Id vm, json_t *guest)
 {
     const Hold *h = find(t, vm);
 
     if (!h)
-        return NULL;
-    if (!h->until.enforced)
-        return "free";
-    return h->is_fenced || h->until.is_over || !h->until.may_start ? "lost" : "held";
+        return;
+    json_object_set_new(guest, "lease", json_string(word_of(h)));
+    json_object_set_new(guest, "halts", json_integer(h->halts));
+    json_object_set_new(guest, "halted_ms", json_integer((json_int_t)h->halted_ms));
 }
 
 void tenure_close(Tenure *t)

@@ -58,5 +58,6 @@ VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot);
 /* It promises, or @done is told why not: BUSY if it may later. One that never had to do with leases has nothing to say. */
 void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, void *user);
 
-/* The VM's lease: "free" (nothing is enforced), "held", "lost" (it may not go on), or NULL: it has none. */
-const char *tenure_word(const Tenure *t, Id vm);
+/* Of a VM that has leases, into @guest (serve_watch.c): "lease": "free" (nothing is enforced), "held", "lost" (it may not go on); "halts": how often
+ * it stood still for want of one, since this engine runs; "halted_ms": how long, the last time. */
+void tenure_describe(const Tenure *t, Id vm, json_t *guest);

@@ -117,6 +117,9 @@
       "look at it; what is done meanwhile: understudy status {scenario}")                                    \
     X(GUEST_BACK,         SIGNIFICANT,                                                                       \
       "'{vm}' on {host} lives again", NULL)                                                                  \
+    X(LEASE_LOST,         WARNING,                                                                           \
+      "'{vm}' on {host} stood still for {why}, since none of those that vote had answered its host; it goes on", \
+      "look at the lines between {host}, its replica and the controller")                                   \
     X(AGENT_SILENT,       WARNING,                                                                           \
       "the agent of '{vm}' on {host} answered before and does not any more; its QEMU runs it, and nothing is done", \
       "look at the guest; to have it watched by other means: understudy scenario set {scenario} --check")    \

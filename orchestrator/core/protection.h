@@ -80,6 +80,7 @@ typedef struct {
     gboolean known_boots;
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */
+    guint halts;       /* for want of a lease, as its host counts them, once boots are known */
     guint barks;       /* of its watchdog, as its host counts them, once boots are known */
     gint64 unasked_ms; /* when libvirtd of its host did not answer last, since it is watched; 0: never */
     gint64 unseen_ms;  /* the same of its standby, which saw nothing at all … */

@@ -11,6 +11,7 @@
  * was started, are missed. An agent alone that says nothing more is told, and no more: guests live without one. */
 #include "orchestrator/core/lease/lease.h"
 #include "orchestrator/core/protection_parts.h"
+#include "vmconnect/base/units.h"
 
 /* So long after its last word an engine is given up at the latest, and that is known here: rpc.h, and a second. */
 #define GIVEN_UP_MS 9000
@@ -42,6 +43,7 @@ typedef struct {
     const char *never;  /* a check of its operator's that was never answered; borrowed */
     const char *why;    /* borrowed; NULL: nothing */
     gint64 since_ms;    /* silent, and missed since then; 0: since it is found so */
+    gint64 halted_ms;   /* it stood still so long for want of a lease, which is over; 0: it did not */
     const char *bark;   /* its watchdog went off since; borrowed; NULL: it did not */
 } Finding;
 
@@ -70,6 +72,15 @@ static const char *notice_bark(ProtectionVm *vm, const VitalsGuest *guest)
 
     life->barks = guest->barks;
     return barked ? guest->bark : NULL;
+}
+
+static gint64 notice_halt(ProtectionVm *vm, const VitalsGuest *guest)
+{
+    ProtectionLife *life = &vm->life;
+    gboolean halted = life->known_boots && guest->halts > life->halts;
+
+    life->halts = guest->halts;
+    return halted ? guest->halted_ms : 0;
 }
 
 /* Are there checks that are made from that side, and nothing is heard of them? */
@@ -338,6 +349,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     gboolean is_asked = vm->life.reviving && !vm->life.revived && vm->life.again_ms == 0;
     VitalsGuest guest;
     const char *bark;
+    gint64 halted_ms;
     Finding f;
 
     if (!vitals_guest(p->vitals, vm->active, vm->uuid, &guest))
@@ -346,6 +358,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     vm->life.unheard_ms = 0;
     vm->lease = lease_word_of(guest.lease);
     bark = notice_bark(vm, &guest);
+    halted_ms = notice_halt(vm, &guest);
     notice_boot(vm, &guest, now_ms);
     f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
@@ -356,6 +369,7 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     if (f.life == GUEST_LIFE_ALIVE && is_asked)
         f = (Finding){.life = GUEST_LIFE_SILENT, .hangs = f.hangs, .why = "it is being started"};
     f.bark = bark;
+    f.halted_ms = halted_ms;
     return f;
 }
 
@@ -392,6 +406,11 @@ static void settle_guest(const Protection *p, ProtectionVm *vm, const Finding *f
     ProtectionLife *life = &vm->life;
     const char *why = f->why ? f->why : "no reason is known";
 
+    if (f->halted_ms > 0) {
+        g_autofree char *time = units_human_duration(f->halted_ms);
+
+        protection_publish_guest(p, vm, EVENT_LEASE_LOST, time, out);
+    }
     if (f->bark)
         protection_publish_guest(p, vm, EVENT_GUEST_WATCHDOG, f->bark, out);
     if (f->life == GUEST_LIFE_SILENT && life->state != GUEST_LIFE_SILENT) {

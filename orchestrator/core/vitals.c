@@ -687,12 +687,14 @@ gboolean vitals_guest(const Vitals *v, const char *name, Id vm, VitalsGuest *ret
 
     if (!word)
         return FALSE;
-    *ret_guest = (VitalsGuest){word,
-                               json_text_of(item, "lease"),
-                               json_text_of(item, "why"),
-                               count_of(item, "boots"),
-                               count_of(item, "barks"),
-                               json_text_of(item, "bark")};
+    *ret_guest = (VitalsGuest){.word = word,
+                               .lease = json_text_of(item, "lease"),
+                               .why = json_text_of(item, "why"),
+                               .boots = count_of(item, "boots"),
+                               .halts = count_of(item, "halts"),
+                               .halted_ms = count_of(item, "halted_ms"),
+                               .barks = count_of(item, "barks"),
+                               .bark = json_text_of(item, "bark")};
     return TRUE;
 }
 

@@ -77,6 +77,8 @@ typedef struct {
     const char *lease; /* free | held | lost; NULL: it has none */
     const char *why;   /* NULL: nothing */
     guint boots;
+    guint halts;      /* it stood still so often for want of a lease … */
+    gint64 halted_ms; /* … so long the last time */
     guint barks;      /* its watchdog went off so often … */
     const char *bark; /* … and that was done about it the last time; NULL: nothing is known */
 } VitalsGuest;

@@ -262,6 +262,14 @@ static gboolean work_resume(virConnectPtr conn, gpointer request, gpointer *ret_
            (state != VM_STATE_PAUSED || lifecycle_resume(conn, *vm, error));
 }
 
+static gboolean work_set_clock(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    const Id *vm = request;
+
+    (void)ret_result;
+    return lifecycle_set_clock(conn, *vm, error);
+}
+
 static void json_free(gpointer doc)
 {
     json_decref(doc);
@@ -322,6 +330,16 @@ void hands_resume(Hands *h, Id vm, HandsDone on_done, void *user)
 {
     HandsJob job = {
         .what = "resuming a VM", .work = work_resume, .request = id_copy(vm), .free_request = g_free};
+
+    hands_submit(h, &job, on_done, user);
+}
+
+void hands_set_clock(Hands *h, Id vm, HandsDone on_done, void *user)
+{
+    HandsJob job = {.what = "setting a guest's clock",
+                    .work = work_set_clock,
+                    .request = id_copy(vm),
+                    .free_request = g_free};
 
     hands_submit(h, &job, on_done, user);
 }

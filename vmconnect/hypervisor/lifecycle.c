@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/hypervisor/lifecycle.h"
 
+#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/hypervisor/guests.h"
 #include "vmconnect/hypervisor/inventory.h"
@@ -74,6 +75,18 @@ gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error)
 gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error)
 {
     return with_domain(conn, vm, virDomainSuspend, "cannot suspend", error);
+}
+
+static int set_clock(virDomainPtr dom)
+{
+    gint64 now_ms = clock_wall_ms();
+
+    return virDomainSetTime(dom, now_ms / 1000, (guint)(now_ms % 1000) * 1000000, 0);
+}
+
+gboolean lifecycle_set_clock(virConnectPtr conn, Id vm, GError **error)
+{
+    return with_domain(conn, vm, set_clock, "cannot set the clock of", error);
 }
 
 gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error)

@@ -21,6 +21,9 @@ gboolean lifecycle_start(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_resume(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error);
 
+/* The guest's clock is this host's, by its agent, which has libvirt's time to answer. */
+gboolean lifecycle_set_clock(virConnectPtr conn, Id vm, GError **error);
+
 /* It runs no more here: paused if it lives, and not destroyed, since what its memory holds may be wanted by whoever
  * looks at what two hosts have each. *@ret_guest: "paused" or "off". STUCK as above. */
 gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error);
