@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define LEASE_BACK_MS 10000
+
 static gboolean has_copy(const ProtectionVm *vm)
 {
     return ((const ProtectionCopy *)vm->copies->pdata[0])->complete;
@@ -188,11 +190,17 @@ static gboolean is_known_again(const Protection *p, gint64 now_ms)
     return some && (all || now_ms >= p->countdown.resumed_ms + p->scenario->policy.countdown_ms);
 }
 
+/* It stands still on a host that answers again: its lease is about to be back. */
+static gboolean is_coming_back(const ProtectionVm *vm, gint64 now_ms)
+{
+    return vm->life.fenced_ms > 0 && now_ms < vm->life.fenced_ms + LEASE_BACK_MS;
+}
+
 /* A start that is under way may still succeed at the last second. */
 static gboolean is_over(const Protection *p, gint64 now_ms)
 {
     EACH_VM (p, vm)
-        if (vm->life.reviving || !id_is_nil(vm->life.waits_for))
+        if (vm->life.reviving || !id_is_nil(vm->life.waits_for) || is_coming_back(vm, now_ms))
             return FALSE;
     return now_ms >= p->countdown.since_ms + p->scenario->policy.countdown_ms && is_known_again(p, now_ms);
 }

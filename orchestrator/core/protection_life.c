@@ -360,6 +360,10 @@ static Finding find(const Protection *p, ProtectionVm *vm, gint64 now_ms)
     bark = notice_bark(vm, &guest);
     halted_ms = notice_halt(vm, &guest);
     notice_boot(vm, &guest, now_ms);
+    if (!g_str_equal(guest.word, "fenced"))
+        vm->life.fenced_ms = 0;
+    else if (vm->life.fenced_ms == 0)
+        vm->life.fenced_ms = now_ms;
     f = find_by_word(p, vm, &guest);
     if (f.life == GUEST_LIFE_ALIVE || f.life == GUEST_LIFE_OFF)
         vm->life.lived = f.life == GUEST_LIFE_ALIVE;

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* What stands still waits for the first answer, and for the one after that, which is the first that it asks to be granted. */
+#define STOPPED_RENEW_MS 500
+
 typedef struct {
     Id vm;
     Holder holder;
@@ -85,7 +88,8 @@ static void ask_for(Held *held, GHashTable *lists, LeaseMoment now)
 
         g_array_append_val(list_for(lists, held->voters[i]), r);
     }
-    held->due = lease_moment_after(now, held->times.renew_ms);
+    held->due = lease_moment_after(now, held->stopped ? MIN(held->times.renew_ms, STOPPED_RENEW_MS)
+                                                      : held->times.renew_ms);
 }
 
 static void keep_arm(Leases *l, Held *held);

@@ -6,7 +6,7 @@
 
 #define DIAL_MS 10000
 #define BACKOFF_FIRST_MS 250
-#define BACKOFF_LAST_MS 5000
+#define BACKOFF_LAST_MS 2000
 #define GREETING_LIMIT_MS 10000
 /* Room below what a peer takes at once. */
 #define CALLS_AT_ONCE (RPC_OUTSTANDING - 16)

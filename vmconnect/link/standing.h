@@ -2,7 +2,7 @@
 /* standing - a link on which one asks, dialled again whenever it is lost.
  *
  * It lives for as long as its owner wants the peer; the connection under it comes and goes. Whoever is not reached is
- * dialled again, after 1/4 s, 1/2 s, 1 s … 5 s. More calls than a peer takes at once (rpc.h) wait here; while the link is
+ * dialled again, after 1/4 s, 1/2 s, 1 s, 2 s. More calls than a peer takes at once (rpc.h) wait here; while the link is
  * down none waits. Loop thread only. */
 #pragma once
 
@@ -15,7 +15,7 @@ typedef struct {
     /* The first question of a connection, before whose answer nothing else is asked and the link is not up: its method, and
      * *@ret_params, which are taken. @hello is what was agreed. NULL: there is none. */
     const char *(*greet)(void *user, const Hello *hello, json_t **ret_params);
-    /* Is it up with that answer? FALSE with @error: why not; then the connection ends, and it is dialled again in 5 s. */
+    /* Is it up with that answer? FALSE with @error: why not; then the connection ends, and it is dialled again in 2 s. */
     gboolean (*is_welcome)(void *user, const json_t *answer, GError **error);
     /* It was not: the connection has ended, standing_why() says it. */
     void (*on_unwelcome)(void *user);
