@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "orchestrator/core/plan.h"
 #include "orchestrator/core/vitals.h"
+#include "solo.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
-#include "world.h"
 
 #include <string.h>
-
-static const PlanOptions OPTIONS = {.id = {{0x77}}, .reign = {{0x88}}};
-
-static json_t *records_of(const ActionList *out, json_t *records);
-
-static Plan *build(World *w, PlanOptions options)
-{
-    GError *error = NULL;
-    Plan *plan = plan_switchover(w->p, &options, &error);
-
-    g_assert_no_error(error);
-    return plan;
-}
 
 static void refused(World *w, PlanOptions options, int code, const char *sentence)
 {
@@ -137,11 +123,11 @@ static void test_force_of_the_living(void)
             "has gone "
             "just now; if its VMs are off for certain, --old-is-off says so");
     o.old_is_off = TRUE;
-    certified = build(w, o);
+    certified = solo_plan(w, o);
     g_assert_true(certified->forced && certified->old_is_off);
     o.old_is_off = FALSE;
     hear(v, 1);
-    gone = build(w, o);
+    gone = solo_plan(w, o);
     g_assert_true(gone->forced && !gone->old_is_off);
     w->p->vitals = NULL;
     vitals_free(v);
@@ -164,7 +150,7 @@ static void test_force(void)
     world_link(w, "alpha", FALSE);
     o.force = o.old_is_off = o.reverse = TRUE;
     o.now_ms = w->now_ms + 700;
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     m = plan->moves->pdata[0];
     g_assert_cmpint(m->lose_ms, ==, 1200);
     /* The next number may have been released by the active before it went. */
@@ -176,7 +162,7 @@ static void test_force(void)
     g_assert_cmpstr(call->host, ==, "beta");
     g_assert_true(json_is_null(json_object_get(call->params, "tip")));
     g_assert_true(json_is_true(json_object_get(json_object_get(call->params, "certificate"), "old_is_off")));
-    records_of(out, records);
+    solo_records(out, records);
     back = plan_from_records(records, &error);
     g_assert_no_error(error);
     g_assert_true(back->forced && back->old_is_off && back->reverse);
@@ -209,7 +195,7 @@ static void test_dead_guest(void)
     vm = protection_find(w->p, world_vm(1));
     g_assert_cmpstr(vm->last->guest, ==, "off");
     vm->life.state = GUEST_LIFE_SILENT;
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     g_assert_false(((const Move *)plan->moves->pdata[0])->was_off);
     plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
     call = out->pdata[out->len - 1];
@@ -220,14 +206,14 @@ static void test_dead_guest(void)
             "on (kill -CONT), or end it (kill -KILL): then the VM is started anew, or can be moved: "
             "understudy switchover web");
     vm->life.frozen = FALSE;
-    records_of(out, records);
+    solo_records(out, records);
     back = plan_from_records(records, &error);
     g_assert_no_error(error);
     g_assert_true(((const Move *)back->moves->pdata[0])->died);
     world_link(w, "alpha", FALSE);
     vm->life.state = GUEST_LIFE_SILENT;
     o.force = o.old_is_off = TRUE;
-    forced = build(w, o);
+    forced = solo_plan(w, o);
     g_assert_true(
         json_is_true(json_object_get(((const Move *)forced->moves->pdata[0])->certificate, "running")));
 }
@@ -246,7 +232,7 @@ static void test_force_back(void)
         ((ProtectionCopy *)protection_find(w->p, world_vm(i))->copies->pdata[0])->complete = TRUE;
     world_link(w, "beta", FALSE);
     o.force = TRUE;
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     g_assert_cmpstr(plan->from, ==, "beta");
     g_assert_cmpstr(plan->to, ==, "alpha");
     g_assert_cmpuint(plan->moves->len, ==, 2);
@@ -268,7 +254,7 @@ static void test_force_from_a_point(void)
     ((ProtectionCopy *)protection_find(w->p, world_vm(1))->copies->pdata[0])->complete = FALSE;
     o.force = TRUE;
     o.point = world_id(0x55);
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     m = plan->moves->pdata[0];
     g_assert_true(id_equal(m->tip, o.point));
     g_assert_cmpint(m->lose_ms, ==, -1);
@@ -306,7 +292,7 @@ static void test_text(void)
     g_autofree char *text = NULL;
 
     world_run(w);
-    plan = build(w, OPTIONS);
+    plan = solo_plan(w, OPTIONS);
     text = plan_text(plan);
     g_assert_cmpstr(text, ==,
                     "switchover of 'web' from alpha to beta; alpha rolls back by itself 6 min after a lock "
@@ -338,7 +324,7 @@ static void test_json(void)
     o.vms = &second;
     o.vm_count = 1;
     world_run(w);
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     g_assert_cmpuint(plan->next.number, ==, 2);
     ((Move *)plan->moves->pdata[0])->state = MOVE_FINISHING;
     ((Move *)plan->moves->pdata[0])->done = STEP_SHUTDOWN + 1;
@@ -358,80 +344,6 @@ static void test_json(void)
 }
 
 /* ---- single steps, with answers that nobody should give ---- */
-
-typedef struct {
-    World *w;
-    Plan *plan;
-    ActionList *out;
-} Solo;
-
-static void solo_do(Solo *solo, PlanEvent ev)
-{
-    g_ptr_array_set_size(solo->out, 0);
-    plan_step(solo->plan, &ev, solo->out);
-}
-
-static Move *solo_move(const Solo *solo)
-{
-    return solo->plan->moves->pdata[0];
-}
-
-static void solo_init_with(Solo *solo, guint vms)
-{
-    solo->w = world_new(vms);
-    world_run(solo->w);
-    solo->plan = build(solo->w, OPTIONS);
-    solo->out = action_list_new();
-    solo_do(solo, (PlanEvent){.kind = PLAN_BEGIN});
-}
-
-static void solo_init(Solo *solo)
-{
-    solo_init_with(solo, 1);
-}
-
-static void solo_clear(Solo *solo)
-{
-    plan_free(solo->plan);
-    g_ptr_array_unref(solo->out);
-    world_free(solo->w);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Solo, solo_clear)
-
-/* @json: the result; NULL: a failure with @code. */
-static void solo_answer(Solo *solo, const char *method, const char *json, int code)
-{
-    json_auto_t *result = json ? json_parse(json, strlen(json), 4096, NULL) : NULL;
-    g_autoptr(GError) failure = json ? NULL : g_error_new(US_ERROR, code, "no");
-
-    g_assert_true(!json || result);
-    solo_do(
-        solo,
-        (PlanEvent){
-            .kind = PLAN_ANSWER, .method = method, .vm = world_vm(1), .result = result, .failure = failure});
-}
-
-static void solo_tick(Solo *solo, gint64 now_ms)
-{
-    solo_do(solo, (PlanEvent){.kind = PLAN_TICK, .now_ms = now_ms});
-}
-
-static void solo_says(Solo *solo, const char *host, const char *json)
-{
-    json_auto_t *status = json_parse(json, strlen(json), 4096, NULL);
-
-    g_assert_nonnull(status);
-    solo_do(solo, (PlanEvent){.kind = PLAN_NEWS, .host = host, .result = status});
-}
-
-static guint solo_calls(const Solo *solo)
-{
-    guint n = 0;
-
-    for (guint i = 0; i < solo->out->len; i++)
-        n += ((const Action *)solo->out->pdata[i])->kind == ACTION_CALL;
-    return n;
-}
 
 #define STATE(done, rest) "{\"done\":\"" done "\",\"doing\":null," rest "}"
 #define NONE "\"tip\":null,\"certificate\":null,\"error\":null"
@@ -694,8 +606,6 @@ static void refuse_lock(Solo *solo, guint vm)
             (PlanEvent){.kind = PLAN_ANSWER, .method = "plan.lock", .vm = world_vm(vm), .failure = failure});
 }
 
-static json_t *records_of(const ActionList *out, json_t *records);
-
 /* Not more at once than an engine takes calls; the others wait where they run. */
 static void test_many(void)
 {
@@ -720,9 +630,9 @@ static void test_many_after_restart(void)
     json_auto_t *records = json_array();
 
     solo_init_with(&solo, MANY);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     refuse_lock(&solo, 1);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     plan_free(solo.plan);
     solo.plan = plan_from_records(records, NULL);
     solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
@@ -737,14 +647,6 @@ static void test_many_after_restart(void)
 
 /* ---- records ---- */
 
-static json_t *records_of(const ActionList *out, json_t *records)
-{
-    for (guint i = 0; i < out->len; i++)
-        if (((const Action *)out->pdata[i])->kind == ACTION_PERSIST)
-            json_array_append(records, ((const Action *)out->pdata[i])->record);
-    return records;
-}
-
 static void test_records(void)
 {
     g_auto(Solo) solo = {0};
@@ -754,15 +656,15 @@ static void test_records(void)
     const Move *m;
 
     solo_init(&solo);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.lock", "{}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.shutdown", "{}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.final", "{" TIP "}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     g_assert_cmpuint(json_array_size(records), ==, 6);
     back = plan_from_records(records, &error);
     g_assert_no_error(error);
@@ -774,26 +676,14 @@ static void test_records(void)
     g_assert_false(back->ended);
 
     solo_answer(&solo, "plan.promote", "{}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.unlock", "{}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     plan_free(g_steal_pointer(&back));
     back = plan_from_records(records, &error);
     g_assert_no_error(error);
     g_assert_true(back->ended);
     g_assert_cmpint(((Move *)back->moves->pdata[0])->state, ==, MOVE_MOVED);
-}
-
-/* How the protection is told that it moved; NULL: it is not. */
-static const Input *told_moved(const ActionList *out)
-{
-    for (guint i = 0; i < out->len; i++) {
-        const Action *a = out->pdata[i];
-
-        if (a->kind == ACTION_TELL && a->tell->kind == INPUT_MOVED)
-            return a->tell;
-    }
-    return NULL;
 }
 
 /* The controller was away after the release, and root has promoted the copy: where it runs counts, in its reign. */
@@ -804,24 +694,24 @@ static void test_by_hand(void)
     g_autoptr(Plan) back = NULL;
 
     solo_init(&solo);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.lock", "{}", 0);
     solo_answer(&solo, "plan.shutdown", "{}", 0);
     solo_answer(&solo, "plan.final", "{" TIP "}", 0);
     solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.promote",
                 "{\"reign\":{\"number\":3,\"id\":\"33333333-2222-4333-8444-555555555555\"}}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.unlock", "{}", 0);
-    records_of(solo.out, records);
-    g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
+    solo_records(solo.out, records);
+    g_assert_cmpuint(solo_told_moved(solo.out)->reign.number, ==, 3);
     g_assert_true(solo.plan->ended);
 
     back = plan_from_records(records, NULL);
     g_ptr_array_set_size(solo.out, 0);
     plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
-    g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
+    g_assert_cmpuint(solo_told_moved(solo.out)->reign.number, ==, 3);
 }
 
 #define PROMOTED(number, id)                                                        \
@@ -843,7 +733,7 @@ static void test_promoted_meanwhile(void)
         g_autoptr(Plan) back = NULL;
 
         solo_init(&solo);
-        records_of(solo.out, records);
+        solo_records(solo.out, records);
         for (guint i = 0; i < n; i++)
             solo_answer(&solo, STEPS[i].method, STEPS[i].json, 0);
         solo_says(&solo, "alpha", PROMOTED("3", HAND));
@@ -856,16 +746,16 @@ static void test_promoted_meanwhile(void)
             solo_tick(&solo, 1000);
             solo_answer(&solo, "plan.state", STATE("final", TIP ",\"certificate\":null,\"error\":null"), 0);
         }
-        records_of(solo.out, records);
+        solo_records(solo.out, records);
         g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_MOVED);
         g_assert_true(solo.plan->ended);
-        g_assert_true(told_moved(solo.out)->forced);
-        g_assert_cmpuint(told_moved(solo.out)->reign.number, ==, 3);
+        g_assert_true(solo_told_moved(solo.out)->forced);
+        g_assert_cmpuint(solo_told_moved(solo.out)->reign.number, ==, 3);
 
         back = plan_from_records(records, NULL);
         g_ptr_array_set_size(solo.out, 0);
         plan_step(back, &(PlanEvent){.kind = PLAN_RESUME}, solo.out);
-        g_assert_true(told_moved(solo.out)->forced);
+        g_assert_true(solo_told_moved(solo.out)->forced);
     }
 }
 
@@ -888,7 +778,7 @@ static void test_promoted_and_perhaps_released(void)
         json_auto_t *records = json_array();
 
         solo_init(&solo);
-        records_of(solo.out, records);
+        solo_records(solo.out, records);
         plan_free(solo.plan);
         solo.plan = plan_from_records(records, NULL);
         solo.plan->from_up = CASES[i].state != NULL;
@@ -924,7 +814,7 @@ static void test_waits_for_the_standby(void)
     json_auto_t *records = json_array();
 
     solo_init(&solo);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     plan_free(solo.plan);
     solo.plan = plan_from_records(records, NULL);
     solo.plan->from_up = TRUE;
@@ -964,13 +854,13 @@ static void test_force_running(void)
     solo.w->p->plan = solo.plan->id;
     released = solo.plan->moves->pdata[0];
     rest = solo.plan->moves->pdata[1];
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.lock", "{}", 0);
     solo_answer(&solo, "plan.shutdown", "{}", 0);
     solo_answer(&solo, "plan.final", "{" TIP "}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.release", "{\"certificate\":\"paper\"}", 0);
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     refused_running(
         &solo, o, US_ERROR_REFUSED,
         "the engine of alpha answers: a switchover in good order loses nothing; nothing was begun; leave "
@@ -994,10 +884,10 @@ static void test_force_running(void)
     o.to = NULL;
     o.force = o.old_is_off = TRUE;
     o.running = solo.plan;
-    forced = build(solo.w, o);
+    forced = solo_plan(solo.w, o);
     g_assert_cmpuint(forced->moves->len, ==, 1);
     solo_do(&solo, (PlanEvent){.kind = PLAN_FORCE, .forced = forced});
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     g_assert_cmpint(rest->state, ==, MOVE_PROMOTING);
     g_assert_true(json_is_true(json_object_get(rest->certificate, "running")));
     g_assert_cmpstr(json_string_value(released->certificate), ==, "paper");
@@ -1020,14 +910,6 @@ static void test_force_running(void)
     g_assert_true(solo.plan->ended);
 }
 
-static const Action *last_call(const ActionList *out)
-{
-    const Action *last = out->pdata[out->len - 1];
-
-    g_assert_cmpint(last->kind, ==, ACTION_CALL);
-    return last;
-}
-
 /* The standby cannot start it yet, and the old active turns out to live: it yields before the start is tried again, also
  * after a restart of the controller. */
 static void test_force_meets_the_old_active(void)
@@ -1040,17 +922,17 @@ static void test_force_meets_the_old_active(void)
     world_run(solo.w);
     world_link(solo.w, "alpha", FALSE);
     o.force = o.old_is_off = TRUE;
-    solo.plan = build(solo.w, o);
+    solo.plan = solo_plan(solo.w, o);
     solo.out = action_list_new();
     solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
-    records_of(solo.out, records);
+    solo_records(solo.out, records);
     solo_answer(&solo, "plan.promote", NULL, US_ERROR_FAILED);
     solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
     for (gint64 now_ms = 10000; now_ms <= 20000; now_ms += 10000) {
         solo_tick(&solo, now_ms);
-        g_assert_cmpstr(last_call(solo.out)->method, ==, "active.yield");
-        g_assert_cmpstr(last_call(solo.out)->host, ==, "alpha");
+        g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "active.yield");
+        g_assert_cmpstr(solo_last_call(solo.out)->host, ==, "alpha");
         solo_tick(&solo, now_ms);
         g_assert_cmpuint(solo_calls(&solo), ==, 0);
         if (now_ms == 10000) {
@@ -1068,14 +950,14 @@ static void test_force_meets_the_old_active(void)
         }
     }
     solo_answer(&solo, "active.yield", NULL, US_ERROR_NOT_FOUND);
-    g_assert_cmpstr(last_call(solo.out)->method, ==, "plan.promote");
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "plan.promote");
 
     plan_free(solo.plan);
     solo.plan = plan_from_records(records, NULL);
     solo.plan->from_up = solo.plan->to_up = TRUE;
     solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME});
     solo_says(&solo, "beta", "{\"standby\":[]}");
-    g_assert_cmpstr(last_call(solo.out)->method, ==, "active.yield");
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "active.yield");
     solo_answer(&solo, "active.yield", "{\"guest\":\"paused\"}", 0);
     g_assert_cmpint(((const Action *)solo.out->pdata[0])->tell->kind, ==, INPUT_YIELDED);
     g_assert_cmpstr(((const Action *)solo.out->pdata[0])->tell->why, ==, "paused");
@@ -1085,7 +967,7 @@ static void test_force_meets_the_old_active(void)
     g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
     solo_answer(&solo, "active.yield", "{}", 0);
     solo_tick(&solo, 60000);
-    g_assert_cmpstr(last_call(solo.out)->method, ==, "plan.promote");
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "plan.promote");
 }
 
 /* The controller does not see the old active, and the standby does. */
@@ -1101,7 +983,7 @@ static void test_force_stays(void)
     world_run(w);
     world_link(w, "alpha", FALSE);
     o.force = TRUE;
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     m = plan->moves->pdata[0];
     plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
     plan_step(plan,
@@ -1127,7 +1009,7 @@ static void test_force_stops(void)
     world_run(w);
     world_link(w, "alpha", FALSE);
     o.force = TRUE;
-    plan = build(w, o);
+    plan = solo_plan(w, o);
     last = plan->moves->pdata[PLAN_AT_ONCE];
     plan_step(plan, &(PlanEvent){.kind = PLAN_BEGIN}, out);
     plan_step(plan, &(PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"}, out);
@@ -1157,7 +1039,7 @@ static void test_corrupt_records(void)
     g_autoptr(GError) none = NULL;
 
     solo_init(&solo);
-    begin = records_of(solo.out, json_array());
+    begin = solo_records(solo.out, json_array());
     g_assert_null(plan_from_records(nothing, &none));
     g_assert_error(none, US_ERROR, US_ERROR_CORRUPT);
     for (guint i = 0; i < G_N_ELEMENTS(BAD); i++) {
