@@ -46,6 +46,7 @@ void solo_clear(Solo *solo)
     g_ptr_array_unref(solo->out);
     world_free(solo->w);
 }
+
 void solo_answer(Solo *solo, const char *method, const char *json, int code)
 {
     json_auto_t *result = json ? json_parse(json, strlen(json), 4096, NULL) : NULL;
