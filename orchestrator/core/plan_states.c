@@ -41,6 +41,7 @@
     X(HELD,          PROMOTING,     "those it starts after are there, or were waited for long enough")        \
     X(HELD,          MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(ELECTING,      PROMOTING,     "the next reign is promised")                                             \
+    X(ELECTING,      HELD,          "the next reign is promised; those it starts after come first")            \
     X(ELECTING,      STAYED,        "the next reign was not promised: the active keeps what it has")           \
     X(ELECTING,      MOVED,         "the standby was promoted by hand: it runs there")                        \
     X(PROMOTING,     UNLOCKING,     "the guest runs on the standby")                                          \

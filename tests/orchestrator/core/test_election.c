@@ -375,6 +375,50 @@ static void test_goes_on_by_force(void)
     }
 }
 
+static void set_after(World *w, guint vm, guint other)
+{
+    const Id id = world_vm(other);
+
+    g_array_append_val(((ScenarioVm *)w->p->scenario->vms->pdata[vm - 1])->after, id);
+}
+
+/* Both are off when the active goes, and web2 starts after web1: promised first, it waits for that all the same. */
+static void test_in_order(void)
+{
+    g_auto(Solo) solo = {.w = world_new(2), .out = action_list_new()};
+    json_auto_t *records = json_array();
+    const Move *first, *second;
+
+    world_run(solo.w);
+    set_after(solo.w, 2, 1);
+    solo.plan = solo_plan(solo.w, OPTIONS);
+    first = solo.plan->moves->pdata[0];
+    second = solo.plan->moves->pdata[1];
+    solo_do(&solo, (PlanEvent){.kind = PLAN_BEGIN});
+    solo_records(solo.out, records);
+    answer(&solo, "plan.lock", 2, "{}");
+    answer(&solo, "plan.shutdown", 2, "{}");
+    solo_records(solo.out, records);
+    answer(&solo, "plan.lock", 1, "{}");
+    answer(&solo, "plan.shutdown", 1, "{}");
+    solo_records(solo.out, records);
+    make_automatic(solo.w);
+    force_running(&solo, 2, BALLOT_ELECTION, records);
+    answer(&solo, "plan.elect", 2, "{}");
+    solo_records(solo.out, records);
+    g_assert_cmpint(first->state, ==, MOVE_ELECTING);
+    g_assert_cmpint(second->state, ==, MOVE_HELD);
+    answer(&solo, "plan.elect", 1, "{}");
+    g_assert_cmpint(first->state, ==, MOVE_PROMOTING);
+    g_assert_cmpint(second->state, ==, MOVE_HELD);
+    answer(&solo, "plan.promote", 1, "{\"running\":true}");
+    g_assert_cmpint(second->state, ==, MOVE_PROMOTING);
+    /* A restart knows of the promise, and of none that was not made. */
+    restart(&solo, records, FALSE);
+    g_assert_cmpint(((Move *)solo.plan->moves->pdata[0])->state, ==, MOVE_ELECTING);
+    g_assert_cmpint(((Move *)solo.plan->moves->pdata[1])->state, ==, MOVE_HELD);
+}
+
 /* What people read of it. */
 static void test_text(void)
 {
@@ -605,6 +649,7 @@ int main(int argc, char **argv)
     g_test_add_func("/election/journal-lost", test_journal_lost);
     g_test_add_func("/election/by-hand", test_by_hand);
     g_test_add_func("/election/goes-on-by-force", test_goes_on_by_force);
+    g_test_add_func("/election/in-order", test_in_order);
     g_test_add_func("/election/text", test_text);
     g_test_add_func("/election/whatever-happens", test_whatever_happens);
     return g_test_run();
