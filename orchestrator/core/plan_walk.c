@@ -404,16 +404,24 @@ void plan_step_failed(Turn *t, Move *m, StepKind step, const GError *failure)
     plan_enter(t, m, FLOW[step].denied);
 }
 
-/* Before it has written anything, a standby looks whether the old active still sends. One that has yielded sends no
- * more, and was heard a moment ago. */
+/* The voters keep its old reign for nobody any more: it cannot stay there. */
+static gboolean is_promised(const Plan *plan, const Move *m)
+{
+    return plan->votes_ms && m->elected;
+}
+
+/* Before it has written anything, a standby looks whether the old active still sends. One that has yielded, or whose leases are
+ * over, sends no more, and was heard a moment ago. */
 static void old_lives(Turn *t, Move *m)
 {
-    g_autofree char *why = g_strdup_printf(
-        "%s has not gone: it is connected to %s, though not to the controller; if it is off all "
-        "the same, use --old-is-off",
-        t->plan->from, t->plan->to);
+    gboolean goes_on = m->yielded || is_promised(t->plan, m);
+    g_autofree char *why =
+        g_strdup_printf("%s has not gone: it is connected to %s, though not to the controller; %s",
+                        t->plan->from, t->plan->to,
+                        goes_on ? "it has no part in it any more, so this is tried again until it is silent"
+                                : "if it is off all the same, use --old-is-off");
 
-    if (m->yielded) {
+    if (goes_on) {
         plan_blocked(t, m, why);
         return;
     }

@@ -222,6 +222,39 @@ static void test_active_is_back(void)
     g_assert_cmpint(silent.plan ? solo_move(&silent)->state : 0, ==, MOVE_ELECTING);
 }
 
+/* From a promise there is only forwards, whoever is back: its old active yields before what failed is tried again. */
+static void test_promised(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+
+    election_init(&solo, BALLOT_FORCE, TRUE);
+    solo_records(solo.out, records);
+    link_of(&solo, "alpha", TRUE);
+    vote(&solo, 1000, 0);
+    solo_records(solo.out, records);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_PROMOTING);
+    /* The standby hears the old one still, to which it grants nothing any more. */
+    solo_answer(&solo, "plan.promote", "{\"running\":false,\"old_lives\":true}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
+    g_assert_cmpstr(
+        solo_move(&solo)->why, ==,
+        "alpha has not gone: it is connected to beta, though not to the controller; it has no part in "
+        "it any more, so this is tried again until it is silent");
+    solo_tick(&solo, 20000);
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "active.yield");
+    solo_answer(&solo, "active.yield", "{\"guest\":\"paused\"}", 0);
+    expect_ballot(solo_last_call(solo.out), "plan.promote", BALLOT_FORCE);
+
+    /* And after a restart. */
+    restart(&solo, records, TRUE);
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "active.yield");
+    solo_answer(&solo, "active.yield", NULL, US_ERROR_NOT_FOUND);
+    expect_ballot(solo_last_call(solo.out), "plan.promote", BALLOT_FORCE);
+    solo_answer(&solo, "plan.promote", "{\"running\":true}", 0);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_MOVED);
+}
+
 /* Before the promise the voters are asked anew: they may have promised it already, and nobody else can have it. */
 static void test_restart_before_the_promise(void)
 {
@@ -644,6 +677,7 @@ int main(int argc, char **argv)
     g_test_add_func("/election/busy", test_busy);
     g_test_add_func("/election/refused", test_refused);
     g_test_add_func("/election/active-is-back", test_active_is_back);
+    g_test_add_func("/election/promised", test_promised);
     g_test_add_func("/election/restart-before-the-promise", test_restart_before_the_promise);
     g_test_add_func("/election/standby-is-away", test_standby_is_away);
     g_test_add_func("/election/journal-lost", test_journal_lost);
