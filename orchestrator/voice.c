@@ -75,7 +75,10 @@ static const ProtectionVm *find_active(const Voice *v, const Renewal *r, const P
     const ProtectionVm *vm = p ? protection_find(p, r->vm) : NULL;
 
     *ret_p = p;
-    return vm && reign_equal(vm->reign, r->renewal.reign) && protection_is_sure(p, NULL) ? vm : NULL;
+    return vm && reign_equal(vm->reign, r->renewal.reign) && protection_has_leases(p) &&
+                   protection_is_sure(p, NULL)
+               ? vm
+               : NULL;
 }
 
 /* What the standby has promised may be a vote that this voice gave, and has forgotten. It promises nothing to an older memory any more. */
@@ -85,12 +88,13 @@ static void on_promised(void *user, const json_t *result, const GError *error)
     Voice *v = a->voice;
     const Renewal *r = &a->renewal;
     json_int_t arm = json_integer_value(json_object_get(result, "arm"));
+    const json_t *reign = json_object_get(result, "reign");
     const Protection *p;
-    Reign promised;
+    Reign promised = {0};
 
     g_hash_table_remove(v->asked, &r->vm);
     if (error || !v->clerk || !find_active(v, r, &p) ||
-        !reign_from_json(json_object_get(result, "reign"), &promised, NULL))
+        (!json_is_null(reign) && !reign_from_json(reign, &promised, NULL)))
         return;
     if (promised.number < r->renewal.reign.number || reign_equal(promised, r->renewal.reign)) {
         promised = r->renewal.reign;

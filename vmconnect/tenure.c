@@ -702,7 +702,9 @@ json_t *tenure_promised(const Tenure *t, Id vm)
 {
     VoterRecord record = voters_promised(t->voters, vm);
 
-    return json_pack("{s:o, s:I}", "reign", reign_to_json(record.promised), "arm", (json_int_t)record.arm);
+    return json_pack("{s:o, s:I}", "reign",
+                     record.promised.number ? reign_to_json(record.promised) : json_null(), "arm",
+                     (json_int_t)record.arm);
 }
 
 VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot)

@@ -51,7 +51,7 @@ typedef void (*TenureAnswered)(void *user, const json_t *result, const GError *e
 /* @peer, an engine, asks to be renewed: {"renewals": […]} → {"answers": […]}. @done perhaps before this returns. */
 void tenure_renew(Tenure *t, Id peer, const json_t *params, TenureAnswered done, void *user);
 
-/* What this host's voice has promised of @vm: {"reign", "arm"}. New reference. */
+/* What this host's voice has promised of @vm: {"reign" (null: nothing), "arm"}. New reference. */
 json_t *tenure_promised(const Tenure *t, Id vm);
 /* Would this voter let @ballot's next reign begin? Nothing is promised; to BALLOT_FORCE it closes its voice. */
 VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot);

@@ -342,6 +342,20 @@ static void test_not_answered(void)
     g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
 }
 
+/* Whom his operator switches over is not renewed, unless he holds a lease still, or somebody has promised something. */
+static void test_by_hand(void)
+{
+    g_autoptr(Desk) d = desk_new();
+
+    hear_beta(d, TRUE);
+    d->p->scenario->policy.switchover = SWITCHOVER_MANUAL;
+    expect_no_answer(d, "alpha", VM);
+    web1()->lease = LEASE_HELD;
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+    web1()->lease = LEASE_NONE;
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+}
+
 /* A reign that was made without votes is in the database: who rules in the one before has none. */
 static void test_known_reign(void)
 {
@@ -564,6 +578,7 @@ int main(int argc, char **argv)
     g_test_add_func("/voice/mute", test_mute);
     g_test_add_func("/voice/promised-there", test_promised_there);
     g_test_add_func("/voice/not-answered", test_not_answered);
+    g_test_add_func("/voice/by-hand", test_by_hand);
     g_test_add_func("/voice/known-reign", test_known_reign);
     g_test_add_func("/voice/elects", test_elects);
     g_test_add_func("/voice/standby-says-no", test_standby_says_no);
