@@ -142,6 +142,13 @@
       "understudy status {scenario} shows what is silent, and why")                                          \
     X(COUNTDOWN_CANCELLED, SIGNIFICANT,                                                                      \
       "scenario '{scenario}': nothing of it is silent any more, no switchover is required", NULL)               \
+    X(FENCED,             SIGNIFICANT,                                                                       \
+      "{host} was fenced: it is off, by {why}",                                                              \
+      "look at {host} before it is switched on again; what ran there is started on other hosts")             \
+    X(FENCE_FAILED,       ERROR,                                                                             \
+      "{host} could not be fenced: {why}; it is not certain that it is off, so nothing counts on that",      \
+      "look at {host} and its agent, which `understudy fence {host} --status` asks without harm; if it is "  \
+      "off, understudy switchover SCENARIO --force --old-is-off says so")                                    \
     X(SWITCHOVER_REQUIRED, CRITICAL,                                                                         \
       "scenario '{scenario}': a switchover is required: {why}",                                              \
       "{command}")                                                                                           \
