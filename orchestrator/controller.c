@@ -10,6 +10,7 @@
 #include "orchestrator/cli/client.h"
 #include "orchestrator/cli/session.h"
 #include "orchestrator/core/maintenance.h"
+#include "orchestrator/fence_file.h"
 #include "orchestrator/operations.h"
 #include "orchestrator/state/bound.h"
 #include "orchestrator/told.h"
@@ -132,10 +133,20 @@ static void on_renewals(void *user, const char *host, const json_t *news)
     voice_hear(((Controller *)user)->voice, host, news);
 }
 
+/* Its file may come and go at any time. */
+static void look_for_fences(Controller *c)
+{
+    g_autoptr(GPtrArray) names = hosts_names(c->hosts);
+
+    for (guint i = 0; i < names->len; i++)
+        hosts_fence(c->hosts, names->pdata[i], fence_is_set(c->fences, names->pdata[i]));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     Controller *c = timer->data;
 
+    look_for_fences(c);
     hosts_tick(c->hosts);
     operations_enrol_look(c);
     scenarios_tick(c->scenarios);
@@ -297,6 +308,11 @@ static void on_channel_event(void *user, const Event *event)
     events_publish(((Controller *)user)->events, event);
 }
 
+static void on_fence_event(void *user, const Event *event)
+{
+    events_publish(((Controller *)user)->events, event);
+}
+
 static void on_new_events(void *user)
 {
     notifier_poke(user);
@@ -341,7 +357,10 @@ static gboolean take_up(Controller *c, GError **error)
     c->voice = voice_new(&c->loop, votes, database_incarnation(c->db), c->hosts, c->scenarios, error);
     if (!c->voice)
         return FALSE;
+    c->fences = fences_new(&c->loop, FENCE_FOLDER, &FENCE_TIMES_USUAL, on_fence_event, c);
+    look_for_fences(c);
     plans_set_voice(c->plans, c->voice);
+    plans_set_fences(c->plans, c->fences);
     plans_listen(c->plans, on_plan_calls, c);
     c->rehearsals = rehearsals_new(c->db, c->hosts, c->events);
     c->timetable = timetable_new(c->scenarios, c->events, operation_begin_test, c);
@@ -417,6 +436,7 @@ static void begin_end(Controller *c)
     scenarios_close(c->scenarios);
     plans_close(c->plans);
     voice_close(c->voice);
+    fences_close(c->fences);
     rehearsals_close(c->rehearsals);
     drills_close(c->drills);
     maintenances_close(c->maintenances);
@@ -435,6 +455,7 @@ static void controller_clear(Controller *c)
     g_clear_pointer(&c->scenarios, scenarios_free);
     g_clear_pointer(&c->plans, plans_free);
     g_clear_pointer(&c->voice, voice_free);
+    g_clear_pointer(&c->fences, fences_free);
     g_clear_pointer(&c->rehearsals, rehearsals_free);
     g_clear_pointer(&c->timetable, timetable_free);
     g_clear_pointer(&c->drills, drills_free);

@@ -9,6 +9,7 @@
 #include "orchestrator/authority/authority.h"
 #include "orchestrator/drills.h"
 #include "orchestrator/events.h"
+#include "orchestrator/fence.h"
 #include "orchestrator/hosts.h"
 #include "orchestrator/maintenances.h"
 #include "orchestrator/notify/notifier.h"
@@ -31,6 +32,7 @@ typedef struct Controller {
     Scenarios *scenarios;
     Plans *plans;
     Voice *voice;
+    Fences *fences;
     Rehearsals *rehearsals;
     Timetable *timetable;
     Drills *drills;

@@ -192,9 +192,10 @@ static void ask_agent(Run *run, const GError *refusal)
 {
     g_autofree char *told =
         run->file ? g_strdup_printf("%saction=%s\n", run->file->told, run->action) : g_strdup("");
+    gint64 left_ms = run->end_ms - clock_steady_ms();
     const ErrandOrder order = {.path = run->file ? run->file->agent : run->host,
                                .input = told,
-                               .limit_ms = MAX(run->end_ms - clock_steady_ms(), 1),
+                               .limit_ms = MAX(left_ms, 1),
                                .refusal = refusal};
 
     run->errand = errand_start(run->fences->loop, &order, on_end, run);

@@ -183,6 +183,11 @@ void hosts_maintain(Hosts *hosts, const char *name, json_t *maintenance)
     roster_maintain(hosts->roster, name, maintenance);
 }
 
+void hosts_fence(Hosts *hosts, const char *name, gboolean has_fence)
+{
+    roster_fence(hosts->roster, name, has_fence);
+}
+
 const Roster *hosts_roster(const Hosts *hosts)
 {
     return hosts->roster;

@@ -37,6 +37,9 @@ void hosts_tell(Hosts *hosts, const char *name, json_t *told);
 /* The same of its maintenance (core/maintenance.h). */
 void hosts_maintain(Hosts *hosts, const char *name, json_t *maintenance);
 
+/* The same: can it be fenced (fence.h)? */
+void hosts_fence(Hosts *hosts, const char *name, gboolean has_fence);
+
 const Roster *hosts_roster(const Hosts *hosts);
 /* Sorted; char *, borrowed. The caller frees the array. */
 GPtrArray *hosts_names(const Hosts *hosts);

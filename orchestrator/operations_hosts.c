@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hosts and their VMs: looked at, and let go. */
 #include "orchestrator/core/hold.h"
+#include "orchestrator/fence_file.h"
 #include "orchestrator/operations.h"
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
@@ -53,6 +54,7 @@ static void host_show(ApiCall *call, void *user)
     if (!find(c, call, &name))
         return;
     doc = hosts_describe(c->hosts, name);
+    json_object_set_new(doc, "fence", fence_describe(c->fences, name));
     json_object_set_new(doc, "watched", vitals_describe_host(scenarios_vitals(c->scenarios), name));
     api_call_answer(call, doc);
 }
@@ -170,6 +172,48 @@ static void host_unhold(ApiCall *call, void *user)
         api_call_fail(call, error);
 }
 
+/* --- is its fence there? -------------------------------------------------- */
+
+typedef struct {
+    ApiCall *call;
+    char *name;
+} Looking;
+
+static void on_looked(void *user, gboolean is_off, const GError *error)
+{
+    Looking *l = user;
+
+    if (error)
+        api_call_fail(l->call, error);
+    else
+        api_call_answer(l->call, json_pack("{s:s, s:s}", "host", l->name, "power", is_off ? "off" : "on"));
+    g_free(l->name);
+    g_free(l);
+}
+
+static void host_fence(ApiCall *call, void *user)
+{
+    Controller *c = user;
+    g_autoptr(GError) error = NULL;
+    const char *name;
+    Looking *l;
+
+    if (!find(c, call, &name))
+        return;
+    if (c->ending || !fence_is_set(c->fences, name)) {
+        g_set_error(
+            &error, US_ERROR, US_ERROR_NOT_FOUND,
+            "no fence is set for host '%s': a file %s/%s on the controller's machine names its agent, "
+            "see understudy-controller(8)",
+            name, FENCE_FOLDER, name);
+        api_call_fail(call, error);
+        return;
+    }
+    l = g_new0(Looking, 1);
+    *l = (Looking){call, g_strdup(name)};
+    fence_look(c->fences, name, on_looked, l);
+}
+
 /* --- removing ---------------------------------------------------------- */
 
 static gboolean check_unused(const Controller *c, const char *name, GError **error)
@@ -272,11 +316,8 @@ static void host_remove(ApiCall *call, void *user)
 }
 
 const Operation OPERATIONS_HOSTS[] = {
-    {"host.list", host_list},
-    {"host.show", host_show},
-    {"host.hold", host_hold},
-    {"host.unhold", host_unhold},
-    {"host.remove", host_remove},
-    {"vm.list", vm_list},
-    {NULL, NULL},
+    {"host.list", host_list},   {"host.show", host_show},
+    {"host.hold", host_hold},   {"host.unhold", host_unhold},
+    {"host.fence", host_fence}, {"host.remove", host_remove},
+    {"vm.list", vm_list},       {NULL, NULL},
 };

@@ -14,6 +14,7 @@ struct Plans {
     Hosts *hosts;
     Scenarios *scenarios;
     Voice *voice;
+    Fences *fences;
     Journal *journal; /* the clerk's, once something was given to it */
     Clerk *clerk;
     Runner *runner;
@@ -283,6 +284,11 @@ void plans_set_voice(Plans *plans, Voice *voice)
     plans->voice = voice;
 }
 
+void plans_set_fences(Plans *plans, Fences *fences)
+{
+    plans->fences = fences;
+}
+
 void plans_listen(Plans *plans, void (*on_calls)(void *user, const char *scenario), void *user)
 {
     plans->on_calls = on_calls;
@@ -434,7 +440,16 @@ static gboolean wants_takeover(const Protection *p, const PlanOptions *options)
     return protection_wants_takeover(p);
 }
 
-static void begin_elected(Plans *plans, const Protection *p, PlanOptions *options, GError **error)
+/* What is silent and must be taken: the VMs of one host, whose engine does not answer. */
+typedef struct {
+    Plans *plans;
+    char *scenario;
+    char *from;
+    ScenariosDone done;
+    void *user;
+} Taking;
+
+static void begin_taking(Plans *plans, const Protection *p, PlanOptions *options, GError **error)
 {
     Plan *plan;
 
@@ -445,25 +460,137 @@ static void begin_elected(Plans *plans, const Protection *p, PlanOptions *option
         plans_start(plans, plan, nobody_waits, NULL, error);
 }
 
-void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void *user)
+static GArray *to_take_over(const Protection *p, PlanOptions *options, gboolean *ret_gone)
 {
-    g_autoptr(GArray) vms = g_array_new(FALSE, FALSE, sizeof(Id));
-    g_autoptr(GError) error = NULL;
-    PlanOptions options = {.id = id_random(), .reign = id_random(), .reverse = PLAN_REVERSE_BY_POLICY};
-    gboolean gone, hangs;
+    GArray *vms = g_array_new(FALSE, FALSE, sizeof(Id));
+    gboolean hangs;
 
-    protection_to_take_over(p, vms, &gone, &hangs);
-    options.vms = (const Id *)(const void *)vms->data;
-    options.vm_count = vms->len;
-    options.to = protection_keeper(protection_find(p, options.vms[0]));
-    options.force = options.elected = gone;
-    options.power_off = hangs && !gone;
-    if (!gone) {
-        plans_move(plans, p, &options, wants_takeover, done, user);
+    *options = (PlanOptions){.id = id_random(), .reign = id_random(), .reverse = PLAN_REVERSE_BY_POLICY};
+    protection_to_take_over(p, vms, ret_gone, &hangs);
+    options->vms = (const Id *)(const void *)vms->data;
+    options->vm_count = vms->len;
+    options->to = vms->len ? protection_keeper(protection_find(p, options->vms[0])) : NULL;
+    options->force = *ret_gone;
+    options->power_off = hangs && !*ret_gone;
+    return vms;
+}
+
+static const char *active_of(const Protection *p, const PlanOptions *options)
+{
+    return protection_find(p, options->vms[0])->active;
+}
+
+/* Without a fence, or as one has made nothing certain. */
+static void take_by_votes(Plans *plans, const Protection *p, PlanOptions *options, const GError *unfenced,
+                          GError **error)
+{
+    const char *from = active_of(p, options);
+
+    options->elected = TRUE;
+    if (!protection_is_fenced_only(p))
+        begin_taking(plans, p, options, error);
+    else if (unfenced)
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "with isolation=run its VMs may run on, and %s could not be fenced: %s", from,
+                    unfenced->message);
+    else
+        g_set_error(error, US_ERROR, US_ERROR_REFUSED,
+                    "with isolation=run its VMs may run on, and no fence is set for %s", from);
+}
+
+/* The scenario, if what is to be taken is the same as before. */
+static const Protection *is_still_to_take(const Taking *t, GError **error)
+{
+    const Protection *p = t->plans->closed ? NULL : scenarios_find(t->plans->scenarios, t->scenario, NULL);
+
+    if (p && protection_wants_takeover(p))
+        return p;
+    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the VMs of scenario '%s' are not to be moved any more",
+                t->scenario);
+    return NULL;
+}
+
+static void go_on_fenced(Taking *t, const Protection *p, gint64 sure_ms, const GError *unfenced,
+                         GError **error)
+{
+    PlanOptions options;
+    gboolean gone;
+    g_autoptr(GArray) vms = to_take_over(p, &options, &gone);
+
+    if (vms->len == 0 || !gone || !g_str_equal(active_of(p, &options), t->from)) {
+        g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "%s, which was silent, answers again", t->from);
+    } else if (unfenced) {
+        take_by_votes(t->plans, p, &options, unfenced, error);
+    } else {
+        options.fenced = TRUE;
+        options.sure_ms = sure_ms;
+        begin_taking(t->plans, p, &options, error);
+    }
+}
+
+static void on_fenced(void *user, gint64 sure_ms, const GError *unfenced)
+{
+    Taking *t = user;
+    g_autoptr(GError) error = NULL;
+    const Protection *p = is_still_to_take(t, &error);
+
+    if (p)
+        go_on_fenced(t, p, sure_ms, unfenced, &error);
+    t->done(t->user, error);
+    g_free(t->scenario);
+    g_free(t->from);
+    g_free(t);
+}
+
+/* A host that somebody hears may run guests of any scenario, and it would be all of them. */
+static gboolean may_fence(const Plans *plans, const char *host, GError **error)
+{
+    const char *who = vitals_who_hears(scenarios_vitals(plans->scenarios), host);
+    g_autoptr(GPtrArray) list = who ? scenarios_list(plans->scenarios) : g_ptr_array_new();
+
+    for (guint i = 0; i < list->len; i++) {
+        const Protection *p = list->pdata[i];
+        const char *vm = protection_may_live_on(p, host);
+
+        if (vm)
+            return g_set_error(
+                       error, US_ERROR, US_ERROR_REFUSED,
+                       "%s hears it, and '%s' of scenario '%s' may live there: nobody switches it off", who,
+                       vm, p->scenario->name),
+                   FALSE;
+    }
+    return TRUE;
+}
+
+static void fence(Plans *plans, const Protection *p, const char *host, ScenariosDone done, void *user)
+{
+    g_autoptr(GError) error = NULL;
+    Taking *t = g_new0(Taking, 1);
+
+    *t = (Taking){plans, g_strdup(p->scenario->name), g_strdup(host), done, user};
+    if (may_fence(plans, host, &error)) {
+        fence_start(plans->fences, host, on_fenced, t);
         return;
     }
-    begin_elected(plans, p, &options, &error);
-    done(user, error);
+    log_warning("scenario '%s': %s is not fenced: %s", t->scenario, host, error->message);
+    on_fenced(t, 0, error);
+}
+
+void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void *user)
+{
+    g_autoptr(GError) error = NULL;
+    PlanOptions options;
+    gboolean gone;
+    g_autoptr(GArray) vms = to_take_over(p, &options, &gone);
+
+    if (!gone) {
+        plans_move(plans, p, &options, wants_takeover, done, user);
+    } else if (fence_is_set(plans->fences, active_of(p, &options))) {
+        fence(plans, p, active_of(p, &options), done, user);
+    } else {
+        take_by_votes(plans, p, &options, NULL, &error);
+        done(user, error);
+    }
 }
 
 /* --- the rest ---------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * Loop thread only; the journal is read before the loop runs and written by a clerk. */
 #pragma once
 
+#include "orchestrator/fence.h"
 #include "orchestrator/run/runner.h"
 #include "orchestrator/scenarios.h"
 #include "orchestrator/voice.h"
@@ -17,6 +18,8 @@ Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarn
                  Scenarios *scenarios, GError **error);
 /* Whose votes its plans need; borrowed, before anything is taken up. */
 void plans_set_voice(Plans *plans, Voice *voice);
+/* What makes certain that a host is off; borrowed. */
+void plans_set_fences(Plans *plans, Fences *fences);
 
 /* Take up what was read: when scenarios are loaded, before any host is up. */
 void plans_resume(Plans *plans);
@@ -33,8 +36,9 @@ gboolean plans_start(Plans *plans, Plan *steal_plan, ScenariosDone done, void *u
  * CANCELLED if @p does not want home any more. */
 void plans_switch_back(Plans *plans, const Protection *p, ScenariosDone done, void *user);
 
-/* Run the plan that moves what is silent (protection_to_take_over()): elected, at once, if its active's engine is silent; else as
- * plans_move(). @done as plans_switch_back(). */
+/* Run the plan that moves what is silent (protection_to_take_over()). If its active's engine answers, as plans_move(). If not, and its host has
+ * a fence, that comes first: of a host that is off nobody waits for anything. Otherwise, and if the fence makes nothing certain, elected; but with
+ * isolation=run not at all. Nobody switches a host off that is heard while guests may live on it. @done as plans_switch_back(). */
 void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void *user);
 
 /* Does what was asked for before the look count still, after it? */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "orchestrator/verification.h"
 
+#include "orchestrator/fence_file.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/base/machine.h"
 
@@ -8,8 +9,6 @@
 #define LIMIT_MS 30000
 /* A host is tried out with a VM, and asked for its ways on the same thread: more than its engine's own time for that, less than the command line waits. */
 #define TRIAL_LIMIT_MS 90000
-/* A program of a host's name there is what switches it off. */
-#define FENCES "/etc/understudy/fence"
 
 typedef struct {
     Hosts *hosts;
@@ -72,14 +71,14 @@ static void tell_machine(VerifyFacts *facts)
 static void tell_of(const Hosts *hosts, VerifyFacts *facts, const char *host)
 {
     const RosterHost *known = roster_find(hosts_roster(hosts), host);
-    g_autofree char *fence = g_build_filename(FENCES, host, NULL);
+    g_autoptr(FenceFile) fence = fence_file_read(FENCE_FOLDER, host, NULL);
     gint64 offset_ms;
 
     if (hosts_clock_offset(hosts, host, &offset_ms))
         verify_facts_set_clock(facts, host, offset_ms);
     if (known)
         verify_facts_set_addresses(facts, host, (const char *const *)known->addresses);
-    if (g_file_test(fence, G_FILE_TEST_IS_REGULAR) && g_file_test(fence, G_FILE_TEST_IS_EXECUTABLE))
+    if (fence)
         verify_facts_set_fence(facts, host);
 }
 

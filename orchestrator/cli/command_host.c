@@ -110,6 +110,27 @@ gboolean command_host_show(Cli *cli, GError **error)
     return TRUE;
 }
 
+/* Whoever means to switch one off has its agent for that. */
+gboolean command_fence(Cli *cli, GError **error)
+{
+    const char *name = cli_argument(cli, 0), *power;
+    json_auto_t *doc = NULL;
+
+    if (!cli_flag(cli, "status")) {
+        g_set_error(
+            error, US_ERROR, US_ERROR_USAGE,
+            "fence needs --status: nobody but the controller fences, and by itself; nothing was done");
+        return FALSE;
+    }
+    doc = cli_call(cli, "host.fence", name, NULL, NULL, error);
+    if (!doc)
+        return FALSE;
+    power = json_string_value(json_object_get(doc, "power"));
+    cli_show(cli, doc,
+             g_strdup_printf("the fence of '%s' answers: it is %s\n", name, power ? power : "not known"));
+    return TRUE;
+}
+
 gboolean command_host_remove(Cli *cli, GError **error)
 {
     const char *name = cli_argument(cli, 0);

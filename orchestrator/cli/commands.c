@@ -22,6 +22,7 @@ OPTIONS(HOST_ADD, {"address", "HOST[:PORT]", "where its engine listens (port 250
         {"via", "ADDRESS", "a further path to it; may be repeated", TRUE});
 OPTIONS(HOST_SET, {"address", "HOST[:PORT]", "where its engine listens (port 25000)"},
         {"via", "ADDRESS", "a further path to it; may be repeated", TRUE});
+OPTIONS(FENCE, {"status", NULL, "that, and nothing is done to the host"});
 OPTIONS(CREATE, {"master", "HOST", "where the VMs run"},
         {"replica", "HOST[,HOST…]", "where their copies go, by priority"},
         {"vm", "VM", "by name or UUID; may be repeated; without it: all of the master", TRUE},
@@ -105,6 +106,8 @@ static const Command COMMANDS[] = {
      command_host_show},
     {"host remove", "NAME", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "let a host go; its engine has no owner then", command_host_remove},
+    {"fence", "HOST", 1, 1, FENCE, PROPERTIES_NONE, FALSE,
+     "ask the agent that can switch a host off how it is", command_fence},
     {"vm list", "HOST", 1, 1, NO_OPTIONS, PROPERTIES_NONE, FALSE,
      "the VMs of a host, and what the guests call themselves", command_vm_list},
     {"scenario create", "NAME", 1, 1, CREATE, PROPERTIES_OPTIONS, FALSE, "protect VMs of one host on another",

@@ -27,6 +27,7 @@ gboolean command_host_add(Cli *cli, GError **error);
 gboolean command_host_set(Cli *cli, GError **error);
 gboolean command_host_list(Cli *cli, GError **error);
 gboolean command_host_show(Cli *cli, GError **error);
+gboolean command_fence(Cli *cli, GError **error);
 gboolean command_host_remove(Cli *cli, GError **error);
 gboolean command_vm_list(Cli *cli, GError **error);
 gboolean command_scenario_create(Cli *cli, GError **error);

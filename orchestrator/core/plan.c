@@ -277,8 +277,9 @@ static gboolean check_engine(const Protection *p, const char *host, GError **err
 /* Its host lives, and so its guests may: the controller alone, or its engine, cannot be heard. */
 static gboolean check_gone(const Protection *p, const Plan *plan, GError **error)
 {
-    const char *who =
-        plan->old_is_off || plan->elected || !p->vitals ? NULL : vitals_who_hears(p->vitals, plan->from);
+    const char *who = plan->old_is_off || plan->fenced || plan->elected || !p->vitals
+                          ? NULL
+                          : vitals_who_hears(p->vitals, plan->from);
 
     return !who ||
            plan_refuse(
@@ -336,8 +337,9 @@ void plan_force_move(const ProtectionVm *vm, const Plan *plan, gint64 now_ms, Mo
     m->tip = plan->point;
     m->lose_ms = id_is_nil(plan->point) ? protection_lag_ms(vm, plan->to, now_ms) : -1;
     /* Nobody votes while a lease may last. */
-    m->certificate = json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off",
-                               plan->old_is_off || plan->elected, "running", !m->was_off, "autostart", 0);
+    m->certificate =
+        json_pack("{s:b, s:b, s:b, s:b}", "forced", 1, "old_is_off",
+                  plan->old_is_off || plan->fenced || plan->elected, "running", !m->was_off, "autostart", 0);
 }
 
 static void set_deadline(Plan *plan)
@@ -381,6 +383,8 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy_reverses(policy) : o->reverse;
     plan->forced = o->force;
     plan->old_is_off = o->old_is_off;
+    plan->fenced = o->fenced;
+    plan->sure_ms = o->sure_ms;
     plan->elected = o->force && o->elected;
     plan->votes_ms = o->force ? plan_votes_ms(p) : 0;
     plan->point = o->point;

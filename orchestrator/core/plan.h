@@ -20,7 +20,7 @@
  *
  * By force, when the active is gone, there is one step, promote, of the newest point that the standby has, and before it, where leases are
  * held, elect: the controller's voice, and the standby's, promise the next reign, which they do once what they have granted to
- * the active has ended. An election that comes to nothing leaves the VM where it is. The
+ * the active has ended, or at once if its host was fenced and neither has heard it since. An election that comes to nothing leaves the VM where it is. The
  * operator knows that the other side is off, and is told what will be lost. The old active is
  * told when it is back that its reign is over (`active.yield`): before the promotion is tried again, if it is back
  * before that has worked. A plan in good order whose active
@@ -159,7 +159,9 @@ typedef struct {
     gboolean power_off;  /* a guest that does not shut down is switched off */
     gboolean reverse;    /* what moves away from home is replicated back at once */
     gboolean forced;     /* the old active has no part in it, or none any more … */
-    gboolean old_is_off; /* … and the operator certified that it is off */
+    gboolean old_is_off; /* … and the operator certified that it is off, or … */
+    gboolean fenced;     /* … a fence has made it so, which counts while nobody has heard it since … */
+    gint64 sure_ms;      /* … then (steady); PLAN_SURE_LONG_AGO: before this controller began */
     gboolean elected;    /* … or nobody wants it but the voters, by themselves */
     gint64 votes_ms;     /* by force: they are asked, for so long at most; 0: there are no leases */
     gboolean parks;      /* its VMs are to come back on @from: they are parked there … */
@@ -176,7 +178,10 @@ typedef struct {
     gboolean journal_lost; /* nothing can be recorded any more: what is not released is rolled back */
     gboolean from_up, to_up;
     gint64 wait_until_ms; /* taken up again: until then it waits for @to to say what it runs; 0: it has */
+    gint64 now_ms;        /* steady, as of the last event */
 } Plan;
+
+#define PLAN_SURE_LONG_AGO G_MININT64
 
 typedef struct {
     Id id;          /* of the plan, fresh */
@@ -189,6 +194,8 @@ typedef struct {
     int reverse; /* TRUE, FALSE, PLAN_REVERSE_BY_POLICY */
     gboolean force;
     gboolean old_is_off;
+    gboolean fenced;     /* the same, by a fence that has made it so at … */
+    gint64 sure_ms;      /* … (steady) */
     gboolean elected;    /* by force, and by the votes alone: nobody's word */
     gint64 now_ms;       /* steady */
     Id point;            /* of the one VM that is moved; nil: the newest */

@@ -70,6 +70,8 @@ Plan *plan_switchover_running(const Protection *p, const PlanOptions *o, GError 
     plan->reverse = running->reverse;
     plan->forced = TRUE;
     plan->old_is_off = o->old_is_off;
+    plan->fenced = o->fenced;
+    plan->sure_ms = o->sure_ms;
     plan->elected = o->elected;
     plan->votes_ms = plan_votes_ms(p);
     plan->start_timeout_ms = running->start_timeout_ms;
@@ -114,6 +116,8 @@ void plan_on_force(Turn *t, const Plan *forced)
         return;
     plan->forced = TRUE;
     plan->old_is_off = forced->old_is_off;
+    plan->fenced = forced->fenced;
+    plan->sure_ms = forced->sure_ms;
     plan->elected = forced->elected;
     plan->votes_ms = forced->votes_ms;
     /* Whose maintenance it was does not come back: it is a switchover now. */
@@ -128,8 +132,24 @@ void plan_on_force(Turn *t, const Plan *forced)
     }
 }
 
+/* What was off is on again, and nothing is promised yet. */
+static gboolean is_unfenced(Turn *t, Move *m)
+{
+    g_autofree char *why = NULL;
+
+    if (!t->plan->fenced || !t->plan->from_up)
+        return FALSE;
+    why = g_strdup_printf("%s was fenced, and answers again: what lives there is not taken from it",
+                          t->plan->from);
+    move_set_why(m, why);
+    plan_enter(t, m, MOVE_STAYED);
+    return TRUE;
+}
+
 void plan_elect(Turn *t, Move *m)
 {
+    if (is_unfenced(t, m))
+        return;
     m->asked = TRUE;
     action_call(t->out, t->plan->to, step_method(STEP_ELECT), m->vm, step_limit_ms(t->plan, STEP_ELECT),
                 plan_params(t->plan, m, STEP_ELECT));
@@ -139,7 +159,7 @@ void plan_elect(Turn *t, Move *m)
 void plan_not_elected(Turn *t, Move *m, const GError *failure)
 {
     gboolean busy = g_error_matches(failure, US_ERROR, US_ERROR_BUSY);
-    gboolean is_back = busy && t->plan->from_up;
+    gboolean is_back = (busy || t->plan->fenced) && t->plan->from_up;
     g_autofree char *why =
         is_back ? g_strdup_printf("%s answers again: what lives there is not taken from it", t->plan->from)
                 : g_strdup(failure->message);

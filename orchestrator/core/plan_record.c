@@ -14,12 +14,16 @@ static void set_votes(json_t *record, const Plan *plan)
         return;
     json_object_set_new(record, "votes_ms", json_integer((json_int_t)plan->votes_ms));
     json_object_set_new(record, "elected", json_boolean(plan->elected));
+    if (plan->fenced)
+        json_object_set_new(record, "fenced", json_true());
 }
 
 static void read_votes(const json_t *record, Plan *plan)
 {
     plan->votes_ms = json_integer_value(json_object_get(record, "votes_ms"));
     plan->elected = json_is_true(json_object_get(record, "elected"));
+    plan->fenced = json_is_true(json_object_get(record, "fenced"));
+    plan->sure_ms = PLAN_SURE_LONG_AGO;
 }
 
 json_t *plan_record_begin(const Plan *plan)
@@ -139,18 +143,20 @@ static Plan *read_begin(const json_t *record, GError **error)
     json_int_t shutdown_ms, start_ms, deadline_ms;
     json_int_t votes_ms = 0;
     int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE, parks = FALSE,
-                           until_told = FALSE, alone = FALSE, elected = FALSE;
+                           until_told = FALSE, alone = FALSE, elected = FALSE, fenced = FALSE;
     json_t *point = NULL;
     Id id;
 
-    if (!json_read(record, "begin", NULL,
-                   "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?I, s?b, s?o, "
-                   "s:I, s:I, s:I, s:o}",
-                   "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to,
-                   "to_id", &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced",
-                   &forced, "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "alone",
-                   &alone, "votes_ms", &votes_ms, "elected", &elected, "point", &point, "shutdown_timeout_ms",
-                   &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms, "vms", &vms) ||
+    if (!json_read(
+            record, "begin", NULL,
+            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?I, s?b, s?b, s?o, "
+            "s:I, s:I, s:I, s:o}",
+            "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to, "to_id",
+            &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced", &forced,
+            "old_is_off", &old_is_off, "parks", &parks, "until_told", &until_told, "alone", &alone,
+            "votes_ms", &votes_ms, "elected", &elected, "fenced", &fenced, "point", &point,
+            "shutdown_timeout_ms", &shutdown_ms, "start_timeout_ms", &start_ms, "deadline_ms", &deadline_ms,
+            "vms", &vms) ||
         format != PLAN_FORMAT || !id_parse(id_text, &id, NULL)) {
         unsound(error, "begin");
         return NULL;
@@ -163,8 +169,7 @@ static Plan *read_begin(const json_t *record, GError **error)
     plan->parks = parks;
     plan->until_told = until_told;
     plan->alone = alone;
-    plan->votes_ms = votes_ms;
-    plan->elected = elected;
+    read_votes(record, plan);
     if (point && !json_to_id(point, &plan->point, NULL)) {
         unsound(error, "point");
         return NULL;

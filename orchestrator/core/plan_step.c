@@ -223,6 +223,7 @@ void plan_step(Plan *plan, const PlanEvent *ev, ActionList *out)
 {
     Turn t = {plan, ev->now_ms, out};
 
+    plan->now_ms = ev->now_ms;
     switch (ev->kind) {
     case PLAN_BEGIN:
         on_begin(&t);

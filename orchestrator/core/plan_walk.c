@@ -101,12 +101,24 @@ static Id wanted_point(const Plan *plan, const Move *m)
 
 static BallotKind ballot_kind(const Plan *plan)
 {
-    return plan->elected ? BALLOT_ELECTION : plan->old_is_off ? BALLOT_CERTIFIED : BALLOT_FORCE;
+    return plan->elected                      ? BALLOT_ELECTION
+           : plan->old_is_off || plan->fenced ? BALLOT_CERTIFIED
+                                              : BALLOT_FORCE;
+}
+
+/* The word of an operator, and of an active that has yielded, stays true; a fence's does not. */
+static gint64 sure_since(const Plan *plan, const Move *m)
+{
+    if (!plan->fenced || plan->old_is_off || m->yielded)
+        return 0;
+    if (plan->sure_ms == PLAN_SURE_LONG_AGO)
+        return BALLOT_SURE_MAX_MS;
+    return CLAMP(plan->now_ms - plan->sure_ms, 1, BALLOT_SURE_MAX_MS);
 }
 
 static json_t *ballot_of(const Plan *plan, const Move *m)
 {
-    const Ballot ballot = {ballot_kind(plan), m->reign, plan->next};
+    const Ballot ballot = {ballot_kind(plan), m->reign, plan->next, sure_since(plan, m)};
 
     return plan->votes_ms && move_is_forced(m) ? ballot_to_json(&ballot) : NULL;
 }

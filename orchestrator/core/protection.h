@@ -309,6 +309,12 @@ gboolean protection_is_automatic(const Protection *p);
 gboolean protection_has_leases(const Protection *p);
 /* Why nobody else is elected for it at present; borrowed, NULL: it is armed, or will be in a moment. */
 const char *protection_unarmed(const Protection *p, const ProtectionVm *vm);
+/* Why it would not be taken over by itself, by votes or by a fence, at present; likewise. */
+const char *protection_unattended(const Protection *p, const ProtectionVm *vm);
+/* isolation=run: nothing but a fence makes certain that nobody runs it any more. */
+gboolean protection_is_fenced_only(const Protection *p);
+/* The name of a VM whose active is @host and of which it is not known that it does not live; NULL: there is none. Borrowed. */
+const char *protection_may_live_on(const Protection *p, const char *host);
 /* Does what was asked for with ACTION_TAKEOVER still stand? */
 gboolean protection_wants_takeover(const Protection *p);
 /* Id of each VM that is to be moved, into @vms, of one host's. *@ret_gone: its active's engine does not answer, so that nobody can be asked for a

@@ -3,7 +3,8 @@
  *
  * The actives of an automatic scenario hold leases (lease/lease.h), and are armed by the controller's order as long as a switchover would be
  * wanted and would work. When the countdown is over it begins the plan by itself: with the votes, if the active's engine is gone; as an
- * operator would, if that answers and a guest of it does not. A try that comes to nothing is repeated after another countdown, a few
+ * operator would, if that answers and a guest of it does not. Where the active's host has a fence, that may make certain what no lease
+ * does: of one that was not armed, and with isolation=run, which arms nobody, it is the only way. A try that comes to nothing is repeated after another countdown, a few
  * times; its operator is told at the first that a switchover is required. */
 #include "orchestrator/core/protection_parts.h"
 
@@ -36,6 +37,18 @@ LeaseWord lease_word_of(const char *word)
 
 /* --- arming ------------------------------------------------------------------ */
 
+static gboolean has_fence(const Protection *p, const char *host)
+{
+    const RosterHost *known = roster_find(p->roster, host);
+
+    return known && known->has_fence;
+}
+
+static gboolean is_to_run_on(const Protection *p)
+{
+    return p->scenario->policy.isolation == ISOLATION_RUN;
+}
+
 /* What holds for all of its VMs; static, NULL: nothing. */
 static const char *why_none(const Protection *p)
 {
@@ -43,8 +56,6 @@ static const char *why_none(const Protection *p)
         return "it does not run";
     if (!id_is_nil(p->plan))
         return "a plan has its VMs";
-    if (p->scenario->policy.isolation == ISOLATION_RUN)
-        return "isolation=run: nobody is stopped for want of a lease";
     if (protection_is_maintained(p))
         return "a host of it is in maintenance";
     if (protection_is_held(p))
@@ -79,7 +90,24 @@ const char *protection_unarmed(const Protection *p, const ProtectionVm *vm)
 
     if (!protection_is_automatic(p))
         return "switchover=manual";
+    if (!why && is_to_run_on(p))
+        return "isolation=run: nobody is stopped for want of a lease";
     return why ? why : why_unarmed(p, vm);
+}
+
+const char *protection_unattended(const Protection *p, const ProtectionVm *vm)
+{
+    const char *why = why_none(p);
+
+    if (why || !is_to_run_on(p) || !protection_is_automatic(p))
+        return protection_unarmed(p, vm);
+    return has_fence(p, vm->active) ? why_unarmed(p, vm)
+                                    : "isolation=run, and no fence is set for the host that runs it";
+}
+
+gboolean protection_is_fenced_only(const Protection *p)
+{
+    return is_to_run_on(p);
 }
 
 /* Whoever cannot be told stays what he is: armed, if he was. */
@@ -128,7 +156,8 @@ static gboolean may_take_over(const Protection *p)
         if (vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed) {
             some = TRUE;
             /* Of one that was not armed when it was heard last nobody knows that it has stopped; of two that rule, which. */
-            if (vm->lease == LEASE_FREE || vm->rival || !protection_is_up(p, protection_keeper(vm)))
+            if (((vm->lease == LEASE_FREE || is_to_run_on(p)) && !has_fence(p, vm->active)) || vm->rival ||
+                !protection_is_up(p, protection_keeper(vm)))
                 return FALSE;
         }
     return some;
@@ -201,6 +230,15 @@ void protection_to_take_over(const Protection *p, GArray *vms, gboolean *ret_gon
         *ret_gone |= !vitals_answers(p->vitals, vm->active);
         *ret_hangs |= !vm->life.revivable || vm->life.hangs;
     }
+}
+
+const char *protection_may_live_on(const Protection *p, const char *host)
+{
+    EACH_VM (p, vm)
+        if (g_str_equal(vm->active, host) &&
+            (vm->life.state == GUEST_LIFE_ALIVE || vm->life.state == GUEST_LIFE_UNKNOWN))
+            return vm->name;
+    return NULL;
 }
 
 gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out, GError **error)

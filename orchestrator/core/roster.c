@@ -82,6 +82,14 @@ void roster_maintain(Roster *r, const char *name, json_t *maintenance)
     h->maintenance = json_incref(maintenance);
 }
 
+void roster_fence(Roster *r, const char *name, gboolean has_fence)
+{
+    RosterHost *h = g_hash_table_lookup(r->hosts, name);
+
+    g_assert(h);
+    h->has_fence = has_fence;
+}
+
 void roster_move(Roster *r, const char *name, const char *const *addresses)
 {
     RosterHost *h = g_hash_table_lookup(r->hosts, name);

@@ -17,6 +17,7 @@ typedef struct {
     json_t *hold;        /* hold.h; NULL: none */
     json_t *told;        /* told.h; NULL: nothing */
     json_t *maintenance; /* maintenance.h; NULL: it is in none */
+    gboolean has_fence;  /* the controller can switch it off */
 } RosterHost;
 
 typedef struct Roster Roster;
@@ -38,6 +39,8 @@ void roster_hold(Roster *r, const char *name, json_t *hold);
 void roster_tell(Roster *r, const char *name, json_t *told);
 /* The same of its maintenance. */
 void roster_maintain(Roster *r, const char *name, json_t *maintenance);
+/* The same: can it be fenced? */
+void roster_fence(Roster *r, const char *name, gboolean has_fence);
 void roster_remove(Roster *r, const char *name);
 /* Borrowed until the next roster_set() or _remove(); NULL if unknown. */
 const RosterHost *roster_find(const Roster *r, const char *name);

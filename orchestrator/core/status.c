@@ -140,8 +140,8 @@ static json_t *automatic_of(const Protection *p)
     for (guint i = 0; i < p->vms->len && !why; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
-        why = protection_unarmed(p, vm);
-        if (!why && vm->lease != LEASE_HELD)
+        why = protection_unattended(p, vm);
+        if (!why && vm->lease != LEASE_HELD && !protection_is_fenced_only(p))
             why = vm->lease == LEASE_LOST ? "its lease is lost" : LEASE_AWAITED;
     }
     return json_pack("{s:b, s:s?}", "armed", why == NULL, "why", why);

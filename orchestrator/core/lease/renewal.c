@@ -19,7 +19,8 @@ static const char *const KINDS[] = {[BALLOT_ELECTION] = "election",
                                     [BALLOT_CERTIFIED] = "certified"};
 static const char *const VOTES[] = {[VOTE_GIVEN] = "given", [VOTE_OTHER_REIGN] = "other reign",
                                     [VOTE_MUTE] = "mute",   [VOTE_DISARMED] = "disarmed",
-                                    [VOTE_SITS] = "sits",   [VOTE_KEEPS] = "keeps"};
+                                    [VOTE_SITS] = "sits",   [VOTE_KEEPS] = "keeps",
+                                    [VOTE_HEARD] = "heard"};
 
 /* FALSE with @error: it is none of them. */
 static gboolean find_word(const char *const *words, guint n, const char *word, guint *ret_at, GError **error)
@@ -168,23 +169,34 @@ GArray *renewal_answers_from_json(const json_t *list, GError **error)
 
 json_t *ballot_to_json(const Ballot *ballot)
 {
-    return json_pack("{s:s, s:o, s:o}", "kind", KINDS[ballot->kind], "parent", reign_to_json(ballot->parent),
-                     "next", reign_to_json(ballot->next));
+    json_t *doc = json_pack("{s:s, s:o, s:o}", "kind", KINDS[ballot->kind], "parent",
+                            reign_to_json(ballot->parent), "next", reign_to_json(ballot->next));
+
+    if (ballot->sure_ms > 0)
+        json_object_set_new(doc, "sure_ms", json_integer((json_int_t)ballot->sure_ms));
+    return doc;
 }
 
 gboolean ballot_from_json(const json_t *doc, Ballot *ret_ballot, GError **error)
 {
     const char *kind;
     json_t *parent, *next;
+    json_int_t sure_ms = 0;
     guint at;
 
-    if (!json_read(doc, "ballot", error, "{s:s, s:o, s:o}", "kind", &kind, "parent", &parent, "next",
-                   &next) ||
+    if (!json_read(doc, "ballot", error, "{s:s, s:o, s:o, s?I}", "kind", &kind, "parent", &parent, "next",
+                   &next, "sure_ms", &sure_ms) ||
         !find_word(KINDS, G_N_ELEMENTS(KINDS), kind, &at, error) ||
         !reign_from_json(parent, &ret_ballot->parent, error) ||
         !reign_from_json(next, &ret_ballot->next, error))
         return FALSE;
+    if (sure_ms < 0 || sure_ms > BALLOT_SURE_MAX_MS) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE,
+                    "%" JSON_INTEGER_FORMAT " ms are no time since which somebody is off", sure_ms);
+        return FALSE;
+    }
     ret_ballot->kind = (BallotKind)at;
+    ret_ballot->sure_ms = sure_ms;
     return TRUE;
 }
 
@@ -223,6 +235,10 @@ GError *vote_verdict_failure(VoteVerdict verdict, const char *who)
                        "has just started, and lets pass what it may have granted before; it is asked again"},
         [VOTE_KEEPS] = {US_ERROR_BUSY,
                         "has granted the active a lease that has not ended; it is asked again"},
+        [VOTE_HEARD] =
+            {US_ERROR_REFUSED,
+             "may have heard the active since its host was fenced, so that this is on again; look at "
+             "it, and switch over by force if it is gone"},
     };
 
     g_assert(verdict != VOTE_GIVEN);

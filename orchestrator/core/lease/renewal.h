@@ -31,11 +31,11 @@ typedef struct {
 json_t *renewal_answers_to_json(const GArray *answers);
 GArray *renewal_answers_from_json(const json_t *list, GError **error);
 
-/* {"kind": "election" | "release" | "force" | "certified", "parent", "next"}; new reference. */
+/* {"kind": "election" | "release" | "force" | "certified", "parent", "next"}, and "sure_ms" if it is not 0; new reference. */
 json_t *ballot_to_json(const Ballot *ballot);
 gboolean ballot_from_json(const json_t *doc, Ballot *ret_ballot, GError **error);
 
-/* "given" | "other reign" | "mute" | "disarmed" | "sits" | "keeps" */
+/* "given" | "other reign" | "mute" | "disarmed" | "sits" | "keeps" | "heard" */
 const char *vote_verdict_name(VoteVerdict verdict);
 /* What one that is no vote means, for people: BUSY: it is asked again. @who did not vote. */
 GError *vote_verdict_failure(VoteVerdict verdict, const char *who);

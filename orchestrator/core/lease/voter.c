@@ -3,6 +3,8 @@
 
 /* Longer than from one asking of a plan to the next. */
 #define CLOSED_MS 5000
+/* A ballot may be so long on its way. */
+#define BALLOT_WAY_MS 10000
 
 void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gboolean is_copy, LeaseMoment now)
 {
@@ -11,6 +13,7 @@ void voter_start(Voter *v, const VoterRecord *record, guint64 incarnation, gbool
                  .mute = is_copy,
                  .granted = now,
                  .last = now,
+                 .heard = now,
                  .sits = lease_moment_after(now, record->cap_ms)};
 }
 
@@ -108,6 +111,8 @@ gboolean voter_renew(Voter *v, const LeaseRenewal *asked, const VoterSight *sigh
     LeaseAnswer answer = {.nonce = asked->nonce, .verdict = LEASE_NOT_GRANTED, .incarnation = v->incarnation};
     gboolean changed = FALSE;
 
+    if (asked->reign.number >= v->record.promised.number)
+        v->heard = sight->now;
     /* A reign that was made without votes, while nobody was armed. */
     if (sight->known.number > v->record.promised.number) {
         obey(v, sight->known, 0);
@@ -157,6 +162,13 @@ static gboolean ends_this(const Voter *v, const Ballot *ballot)
     return ballot->next.number > now.number;
 }
 
+/* Whatever the clocks may lie, and as late as the ballot may be: nobody has asked since. */
+static gboolean was_heard_since(const Voter *v, gint64 sure_ms, LeaseMoment now)
+{
+    return sure_ms > 0 &&
+           !lease_is_over(lease_moment_after(v->heard, sure_ms + sure_ms / 50 + BALLOT_WAY_MS), now);
+}
+
 VoteVerdict voter_would_vote(const Voter *v, const Ballot *ballot, LeaseMoment now)
 {
     if (v->mute && ballot->kind != BALLOT_CERTIFIED)
@@ -170,8 +182,9 @@ VoteVerdict voter_would_vote(const Voter *v, const Ballot *ballot, LeaseMoment n
         return lease_is_armed(v->record.arm) ? when_free(v, now) : VOTE_DISARMED;
     case BALLOT_FORCE:
         return lease_is_armed(v->record.arm) ? when_free(v, now) : VOTE_GIVEN;
-    case BALLOT_RELEASE:
     case BALLOT_CERTIFIED:
+        return was_heard_since(v, ballot->sure_ms, now) ? VOTE_HEARD : VOTE_GIVEN;
+    case BALLOT_RELEASE:
         break;
     }
     return VOTE_GIVEN;

@@ -24,7 +24,9 @@ typedef struct {
     LeaseMoment granted; /* until then some active's process may count on it … */
     LeaseMoment last;    /* … and until then the one that asked last … */
     guint64 nonce;       /* … by this request, the newest of its own that was granted */
-    LeaseMoment sits;    /* until then it does not vote */
+    LeaseMoment
+        heard; /* when somebody asked last to be renewed in its reign, or it began: so long ago nobody was off */
+    LeaseMoment sits; /* until then it does not vote */
 } Voter;
 
 /* A process begins. */
@@ -88,7 +90,11 @@ typedef struct {
     BallotKind kind;
     Reign parent; /* that ends */
     Reign next;
+    gint64
+        sure_ms; /* CERTIFIED: it was off so long ago, and a voter that has heard it since knows better; 0: it stays off */
 } Ballot;
+
+#define BALLOT_SURE_MAX_MS ((gint64)10 * 365 * 24 * 3600 * 1000) /* and longer: it is not known since when */
 
 typedef enum {
     VOTE_GIVEN,
@@ -97,6 +103,7 @@ typedef enum {
     VOTE_DISARMED, /* nobody is elected in this reign */
     VOTE_SITS,     /* it has just started */
     VOTE_KEEPS,    /* what it has granted is not over */
+    VOTE_HEARD,    /* the active was off, and is not any more */
 } VoteVerdict;
 
 /* Nothing is promised by that. */

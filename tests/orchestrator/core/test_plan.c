@@ -970,6 +970,107 @@ static void test_force_meets_the_old_active(void)
     g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "plan.promote");
 }
 
+/* Of a host that was switched off at 1000. */
+static void solo_init_fenced(Solo *solo)
+{
+    PlanOptions o = OPTIONS;
+
+    solo->w = world_new(1);
+    world_run(solo->w);
+    world_link(solo->w, "alpha", FALSE);
+    solo->w->p->scenario->policy.switchover = SWITCHOVER_AUTO;
+    o.force = o.fenced = TRUE;
+    o.sure_ms = 1000;
+    solo->plan = solo_plan(solo->w, o);
+    solo->out = action_list_new();
+    solo_do(solo, (PlanEvent){.kind = PLAN_BEGIN, .now_ms = 2000});
+    g_assert_cmpint(solo_move(solo)->state, ==, MOVE_ELECTING);
+}
+
+static void expect_ballot(const Solo *solo, const char *method, gint64 sure_ms)
+{
+    const Action *call = solo_last_call(solo->out);
+    const json_t *ballot = json_object_get(call->params, "ballot");
+
+    g_assert_cmpstr(call->method, ==, method);
+    g_assert_cmpstr(json_string_value(json_object_get(ballot, "kind")), ==, "certified");
+    g_assert_cmpint(json_integer_value(json_object_get(ballot, "sure_ms")), ==, sure_ms);
+}
+
+/* The voters hear for how long it has been off, each time anew. */
+static void test_fenced(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init_fenced(&solo);
+    expect_ballot(&solo, "plan.elect", 1000);
+    solo_do(&solo,
+            (PlanEvent){.kind = PLAN_ANSWER, .now_ms = 4000, .method = "plan.elect", .vm = world_vm(1)});
+    expect_ballot(&solo, "plan.promote", 3000);
+    g_assert_true(json_is_true(json_object_get(solo_move(&solo)->certificate, "old_is_off")));
+    answer_promote(&solo, 1);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_MOVED);
+}
+
+/* It answers again before anything is promised. */
+static void test_fenced_is_back(void)
+{
+    static const int ANSWERS[] = {US_ERROR_BUSY, US_ERROR_REFUSED, US_ERROR_TIMEOUT, 0};
+
+    for (guint i = 0; i < G_N_ELEMENTS(ANSWERS); i++) {
+        g_auto(Solo) solo = {0};
+
+        solo_init_fenced(&solo);
+        if (ANSWERS[i] == 0) {
+            /* Between two askings. */
+            solo_answer(&solo, "plan.elect", NULL, US_ERROR_BUSY);
+            solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+            solo_tick(&solo, 60000);
+        } else {
+            solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+            solo_answer(&solo, "plan.elect", NULL, ANSWERS[i]);
+        }
+        g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_STAYED);
+        g_assert_nonnull(strstr(solo_move(&solo)->why, "alpha"));
+        g_assert_nonnull(
+            strstr(solo_move(&solo)->why, "answers again: what lives there is not taken from it"));
+        g_assert_true(solo.plan->ended);
+    }
+}
+
+/* Half of it is promised: what answers again yields first, and is certain then. */
+static void test_fenced_yields(void)
+{
+    g_auto(Solo) solo = {0};
+
+    solo_init_fenced(&solo);
+    solo_answer(&solo, "plan.elect", "{}", 0);
+    solo_answer(&solo, "plan.promote", NULL, US_ERROR_REFUSED);
+    g_assert_cmpint(solo_move(&solo)->state, ==, MOVE_BLOCKED);
+    solo_do(&solo, (PlanEvent){.kind = PLAN_LINK_BACK, .host = "alpha"});
+    solo_tick(&solo, 60000);
+    g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "active.yield");
+    solo_answer(&solo, "active.yield", "{\"guest\":\"paused\"}", 0);
+    expect_ballot(&solo, "plan.promote", 0);
+}
+
+/* Nobody knows any more for how long it has been off: only who has promised already goes on. */
+static void test_fenced_long_ago(void)
+{
+    g_auto(Solo) solo = {0};
+    json_auto_t *records = json_array();
+
+    solo_init_fenced(&solo);
+    solo_records(solo.out, records);
+    plan_free(solo.plan);
+    solo.plan = plan_from_records(records, NULL);
+    g_assert_true(solo.plan->fenced && !solo.plan->old_is_off && !solo.plan->elected);
+    solo.plan->to_up = TRUE;
+    solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME, .now_ms = 5000});
+    solo_says(&solo, "beta", "{\"complete\":true,\"standby\":[]}");
+    expect_ballot(&solo, "plan.elect", (gint64)10 * 365 * 24 * 3600 * 1000);
+}
+
 /* The controller does not see the old active, and the standby does. */
 static void test_force_stays(void)
 {
@@ -1073,6 +1174,10 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/force-stays", test_force_stays);
     g_test_add_func("/plan/force-meets-the-old-active", test_force_meets_the_old_active);
     g_test_add_func("/plan/force-stops", test_force_stops);
+    g_test_add_func("/plan/fenced", test_fenced);
+    g_test_add_func("/plan/fenced-is-back", test_fenced_is_back);
+    g_test_add_func("/plan/fenced-yields", test_fenced_yields);
+    g_test_add_func("/plan/fenced-long-ago", test_fenced_long_ago);
     g_test_add_func("/plan/text", test_text);
     g_test_add_func("/plan/json", test_json);
     g_test_add_func("/plan/lock-refused", test_lock_refused);

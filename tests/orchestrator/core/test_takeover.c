@@ -861,6 +861,84 @@ static void test_late_one(void)
     g_assert_cmpuint(times(s, TAKES), ==, 1);
 }
 
+/* --- with a fence -------------------------------------------------------------------- */
+
+static void expect_unattended(const Stage *s, const char *why)
+{
+    g_assert_cmpstr(protection_unattended(s->w->p, vm_of(s, 1)), ==, why);
+}
+
+/* It makes certain what no lease does, and is no reason for anything else; the replica's is of no use here. */
+static void test_fence(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(BARS); i++) {
+        g_autoptr(Stage) s = automatic(1);
+        gboolean takes = BARS[i].make == let_run || BARS[i].make == free_lease;
+
+        g_test_message("%s", BARS[i].why ? BARS[i].why : BARS[i].make == ask_first ? "confirm" : "free");
+        roster_fence(s->w->roster, "alpha", TRUE);
+        BARS[i].make(s);
+        obey(s);
+        kill_alpha(s);
+        stage_pass_for(s, LEFT_S, FALSE);
+        g_assert_cmpuint(times(s, TAKES), ==, takes);
+        g_assert_cmpuint(times(s, REQUIRED), ==, !takes && BARS[i].make != begin_plan);
+    }
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(Stage) s = automatic(1);
+
+        roster_fence(s->w->roster, "beta", TRUE);
+        (i == 0 ? let_run : free_lease)(s);
+        obey(s);
+        kill_alpha(s);
+        stage_pass_for(s, LEFT_S, FALSE);
+        g_assert_cmpuint(times(s, TAKES), ==, 0);
+        g_assert_cmpuint(times(s, REQUIRED), ==, 1);
+    }
+}
+
+/* With isolation=run a fence arms nobody, and what is not taken over without one is said. */
+static void test_fence_alone(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    expect_unattended(s, NULL);
+    g_assert_false(protection_is_fenced_only(s->w->p));
+    let_run(s);
+    g_assert_true(protection_is_fenced_only(s->w->p));
+    expect_unattended(s, "isolation=run, and no fence is set for the host that runs it");
+    expect_leases(s, "web1 disarmed\n");
+    roster_fence(s->w->roster, "alpha", TRUE);
+    expect_unattended(s, NULL);
+    stage_pass_for(s, 8, TRUE);
+    expect_leases(s, "");
+    g_assert_cmpstr(protection_unarmed(s->w->p, vm_of(s, 1)), ==,
+                    "isolation=run: nobody is stopped for want of a lease");
+    lose_beta(s);
+    expect_unattended(s, "its standby does not answer");
+    find_beta(s);
+    hold(s);
+    expect_unattended(s, "it is held");
+    unhold(s);
+    set_policy(s, SWITCHOVER_MANUAL, CONFIRM_NO, ISOLATION_RUN);
+    expect_unattended(s, "switchover=manual");
+}
+
+/* Whose guests may live there: of whom it is known that they do not, or should not, nobody asks. */
+static void test_lives_on(void)
+{
+    g_autoptr(Stage) s = automatic(2);
+
+    g_assert_cmpstr(protection_may_live_on(s->w->p, "alpha"), ==, "web1");
+    g_assert_null(protection_may_live_on(s->w->p, "beta"));
+    vm_of(s, 1)->life.state = GUEST_LIFE_SILENT;
+    g_assert_cmpstr(protection_may_live_on(s->w->p, "alpha"), ==, "web2");
+    vm_of(s, 2)->life.state = GUEST_LIFE_UNKNOWN;
+    g_assert_cmpstr(protection_may_live_on(s->w->p, "alpha"), ==, "web2");
+    vm_of(s, 2)->life.state = GUEST_LIFE_OFF;
+    g_assert_null(protection_may_live_on(s->w->p, "alpha"));
+}
+
 int main(int argc, char **argv)
 {
     int rc;
@@ -893,6 +971,9 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/two-hosts", test_two_hosts);
     g_test_add_func("/takeover/all-of-one-host", test_all_of_one_host);
     g_test_add_func("/takeover/late-one", test_late_one);
+    g_test_add_func("/takeover/fence", test_fence);
+    g_test_add_func("/takeover/fence-alone", test_fence_alone);
+    g_test_add_func("/takeover/lives-on", test_lives_on);
     rc = g_test_run();
     g_string_free(leases, TRUE);
     return rc;

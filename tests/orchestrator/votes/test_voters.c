@@ -277,7 +277,7 @@ static void test_travels(void)
     g_autoptr(GArray) answers = g_array_new(FALSE, FALSE, sizeof(RenewalAnswer));
     const Renewal one = {VM, {NEXT, 3, G_MAXUINT64, 15000, TRUE}};
     const RenewalAnswer back = {OTHER, {G_MAXUINT64 - 1, LEASE_CONFLICT, FIRST, 4, (guint64)1 << 63}};
-    const Ballot ballot = {BALLOT_CERTIFIED, FIRST, NEXT};
+    const Ballot ballot = {BALLOT_CERTIFIED, FIRST, NEXT, 4711};
     json_auto_t *asked = NULL, *answered = NULL, *voted = ballot_to_json(&ballot);
     g_autoptr(GArray) asked_again = NULL, answered_again = NULL;
     const Renewal *r;
@@ -298,8 +298,14 @@ static void test_travels(void)
     g_assert_true(id_equal(a->vm, OTHER) && a->answer.nonce == G_MAXUINT64 - 1 &&
                   a->answer.verdict == LEASE_CONFLICT && a->answer.incarnation == (guint64)1 << 63);
     g_assert_true(ballot_from_json(voted, &again, NULL));
-    g_assert_true(again.kind == BALLOT_CERTIFIED && reign_equal(again.next, NEXT));
-    for (guint i = VOTE_GIVEN; i <= VOTE_KEEPS; i++) {
+    g_assert_true(again.kind == BALLOT_CERTIFIED && reign_equal(again.next, NEXT) && again.sure_ms == 4711);
+    json_object_set_new(voted, "sure_ms", json_integer(-1));
+    g_assert_false(ballot_from_json(voted, &again, NULL));
+    json_object_set_new(voted, "sure_ms", json_integer(BALLOT_SURE_MAX_MS + 1));
+    g_assert_false(ballot_from_json(voted, &again, NULL));
+    json_object_del(voted, "sure_ms");
+    g_assert_true(ballot_from_json(voted, &again, NULL) && again.sure_ms == 0);
+    for (guint i = VOTE_GIVEN; i <= VOTE_HEARD; i++) {
         g_assert_true(vote_verdict_parse(vote_verdict_name((VoteVerdict)i), &verdict, NULL));
         g_assert_cmpint(verdict, ==, i);
     }

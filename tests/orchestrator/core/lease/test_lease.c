@@ -261,6 +261,46 @@ static void test_release_and_force(void)
     g_assert_cmpint(vote(&v, BALLOT_FORCE, FIRST, (Reign){10, {{9}}}, 40002), ==, VOTE_GIVEN);
 }
 
+static VoteVerdict vote_fenced(Voter *v, gint64 sure_ms, gint64 now_ms)
+{
+    const Ballot ballot = {BALLOT_CERTIFIED, FIRST, NEXT, sure_ms};
+    VoteVerdict verdict;
+
+    (void)voter_vote(v, &ballot, at(now_ms), &verdict);
+    return verdict;
+}
+
+/* A fence's word counts while nobody was heard since, and as long as that is sure. */
+static void test_certain_by_a_fence(void)
+{
+    Voter v = voter_of(FIRST, 1);
+    const LeaseRenewal old = {FIRST, 1, 1, 10000, FALSE};
+    const VoterSight late = {.now = at(900000)};
+    LeaseAnswer answer;
+
+    (void)renew(&v, FIRST, 1, 100000);
+    g_assert_cmpint(vote_fenced(&v, 20000, 100001), ==, VOTE_HEARD);
+    /* It may have been 10 s on its way, and the clocks differ. */
+    g_assert_cmpint(vote_fenced(&v, 20000, 130399), ==, VOTE_HEARD);
+    g_assert_cmpint(vote_fenced(&v, BALLOT_SURE_MAX_MS, 500000000), ==, VOTE_HEARD);
+    g_assert_cmpint(vote_fenced(&v, 20000, 130400), ==, VOTE_GIVEN);
+    /* Promised is promised, whoever is heard then, and whenever it is asked for. */
+    voter_renew(&v, &old, &late, &answer);
+    g_assert_cmpint(answer.verdict, ==, LEASE_HIGHER);
+    g_assert_cmpint(vote_fenced(&v, BALLOT_SURE_MAX_MS, 900000), ==, VOTE_GIVEN);
+    /* Who has just begun may have heard it before; an operator knows. */
+    v = voter_of(FIRST, 1);
+    g_assert_cmpint(vote_fenced(&v, 5000, 15000), ==, VOTE_HEARD);
+    g_assert_cmpint(vote_fenced(&v, 5000, 15100), ==, VOTE_GIVEN);
+    v = voter_of(FIRST, 1);
+    (void)renew(&v, FIRST, 1, 50000);
+    g_assert_cmpint(vote_fenced(&v, 0, 50000), ==, VOTE_GIVEN);
+    /* One that need not hold a lease asks, too; and one that says that it holds none. */
+    v = voter_of(FIRST, 0);
+    (void)renew(&v, FIRST, 0, 50000);
+    g_assert_cmpint(vote_fenced(&v, 20000, 60000), ==, VOTE_HEARD);
+}
+
 static void test_holder(void)
 {
     Voter standby = voter_of(FIRST, 0);
@@ -372,6 +412,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/voter/cap", test_cap);
     g_test_add_func("/lease/voter/copy", test_copy);
     g_test_add_func("/lease/voter/release-and-force", test_release_and_force);
+    g_test_add_func("/lease/certain-by-a-fence", test_certain_by_a_fence);
     g_test_add_func("/lease/holder", test_holder);
     g_test_add_func("/lease/holder/several", test_holder_of_several);
     g_test_add_func("/lease/holder/anew", test_holder_begins_anew);
