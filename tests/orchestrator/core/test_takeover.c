@@ -508,6 +508,43 @@ static void test_guest_dies(void)
     }
 }
 
+/* One whose line is back stands still, and its lease is about to be: it is not moved meanwhile, however late that is; but not waited for
+ * again and again. */
+static void test_comes_back(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+    g_autoptr(Stage) lives = automatic(1);
+
+    for (guint i = 0; i < 2; i++) {
+        Stage *one = i == 0 ? s : lives;
+
+        kill_alpha(one);
+        stage_pass_for(one, LEFT_S - 2, FALSE);
+        one->path = 0;
+        one->word = "fenced";
+        one->lease = "lost";
+        stage_find(one);
+        stage_pass_for(one, 10, TRUE);
+        g_assert_cmpuint(times(one, TAKES), ==, 0);
+    }
+    /* Again behind the line, and back. */
+    stage_lose(s);
+    stage_find(s);
+    stage_pass(s, TRUE);
+    g_assert_cmpuint(times(s, TAKES), ==, 1);
+    expect_what(s, 1, FALSE, TRUE);
+
+    lives->word = "alive";
+    lives->lease = "held";
+    stage_pass(lives, TRUE);
+    g_assert_cmpuint(times(lives, "event COUNTDOWN_CANCELLED"), ==, 1);
+    g_assert_cmpuint(times(lives, TAKES), ==, 0);
+    /* Another time it has the same time. */
+    lives->word = "fenced";
+    stage_pass_for(lives, 20, TRUE);
+    g_assert_cmpuint(times(lives, TAKES), ==, 0);
+}
+
 /* Its operator is told at the first, and why; then it is tried again, as often as is worth it. */
 static void test_comes_to_nothing(void)
 {
@@ -956,6 +993,7 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/first-miss", test_first_miss);
     g_test_add_func("/takeover/barred", test_barred);
     g_test_add_func("/takeover/guest-dies", test_guest_dies);
+    g_test_add_func("/takeover/comes-back", test_comes_back);
     g_test_add_func("/takeover/comes-to-nothing", test_comes_to_nothing);
     g_test_add_func("/takeover/stays", test_stays);
     g_test_add_func("/takeover/lives-again", test_lives_again);
