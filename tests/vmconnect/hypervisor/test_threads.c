@@ -398,6 +398,74 @@ static void test_ears_hear(void)
     close_ears(e);
 }
 
+static void on_vm(void *user, gpointer result, const GError *error)
+{
+    g_autoptr(Vm) vm = result;
+    Heard *heard = user;
+
+    g_assert_no_error(error);
+    heard->state = vm->state;
+    heard->resynced = TRUE;
+}
+
+typedef void Verb(Hands *h, Id vm, HandsDone on_done, void *user);
+
+/* What it is after that; the verb must do. */
+static VmState after(Hands *h, Verb *verb)
+{
+    Answer a = {0};
+    Heard heard = {0};
+
+    verb(h, test_uuid(), on_text, &a);
+    hands_vm(h, test_uuid(), on_vm, &heard);
+    g_assert_true(turn_until(&loop, turn_is_set, &heard.resynced, 10000));
+    g_assert_true(a.done);
+    g_assert_false(a.failed);
+    g_assert_null(a.text);
+    return heard.state;
+}
+
+static gboolean start_test(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)
+{
+    (void)request;
+    (void)ret_result;
+    return lifecycle_start(conn, test_uuid(), error);
+}
+
+static void do_work(Hands *h, gboolean (*work)(virConnectPtr, gpointer, gpointer *, GError **))
+{
+    HandsJob job = {.what = "working", .work = work};
+    Answer a = {0};
+
+    hands_submit(h, &job, on_text, &a);
+    g_assert_true(turn_until(&loop, turn_is_set, &a.done, 10000));
+    g_assert_false(a.failed);
+}
+
+/* Asked again, or of what is off, they do nothing, and that is well. */
+static void test_suspend_and_resume(void)
+{
+    Hands *h = hands_new(&loop, TEST_URI);
+    Answer still = {0};
+    Answer none = {0};
+
+    g_assert_cmpint(after(h, hands_resume), ==, VM_STATE_RUNNING);
+    g_assert_cmpint(after(h, hands_suspend), ==, VM_STATE_PAUSED);
+    g_assert_cmpint(after(h, hands_suspend), ==, VM_STATE_PAUSED);
+    g_assert_cmpint(after(h, hands_resume), ==, VM_STATE_RUNNING);
+    do_work(h, stop_test);
+    g_assert_cmpint(after(h, hands_suspend), ==, VM_STATE_OFF);
+    g_assert_cmpint(after(h, hands_resume), ==, VM_STATE_OFF);
+    do_work(h, start_test);
+    /* Who does not exist does nothing, and cannot go on. */
+    hands_suspend(h, id_random(), on_text, &still);
+    hands_resume(h, id_random(), on_text, &none);
+    g_assert_true(turn_until(&loop, turn_is_set, &none.done, 10000));
+    g_assert_true(still.done && !still.failed);
+    g_assert_cmpint(none.code, ==, US_ERROR_NOT_FOUND);
+    close_hands(h);
+}
+
 static void test_ears_hung_server(void)
 {
     Heard heard = {0};
@@ -474,6 +542,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hands/closing", test_hands_closing_answers);
     g_test_add_func("/hands/hung-server", test_hands_hung_server);
     g_test_add_func("/ears/resync", test_ears);
+    g_test_add_func("/hands/suspend-and-resume", test_suspend_and_resume);
     g_test_add_func("/ears/hear", test_ears_hear);
     g_test_add_func("/ears/down", test_ears_hung_server);
     g_test_add_func("/ears/open-no-more", test_ears_open_no_more);
