@@ -44,8 +44,11 @@ static ProtectionVm *vm_of(const Stage *s, guint number)
 static void obey(Stage *s)
 {
     for (guint i = 1; i <= s->w->p->vms->len; i++)
-        while (vm_of(s, i)->asked)
-            world_answer(s->w, vm_of(s, i)->asked_host, vm_of(s, i)->asked, i, -1, NULL);
+        while (vm_of(s, i)->asked) {
+            g_autofree char *host = g_strdup(vm_of(s, i)->asked_host);
+
+            world_answer(s->w, host, vm_of(s, i)->asked, i, -1, NULL);
+        }
 }
 
 /* A second passes, and all is done that was asked for. */
