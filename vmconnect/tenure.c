@@ -14,8 +14,9 @@
 
 #define RENEW_LIMIT_MS 10000 /* an answer that comes later is worth nothing */
 #define TAPS_EACH_MS 30000   /* cards are plugged now and then */
-#define LEAVE_MS 3000        /* so long those that vote may take to hear that nothing is armed */
-#define VOTERS 2             /* its standby and the controller */
+#define SAME_MS 20
+#define LEAVE_MS 3000 /* so long those that vote may take to hear that nothing is armed */
+#define VOTERS 2      /* its standby and the controller */
 
 /* One VM of which this host is the active. */
 typedef struct {
@@ -32,7 +33,8 @@ typedef struct {
     guint64 in_file;   /* … what must be written before it is … */
     gboolean is_kept;  /* … and the guard has confirmed */
     gboolean in_guard; /* the guard was told of it */
-    pid_t pid;         /* that it was told */
+    pid_t pid;         /* that it was told, and until when (enforced, until) */
+    LeaseUntil told;
     char taps[WORD_TAPS_MAX][IF_NAMESIZE];
     guint tap_count;
     gint64 taps_at_ms;
@@ -190,6 +192,15 @@ static void read_taps(Hold *h, pid_t pid)
                     WORD_TAPS_MAX);
 }
 
+/* The guard has that, but for a moment that is not worth a word: of two answers to one asking the second says what the first has said. */
+static gboolean is_told(const Hold *h)
+{
+    LeaseMoment end = end_of(h);
+
+    return h->told.enforced == is_enforced(h) && ABS(end.boot_ms - h->told.until.boot_ms) < SAME_MS &&
+           ABS(end.raw_ms - h->told.until.raw_ms) < SAME_MS;
+}
+
 /* One that needs no lease, and never did, is none of the guard's. */
 static void give_to_guard(Hold *h)
 {
@@ -199,7 +210,10 @@ static void give_to_guard(Hold *h)
 
     if (pidfd < 0 || (!is_enforced(h) && !h->in_guard))
         return;
+    if (pid == h->pid && h->in_guard && is_told(h))
+        return;
     read_taps(h, pid);
+    h->told = (LeaseUntil){.enforced = is_enforced(h), .until = end_of(h)};
     warden_keep(t->warden, h->vm, h->reign, pid == h->pid ? -1 : pidfd, (const char(*)[IF_NAMESIZE])h->taps,
                 h->tap_count, is_enforced(h), end_of(h));
     h->pid = pid;
@@ -273,14 +287,14 @@ static void arm_if_due(Hold *h)
 
 typedef struct {
     Tenure *tenure;
-    Id vm;
+    Id id; /* a VM, or a voter */
 } Asked;
 
-static Asked *asked_new(Tenure *t, Id vm)
+static Asked *asked_new(Tenure *t, Id id)
 {
     Asked *asked = g_new0(Asked, 1);
 
-    *asked = (Asked){t, vm};
+    *asked = (Asked){t, id};
     return asked;
 }
 
@@ -291,7 +305,7 @@ static void on_clock_set(void *user, gpointer result, const GError *error)
 
     (void)result;
     if (error)
-        log_info("vm %s: its clock is not set, and may be late: %s", ID_TEXT(asked->vm), error->message);
+        log_info("vm %s: its clock is not set, and may be late: %s", ID_TEXT(asked->id), error->message);
 }
 
 static void on_resumed(void *user, gpointer result, const GError *error)
@@ -302,10 +316,10 @@ static void on_resumed(void *user, gpointer result, const GError *error)
     if (error)
         log_error(
             "vm %s: its lease is back, and it cannot be resumed: %s -> resume it by hand (virsh resume)",
-            ID_TEXT(asked->vm), error->message);
+            ID_TEXT(asked->id), error->message);
     else if (!asked->tenure->closed)
-        hands_set_clock(asked->tenure->engine->hands, asked->vm, on_clock_set,
-                        asked_new(asked->tenure, asked->vm));
+        hands_set_clock(asked->tenure->engine->hands, asked->id, on_clock_set,
+                        asked_new(asked->tenure, asked->id));
 }
 
 /* Whatever its guard has done is undone by that, or nothing was done yet. */
@@ -330,14 +344,14 @@ static void go_on(Hold *h)
 static void on_suspended(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
-    Hold *h = find(asked->tenure, asked->vm);
+    Hold *h = find(asked->tenure, asked->id);
 
     (void)result;
     if (!error && !asked->tenure->closed)
-        warden_tell(asked->tenure->warden, asked->vm, TRUE);
+        warden_tell(asked->tenure->warden, asked->id, TRUE);
     if (error)
         log_warning("vm %s: its lease ends, and libvirt does not suspend it: %s -> its guard stops it",
-                    ID_TEXT(asked->vm), error->message);
+                    ID_TEXT(asked->id), error->message);
     if (error && h)
         h->is_late = TRUE;
 }
@@ -509,8 +523,8 @@ static void on_peer_answered(void *user, const json_t *result, const GError *err
 
     if (error || t->closed)
         return;
-    if (!tenure_hear_answers(t, asked->vm, json_object_get(result, "answers"), &odd))
-        log_warning("engine %s answers oddly: %s -> it renews nothing", ID_TEXT(asked->vm), odd->message);
+    if (!tenure_hear_answers(t, asked->id, json_object_get(result, "answers"), &odd))
+        log_warning("engine %s answers oddly: %s -> it renews nothing", ID_TEXT(asked->id), odd->message);
 }
 
 static void on_ask(void *user, Id voter, const GArray *renewals)
@@ -573,7 +587,8 @@ static void hold(Tenure *t, const ActiveRole *role, const LeaseTimes *times)
     }
     h->voters[0] = role->standby;
     h->voters[1] = role->lease.controller;
-    h->wants_arm = role->lease.arm;
+    /* What is not cut at present is not taken over, either. */
+    h->wants_arm = role->lease.arm && !role->paused;
     h->dropped = FALSE;
     begin_hold(h, role->reign, times);
     if (!leases_until(t->leases, role->vm, &h->until))
@@ -823,6 +838,8 @@ void tenure_look(Tenure *t)
 
         if (guests_process(t->engine->guests, h->vm, &pid) >= 0 && pid != h->pid)
             give_to_guard(h);
+        /* Its guard may have said so before libvirt had named it. */
+        guests_set_fenced(t->engine->guests, h->vm, h->is_fenced);
         arm_if_due(h);
     }
 }

@@ -2,6 +2,7 @@
 #include "orchestrator/votes/leases.h"
 
 #include "orchestrator/votes/lease_clock.h"
+#include "vmconnect/base/log.h"
 
 #include <string.h>
 
@@ -215,8 +216,32 @@ void leases_hold(Leases *l, Id vm, Reign reign, const Id *voters, guint voter_co
     ask_soon(l, held);
 }
 
+static void on_nothing(void *user, const GError *error)
+{
+    (void)user;
+    if (error)
+        log_warning("that a VM is not armed any more cannot be kept: %s -> should it be held here again, it "
+                    "needs a lease at "
+                    "once",
+                    error->message);
+}
+
+/* Nobody renews it any more, so it must not begin armed should it be held again: its guest would be stopped until it has a lease. */
+static void end_arm(Leases *l, const Held *held)
+{
+    const Holder *h = &held->holder;
+
+    if (lease_is_armed(h->arm) || held->keeps)
+        voters_keep_arm(l->voters, held->vm, h->reign, h->arm + (lease_is_armed(h->arm) ? 1 : 2), on_nothing,
+                        NULL);
+}
+
 void leases_let_go(Leases *l, Id vm)
 {
+    const Held *held = g_hash_table_lookup(l->by_vm, &vm);
+
+    if (held)
+        end_arm(l, held);
     g_hash_table_remove(l->by_vm, &vm);
     wait_for_next(l);
 }
@@ -251,8 +276,8 @@ static void on_arm_kept(void *user, const GError *error)
         if (!error) {
             (void)(lease_is_armed(held->holder.arm) ? holder_disarm(&held->holder)
                                                     : holder_arm(&held->holder));
-            tell(l, held);
             ask_soon(l, held);
+            tell(l, held); /* who hears it may let it go */
         }
     }
     unref(l);

@@ -37,6 +37,7 @@ void leases_close(Leases *l);
  * holder_start(). */
 void leases_hold(Leases *l, Id vm, Reign reign, const Id *voters, guint voter_count, const LeaseTimes *times,
                  gboolean enforced);
+/* It is not this host's any more, or nobody else's to take: whatever was armed is not, should it be held in this reign again. */
 void leases_let_go(Leases *l, Id vm);
 /* What ran was stopped for want of a lease, or runs again. */
 void leases_stopped(Leases *l, Id vm, gboolean stopped);

@@ -151,6 +151,23 @@ static void test_may_start(void)
     g_assert_false(leases_until(d->leases, VM, &d->until));
 }
 
+/* One whose protection ends, and begins again in the same reign, is not stopped before it has a lease. */
+static void test_held_again(void)
+{
+    const Id voters[] = {STANDBY, CONTROLLER};
+    g_autoptr(Desk) d = desk_new(&LONG);
+
+    UNTIL(d, d->until.may_start);
+    leases_arm(d->leases, VM, TRUE);
+    UNTIL(d, d->arm_told == 1);
+    leases_let_go(d->leases, VM);
+    leases_hold(d->leases, VM, FIRST, voters, 2, &LONG, FALSE);
+    g_assert_false(now_of(d).enforced);
+    leases_arm(d->leases, VM, TRUE);
+    UNTIL(d, d->arm_told == 3);
+    g_assert_true(now_of(d).enforced && now_of(d).may_start);
+}
+
 /* Two hundred are one list for each voter, time after time. */
 static void test_lists(void)
 {
@@ -265,6 +282,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/leases/may-start", test_may_start);
+    g_test_add_func("/leases/held-again", test_held_again);
     g_test_add_func("/leases/lists", test_lists);
     g_test_add_func("/leases/not-armed-without", test_not_armed_without);
     g_test_add_func("/leases/nobody-answers", test_nobody_answers);
