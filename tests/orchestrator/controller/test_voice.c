@@ -27,9 +27,13 @@ typedef struct {
     guint answers, len; /* … how many lists came, and how long the last is … */
     LeaseAnswer last;   /* … and its first */
     GString *asked;     /* "beta lease.would election\n" */
+    Reign promised;     /* by beta's voice (number 0: nothing) … */
+    guint64 arm;        /* … with that arm */
+    gboolean waits;     /* what it has promised is not answered … */
+    RpcAnswerFunc promises;
+    void *promises_user; /* … to these */
     RpcAnswerFunc would;
     void *would_user;
-    Reign promised; /* by beta's voice; number 0: nothing */
     /* Of the last election. */
     guint ended;
     GError *error;
@@ -52,6 +56,18 @@ static void take_answers(const char *host, const json_t *params)
     desk->last = g_array_index(answers, RenewalAnswer, 0).answer;
 }
 
+/* beta says what it has promised. */
+static void beta_tells(void)
+{
+    json_auto_t *result =
+        json_pack("{s:o, s:I}", "reign", desk->promised.number ? reign_to_json(desk->promised) : json_null(),
+                  "arm", (json_int_t)desk->arm);
+    RpcAnswerFunc promises = g_steal_pointer(&desk->promises);
+
+    g_assert_nonnull(promises);
+    promises(desk->promises_user, result, NULL);
+}
+
 void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t *params, gint64 limit_ms,
                 RpcAnswerFunc on_answer, void *user)
 {
@@ -63,12 +79,12 @@ void hosts_call(Hosts *hosts, const char *name, const char *method, const json_t
         return;
     }
     if (g_str_equal(method, "lease.promised")) {
-        json_auto_t *result =
-            json_pack("{s:o, s:i}", "reign",
-                      desk->promised.number ? reign_to_json(desk->promised) : json_null(), "arm", 0);
-
+        g_assert_null(desk->promises);
         g_assert_cmpstr(name, ==, "beta");
-        on_answer(user, result, NULL);
+        desk->promises = on_answer;
+        desk->promises_user = user;
+        if (!desk->waits)
+            beta_tells();
         return;
     }
     g_assert_null(desk->would);
@@ -289,17 +305,6 @@ static void speak(Desk *d)
 
 /* --- renewing ----------------------------------------------------------------- */
 
-/* This voice may have voted for that, and have forgotten it: the active is told so, though no plan and no status knows. */
-static void test_promised_there(void)
-{
-    g_autoptr(Desk) d = desk_new();
-
-    d->promised = NEXT;
-    hear_beta(d, TRUE);
-    g_assert_cmpint(renew(d, FIRST), ==, LEASE_HIGHER);
-    g_assert_true(reign_equal(d->last.reign, NEXT));
-}
-
 /* What was forgotten may bind somebody: nobody is renewed before the active, in the reign that is known here, and its standby were heard. */
 static void test_mute(void)
 {
@@ -318,6 +323,58 @@ static void test_mute(void)
     /* Who has spoken once does not fall silent with a link. */
     hear_beta(d, FALSE);
     g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+}
+
+/* The standby may have heard this voice promise another reign, which itself has forgotten: what that has promised counts, if it is higher. */
+static void test_forgotten(void)
+{
+    static const struct {
+        Reign promised;
+        guint64 arm;
+        LeaseVerdict then;
+        guint64 arm_then;
+    } CASES[] = {
+        {{0}, 0, LEASE_GRANTED, 1},        {{1, {{1}}}, 0, LEASE_GRANTED, 1},
+        {{1, {{1}}}, 5, LEASE_GRANTED, 5}, {{1, {{9}}}, 1, LEASE_CONFLICT, 1},
+        {{3, {{3}}}, 0, LEASE_HIGHER, 0},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autoptr(Desk) d = desk_new();
+
+        d->promised = CASES[i].promised;
+        d->arm = CASES[i].arm;
+        hear_beta(d, TRUE);
+        g_assert_cmpint(renew(d, FIRST), ==, CASES[i].then);
+        g_assert_cmpuint(d->last.arm, ==, CASES[i].arm_then);
+        if (CASES[i].then != LEASE_HIGHER)
+            continue;
+        g_assert_true(reign_equal(d->last.reign, NEXT));
+        web1()->reign = NEXT;
+        g_assert_cmpint(renew(d, NEXT), ==, LEASE_GRANTED);
+    }
+}
+
+/* It is asked once at a time; and what is said then counts only if all is as it was when it was asked. */
+static void test_late_word(void)
+{
+    g_autoptr(Desk) d = desk_new();
+
+    d->waits = TRUE;
+    hear_beta(d, TRUE);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    web1()->reign = NEXT;
+    beta_tells();
+    web1()->reign = FIRST;
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    protection_doubt(d->p);
+    beta_tells();
+    g_hash_table_remove_all(d->p->unheard);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    beta_tells();
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+    g_assert_null(d->promises);
 }
 
 /* Of what it has no part in it says nothing, nor to who asks oddly. */
@@ -572,11 +629,29 @@ static void test_closes(void)
     voice_free(g_steal_pointer(&d->voice));
 }
 
+/* What a standby says to one that has ended makes it speak no more. */
+static void test_closes_unspoken(void)
+{
+    g_autoptr(Desk) d = desk_new();
+
+    d->waits = TRUE;
+    hear_beta(d, TRUE);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    voice_close(d->voice);
+    beta_tells();
+    uv_run(&d->loop, UV_RUN_NOWAIT);
+    voice_free(g_steal_pointer(&d->voice));
+    open_voice(d, 65537);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    beta_tells();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/voice/mute", test_mute);
-    g_test_add_func("/voice/promised-there", test_promised_there);
+    g_test_add_func("/voice/forgotten", test_forgotten);
+    g_test_add_func("/voice/late-word", test_late_word);
     g_test_add_func("/voice/not-answered", test_not_answered);
     g_test_add_func("/voice/by-hand", test_by_hand);
     g_test_add_func("/voice/known-reign", test_known_reign);
@@ -589,5 +664,6 @@ int main(int argc, char **argv)
     g_test_add_func("/voice/sits", test_sits);
     g_test_add_func("/voice/copy", test_copy);
     g_test_add_func("/voice/closes", test_closes);
+    g_test_add_func("/voice/closes-unspoken", test_closes_unspoken);
     return g_test_run();
 }
