@@ -276,6 +276,7 @@ static Plan *wanted_plan(const Asked *a, Wanted *w, GError **error)
         return NULL;
     w->options.home = a->home;
     w->options.running = runner_find_running(plans_runner(a->c->plans), p->scenario->name);
+    w->options.promised = voice_promised(a->c->voice, p);
     return plan_switchover(p, &w->options, error);
 }
 

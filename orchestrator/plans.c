@@ -455,6 +455,7 @@ static void begin_taking(Plans *plans, const Protection *p, PlanOptions *options
 
     options->now_ms = clock_steady_ms();
     options->running = runner_find_running(plans->runner, p->scenario->name);
+    options->promised = voice_promised(plans->voice, p);
     plan = plan_switchover(p, options, error);
     if (plan)
         plans_start(plans, plan, nobody_waits, NULL, error);

@@ -205,6 +205,19 @@ void voice_elect(Voice *v, const char *to, Id vm, const Ballot *ballot, RpcAnswe
     hosts_call(v->hosts, to, "lease.would", params, ASK_LIMIT_MS, on_would, e);
 }
 
+guint64 voice_promised(const Voice *v, const Protection *p)
+{
+    guint64 highest = 0;
+
+    for (guint i = 0; i < p->vms->len; i++) {
+        Id vm = ((const ProtectionVm *)p->vms->pdata[i])->uuid;
+
+        if (voters_knows(v->voters, vm))
+            highest = MAX(highest, voters_promised(v->voters, vm).promised.number);
+    }
+    return highest;
+}
+
 /* --- the whole -------------------------------------------------------------------- */
 
 Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios,

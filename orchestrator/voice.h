@@ -23,6 +23,9 @@ void voice_hear(Voice *v, const char *host, const json_t *news);
  * does, durably. @done as of hosts_call(): BUSY: not now, and nothing was promised. */
 void voice_elect(Voice *v, const char *to, Id vm, const Ballot *ballot, RpcAnswerFunc done, void *user);
 
+/* The highest number of a reign of one of @p's VMs that this voice has promised, whatever came of it; 0: none. */
+guint64 voice_promised(const Voice *v, const Protection *p);
+
 /* Whoever waits is answered; then nobody is. */
 void voice_close(Voice *v);
 /* When nothing can answer any more. NULL is accepted. */

@@ -200,6 +200,8 @@ typedef struct {
     gint64 now_ms;       /* steady */
     Id point;            /* of the one VM that is moved; nil: the newest */
     const Plan *running; /* the scenario's, borrowed; NULL: none */
+    guint64
+        promised; /* the highest reign of its VMs that the controller has promised, perhaps in vain; 0: none */
 } PlanOptions;
 
 typedef struct {

@@ -433,7 +433,9 @@ static void test_elects(void)
 {
     g_autoptr(Desk) d = desk_new();
 
+    g_assert_cmpuint(voice_promised(d->voice, d->p), ==, 0);
     speak(d);
+    g_assert_cmpuint(voice_promised(d->voice, d->p), ==, FIRST.number);
     stand(d, VM, BALLOT_ELECTION, NEXT);
     g_assert_cmpstr(d->asked->str, ==, "beta lease.would election\n");
     g_assert_cmpuint(d->ended, ==, 0);
@@ -448,12 +450,18 @@ static void test_elects(void)
     g_assert_no_error(d->error);
     g_assert_cmpint(renew(d, FIRST), ==, LEASE_HIGHER);
     g_assert_true(reign_equal(d->last.reign, NEXT));
-    /* It is asked again, and nobody else has it. */
+    /* It is asked again, and nobody else has it: who tries again takes a higher number. */
     elect(d, VM, BALLOT_ELECTION, NEXT, "given");
     g_assert_no_error(d->error);
     elect(d, VM, BALLOT_ELECTION, RIVAL, "given");
     g_assert_error(d->error, US_ERROR, US_ERROR_OVERTAKEN);
     g_assert_true(g_str_has_prefix(d->error->message, "the controller has promised another reign"));
+    elect(d, VM, BALLOT_CERTIFIED, RIVAL, "given");
+    g_assert_error(d->error, US_ERROR, US_ERROR_OVERTAKEN);
+    g_assert_cmpuint(voice_promised(d->voice, d->p), ==, NEXT.number);
+    elect(d, VM, BALLOT_CERTIFIED, (Reign){NEXT.number + 1, RIVAL.id}, "given");
+    g_assert_no_error(d->error);
+    g_assert_cmpuint(voice_promised(d->voice, d->p), ==, NEXT.number + 1);
 }
 
 /* Whatever the standby says but yes. */

@@ -311,6 +311,31 @@ static void test_journal_lost(void)
     expect_ballot(solo_last_call(promised.out), "plan.promote", BALLOT_ELECTION);
 }
 
+/* A plan that came to nothing may have had a promise: by force one takes a number that nobody has promised, in good order it is the next. */
+static void test_promised_in_vain(void)
+{
+    static const struct {
+        guint64 promised, by_force;
+    } CASES[] = {{0, 3}, {1, 3}, {3, 4}, {7, 8}};
+    g_autoptr(World) w = world_new(1);
+    PlanOptions o = forced(BALLOT_CERTIFIED);
+
+    world_run(w);
+    make_automatic(w);
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        PlanOptions in_order = OPTIONS;
+        g_autoptr(Plan) plan = NULL, good = NULL;
+
+        in_order.promised = o.promised = CASES[i].promised;
+        good = solo_plan(w, in_order);
+        g_assert_cmpuint(good->next.number, ==, 2);
+        world_link(w, "alpha", FALSE);
+        plan = solo_plan(w, o);
+        g_assert_cmpuint(plan->next.number, ==, CASES[i].by_force);
+        world_link(w, "alpha", TRUE);
+    }
+}
+
 /* Root was faster: where it runs counts, in its reign. What the plan itself has promoted is waited for. */
 static void test_by_hand(void)
 {
@@ -681,6 +706,7 @@ int main(int argc, char **argv)
     g_test_add_func("/election/restart-before-the-promise", test_restart_before_the_promise);
     g_test_add_func("/election/standby-is-away", test_standby_is_away);
     g_test_add_func("/election/journal-lost", test_journal_lost);
+    g_test_add_func("/election/promised-in-vain", test_promised_in_vain);
     g_test_add_func("/election/by-hand", test_by_hand);
     g_test_add_func("/election/goes-on-by-force", test_goes_on_by_force);
     g_test_add_func("/election/in-order", test_in_order);
