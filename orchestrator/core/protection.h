@@ -75,9 +75,10 @@ typedef struct {
     gboolean proven;      /* its checks have passed since it was started */
     gint64 silent_ms;     /* when it fell silent last; 0: never … */
     gint64 since_ms;      /* … and since when it was missed, as far as is known */
-    gint64 fenced_ms;     /* since when its host's engine says that it stands still for want of a lease; 0: it does not */
-    gint64 unheard_ms;    /* since when nobody hears its host's engine; 0: somebody does */
-    gint64 heard_ms;      /* when its host's engine had a word of it last; 0: never */
+    gint64
+        fenced_ms; /* since when its host's engine says that it stands still for want of a lease; 0: it does not */
+    gint64 unheard_ms; /* since when nobody hears its host's engine; 0: somebody does */
+    gint64 heard_ms;   /* when its host's engine had a word of it last; 0: never */
     gboolean known_boots;
     guint boots;       /* as its host counts them */
     gint64 booted_ms;  /* since it is watched; 0: not */
