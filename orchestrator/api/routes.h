@@ -23,7 +23,7 @@
     X("host.remove",         DELETE, "/hosts/{host}",                    FALSE, "")         \
     X("host.hold",           POST,   "/hosts/{host}/hold",               TRUE,  "")         \
     X("host.unhold",         DELETE, "/hosts/{host}/hold",               FALSE, "")         \
-    X("host.fence",          POST,   "/hosts/{host}/fence/status",       FALSE, "")         \
+    X("host.fence",          POST,   "/hosts/{host}/fence/status",       TRUE,  "")         \
     X("host.recover",        POST,   "/hosts/{host}/recover",            TRUE,  "")         \
     X("vm.list",             GET,    "/hosts/{host}/vms",                FALSE, "")         \
     X("scenario.list",       GET,    "/scenarios",                       FALSE, "")         \
