@@ -57,7 +57,7 @@ static void harden(void)
         fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) | O_NONBLOCK);
 }
 
-static int run(void)
+static int run(const char *watchdog)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(Sentry) sentry = NULL;
@@ -65,7 +65,8 @@ static int run(void)
     harden();
     /* Others of ours have folders beside it, which QEMU passes through. */
     if (durable_mkdir("/run/understudy", 0755, &error) && durable_mkdir(SENTRY_FOLDER, 0700, &error))
-        sentry = sentry_new(SENTRY_FOLDER, &error);
+        sentry =
+            sentry_new(SENTRY_FOLDER, watchdog ? watchdog_new(watchdog, watchdog_open_device) : NULL, &error);
     if (!sentry) {
         log_error("%s", error->message);
         return us_error_exit(error);
@@ -78,7 +79,11 @@ static int run(void)
 int main(int argc, char **argv)
 {
     gboolean version = FALSE;
-    const GOptionEntry entries[] = {{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
+    g_autofree char *watchdog = NULL;
+    const GOptionEntry entries[] = {{"watchdog", 0, 0, G_OPTION_ARG_FILENAME, &watchdog,
+                                     "have this device reset the host if a guest outlives its lease",
+                                     "DEVICE"},
+                                    {"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
                                     {NULL}};
     g_autoptr(GOptionContext) options = g_option_context_new(NULL);
     g_autoptr(GError) error = NULL;
@@ -91,5 +96,5 @@ int main(int argc, char **argv)
     }
     if (version)
         g_print(NAME " %s\n", UNDERSTUDY_VERSION);
-    return version ? 0 : run();
+    return version ? 0 : run(watchdog);
 }

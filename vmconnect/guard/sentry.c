@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmconnect/guard/sentry.h"
 
+#include "orchestrator/votes/lease_clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/machine.h"
@@ -165,6 +166,8 @@ static void turn(Sentry *s, GArray *fds)
         hear(s, i - 1);
     care_serve(s);
     care_walk(s);
+    if (s->watchdog)
+        watchdog_step(s->watchdog, s->wards, lease_clock_now());
     if (p[FD_LISTENER].revents)
         take_client(s);
 }
@@ -175,6 +178,8 @@ void sentry_run(Sentry *s)
 
     while (!s->is_ending)
         turn(s, fds);
+    if (s->watchdog)
+        watchdog_end(s->watchdog, s->wards);
     log_notice("told to end -> the gate and the roll of %u VMs stay as they are; nobody stops a guest until "
                "a guard is back",
                s->wards->len);
@@ -210,11 +215,12 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-Sentry *sentry_new(const char *folder, GError **error)
+Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error)
 {
     g_autoptr(Sentry) s = g_new0(Sentry, 1);
     Id boot;
 
+    s->watchdog = steal_watchdog;
     s->listener = s->timer = s->signals = -1;
     s->wards = g_ptr_array_new_with_free_func((GDestroyNotify)ward_free);
     s->clients = g_array_new(FALSE, FALSE, sizeof(int));
@@ -231,6 +237,8 @@ Sentry *sentry_new(const char *folder, GError **error)
         return NULL;
     }
     care_begin(s);
+    if (s->watchdog && !watchdog_begin(s->watchdog, s->wards, lease_clock_now(), error))
+        return NULL;
     s->listener = listen_at(s->socket_path, error);
     return s->listener < 0 ? NULL : g_steal_pointer(&s);
 }
@@ -250,6 +258,7 @@ void sentry_free(Sentry *s)
     g_array_unref(s->requests);
     g_ptr_array_unref(s->wards);
     shutter_free(s->shutter);
+    watchdog_free(s->watchdog);
     g_free(s->roll_path);
     g_free(s->socket_path);
     g_free(s->boot_id);

@@ -4,12 +4,13 @@
  * One thread and poll(2). What is durable beyond this process, the roll and the kernel's table, is written before an engine is answered. */
 #pragma once
 
-#include <glib.h>
+#include "vmconnect/guard/watchdog.h"
 
 typedef struct Sentry Sentry;
 
-/* Take over what an earlier guard left in @folder, and listen there. Without such nothing but the socket is made. */
-Sentry *sentry_new(const char *folder, GError **error);
+/* Take over what an earlier guard left in @folder, and listen there. Without such nothing but the socket is made. @steal_watchdog: NULL: none is
+ * used; one that cannot be is an error. */
+Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error);
 
 /* Until SIGTERM or SIGINT. What is kept stays so: the kernel's table and the roll remain. */
 void sentry_run(Sentry *s);

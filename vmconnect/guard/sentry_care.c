@@ -222,6 +222,7 @@ static gboolean keep(Sentry *s, Request *r)
     next.reign = r->word.reign;
     next.ladder.is_enforced = r->word.is_enforced;
     next.ladder.until = r->word.until;
+    next.given_ms = next.ladder.is_enforced ? lease_left_ms(next.ladder.until, lease_clock_now()) : 0;
     r->is_new = !known;
     if (!known)
         g_ptr_array_add(s->wards, known = g_new0(Ward, 1));
@@ -592,7 +593,7 @@ void care_walk(Sentry *s)
 
 gint64 care_wait_ms(const Sentry *s)
 {
-    gint64 least_ms = G_MAXINT64;
+    gint64 least_ms = G_MAXINT64, watchdog_ms;
     LeaseMoment at = lease_clock_now();
 
     for (guint i = 0; i < s->wards->len; i++) {
@@ -604,6 +605,9 @@ gint64 care_wait_ms(const Sentry *s)
         if (w->lay_ms != G_MAXINT64)
             least_ms = MIN(least_ms, MAX(w->lay_ms - at.boot_ms, 0));
     }
+    watchdog_ms = s->watchdog ? watchdog_wait_ms(s->watchdog, s->wards, at) : -1;
+    if (watchdog_ms >= 0)
+        least_ms = MIN(least_ms, watchdog_ms);
     return least_ms == G_MAXINT64 ? -1 : least_ms;
 }
 
@@ -637,6 +641,7 @@ static gboolean find_again(Ward *w)
         return FALSE;
     }
     w->subject = found;
+    w->given_ms = G_MAXINT64;
     w->computed_ns = subject_computed_ns(&found);
     w->said_stopped = w->ladder.state == LADDER_PAUSED;
     return TRUE;

@@ -5,15 +5,17 @@
 #include "vmconnect/guard/sentry.h"
 #include "vmconnect/guard/shutter.h"
 #include "vmconnect/guard/ward.h"
+#include "vmconnect/guard/watchdog.h"
 
 struct Sentry {
     char *roll_path;
     char *socket_path;
     char *boot_id;
     Shutter *shutter;
-    GPtrArray *wards; /* Ward */
-    GArray *clients;  /* int */
-    GArray *requests; /* Request: heard and not yet answered */
+    Watchdog *watchdog; /* NULL: none is used */
+    GPtrArray *wards;   /* Ward */
+    GArray *clients;    /* int */
+    GArray *requests;   /* Request: heard and not yet answered */
     int listener;
     int timer;          /* timerfd of CLOCK_BOOTTIME */
     int signals;        /* signalfd */

@@ -19,6 +19,7 @@ typedef struct {
     WardTap tap[WORD_TAPS_MAX];
     Ladder ladder;
     /* Not remembered beyond this process. */
+    gint64 given_ms;       /* so long its lease was when it was given last; G_MAXINT64: to an earlier guard */
     gboolean said_stopped; /* libvirt's last event since it was asked to stop */
     guint64 computed_ns;   /* by subject_computed_ns(), when that was said */
     gint64

@@ -7,6 +7,7 @@
 #include "vmconnect/guard/subject.h"
 #include "vmconnect/guard/word.h"
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <sched.h>
@@ -44,6 +45,15 @@ static pid_t begin_guest(void)
     return pid;
 }
 
+static const char *device; /* the file that is one; NULL: none is used */
+
+static gboolean open_device(const char *path, WatchdogDevice *ret_device, GError **error)
+{
+    (void)error;
+    *ret_device = (WatchdogDevice){.fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600), .timeout_ms = 3000};
+    return TRUE;
+}
+
 static pid_t begin_guard(const char *folder)
 {
     pid_t pid = fork();
@@ -52,7 +62,7 @@ static pid_t begin_guard(const char *folder)
         g_autoptr(Sentry) s = NULL;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        s = sentry_new(folder, NULL);
+        s = sentry_new(folder, device ? watchdog_new(device, open_device) : NULL, NULL);
         if (s)
             sentry_run(s);
         g_clear_pointer(&s, sentry_free);
@@ -367,6 +377,59 @@ static void test_deaf(void)
     world_end(&w);
 }
 
+static gboolean was_written(char sign)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+
+    return g_file_get_contents(device, &text, &len, NULL) && len > 0 && text[len - 1] == sign;
+}
+
+static void wait_for_sign(char sign)
+{
+    gint64 deadline_ms = clock_steady_ms() + PATIENCE_MS;
+
+    while (!was_written(sign))
+        g_assert_cmpint(clock_left_ms(deadline_ms), >, 0);
+}
+
+/* It is petted while a guest has its lease, and left when none needs one; not by a guard that dies. */
+static void test_watchdog(void)
+{
+    g_autofree char *path = g_strdup("/tmp/understudy-sentry-device-XXXXXX");
+    World w;
+
+    close(g_mkstemp(path));
+    device = path;
+    world_begin(&w);
+    wait_for_sign('V');
+    expect_done(keep(&w, 60000, TRUE));
+    wait_for_sign('.');
+    guard_again(&w);
+    g_assert_true(was_written('.'));
+    g_assert_cmpint(truncate(path, 0), ==, 0);
+    wait_for_sign('.');
+    expect_done(keep(&w, -1, FALSE));
+    wait_for_sign('V');
+    /* Told to end, in order and not. */
+    expect_done(keep(&w, 60000, FALSE));
+    wait_for_sign('.');
+    kill(w.guard, SIGTERM);
+    waitpid(w.guard, NULL, 0);
+    g_assert_true(was_written('.'));
+    w.guard = begin_guard(w.folder);
+    close(w.engine);
+    w.engine = join(&w);
+    g_assert_true(list(&w).is_enforced);
+    end(w.guest);
+    hear_of(&w, WORD_GONE);
+    wait_for_sign('V');
+    w.guest = begin_guest();
+    world_end(&w);
+    device = NULL;
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -379,5 +442,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/another-process", test_another_process);
     g_test_add_func("/sentry/no-room", test_no_room);
     g_test_add_func("/sentry/deaf", test_deaf);
+    g_test_add_func("/sentry/watchdog", test_watchdog);
     return g_test_run();
 }
