@@ -50,8 +50,8 @@ void hands_vm(Hands *hands, Id vm, HandsDone on_done, void *user);         /* Vm
 void hands_definition(Hands *hands, Id vm, HandsDone on_done, void *user); /* char *, inactive */
 void hands_host(Hands *hands, HandsDone on_done, void *user);              /* json_t * */
 /* It stands still, if it ran; it goes on, if it is paused. */
-void hands_suspend(Hands *hands, Id vm, HandsDone on_done, void *user);                    /* NULL */
-void hands_resume(Hands *hands, Id vm, HandsDone on_done, void *user);                     /* NULL */
+void hands_suspend(Hands *hands, Id vm, HandsDone on_done, void *user); /* NULL */
+void hands_resume(Hands *hands, Id vm, HandsDone on_done, void *user);  /* NULL */
 /* The guest's clock is this host's, by its agent. */
-void hands_set_clock(Hands *hands, Id vm, HandsDone on_done, void *user); /* NULL */
+void hands_set_clock(Hands *hands, Id vm, HandsDone on_done, void *user);                  /* NULL */
 void hands_set_autostart(Hands *hands, Id vm, gboolean on, HandsDone on_done, void *user); /* NULL */
