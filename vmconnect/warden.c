@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -22,7 +23,7 @@ typedef struct {
     Id vm;
     Word word;       /* a KEEP */
     int pidfd;       /* ours; -1: none was given yet */
-    gboolean is_new; /* this guard was not told of the process yet */
+    gboolean is_new; /* this guard was not told of the process yet, or has not taken it */
     guint64 serial;  /* of the newest word */
 } Kept;
 
@@ -50,11 +51,13 @@ struct Warden {
     uv_timer_t timer; /* connects again, or looks whether answers come */
     gint64 again_ms;
     GHashTable *kept; /* Id * (its own) -> Kept * */
+    GHashTable *care; /* set of Id *: whom this guard has said that it has, by whose word ever */
     GQueue *todo;     /* Todo * */
     GQueue *asked;    /* Asked * */
     guint64 serial;
-    gboolean listed; /* this guard has said whom it has */
-    gboolean up;     /* as was told */
+    gboolean listed;  /* this guard has said whom it has */
+    gboolean up;      /* as was told */
+    gboolean is_told; /* that it is not: said once, until it is */
     gboolean closed;
 };
 
@@ -67,23 +70,59 @@ static void kept_free(gpointer data)
     g_free(k);
 }
 
-static void set_up(Warden *w, gboolean up)
+static gboolean has_ended(const Kept *k)
 {
-    if (w->up == up || w->closed)
+    struct pollfd p = {.fd = k->pidfd, .events = POLLIN};
+
+    return k->pidfd < 0 || poll(&p, 1, 0) > 0;
+}
+
+static void set_up(Warden *w)
+{
+    if (w->up || w->closed)
         return;
-    w->up = up;
-    if (up)
-        log_info("the guard is there");
-    else
-        log_warning("the guard does not answer -> no VM is armed, and of those that are the kernel holds the "
-                    "frames when their lease ends");
-    w->events.on_up(w->user, up);
+    w->up = TRUE;
+    w->is_told = FALSE;
+    log_info("the guard is there");
+    w->events.on_up(w->user, TRUE);
+}
+
+static void set_down(Warden *w, const char *why)
+{
+    if (w->closed)
+        return;
+    if (!w->is_told)
+        log_warning("the guard %s -> no VM is armed, and of those that are the kernel holds the frames when "
+                    "their lease ends",
+                    why);
+    w->is_told = TRUE;
+    if (!w->up)
+        return;
+    w->up = FALSE;
+    w->events.on_up(w->user, FALSE);
 }
 
 /* --- sending ------------------------------------------------------------------- */
 
+#define KINDS_EVENT (1u << WORD_STOPPED | 1u << WORD_RUNNING)
+#define KINDS_OF_VM (KINDS_EVENT | 1u << WORD_KEEP | 1u << WORD_RELEASE)
+
 static void set_events(Warden *w);
 static void disconnect(Warden *w);
+
+/* What is said next makes that void. */
+static void unsay(Warden *w, guint kinds, Id vm)
+{
+    for (GList *one = w->todo->head, *next; one; one = next) {
+        Todo *t = one->data;
+
+        next = one->next;
+        if (!(kinds & 1u << t->kind) || !id_equal(t->vm, vm))
+            continue;
+        g_free(t);
+        g_queue_delete_link(w->todo, one);
+    }
+}
 
 static gboolean is_waiting(const Warden *w, WordKind kind, Id vm)
 {
@@ -106,6 +145,12 @@ static void push(Warden *w, WordKind kind, Id vm)
     *t = (Todo){kind, vm};
     g_queue_push_tail(w->todo, t);
     set_events(w);
+}
+
+static void push_keep(Warden *w, Id vm)
+{
+    if (!is_waiting(w, WORD_KEEP, vm))
+        push(w, WORD_KEEP, vm);
 }
 
 /* FALSE: not now, or the guard is gone. */
@@ -144,28 +189,109 @@ static void send_all(Warden *w)
 
 /* --- hearing --------------------------------------------------------------------- */
 
+static void add_to_care(Warden *w, Id vm)
+{
+    g_hash_table_add(w->care, g_memdup2(&vm, sizeof(vm)));
+}
+
+static void forget(Warden *w, Id vm)
+{
+    g_hash_table_remove(w->kept, &vm);
+    w->events.on_gone(w->user, vm);
+}
+
+/* An answer is the newest word's, or nobody waits for it any more. */
+static void take_kept(Warden *w, const Asked *asked, const GError *refused)
+{
+    Kept *k = g_hash_table_lookup(w->kept, &asked->vm);
+
+    if (!refused)
+        add_to_care(w, asked->vm);
+    if (!k)
+        return;
+    k->is_new = k->is_new || refused;
+    if (k->serial != asked->serial)
+        return;
+    /* It has ended before the guard had it, which has nothing to say of its end. */
+    if (refused && k->pidfd >= 0 && has_ended(k) && !g_hash_table_contains(w->care, &asked->vm))
+        forget(w, asked->vm);
+    else
+        w->events.on_kept(w->user, asked->vm, refused);
+}
+
+static void take_released(Warden *w, Id vm, const GError *refused)
+{
+    if (refused)
+        log_warning("vm %s: %s -> it stays in the guard's care", ID_TEXT(vm), refused->message);
+    else
+        g_hash_table_remove(w->care, &vm);
+}
+
+/* Of those whose process has ended while no guard was there nobody else tells. */
+static void take_list_end(Warden *w)
+{
+    g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(Id));
+    GHashTableIter it;
+    gpointer value;
+
+    w->listed = TRUE;
+    w->again_ms = AGAIN_FIRST_MS;
+    g_hash_table_iter_init(&it, w->kept);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        const Kept *k = value;
+
+        if (k->pidfd >= 0 && has_ended(k) && !g_hash_table_contains(w->care, &k->vm))
+            g_array_append_val(gone, k->vm);
+    }
+    for (guint i = 0; i < gone->len && !w->closed; i++)
+        if (g_hash_table_contains(w->kept, &g_array_index(gone, Id, i)))
+            forget(w, g_array_index(gone, Id, i));
+}
+
 static void take_answer(Warden *w, const Word *word)
 {
     g_autofree Asked *asked = g_queue_pop_head(w->asked);
-    const Kept *k = asked && asked->kind == WORD_KEEP ? g_hash_table_lookup(w->kept, &asked->vm) : NULL;
     g_autoptr(GError) refused = NULL;
 
+    if (!asked || !id_equal(asked->vm, word->vm)) {
+        disconnect(w);
+        return;
+    }
     if (word->kind == WORD_REFUSED)
         refused = g_error_new(US_ERROR, US_ERROR_REFUSED, "the guard refuses: %s", word->text);
-    if (asked && asked->kind == WORD_LIST)
-        w->listed = TRUE;
-    if (w->listed && g_queue_is_empty(w->asked) && g_queue_is_empty(w->todo))
-        set_up(w, TRUE);
-    if (k && k->serial == asked->serial)
-        w->events.on_kept(w->user, asked->vm, refused);
+    if (asked->kind == WORD_LIST)
+        take_list_end(w);
+    if (asked->kind == WORD_RELEASE)
+        take_released(w, asked->vm, refused);
+    /* (The list was asked for first.) */
+    if (g_queue_is_empty(w->asked) && g_queue_is_empty(w->todo))
+        set_up(w);
+    if (asked->kind == WORD_KEEP && !w->closed)
+        take_kept(w, asked, refused);
 }
 
 static void take_ward(Warden *w, const Word *word)
 {
+    add_to_care(w, word->vm);
     if (!g_hash_table_contains(w->kept, &word->vm) && !w->events.wants(w->user, word->vm))
         push(w, WORD_RELEASE, word->vm);
     else if (word->how != FENCED_NOT)
         w->events.on_fenced(w->user, word->vm, word->how);
+}
+
+/* The process that it had: if that of the newest word lives, it came after, and may have been refused for that. */
+static void take_gone(Warden *w, Id vm)
+{
+    Kept *k = g_hash_table_lookup(w->kept, &vm);
+
+    g_hash_table_remove(w->care, &vm);
+    if (!k || has_ended(k)) {
+        forget(w, vm);
+        return;
+    }
+    k->is_new = TRUE;
+    push_keep(w, vm);
+    w->events.on_gone(w->user, vm);
 }
 
 static void take(Warden *w, const Word *word)
@@ -179,14 +305,14 @@ static void take(Warden *w, const Word *word)
         take_ward(w, word);
         return;
     case WORD_PLEASE_STOP:
+        add_to_care(w, word->vm);
         w->events.on_please_stop(w->user, word->vm);
         return;
     case WORD_FENCED:
         w->events.on_fenced(w->user, word->vm, word->how);
         return;
     case WORD_GONE:
-        g_hash_table_remove(w->kept, &word->vm);
-        w->events.on_gone(w->user, word->vm);
+        take_gone(w, word->vm);
         return;
     default:
         log_warning("the guard says %s, which is no word of its -> passed over", word_kind_name(word->kind));
@@ -195,7 +321,7 @@ static void take(Warden *w, const Word *word)
 
 static void receive_all(Warden *w)
 {
-    while (w->fd >= 0 && !w->closed) {
+    while (w->fd >= 0) {
         g_autoptr(GError) error = NULL;
         Word word;
 
@@ -240,8 +366,20 @@ static void on_poll_closed(uv_handle_t *poll)
     g_free(poll);
 }
 
+static void put_off(Warden *w, const char *why)
+{
+    w->again_ms = MIN(2 * w->again_ms, AGAIN_LAST_MS);
+    uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+    /* One that starts beside this engine is waited for a little. */
+    if (w->again_ms == AGAIN_LAST_MS)
+        set_down(w, why);
+}
+
+/* One that has never said whom it has is as good as none: it is asked again ever more rarely, too. */
 static void disconnect(Warden *w)
 {
+    gboolean listed = w->listed;
+
     if (w->fd < 0)
         return;
     uv_poll_stop(w->poll);
@@ -251,9 +389,15 @@ static void disconnect(Warden *w)
     w->listed = FALSE;
     g_queue_clear_full(w->todo, g_free);
     g_queue_clear_full(w->asked, g_free);
-    set_up(w, FALSE);
-    if (!w->closed)
-        uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+    g_hash_table_remove_all(w->care);
+    if (w->up)
+        set_down(w, "is gone");
+    if (w->closed)
+        return;
+    if (listed)
+        uv_timer_start(&w->timer, on_timer, AGAIN_FIRST_MS, 0);
+    else
+        put_off(w, "does not answer");
 }
 
 static gboolean is_root(int fd)
@@ -264,7 +408,7 @@ static gboolean is_root(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.uid == geteuid();
 }
 
-/* All that is kept is told to whoever is there now. */
+/* All that is kept is told to whoever is there now; of what has ended the list says whether he has it. */
 static void begin(Warden *w)
 {
     GHashTableIter it;
@@ -276,24 +420,23 @@ static void begin(Warden *w)
         Kept *k = value;
 
         k->is_new = TRUE;
-        push(w, WORD_KEEP, k->vm);
+        if (k->pidfd < 0 || !has_ended(k))
+            push(w, WORD_KEEP, k->vm);
     }
 }
 
 static void connect_now(Warden *w)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    gboolean is_there = fd >= 0 && connect(fd, (const struct sockaddr *)&w->address, sizeof(w->address)) == 0;
 
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&w->address, sizeof(w->address)) != 0 ||
-        !is_root(fd)) {
+    if (!is_there || !is_root(fd)) {
         if (fd >= 0)
             close(fd);
-        w->again_ms = MIN(2 * w->again_ms, AGAIN_LAST_MS);
-        uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+        put_off(w, is_there ? "is not root's, and not spoken to" : "is not there");
         return;
     }
     w->fd = fd;
-    w->again_ms = AGAIN_FIRST_MS;
     w->poll = g_new0(uv_poll_t, 1);
     uv_poll_init(w->loop, w->poll, fd);
     w->poll->data = w;
@@ -310,9 +453,11 @@ static void on_timer(uv_timer_t *timer)
         connect_now(w);
         return;
     }
+    /* It may have been this process that was late. */
+    receive_all(w);
     oldest = g_queue_peek_head(w->asked);
     if (oldest && clock_steady_ms() >= oldest->sent_ms + ANSWER_MS)
-        set_up(w, FALSE);
+        set_down(w, "does not answer");
 }
 
 /* --- what is kept --------------------------------------------------------------------- */
@@ -321,6 +466,7 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
 {
     Warden *w = g_new0(Warden, 1);
 
+    g_assert(strlen(socket_path) < sizeof(w->address.sun_path));
     w->loop = loop;
     w->address.sun_family = AF_UNIX;
     g_strlcpy(w->address.sun_path, socket_path, sizeof(w->address.sun_path));
@@ -329,6 +475,7 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
     w->fd = -1;
     w->again_ms = AGAIN_FIRST_MS;
     w->kept = g_hash_table_new_full(id_hash, id_equal_func, NULL, kept_free);
+    w->care = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     w->todo = g_queue_new();
     w->asked = g_queue_new();
     uv_timer_init(loop, &w->timer);
@@ -342,6 +489,7 @@ static void on_timer_closed(uv_handle_t *timer)
     Warden *w = timer->data;
 
     g_hash_table_unref(w->kept);
+    g_hash_table_unref(w->care);
     g_queue_free_full(w->todo, g_free);
     g_queue_free_full(w->asked, g_free);
     g_free(w);
@@ -375,9 +523,8 @@ void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF
     }
     k->word = (Word){
         .kind = WORD_KEEP, .vm = vm, .reign = reign, .is_enforced = is_enforced, .until = until, .taps = n};
-    if (!is_enforced)
-        k->word.until = (LeaseMoment){0};
-    memcpy(k->word.tap, taps, n * IF_NAMESIZE);
+    if (n > 0)
+        memcpy(k->word.tap, taps, n * (gsize)IF_NAMESIZE);
     if (pidfd >= 0) {
         if (k->pidfd >= 0)
             close(k->pidfd);
@@ -385,18 +532,20 @@ void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF
         k->is_new = TRUE;
     }
     k->serial = ++w->serial;
-    if (!is_waiting(w, WORD_KEEP, vm))
-        push(w, WORD_KEEP, vm);
+    push_keep(w, vm);
 }
 
 void warden_release(Warden *w, Id vm)
 {
     g_hash_table_remove(w->kept, &vm);
+    unsay(w, KINDS_OF_VM, vm);
     push(w, WORD_RELEASE, vm);
 }
 
 void warden_tell(Warden *w, Id vm, gboolean stopped)
 {
-    if (g_hash_table_contains(w->kept, &vm))
-        push(w, stopped ? WORD_STOPPED : WORD_RUNNING, vm);
+    if (!g_hash_table_contains(w->kept, &vm) && !g_hash_table_contains(w->care, &vm))
+        return;
+    unsay(w, KINDS_EVENT, vm);
+    push(w, stopped ? WORD_STOPPED : WORD_RUNNING, vm);
 }

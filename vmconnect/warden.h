@@ -19,9 +19,9 @@ typedef struct {
     void (*on_please_stop)(void *user, Id vm);
     /* It does nothing any more; also said of those that a guard has fenced before this engine came. */
     void (*on_fenced)(void *user, Id vm, Fenced how);
-    /* Its process has ended: it is out of the guard's care. */
+    /* Its process has ended: it is out of the guard's care. One that was kept since, in another process, stays kept. */
     void (*on_gone)(void *user, Id vm);
-    /* The newest warden_keep() of it has come to that. */
+    /* The newest warden_keep() of it has come to that; again for each guard that comes. */
     void (*on_kept)(void *user, Id vm, const GError *why_not);
     /* It is in the guard's care, though not by a word of this process: is it to stay there? */
     gboolean (*wants)(void *user, Id vm);
@@ -38,5 +38,5 @@ gboolean warden_is_up(const Warden *w);
 void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,
                  gboolean is_enforced, LeaseMoment until);
 void warden_release(Warden *w, Id vm);
-/* libvirt says that it has stopped, or goes on. */
+/* libvirt says that it has stopped, or goes on. Passed over if the guard does not have it, as far as is known. */
 void warden_tell(Warden *w, Id vm, gboolean stopped);
