@@ -584,7 +584,11 @@ void plans_take_over(Plans *plans, const Protection *p, ScenariosDone done, void
     gboolean gone;
     g_autoptr(GArray) vms = to_take_over(p, &options, &gone);
 
-    if (!gone) {
+    if (vms->len == 0) {
+        error = g_error_new(US_ERROR, US_ERROR_CANCELLED, "nothing of scenario '%s' is silent any more",
+                            p->scenario->name);
+        done(user, error);
+    } else if (!gone) {
         plans_move(plans, p, &options, wants_takeover, done, user);
     } else if (fence_is_set(plans->fences, active_of(p, &options))) {
         fence(plans, p, active_of(p, &options), done, user);
