@@ -55,7 +55,6 @@ struct Warden {
     GQueue *todo;     /* Todo * */
     GQueue *asked;    /* Asked * */
     guint64 serial;
-    gboolean listed;  /* this guard has said whom it has */
     gboolean up;      /* as was told */
     gboolean is_told; /* that it is not: said once, until it is */
     gboolean closed;
@@ -234,7 +233,6 @@ static void take_list_end(Warden *w)
     GHashTableIter it;
     gpointer value;
 
-    w->listed = TRUE;
     w->again_ms = AGAIN_FIRST_MS;
     g_hash_table_iter_init(&it, w->kept);
     while (g_hash_table_iter_next(&it, NULL, &value)) {
@@ -368,35 +366,30 @@ static void on_poll_closed(uv_handle_t *poll)
 
 static void put_off(Warden *w, const char *why)
 {
-    w->again_ms = MIN(2 * w->again_ms, AGAIN_LAST_MS);
-    uv_timer_start(&w->timer, on_timer, (guint64)w->again_ms, 0);
+    gint64 wait_ms = w->again_ms;
+
+    w->again_ms = MIN(2 * wait_ms, AGAIN_LAST_MS);
+    uv_timer_start(&w->timer, on_timer, (guint64)wait_ms, 0);
     /* One that starts beside this engine is waited for a little. */
-    if (w->again_ms == AGAIN_LAST_MS)
+    if (wait_ms == AGAIN_LAST_MS)
         set_down(w, why);
 }
 
-/* One that has never said whom it has is as good as none: it is asked again ever more rarely, too. */
+/* One that has not said whom it has is as good as none: it is asked ever more rarely, too. */
 static void disconnect(Warden *w)
 {
-    gboolean listed = w->listed;
-
     if (w->fd < 0)
         return;
     uv_poll_stop(w->poll);
     uv_close((uv_handle_t *)g_steal_pointer(&w->poll), on_poll_closed);
     close(w->fd);
     w->fd = -1;
-    w->listed = FALSE;
     g_queue_clear_full(w->todo, g_free);
     g_queue_clear_full(w->asked, g_free);
     g_hash_table_remove_all(w->care);
     if (w->up)
         set_down(w, "is gone");
-    if (w->closed)
-        return;
-    if (listed)
-        uv_timer_start(&w->timer, on_timer, AGAIN_FIRST_MS, 0);
-    else
+    if (!w->closed)
         put_off(w, "does not answer");
 }
 

@@ -253,8 +253,6 @@ static void expect_silence(World *w)
     turn_a_bit(w);
     turn_a_bit(w);
     g_assert_false(is_readable(w->guard));
-    /* Nor does the loop turn for nothing. */
-    g_assert_false(is_readable(uv_backend_fd(&w->loop)));
 }
 
 static void say(World *w, WordKind kind, Id id)
@@ -746,6 +744,31 @@ static void test_mute(void)
     g_assert_cmpuint(log_end(log, saved), ==, 1);
 }
 
+static void on_turn(uv_prepare_t *prepare)
+{
+    ++*(guint *)prepare->data;
+}
+
+/* The loop does not turn for nothing while an answer is waited for: no more often than turn_until() does. */
+static void test_idle(void)
+{
+    World w;
+    uv_prepare_t prepare;
+    guint turns = 0;
+
+    world_begin(&w);
+    guard_begin_idle(&w);
+    keep(&w, 1, 1, 100);
+    expect_keep(&w, vm(1), TRUE);
+    uv_prepare_init(&w.loop, &prepare);
+    prepare.data = &turns;
+    uv_prepare_start(&prepare, on_turn);
+    expect_told(&w, "down; ");
+    g_assert_cmpuint(turns, <, PATIENCE_MS / 4);
+    uv_close((uv_handle_t *)&prepare, NULL);
+    world_end(&w);
+}
+
 /* An answer that is there by the time that this process looks was not late. */
 static void test_late_self(void)
 {
@@ -908,7 +931,7 @@ static void test_impostor(void)
     log = log_begin(&saved);
     keep(&w, 1, 1, 100);
     fcntl(ready[0], F_SETFL, O_NONBLOCK);
-    for (guint i = 0; i < 4;) {
+    for (guint i = 0; i < 5;) {
         uv_run(&w.loop, UV_RUN_ONCE);
         if (read(ready[0], &c, 1) == 1) {
             g_assert_cmpint(c, ==, 'n');
@@ -1027,6 +1050,7 @@ int main(int argc, char **argv)
     g_test_add_func("/warden/tells", test_tells);
     g_test_add_func("/warden/nonsense", test_nonsense);
     g_test_add_func("/warden/mute", test_mute);
+    g_test_add_func("/warden/idle", test_idle);
     g_test_add_func("/warden/late-self", test_late_self);
     g_test_add_func("/warden/close", test_close);
     g_test_add_func("/warden/released-within", test_released_within);
