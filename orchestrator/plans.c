@@ -6,6 +6,7 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
+#include "vmconnect/base/machine.h"
 #include "vmconnect/loop/clerk.h"
 
 #define PLANS_KEPT 100
@@ -15,6 +16,7 @@ struct Plans {
     Scenarios *scenarios;
     Voice *voice;
     Fences *fences;
+    Id boot;          /* of this machine; its clock is the plans' */
     Journal *journal; /* the clerk's, once something was given to it */
     Clerk *clerk;
     Runner *runner;
@@ -229,6 +231,8 @@ Plans *plans_new(uv_loop_t *loop, const char *dir, Id controller, guint64 incarn
     plans->unreadable = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     plans->beginning = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
     plans->runner = runner_new(controller, incarnation, &DUTIES, plans);
+    if (!machine_boot_id(&plans->boot, NULL))
+        plans->boot = id_random(); /* no other's */
     plans->journal = journal_open(dir, PLANS_KEPT, error);
     if (!plans->journal || !read_all(plans, error)) {
         plans_free(plans);
@@ -268,6 +272,7 @@ static void resume_one(Plans *plans, const Earlier *earlier)
         log_warning("plan %s: its journal has no end, but scenario '%s' is not in it any more -> it is over, "
                     "nothing is moved",
                     ID_TEXT(plan->id), plan->scenario);
+    plan_forget_boot(plan, plans->boot);
     runner_resume(plans->runner, plan, p);
 }
 
@@ -525,6 +530,7 @@ static void go_on_fenced(Taking *t, const Protection *p, gint64 sure_ms, const G
     } else {
         options.fenced = TRUE;
         options.sure_ms = sure_ms;
+        options.sure_boot = t->plans->boot;
         begin_taking(t->plans, p, &options, error);
     }
 }

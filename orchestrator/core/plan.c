@@ -388,6 +388,7 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
     plan->old_is_off = o->old_is_off;
     plan->fenced = o->fenced;
     plan->sure_ms = o->sure_ms;
+    plan->sure_boot = o->sure_boot;
     plan->elected = o->force && o->elected;
     plan->votes_ms = o->force ? plan_votes_ms(p) : 0;
     plan->point = o->point;

@@ -161,7 +161,8 @@ typedef struct {
     gboolean forced;     /* the old active has no part in it, or none any more … */
     gboolean old_is_off; /* … and the operator certified that it is off, or … */
     gboolean fenced;     /* … a fence has made it so, which counts while nobody has heard it since … */
-    gint64 sure_ms;      /* … then (steady); PLAN_SURE_LONG_AGO: before this controller began */
+    gint64 sure_ms;      /* … then (steady); PLAN_SURE_LONG_AGO: nobody knows any more when … */
+    Id sure_boot;        /* … by the clock of this boot of the controller's machine */
     gboolean elected;    /* … or nobody wants it but the voters, by themselves */
     gint64 votes_ms;     /* by force: they are asked, for so long at most; 0: there are no leases */
     gboolean parks;      /* its VMs are to come back on @from: they are parked there … */
@@ -195,7 +196,8 @@ typedef struct {
     gboolean force;
     gboolean old_is_off;
     gboolean fenced;     /* the same, by a fence that has made it so at … */
-    gint64 sure_ms;      /* … (steady) */
+    gint64 sure_ms;      /* … (steady) … */
+    Id sure_boot;        /* … in this boot of the controller's machine */
     gboolean elected;    /* by force, and by the votes alone: nobody's word */
     gint64 now_ms;       /* steady */
     Id point;            /* of the one VM that is moved; nil: the newest */
@@ -251,6 +253,9 @@ char *plan_text(const Plan *plan);
 /* From the records of an ACTION_PERSIST, in order, as the journal has them. A plan
  * that has not ended is to be taken up with PLAN_RESUME if plan_goes_on(). CORRUPT. */
 Plan *plan_from_records(const json_t *records, GError **error);
+
+/* Of one that is to be taken up: what a fence made certain in another boot than @now was so at a time that nobody knows any more. */
+void plan_forget_boot(Plan *plan, Id now);
 
 /* Has it more to do? Its protection keeps which plan it is in, durable before the plan's first
  * record and until after its last news: one that @p (NULL: the scenario is gone) does not name is

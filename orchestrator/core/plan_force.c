@@ -72,6 +72,7 @@ Plan *plan_switchover_running(const Protection *p, const PlanOptions *o, GError 
     plan->old_is_off = o->old_is_off;
     plan->fenced = o->fenced;
     plan->sure_ms = o->sure_ms;
+    plan->sure_boot = o->sure_boot;
     plan->elected = o->elected;
     plan->votes_ms = plan_votes_ms(p);
     plan->start_timeout_ms = running->start_timeout_ms;
@@ -118,6 +119,7 @@ void plan_on_force(Turn *t, const Plan *forced)
     plan->old_is_off = forced->old_is_off;
     plan->fenced = forced->fenced;
     plan->sure_ms = forced->sure_ms;
+    plan->sure_boot = forced->sure_boot;
     plan->elected = forced->elected;
     plan->votes_ms = forced->votes_ms;
     /* Whose maintenance it was does not come back: it is a switchover now. */

@@ -15,15 +15,27 @@ static void set_votes(json_t *record, const Plan *plan)
     json_object_set_new(record, "votes_ms", json_integer((json_int_t)plan->votes_ms));
     json_object_set_new(record, "elected", json_boolean(plan->elected));
     if (plan->fenced)
-        json_object_set_new(record, "fenced", json_true());
+        json_object_set_new(
+            record, "fenced",
+            json_pack("{s:I, s:s}", "sure_ms", (json_int_t)plan->sure_ms, "boot", ID_TEXT(plan->sure_boot)));
+}
+
+/* A time of another boot says nothing: whoever takes it up looks (plan_forget_boot()). */
+static void read_fence(const json_t *fenced, Plan *plan)
+{
+    const char *boot = json_string_value(json_object_get(fenced, "boot"));
+    const json_t *sure = json_object_get(fenced, "sure_ms");
+    gboolean known = json_is_integer(sure) && boot && id_parse(boot, &plan->sure_boot, NULL);
+
+    plan->fenced = json_is_object(fenced);
+    plan->sure_ms = known ? json_integer_value(sure) : PLAN_SURE_LONG_AGO;
 }
 
 static void read_votes(const json_t *record, Plan *plan)
 {
     plan->votes_ms = json_integer_value(json_object_get(record, "votes_ms"));
     plan->elected = json_is_true(json_object_get(record, "elected"));
-    plan->fenced = json_is_true(json_object_get(record, "fenced"));
-    plan->sure_ms = PLAN_SURE_LONG_AGO;
+    read_fence(json_object_get(record, "fenced"), plan);
 }
 
 json_t *plan_record_begin(const Plan *plan)
@@ -143,13 +155,13 @@ static Plan *read_begin(const json_t *record, GError **error)
     json_int_t shutdown_ms, start_ms, deadline_ms;
     json_int_t votes_ms = 0;
     int format, power_off, reverse = FALSE, forced = FALSE, old_is_off = FALSE, parks = FALSE,
-                           until_told = FALSE, alone = FALSE, elected = FALSE, fenced = FALSE;
-    json_t *point = NULL;
+                           until_told = FALSE, alone = FALSE, elected = FALSE;
+    json_t *point = NULL, *fenced = NULL;
     Id id;
 
     if (!json_read(
             record, "begin", NULL,
-            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?I, s?b, s?b, s?o, "
+            "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s?b, s?b, s?b, s?b, s?b, s?b, s?I, s?b, s?o, s?o, "
             "s:I, s:I, s:I, s:o}",
             "format", &format, "begin", &id_text, "scenario", &scenario, "from", &from, "to", &to, "to_id",
             &to_id, "next", &next, "power_off", &power_off, "reverse", &reverse, "forced", &forced,
@@ -297,6 +309,12 @@ static gboolean replay(Plan *plan, const json_t *record, GError **error)
         return unsound(error, "unknown");
     plan->ended = TRUE;
     return TRUE;
+}
+
+void plan_forget_boot(Plan *plan, Id now)
+{
+    if (plan->fenced && !id_equal(plan->sure_boot, now))
+        plan->sure_ms = PLAN_SURE_LONG_AGO;
 }
 
 Plan *plan_from_records(const json_t *records, GError **error)

@@ -970,6 +970,8 @@ static void test_force_meets_the_old_active(void)
     g_assert_cmpstr(solo_last_call(solo.out)->method, ==, "plan.promote");
 }
 
+#define BOOT ((Id){{0xb0}})
+
 /* Of a host that was switched off at 1000. */
 static void solo_init_fenced(Solo *solo)
 {
@@ -981,6 +983,7 @@ static void solo_init_fenced(Solo *solo)
     solo->w->p->scenario->policy.switchover = SWITCHOVER_AUTO;
     o.force = o.fenced = TRUE;
     o.sure_ms = 1000;
+    o.sure_boot = BOOT;
     solo->plan = solo_plan(solo->w, o);
     solo->out = action_list_new();
     solo_do(solo, (PlanEvent){.kind = PLAN_BEGIN, .now_ms = 2000});
@@ -1054,7 +1057,7 @@ static void test_fenced_yields(void)
     expect_ballot(&solo, "plan.promote", 0);
 }
 
-/* Nobody knows any more for how long it has been off: only who has promised already goes on. */
+/* Its controller's machine was booted, and nobody knows any more for how long it has been off: only who has promised already goes on. */
 static void test_fenced_long_ago(void)
 {
     g_auto(Solo) solo = {0};
@@ -1065,6 +1068,10 @@ static void test_fenced_long_ago(void)
     plan_free(solo.plan);
     solo.plan = plan_from_records(records, NULL);
     g_assert_true(solo.plan->fenced && !solo.plan->old_is_off && !solo.plan->elected);
+    g_assert_cmpint(solo.plan->sure_ms, ==, 1000);
+    plan_forget_boot(solo.plan, BOOT);
+    g_assert_cmpint(solo.plan->sure_ms, ==, 1000);
+    plan_forget_boot(solo.plan, world_id(0xb1));
     solo.plan->to_up = TRUE;
     solo_do(&solo, (PlanEvent){.kind = PLAN_RESUME, .now_ms = 5000});
     solo_says(&solo, "beta", "{\"complete\":true,\"standby\":[]}");
