@@ -493,7 +493,12 @@ static void take_by_votes(Plans *plans, const Protection *p, PlanOptions *option
     const char *from = active_of(p, options);
 
     options->elected = TRUE;
-    if (!protection_is_fenced_only(p))
+    if (p->rests_on_fence)
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "a lease does not hold its VMs (see understudy verify %s), and %s could not be fenced: %s",
+            p->scenario->name, from, unfenced ? unfenced->message : "no fence is set");
+    else if (!protection_is_fenced_only(p))
         begin_taking(plans, p, options, error);
     else if (unfenced)
         g_set_error(error, US_ERROR, US_ERROR_REFUSED,

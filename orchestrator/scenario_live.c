@@ -263,7 +263,10 @@ static void on_verified(void *user, const VerifyFacts *facts)
     g_autoptr(GPtrArray) findings = verify_check(facts);
     g_autoptr(GError) failure = verify_failure(findings);
     json_auto_t *networks = verify_networks(facts);
-    Input in = {.kind = INPUT_VERIFIED, .failure = failure, .networks = networks};
+    Input in = {.kind = INPUT_VERIFIED,
+                .failure = failure,
+                .networks = networks,
+                .rests_on_fence = verify_rests_on_fence(findings)};
     Waiter runner;
 
     /* It was stopped, changed and perhaps run again meanwhile: this is the answer to another question. */
@@ -390,7 +393,10 @@ static void on_looked(void *user, const VerifyFacts *facts)
         events_publish(live->owner->events, news);
     remember(live, findings);
     failure = verify_takeover_failure(findings, live->p->scenario->master);
-    live_step(live, (Input){.kind = INPUT_LOOKED, .failure = failure}, NULL, NULL, NULL);
+    live_step(
+        live,
+        (Input){.kind = INPUT_LOOKED, .failure = failure, .rests_on_fence = verify_rests_on_fence(findings)},
+        NULL, NULL, NULL);
 }
 
 void live_look(Live *live)

@@ -163,6 +163,8 @@ json_t *protection_to_json(const Protection *p)
     /* An earlier version reads nothing that it does not know. */
     if (p->parks)
         json_object_set_new(doc, "parks", json_true());
+    if (p->rests_on_fence)
+        json_object_set_new(doc, "rests_on_fence", json_true());
     return doc;
 }
 
@@ -245,12 +247,12 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
 {
     const char *goal, *plan, *owed = ID_TEXT(ID_NIL); /* of all VMs, as it was kept before */
     json_t *networks, *vms, *unheard = NULL, *hold = NULL, *hangs = NULL, *countdown = NULL;
-    int format, tries = 0, parks = FALSE;
+    int format, tries = 0, parks = FALSE, rests = FALSE;
 
-    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?b, s?s, s?i, s?o, s:o, s?o, s?o, s?o, s:o}",
-                   "format", &format, "goal", &goal, "plan", &plan, "parks", &parks, "owed_plan", &owed,
-                   "switchbacks", &tries, "hold", &hold, "networks", &networks, "unheard", &unheard, "hangs",
-                   &hangs, "countdown", &countdown, "vms", &vms) ||
+    if (!json_read(doc, "state", error, "{s:i, s:s, s:s, s?b, s?b, s?s, s?i, s?o, s:o, s?o, s?o, s?o, s:o}",
+                   "format", &format, "goal", &goal, "plan", &plan, "parks", &parks, "rests_on_fence", &rests,
+                   "owed_plan", &owed, "switchbacks", &tries, "hold", &hold, "networks", &networks, "unheard",
+                   &unheard, "hangs", &hangs, "countdown", &countdown, "vms", &vms) ||
         !read_goal(p, goal, error) || !id_parse(plan, &p->plan, error) || !hold_read(hold, &p->hold, error))
         return FALSE;
     if (format != PROTECTION_FORMAT || json_array_size(vms) != p->vms->len || !json_is_object(networks)) {
@@ -264,6 +266,7 @@ static gboolean read_all(Protection *p, const json_t *doc, GError **error)
     json_decref(p->networks);
     p->networks = json_incref(networks);
     p->parks = parks;
+    p->rests_on_fence = rests;
     p->home.tries = (guint)MAX(0, tries);
     for (gsize i = 0; i < json_array_size(vms); i++)
         if (!read_vm(p, json_array_get(vms, i), owed, error))

@@ -205,6 +205,7 @@ typedef struct {
     ProtectionHome home;
     ProtectionCountdown countdown;
     ProtectionTakeover takeover;
+    gboolean rests_on_fence; /* as the last verification says: leases alone do not hold what it has */
     char *unfit;      /* why the last verification says that a switchover would not work; NULL: it would */
     GPtrArray *hangs; /* ProtectionHang * */
     gint64 wall_ms;   /* of the last input */
@@ -256,6 +257,7 @@ struct Input {
     gboolean unlocked;
     gboolean reverse;
     gboolean forced;
+    gboolean rests_on_fence; /* INPUT_VERIFIED, _LOOKED: verify_rests_on_fence() */
     gboolean parks; /* INPUT_PLAN_BEGUN: no switchover, but the maintenance of a host */
     guint64 order;  /* of the call that is answered; 0: of the last */
     char *why;

@@ -254,9 +254,11 @@ gboolean protection_on_takeover(Protection *p, const Input *in, ActionList *out,
 
 gboolean protection_on_looked(Protection *p, const Input *in, ActionList *out, GError **error)
 {
-    (void)out;
     (void)error;
     g_free(p->unfit);
     p->unfit = in->failure ? g_strdup(in->failure->message) : NULL;
+    if (p->rests_on_fence != in->rests_on_fence)
+        action_note(out);
+    p->rests_on_fence = in->rests_on_fence;
     return TRUE;
 }

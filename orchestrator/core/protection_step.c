@@ -113,6 +113,7 @@ static gboolean on_verified(Protection *p, const Input *in, ActionList *out, GEr
     json_decref(p->networks);
     p->networks = in->networks ? json_deep_copy(in->networks) : json_object();
     g_clear_pointer(&p->unfit, g_free);
+    p->rests_on_fence = in->rests_on_fence;
     begin_anew(p);
     action_persist(out, NULL);
     protection_publish(p, EVENT_SCENARIO_STARTED, NULL, NULL, NULL, out);

@@ -785,6 +785,17 @@ GError *verify_takeover_failure(const GPtrArray *findings, const char *master)
     return failure_of(findings, master, bars_takeover);
 }
 
+gboolean verify_rests_on_fence(const GPtrArray *findings)
+{
+    for (guint i = 0; i < findings->len; i++) {
+        const char *id = ((const Finding *)findings->pdata[i])->id;
+
+        if (g_str_equal(id, VERIFY_CLOCK_FENCED) || g_str_equal(id, VERIFY_GUEST_FENCED))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 json_t *verify_to_json(const GPtrArray *findings)
 {
     json_t *list = json_array();

@@ -13,6 +13,10 @@
 #include <glib.h>
 #include <jansson.h>
 
+/* A fence excuses what would be an error without it. */
+#define VERIFY_CLOCK_FENCED "host-clock-fenced"
+#define VERIFY_GUEST_FENCED "guest-held-fenced"
+
 typedef enum { FINDING_WARNING, FINDING_ERROR } FindingSeverity;
 
 typedef struct {
@@ -91,6 +95,8 @@ GError *verify_auto_failure(const GPtrArray *findings);
 /* The same of those for which a takeover from @master would not work, or do harm: that it is sick itself is none of them, for then a
  * takeover is what its VMs need. */
 GError *verify_takeover_failure(const GPtrArray *findings, const char *master);
+/* Does something that a lease does not hold count on a fence? */
+gboolean verify_rests_on_fence(const GPtrArray *findings);
 
 /* The tables of checks as docs/verification.md has them. The caller frees. */
 char *verify_catalogue_text(void);

@@ -144,19 +144,30 @@ static void votes_on_one_line(Report *r)
 /* --- clocks -------------------------------------------------------------- */
 
 /* An engine of before says nothing: that is not known to be a machine of its own. */
-static void host_clock(Report *r)
+static void look_at_clocks(Report *r, gboolean fenced)
 {
     EACH_HOST (r, h, 0) {
         const char *outer = fact_text(h->info->said, "outer");
         gboolean says = json_is_string(json_object_get(h->info->said, "outer"));
 
-        if (!h->info->said || h->has_fence || r->facts->scenario->policy.trust_clock == TRUST_CLOCK_YES)
+        if (!h->info->said || h->has_fence != fenced ||
+            r->facts->scenario->policy.trust_clock == TRUST_CLOCK_YES)
             continue;
         if (!says)
             verify_found(r, h->host, NULL, "%s does not say whether it is a VM itself", h->host);
         else if (*outer)
             verify_found(r, h->host, NULL, "%s is a VM itself (%s)", h->host, outer);
     }
+}
+
+static void host_clock(Report *r)
+{
+    look_at_clocks(r, FALSE);
+}
+
+static void host_clock_fenced(Report *r)
+{
+    look_at_clocks(r, TRUE);
 }
 
 /* --- guests -------------------------------------------------------------- */
@@ -186,11 +197,11 @@ static const HostFacts *replica_of(Report *r, const Fact *fit)
 }
 
 /* As it is defined, as it runs, and as it would be on the replica, which is the next one that it may be taken over from. */
-static void guests_held(Report *r)
+static void look_at_guests(Report *r, gboolean fenced)
 {
     const HostFacts *master = facts_master(r->facts);
 
-    for (guint i = 0; !master->has_fence && i < r->facts->checks->len; i++) {
+    for (guint i = 0; master->has_fence == fenced && i < r->facts->checks->len; i++) {
         g_autoptr(GHashTable) said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
         look_at_guest(r, master, r->facts->checks->pdata[i], "definition", said);
@@ -200,9 +211,19 @@ static void guests_held(Report *r)
         const Fact *fit = r->facts->fits->pdata[i];
         g_autoptr(GHashTable) said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-        if (!replica_of(r, fit)->has_fence)
+        if (replica_of(r, fit)->has_fence == fenced)
             look_at_guest(r, replica_of(r, fit), fit, "definition", said);
     }
+}
+
+static void guests_held(Report *r)
+{
+    look_at_guests(r, FALSE);
+}
+
+static void guests_held_fenced(Report *r)
+{
+    look_at_guests(r, TRUE);
 }
 
 /* --- what the operator chose --------------------------------------------- */
@@ -214,9 +235,14 @@ static void isolation_fenced(Report *r)
             verify_found(r, h->host, NULL, "isolation is 'run', and no fence is set for %s", h->host);
 }
 
-#define FENCE                                                                                       \
-    "set a fence for that host, a program that switches it off: /etc/understudy/fence/HOST on the " \
-    "controller"
+#define FENCE                                                                                              \
+    "set a fence for that host, /etc/understudy/fence/HOST on the controller, which names the agent that " \
+    "switches it off (understudy-controller(8))"
+
+#define RESTS_ON_FENCE                                                                                      \
+    "a lease does not hold its VMs: they are taken over only when its fence has switched it off, else the " \
+    "operator is asked"
+#define TRY_FENCE "see now and then that the fence works: understudy fence HOST --status"
 
 static const Check CHECKS[] = {
     {"votes-apart", FINDING_ERROR, FALSE, votes_apart,
@@ -254,6 +280,8 @@ static const Check CHECKS[] = {
      "see that there are two cables to two switches behind it (a bond), or give the hosts a second path: "
      "understudy "
      "host set HOST --via ADDRESS"},
+    {VERIFY_CLOCK_FENCED, FINDING_WARNING, FALSE, host_clock_fenced, RESTS_ON_FENCE, TRY_FENCE},
+    {VERIFY_GUEST_FENCED, FINDING_WARNING, FALSE, guests_held_fenced, RESTS_ON_FENCE, TRY_FENCE},
     {"isolation-fenced", FINDING_WARNING, FALSE, isolation_fenced,
      "when that host is gone its VMs are not started on the other by themselves: the operator must do it",
      FENCE "; or set isolation=pause"},

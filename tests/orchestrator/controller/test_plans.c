@@ -312,6 +312,17 @@ static void test_not_fenced(void)
     expect_not_taken(&h, "fence alpha\n",
                      "with isolation=run its VMs may run on, and alpha could not be fenced: no such plug");
     house_end(&h);
+    /* What a verification has let pass for the fence's sake does not go by leases without it. */
+    house_begin(&h, ISOLATION_PAUSE, TRUE);
+    ((Protection *)web)->rests_on_fence = TRUE;
+    plans_take_over(h.plans, web, on_taken, &h);
+    end_fencing("no such plug");
+    expect_not_taken(
+        &h, "fence alpha\n",
+        "a lease does not hold its VMs (see understudy verify web), and alpha could not be fenced: "
+        "no such plug");
+    ((Protection *)web)->rests_on_fence = FALSE;
+    house_end(&h);
 }
 
 /* Whatever comes between: it is not taken by the fence's word. */

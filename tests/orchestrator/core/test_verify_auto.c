@@ -119,7 +119,8 @@ static const Case CASES[] = {
     {"a host that does not say", "host-clock", "alpha does not say whether it is a VM itself",
      .alpha = INFO("ma", "ba", "")},
     {"its operator takes the risk", .alpha = VIRTUAL, .set = {"trust_clock", "yes"}},
-    {"a fence for it", .alpha = VIRTUAL, .fence = "alpha"},
+    {"a fence for it", "host-clock-fenced", "alpha is a VM itself (kvm)", .alpha = VIRTUAL, .fence = "alpha",
+     .warns = TRUE},
     {"a fence for the other", "host-clock", "alpha is a VM itself (kvm)", .alpha = VIRTUAL, .fence = "beta"},
 
     {"a folder of the host", "guest-held", "on alpha, 'web1' shares the folder /srv of its host",
@@ -135,7 +136,8 @@ static const Case CASES[] = {
      "kernel's",
      .fit = FIT(DEFINITION("<interface type='bridge'><source bridge='ovs0'/></interface>"))},
     {"a definition that is none", "guest-held", NULL, .check = CHECK("<network/>", "null")},
-    {"the master can be switched off", .check = CHECK(DEFINITION(SHARE), "null"), .fence = "alpha"},
+    {"the master can be switched off", "guest-held-fenced", NULL, .check = CHECK(DEFINITION(SHARE), "null"),
+     .fence = "alpha", .warns = TRUE},
     {"the other can", "guest-held", "on alpha, 'web1' shares the folder /srv of its host",
      .check = CHECK(DEFINITION(SHARE), "null"), .fence = "beta"},
     {"the trust is in clocks alone", "guest-held", "on alpha, 'web1' shares the folder /srv of its host",
@@ -230,6 +232,8 @@ static void look_at(const Case *c)
     if (c->cause)
         g_assert_cmpstr(first->cause, ==, c->cause);
     g_assert_false(first->bars_move);
+    g_assert_cmpint(verify_rests_on_fence(findings), ==,
+                    g_str_has_suffix(c->id, "-fenced") && !g_str_has_prefix(c->id, "isolation"));
     if (barred)
         g_assert_error(barred, US_ERROR, US_ERROR_VERIFY);
 }
