@@ -68,14 +68,15 @@ typedef struct {
     Renewal renewal; /* of its active */
 } Asking;
 
-/* The active's renewal counts, in the reign that the database has; NULL: it does not. */
+/* The active's renewal counts, in the reign that the database has; NULL: it does not, or a plan may stand on a vote that was forgotten: its standby
+ * promises by what the journal has. */
 static const ProtectionVm *find_active(const Voice *v, const Renewal *r, const Protection **ret_p)
 {
     const Protection *p = find_protection(v, r->vm);
     const ProtectionVm *vm = p ? protection_find(p, r->vm) : NULL;
 
     *ret_p = p;
-    return vm && reign_equal(vm->reign, r->renewal.reign) && protection_has_leases(p) &&
+    return vm && id_is_nil(p->plan) && reign_equal(vm->reign, r->renewal.reign) && protection_has_leases(p) &&
                    protection_is_sure(p, NULL)
                ? vm
                : NULL;
@@ -96,10 +97,13 @@ static void on_promised(void *user, const json_t *result, const GError *error)
     if (error || !v->clerk || !find_active(v, r, &p) ||
         (!json_is_null(reign) && !reign_from_json(reign, &promised, NULL)))
         return;
-    if (promised.number < r->renewal.reign.number || reign_equal(promised, r->renewal.reign)) {
+    /* An arm is of its reign: one of an earlier one says nothing of this one's. */
+    if (promised.number < r->renewal.reign.number) {
         promised = r->renewal.reign;
-        arm = MAX(arm, (json_int_t)r->renewal.arm);
+        arm = 0;
     }
+    if (reign_equal(promised, r->renewal.reign))
+        arm = MAX(arm, (json_int_t)r->renewal.arm);
     voters_speak(v->voters, r->vm, promised, (guint64)MAX(arm, 0), r->renewal.grant_ms, v->incarnation);
 }
 
@@ -175,6 +179,13 @@ static gboolean is_mine(const Voice *v, Id vm, BallotKind kind)
     return kind == BALLOT_ELECTION || voters_knows(v->voters, vm);
 }
 
+/* Then its active has lost this voice, and the plan goes on, whatever the standby says now: a controller that was killed may not know that. */
+static gboolean has_promised(const Voice *v, const Electing *e)
+{
+    return v->clerk && voters_knows(v->voters, e->vm) && !voters_is_mute(v->voters, e->vm) &&
+           reign_equal(voters_promised(v->voters, e->vm).promised, e->ballot.next);
+}
+
 static void on_would(void *user, const json_t *result, const GError *error)
 {
     Electing *e = user;
@@ -185,7 +196,9 @@ static void on_would(void *user, const json_t *result, const GError *error)
 
     if (!error && v->clerk)
         (void)vote_verdict_parse(word ? word : "", &verdict, &odd);
-    if (error || odd || !v->clerk || verdict != VOTE_GIVEN)
+    if (has_promised(v, e))
+        voters_vote(v->voters, e->vm, &e->ballot, on_voted, e);
+    else if (error || odd || !v->clerk || verdict != VOTE_GIVEN)
         end_election(e, e->to, verdict, error ? error : odd);
     else if (is_mine(v, e->vm, e->ballot.kind))
         voters_vote(v->voters, e->vm, &e->ballot, on_voted, e);

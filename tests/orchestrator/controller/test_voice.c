@@ -355,6 +355,19 @@ static void test_forgotten(void)
     }
 }
 
+/* The arm of a reign before is not this one's, and does not confirm that this one was disarmed. */
+static void test_former_arm(void)
+{
+    g_autoptr(Desk) d = desk_new();
+
+    web1()->reign = NEXT;
+    d->promised = FIRST;
+    d->arm = 7;
+    hear_beta(d, TRUE);
+    g_assert_cmpint(renew(d, NEXT), ==, LEASE_GRANTED);
+    g_assert_cmpuint(d->last.arm, ==, 1);
+}
+
 /* It is asked once at a time; and what is said then counts only if all is as it was when it was asked. */
 static void test_late_word(void)
 {
@@ -616,6 +629,50 @@ static void test_copy(void)
     g_assert_no_error(d->error);
 }
 
+/* One that was put back has forgotten a vote that a plan of the journal stands on, and that the standby has not followed yet: it keeps the active that
+ * it voted against no more, whoever was heard. */
+static void test_forgets_for_a_plan(void)
+{
+    g_autoptr(Desk) d = desk_new();
+    g_autofree char *text = NULL;
+    gsize len;
+
+    speak(d);
+    g_assert_true(g_file_get_contents(d->path, &text, &len, NULL));
+    elect_in_a_while(d, BALLOT_ELECTION, NEXT);
+    g_assert_no_error(d->error);
+    close_voice(d);
+    g_assert_true(g_file_set_contents(d->path, text, (gssize)len, NULL));
+    open_voice(d, 65537);
+    d->p->plan = (Id){{9}};
+    d->promised = FIRST;
+    d->arm = 1;
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
+    d->p->plan = ID_NIL;
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+}
+
+/* A controller that was killed after its vote, and does not know of it, asks again: by then the active may be back, and have the standby's lease. What is
+ * promised is promised: this voice keeps it no more, and it must not be left with nobody. */
+static void test_promised_is_promised(void)
+{
+    g_autoptr(Desk) d = desk_new();
+
+    speak(d);
+    elect_in_a_while(d, BALLOT_ELECTION, NEXT);
+    g_assert_no_error(d->error);
+    close_voice(d);
+    open_voice(d, 65537);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_HIGHER);
+    elect(d, VM, BALLOT_ELECTION, NEXT, "keeps");
+    g_assert_no_error(d->error);
+    elect(d, VM, BALLOT_ELECTION, NEXT, NULL);
+    g_assert_no_error(d->error);
+    elect(d, VM, BALLOT_ELECTION, RIVAL, "keeps");
+    g_assert_error(d->error, US_ERROR, US_ERROR_BUSY);
+}
+
 /* A controller that ends answers who waits, and nobody after that. */
 static void test_closes(void)
 {
@@ -659,6 +716,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/voice/mute", test_mute);
     g_test_add_func("/voice/forgotten", test_forgotten);
+    g_test_add_func("/voice/former-arm", test_former_arm);
     g_test_add_func("/voice/late-word", test_late_word);
     g_test_add_func("/voice/not-answered", test_not_answered);
     g_test_add_func("/voice/by-hand", test_by_hand);
@@ -671,6 +729,8 @@ int main(int argc, char **argv)
     g_test_add_func("/voice/restart", test_restart);
     g_test_add_func("/voice/sits", test_sits);
     g_test_add_func("/voice/copy", test_copy);
+    g_test_add_func("/voice/forgets-for-a-plan", test_forgets_for_a_plan);
+    g_test_add_func("/voice/promised-is-promised", test_promised_is_promised);
     g_test_add_func("/voice/closes", test_closes);
     g_test_add_func("/voice/closes-unspoken", test_closes_unspoken);
     return g_test_run();
