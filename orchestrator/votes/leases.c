@@ -203,6 +203,9 @@ void leases_hold(Leases *l, Id vm, Reign reign, const Id *voters, guint voter_co
         held->times = *times;
         return;
     }
+    /* What others were told of it holds for its new voters, too. */
+    if (held && reign_equal(held->holder.reign, reign))
+        enforced |= held->holder.enforces;
     held = g_new0(Held, 1);
     held->vm = vm;
     held->times = *times;
@@ -261,8 +264,14 @@ void leases_stopped(Leases *l, Id vm, gboolean stopped)
 typedef struct {
     Leases *leases;
     Id vm;
-    Reign reign; /* it may be another holder's by then */
+    guint32 process; /* it may be another holder's by then */
+    guint64 arm;
 } Arming;
+
+static guint32 process_of_holder(const Holder *h)
+{
+    return (guint32)(h->nonce >> 32);
+}
 
 /* Durable first, then enforced, then told. What could not be written is tried again with the next renewal. */
 static void on_arm_kept(void *user, const GError *error)
@@ -271,9 +280,9 @@ static void on_arm_kept(void *user, const GError *error)
     Leases *l = a->leases;
     Held *held = g_hash_table_lookup(l->by_vm, &a->vm);
 
-    if (held && reign_equal(held->holder.reign, a->reign)) {
+    if (held && process_of_holder(&held->holder) == a->process) {
         held->keeps = FALSE;
-        if (!error) {
+        if (!error && held->holder.arm + 1 == a->arm) {
             (void)(lease_is_armed(held->holder.arm) ? holder_disarm(&held->holder)
                                                     : holder_arm(&held->holder));
             ask_soon(l, held);
@@ -300,8 +309,8 @@ static void keep_arm(Leases *l, Held *held)
     held->keeps = TRUE;
     l->refs++;
     a = g_new0(Arming, 1);
-    *a = (Arming){l, held->vm, held->holder.reign};
-    voters_keep_arm(l->voters, held->vm, held->holder.reign, held->holder.arm + 1, on_arm_kept, a);
+    *a = (Arming){l, held->vm, process_of_holder(&held->holder), held->holder.arm + 1};
+    voters_keep_arm(l->voters, held->vm, held->holder.reign, a->arm, on_arm_kept, a);
 }
 
 void leases_arm(Leases *l, Id vm, gboolean armed)
@@ -313,6 +322,24 @@ void leases_arm(Leases *l, Id vm, gboolean armed)
     keep_arm(l, held);
 }
 
+static void on_remembered(void *user, const GError *error)
+{
+    (void)user;
+    if (error)
+        log_warning("what a voter says of a VM's arm cannot be kept: %s -> it is asked again",
+                    error->message);
+}
+
+/* What was forgotten here, and is told by a voter, is kept anew. */
+static void hear(Leases *l, Held *held, guint voter, const LeaseAnswer *answer)
+{
+    guint64 before = held->holder.arm;
+
+    holder_hear(&held->holder, voter, answer);
+    if (held->holder.arm != before)
+        voters_keep_arm(l->voters, held->vm, held->holder.reign, held->holder.arm, on_remembered, NULL);
+}
+
 void leases_hear(Leases *l, Id voter, const GArray *answers)
 {
     for (guint i = 0; i < answers->len; i++) {
@@ -321,7 +348,7 @@ void leases_hear(Leases *l, Id voter, const GArray *answers)
 
         for (guint k = 0; held && k < held->holder.quorum.voters; k++)
             if (id_equal(held->voters[k], voter)) {
-                holder_hear(&held->holder, k, &r->answer);
+                hear(l, held, k, &r->answer);
                 tell(l, held);
                 break;
             }

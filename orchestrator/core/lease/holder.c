@@ -53,6 +53,15 @@ static guint confirmed(const Holder *h)
     return n;
 }
 
+/* Nobody else counts it: a higher one was told from here, and forgotten with the file that has it. */
+static void remember(Holder *h, guint64 arm)
+{
+    if (arm <= h->arm)
+        return;
+    h->arm = arm;
+    h->enforces |= lease_is_armed(arm);
+}
+
 void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer)
 {
     HolderVoter *v = &h->voters[voter];
@@ -69,6 +78,7 @@ void holder_hear(Holder *h, guint voter, const LeaseAnswer *answer)
     if (!reign_equal(answer->reign, h->reign))
         return;
     v->arm = MAX(v->arm, answer->arm);
+    remember(h, answer->arm);
     if (answer->verdict != LEASE_GRANTED)
         return;
     v->until = v->answered ? lease_moment_later(v->until, *end) : *end;

@@ -168,6 +168,44 @@ static void test_held_again(void)
     g_assert_true(now_of(d).enforced && now_of(d).may_start);
 }
 
+/* The same while an arm is being kept: that was the former holder's, and the one that is told is the one that is durable. */
+static void test_held_again_meanwhile(void)
+{
+    const Id voters[] = {STANDBY, CONTROLLER};
+    g_autoptr(Desk) d = desk_new(&LONG);
+    guint lists;
+
+    UNTIL(d, d->until.may_start);
+    leases_arm(d->leases, VM, TRUE);
+    leases_let_go(d->leases, VM);
+    leases_hold(d->leases, VM, FIRST, voters, 2, &LONG, FALSE);
+    lists = d->lists;
+    UNTIL(d, d->lists >= lists + 5);
+    g_assert_cmpuint(d->arm_told, ==, 2);
+    g_assert_cmpuint(voters_own_arm(d->active, VM, FIRST), ==, 2);
+    g_assert_false(now_of(d).enforced);
+}
+
+/* Its own file was put back: whoever was armed since is armed still, and held to its lease. */
+static void test_forgotten_arm(void)
+{
+    const Id voters[] = {STANDBY, CONTROLLER};
+    g_autoptr(Desk) d = desk_new(&LONG);
+
+    UNTIL(d, d->until.may_start);
+    leases_arm(d->leases, VM, TRUE);
+    UNTIL(d, voters_promised(d->standby, VM).arm == 1 && voters_promised(d->controller, VM).arm == 1);
+    leases_let_go(d->leases, VM);
+    voters_forget(d->active, VM);
+    d->told = 0;
+    leases_hold(d->leases, VM, FIRST, voters, 2, &LONG, FALSE);
+    UNTIL(d, d->until.may_start && d->told > 1);
+    UNTIL(d, voters_own_arm(d->active, VM, FIRST) >= 1);
+    /* Nobody wants it armed: that is told, and confirmed, as ever. */
+    UNTIL(d, voters_promised(d->standby, VM).arm == 2 || voters_promised(d->controller, VM).arm == 2);
+    UNTIL(d, !now_of(d).enforced);
+}
+
 /* Two hundred are one list for each voter, time after time. */
 static void test_lists(void)
 {
@@ -283,6 +321,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/leases/may-start", test_may_start);
     g_test_add_func("/leases/held-again", test_held_again);
+    g_test_add_func("/leases/held-again-meanwhile", test_held_again_meanwhile);
+    g_test_add_func("/leases/forgotten-arm", test_forgotten_arm);
     g_test_add_func("/leases/lists", test_lists);
     g_test_add_func("/leases/not-armed-without", test_not_armed_without);
     g_test_add_func("/leases/nobody-answers", test_nobody_answers);

@@ -345,6 +345,29 @@ static void test_holder(void)
     g_assert_false(holder_may_go_on(&h, at(7000)));
 }
 
+/* A voter that knows of a later arm than its active, whose file was put back, confirms no disarming by that. */
+static void test_holder_forgets(void)
+{
+    Holder h;
+    LeaseAnswer answer;
+
+    holder_start(&h, FIRST, 2, TRUE, lease_quorum(2), 7);
+    answer = (LeaseAnswer){holder_ask(&h, 0, FALSE, &TIMES, at(0)).nonce, LEASE_GRANTED, FIRST, 3, 1};
+    holder_hear(&h, 0, &answer);
+    g_assert_true(holder_may_go_on(&h, at(100)));
+    g_assert_false(holder_may_go_on(&h, at(100000)));
+    g_assert_cmpuint(h.arm, ==, 3);
+    g_assert_true(holder_disarm(&h));
+    answer = (LeaseAnswer){holder_ask(&h, 0, FALSE, &TIMES, at(5000)).nonce, LEASE_GRANTED, FIRST, 4, 1};
+    holder_hear(&h, 0, &answer);
+    g_assert_true(holder_may_go_on(&h, at(100000)));
+    /* All of it is forgotten: it enforces as soon as it hears. */
+    holder_start(&h, FIRST, 0, FALSE, lease_quorum(2), 8);
+    answer = (LeaseAnswer){holder_ask(&h, 1, FALSE, &TIMES, at(0)).nonce, LEASE_NOT_GRANTED, FIRST, 3, 1};
+    holder_hear(&h, 1, &answer);
+    g_assert_false(holder_may_go_on(&h, at(0)));
+}
+
 /* Of three voters two keep it: the lease is as long as the second longest. */
 static void test_holder_of_several(void)
 {
@@ -416,6 +439,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/holder", test_holder);
     g_test_add_func("/lease/holder/several", test_holder_of_several);
     g_test_add_func("/lease/holder/anew", test_holder_begins_anew);
+    g_test_add_func("/lease/holder/forgets", test_holder_forgets);
     g_test_add_func("/lease/candidate", test_candidate);
     return g_test_run();
 }
