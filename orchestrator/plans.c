@@ -354,6 +354,7 @@ static Plan *plan_going(Going *g, const Protection *p, GError **error)
 {
     g->options.now_ms = clock_steady_ms();
     g->options.running = runner_find_running(g->plans->runner, g->scenario);
+    g->options.promised = voice_promised(g->plans->voice, p);
     return plan_switchover(p, &g->options, error);
 }
 

@@ -379,9 +379,8 @@ static Plan *build(const Protection *p, const GPtrArray *chosen, const char *to,
 
     /* By force: the next number may have been given away by a release that nobody who is left has heard of. */
     plan->next = (Reign){protection_term(p) + (o->force ? 2 : 1), o->reign};
-    /* And nobody promises a number twice. */
-    if (o->force)
-        plan->next.number = MAX(plan->next.number, o->promised + 1);
+    /* And nobody promises a number twice, or keeps one below what he has promised. */
+    plan->next.number = MAX(plan->next.number, o->promised + 1);
     plan->power_off = o->power_off;
     plan->reverse = o->reverse == PLAN_REVERSE_BY_POLICY ? policy_reverses(policy) : o->reverse;
     plan->forced = o->force;

@@ -311,12 +311,13 @@ static void test_journal_lost(void)
     expect_ballot(solo_last_call(promised.out), "plan.promote", BALLOT_ELECTION);
 }
 
-/* A plan that came to nothing may have had a promise: by force one takes a number that nobody has promised, in good order it is the next. */
+/* A plan that came to nothing may have had a promise: the next one takes a number that nobody has promised, also in good order, or the controller's voice
+ * would keep the higher one for ever, and the new active could never be armed. */
 static void test_promised_in_vain(void)
 {
     static const struct {
-        guint64 promised, by_force;
-    } CASES[] = {{0, 3}, {1, 3}, {3, 4}, {7, 8}};
+        guint64 promised, by_force, in_order;
+    } CASES[] = {{0, 3, 2}, {1, 3, 2}, {3, 4, 4}, {7, 8, 8}};
     g_autoptr(World) w = world_new(1);
     PlanOptions o = forced(BALLOT_CERTIFIED);
 
@@ -328,7 +329,7 @@ static void test_promised_in_vain(void)
 
         in_order.promised = o.promised = CASES[i].promised;
         good = solo_plan(w, in_order);
-        g_assert_cmpuint(good->next.number, ==, 2);
+        g_assert_cmpuint(good->next.number, ==, CASES[i].in_order);
         world_link(w, "alpha", FALSE);
         plan = solo_plan(w, o);
         g_assert_cmpuint(plan->next.number, ==, CASES[i].by_force);
