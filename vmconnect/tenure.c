@@ -44,6 +44,7 @@ typedef struct {
     gint64 fenced_at_ms; /* … since then */
     guint halts;         /* how often that has ended … */
     gint64 halted_ms;    /* … and how long it had lasted, the last time */
+    gboolean resumes;    /* libvirt was asked to have it go on, and has not said that it does */
     gboolean is_late;    /* libvirt may yet do what it was asked to, and nobody waited for */
 } Hold;
 
@@ -55,6 +56,7 @@ struct Tenure {
     Warden *warden;
     GHashTable *holds;    /* Id * (its own) -> Hold * */
     GHashTable *admitted; /* set of Id *: since this engine runs */
+    GHashTable *freed;    /* set of Id *: let go by this engine, when nothing was enforced */
     GArray *before;  /* LeaseEntry: what the engine before this one enforced; NULL: none since the boot */
     guint64 changes; /* of the file … */
     guint64 written; /* … and how many of them it has */
@@ -311,8 +313,12 @@ static void on_clock_set(void *user, gpointer result, const GError *error)
 static void on_resumed(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
+    Hold *h = find(asked->tenure, asked->id);
 
     (void)result;
+    if (h && !asked->tenure->closed &&
+        (error || guests_word(asked->tenure->engine->guests, h->vm) != GUEST_PAUSED))
+        h->resumes = FALSE;
     if (error)
         log_error(
             "vm %s: its lease is back, and it cannot be resumed: %s -> resume it by hand (virsh resume)",
@@ -334,7 +340,8 @@ static void go_on(Hold *h)
         h->halts++;
         h->halted_ms = clock_steady_ms() - h->fenced_at_ms;
     }
-    if (!h->was_paused)
+    h->resumes = !h->was_paused;
+    if (h->resumes)
         hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
     h->is_asked = h->is_fenced = h->was_paused = FALSE;
     guests_set_fenced(t->engine->guests, h->vm, FALSE);
@@ -363,7 +370,7 @@ static void on_please_stop(void *user, Id vm)
 
     if (h && !h->is_asked) {
         h->is_asked = TRUE;
-        h->was_paused = guests_word(t->engine->guests, vm) == GUEST_PAUSED;
+        h->was_paused = guests_word(t->engine->guests, vm) == GUEST_PAUSED && !h->resumes;
         log_warning("vm %s: its lease ends, since nobody whose voice counts answers -> it is suspended",
                     ID_TEXT(vm));
     }
@@ -387,6 +394,8 @@ static void on_fenced(void *user, Id vm, Fenced how)
     leases_stopped(t->leases, vm, TRUE);
 }
 
+static void end_hold(Hold *h);
+
 static void on_kept(void *user, Id vm, const GError *why_not)
 {
     Tenure *t = user;
@@ -395,9 +404,18 @@ static void on_kept(void *user, Id vm, const GError *why_not)
     if (why_not)
         log_warning("vm %s: its guard does not take it: %s -> it is not armed", ID_TEXT(vm),
                     why_not->message);
-    if (!h || why_not)
+    if (!h)
         return;
+    if (why_not) {
+        /* All of it is said anew with the next renewal: a card may have been unplugged, or its process be another. */
+        h->pid = 0;
+        return;
+    }
     h->is_kept = TRUE;
+    if (h->dropped && !is_enforced(h)) {
+        end_hold(h);
+        return;
+    }
     arm_if_due(h);
     if (may_run(h))
         go_on(h);
@@ -410,7 +428,7 @@ static void on_gone(void *user, Id vm)
 
     if (!h)
         return;
-    h->in_guard = h->is_asked = h->is_fenced = h->was_paused = FALSE;
+    h->in_guard = h->is_asked = h->is_fenced = h->was_paused = h->resumes = FALSE;
     h->pid = 0;
     leases_stopped(((Tenure *)user)->leases, vm, FALSE);
 }
@@ -442,10 +460,28 @@ static void let_go(Hold *h)
 {
     Tenure *t = h->tenure;
 
+    if (is_enforced(h))
+        g_hash_table_remove(t->freed, &h->vm);
+    else
+        g_hash_table_add(t->freed, g_memdup2(&h->vm, sizeof(h->vm)));
     leave_guard(h);
     leases_let_go(t->leases, h->vm);
     g_hash_table_remove(t->holds, &h->vm);
     change_file(t);
+}
+
+/* Nothing is enforced any more. A guard does not let go of what it has stopped, and nobody would resume it: that goes on first, when the guard has heard that it
+ * may. */
+static void end_hold(Hold *h)
+{
+    stop_readying(h);
+    if (h->is_asked && !h->until.is_over) {
+        give_to_guard(h);
+        if (h->in_guard && !h->is_kept)
+            return;
+        go_on(h);
+    }
+    let_go(h);
 }
 
 static void leave_if_free(Tenure *t)
@@ -477,7 +513,7 @@ static void on_until(void *user, Id vm, const LeaseUntil *until)
         log_warning("vm %s: another host was made its active -> it runs here no more", ID_TEXT(vm));
     h->until = *until;
     if (h->dropped && !until->enforced) {
-        let_go(h);
+        end_hold(h);
         return;
     }
     arm_if_due(h);
@@ -562,7 +598,7 @@ static const LeaseEntry *find_former(const Tenure *t, Id vm)
     return NULL;
 }
 
-/* It goes by the file that the engine before this one has left; where there is none since the boot, nobody knows. */
+/* It goes by the file that the engine before this one has left; where there is none since the boot, nobody knows, but of what was let go since. */
 static void begin_hold(Hold *h, Reign reign, const LeaseTimes *times)
 {
     Tenure *t = h->tenure;
@@ -572,7 +608,8 @@ static void begin_hold(Hold *h, Reign reign, const LeaseTimes *times)
         h->readies = FALSE;
     h->reign = reign;
     h->former = former && reign_equal(former->reign, reign) ? former->until : (LeaseMoment){0};
-    leases_hold(t->leases, h->vm, reign, h->voters, VOTERS, times, former || !t->before);
+    leases_hold(t->leases, h->vm, reign, h->voters, VOTERS, times,
+                !g_hash_table_contains(t->freed, &h->vm) && (former || !t->before));
 }
 
 static void hold(Tenure *t, const ActiveRole *role, const LeaseTimes *times)
@@ -605,8 +642,10 @@ static void drop(Tenure *t, Hold *h)
 {
     h->dropped = TRUE;
     h->wants_arm = FALSE;
-    if (!policy_active(t->engine->policy, h->vm) || !h->until.enforced)
+    if (!policy_active(t->engine->policy, h->vm))
         let_go(h);
+    else if (!h->until.enforced)
+        end_hold(h);
     else
         arm_if_due(h);
 }
@@ -771,6 +810,7 @@ Tenure *tenure_new(Engine *engine, GError **error)
     t->engine = engine;
     t->holds = g_hash_table_new_full(id_hash, id_equal_func, NULL, g_free);
     t->admitted = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
+    t->freed = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->before = lease_file_read(LEASE_FILE, NULL);
     t->voters = voters_new(engine->clerk, path, error);
     if (t->voters)
@@ -792,11 +832,13 @@ void tenure_begin(Tenure *t)
     t->peers = peers_new(&t->engine->loop, t->engine->identity);
     t->warden = warden_new(&t->engine->loop, SENTRY_SOCKET, &WARDEN, t);
     t->leases = leases_new(&t->engine->loop, t->voters, &LEASES, t);
-    /* From then on it is known of this boot what is enforced. */
-    change_file(t);
     uv_timer_init(&t->engine->loop, &t->leave_timer);
     t->leave_timer.data = t;
+    /* From then on it is known of this boot what is enforced: so the first one that is written has all of it. */
+    t->writing = TRUE;
     tenure_review(t);
+    t->writing = FALSE;
+    change_file(t);
 }
 
 void tenure_set_identity(Tenure *t, Identity *identity)
@@ -819,6 +861,7 @@ void tenure_hear(Tenure *t, const EarEvent *event)
         h->is_late = FALSE;
     } else if (event->event == VIR_DOMAIN_EVENT_RESUMED) {
         warden_tell(t->warden, h->vm, FALSE);
+        h->resumes = FALSE;
     }
     tenure_look(t);
 }
@@ -891,6 +934,7 @@ void tenure_free(Tenure *t)
     voters_free(t->voters);
     g_hash_table_unref(t->holds);
     g_hash_table_unref(t->admitted);
+    g_hash_table_unref(t->freed);
     g_clear_pointer(&t->before, g_array_unref);
     g_free(t);
 }
