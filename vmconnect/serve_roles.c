@@ -264,6 +264,7 @@ static gboolean make_guard_standby(ServeChange *c, GError **error)
 
 static gboolean then_yield(ServeChange *c)
 {
+    tenure_yield(c->engine->tenure, c->vm);
     serve_end(c->engine, c->reply, c->vm, COMMAND_YIELD, NULL);
     return TRUE;
 }

@@ -24,6 +24,7 @@ typedef struct {
     Id vm;
     Reign reign;
     Id voters[VOTERS];
+    guint64 yields;   /* this gift of the role is being ended: nobody lets its guest go on; 0: none is */
     gboolean dropped; /* it is to have no leases any more, once nothing is enforced */
     gboolean wants_arm;
     LeaseUntil until; /* as the leases have it … */
@@ -82,9 +83,18 @@ static LeaseMoment end_of(const Hold *h)
     return h->until.is_over ? (LeaseMoment){0} : lease_moment_later(h->former, h->until.until);
 }
 
+static gboolean is_yielding(const Hold *h)
+{
+    const ActiveRole *role = policy_active(h->tenure->engine->policy, h->vm);
+
+    return h->yields > 0 && role && role->serial == h->yields;
+}
+
 /* Nothing stands in the way of what stands still. */
 static gboolean may_run(const Hold *h)
 {
+    if (is_yielding(h))
+        return FALSE;
     return h->until.may_start || (!h->until.is_over && !is_enforced(h));
 }
 
@@ -442,6 +452,19 @@ static void on_warden(void *user, gboolean up)
 {
     (void)up;
     arm_all(user);
+}
+
+/* Whoever looks whether it stands still must not find what is about to go on. */
+void tenure_yield(Tenure *t, Id vm)
+{
+    const ActiveRole *role = policy_active(t->engine->policy, vm);
+    Hold *h = find(t, vm);
+
+    if (!h || !role || t->closed)
+        return;
+    h->yields = role->serial;
+    if (h->resumes)
+        hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
 }
 
 /* --- leaving -------------------------------------------------------------------------- */

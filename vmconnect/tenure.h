@@ -43,6 +43,10 @@ void tenure_look(Tenure *t);
 /* The controller has admitted a standby's role of @vm, just now. */
 void tenure_admitted(Tenure *t, Id vm);
 
+/* Its active's role is about to be ended, for another host is to run it: what its guard has stopped stays so, lease or not, unless the role is
+ * given anew. */
+void tenure_yield(Tenure *t, Id vm);
+
 /* As leases_hear(); @answers: JSON (renewal.h). PROTOCOL. */
 gboolean tenure_hear_answers(Tenure *t, Id voter, const json_t *answers, GError **error);
 

@@ -66,6 +66,12 @@ void tenure_admitted(Tenure *t, Id vm)
     (void)vm;
 }
 
+void tenure_yield(Tenure *t, Id vm)
+{
+    (void)t;
+    (void)vm;
+}
+
 void owner_take(Engine *e, Identity *identity)
 {
     identity_unref(e->identity);
