@@ -42,18 +42,18 @@ network_unplug() {
   in_switch ip link delete "$1" 2>/dev/null || true
 }
 
-# lab cut HOST [HOST]: silence without a lost carrier, as a dead switch would.
+# lab cut HOST [HOST] [--one-way]: silence without a lost carrier, as a dead switch would.
 network_cut() {
-  local a=$1 b=${2:-}
+  local a=$1 b='' ways=2
+  shift
   host_known "$a"
-  [[ -z $b ]] || host_known "$b"
-  if [[ -n $b ]]; then
-    in_switch nft add rule bridge lab relay iifname "$a" oifname "$b" drop
-    in_switch nft add rule bridge lab relay iifname "$b" oifname "$a" drop
-  else
-    in_switch nft add rule bridge lab relay iifname "$a" drop
-    in_switch nft add rule bridge lab relay oifname "$a" drop
-  fi
+  [[ -z ${1:-} || $1 == --* ]] || { b=$1 && shift && host_known "$b"; }
+  [[ ${1:-} != --one-way ]] || { ways=1 && shift; }
+  (($# == 0)) || usage_error "lab cut: unknown option '$1'"
+  # shellcheck disable=SC2086
+  in_switch nft add rule bridge lab relay iifname "$a" ${b:+oifname "$b"} drop
+  # shellcheck disable=SC2086
+  ((ways == 1)) || in_switch nft add rule bridge lab relay ${b:+iifname "$b"} oifname "$a" drop
 }
 
 network_heal() {
