@@ -41,6 +41,7 @@ typedef struct {
     gint64 taps_at_ms;
     gboolean is_asked;   /* the guard wants it suspended, or did so itself … */
     gboolean is_fenced;  /* … and it does nothing any more … */
+    gboolean is_lent;    /* … stopped by a signal, and libvirt was to suspend it instead … */
     gboolean was_paused; /* … which was so before: nobody resumes it */
     gint64 fenced_at_ms; /* … since then */
     guint halts;         /* how often that has ended … */
@@ -353,7 +354,7 @@ static void go_on(Hold *h)
     h->resumes = !h->was_paused;
     if (h->resumes)
         hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
-    h->is_asked = h->is_fenced = h->was_paused = FALSE;
+    h->is_asked = h->is_fenced = h->is_lent = h->was_paused = FALSE;
     guests_set_fenced(t->engine->guests, h->vm, FALSE);
     leases_stopped(t->leases, h->vm, FALSE);
 }
@@ -398,8 +399,14 @@ static void on_fenced(void *user, Id vm, Fenced how)
                                         : "it stands still");
     if (!h)
         return;
+    if (!h->is_fenced)
+        h->fenced_at_ms = clock_steady_ms();
     h->is_asked = h->is_fenced = TRUE;
-    h->fenced_at_ms = clock_steady_ms();
+    /* Once: a libvirtd that hangs does not suspend it the next time, either. */
+    if (how == FENCED_STOPPED && !h->is_lent) {
+        h->is_lent = TRUE;
+        warden_lend(t->warden, vm);
+    }
     guests_set_fenced(t->engine->guests, vm, TRUE);
     leases_stopped(t->leases, vm, TRUE);
 }
@@ -438,7 +445,7 @@ static void on_gone(void *user, Id vm)
 
     if (!h)
         return;
-    h->in_guard = h->is_asked = h->is_fenced = h->was_paused = h->resumes = FALSE;
+    h->in_guard = h->is_asked = h->is_fenced = h->is_lent = h->was_paused = h->resumes = FALSE;
     h->pid = 0;
     leases_stopped(((Tenure *)user)->leases, vm, FALSE);
 }
@@ -463,6 +470,9 @@ void tenure_yield(Tenure *t, Id vm)
     if (!h || !role || t->closed)
         return;
     h->yields = role->serial;
+    /* Whoever ends its part asks libvirt, which one that was stopped by a signal would hang. */
+    if (h->is_fenced)
+        warden_lend(t->warden, vm);
     if (h->resumes)
         hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
 }

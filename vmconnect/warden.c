@@ -542,3 +542,9 @@ void warden_tell(Warden *w, Id vm, gboolean stopped)
     unsay(w, KINDS_EVENT, vm);
     push(w, stopped ? WORD_STOPPED : WORD_RUNNING, vm);
 }
+
+void warden_lend(Warden *w, Id vm)
+{
+    if (!is_waiting(w, WORD_LEND, vm))
+        push(w, WORD_LEND, vm);
+}

@@ -40,3 +40,6 @@ void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF
 void warden_release(Warden *w, Id vm);
 /* libvirt says that it has stopped, or goes on. Passed over if the guard does not have it, as far as is known. */
 void warden_tell(Warden *w, Id vm, gboolean stopped);
+
+/* It was stopped by a signal, and libvirt is to suspend it instead: on_please_stop() follows when it goes on for that. */
+void warden_lend(Warden *w, Id vm);

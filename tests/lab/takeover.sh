@@ -165,14 +165,6 @@ returns_diverged() {
   ok "its user ends it" lab exec "$from" virsh destroy web1
 }
 
-# The same of one whose guard has stopped its process. Of that libvirt knows nothing, and whoever asks it about the guest waits, also the engine
-# that is to say that the guest is another: so nothing is told before its user has ended it.
-returns_stopped() {
-  ok "it stands still" runs_nothing "$from"
-  kept_apart "when $from is back"
-  ok "its user ends it" lab exec "$from" virsh destroy web1
-}
-
 matrix_guest() {
   ok "three hosts" lab up --hosts alpha,beta,gamma
   ok "a guest" lab guest alpha web1 --size 128M --rate "$RATE"

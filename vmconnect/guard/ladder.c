@@ -58,7 +58,13 @@ static LadderState next(const Ladder *l, const LadderSight *sight)
     case LADDER_PAUSED:
         return sight->said_stopped && !sight->is_busy ? LADDER_PAUSED : LADDER_HALTED;
     case LADDER_STOPPED:
-        return sight->is_still ? LADDER_STOPPED : LADDER_HALTED;
+        if (!sight->is_still)
+            return LADDER_HALTED;
+        return l->is_to_lend && lease_left_ms(l->until, sight->now) <= 0 ? LADDER_LENT : LADDER_STOPPED;
+    case LADDER_LENT:
+        if (sight->said_stopped)
+            return LADDER_PAUSED;
+        return sight->now.boot_ms - l->lent_ms >= LADDER_LENT_MS ? LADDER_HALTED : LADDER_LENT;
     default:
         return l->state;
     }
@@ -75,6 +81,10 @@ LadderAct ladder_step(Ladder *l, const LadderSight *sight, const char **ret_why)
             l->state = to;
             if (EDGES[i].act == LADDER_STOP)
                 l->halted_ms = sight->now.boot_ms;
+            if (EDGES[i].act == LADDER_LEND) {
+                l->lent_ms = sight->now.boot_ms;
+                l->is_to_lend = FALSE;
+            }
             *ret_why = EDGES[i].why;
             return EDGES[i].act;
         }
@@ -94,6 +104,7 @@ gint64 ladder_wait_ms(const Ladder *l, LeaseMoment now)
         return STILL_MS;
     case LADDER_PAUSED:
     case LADDER_STOPPED:
+    case LADDER_LENT:
         return FENCED_MS;
     default:
         return -1; /* its end is a descriptor's */

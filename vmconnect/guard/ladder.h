@@ -6,6 +6,9 @@
  * the engine tells, or every thread standing still. A guest that was stopped and goes on without a lease is stopped again; one whose
  * lease is back may go on.
  *
+ * What was stopped by a signal hangs whoever asks libvirt for it. Its engine may have it go on behind the shut gate (is_to_lend), for as long as libvirt
+ * needs to suspend it; if it has not by then, it is stopped again.
+ *
  * Who looks late, because all of the host stood still, still stops first, and kills only what does not stop: by then its frames are
  * held by the kernel (shutter.h), and a stopped guest keeps its memory. */
 #pragma once
@@ -19,6 +22,7 @@
 #define LADDER_STOP_MS 1000
 #define LADDER_KILL_MS 600
 #define LADDER_SHUT_MS 200  /* the kernel lets no more frames in */
+#define LADDER_LENT_MS 2000 /* that libvirt has to suspend what was stopped by a signal */
 #define LADDER_GRACE_MS 100 /* that a stopped process has in any case; it takes less than 1 */
 
 typedef enum {
@@ -28,17 +32,19 @@ typedef enum {
     LADDER_KILL,
     LADDER_CONT,
     LADDER_TELL,
-    LADDER_FREE
+    LADDER_FREE,
+    LADDER_LEND
 } LadderAct;
 
 /*    state     fenced         in the log */
-#define LADDER_STATES(X)                     \
-    X(RUNS, FENCED_NOT, "runs")              \
-    X(ASKED, FENCED_NOT, "asked to stop")    \
-    X(HALTED, FENCED_NOT, "sent SIGSTOP")    \
-    X(KILLED, FENCED_KILLED, "sent SIGKILL") \
-    X(PAUSED, FENCED_ASKED, "fenced")        \
-    X(STOPPED, FENCED_STOPPED, "fenced, stopped")
+#define LADDER_STATES(X)                          \
+    X(RUNS, FENCED_NOT, "runs")                   \
+    X(ASKED, FENCED_NOT, "asked to stop")         \
+    X(HALTED, FENCED_NOT, "sent SIGSTOP")         \
+    X(KILLED, FENCED_KILLED, "sent SIGKILL")      \
+    X(PAUSED, FENCED_ASKED, "fenced")             \
+    X(STOPPED, FENCED_STOPPED, "fenced, stopped") \
+    X(LENT, FENCED_NOT, "goes on behind the shut gate, to be suspended")
 
 typedef enum {
 #define X(state, how, text) LADDER_##state,
@@ -59,13 +65,20 @@ typedef enum {
     X(ASKED, RUNS, FREE, "its lease was renewed")                                          \
     X(PAUSED, RUNS, FREE, "its lease is back; libvirt may resume it")                      \
     X(HALTED, RUNS, CONT, "its lease is back")                                             \
-    X(STOPPED, RUNS, CONT, "its lease is back")
+    X(STOPPED, RUNS, CONT, "its lease is back")                                            \
+    X(STOPPED, LENT, LEND, "libvirt can suspend it only while it goes on")                 \
+    X(LENT, PAUSED, TELL, "libvirt has stopped it")                                        \
+    X(LENT, HALTED, STOP, "nobody has suspended it in time")                               \
+    X(LENT, RUNS, FREE, "its lease is back")
 
 typedef struct {
     LadderState state;
     gboolean is_enforced; /* FALSE: no end */
     LeaseMoment until;
     gint64 halted_ms; /* CLOCK_BOOTTIME: when the last SIGSTOP was sent */
+    gboolean
+        is_to_lend; /* it may go on for LADDER_LENT_MS, to be suspended by libvirt, once its gate is shut … */
+    gint64 lent_ms; /* CLOCK_BOOTTIME: … and did so then */
 } Ladder;
 
 /* What is seen of a guest. */

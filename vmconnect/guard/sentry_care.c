@@ -267,6 +267,18 @@ static gboolean hear_event(Sentry *s, Request *r)
     return TRUE;
 }
 
+static gboolean lend(Sentry *s, Request *r)
+{
+    Ward *w = find(s, r->word.vm);
+
+    if (!w)
+        return refuse(r, US_ERROR_NOT_FOUND, "that VM is not kept here");
+    if (w->ladder.state != LADDER_STOPPED)
+        return refuse(r, US_ERROR_REFUSED, "it does not stand still by a signal");
+    w->ladder.is_to_lend = TRUE;
+    return TRUE;
+}
+
 static void make_change(Sentry *s, Request *r)
 {
     switch (r->word.kind) {
@@ -279,6 +291,9 @@ static void make_change(Sentry *s, Request *r)
     case WORD_STOPPED:
     case WORD_RUNNING:
         hear_event(s, r);
+        break;
+    case WORD_LEND:
+        lend(s, r);
         break;
     case WORD_LIST:
         break;
@@ -512,6 +527,11 @@ static void act(Sentry *s, Ward *w, LadderAct what)
     switch (what) {
     case LADDER_ASK:
         /* What was said before may be over: it is said again. */
+        w->said_stopped = FALSE;
+        tell(s, w, WORD_PLEASE_STOP, FENCED_NOT);
+        break;
+    case LADDER_LEND:
+        send_signal(w, SIGCONT);
         w->said_stopped = FALSE;
         tell(s, w, WORD_PLEASE_STOP, FENCED_NOT);
         break;

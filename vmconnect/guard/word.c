@@ -31,9 +31,9 @@ G_STATIC_ASSERT(sizeof(Packet) == WORD_BYTES);
 
 const char *word_kind_name(WordKind kind)
 {
-    static const char *const NAMES[WORD_KINDS] = {"",        "keep",        "release", "stopped",
-                                                  "running", "list",        "done",    "refused",
-                                                  "ward",    "please-stop", "fenced",  "gone"};
+    static const char *const NAMES[WORD_KINDS] = {"",       "keep", "release", "stopped", "running",
+                                                  "list",   "done", "refused", "ward",    "please-stop",
+                                                  "fenced", "gone", "lend"};
 
     return kind < WORD_KINDS ? NAMES[kind] : "";
 }

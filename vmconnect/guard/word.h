@@ -8,6 +8,7 @@
  *   KEEP vm reign taps until [pidfd] → DONE, or REFUSED with its text and nothing changed
  *   RELEASE vm                       → the same: out of its care, whatever runs
  *   STOPPED vm, RUNNING vm           → the same: libvirt's events of that name, which the guard cannot hear
+ *   LEND vm                          → the same: what was sent SIGSTOP may go on behind its shut gate, to be suspended: PLEASE_STOP follows
  *   LIST                             → WARD for each VM in its care, then DONE
  *                                    ← PLEASE_STOP vm    suspend it now, and say STOPPED at libvirt's event
  *                                    ← FENCED vm how     it does nothing any more: FENCED_ASKED, _STOPPED or _KILLED
@@ -45,6 +46,7 @@ typedef enum {
     WORD_PLEASE_STOP,
     WORD_FENCED,
     WORD_GONE,
+    WORD_LEND,
     WORD_KINDS
 } WordKind;
 

@@ -205,6 +205,40 @@ static void test_all(void)
     }
 }
 
+/* It goes on behind the shut gate, for as long as libvirt may need, once, and is stopped again. */
+static void test_lent(void)
+{
+    g_autoptr(World) w = world_new();
+
+    at(w, 900);
+    w->sight.is_still = TRUE;
+    at(w, 890);
+    g_assert_cmpint(w->ladder.state, ==, LADDER_STOPPED);
+    g_string_truncate(w->trace, 0);
+    w->ladder.is_to_lend = TRUE;
+    at(w, 500);
+    expect(w, ""); /* its frames may pass still */
+    at(w, 0);
+    expect(w, "[    0] 7 LENT\n");
+    w->sight.is_still = FALSE;
+    at(w, -LADDER_LENT_MS + 1);
+    expect(w, "");
+    w->sight.is_still = TRUE;
+    at(w, -LADDER_LENT_MS);
+    expect(w, "[-2000] 2 HALTED\n[-2000] 5 STOPPED\n");
+    w->ladder.is_to_lend = TRUE;
+    at(w, -5000);
+    expect(w, "[-5000] 7 LENT\n");
+    w->sight.said_stopped = TRUE;
+    at(w, -5100);
+    expect(w, "[-5100] 5 PAUSED\n");
+    w->ladder.state = LADDER_LENT;
+    w->sight.said_stopped = FALSE;
+    w->ladder.until = (LeaseMoment){END_MS + 60000, END_MS + 60000};
+    at(w, -5200);
+    expect(w, "[-5200] 6 RUNS\n");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -216,5 +250,6 @@ int main(int argc, char **argv)
     g_test_add_func("/ladder/clocks", test_clocks);
     g_test_add_func("/ladder/disarmed", test_disarmed);
     g_test_add_func("/ladder/all", test_all);
+    g_test_add_func("/ladder/lent", test_lent);
     return g_test_run();
 }
