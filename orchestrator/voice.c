@@ -196,9 +196,7 @@ static void on_would(void *user, const json_t *result, const GError *error)
 
     if (!error && v->clerk)
         (void)vote_verdict_parse(word ? word : "", &verdict, &odd);
-    if (has_promised(v, e))
-        voters_vote(v->voters, e->vm, &e->ballot, on_voted, e);
-    else if (error || odd || !v->clerk || verdict != VOTE_GIVEN)
+    if ((error || odd || !v->clerk || verdict != VOTE_GIVEN) && !has_promised(v, e))
         end_election(e, e->to, verdict, error ? error : odd);
     else if (is_mine(v, e->vm, e->ballot.kind))
         voters_vote(v->voters, e->vm, &e->ballot, on_voted, e);
