@@ -176,7 +176,7 @@ static void on_voted(void *user, VoteVerdict verdict, guint64 incarnation, const
 
 static gboolean is_mine(const Voice *v, Id vm, BallotKind kind)
 {
-    return kind == BALLOT_ELECTION || voters_knows(v->voters, vm);
+    return kind == BALLOT_ELECTION || voters_may_know(v->voters, vm);
 }
 
 /* Then its active has lost this voice, and the plan goes on, whatever the standby says now: a controller that was killed may not know that. */

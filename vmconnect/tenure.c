@@ -796,7 +796,7 @@ json_t *tenure_promised(const Tenure *t, Id vm)
 
 VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot)
 {
-    if (!voters_knows(t->voters, vm) && ballot->kind != BALLOT_ELECTION)
+    if (!voters_may_know(t->voters, vm) && ballot->kind != BALLOT_ELECTION)
         return VOTE_GIVEN;
     /* What its operator wants by force is not waited for in vain. */
     if (ballot->kind == BALLOT_FORCE)
@@ -824,7 +824,7 @@ void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, vo
 {
     Voting *v;
 
-    if (!voters_knows(t->voters, vm) && ballot->kind != BALLOT_ELECTION) {
+    if (!voters_may_know(t->voters, vm) && ballot->kind != BALLOT_ELECTION) {
         done(user, NULL, NULL);
         return;
     }

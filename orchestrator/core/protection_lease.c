@@ -128,7 +128,8 @@ void protection_review_arms(Protection *p)
 
 json_t *protection_lease_of(const Protection *p, const ProtectionVm *vm)
 {
-    if (!protection_is_automatic(p))
+    /* Until its engine says that nothing is enforced any more: one that is started anew meanwhile must still wait for that. */
+    if (!protection_is_automatic(p) && vm->lease != LEASE_HELD && vm->lease != LEASE_LOST)
         return NULL;
     return json_pack("{s:I, s:s, s:b}", "countdown_ms", (json_int_t)p->scenario->policy.countdown_ms,
                      "controller", ID_TEXT(roster_controller(p->roster)), "arm", vm->arm);

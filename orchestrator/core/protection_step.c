@@ -44,6 +44,8 @@ static void begin_anew(Protection *p)
     p->goal = GOAL_RUNNING;
     protection_home_anew(p);
     EACH_VM (p, vm) {
+        /* What was armed when it was stopped is not, and those that vote may not have heard so. */
+        vm->lease = LEASE_FREE;
         vm->told = TOLD_NOTHING;
         vm->retry_at_ms = 0;
         vm->part = PART_NONE;

@@ -8,11 +8,12 @@ struct Voters {
     Clerk *clerk;
     char *path;
     VoteFile *file;
-    GHashTable *by_vm; /* Id * -> Voter * */
-    guint64 changed;   /* counts what has changed … */
-    guint64 written;   /* … and how much of that is durable */
-    gboolean writing;  /* the clerk has a document */
-    GQueue *waiting;   /* Waiting *, in the order of their numbers */
+    GHashTable *by_vm;   /* Id * -> Voter * */
+    guint64 changed;     /* counts what has changed … */
+    guint64 written;     /* … and how much of that is durable */
+    gboolean writing;    /* the clerk has a document */
+    GQueue *waiting;     /* Waiting *, in the order of their numbers */
+    gboolean may_forget; /* the file was found to be a copy, or none */
 };
 
 /* An answer, until all that it stands on is durable. */
@@ -125,7 +126,8 @@ Voters *voters_new(Clerk *clerk, const char *path, GError **error)
     if (!file)
         return NULL;
     v = g_new0(Voters, 1);
-    *v = (Voters){.clerk = clerk, .path = g_strdup(path), .file = file};
+    *v =
+        (Voters){.clerk = clerk, .path = g_strdup(path), .file = file, .may_forget = vote_file_is_copy(file)};
     v->by_vm = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);
     v->waiting = g_queue_new();
     vms = vote_file_vms(file);
@@ -236,6 +238,11 @@ void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, g
 gboolean voters_knows(const Voters *v, Id vm)
 {
     return vote_file_find(v->file, vm) != NULL;
+}
+
+gboolean voters_may_know(const Voters *v, Id vm)
+{
+    return v->may_forget || voters_knows(v, vm);
 }
 
 VoterRecord voters_promised(const Voters *v, Id vm)

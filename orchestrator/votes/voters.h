@@ -44,6 +44,8 @@ void voters_keep_arm(Voters *v, Id vm, Reign reign, guint64 arm, VotersKept done
 void voters_speak(Voters *v, Id vm, Reign highest, guint64 arm, gint64 cap_ms, guint64 incarnation);
 /* Was anything ever promised of it? */
 gboolean voters_knows(const Voters *v, Id vm);
+/* … or may that have been forgotten, with a file that was lost or put back? */
+gboolean voters_may_know(const Voters *v, Id vm);
 /* What it has promised of it, and whether that is armed; number 0: nothing. */
 VoterRecord voters_promised(const Voters *v, Id vm);
 gboolean voters_is_mute(const Voters *v, Id vm);
