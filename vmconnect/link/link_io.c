@@ -45,8 +45,10 @@ gboolean link_tls_waits(const Link *link, int rc, gboolean *ret_writes, GError *
         return link_gone(link, "the connection was closed", error);
     if (why == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         ERR_clear_error();
+        /* An EAGAIN is of some call before: had it been this one's, it would be waited for. */
         return link_gone(link,
-                         why == SSL_ERROR_SYSCALL && errnum ? g_strerror(errnum) : "the connection broke off",
+                         why == SSL_ERROR_SYSCALL && errnum && errnum != EAGAIN ? g_strerror(errnum)
+                                                                                : "the connection broke off",
                          error);
     }
     g_set_error(error, US_ERROR, US_ERROR_PROTOCOL, "%s: TLS: %s", link->name, tls_reason());
