@@ -258,8 +258,8 @@ struct Input {
     gboolean reverse;
     gboolean forced;
     gboolean rests_on_fence; /* INPUT_VERIFIED, _LOOKED: verify_rests_on_fence() */
-    gboolean parks; /* INPUT_PLAN_BEGUN: no switchover, but the maintenance of a host */
-    guint64 order;  /* of the call that is answered; 0: of the last */
+    gboolean parks;          /* INPUT_PLAN_BEGUN: no switchover, but the maintenance of a host */
+    guint64 order;           /* of the call that is answered; 0: of the last */
     char *why;
     const GError *failure;
     const json_t *json;

@@ -166,7 +166,7 @@ static void end_guest(World *w, guint i)
 
 /* --- the guard's end ----------------------------------------------------------- */
 
-static int listen_at(const char *path)
+static int bind_at(const char *path)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -174,6 +174,13 @@ static int listen_at(const char *path)
     g_strlcpy(at.sun_path, path, sizeof(at.sun_path));
     unlink(path);
     g_assert_cmpint(bind(fd, (struct sockaddr *)&at, sizeof(at)), ==, 0);
+    return fd;
+}
+
+static int listen_at(const char *path)
+{
+    int fd = bind_at(path);
+
     g_assert_cmpint(listen(fd, 4), ==, 0);
     return fd;
 }
@@ -907,16 +914,14 @@ static void test_impostor(void)
     }
     world_begin(&w);
     g_assert_cmpint(pipe2(ready, O_CLOEXEC), ==, 0);
-    g_assert_cmpint(chmod(w.folder, 0777), ==, 0);
     impostor = fork();
     if (impostor == 0) {
-        int listener, fd;
+        int listener = bind_at(w.path), fd; /* (where another user may not write) */
 
-        /* (Changing the user clears a death signal that was set before.) */
-        if (setresuid(NOBODY, NOBODY, NOBODY) != 0)
+        /* Whoever listens is who it is. (Changing the user clears a death signal that was set before.) */
+        if (setresuid(NOBODY, NOBODY, NOBODY) != 0 || listen(listener, 4) != 0)
             _exit(1);
         end_with(parent);
-        listener = listen_at(w.path);
         fcntl(listener, F_SETFL, 0);
         for (guint i = 0; i < 8; i++) {
             fd = accept(listener, NULL, NULL);
@@ -928,12 +933,17 @@ static void test_impostor(void)
         }
         _exit(0);
     }
+    close(ready[1]);
     log = log_begin(&saved);
     keep(&w, 1, 1, 100);
     fcntl(ready[0], F_SETFL, O_NONBLOCK);
     for (guint i = 0; i < 5;) {
+        ssize_t n;
+
         uv_run(&w.loop, UV_RUN_ONCE);
-        if (read(ready[0], &c, 1) == 1) {
+        n = read(ready[0], &c, 1);
+        g_assert_cmpint(n, !=, 0);
+        if (n == 1) {
             g_assert_cmpint(c, ==, 'n');
             i++;
         }
@@ -942,7 +952,6 @@ static void test_impostor(void)
     g_assert_cmpuint(w.events, ==, 0);
     end_process(&impostor);
     close(ready[0]);
-    close(ready[1]);
     world_end(&w);
 }
 
