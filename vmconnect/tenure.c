@@ -201,8 +201,9 @@ static void read_taps(Hold *h, pid_t pid)
     h->tap_count = taps_of_process(pid, h->taps, &more);
     h->taps_at_ms = now_ms;
     if (more)
-        log_warning("vm %s: more than %d taps -> the others are not held by its guard", ID_TEXT(h->vm),
-                    WORD_TAPS_MAX);
+        log_warning("vm %s: not all of its taps can be seen, or it has more than %d -> the others are not "
+                    "held by its guard",
+                    ID_TEXT(h->vm), WORD_TAPS_MAX);
 }
 
 /* The guard has that, but for a moment that is not worth a word: of two answers to one asking the second says what the first has said. */
@@ -374,6 +375,17 @@ static void on_suspended(void *user, gpointer result, const GError *error)
         h->is_late = TRUE;
 }
 
+/* The guard has it from an engine before this one: it is told what holds by now, also that no lease is needed. */
+static void know_in_guard(Hold *h)
+{
+    if (h->in_guard)
+        return;
+    h->in_guard = TRUE;
+    h->is_kept = FALSE;
+    h->pid = 0;
+    give_to_guard(h);
+}
+
 static void on_please_stop(void *user, Id vm)
 {
     Tenure *t = user;
@@ -386,6 +398,8 @@ static void on_please_stop(void *user, Id vm)
                     ID_TEXT(vm));
     }
     hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
+    if (h)
+        know_in_guard(h);
 }
 
 static void on_fenced(void *user, Id vm, Fenced how)
@@ -409,6 +423,7 @@ static void on_fenced(void *user, Id vm, Fenced how)
     }
     guests_set_fenced(t->engine->guests, vm, TRUE);
     leases_stopped(t->leases, vm, TRUE);
+    know_in_guard(h);
 }
 
 static void end_hold(Hold *h);
