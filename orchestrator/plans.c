@@ -350,23 +350,25 @@ static void end_going(Going *g, const GError *error)
     g_free(g);
 }
 
-static Plan *plan_going(Going *g, const Protection *p, GError **error)
+/* As things are by now. */
+static Plan *plan_now(const Plans *plans, const Protection *p, PlanOptions *options, GError **error)
 {
-    g->options.now_ms = clock_steady_ms();
-    g->options.running = runner_find_running(g->plans->runner, g->scenario);
-    g->options.promised = voice_promised(g->plans->voice, p);
-    return plan_switchover(p, &g->options, error);
+    options->now_ms = clock_steady_ms();
+    options->running = runner_find_running(plans->runner, p->scenario->name);
+    options->promised = voice_promised(plans->voice, p);
+    return plan_switchover(p, options, error);
 }
 
-/* The scenario, if it still wants what was asked for before the look. */
-static const Protection *still_wants(const Going *g, GError **error)
+/* The scenario, if it still wants what was asked for before a look. */
+static const Protection *still_wants(const Plans *plans, const char *scenario, PlansWanted wanted,
+                                     const PlanOptions *options, GError **error)
 {
-    const Protection *p = g->plans->closed ? NULL : scenarios_find(g->plans->scenarios, g->scenario, NULL);
+    const Protection *p = plans->closed ? NULL : scenarios_find(plans->scenarios, scenario, NULL);
 
-    if (p && (!g->wanted || g->wanted(p, &g->options)))
+    if (p && (!wanted || wanted(p, options)))
         return p;
     g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the VMs of scenario '%s' are not to be moved any more",
-                g->scenario);
+                scenario);
     return NULL;
 }
 
@@ -374,14 +376,14 @@ static void on_looked_there(void *user, const VerifyFacts *facts)
 {
     Going *g = user;
     g_autoptr(GError) error = NULL;
-    const Protection *p = still_wants(g, &error);
+    const Protection *p = still_wants(g->plans, g->scenario, g->wanted, &g->options, &error);
     g_autoptr(GPtrArray) findings = verify_check(facts);
     g_autoptr(Plan) plan = NULL;
 
     if (p)
         error = verify_move_failure(findings);
     if (!error)
-        plan = plan_going(g, p, &error);
+        plan = plan_now(g->plans, p, &g->options, &error);
     if (plan)
         plans_start(g->plans, g_steal_pointer(&plan), nobody_waits, NULL, &error);
     end_going(g, error);
@@ -390,7 +392,7 @@ static void on_looked_there(void *user, const VerifyFacts *facts)
 static void set_out(Going *g, const Protection *p)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(Plan) plan = plan_going(g, p, &error);
+    g_autoptr(Plan) plan = plan_now(g->plans, p, &g->options, &error);
 
     if (plan)
         verification_start_move(g->plans->hosts, p, plan, on_looked_there, g);
@@ -457,12 +459,8 @@ typedef struct {
 
 static void begin_taking(Plans *plans, const Protection *p, PlanOptions *options, GError **error)
 {
-    Plan *plan;
+    Plan *plan = plan_now(plans, p, options, error);
 
-    options->now_ms = clock_steady_ms();
-    options->running = runner_find_running(plans->runner, p->scenario->name);
-    options->promised = voice_promised(plans->voice, p);
-    plan = plan_switchover(p, options, error);
     if (plan)
         plans_start(plans, plan, nobody_waits, NULL, error);
 }
@@ -510,18 +508,6 @@ static void take_by_votes(Plans *plans, const Protection *p, PlanOptions *option
                     "with isolation=run its VMs may run on, and no fence is set for %s", from);
 }
 
-/* The scenario, if what is to be taken is the same as before. */
-static const Protection *is_still_to_take(const Taking *t, GError **error)
-{
-    const Protection *p = t->plans->closed ? NULL : scenarios_find(t->plans->scenarios, t->scenario, NULL);
-
-    if (p && protection_wants_takeover(p))
-        return p;
-    g_set_error(error, US_ERROR, US_ERROR_CANCELLED, "the VMs of scenario '%s' are not to be moved any more",
-                t->scenario);
-    return NULL;
-}
-
 static void go_on_fenced(Taking *t, const Protection *p, gint64 sure_ms, const GError *unfenced,
                          GError **error)
 {
@@ -545,7 +531,7 @@ static void on_fenced(void *user, gint64 sure_ms, const GError *unfenced)
 {
     Taking *t = user;
     g_autoptr(GError) error = NULL;
-    const Protection *p = is_still_to_take(t, &error);
+    const Protection *p = still_wants(t->plans, t->scenario, wants_takeover, NULL, &error);
 
     if (p)
         go_on_fenced(t, p, sure_ms, unfenced, &error);

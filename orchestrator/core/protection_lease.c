@@ -44,7 +44,7 @@ static gboolean has_fence(const Protection *p, const char *host)
     return known && known->has_fence;
 }
 
-static gboolean is_to_run_on(const Protection *p)
+gboolean protection_is_fenced_only(const Protection *p)
 {
     return p->scenario->policy.isolation == ISOLATION_RUN;
 }
@@ -90,7 +90,7 @@ const char *protection_unarmed(const Protection *p, const ProtectionVm *vm)
 
     if (!protection_is_automatic(p))
         return "switchover=manual";
-    if (!why && is_to_run_on(p))
+    if (!why && protection_is_fenced_only(p))
         return "isolation=run: nobody is stopped for want of a lease";
     return why ? why : why_unarmed(p, vm);
 }
@@ -99,15 +99,10 @@ const char *protection_unattended(const Protection *p, const ProtectionVm *vm)
 {
     const char *why = why_none(p);
 
-    if (why || !is_to_run_on(p) || !protection_is_automatic(p))
+    if (why || !protection_is_fenced_only(p) || !protection_is_automatic(p))
         return protection_unarmed(p, vm);
     return has_fence(p, vm->active) ? why_unarmed(p, vm)
                                     : "isolation=run, and no fence is set for the host that runs it";
-}
-
-gboolean protection_is_fenced_only(const Protection *p)
-{
-    return is_to_run_on(p);
 }
 
 /* Whoever cannot be told stays what he is: armed, if he was. */
@@ -157,8 +152,8 @@ static gboolean may_take_over(const Protection *p)
         if (vm->life.state == GUEST_LIFE_SILENT && !vm->life.presumed) {
             some = TRUE;
             /* Of one that was not armed when it was heard last nobody knows that it has stopped; of two that rule, which. */
-            if (((vm->lease == LEASE_FREE || is_to_run_on(p)) && !has_fence(p, vm->active)) || vm->rival ||
-                !protection_is_up(p, protection_keeper(vm)))
+            if (((vm->lease == LEASE_FREE || protection_is_fenced_only(p)) && !has_fence(p, vm->active)) ||
+                vm->rival || !protection_is_up(p, protection_keeper(vm)))
                 return FALSE;
         }
     return some;
