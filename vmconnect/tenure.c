@@ -340,6 +340,18 @@ static void on_resumed(void *user, gpointer result, const GError *error)
                         asked_new(asked->tenure, asked->id));
 }
 
+static void resume(const Hold *h)
+{
+    hands_resume(h->tenure->engine->lease_hands, h->vm, on_resumed, asked_new(h->tenure, h->vm));
+}
+
+/* Nobody wants it to stand still. */
+static void forget_stop(Hold *h)
+{
+    h->is_asked = h->is_fenced = h->is_lent = h->was_paused = FALSE;
+    leases_stopped(h->tenure->leases, h->vm, FALSE);
+}
+
 /* Whatever its guard has done is undone by that, or nothing was done yet. */
 static void go_on(Hold *h)
 {
@@ -354,10 +366,9 @@ static void go_on(Hold *h)
     }
     h->resumes = !h->was_paused;
     if (h->resumes)
-        hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
-    h->is_asked = h->is_fenced = h->is_lent = h->was_paused = FALSE;
+        resume(h);
+    forget_stop(h);
     guests_set_fenced(t->engine->guests, h->vm, FALSE);
-    leases_stopped(t->leases, h->vm, FALSE);
 }
 
 static void on_suspended(void *user, gpointer result, const GError *error)
@@ -373,6 +384,11 @@ static void on_suspended(void *user, gpointer result, const GError *error)
                     ID_TEXT(asked->id), error->message);
     if (error && h)
         h->is_late = TRUE;
+}
+
+static void suspend(Tenure *t, Id vm)
+{
+    hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
 }
 
 /* The guard has it from an engine before this one: it is told what holds by now, also that no lease is needed. */
@@ -397,7 +413,7 @@ static void on_please_stop(void *user, Id vm)
         log_warning("vm %s: its lease ends, since nobody whose voice counts answers -> it is suspended",
                     ID_TEXT(vm));
     }
-    hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
+    suspend(t, vm);
     if (h)
         know_in_guard(h);
 }
@@ -460,9 +476,9 @@ static void on_gone(void *user, Id vm)
 
     if (!h)
         return;
-    h->in_guard = h->is_asked = h->is_fenced = h->is_lent = h->was_paused = h->resumes = FALSE;
+    h->in_guard = h->resumes = FALSE;
     h->pid = 0;
-    leases_stopped(((Tenure *)user)->leases, vm, FALSE);
+    forget_stop(h);
 }
 
 static gboolean wants(void *user, Id vm)
@@ -489,7 +505,7 @@ void tenure_yield(Tenure *t, Id vm)
     if (h->is_fenced)
         warden_lend(t->warden, vm);
     if (h->resumes)
-        hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
+        suspend(t, vm);
 }
 
 /* --- leaving -------------------------------------------------------------------------- */
@@ -905,7 +921,7 @@ void tenure_hear(Tenure *t, const EarEvent *event)
         warden_tell(t->warden, h->vm, TRUE);
         /* What was given up has been done after all. */
         if (h->is_late && !h->is_asked && may_run(h))
-            hands_resume(t->engine->lease_hands, h->vm, on_resumed, asked_new(t, h->vm));
+            resume(h);
         h->is_late = FALSE;
     } else if (event->event == VIR_DOMAIN_EVENT_RESUMED) {
         warden_tell(t->warden, h->vm, FALSE);
