@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who comes in by the port, and to whom they are led, over real sockets. What is asked, and who keeps a VM, are fakes. */
 #include "link/fixture.h"
-#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/engine.h"
@@ -12,7 +11,6 @@
 
 #define LIMIT_MS 30000
 #define PATIENCE_MS 60000
-#define TICK_MS 10
 #define PEERS_MAX 256
 
 static House house;
@@ -72,8 +70,7 @@ void roles_attach(Roles *roles, Id vm, Link *link, Reign reign, json_t *images)
 typedef struct {
     Engine e;
     char address[32];
-    uv_timer_t tick; /* turns the loop, and fails a test that turns it in vain */
-    gint64 deadline_ms;
+    LoopLimit limit;
     GPtrArray *dialled; /* of Rpc *, that are up */
     GError *error;      /* why the last one is not, or not any more */
     char *answer;       /* the last one, or the name of its error */
@@ -87,12 +84,6 @@ typedef struct {
 static void turn(Room *r)
 {
     uv_run(&r->e.loop, UV_RUN_ONCE);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    if (clock_steady_ms() > ((Room *)timer->data)->deadline_ms)
-        g_error("the loop was turned in vain");
 }
 
 static void say_error(Room *r, const GError *error)
@@ -172,10 +163,7 @@ static void set_up(Room *r, gconstpointer data)
     (void)data;
     memset(r, 0, sizeof(*r));
     uv_loop_init(&r->e.loop);
-    r->deadline_ms = clock_steady_ms() + PATIENCE_MS;
-    uv_timer_init(&r->e.loop, &r->tick);
-    r->tick.data = r;
-    uv_timer_start(&r->tick, on_tick, 0, TICK_MS);
+    loop_limit_begin(&r->limit, &r->e.loop, PATIENCE_MS);
     r->e.identity = identity_ref(house.standby);
     gate_init(&r->e);
     r->e.listener = listener_new(&r->e.loop, "127.0.0.1", 0, house.standby, &EVENTS, &r->e, &error);
@@ -192,7 +180,7 @@ static void tear_down(Room *r, gconstpointer data)
     g_assert_cmpuint(r->e.peer_visits->len, ==, 0);
     while (r->dialled->len > 0)
         turn(r);
-    uv_close((uv_handle_t *)&r->tick, NULL);
+    loop_limit_end(&r->limit);
     loop_end(&r->e.loop);
     g_ptr_array_unref(r->dialled);
     g_ptr_array_unref(r->e.visits);

@@ -3,7 +3,6 @@
  * them is not there. */
 #include "link/answerer.h"
 #include "link/fixture.h"
-#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/peers.h"
 
@@ -12,7 +11,6 @@
 
 #define LIMIT_MS 15000
 #define PATIENCE_MS 30000
-#define TICK_MS 10
 
 static House house;
 static Identity *me;
@@ -20,8 +18,7 @@ static Identity *me;
 typedef struct Room Room;
 struct Room {
     uv_loop_t loop;
-    uv_timer_t tick; /* turns the loop, and fails a test that turns it in vain */
-    gint64 deadline_ms;
+    LoopLimit limit;
     Answerer beta;
     Answerer gamma;
     Peers *peers;
@@ -115,21 +112,12 @@ static void close_peers(Room *r)
     peers_close(g_steal_pointer(&r->peers));
 }
 
-static void on_tick(uv_timer_t *timer)
-{
-    if (clock_steady_ms() > ((Room *)timer->data)->deadline_ms)
-        g_error("the loop was turned in vain");
-}
-
 static void set_up(Room *r, gconstpointer data)
 {
     (void)data;
     memset(r, 0, sizeof(*r));
     uv_loop_init(&r->loop);
-    uv_timer_init(&r->loop, &r->tick);
-    r->tick.data = r;
-    r->deadline_ms = clock_steady_ms() + PATIENCE_MS;
-    uv_timer_start(&r->tick, on_tick, 0, TICK_MS);
+    loop_limit_begin(&r->limit, &r->loop, PATIENCE_MS);
     r->trace = g_string_new(NULL);
     answerer_open(&r->beta, &r->loop, house.standby);
     answerer_open(&r->gamma, &r->loop, house.active);
@@ -142,7 +130,7 @@ static void tear_down(Room *r, gconstpointer data)
     close_peers(r);
     answerer_close(&r->beta);
     answerer_close(&r->gamma);
-    uv_close((uv_handle_t *)&r->tick, NULL);
+    loop_limit_end(&r->limit);
     loop_end(&r->loop);
     g_assert_cmpstr(r->trace->str, ==, "");
     g_string_free(r->trace, TRUE);

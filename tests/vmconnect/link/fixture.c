@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 10000
+#define TICK_MS 10
 
 char *scratch_new(void)
 {
@@ -215,6 +216,25 @@ void loop_until(uv_loop_t *loop, const gboolean *until)
     while (!*until)
         uv_run(loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    if (clock_steady_ms() > ((const LoopLimit *)timer->data)->deadline_ms)
+        g_error("the loop was turned in vain");
+}
+
+void loop_limit_begin(LoopLimit *p, uv_loop_t *loop, gint64 limit_ms)
+{
+    p->deadline_ms = clock_steady_ms() + limit_ms;
+    uv_timer_init(loop, &p->tick);
+    p->tick.data = p;
+    uv_timer_start(&p->tick, on_tick, 0, TICK_MS);
+}
+
+void loop_limit_end(LoopLimit *p)
+{
+    uv_close((uv_handle_t *)&p->tick, NULL);
 }
 
 void loop_end(uv_loop_t *loop)

@@ -58,5 +58,14 @@ Pair house_pair(const House *house, Purpose purpose);
 /* Turn @loop until *@until; the test fails after 20 s. */
 void loop_until(uv_loop_t *loop, const gboolean *until);
 
+/* Turns a loop every few milliseconds, and fails a test that turns it in vain. */
+typedef struct {
+    uv_timer_t tick;
+    gint64 deadline_ms;
+} LoopLimit;
+
+void loop_limit_begin(LoopLimit *p, uv_loop_t *loop, gint64 limit_ms);
+void loop_limit_end(LoopLimit *p);
+
 /* Turn @loop until nothing is left on it, and close it. */
 void loop_end(uv_loop_t *loop);

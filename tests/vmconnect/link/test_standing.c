@@ -4,7 +4,6 @@
 #include "answerer.h"
 #include "fixture.h"
 
-#include "vmconnect/base/clock.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/link/standing.h"
 
@@ -13,7 +12,6 @@
 
 #define LIMIT_MS 15000
 #define PATIENCE_MS 30000
-#define TICK_MS 10
 #define FAREWELL "nobody wants it any more"
 /* As many as it lets a peer have at a time. */
 #define AT_ONCE (RPC_OUTSTANDING - 16)
@@ -22,8 +20,7 @@ static House house;
 
 typedef struct {
     uv_loop_t loop;
-    uv_timer_t tick; /* turns the loop, and fails a test that turns it in vain */
-    gint64 deadline_ms;
+    LoopLimit limit;
     Answerer engine;
     Answerer elsewhere;
     Standing *standing; /* NULL: closed … */
@@ -159,21 +156,12 @@ static void stand_greeting(Room *r)
     stand_with(r, r->engine.address, &events);
 }
 
-static void on_tick(uv_timer_t *timer)
-{
-    if (clock_steady_ms() > ((Room *)timer->data)->deadline_ms)
-        g_error("the loop was turned in vain");
-}
-
 static void set_up(Room *r, gconstpointer data)
 {
     (void)data;
     memset(r, 0, sizeof(*r));
     uv_loop_init(&r->loop);
-    uv_timer_init(&r->loop, &r->tick);
-    r->tick.data = r;
-    r->deadline_ms = clock_steady_ms() + PATIENCE_MS;
-    uv_timer_start(&r->tick, on_tick, 0, TICK_MS);
+    loop_limit_begin(&r->limit, &r->loop, PATIENCE_MS);
     r->trace = g_string_new(NULL);
     answerer_open(&r->engine, &r->loop, house.standby);
 }
@@ -184,7 +172,7 @@ static void tear_down(Room *r, gconstpointer data)
     standing_close(r->standing, FAREWELL);
     answerer_close(&r->engine);
     answerer_close(&r->elsewhere);
-    uv_close((uv_handle_t *)&r->tick, NULL);
+    loop_limit_end(&r->limit);
     loop_end(&r->loop);
     g_string_free(r->trace, TRUE);
     g_free(r->said);
