@@ -34,10 +34,10 @@ gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error)
 }
 
 /* TRUE if the request can go on; else it has been answered. */
-gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error)
+gboolean serve_good(RpcReply *reply, gboolean ok, GError **error)
 {
     if (!ok)
-        rpc_reply_error(reply, error);
+        rpc_reply_error(reply, *error);
     return ok;
 }
 
@@ -46,6 +46,6 @@ void serve_tell_active(Visit *visit, RpcReply *reply, const json_t *params, Comm
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         roles_tell_active(visit->engine->roles, vm, verb, json_incref((json_t *)params), serve_done, reply);
 }

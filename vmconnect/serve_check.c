@@ -166,7 +166,7 @@ void serve_standby_check(void *user, RpcReply *reply, const json_t *params)
                     .free_request = check_free,
                     .free_result = serve_free_json};
 
-    if (!serve_good(reply, c != NULL, error))
+    if (!serve_good(reply, c != NULL, &error))
         return;
     job.request = g_steal_pointer(&c);
     hands_submit(engine->trial_hands, &job, serve_json, reply);

@@ -354,7 +354,7 @@ void serve_vm_check(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         return;
     check = g_new0(VmCheck, 1);
     *check = (VmCheck){vm, engine->paths.run};
@@ -375,6 +375,6 @@ void serve_vm_definition_of(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         hands_definition(((Visit *)user)->engine->hands, vm, on_definition, reply);
 }

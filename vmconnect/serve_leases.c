@@ -14,7 +14,7 @@ void serve_lease_answers(void *user, RpcReply *reply, const json_t *params)
     if (serve_good(reply,
                    json_read(params, "lease.answers", &error, "{s:o}", "answers", &answers) &&
                        tenure_hear_answers(visit->engine->tenure, visit->controller, answers, &error),
-                   error))
+                   &error))
         rpc_reply(reply, json_object());
 }
 
@@ -23,7 +23,7 @@ void serve_lease_promised(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         rpc_reply(reply, tenure_promised(((Visit *)user)->engine->tenure, vm));
 }
 
@@ -37,7 +37,7 @@ void serve_lease_would(void *user, RpcReply *reply, const json_t *params)
     if (serve_good(reply,
                    serve_read_vm(params, &vm, &error) &&
                        ballot_from_json(json_object_get(params, "ballot"), &ballot, &error),
-                   error))
+                   &error))
         rpc_reply(reply, json_pack("{s:s}", "verdict",
                                    vote_verdict_name(tenure_would_vote(visit->engine->tenure, vm, &ballot))));
 }

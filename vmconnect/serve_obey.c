@@ -74,7 +74,7 @@ void serve_host_obey(void *user, RpcReply *reply, const json_t *params)
     Obeying *o;
 
     if (!serve_good(reply, json_read(params, "host.obey", &error, "{s:I}", "incarnation", &incarnation),
-                    error))
+                    &error))
         return;
     if (incarnation <= 0 || !obeyed_allows(&visit->engine->obeyed, visit->controller, (guint64)incarnation)) {
         refuse(visit, reply, (guint64)MAX(incarnation, 0));

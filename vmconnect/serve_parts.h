@@ -23,8 +23,9 @@ void serve_free_json(gpointer doc);
 
 gboolean serve_read_vm(const json_t *params, Id *ret_vm, GError **error);
 
-/* TRUE if the request can go on; else it has been answered. */
-gboolean serve_good(RpcReply *reply, gboolean ok, const GError *error);
+/* TRUE if the request can go on; else it has been answered with *@error. Its place and not the error itself: the
+ * caller works @ok out among these arguments, whose order is the compiler's. */
+gboolean serve_good(RpcReply *reply, gboolean ok, GError **error);
 
 /* So long a test may take to end that is in the way of what is done to its VM; then nobody waits for it any more. */
 #define TEST_END_MS 5000

@@ -43,7 +43,7 @@ void serve_plan_unlock(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         serve_end(((Visit *)user)->engine, reply, vm, COMMAND_UNLOCK, json_incref((json_t *)params));
 }
 
@@ -95,7 +95,7 @@ void serve_plan_state(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply,
                     serve_read_vm(params, &vm, &error) &&
                         json_read(params, "plan.state", &error, "{s:s*}", "plan", &plan),
-                    error))
+                    &error))
         return;
     state = roles_plan_state(engine->roles, vm, plan);
     if (state) {
@@ -160,7 +160,8 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     Ballot ballot;
     Id vm;
 
-    if (!serve_good(reply, serve_read_vm(params, &vm, &error) && read_ballot(params, &ballot, &error), error))
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error) && read_ballot(params, &ballot, &error),
+                    &error))
         return;
     role = policy_standby(engine->policy, vm);
     if (!role) {

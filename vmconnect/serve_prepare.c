@@ -34,7 +34,7 @@ void serve_network_definition(void *user, RpcReply *reply, const json_t *params)
                     .free_request = g_free,
                     .free_result = serve_free_json};
 
-    if (!serve_good(reply, json_read(params, "network.definition", &error, "{s:s}", "name", &name), error))
+    if (!serve_good(reply, json_read(params, "network.definition", &error, "{s:s}", "name", &name), &error))
         return;
     job.request = g_strdup(name);
     hands_submit(((Visit *)user)->engine->hands, &job, serve_json, reply);
@@ -128,7 +128,7 @@ void serve_host_prepare(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply,
                     json_read(params, "host.prepare", &error, "{s?s, s?s, s?b}", "network", &name,
                               "definition", &definition, "folders", &folders),
-                    error))
+                    &error))
         return;
     p->engine = engine;
     p->name = g_strdup(name);

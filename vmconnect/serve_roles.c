@@ -199,7 +199,7 @@ static void change_pause(void *user, RpcReply *reply, const json_t *params,
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
                                     .reply = reply,
                                     .vm = vm,
@@ -227,7 +227,7 @@ void serve_active_stop(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         serve_end(((Visit *)user)->engine, reply, vm, COMMAND_STOP, NULL);
 }
 
@@ -281,7 +281,7 @@ void serve_active_yield(void *user, RpcReply *reply, const json_t *params)
             reply,
             json_read(params, "active.yield", &error, "{s:s, s:o}", "vm", &vm_text, "reign", &reign_doc) &&
                 id_parse(vm_text, &vm, &error) && reign_from_json(reign_doc, &reign, &error),
-            error))
+            &error))
         serve_change(&(ServeChange){.engine = ((Visit *)user)->engine,
                                     .reply = reply,
                                     .vm = vm,
@@ -451,7 +451,7 @@ void serve_standby_dismiss(void *user, RpcReply *reply, const json_t *params)
             reply,
             json_read(params, "standby.dismiss", &error, "{s:s, s?b}", "vm", &vm_text, "purge", &purge) &&
                 id_parse(vm_text, &vm, &error),
-            error))
+            &error))
         return;
     dismissal = g_new0(Dismissal, 1);
     *dismissal = (Dismissal){engine, reply, vm, purge};
@@ -466,7 +466,7 @@ static void ask_points(Visit *visit, RpcReply *reply, const json_t *params, Comm
     Engine *engine = visit->engine;
     Id vm;
 
-    if (!serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (!serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         return;
     (policy_active(engine->policy, vm) ? roles_tell_active : roles_tell_standby)(
         engine->roles, vm, verb, json_incref((json_t *)params), serve_done, reply);
@@ -488,7 +488,7 @@ void serve_standby_rest(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id vm;
 
-    if (serve_good(reply, serve_read_vm(params, &vm, &error), error))
+    if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
         roles_tell_standby(engine->roles, vm, COMMAND_REST, json_incref((json_t *)params), serve_done, reply);
 }
 

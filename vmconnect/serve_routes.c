@@ -96,7 +96,7 @@ void serve_host_routes(void *user, RpcReply *reply, const json_t *params)
                     .free_request = ways_free,
                     .free_result = serve_free_json};
 
-    if (!serve_good(reply, ways != NULL, error))
+    if (!serve_good(reply, ways != NULL, &error))
         return;
     job.request = g_steal_pointer(&ways);
     hands_submit(engine->trial_hands, &job, serve_json, reply);

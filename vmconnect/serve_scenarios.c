@@ -92,7 +92,7 @@ void serve_scenario_keep(void *user, RpcReply *reply, const json_t *params)
                     json_read(params, "scenario.keep", &error, "{s:s, s:o}", "scenario", &name, "document",
                               &document) &&
                         check_name(name, &error),
-                    error))
+                    &error))
         return;
     w = work_new(user, reply, name);
     w->text = json_is_null(document) ? NULL : json_text(document);
@@ -144,6 +144,6 @@ void serve_scenario_kept(void *user, RpcReply *reply, const json_t *params)
     if (serve_good(reply,
                    json_read(params, "scenario.kept", &error, "{s?s}", "scenario", &name) &&
                        (!name || check_name(name, &error)),
-                   error))
+                   &error))
         clerk_submit(((Visit *)user)->engine->clerk, look, answer, work_new(user, reply, name));
 }

@@ -140,7 +140,7 @@ void serve_standby_seed(void *user, RpcReply *reply, const json_t *params)
                       .free_result = serve_free_json};
     Asked *asked;
 
-    if (!serve_good(reply, look != NULL, error))
+    if (!serve_good(reply, look != NULL, &error))
         return;
     asked = g_new0(Asked, 1);
     *asked = (Asked){reply, g_strdup(look->dir)};

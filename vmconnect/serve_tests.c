@@ -21,7 +21,7 @@ void serve_test_start(void *user, RpcReply *reply, const json_t *params)
     if (engine->ending)
         g_set_error(&error, US_ERROR, US_ERROR_BUSY,
                     "the engine ends: no test was begun; ask again when it is back");
-    if (!serve_good(reply, !error, error))
+    if (!serve_good(reply, !error, &error))
         return;
     /* What was given up lies there until libvirtd comes anew, or until now. */
     serve_test_tidy(engine);
@@ -34,7 +34,7 @@ void serve_test_stop(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id test;
 
-    if (!serve_good(reply, read_test(params, &test, &error), error))
+    if (!serve_good(reply, read_test(params, &test, &error), &error))
         return;
     rehearsals_stop(((Visit *)user)->engine->rehearsals, test, NULL);
     rpc_reply(reply, json_object());
@@ -48,7 +48,7 @@ void serve_test_result(void *user, RpcReply *reply, const json_t *params)
 
     if (read_test(params, &test, &error))
         doc = rehearsals_result(((Visit *)user)->engine->rehearsals, test, &error);
-    if (serve_good(reply, doc != NULL, error))
+    if (serve_good(reply, doc != NULL, &error))
         rpc_reply(reply, doc);
 }
 
@@ -60,7 +60,7 @@ void serve_test_evidence(void *user, RpcReply *reply, const json_t *params)
 
     if (read_test(params, &test, &error) && serve_read_vm(params, &vm, &error))
         doc = rehearsals_evidence(((Visit *)user)->engine->rehearsals, test, vm, &error);
-    if (serve_good(reply, doc != NULL, error))
+    if (serve_good(reply, doc != NULL, &error))
         rpc_reply(reply, doc);
 }
 
@@ -69,7 +69,7 @@ void serve_test_forget(void *user, RpcReply *reply, const json_t *params)
     g_autoptr(GError) error = NULL;
     Id test;
 
-    if (!serve_good(reply, read_test(params, &test, &error), error))
+    if (!serve_good(reply, read_test(params, &test, &error), &error))
         return;
     rehearsals_forget(((Visit *)user)->engine->rehearsals, test);
     rpc_reply(reply, json_object());

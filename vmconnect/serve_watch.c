@@ -11,7 +11,7 @@ void serve_watch_set(void *user, RpcReply *reply, const json_t *params)
     Engine *engine = ((Visit *)user)->engine;
     g_autoptr(GError) error = NULL;
 
-    if (serve_good(reply, watch_set(engine->watch, params, &error), error))
+    if (serve_good(reply, watch_set(engine->watch, params, &error), &error))
         rpc_reply(reply, json_object());
 }
 
@@ -36,7 +36,7 @@ void serve_guest_revive(void *user, RpcReply *reply, const json_t *params)
     if (!serve_good(reply,
                     json_read(params, "guest.revive", &error, "{s:s, s:b, s:I}", "vm", &vm, "hangs", &hangs,
                               "limit_ms", &limit_ms),
-                    error))
+                    &error))
         return;
     order = json_pack("{s:s, s:b, s:b, s:I}", "vm", vm, "hangs", hangs, "by_watchdog",
                       is_ended_by_watchdog(engine, vm), "until_ms",
