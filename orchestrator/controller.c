@@ -354,9 +354,7 @@ static gboolean take_up(Controller *c, GError **error)
                          database_incarnation(c->db), c->hosts, c->scenarios, error);
     if (!c->plans)
         return FALSE;
-    c->voice = voice_new(&c->loop, votes, database_incarnation(c->db), c->hosts, c->scenarios, error);
-    if (!c->voice)
-        return FALSE;
+    c->voice = voice_new(&c->loop, votes, database_incarnation(c->db), c->hosts, c->scenarios);
     c->fences = fences_new(&c->loop, FENCE_FOLDER, &FENCE_TIMES_USUAL, on_fence_event, c);
     look_for_fences(c);
     plans_set_voice(c->plans, c->voice);

@@ -231,8 +231,7 @@ guint64 voice_promised(const Voice *v, const Protection *p)
 
 /* --- the whole -------------------------------------------------------------------- */
 
-Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios,
-                 GError **error)
+Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios)
 {
     Voice *v = g_new0(Voice, 1);
 
@@ -241,12 +240,8 @@ Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *
     v->incarnation = incarnation;
     v->clerk = clerk_new(loop);
     v->asked = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
-    v->voters = voters_new(v->clerk, path, error);
-    if (v->voters)
-        return v;
-    clerk_close(g_steal_pointer(&v->clerk));
-    voice_free(v);
-    return NULL;
+    v->voters = voters_new(v->clerk, path);
+    return v;
 }
 
 void voice_close(Voice *v)

@@ -12,9 +12,8 @@
 
 typedef struct Voice Voice;
 
-/* @path: of the file of promises; @incarnation: that of the controller's memory. Blocking. NULL: as vote_file_read(). */
-Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios,
-                 GError **error);
+/* @path: of the file of promises, as vote_file_read(); @incarnation: that of the controller's memory. Blocking. */
+Voice *voice_new(uv_loop_t *loop, const char *path, guint64 incarnation, Hosts *hosts, Scenarios *scenarios);
 
 /* The engine of @host asks to be renewed: {"renewals": […]}; answered by a call. */
 void voice_hear(Voice *v, const char *host, const json_t *news);

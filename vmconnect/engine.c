@@ -262,8 +262,8 @@ static gboolean start(Engine *e, GError **error)
     if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error))
         return FALSE;
     e->clerk = clerk_new(&e->loop);
-    e->tenure = tenure_new(e, error);
-    if (!e->tenure || !open_gate(e, error))
+    e->tenure = tenure_new(e);
+    if (!open_gate(e, error))
         return FALSE;
     e->obeyed_kept = e->obeyed;
     event_uv_start(&e->loop);

@@ -866,7 +866,7 @@ void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, vo
 
 /* --- the whole ----------------------------------------------------------------------- */
 
-Tenure *tenure_new(Engine *engine, GError **error)
+Tenure *tenure_new(Engine *engine)
 {
     g_autofree char *path = g_build_filename(engine->paths.state, "votes", NULL);
     Tenure *t = g_new0(Tenure, 1);
@@ -876,11 +876,8 @@ Tenure *tenure_new(Engine *engine, GError **error)
     t->admitted = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->freed = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->before = lease_file_read(LEASE_FILE, NULL);
-    t->voters = voters_new(engine->clerk, path, error);
-    if (t->voters)
-        return t;
-    tenure_free(t);
-    return NULL;
+    t->voters = voters_new(engine->clerk, path);
+    return t;
 }
 
 void tenure_begin(Tenure *t)

@@ -21,8 +21,8 @@
 typedef struct Tenure Tenure;
 struct Engine;
 
-/* Blocking, before the loop turns. NULL: as vote_file_read(). */
-Tenure *tenure_new(struct Engine *engine, GError **error);
+/* Blocking, before the loop turns. */
+Tenure *tenure_new(struct Engine *engine);
 /* From now on. All that the policy says is known by then, and the clerk and the hands are there. */
 void tenure_begin(Tenure *t);
 /* Nothing follows. Freed when loop and clerk are through. NULL is accepted by both. */

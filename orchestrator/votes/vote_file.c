@@ -4,9 +4,11 @@
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
+#include "vmconnect/base/log.h"
 #include "vmconnect/base/place.h"
 #include "vmconnect/base/sealed.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -113,24 +115,33 @@ VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError
     return NULL;
 }
 
-VoteFile *vote_file_read(const char *path, GError **error)
+/* Whoever wants to look finds it; the next one that is written has its name. */
+static void put_aside(const char *path, const GError *why)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    g_autofree char *when = g_date_time_format(now, "%Y%m%dT%H%M%SZ");
+    g_autofree char *aside = g_strdup_printf("%s.unreadable-%s", path, when);
+    gboolean moved = g_rename(path, aside) == 0;
+
+    log_error("the promises that this host has made cannot be read: %s: %s -> until it has heard every "
+              "engine of a VM, it neither votes about it nor renews it; the file is kept as %s",
+              path, why->message, moved ? aside : path);
+}
+
+VoteFile *vote_file_read(const char *path)
 {
     g_autoptr(GError) why = NULL;
     g_autofree char *place = NULL;
     gsize len = 0;
     g_autofree char *text = sealed_read(path, MAX_BYTES, &len, &place, &why);
-    VoteFile *f = text && place ? vote_file_parse(text, len, place, &why) : NULL;
+    VoteFile *f = text ? vote_file_parse(text, len, place, &why) : NULL;
 
-    if (g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
-        f = vote_file_new();
-        f->is_copy = TRUE;
-    } else if (why)
-        g_propagate_prefixed_error(
-            error, g_steal_pointer(&why),
-            "%s, which has the promises of this host, cannot be read: it neither votes nor "
-            "renews anybody until it is put right, or removed, which makes it ask every "
-            "engine first: ",
-            path);
+    if (f)
+        return f;
+    if (!g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND))
+        put_aside(path, why);
+    f = vote_file_new();
+    f->is_copy = TRUE;
     return f;
 }
 

@@ -20,9 +20,10 @@ typedef struct {
 
 typedef struct VoteFile VoteFile;
 
-/* None is an empty one, and a copy. NULL with @error: CORRUPT (left alone: an operator must look), UNSUPPORTED, IO. Blocking. */
-VoteFile *vote_file_read(const char *path, GError **error);
-/* The same of a text, which ends with a NUL beyond @len, that was found in @place. */
+/* What is not there has forgotten its promises: it is an empty one, and a copy. So is what cannot be read (damaged, of a newer version): that is
+ * kept under another name, PATH.unreadable-TIME, and the log says so. Blocking. */
+VoteFile *vote_file_read(const char *path);
+/* Of a text, which ends with a NUL beyond @len, that was found in @place. NULL with @error: CORRUPT, UNSUPPORTED. */
 VoteFile *vote_file_parse(const char *text, gsize len, const char *place, GError **error);
 void vote_file_free(VoteFile *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VoteFile, vote_file_free)

@@ -117,15 +117,12 @@ static Voter *voter_of(Voters *v, Id vm)
     return voter;
 }
 
-Voters *voters_new(Clerk *clerk, const char *path, GError **error)
+Voters *voters_new(Clerk *clerk, const char *path)
 {
-    VoteFile *file = vote_file_read(path, error);
+    VoteFile *file = vote_file_read(path);
     g_autoptr(GArray) vms = NULL;
-    Voters *v;
+    Voters *v = g_new0(Voters, 1);
 
-    if (!file)
-        return NULL;
-    v = g_new0(Voters, 1);
     *v =
         (Voters){.clerk = clerk, .path = g_strdup(path), .file = file, .may_forget = vote_file_is_copy(file)};
     v->by_vm = g_hash_table_new_full(id_hash, id_equal_func, g_free, g_free);

@@ -12,8 +12,8 @@
 
 typedef struct Voters Voters;
 
-/* @clerk is borrowed. NULL with @error as vote_file_read(). Blocking, before the loop turns. */
-Voters *voters_new(Clerk *clerk, const char *path, GError **error);
+/* @clerk is borrowed; @path as vote_file_read(). Blocking, before the loop turns. */
+Voters *voters_new(Clerk *clerk, const char *path);
 /* After the clerk has closed: whoever waited has been answered. */
 void voters_free(Voters *v);
 

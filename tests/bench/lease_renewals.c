@@ -89,12 +89,8 @@ static Id vm_of(guint i)
 static Voters *voters_in(Bench *b, const char *folder, const char *name)
 {
     g_autofree char *path = g_build_filename(folder, name, NULL);
-    g_autoptr(GError) error = NULL;
-    Voters *v = voters_new(b->clerk, path, &error);
 
-    if (!v)
-        g_error("%s", error->message);
-    return v;
+    return voters_new(b->clerk, path);
 }
 
 static void on_end(uv_timer_t *timer)

@@ -25,11 +25,8 @@ typedef struct {
 
 static void open_voters(Desk *d)
 {
-    g_autoptr(GError) error = NULL;
-
     d->clerk = clerk_new(&d->loop);
-    d->voters = voters_new(d->clerk, d->path, &error);
-    g_assert_no_error(error);
+    d->voters = voters_new(d->clerk, d->path);
 }
 
 static void close_voters(Desk *d)
