@@ -288,7 +288,7 @@ static void arm_if_due(Hold *h)
     } else if (h->until.enforced) {
         h->readies = FALSE;
         leases_arm(t->leases, h->vm, TRUE);
-    } else if (!h->until.may_start) {
+    } else if (!h->until.may_arm) {
         stop_readying(h);
     } else if (!h->readies) {
         ready(h);

@@ -128,22 +128,29 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *
 }
 
 /* Its active's engine has not said yet that it holds the lease that it was ordered to. */
-#define LEASE_AWAITED "its lease is awaited"
+#define LEASE_AWAITED "a lease from its standby's engine and from the controller is awaited"
 
-/* {"armed", "why"}; null: its operator switches over. */
+/* {"armed", "why"}; null: its operator switches over. Whose user has switched it off or paused it is not taken over: the others count. */
 static json_t *automatic_of(const Protection *p)
 {
     const char *why = NULL;
+    guint off = 0;
 
     if (!protection_is_automatic(p))
         return json_null();
     for (guint i = 0; i < p->vms->len && !why; i++) {
         const ProtectionVm *vm = p->vms->pdata[i];
 
+        if (vm->life.state == GUEST_LIFE_OFF) {
+            off++;
+            continue;
+        }
         why = protection_unattended(p, vm);
         if (!why && vm->lease != LEASE_HELD && !protection_is_fenced_only(p))
             why = vm->lease == LEASE_LOST ? "its lease is lost" : LEASE_AWAITED;
     }
+    if (off == p->vms->len)
+        why = "no VM of it runs, and one that was switched off or paused is left so";
     return json_pack("{s:b, s:s?}", "armed", why == NULL, "why", why);
 }
 

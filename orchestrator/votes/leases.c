@@ -46,6 +46,7 @@ static LeaseUntil until_of(const Held *held)
     gint64 left_ms = holder_left_ms(h, now);
 
     return (LeaseUntil){.may_start = holder_may_start(h, now),
+                        .may_arm = holder_may_arm(h, now),
                         .is_over = h->higher.number > 0 || h->rival,
                         .enforced = h->enforces,
                         .until = lease_moment_after(now, MAX(left_ms, 0))};
@@ -292,10 +293,9 @@ static void on_arm_kept(void *user, const GError *error)
     unref(l);
 }
 
-/* Whoever is armed must hold a lease, or is stopped: a guest that runs well without one is not armed before it has one. */
 static gboolean may_change_arm(const Held *held)
 {
-    return lease_is_armed(held->holder.arm) || holder_may_start(&held->holder, lease_clock_now());
+    return lease_is_armed(held->holder.arm) || holder_may_arm(&held->holder, lease_clock_now());
 }
 
 /* NULL: it was let go. */

@@ -16,6 +16,7 @@ typedef struct Leases Leases;
 /* Until when a VM may run. */
 typedef struct {
     gboolean may_start; /* what stands still may be started, or go on */
+    gboolean may_arm;   /* it would be armed if that were wanted; of one that is, whether it would be again */
     gboolean is_over;   /* another reign is the one: never again in this */
     gboolean enforced;  /* it must be stopped at … */
     LeaseMoment until;  /* … this moment, on whichever clock that comes first */
@@ -42,7 +43,7 @@ void leases_let_go(Leases *l, Id vm);
 /* What ran was stopped for want of a lease, or runs again. */
 void leases_stopped(Leases *l, Id vm, gboolean stopped);
 
-/* As soon as it has a lease. A new arm is told to nobody before it is durable; enforcement begins then, and ends when enough have confirmed. */
+/* As soon as it may be (holder_may_arm()). A new arm is told to nobody before it is durable; enforcement begins then, and ends when enough have confirmed. */
 void leases_arm(Leases *l, Id vm, gboolean armed);
 
 /* GArray of RenewalAnswer that came from @voter. */

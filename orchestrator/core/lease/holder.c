@@ -104,7 +104,8 @@ gboolean holder_disarm(Holder *h)
     return TRUE;
 }
 
-gint64 holder_left_ms(const Holder *h, LeaseMoment now)
+/* What is left until fewer than @many voters keep it. */
+static gint64 left_of(const Holder *h, guint many, LeaseMoment now)
 {
     gint64 left[LEASE_VOTERS_MAX];
     guint n = 0;
@@ -117,7 +118,12 @@ gint64 holder_left_ms(const Holder *h, LeaseMoment now)
             left[at] = left[at - 1];
         left[at] = one;
     }
-    return left[h->quorum.leases - 1];
+    return left[many - 1];
+}
+
+gint64 holder_left_ms(const Holder *h, LeaseMoment now)
+{
+    return left_of(h, h->quorum.leases, now);
 }
 
 static gboolean is_over(const Holder *h)
@@ -128,6 +134,11 @@ static gboolean is_over(const Holder *h)
 gboolean holder_may_start(const Holder *h, LeaseMoment now)
 {
     return !is_over(h) && holder_left_ms(h, now) > LEASE_STOP_MS;
+}
+
+gboolean holder_may_arm(const Holder *h, LeaseMoment now)
+{
+    return !is_over(h) && left_of(h, MAX(h->quorum.leases, h->quorum.promises), now) > LEASE_STOP_MS;
 }
 
 gboolean holder_may_go_on(const Holder *h, LeaseMoment now)

@@ -50,5 +50,7 @@ gboolean holder_disarm(Holder *h);
 gint64 holder_left_ms(const Holder *h, LeaseMoment now);
 /* May what stands still be started? No lease is needed to be renewed for that, but one that lasts longer than it takes to stop again. */
 gboolean holder_may_start(const Holder *h, LeaseMoment now);
+/* May it be armed? As many must keep it as would have to promise another reign: who does not speak at present could elect nobody in its place. */
+gboolean holder_may_arm(const Holder *h, LeaseMoment now);
 /* May what runs go on? */
 gboolean holder_may_go_on(const Holder *h, LeaseMoment now);

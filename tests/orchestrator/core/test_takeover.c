@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An automatic scenario: when its actives are armed, and when what is silent is taken over by itself. Hosts and guests are a stage's,
  * engines do what they are told at once, plans begin and end as the test says. */
+#include "orchestrator/core/status.h"
 #include "stage.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
@@ -979,6 +980,36 @@ static void test_lives_on(void)
     g_assert_null(protection_may_live_on(s->w->p, "alpha"));
 }
 
+static void expect_status(const Stage *s, const char *why)
+{
+    json_auto_t *doc = status_of(s->w->p, NULL, s->w->now_ms);
+    const json_t *automatic = json_object_get(doc, "automatic");
+
+    g_assert_cmpstr(json_text_of(automatic, "why"), ==, why);
+    g_assert_true(json_is_true(json_object_get(automatic, "armed")) == (why == NULL));
+}
+
+/* Who does not run does not switch over; nor does it say anything about those that do. */
+static void test_status_of_paused(void)
+{
+    g_autoptr(Stage) one = automatic(1);
+    g_autoptr(Stage) two = automatic(2);
+
+    expect_status(one, NULL);
+    one->word = "paused";
+    settle(one);
+    expect_status(one, "no VM of it runs, and one that was switched off or paused is left so");
+    /* Nor when its host is gone. */
+    kill_alpha(one);
+    stage_pass_for(one, LEFT_S + 30, FALSE);
+    g_assert_cmpuint(times(one, TAKES), ==, 0);
+    expect_status(one, "no VM of it runs, and one that was switched off or paused is left so");
+    vm_of(two, 2)->life.state = GUEST_LIFE_OFF;
+    expect_status(two, NULL);
+    vm_of(two, 1)->lease = LEASE_LOST;
+    expect_status(two, "its lease is lost");
+}
+
 int main(int argc, char **argv)
 {
     int rc;
@@ -1015,6 +1046,7 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/fence", test_fence);
     g_test_add_func("/takeover/fence-alone", test_fence_alone);
     g_test_add_func("/takeover/lives-on", test_lives_on);
+    g_test_add_func("/takeover/status-of-paused", test_status_of_paused);
     rc = g_test_run();
     g_string_free(leases, TRUE);
     return rc;

@@ -170,7 +170,7 @@ static void test_held_again_meanwhile(void)
     g_autoptr(Desk) d = desk_new(&LONG);
     guint lists;
 
-    UNTIL(d, d->until.may_start);
+    UNTIL(d, d->until.may_arm);
     leases_arm(d->leases, VM, TRUE);
     leases_let_go(d->leases, VM);
     leases_hold(d->leases, VM, FIRST, voters, 2, &LONG, FALSE);
@@ -222,7 +222,7 @@ static void test_lists(void)
     g_assert_cmpuint(d->items - items, ==, (d->lists - lists) * VMS);
 }
 
-/* Who has no lease is not armed: it would have to be stopped at once. */
+/* Who has no lease is not armed: it would have to be stopped at once. Nor is one whose lease one voter keeps: the other could not elect anybody. */
 static void test_not_armed_without(void)
 {
     g_autoptr(Desk) d = desk_new(&LONG);
@@ -232,6 +232,10 @@ static void test_not_armed_without(void)
     UNTIL(d, d->lists >= 5);
     g_assert_cmpuint(d->arm_told, ==, 0);
     g_assert_false(now_of(d).enforced);
+    d->deaf[0] = FALSE;
+    UNTIL(d, now_of(d).may_start && d->lists >= 10);
+    g_assert_cmpuint(d->arm_told, ==, 0);
+    g_assert_false(now_of(d).enforced || now_of(d).may_arm);
     d->deaf[1] = FALSE;
     UNTIL(d, d->arm_told == 1);
     g_assert_true(now_of(d).enforced && now_of(d).may_start);
@@ -265,7 +269,7 @@ static void test_arm_is_durable(void)
     g_autoptr(Desk) d = desk_new(&LONG);
     guint lists;
 
-    UNTIL(d, d->until.may_start);
+    UNTIL(d, d->until.may_arm);
     g_assert_cmpint(g_rmdir(d->folders[0]), ==, 0);
     leases_arm(d->leases, VM, TRUE);
     lists = d->lists;
@@ -307,7 +311,7 @@ static void test_ends_in_the_middle(void)
 {
     g_autoptr(Desk) d = desk_new(&LONG);
 
-    UNTIL(d, d->until.may_start);
+    UNTIL(d, d->until.may_arm);
     leases_arm(d->leases, VM, TRUE);
 }
 

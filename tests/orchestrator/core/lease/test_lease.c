@@ -317,6 +317,7 @@ static void test_holder(void)
     holder_hear(&h, 0, &answer);
     g_assert_cmpint(holder_left_ms(&h, at(100)), ==, 9700); /* from when it was asked */
     g_assert_true(holder_may_start(&h, at(100)));
+    g_assert_false(holder_may_arm(&h, at(100))); /* of two, one speaks: nobody could be elected */
     g_assert_true(holder_arm(&h));
     g_assert_true(holder_may_go_on(&h, at(9799)));
     g_assert_false(holder_may_go_on(&h, at(9800)));
