@@ -76,25 +76,42 @@ static json_t *ask(Asking *a, const char *method, const json_t *params, gint64 l
 
 /* --- one VM ---------------------------------------------------------------- */
 
+/* The highest reign that this host has promised to anybody, whatever came of it. */
+static gboolean read_promised(Asking *a, Id vm, guint64 *ret_number, GError **error)
+{
+    json_auto_t *params = json_pack("{s:s}", "vm", ID_TEXT(vm));
+    json_auto_t *result = ask(a, "lease.promised", params, POINTS_MS, error);
+    const json_t *doc = json_object_get(result, "reign");
+    Reign reign = {0};
+
+    if (!result || (!json_is_null(doc) && !reign_from_json(doc, &reign, error)))
+        return FALSE;
+    *ret_number = reign.number;
+    return TRUE;
+}
+
 /* *@ret_ours: it is this host's already. */
-static gboolean next_reign(const Asking *a, const StandbyRole *role, Reign *ret_reign, gboolean *ret_ours,
+static gboolean next_reign(Asking *a, const StandbyRole *role, Reign *ret_reign, gboolean *ret_ours,
                            GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = guard_read(a->place->guard_dir, role->vm, &why);
+    guint64 promised;
     gboolean ours;
 
     if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
+    if (!read_promised(a, role->vm, &promised, error))
+        return FALSE;
     /* Of an earlier reign than the copy is of, it was put back. */
     ours = guard && guard->role == GUARD_ACTIVE && guard->reign.number >= role->reign.number;
     *ret_ours = ours && !guard->journal_open;
     /* A promotion that did not come to its end goes on in its reign. The next number may have been given away by a
      * release that this host has not heard of. */
-    *ret_reign =
-        ours ? guard->reign : (Reign){MAX(role->reign.number, guard ? guard->reign.number : 0) + 2, a->reign};
+    promised = MAX(promised, MAX(role->reign.number, guard ? guard->reign.number : 0));
+    *ret_reign = ours ? guard->reign : (Reign){promised + 2, a->reign};
     return TRUE;
 }
 

@@ -77,6 +77,7 @@ const RpcMethod SERVE_METHODS_OF_PEERS[] = {
 
 const RpcMethod SERVE_METHODS_OF_ROOT[] = {
     {"standby.points", serve_standby_points},
+    {"lease.promised", serve_lease_promised},
     {"plan.promote", serve_plan_promote},
     {"status", status},
     {NULL, NULL},

@@ -219,8 +219,3 @@ void vote_file_set(VoteFile *f, Id vm, const VoteRecord *record)
 {
     g_hash_table_insert(f->records, g_memdup2(&vm, sizeof(vm)), g_memdup2(record, sizeof(*record)));
 }
-
-void vote_file_forget(VoteFile *f, Id vm)
-{
-    g_hash_table_remove(f->records, &vm);
-}

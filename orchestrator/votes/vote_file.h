@@ -4,7 +4,8 @@
  * A standby's engine, an active's and the controller have one each: a file of its own, in no database and no backup's list. It names its machine and
  * itself (place.h): one that is missing, was copied or was put back has forgotten promises, and its party is mute until it has heard
  * every engine (voter.h). The records are in memory here; what is to be durable goes out as a document, because the loop must not wait for a
- * disk: whoever changes a record answers nobody before vote_file_write() of that change has returned. */
+ * disk: whoever changes a record answers nobody before vote_file_write() of that change has returned. A record stays when its VM is not protected
+ * any more: what was promised is promised, and an active that was cut off may still ask. */
 #pragma once
 
 #include "orchestrator/core/lease/voter.h"
@@ -41,8 +42,6 @@ GArray *vote_file_vms(const VoteFile *f);
 /* Borrowed until the record changes; NULL: nothing was ever promised of that VM. */
 const VoteRecord *vote_file_find(const VoteFile *f, Id vm);
 void vote_file_set(VoteFile *f, Id vm, const VoteRecord *record);
-/* It is not protected here any more. */
-void vote_file_forget(VoteFile *f, Id vm);
 
 /* What it is now; new reference. */
 json_t *vote_file_document(const VoteFile *f);

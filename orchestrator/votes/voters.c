@@ -256,13 +256,3 @@ void voters_close(Voters *v, Id vm)
 {
     voter_close(voter_of(v, vm), lease_clock_now());
 }
-
-void voters_forget(Voters *v, Id vm)
-{
-    g_hash_table_remove(v->by_vm, &vm);
-    if (!vote_file_find(v->file, vm))
-        return;
-    vote_file_forget(v->file, vm);
-    v->changed++;
-    write_soon(v);
-}

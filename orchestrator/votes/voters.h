@@ -51,5 +51,3 @@ VoterRecord voters_promised(const Voters *v, Id vm);
 gboolean voters_is_mute(const Voters *v, Id vm);
 /* As voter_close(): to be said again and again. */
 void voters_close(Voters *v, Id vm);
-/* It is not protected any more. */
-void voters_forget(Voters *v, Id vm);

@@ -85,9 +85,10 @@ static Voters *open_voters(Desk *d, guint at, const char *name)
     return voters_new(d->clerk, d->paths[at]);
 }
 
+static const LeasesEvents EVENTS = {on_ask, on_until};
+
 static Desk *desk_new(const LeaseTimes *times)
 {
-    static const LeasesEvents EVENTS = {on_ask, on_until};
     const Id voters[] = {STANDBY, CONTROLLER};
     Desk *d = g_new0(Desk, 1);
 
@@ -181,7 +182,28 @@ static void test_held_again_meanwhile(void)
     g_assert_false(now_of(d).enforced);
 }
 
-/* Its own file was put back: whoever was armed since is armed still, and held to its lease. */
+static void on_kept(void *user, const GError *error)
+{
+    g_assert_no_error(error);
+    *(gboolean *)user = TRUE;
+}
+
+/* A process of the active ends, and its file is gone when the next one begins. */
+static void lose_file(Desk *d)
+{
+    const Id other = {{9}};
+    gboolean kept = FALSE;
+
+    leases_close(g_steal_pointer(&d->leases));
+    voters_keep_arm(d->active, other, FIRST, 1, on_kept, &kept);
+    UNTIL(d, kept);
+    voters_free(d->active);
+    g_assert_cmpint(g_unlink(d->paths[0]), ==, 0);
+    d->active = voters_new(d->clerk, d->paths[0]);
+    d->leases = leases_new(&d->loop, d->active, &EVENTS, d);
+}
+
+/* Its own file was lost: whoever was armed since is armed still, and held to its lease. */
 static void test_forgotten_arm(void)
 {
     const Id voters[] = {STANDBY, CONTROLLER};
@@ -190,8 +212,7 @@ static void test_forgotten_arm(void)
     UNTIL(d, d->until.may_start);
     leases_arm(d->leases, VM, TRUE);
     UNTIL(d, voters_promised(d->standby, VM).arm == 1 && voters_promised(d->controller, VM).arm == 1);
-    leases_let_go(d->leases, VM);
-    voters_forget(d->active, VM);
+    lose_file(d);
     d->told = 0;
     leases_hold(d->leases, VM, FIRST, voters, 2, &LONG, FALSE);
     UNTIL(d, d->until.may_start && d->told > 1);

@@ -148,10 +148,6 @@ static void test_is_kept(void)
     g_assert_cmpint(d->verdict, ==, VOTE_GIVEN);
     vote(d, BALLOT_RELEASE, FIRST, RIVAL);
     g_assert_cmpint(d->verdict, ==, VOTE_OTHER_REIGN);
-    voters_forget(d->voters, VM);
-    close_voters(d);
-    open_voters(d);
-    g_assert_true(voters_is_mute(d->voters, VM));
 }
 
 /* What has no part here is not answered, and leaves nothing. */
