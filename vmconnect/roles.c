@@ -200,6 +200,15 @@ gboolean roles_is_promoted(const Roles *roles, Id vm)
     return g_strcmp0(state, "promoted") == 0;
 }
 
+Reign roles_promoted_reign(const Roles *roles, Id vm)
+{
+    const Player *p = g_hash_table_lookup(roles->standby, &vm);
+    const json_t *doc = p ? json_object_get(p->status, "promoted") : NULL;
+    Reign reign = {0};
+
+    return json_is_object(doc) && reign_from_json(doc, &reign, NULL) ? reign : (Reign){0};
+}
+
 void roles_play_standby(Roles *roles, const StandbyRole *role)
 {
     Player *p = g_hash_table_lookup(roles->standby, &role->vm);

@@ -38,6 +38,8 @@ void roles_set_identity(Roles *roles, Identity *identity);
 
 /* Has the keeper of @vm said that its copy was promoted, so that the VM runs from it here? */
 gboolean roles_is_promoted(const Roles *roles, Id vm);
+/* … and is it through with that? In which reign; number 0: no. */
+Reign roles_promoted_reign(const Roles *roles, Id vm);
 
 /* The answer to a command: @result borrowed, or @error. Called once, also when the thread ends first (CANCELLED). */
 typedef void (*RolesAnswer)(void *user, const json_t *result, const GError *error);
