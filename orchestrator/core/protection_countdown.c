@@ -143,8 +143,10 @@ static char *losses(const Protection *p, gint64 now_ms)
 void protection_require(const Protection *p, const char *why_not, gint64 now_ms, ActionList *out)
 {
     g_autofree char *lost = losses(p, now_ms), *command = protection_way_out(p);
-    g_autofree char *why =
-        why_not ? g_strdup_printf("%s; it did not come by itself: %s", lost, why_not) : g_strdup(lost);
+    gboolean same = why_not && command && g_str_has_suffix(why_not, command); /* which is said behind it */
+    g_autofree char *why = !why_not ? g_strdup(lost)
+                           : same   ? g_strdup_printf("%s; it did not come by itself", lost)
+                                    : g_strdup_printf("%s; it did not come by itself: %s", lost, why_not);
 
     action_publish(out, event_new_with_command(EVENT_SWITCHOVER_REQUIRED, p->scenario->name, why, command));
 }
