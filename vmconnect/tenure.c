@@ -15,6 +15,7 @@
 #define RENEW_LIMIT_MS 10000 /* an answer that comes later is worth nothing */
 #define TAPS_EACH_MS 30000   /* cards are plugged now and then */
 #define SAME_MS 20
+#define WRITE_AGAIN_MS 1000
 #define LEAVE_MS 3000 /* so long those that vote may take to hear that nothing is armed */
 #define VOTERS 2      /* its standby and the controller */
 
@@ -63,6 +64,8 @@ struct Tenure {
     guint64 changes; /* of the file … */
     guint64 written; /* … and how many of them it has */
     gboolean writing;
+    gboolean file_fails;         /* told once, until it works again … */
+    uv_timer_t again_timer;      /* … and tried again when that fires */
     void (*on_left)(void *user); /* NULL: it does not leave */
     void *leaver;
     uv_timer_t leave_timer;
@@ -129,21 +132,32 @@ static void arm_all(Tenure *t)
         arm_if_due(hold);
 }
 
+static void on_again(uv_timer_t *timer)
+{
+    write_soon(timer->data);
+}
+
 static void on_written(void *data)
 {
     Writing *w = data;
     Tenure *t = w->tenure;
+    gboolean failed = w->error != NULL;
 
     t->writing = FALSE;
-    if (w->error)
+    if (failed && !t->file_fails)
         log_error("leases cannot be written for the start hook: %s -> no VM is armed", w->error->message);
-    else
+    if (!failed)
         t->written = w->has;
+    t->file_fails = failed;
     g_clear_error(&w->error);
     g_free(w->text);
     g_free(w);
     if (t->closed)
         return;
+    if (failed) {
+        uv_timer_start(&t->again_timer, on_again, WRITE_AGAIN_MS, 0);
+        return;
+    }
     if (t->written != t->changes) {
         write_soon(t);
         return;
@@ -895,6 +909,8 @@ void tenure_begin(Tenure *t)
     t->leases = leases_new(&t->engine->loop, t->voters, &LEASES, t);
     uv_timer_init(&t->engine->loop, &t->leave_timer);
     t->leave_timer.data = t;
+    uv_timer_init(&t->engine->loop, &t->again_timer);
+    t->again_timer.data = t;
     /* From then on it is known of this boot what is enforced: so the first one that is written has all of it. */
     t->writing = TRUE;
     tenure_review(t);
@@ -986,6 +1002,7 @@ void tenure_close(Tenure *t)
     peers_close(t->peers);
     warden_close(t->warden);
     uv_close((uv_handle_t *)&t->leave_timer, NULL);
+    uv_close((uv_handle_t *)&t->again_timer, NULL);
 }
 
 void tenure_free(Tenure *t)

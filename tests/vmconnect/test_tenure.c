@@ -56,6 +56,7 @@ typedef struct {
     GArray *before; /* what an engine before has left; NULL: nothing is known of this boot */
     const char *file;
     atomic_bool file_fails;
+    atomic_uint file_tries;
 } World;
 
 static World *w; /* of the test that runs */
@@ -407,6 +408,7 @@ gboolean lease_file_write(const char *path, const char *text, GError **error)
 {
     (void)path;
     (void)text;
+    atomic_fetch_add(&w->file_tries, 1);
     if (!atomic_load(&w->file_fails))
         return TRUE;
     g_set_error(error, US_ERROR, US_ERROR_IO, "there is no room");
@@ -578,6 +580,33 @@ static void test_held_before_armed(void)
     hear_kept(NULL);
     settle();
     g_assert_true(w->is_armed);
+    world_clear();
+}
+
+static gboolean is_armed(void *user)
+{
+    (void)user;
+    return w->is_armed;
+}
+
+/* It is tried again, but not at once and not for ever at once: there may be no room for long. */
+static void test_file_fails(void)
+{
+    World world;
+
+    world_init(&world);
+    w->word = GUEST_OFF;
+    w->pid = 0;
+    begin();
+    give(1, TRUE, COUNTDOWN_MS);
+    expect("held");
+    atomic_store(&w->file_fails, TRUE);
+    hear_until(until_for(TRUE, FALSE));
+    for (guint i = 0; i < 25; i++)
+        settle();
+    g_assert_cmpuint(atomic_load(&w->file_tries), <, 50);
+    atomic_store(&w->file_fails, FALSE);
+    g_assert_true(turn_until(&w->e.loop, is_armed, NULL, PATIENCE_MS));
     world_clear();
 }
 
@@ -961,6 +990,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tenure/held-before-armed", test_held_before_armed);
+    g_test_add_func("/tenure/file-fails", test_file_fails);
     g_test_add_func("/tenure/armed-while-off", test_armed_while_off);
     g_test_add_func("/tenure/not-armed-without-guard", test_not_armed_without_guard);
     g_test_add_func("/tenure/not-armed-by-few", test_not_armed_by_few);
