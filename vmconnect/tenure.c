@@ -94,12 +94,21 @@ static gboolean is_yielding(const Hold *h)
     return h->yields > 0 && role && role->serial == h->yields;
 }
 
-/* Nothing stands in the way of what stands still. */
+/* Nothing stands in the way of what stands still. What was said last of its lease may be true no more: time passes, and nobody says so. */
 static gboolean may_run(const Hold *h)
 {
+    LeaseUntil now = h->until;
+
     if (is_yielding(h))
         return FALSE;
-    return h->until.may_start || (!h->until.is_over && !is_enforced(h));
+    (void)leases_until(h->tenure->leases, h->vm, &now);
+    return now.may_start || (!now.is_over && !now.enforced && !h->readies);
+}
+
+/* What was stopped, and is another host's, stays so, lease or not: its guard hears that none is left. */
+static gboolean stays(const Hold *h)
+{
+    return h->is_asked && (h->until.is_over || is_yielding(h));
 }
 
 /* --- what the start hook reads ------------------------------------------------- */
@@ -220,12 +229,23 @@ static void read_taps(Hold *h, pid_t pid)
                     ID_TEXT(h->vm), WORD_TAPS_MAX);
 }
 
+/* What the guard hears. */
+static gboolean is_held(const Hold *h)
+{
+    return is_enforced(h) || stays(h);
+}
+
+static LeaseMoment end_for_guard(const Hold *h)
+{
+    return stays(h) ? (LeaseMoment){0} : end_of(h);
+}
+
 /* The guard has that, but for a moment that is not worth a word: of two answers to one asking the second says what the first has said. */
 static gboolean is_told(const Hold *h)
 {
-    LeaseMoment end = end_of(h);
+    LeaseMoment end = end_for_guard(h);
 
-    return h->told.enforced == is_enforced(h) && ABS(end.boot_ms - h->told.until.boot_ms) < SAME_MS &&
+    return h->told.enforced == is_held(h) && ABS(end.boot_ms - h->told.until.boot_ms) < SAME_MS &&
            ABS(end.raw_ms - h->told.until.raw_ms) < SAME_MS;
 }
 
@@ -241,9 +261,9 @@ static void give_to_guard(Hold *h)
     if (pid == h->pid && h->in_guard && is_told(h))
         return;
     read_taps(h, pid);
-    h->told = (LeaseUntil){.enforced = is_enforced(h), .until = end_of(h)};
+    h->told = (LeaseUntil){.enforced = is_held(h), .until = end_for_guard(h)};
     warden_keep(t->warden, h->vm, h->reign, pid == h->pid ? -1 : pidfd, (const char(*)[IF_NAMESIZE])h->taps,
-                h->tap_count, is_enforced(h), end_of(h));
+                h->tap_count, is_held(h), end_for_guard(h));
     h->pid = pid;
     h->in_guard = TRUE;
     h->is_kept = FALSE;
@@ -553,7 +573,7 @@ static void let_go(Hold *h)
 static void end_hold(Hold *h)
 {
     stop_readying(h);
-    if (h->is_asked && !h->until.is_over) {
+    if (h->is_asked && !stays(h)) {
         give_to_guard(h);
         if (h->in_guard && !h->is_kept)
             return;

@@ -2,7 +2,7 @@
 /* What an engine does with the guests that hold leases. Policy and clerk are the real ones; leases, guard, libvirt and the start hook's file
  * are played by the test, which narrates what they were told:
  *
- *   lease: held, held enforced, arm, disarm, stopped, runs, let go         guard: keep, keep free (no lease is needed), with its
+ *   lease: held, held enforced, arm, disarm, stopped, runs, let go         guard: keep, keep free (no lease is needed), keep over, with its
  *   file: free, enforced                                                   process, with its taps; release, says stopped, says runs, lend
  *   libvirt: suspend, resume, clock                                        status: fenced, not fenced; left: it may end
  */
@@ -239,12 +239,13 @@ gboolean warden_is_up(const Warden *warden)
 void warden_keep(Warden *warden, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,
                  gboolean is_enforced, LeaseMoment until)
 {
-    g_autoptr(GString) what = g_string_new(is_enforced ? "keep" : "keep free");
+    g_autoptr(GString) what = g_string_new(!is_enforced         ? "keep free"
+                                           : until.boot_ms == 0 ? "keep over"
+                                                                : "keep");
 
     (void)warden;
     (void)vm;
     (void)reign;
-    (void)until;
     if (pidfd >= 0)
         g_string_append_printf(what, " process %d", pidfd - PIDFD);
     for (guint i = 0; i < n; i++)
@@ -700,6 +701,9 @@ static void test_goes_on(void)
 
     begin_armed(&world);
     stop_by_libvirt();
+    /* A guard that has come anew has it, too. */
+    hear_kept(NULL);
+    expect("");
     hear_until(until_for(FALSE, TRUE));
     expect("keep vnet0");
     hear_kept(NULL);
@@ -754,7 +758,7 @@ static void test_over(void)
     begin_armed(&world);
     stop_by_libvirt();
     hear_until(over);
-    expect("file free; keep free vnet0");
+    expect("file free; keep over vnet0");
     hear_kept(NULL);
     expect("");
     /* Nor when it is to have no leases any more. */
@@ -772,14 +776,13 @@ static void test_yield(void)
     stop_by_libvirt();
     tenure_yield(w->e.tenure, w->vm);
     expect("lend");
-    get_lease_back();
+    hear_until(until_for(TRUE, TRUE));
+    expect("keep over vnet0");
+    hear_kept(NULL);
     expect("");
     give(1, TRUE, COUNTDOWN_MS);
-    expect("held");
-    w->until = until_for(FALSE, TRUE);
-    hear_until(w->until);
-    expect("keep vnet0");
-    get_lease_back();
+    expect("held; keep vnet0");
+    hear_kept(NULL);
     expect("resume; runs; not fenced");
     world_clear();
 }
