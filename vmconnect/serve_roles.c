@@ -262,10 +262,22 @@ static gboolean make_guard_standby(ServeChange *c, GError **error)
     return TRUE;
 }
 
+static void on_still(void *user, const GError *error)
+{
+    g_autofree Taking *t = user;
+
+    if (error)
+        rpc_reply_error(t->reply, error);
+    else
+        serve_end(t->engine, t->reply, t->vm, COMMAND_YIELD, NULL);
+}
+
 static gboolean then_yield(ServeChange *c)
 {
-    tenure_yield(c->engine->tenure, c->vm);
-    serve_end(c->engine, c->reply, c->vm, COMMAND_YIELD, NULL);
+    Taking *t = g_new0(Taking, 1);
+
+    *t = (Taking){c->engine, c->reply, c->vm};
+    tenure_yield(c->engine->tenure, c->vm, on_still, t);
     return TRUE;
 }
 

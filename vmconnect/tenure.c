@@ -16,8 +16,11 @@
 #define TAPS_EACH_MS 30000   /* cards are plugged now and then */
 #define SAME_MS 20
 #define WRITE_AGAIN_MS 1000
-#define LEAVE_MS 3000 /* so long those that vote may take to hear that nothing is armed */
-#define VOTERS 2      /* its standby and the controller */
+#define STILL_MS 30000     /* so long a guest may take to stand still that is another host's … */
+#define STILL_EACH_MS 1000 /* … asked again and again … */
+#define STILL_LENDS 8      /* … and lent so often for it */
+#define LEAVE_MS 3000      /* so long those that vote may take to hear that nothing is armed */
+#define VOTERS 2           /* its standby and the controller */
 
 /* One VM of which this host is the active. */
 typedef struct {
@@ -40,15 +43,24 @@ typedef struct {
     char taps[WORD_TAPS_MAX][IF_NAMESIZE];
     guint tap_count;
     gint64 taps_at_ms;
-    gboolean is_asked;   /* the guard wants it suspended, or did so itself … */
-    gboolean is_fenced;  /* … and it does nothing any more … */
-    gboolean is_lent;    /* … stopped by a signal, and libvirt was to suspend it instead … */
-    gboolean was_paused; /* … which was so before: nobody resumes it */
-    gint64 fenced_at_ms; /* … since then */
-    guint halts;         /* how often that has ended … */
-    gint64 halted_ms;    /* … and how long it had lasted, the last time */
-    gboolean resumes;    /* libvirt was asked to have it go on, and has not said that it does */
-    gboolean is_late;    /* libvirt may yet do what it was asked to, and nobody waited for */
+    gboolean is_asked;     /* the guard wants it suspended, or did so itself … */
+    gboolean is_fenced;    /* … and it does nothing any more … */
+    gboolean is_signalled; /* … stopped by a signal … */
+    gboolean is_lent;      /* … and libvirt was to suspend it instead … */
+    gboolean was_paused;   /* … which was so before: nobody resumes it */
+    gint64 fenced_at_ms;   /* … since then */
+    guint halts;           /* how often that has ended … */
+    gint64 halted_ms;      /* … and how long it had lasted, the last time */
+    gboolean resumes;      /* libvirt was asked to have it go on, and has not said that it does */
+    gboolean is_late;      /* libvirt may yet do what it was asked to, and nobody waited for */
+    guint64 suspends; /* the number of the last asking to suspend it that was not answered; 0: all were */
+    /* Who waits for it to stand still; NULL: nobody. */
+    void (*on_still)(void *user, const GError *error);
+    void *stiller;
+    gint64 still_by_ms;
+    guint64 still_from; /* whatever was asked before does not count: it may have gone on since */
+    guint still_lends;
+    char *still_why; /* it does not, yet; NULL: nobody has said */
 } Hold;
 
 struct Tenure {
@@ -69,8 +81,18 @@ struct Tenure {
     void (*on_left)(void *user); /* NULL: it does not leave */
     void *leaver;
     uv_timer_t leave_timer;
+    uv_timer_t still_timer; /* while somebody waits for a guest to stand still */
+    guint64 suspends;       /* asked so far */
     gboolean closed;
 };
+
+static void hold_free(gpointer data)
+{
+    Hold *h = data;
+
+    g_free(h->still_why);
+    g_free(h);
+}
 
 static Hold *find(const Tenure *t, Id vm)
 {
@@ -335,14 +357,15 @@ static void arm_if_due(Hold *h)
 
 typedef struct {
     Tenure *tenure;
-    Id id; /* a VM, or a voter */
+    Id id;          /* a VM, or a voter */
+    guint64 number; /* of one that is to suspend it */
 } Asked;
 
 static Asked *asked_new(Tenure *t, Id id)
 {
     Asked *asked = g_new0(Asked, 1);
 
-    *asked = (Asked){t, id};
+    *asked = (Asked){t, id, 0};
     return asked;
 }
 
@@ -382,7 +405,7 @@ static void resume(const Hold *h)
 /* Nobody wants it to stand still. */
 static void forget_stop(Hold *h)
 {
-    h->is_asked = h->is_fenced = h->is_lent = h->was_paused = FALSE;
+    h->is_asked = h->is_fenced = h->is_signalled = h->is_lent = h->was_paused = FALSE;
     leases_stopped(h->tenure->leases, h->vm, FALSE);
 }
 
@@ -405,6 +428,45 @@ static void go_on(Hold *h)
     guests_set_fenced(t->engine->guests, h->vm, FALSE);
 }
 
+/* Whoever waits for it to stand still; @h may be gone then. */
+static void say_still(Hold *h, const GError *error)
+{
+    void (*on_still)(void *user, const GError *error) = h->on_still;
+
+    h->on_still = NULL;
+    g_clear_pointer(&h->still_why, g_free);
+    if (on_still)
+        on_still(h->stiller, error);
+}
+
+static void lend_for_still(Hold *h)
+{
+    if (h->still_lends++ < STILL_LENDS)
+        warden_lend(h->tenure->warden, h->vm);
+}
+
+/* libvirt's word counts alone: a QEMU that its guard has stopped does nothing either, but may go on again to be suspended (its engine may have asked
+ * for that and died), and would write to disks that are taken for those of a guest that stands still. So it goes on, behind its shut gate, until libvirt has
+ * suspended it, or it has ended. */
+static void hear_still(Hold *h, const GError *error)
+{
+    if (!is_yielding(h)) {
+        g_autoptr(GError) anew =
+            g_error_new(US_ERROR, US_ERROR_OVERTAKEN, "its role was given anew meanwhile: nothing is ended");
+
+        say_still(h, anew);
+        return;
+    }
+    if (!error) {
+        say_still(h, NULL);
+        return;
+    }
+    g_free(h->still_why);
+    h->still_why = g_strdup(error->message);
+    if (h->still_lends == 0 && g_error_matches(error, US_ERROR, US_ERROR_BUSY))
+        lend_for_still(h);
+}
+
 static void on_suspended(void *user, gpointer result, const GError *error)
 {
     g_autofree Asked *asked = user;
@@ -413,16 +475,29 @@ static void on_suspended(void *user, gpointer result, const GError *error)
     (void)result;
     if (!error && !asked->tenure->closed)
         warden_tell(asked->tenure->warden, asked->id, TRUE);
-    if (error)
+    if (error && !(h && h->on_still))
         log_warning("vm %s: its lease ends, and libvirt does not suspend it: %s -> its guard stops it",
                     ID_TEXT(asked->id), error->message);
-    if (error && h)
+    if (!h)
+        return;
+    /* What was not asked for is not done late. */
+    if (error && !g_error_matches(error, US_ERROR, US_ERROR_BUSY))
         h->is_late = TRUE;
+    if (h->suspends == asked->number)
+        h->suspends = 0;
+    if (h->on_still && asked->number > h->still_from)
+        hear_still(h, error);
 }
 
 static void suspend(Tenure *t, Id vm)
 {
-    hands_suspend(t->engine->lease_hands, vm, on_suspended, asked_new(t, vm));
+    Asked *asked = asked_new(t, vm);
+    Hold *h = find(t, vm);
+
+    asked->number = ++t->suspends;
+    if (h)
+        h->suspends = asked->number;
+    hands_suspend(t->engine->lease_hands, vm, on_suspended, asked);
 }
 
 /* The guard has it from an engine before this one: it is told what holds by now, also that no lease is needed. */
@@ -466,8 +541,12 @@ static void on_fenced(void *user, Id vm, Fenced how)
     if (!h->is_fenced)
         h->fenced_at_ms = clock_steady_ms();
     h->is_asked = h->is_fenced = TRUE;
-    /* Once: a libvirtd that hangs does not suspend it the next time, either. */
-    if (how == FENCED_STOPPED && !h->is_lent) {
+    h->is_signalled = how == FENCED_STOPPED;
+    /* Once: a libvirtd that hangs does not suspend it the next time, either. More often if it is another host's: it must stand still, and
+     * whoever waits for that asks again. */
+    if (how == FENCED_STOPPED && is_yielding(h)) {
+        lend_for_still(h);
+    } else if (how == FENCED_STOPPED && !h->is_lent) {
         h->is_lent = TRUE;
         warden_lend(t->warden, vm);
     }
@@ -526,20 +605,60 @@ static void on_warden(void *user, gboolean up)
     arm_all(user);
 }
 
-/* Whoever looks whether it stands still must not find what is about to go on. */
-void tenure_yield(Tenure *t, Id vm)
+static gboolean wait_for_still(Hold *h)
+{
+    g_autoptr(GError) busy = NULL;
+
+    if (!h->on_still)
+        return FALSE;
+    if (clock_steady_ms() < h->still_by_ms) {
+        if (h->suspends == 0)
+            suspend(h->tenure, h->vm);
+        return TRUE;
+    }
+    busy = g_error_new(US_ERROR, US_ERROR_BUSY, "its guest here does not stand still yet: %s",
+                       h->still_why ? h->still_why : "libvirt has not answered");
+    say_still(h, busy);
+    return FALSE;
+}
+
+static void on_still_timer(uv_timer_t *timer)
+{
+    const Tenure *t = timer->data;
+    g_autoptr(GList) known = g_hash_table_get_values(t->holds);
+    gboolean any = FALSE;
+
+    /* (Nobody lets a hold go from within its answer: what follows from that waits for a disk.) */
+    for (GList *one = known; one; one = one->next)
+        any = wait_for_still(one->data) || any;
+    if (!any)
+        uv_timer_stop(timer);
+}
+
+/* Nobody else could know whether what is in a guard's care is about to go on, or to be stopped in the middle of libvirt's asking. */
+void tenure_yield(Tenure *t, Id vm, void (*on_still)(void *user, const GError *error), void *user)
 {
     const ActiveRole *role = policy_active(t->engine->policy, vm);
-    Hold *h = find(t, vm);
+    Hold *h = t->closed ? NULL : find(t, vm);
+    g_autoptr(GError) again =
+        g_error_new(US_ERROR, US_ERROR_CANCELLED, "that was asked again: who asked last is answered");
 
-    if (!h || !role || t->closed)
+    if (h && role)
+        h->yields = role->serial;
+    if (!h || !role || (!h->in_guard && warden_is_up(t->warden))) {
+        on_still(user, NULL);
         return;
-    h->yields = role->serial;
-    /* Whoever ends its part asks libvirt, which one that was stopped by a signal would hang. */
-    if (h->is_fenced)
-        warden_lend(t->warden, vm);
-    if (h->resumes)
-        suspend(t, vm);
+    }
+    say_still(h, again);
+    h->on_still = on_still;
+    h->stiller = user;
+    h->still_by_ms = clock_steady_ms() + STILL_MS;
+    h->still_from = t->suspends;
+    h->still_lends = 0;
+    if (h->is_signalled)
+        lend_for_still(h);
+    suspend(t, vm);
+    uv_timer_start(&t->still_timer, on_still_timer, STILL_EACH_MS, STILL_EACH_MS);
 }
 
 /* --- leaving -------------------------------------------------------------------------- */
@@ -557,6 +676,9 @@ static void on_leave(uv_timer_t *timer)
 static void let_go(Hold *h)
 {
     Tenure *t = h->tenure;
+    g_autoptr(GError) ended = g_error_new(US_ERROR, US_ERROR_CANCELLED, "its role has ended meanwhile");
+
+    say_still(h, ended);
 
     if (is_enforced(h))
         g_hash_table_remove(t->freed, &h->vm);
@@ -906,7 +1028,7 @@ Tenure *tenure_new(Engine *engine)
     Tenure *t = g_new0(Tenure, 1);
 
     t->engine = engine;
-    t->holds = g_hash_table_new_full(id_hash, id_equal_func, NULL, g_free);
+    t->holds = g_hash_table_new_full(id_hash, id_equal_func, NULL, hold_free);
     t->admitted = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->freed = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->before = lease_file_read(LEASE_FILE, NULL);
@@ -931,6 +1053,8 @@ void tenure_begin(Tenure *t)
     t->leave_timer.data = t;
     uv_timer_init(&t->engine->loop, &t->again_timer);
     t->again_timer.data = t;
+    uv_timer_init(&t->engine->loop, &t->still_timer);
+    t->still_timer.data = t;
     /* From then on it is known of this boot what is enforced: so the first one that is written has all of it. */
     t->writing = TRUE;
     tenure_review(t);
@@ -1013,16 +1137,24 @@ void tenure_describe(const Tenure *t, Id vm, json_t *guest)
 
 void tenure_close(Tenure *t)
 {
+    g_autoptr(GError) ends = g_error_new(US_ERROR, US_ERROR_CANCELLED, "this engine ends");
+    GHashTableIter it;
+    gpointer hold;
+
     if (!t || t->closed)
         return;
     t->closed = TRUE;
     if (!t->leases)
         return; /* it never began */
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold))
+        say_still(hold, ends);
     leases_close(t->leases);
     peers_close(t->peers);
     warden_close(t->warden);
     uv_close((uv_handle_t *)&t->leave_timer, NULL);
     uv_close((uv_handle_t *)&t->again_timer, NULL);
+    uv_close((uv_handle_t *)&t->still_timer, NULL);
 }
 
 void tenure_free(Tenure *t)

@@ -44,8 +44,12 @@ void tenure_look(Tenure *t);
 void tenure_admitted(Tenure *t, Id vm);
 
 /* Its active's role is about to be ended, for another host is to run it: what its guard has stopped stays so, lease or not, unless the role is
- * given anew. */
-void tenure_yield(Tenure *t, Id vm);
+ * given anew.
+ *
+ * @on_still comes once, perhaps before this returns: who asks libvirt for it from then on is not hung by a QEMU that its guard has stopped
+ * by a signal, for what is in the guard's care has been suspended. Or why not: BUSY: it may be tried again; OVERTAKEN: the role was given anew;
+ * CANCELLED. */
+void tenure_yield(Tenure *t, Id vm, void (*on_still)(void *user, const GError *error), void *user);
 
 /* As leases_hear(); @answers: JSON (renewal.h). PROTOCOL. */
 gboolean tenure_hear_answers(Tenure *t, Id voter, const json_t *answers, GError **error);

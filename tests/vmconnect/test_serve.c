@@ -66,10 +66,15 @@ void tenure_admitted(Tenure *t, Id vm)
     (void)vm;
 }
 
-void tenure_yield(Tenure *t, Id vm)
+static gboolean goes_on; /* a guest that is to stand still */
+
+void tenure_yield(Tenure *t, Id vm, void (*on_still)(void *user, const GError *error), void *user)
 {
+    g_autoptr(GError) busy = goes_on ? g_error_new(US_ERROR, US_ERROR_BUSY, "it goes on") : NULL;
+
     (void)t;
     (void)vm;
+    on_still(user, busy);
 }
 
 void owner_take(Engine *e, Identity *identity)
@@ -373,6 +378,29 @@ static void test_admit_after_the_end(void)
     g_assert_no_error(replies[3].error);
     stage_end(&s);
     for (int i = 0; i < 4; i++)
+        reply_clear(&replies[i]);
+}
+
+/* Nothing of it ends while its guest may go on. */
+static void test_yield_of_one_that_goes_on(void)
+{
+    Stage s;
+    RpcReply replies[2] = {0};
+    json_auto_t *params = NULL;
+
+    stage_init(&s);
+    params = json_pack("{s:s, s:o}", "vm", ID_TEXT(s.vm), "reign", reign_to_json((Reign){2, REIGN_ID}));
+    protect(&s, &replies[0], 1);
+    wait_for(&s, &replies[0]);
+    goes_on = TRUE;
+    serve_active_yield(&s.visit, &replies[1], params);
+    wait_for(&s, &replies[1]);
+    goes_on = FALSE;
+    g_assert_error(replies[1].error, US_ERROR, US_ERROR_BUSY);
+    g_assert_true(g_queue_is_empty(&fake_player(s.vm, FALSE)->told));
+    g_assert_nonnull(policy_active(s.e.policy, s.vm));
+    stage_end(&s);
+    for (int i = 0; i < 2; i++)
         reply_clear(&replies[i]);
 }
 
@@ -681,6 +709,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serve/protect-behind-stop", test_protect_behind_stop);
     g_test_add_func("/serve/pin", test_pin);
     g_test_add_func("/serve/yield", test_yield);
+    g_test_add_func("/serve/yield-of-one-that-goes-on", test_yield_of_one_that_goes_on);
     g_test_add_func("/serve/admit-after-the-end", test_admit_after_the_end);
     g_test_add_func("/serve/yield/promoted", test_yield_of_promoted);
     g_test_add_func("/serve/protect-what-was-promoted", test_protect_what_was_promoted);

@@ -41,6 +41,7 @@ typedef struct {
     LeaseUntil until;
     gint64 until_ms;
     gboolean is_armed;
+    gboolean is_stopped;
     /* The guard. */
     WardenEvents guard;
     void *guard_user;
@@ -115,7 +116,9 @@ void leases_stopped(Leases *l, Id vm, gboolean stopped)
 {
     (void)l;
     (void)vm;
-    tell(stopped ? "stopped" : "runs");
+    if (stopped != w->is_stopped)
+        tell(stopped ? "stopped" : "runs");
+    w->is_stopped = stopped;
 }
 
 void leases_arm(Leases *l, Id vm, gboolean armed)
@@ -745,7 +748,7 @@ static void test_stopped_while_it_resumes(void)
     hear_please_stop();
     expect("suspend");
     get_lease_back();
-    expect("resume; runs");
+    expect("resume");
     world_clear();
 }
 
@@ -767,6 +770,20 @@ static void test_over(void)
     world_clear();
 }
 
+static void on_still(void *user, const GError *error)
+{
+    g_autofree char *what =
+        error ? g_strconcat("goes on: ", us_error_name((UsError)error->code), NULL) : NULL;
+
+    (void)user;
+    tell(what ? what : "still");
+}
+
+static void yield(void)
+{
+    tenure_yield(w->e.tenure, w->vm, on_still, NULL);
+}
+
 /* A guest that its role's end finds stopped stays so, until the role is given anew. */
 static void test_yield(void)
 {
@@ -774,8 +791,10 @@ static void test_yield(void)
 
     begin_armed(&world);
     stop_by_libvirt();
-    tenure_yield(w->e.tenure, w->vm);
-    expect("lend");
+    yield();
+    expect("suspend");
+    answer(NULL);
+    expect("says stopped; still");
     hear_until(until_for(TRUE, TRUE));
     expect("keep over vnet0");
     hear_kept(NULL);
@@ -787,17 +806,152 @@ static void test_yield(void)
     world_clear();
 }
 
-/* It was to go on, and whoever ends its role must find it stopped. */
+/* Whatever was asked before may be undone by what was asked since. */
 static void test_yield_while_it_resumes(void)
 {
     World world;
 
     begin_armed(&world);
-    stop_by_libvirt();
-    get_lease_back();
-    expect("resume; runs; not fenced");
-    tenure_yield(w->e.tenure, w->vm);
+    hear_please_stop();
     expect("suspend");
+    get_lease_back();
+    expect("resume");
+    yield();
+    expect("suspend");
+    answer(NULL);
+    answer(NULL);
+    expect("says stopped; clock");
+    answer(NULL);
+    expect("says stopped; still");
+    world_clear();
+}
+
+/* libvirt did not suspend it, and its guard has stopped its QEMU: libvirt would hang on that. */
+static void stop_by_signal(void)
+{
+    g_autoptr(GError) late = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "libvirt has not answered");
+
+    w->until = until_for(FALSE, TRUE);
+    hear_please_stop();
+    expect("suspend");
+    answer(late);
+    hear_fenced(FENCED_STOPPED);
+    expect("lend; fenced; stopped");
+    hear_please_stop();
+    expect("suspend");
+    answer(late);
+    hear_fenced(FENCED_STOPPED);
+    expect("");
+}
+
+static gboolean is_asked(void *user)
+{
+    (void)user;
+    return w->asked_count > 0;
+}
+
+/* It is lent until libvirt has suspended it, and nobody takes it to stand still before. */
+static void test_yield_signalled(void)
+{
+    g_autoptr(GError) stopped = g_error_new(US_ERROR, US_ERROR_BUSY, "its QEMU was stopped by a signal");
+    World world;
+
+    begin_armed(&world);
+    stop_by_signal();
+    yield();
+    expect("lend; suspend");
+    answer(stopped);
+    expect("");
+    hear_please_stop();
+    expect("suspend");
+    hear_fenced(FENCED_STOPPED);
+    expect("lend");
+    answer(stopped);
+    /* Its guard, which may be another by now, says nothing: it is tried all the same. */
+    g_assert_true(turn_until(&w->e.loop, is_asked, NULL, PATIENCE_MS));
+    answer(stopped);
+    hear_please_stop();
+    expect("suspend; suspend");
+    answer(NULL);
+    expect("says stopped; still");
+    /* Also while nobody waits. */
+    hear_fenced(FENCED_STOPPED);
+    expect("lend");
+    world_clear();
+}
+
+/* Not for ever: it is behind its gate all the while, but computes. */
+static void test_yield_lends(void)
+{
+    World world;
+    guint lent = 0;
+
+    begin_armed(&world);
+    stop_by_signal();
+    yield();
+    for (guint i = 0; i < 20; i++)
+        hear_fenced(FENCED_STOPPED);
+    for (const char *at = w->told->str; (at = strstr(at, "lend")); at++)
+        lent++;
+    g_assert_cmpuint(lent, <, 10);
+    g_assert_cmpuint(lent, >, 3);
+    world_clear();
+}
+
+/* Nobody has stopped it by a word that is known; its guard was not heard of it yet, or has died. */
+static void test_yield_unknown(void)
+{
+    g_autoptr(GError) stopped = g_error_new(US_ERROR, US_ERROR_BUSY, "its QEMU was stopped by a signal");
+    World world;
+
+    world_init(&world);
+    begin();
+    give(1, FALSE, COUNTDOWN_MS);
+    expect("held");
+    yield();
+    expect("still");
+    hear_up(FALSE);
+    yield();
+    expect("suspend");
+    answer(stopped);
+    expect("lend");
+    w->guard_is_up = TRUE;
+    hear_fenced(FENCED_STOPPED);
+    expect("lend; fenced; stopped; keep over process 1 vnet0");
+    hear_please_stop();
+    expect("suspend");
+    answer(NULL);
+    expect("says stopped; still");
+    world_clear();
+}
+
+static void test_yield_given_up(void)
+{
+    World world;
+
+    /* The role is given anew. */
+    begin_armed(&world);
+    yield();
+    give(1, TRUE, COUNTDOWN_MS);
+    expect("suspend; held");
+    answer(NULL);
+    expect("says stopped; goes on: overtaken");
+    /* Whoever has asked asks again. */
+    yield();
+    yield();
+    expect("suspend; goes on: cancelled; suspend");
+    /* The role ends by itself. */
+    policy_forget_active(w->e.policy, w->vm);
+    tenure_review(w->e.tenure);
+    expect("goes on: cancelled; release; let go; file free");
+    world_clear();
+
+    /* The engine ends. */
+    begin_armed(&world);
+    yield();
+    expect("suspend");
+    tenure_close(w->e.tenure);
+    expect("goes on: cancelled");
     world_clear();
 }
 
@@ -805,6 +959,7 @@ static void test_yield_while_it_resumes(void)
 static void test_stopped_late(void)
 {
     g_autoptr(GError) late = g_error_new(US_ERROR, US_ERROR_TIMEOUT, "libvirt has not answered");
+    g_autoptr(GError) stopped = g_error_new(US_ERROR, US_ERROR_BUSY, "its QEMU was stopped by a signal");
     World world;
 
     begin_armed(&world);
@@ -812,7 +967,7 @@ static void test_stopped_late(void)
     expect("suspend");
     answer(late);
     get_lease_back();
-    expect("resume; runs");
+    expect("resume");
     answer(NULL);
     expect("clock");
     hear_lifecycle(VIR_DOMAIN_EVENT_SUSPENDED);
@@ -821,6 +976,20 @@ static void test_stopped_late(void)
     hear_lifecycle(VIR_DOMAIN_EVENT_RESUMED);
     hear_lifecycle(VIR_DOMAIN_EVENT_SUSPENDED);
     expect("says runs; says stopped");
+    world_clear();
+
+    /* It was not asked at all. */
+    begin_armed(&world);
+    hear_please_stop();
+    expect("suspend");
+    answer(stopped);
+    get_lease_back();
+    expect("resume");
+    answer(NULL);
+    hear_lifecycle(VIR_DOMAIN_EVENT_RESUMED);
+    expect("clock; says runs");
+    hear_lifecycle(VIR_DOMAIN_EVENT_SUSPENDED);
+    expect("says stopped");
     world_clear();
 }
 
@@ -848,7 +1017,7 @@ static void test_stopped_before(void)
     hear_please_stop();
     expect("suspend; keep free process 1 vnet0");
     hear_kept(NULL);
-    expect("resume; runs");
+    expect("resume");
     world_clear();
 }
 
@@ -1004,6 +1173,10 @@ int main(int argc, char **argv)
     g_test_add_func("/tenure/over", test_over);
     g_test_add_func("/tenure/yield", test_yield);
     g_test_add_func("/tenure/yield-while-it-resumes", test_yield_while_it_resumes);
+    g_test_add_func("/tenure/yield-signalled", test_yield_signalled);
+    g_test_add_func("/tenure/yield-lends", test_yield_lends);
+    g_test_add_func("/tenure/yield-unknown", test_yield_unknown);
+    g_test_add_func("/tenure/yield-given-up", test_yield_given_up);
     g_test_add_func("/tenure/stopped-late", test_stopped_late);
     g_test_add_func("/tenure/stopped-before", test_stopped_before);
     g_test_add_func("/tenure/gone", test_gone);

@@ -104,7 +104,10 @@ gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest
     if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
         return qemu_process_expect_none(vm, virDomainGetName(dom), error);
     *ret_guest = "paused";
-    return state == VM_STATE_PAUSED || lifecycle_suspend(conn, vm, error);
+    /* One that its guard has stopped is not taken to stand still: it may go on behind its shut gate at any moment, and write. */
+    return state == VM_STATE_PAUSED ||
+           (qemu_process_expect_awake(QEMU_PROCESS_FOLDER, virDomainGetName(dom), vm, error) &&
+            lifecycle_suspend(conn, vm, error));
 }
 
 static int reset(virDomainPtr dom)

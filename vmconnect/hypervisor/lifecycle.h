@@ -25,7 +25,8 @@ gboolean lifecycle_suspend(virConnectPtr conn, Id vm, GError **error);
 gboolean lifecycle_set_clock(virConnectPtr conn, Id vm, GError **error);
 
 /* It runs no more here: paused if it lives, and not destroyed, since what its memory holds may be wanted by whoever
- * looks at what two hosts have each. *@ret_guest: "paused" or "off". STUCK as above. */
+ * looks at what two hosts have each. *@ret_guest: "paused" or "off". STUCK as above; BUSY: its QEMU was stopped by a signal, and libvirt, which
+ * would hang, is not asked. */
 gboolean lifecycle_stand_still(virConnectPtr conn, Id vm, const char **ret_guest, GError **error);
 
 typedef enum {

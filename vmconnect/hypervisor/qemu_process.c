@@ -204,6 +204,25 @@ gboolean qemu_process_expect_none(Id vm, const char *name, GError **error)
     return FALSE;
 }
 
+gboolean qemu_process_expect_awake(const char *folder, const char *name, Id vm, GError **error)
+{
+    ProcessStat stat = {.state = '?'};
+    gboolean gone;
+    int fd = qemu_process_open(folder, name, vm, &gone, NULL);
+    pid_t pid = fd < 0 ? 0 : qemu_process_pid(fd);
+
+    if (fd >= 0)
+        close(fd);
+    if (pid == 0 || !process_stat(pid, &stat) || (stat.state != 'T' && stat.state != 't'))
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_BUSY,
+        "the QEMU of '%s', process %d, was stopped by a signal, and libvirt would wait for it: its guard "
+        "has it go on to be suspended (understudy-guard must run), or `virsh destroy` ends it",
+        name, (int)pid);
+    return FALSE;
+}
+
 gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error)
 {
     gint64 deadline_ms = clock_steady_ms() + timeout_ms;

@@ -35,6 +35,10 @@ gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm);
  * it knows nothing of the VM from then on, and would start a second one. */
 gboolean qemu_process_expect_none(Id vm, const char *name, GError **error);
 
+/* libvirt waits for what it asks a QEMU that was stopped by a signal, perhaps for ever, and keeps whoever has asked. FALSE with BUSY: that of
+ * @vm, called @name, is stopped now, or traced. It does nothing now, which is no word about later: its guard may have it go on. */
+gboolean qemu_process_expect_awake(const char *folder, const char *name, Id vm, GError **error);
+
 /* Wait until it has exited. FALSE with TIMEOUT, or with CANCELLED as soon as
  * @cancel_fd (-1: none) is readable. */
 gboolean qemu_process_wait(int pidfd, int cancel_fd, gint64 timeout_ms, GError **error);

@@ -163,6 +163,41 @@ static void test_lost(Fake *f, gconstpointer data)
     close(fd);
 }
 
+static gboolean is_stopped(Fake *f)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (qemu_process_expect_awake(f->folder, NAME, f->vm, &error))
+        return FALSE;
+    g_assert_error(error, US_ERROR, US_ERROR_BUSY);
+    return TRUE;
+}
+
+static void expect_stopped(Fake *f, gboolean stopped)
+{
+    gint64 deadline_ms = clock_steady_ms() + 10000;
+
+    while (is_stopped(f) != stopped && clock_steady_ms() < deadline_ms)
+        g_usleep(1000);
+    g_assert_cmpint(is_stopped(f), ==, stopped);
+}
+
+static void test_stopped(Fake *f, gconstpointer data)
+{
+    (void)data;
+    close(open_soon(f));
+    g_assert_false(is_stopped(f));
+    kill(f->pid, SIGSTOP);
+    expect_stopped(f, TRUE);
+    kill(f->pid, SIGCONT);
+    expect_stopped(f, FALSE);
+    kill(f->pid, SIGSTOP);
+    expect_stopped(f, TRUE);
+    /* One that is not there stops nobody. */
+    fake_kill(f);
+    g_assert_false(is_stopped(f));
+}
+
 static void test_odd_file(Fake *f, gconstpointer data)
 {
     static const char *const ODD[] = {"",
@@ -194,6 +229,7 @@ int main(int argc, char **argv)
     g_test_add("/qemu_process/not-it", Fake, NULL, fake_open, test_not_it, fake_close);
     g_test_add("/qemu_process/kill", Fake, NULL, fake_open, test_kill, fake_close);
     g_test_add("/qemu_process/lost", Fake, NULL, fake_open, test_lost, fake_close);
+    g_test_add("/qemu_process/stopped", Fake, NULL, fake_open, test_stopped, fake_close);
     g_test_add("/qemu_process/odd-file", Fake, NULL, fake_open, test_odd_file, fake_close);
     return g_test_run();
 }
