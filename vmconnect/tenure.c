@@ -12,8 +12,11 @@
 #include "vmconnect/peers.h"
 #include "vmconnect/warden.h"
 
+#include <string.h>
+
 #define RENEW_LIMIT_MS 10000 /* an answer that comes later is worth nothing */
-#define TAPS_EACH_MS 30000   /* cards are plugged now and then */
+#define TAPS_EACH_MS \
+    30000 /* libvirt says when a card is plugged, but if it hangs or was restarted just then */
 #define SAME_MS 20
 #define WRITE_AGAIN_MS 1000
 #define STILL_MS 30000     /* so long a guest may take to stand still that is another host's … */
@@ -289,6 +292,34 @@ static void give_to_guard(Hold *h)
     h->pid = pid;
     h->in_guard = TRUE;
     h->is_kept = FALSE;
+}
+
+/* A card may have been plugged, or be gone: until the guard has heard of its tap, its frames are nobody's. */
+static void look_at_taps(Hold *h)
+{
+    char before[WORD_TAPS_MAX][IF_NAMESIZE];
+    guint count = h->tap_count;
+
+    if (!h->in_guard || h->pid == 0)
+        return;
+    memcpy(before, h->taps, sizeof(before));
+    h->taps_at_ms = -TAPS_EACH_MS;
+    read_taps(h, h->pid);
+    if (count == h->tap_count && memcmp(before, h->taps, count * (gsize)IF_NAMESIZE) == 0)
+        return;
+    h->told = (LeaseUntil){.until = {-1, -1}}; /* which nothing is: it is said anew */
+    give_to_guard(h);
+}
+
+/* What was plugged while libvirtd was not there is told by nobody. */
+static void look_at_all_taps(Tenure *t)
+{
+    GHashTableIter it;
+    gpointer hold;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold))
+        look_at_taps(hold);
 }
 
 static void leave_guard(Hold *h)
@@ -1068,12 +1099,10 @@ void tenure_set_identity(Tenure *t, Identity *identity)
         peers_set_identity(t->peers, identity);
 }
 
-void tenure_hear(Tenure *t, const EarEvent *event)
+static void hear_lifecycle(Hold *h, const EarEvent *event)
 {
-    Hold *h = event->kind == EAR_LIFECYCLE ? find(t, event->vm) : NULL;
+    Tenure *t = h->tenure;
 
-    if (!h || t->closed)
-        return;
     if (event->event == VIR_DOMAIN_EVENT_SUSPENDED) {
         warden_tell(t->warden, h->vm, TRUE);
         /* What was given up has been done after all. */
@@ -1085,6 +1114,20 @@ void tenure_hear(Tenure *t, const EarEvent *event)
         h->resumes = FALSE;
     }
     tenure_look(t);
+}
+
+void tenure_hear(Tenure *t, const EarEvent *event)
+{
+    Hold *h = find(t, event->vm);
+
+    if (t->closed)
+        return;
+    if (event->kind == EAR_RESYNC)
+        look_at_all_taps(t);
+    else if (h && event->kind == EAR_LIFECYCLE)
+        hear_lifecycle(h, event);
+    else if (h && event->kind == EAR_DEVICE)
+        look_at_taps(h);
 }
 
 /* Those whose process is another by now. */

@@ -696,6 +696,44 @@ static void test_refused_keep(void)
     world_clear();
 }
 
+/* A card that is plugged is held from then on, as is one that was while libvirtd was away. */
+static void test_plugged(void)
+{
+    EarEvent plugged = {.kind = EAR_DEVICE, .event = 1}, again = {.kind = EAR_RESYNC};
+    World world;
+
+    begin_armed(&world);
+    plugged.vm = w->vm;
+    w->taps[1] = "vnet1";
+    tenure_hear(w->e.tenure, &plugged);
+    expect("keep vnet0 vnet1");
+    hear_kept(NULL);
+    /* A disk. */
+    tenure_hear(w->e.tenure, &plugged);
+    tenure_hear(w->e.tenure, &again);
+    expect("");
+    w->taps[0] = "vnet1";
+    w->taps[1] = NULL;
+    tenure_hear(w->e.tenure, &plugged);
+    expect("keep vnet1");
+    hear_kept(NULL);
+    w->taps[0] = "vnet2";
+    tenure_hear(w->e.tenure, &again);
+    expect("keep vnet2");
+    world_clear();
+
+    /* One that is none of the guard's stays so. */
+    world_init(&world);
+    begin();
+    give(1, FALSE, COUNTDOWN_MS);
+    hear_until(until_for(TRUE, FALSE));
+    w->taps[1] = "vnet1";
+    plugged.vm = w->vm;
+    tenure_hear(w->e.tenure, &plugged);
+    expect("held");
+    world_clear();
+}
+
 /* --- guests that were stopped ---------------------------------------------------- */
 
 static void test_goes_on(void)
@@ -1167,6 +1205,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tenure/not-armed-without-guard", test_not_armed_without_guard);
     g_test_add_func("/tenure/not-armed-by-few", test_not_armed_by_few);
     g_test_add_func("/tenure/refused-keep", test_refused_keep);
+    g_test_add_func("/tenure/plugged", test_plugged);
     g_test_add_func("/tenure/goes-on", test_goes_on);
     g_test_add_func("/tenure/was-paused", test_was_paused);
     g_test_add_func("/tenure/stopped-while-it-resumes", test_stopped_while_it_resumes);

@@ -43,7 +43,8 @@ static const int EVENTS[] = {
     VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
     VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
     VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
-    VIR_DOMAIN_EVENT_ID_WATCHDOG,
+    VIR_DOMAIN_EVENT_ID_WATCHDOG,        VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
 };
 
 struct Ears {
@@ -118,6 +119,7 @@ const char *ear_kind_name(EarKind kind)
         [EAR_BLOCK_THRESHOLD] = "block-threshold",
         [EAR_JOB_COMPLETED] = "job-completed",
         [EAR_AGENT] = "agent",
+        [EAR_DEVICE] = "device",
         [EAR_METADATA] = "metadata",
     };
 
@@ -225,6 +227,18 @@ static void on_metadata(virConnectPtr conn, virDomainPtr dom, int type, const ch
     tell(user, dom, &(EarEvent){.kind = EAR_METADATA, .event = type, .reason = uri});
 }
 
+static void on_plugged(virConnectPtr conn, virDomainPtr dom, const char *alias, void *user)
+{
+    (void)conn;
+    tell(user, dom, &(EarEvent){.kind = EAR_DEVICE, .event = 1, .reason = alias});
+}
+
+static void on_unplugged(virConnectPtr conn, virDomainPtr dom, const char *alias, void *user)
+{
+    (void)conn;
+    tell(user, dom, &(EarEvent){.kind = EAR_DEVICE, .event = 0, .reason = alias});
+}
+
 static virConnectDomainEventGenericCallback callback_of(int id)
 {
     switch (id) {
@@ -246,6 +260,10 @@ static virConnectDomainEventGenericCallback callback_of(int id)
         return VIR_DOMAIN_EVENT_CALLBACK(on_agent);
     case VIR_DOMAIN_EVENT_ID_METADATA_CHANGE:
         return VIR_DOMAIN_EVENT_CALLBACK(on_metadata);
+    case VIR_DOMAIN_EVENT_ID_DEVICE_ADDED:
+        return VIR_DOMAIN_EVENT_CALLBACK(on_plugged);
+    case VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED:
+        return VIR_DOMAIN_EVENT_CALLBACK(on_unplugged);
     default:
         g_assert_not_reached();
     }

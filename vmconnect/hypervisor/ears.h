@@ -28,6 +28,7 @@ typedef enum {
     EAR_BLOCK_THRESHOLD, /* `disk` ("vda[7]"), `bytes`: threshold, `excess_bytes` */
     EAR_JOB_COMPLETED, /* `event`: VIR_DOMAIN_JOB_OPERATION_*, -1 unknown; `detail`: 1 success, 0 not, -1 unknown */
     EAR_AGENT,         /* `event`: VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_* */
+    EAR_DEVICE,        /* one was plugged into the guest, or is gone; `event`: 1 or 0, `reason`: its alias */
     EAR_METADATA, /* somebody changed a metadata element; `event`: VIR_DOMAIN_METADATA_* */
 } EarKind;
 
