@@ -262,6 +262,7 @@ static gboolean start(Engine *e, GError **error)
     if (!e->policy || !obeyed_read(e->paths.obeyed, &e->obeyed, error))
         return FALSE;
     e->clerk = clerk_new(&e->loop);
+    e->voice = voice_new(e);
     e->tenure = tenure_new(e);
     if (!open_gate(e, error))
         return FALSE;
@@ -400,6 +401,7 @@ static void engine_clear(Engine *e)
     g_clear_pointer(&e->facts.host, host_free);
     g_clear_pointer(&e->trials, trials_free);
     g_clear_pointer(&e->tenure, tenure_free);
+    g_clear_pointer(&e->voice, voice_free);
     g_clear_pointer(&e->policy, policy_free);
     g_clear_pointer(&e->identity, identity_unref);
 }

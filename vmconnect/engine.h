@@ -23,6 +23,7 @@
 #include "vmconnect/roles.h"
 #include "vmconnect/tenure.h"
 #include "vmconnect/tidings.h"
+#include "vmconnect/voice.h"
 
 #include <glib.h>
 #include <uv.h>
@@ -73,6 +74,7 @@ typedef struct Engine {
     Rehearsals *rehearsals;
     Guests *guests;
     Watch *watch;
+    Voice *voice;
     Tenure *tenure;
     Listener *listener;
     EnrolDesk *desk;          /* NULL while owned */

@@ -24,7 +24,7 @@ void serve_lease_promised(void *user, RpcReply *reply, const json_t *params)
     Id vm;
 
     if (serve_good(reply, serve_read_vm(params, &vm, &error), &error))
-        rpc_reply(reply, tenure_promised(((Visit *)user)->engine->tenure, vm));
+        rpc_reply(reply, voice_promised(((Visit *)user)->engine->voice, vm));
 }
 
 void serve_lease_would(void *user, RpcReply *reply, const json_t *params)
@@ -39,7 +39,7 @@ void serve_lease_would(void *user, RpcReply *reply, const json_t *params)
                        ballot_from_json(json_object_get(params, "ballot"), &ballot, &error),
                    &error))
         rpc_reply(reply, json_pack("{s:s}", "verdict",
-                                   vote_verdict_name(tenure_would_vote(visit->engine->tenure, vm, &ballot))));
+                                   vote_verdict_name(voice_would_vote(visit->engine->voice, vm, &ballot))));
 }
 
 /* The method of another engine, which is the active of VMs whose copies are kept here. */
@@ -47,5 +47,5 @@ void serve_lease_renew(void *user, RpcReply *reply, const json_t *params)
 {
     const PeerVisit *visit = user;
 
-    tenure_renew(visit->engine->tenure, visit->peer, params, serve_done, reply);
+    voice_renew(visit->engine->voice, visit->peer, params, serve_done, reply);
 }

@@ -188,5 +188,5 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     if (is_done_by_hand(engine, vm, ballot.next))
         on_voted(promoting, NULL, NULL);
     else
-        tenure_vote(engine->tenure, vm, &ballot, on_voted, promoting);
+        voice_vote(engine->voice, vm, &ballot, on_voted, promoting);
 }

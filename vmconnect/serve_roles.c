@@ -343,7 +343,7 @@ static Guard *guard_of_standby(const StandbyRole *role)
 
 static gboolean then_play_admitted(ServeChange *c)
 {
-    tenure_admitted(c->engine->tenure, c->vm);
+    voice_admitted(c->engine->voice, c->vm);
     play_standby(c->engine, c->vm);
     return FALSE;
 }

@@ -68,16 +68,14 @@ typedef struct {
 
 struct Tenure {
     Engine *engine;
-    Voters *voters;
     Leases *leases;
     Peers *peers;
     Warden *warden;
-    GHashTable *holds;    /* Id * (its own) -> Hold * */
-    GHashTable *admitted; /* set of Id *: since this engine runs */
-    GHashTable *freed;    /* set of Id *: let go by this engine, when nothing was enforced */
-    GArray *before;  /* LeaseEntry: what the engine before this one enforced; NULL: none since the boot */
-    guint64 changes; /* of the file … */
-    guint64 written; /* … and how many of them it has */
+    GHashTable *holds; /* Id * (its own) -> Hold * */
+    GHashTable *freed; /* set of Id *: let go by this engine, when nothing was enforced */
+    GArray *before;    /* LeaseEntry: what the engine before this one enforced; NULL: none since the boot */
+    guint64 changes;   /* of the file … */
+    guint64 written;   /* … and how many of them it has */
     gboolean writing;
     gboolean file_fails;         /* told once, until it works again … */
     uv_timer_t again_timer;      /* … and tried again when that fires */
@@ -938,132 +936,16 @@ void tenure_review(Tenure *t)
     review_peers(t);
 }
 
-/* --- its voice --------------------------------------------------------------------- */
-
-typedef struct {
-    Tenure *tenure;
-    Id peer;
-    TenureAnswered done;
-    void *user;
-} Renewing;
-
-/* What it knows of the VM otherwise, and whether the asker is whom the controller has admitted. */
-static gboolean look(void *user, Id vm, VoterSight *ret_sight)
-{
-    const Renewing *r = user;
-    const Policy *policy = r->tenure->engine->policy;
-    const ActiveRole *active = policy_active(policy, vm);
-    const StandbyRole *standby = policy_standby(policy, vm);
-
-    ret_sight->known = active ? active->reign : standby ? standby->reign : (Reign){0};
-    ret_sight->runs_lower = active || roles_is_promoted(r->tenure->engine->roles, vm);
-    return active || (standby && id_equal(standby->active, r->peer));
-}
-
-/* Everybody was heard: the controller, which has admitted this reign's active since, and that, which asks. */
-static void speak_of(Tenure *t, Id peer, const Renewal *r)
-{
-    const StandbyRole *role = policy_standby(t->engine->policy, r->vm);
-
-    if (role && id_equal(role->active, peer) && reign_equal(role->reign, r->renewal.reign) &&
-        g_hash_table_contains(t->admitted, &r->vm) && voters_is_mute(t->voters, r->vm))
-        voters_speak(t->voters, r->vm, role->reign, r->renewal.arm, r->renewal.grant_ms,
-                     t->engine->obeyed.incarnation);
-}
-
-static void on_renewed(void *user, const GArray *answers, const GError *error)
-{
-    g_autofree Renewing *r = user;
-    json_auto_t *result = error ? NULL : json_pack("{s:o}", "answers", renewal_answers_to_json(answers));
-
-    r->done(r->user, result, error);
-}
-
-void tenure_renew(Tenure *t, Id peer, const json_t *params, TenureAnswered done, void *user)
-{
-    g_autoptr(GArray) renewals = NULL;
-    g_autoptr(GError) error = NULL;
-    Renewing *r;
-    json_t *list;
-
-    if (!json_read(params, "lease.renew", &error, "{s:o}", "renewals", &list) ||
-        !(renewals = renewals_from_json(list, &error))) {
-        done(user, NULL, error);
-        return;
-    }
-    for (guint i = 0; i < renewals->len; i++)
-        speak_of(t, peer, &g_array_index(renewals, Renewal, i));
-    r = g_new0(Renewing, 1);
-    *r = (Renewing){t, peer, done, user};
-    voters_renew(t->voters, renewals, look, on_renewed, r);
-}
-
-void tenure_admitted(Tenure *t, Id vm)
-{
-    g_hash_table_add(t->admitted, g_memdup2(&vm, sizeof(vm)));
-}
-
-json_t *tenure_promised(const Tenure *t, Id vm)
-{
-    VoterRecord record = voters_promised(t->voters, vm);
-
-    return json_pack("{s:o, s:I}", "reign",
-                     record.promised.number ? reign_to_json(record.promised) : json_null(), "arm",
-                     (json_int_t)record.arm);
-}
-
-VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot)
-{
-    if (!voters_may_know(t->voters, vm) && ballot->kind != BALLOT_ELECTION)
-        return VOTE_GIVEN;
-    /* What its operator wants by force is not waited for in vain. */
-    if (ballot->kind == BALLOT_FORCE)
-        voters_close(t->voters, vm);
-    return voters_would_vote(t->voters, vm, ballot);
-}
-
-typedef struct {
-    TenureAnswered done;
-    void *user;
-} Voting;
-
-static void on_voted(void *user, VoteVerdict verdict, guint64 incarnation, const GError *error)
-{
-    g_autofree Voting *v = user;
-    g_autoptr(GError) why = error                   ? g_error_copy(error)
-                            : verdict == VOTE_GIVEN ? NULL
-                                                    : vote_verdict_failure(verdict, "this standby");
-
-    (void)incarnation;
-    v->done(v->user, NULL, why);
-}
-
-void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, void *user)
-{
-    Voting *v;
-
-    if (!voters_may_know(t->voters, vm) && ballot->kind != BALLOT_ELECTION) {
-        done(user, NULL, NULL);
-        return;
-    }
-    v = g_new0(Voting, 1);
-    *v = (Voting){done, user};
-    voters_vote(t->voters, vm, ballot, on_voted, v);
-}
-
 /* --- the whole ----------------------------------------------------------------------- */
 
 Tenure *tenure_new(Engine *engine)
 {
-    g_autofree char *path = g_build_filename(engine->paths.state, "votes", NULL);
     Tenure *t = g_new0(Tenure, 1);
 
     t->engine = engine;
     t->holds = g_hash_table_new_full(id_hash, id_equal_func, NULL, hold_free);
-    t->admitted = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->freed = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     t->before = lease_file_read(LEASE_FILE, NULL);
-    t->voters = voters_new(engine->clerk, path);
     return t;
 }
 
@@ -1079,7 +961,7 @@ void tenure_begin(Tenure *t)
 
     t->peers = peers_new(&t->engine->loop, t->engine->identity);
     t->warden = warden_new(&t->engine->loop, SENTRY_SOCKET, &WARDEN, t);
-    t->leases = leases_new(&t->engine->loop, t->voters, &LEASES, t);
+    t->leases = leases_new(&t->engine->loop, voice_voters(t->engine->voice), &LEASES, t);
     uv_timer_init(&t->engine->loop, &t->leave_timer);
     t->leave_timer.data = t;
     uv_timer_init(&t->engine->loop, &t->again_timer);
@@ -1204,9 +1086,7 @@ void tenure_free(Tenure *t)
 {
     if (!t)
         return;
-    voters_free(t->voters);
     g_hash_table_unref(t->holds);
-    g_hash_table_unref(t->admitted);
     g_hash_table_unref(t->freed);
     g_clear_pointer(&t->before, g_array_unref);
     g_free(t);

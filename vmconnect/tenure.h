@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tenure - what this engine has to do with leases: its VMs hold them, and it has a voice about the copies that it keeps.
+/* tenure - what this engine has to do with leases: its VMs hold them. What it says about the copies that it keeps is its voice's (voice.h).
  *
  * For each VM that it is the active of, and that another may be elected for, the voters are asked (leases.h): the engine of its standby over a
  * link of ours (peers.h), the controller over its own. What they grant goes to the guard (warden.h), which stops the guest when nothing
  * is left, and into a file that the start hook reads (lease_file.h). Before a VM is armed, guard and file have it, so that it is held to its
- * lease before anybody may vote. What the guard has stopped goes on when the lease is back.
- *
- * For each copy it is a voter (voters.h): it renews whom the controller has admitted, and promises to promote it, once what it has granted
- * is over. Its file is a copy's when it was lost or put back: of such a VM it is mute until the controller has admitted its
- * active anew, and that has asked. Loop thread only. */
+ * lease before anybody may vote. What the guard has stopped goes on when the lease is back. Loop thread only. */
 #pragma once
 
-#include "orchestrator/votes/voters.h"
 #include "vmconnect/hypervisor/ears.h"
 #include "vmconnect/link/identity.h"
 
@@ -40,9 +35,6 @@ void tenure_hear(Tenure *t, const EarEvent *event);
 /* A guest's word or process may be another. */
 void tenure_look(Tenure *t);
 
-/* The controller has admitted a standby's role of @vm, just now. */
-void tenure_admitted(Tenure *t, Id vm);
-
 /* Its active's role is about to be ended, for another host is to run it: what its guard has stopped stays so, lease or not, unless the role is
  * given anew.
  *
@@ -53,18 +45,6 @@ void tenure_yield(Tenure *t, Id vm, void (*on_still)(void *user, const GError *e
 
 /* As leases_hear(); @answers: JSON (renewal.h). PROTOCOL. */
 gboolean tenure_hear_answers(Tenure *t, Id voter, const json_t *answers, GError **error);
-
-typedef void (*TenureAnswered)(void *user, const json_t *result, const GError *error);
-
-/* @peer, an engine, asks to be renewed: {"renewals": […]} → {"answers": […]}. @done perhaps before this returns. */
-void tenure_renew(Tenure *t, Id peer, const json_t *params, TenureAnswered done, void *user);
-
-/* What this host's voice has promised of @vm: {"reign" (null: nothing), "arm"}. New reference. */
-json_t *tenure_promised(const Tenure *t, Id vm);
-/* Would this voter let @ballot's next reign begin? Nothing is promised; to BALLOT_FORCE it closes its voice. */
-VoteVerdict tenure_would_vote(Tenure *t, Id vm, const Ballot *ballot);
-/* It promises, or @done is told why not: BUSY if it may later. One that never had to do with leases has nothing to say. */
-void tenure_vote(Tenure *t, Id vm, const Ballot *ballot, TenureAnswered done, void *user);
 
 /* Of a VM that has leases, into @guest (serve_watch.c): "lease": "free" (nothing is enforced), "held", "lost" (it may not go on); "halts": how often
  * it stood still for want of one, since this engine runs; "halted_ms": how long, the last time. */

@@ -60,9 +60,9 @@ void tenure_review(Tenure *t)
     (void)t;
 }
 
-void tenure_admitted(Tenure *t, Id vm)
+void voice_admitted(Voice *v, Id vm)
 {
-    (void)t;
+    (void)v;
     (void)vm;
 }
 
