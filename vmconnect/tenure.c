@@ -151,7 +151,8 @@ static void arm_if_due(Hold *h)
     } else if (!h->until.may_arm) {
         stop_readying(h);
     } else if (!h->readies) {
-        ready(h);
+        if (!ungate_is_busy(t->ungate))
+            ready(h);
     } else if (lease_writer_has(t->file, h->in_file) && (h->is_kept || is_off(h))) {
         leases_arm(t->leases, h->vm, TRUE);
     }
@@ -216,7 +217,22 @@ static gboolean wants(void *user, Id vm)
 
 static void on_warden(void *user, gboolean up)
 {
-    (void)up;
+    Tenure *t = user;
+    GHashTableIter it;
+    gpointer hold;
+
+    g_hash_table_iter_init(&it, t->holds);
+    while (g_hash_table_iter_next(&it, NULL, &hold)) {
+        if (up)
+            ((Hold *)hold)->ungated = 0;
+        else
+            hold_ungate(hold);
+    }
+    arm_all(t);
+}
+
+static void on_ungated(void *user)
+{
     arm_all(user);
 }
 
@@ -243,6 +259,7 @@ static void let_go(Hold *h)
         g_hash_table_remove(t->freed, &h->vm);
     else
         g_hash_table_add(t->freed, g_memdup2(&h->vm, sizeof(h->vm)));
+    hold_ungate(h);
     hold_leave_guard(h);
     leases_let_go(t->leases, h->vm);
     g_hash_table_remove(t->holds, &h->vm);
@@ -299,6 +316,7 @@ static void on_until(void *user, Id vm, const LeaseUntil *until)
     if (hold_is_enforced(h) || before.enforced)
         (void)lease_writer_change(t->file);
     hold_give_to_guard(h);
+    hold_ungate(h);
     if (!h->in_guard && hold_may_run(h))
         hold_go_on(h);
     leave_if_free(t);
@@ -491,6 +509,7 @@ void tenure_begin(Tenure *t)
                                         .wants = wants};
 
     t->peers = peers_new(&t->engine->loop, t->engine->identity);
+    t->ungate = ungate_new(t->engine->clerk, on_ungated, t);
     t->warden = warden_new(&t->engine->loop, SENTRY_SOCKET, &WARDEN, t);
     t->leases = leases_new(&t->engine->loop, voice_voters(t->engine->voice), &LEASES, t);
     uv_timer_init(&t->engine->loop, &t->leave_timer);
@@ -605,6 +624,7 @@ void tenure_close(Tenure *t)
     leases_close(t->leases);
     peers_close(t->peers);
     warden_close(t->warden);
+    ungate_close(t->ungate);
     uv_close((uv_handle_t *)&t->leave_timer, NULL);
     lease_writer_close(t->file);
     uv_close((uv_handle_t *)&t->still_timer, NULL);
@@ -614,6 +634,7 @@ void tenure_free(Tenure *t)
 {
     if (!t)
         return;
+    ungate_free(t->ungate);
     lease_writer_free(t->file);
     g_hash_table_unref(t->holds);
     g_hash_table_unref(t->freed);

@@ -90,6 +90,22 @@ void hold_leave_guard(Hold *h)
     h->pid = 0;
 }
 
+/* The kernel would go by the last that the guard knew of. */
+void hold_ungate(Hold *h)
+{
+    Tenure *t = h->tenure;
+    pid_t pid = 0;
+    int pidfd;
+
+    if (hold_is_enforced(h) || h->until.is_over || hold_is_yielding(h) || !warden_is_away(t->warden))
+        return;
+    pidfd = guests_process(t->engine->guests, h->vm, &pid);
+    if (pidfd < 0 || pid == h->ungated)
+        return;
+    h->ungated = pid;
+    ungate_open(t->ungate, h->vm, pidfd, pid);
+}
+
 /* The guard has it from an engine before this one: it is told what holds by now, also that no lease is needed. */
 void hold_know_in_guard(Hold *h)
 {

@@ -8,6 +8,7 @@
 #include "vmconnect/lease_writer.h"
 #include "vmconnect/peers.h"
 #include "vmconnect/tenure.h"
+#include "vmconnect/ungate.h"
 #include "vmconnect/warden.h"
 
 #define TENURE_VOTERS 2 /* its standby and the controller */
@@ -29,6 +30,7 @@ typedef struct {
     gboolean is_kept;  /* … and the guard has confirmed */
     gboolean in_guard; /* the guard was told of it */
     pid_t pid;         /* that it was told, and until when (enforced, until) */
+    pid_t ungated;     /* taken out of the kernel's gate since the guard is away */
     LeaseUntil told;
     char taps[WORD_TAPS_MAX][IF_NAMESIZE];
     guint tap_count;
@@ -58,6 +60,7 @@ struct Tenure {
     Leases *leases;
     Peers *peers;
     Warden *warden;
+    Ungate *ungate;
     GHashTable *holds; /* Id * (its own) -> Hold * */
     GHashTable *freed; /* set of Id *: let go by this engine, when nothing was enforced */
     GArray *before;    /* LeaseEntry: what the engine before this one enforced; NULL: none since the boot */
@@ -96,6 +99,8 @@ void hold_give_to_guard(Hold *h);
 /* The guard has it from an engine before this one: it is told what holds by now, also that no lease is needed. */
 void hold_know_in_guard(Hold *h);
 void hold_leave_guard(Hold *h);
+/* Out of the kernel's gate, if it needs no lease and its guard, by whose last word that goes, is away. */
+void hold_ungate(Hold *h);
 /* A card may have been plugged, or be gone. */
 void hold_look_at_taps(Hold *h);
 

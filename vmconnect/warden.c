@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define AGAIN_FIRST_MS 250
-#define AGAIN_LAST_MS 2000
+#define AGAIN_LAST_MS 500
+#define AWAY_MS 1750 /* one that starts beside this engine is waited for a little */
 #define ANSWER_MS 2000
 #define LOOK_MS 500
 
@@ -50,6 +51,7 @@ struct Warden {
     uv_poll_t *poll;
     uv_timer_t timer; /* connects again, or looks whether answers come */
     gint64 again_ms;
+    gint64 since_ms;  /* none is there; steady */
     GHashTable *kept; /* Id * (its own) -> Kept * */
     GHashTable *care; /* set of Id *: whom this guard has said that it has, by whose word ever */
     GQueue *todo;     /* Todo * */
@@ -88,15 +90,12 @@ static void set_up(Warden *w)
 
 static void set_down(Warden *w, const char *why)
 {
-    if (w->closed)
+    if (w->closed || w->is_told)
         return;
-    if (!w->is_told)
-        log_warning("the guard %s -> no VM is armed, and of those that are the kernel holds the frames when "
-                    "their lease ends",
-                    why);
+    log_warning("the guard %s -> no VM is armed, and of those that cannot be disarmed the kernel holds the "
+                "frames when their lease ends; see `systemctl status understudy-guard`",
+                why);
     w->is_told = TRUE;
-    if (!w->up)
-        return;
     w->up = FALSE;
     w->events.on_up(w->user, FALSE);
 }
@@ -370,8 +369,7 @@ static void put_off(Warden *w, const char *why)
 
     w->again_ms = MIN(2 * wait_ms, AGAIN_LAST_MS);
     uv_timer_start(&w->timer, on_timer, (guint64)wait_ms, 0);
-    /* One that starts beside this engine is waited for a little. */
-    if (wait_ms == AGAIN_LAST_MS)
+    if (clock_steady_ms() >= w->since_ms + AWAY_MS)
         set_down(w, why);
 }
 
@@ -467,6 +465,7 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
     w->user = user;
     w->fd = -1;
     w->again_ms = AGAIN_FIRST_MS;
+    w->since_ms = clock_steady_ms();
     w->kept = g_hash_table_new_full(id_hash, id_equal_func, NULL, kept_free);
     w->care = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     w->todo = g_queue_new();
@@ -500,6 +499,11 @@ void warden_close(Warden *w)
 gboolean warden_is_up(const Warden *w)
 {
     return w->up;
+}
+
+gboolean warden_is_away(const Warden *w)
+{
+    return w->is_told;
 }
 
 void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,

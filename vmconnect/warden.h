@@ -13,7 +13,7 @@
 typedef struct Warden Warden;
 
 typedef struct {
-    /* It answers, and has all that is kept; or not. */
+    /* It answers, and has all that is kept; or not, also one that never did. */
     void (*on_up)(void *user, gboolean up);
     /* Suspend it now, then warden_tell() that it has stopped. */
     void (*on_please_stop)(void *user, Id vm);
@@ -33,6 +33,8 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
 void warden_close(Warden *w);
 
 gboolean warden_is_up(const Warden *w);
+/* It was said not to be up. Neither: it may yet come, for it is not known for long that it does not. */
+gboolean warden_is_away(const Warden *w);
 
 /* Keep @vm's process, of which @pidfd is (borrowed; -1: as before), with these taps, until then. */
 void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,

@@ -14,6 +14,7 @@
 #include "vmconnect/hypervisor/lease_file.h"
 #include "vmconnect/peers.h"
 #include "vmconnect/tenure.h"
+#include "vmconnect/ungate.h"
 #include "vmconnect/warden.h"
 
 #include <glib/gstdio.h>
@@ -46,6 +47,10 @@ typedef struct {
     WardenEvents guard;
     void *guard_user;
     gboolean guard_is_up;
+    gboolean guard_is_away; /* … and is known to be, by now */
+    gboolean ungating;
+    void (*on_ungated)(void *user);
+    void *ungate_user;
     /* The guest. */
     GuestWord word;
     pid_t pid;
@@ -236,6 +241,46 @@ gboolean warden_is_up(const Warden *warden)
 {
     (void)warden;
     return w->guard_is_up;
+}
+
+gboolean warden_is_away(const Warden *warden)
+{
+    (void)warden;
+    return w->guard_is_away;
+}
+
+Ungate *ungate_new(Clerk *clerk, void (*on_idle)(void *user), void *user)
+{
+    (void)clerk;
+    w->on_ungated = on_idle;
+    w->ungate_user = user;
+    return (Ungate *)w;
+}
+
+void ungate_close(Ungate *u)
+{
+    (void)u;
+}
+
+void ungate_free(Ungate *u)
+{
+    (void)u;
+}
+
+void ungate_open(Ungate *u, Id vm, int pidfd, pid_t pid)
+{
+    (void)u;
+    (void)vm;
+    (void)pidfd;
+    (void)pid;
+    w->ungating = TRUE;
+    tell("ungate");
+}
+
+gboolean ungate_is_busy(const Ungate *u)
+{
+    (void)u;
+    return w->ungating;
 }
 
 void warden_keep(Warden *warden, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,
@@ -673,6 +718,28 @@ static void test_not_armed_without_guard(void)
 }
 
 /* What the guard did not take is said to it anew, all of it. */
+/* Out of the kernel's gate only once nothing is enforced and its guard is away; nobody is held anew while that is under way. */
+static void test_ungated(void)
+{
+    World world;
+
+    begin_armed(&world);
+    w->guard_is_away = TRUE;
+    hear_up(FALSE);
+    expect("disarm");
+    hear_until(until_for(TRUE, FALSE));
+    expect("file free; keep free vnet0; ungate");
+    hear_until(until_for(TRUE, FALSE));
+    expect("keep free vnet0"); /* and it is not taken out of it twice */
+    w->guard_is_away = FALSE;
+    hear_up(TRUE);
+    expect("");
+    w->ungating = FALSE;
+    w->on_ungated(w->ungate_user);
+    expect("file enforced; keep vnet0");
+    world_clear();
+}
+
 static void test_refused_keep(void)
 {
     g_autoptr(GError) refused = g_error_new(US_ERROR, US_ERROR_REFUSED, "there is no interface 'vnet0'");
@@ -1201,6 +1268,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tenure/armed-while-off", test_armed_while_off);
     g_test_add_func("/tenure/not-armed-without-guard", test_not_armed_without_guard);
     g_test_add_func("/tenure/not-armed-by-few", test_not_armed_by_few);
+    g_test_add_func("/tenure/ungated", test_ungated);
     g_test_add_func("/tenure/refused-keep", test_refused_keep);
     g_test_add_func("/tenure/plugged", test_plugged);
     g_test_add_func("/tenure/goes-on", test_goes_on);

@@ -155,8 +155,9 @@ static void turn(Sentry *s, GArray *fds)
     if (poll((struct pollfd *)(void *)fds->data, fds->len, -1) < 0)
         return;
     p = (const struct pollfd *)(const void *)fds->data;
-    /* What is due is done before anybody is heard, who may be many. */
-    care_walk(s);
+    /* What is due is done before anybody is heard, who may be many; but who was held up himself hears first what was said meanwhile. */
+    if (!care_was_held_up(s))
+        care_walk(s);
     if (p[FD_TIMER].revents)
         drain(s->timer);
     if (p[FD_SIGNALS].revents)

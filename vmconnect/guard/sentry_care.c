@@ -16,6 +16,8 @@
 
 #define LAY_AGAIN_MS 100 /* what lives shorter is not laid once more */
 #define LAY_RETRY_MS 500
+#define HEED_MS \
+    1000 /* that an engine which runs has to say what holds by now; it looks for a guard twice a second */
 #define BUSY_NS         \
     G_GUINT64_CONSTANT( \
         20000000) /* that processors of a paused guest may have run: for QEMU's own questions to them */
@@ -222,6 +224,7 @@ static gboolean keep(Sentry *s, Request *r)
     next.reign = r->word.reign;
     next.ladder.is_enforced = r->word.is_enforced;
     next.ladder.until = r->word.until;
+    next.heed_ms = 0;
     next.given_ms = next.ladder.is_enforced ? lease_left_ms(next.ladder.until, lease_clock_now()) : 0;
     r->is_new = !known;
     if (!known)
@@ -557,6 +560,8 @@ static gboolean climb(Sentry *s, Ward *w)
 {
     gboolean any = FALSE;
 
+    if (lease_clock_now().boot_ms < w->heed_ms)
+        return FALSE;
     for (;;) {
         LadderSight sight = look(w);
         const char *why;
@@ -588,6 +593,12 @@ static void forget(Sentry *s, guint i)
     g_ptr_array_remove_index_fast(s->wards, i);
 }
 
+/* Its lease has ended, and nothing was done about it. */
+static gboolean is_behind(const Ward *w, LeaseMoment at)
+{
+    return w->ladder.state == LADDER_RUNS && w->ladder.is_enforced && ladder_open_ms(&w->ladder, at) == 0;
+}
+
 static void climb_all(Sentry *s)
 {
     gboolean changed = FALSE;
@@ -604,6 +615,16 @@ static void climb_all(Sentry *s)
         try_roll(s);
 }
 
+gboolean care_was_held_up(const Sentry *s)
+{
+    LeaseMoment at = lease_clock_now();
+
+    for (guint i = 0; i < s->wards->len; i++)
+        if (is_behind(s->wards->pdata[i], at))
+            return TRUE;
+    return FALSE;
+}
+
 void care_walk(Sentry *s)
 {
     climb_all(s);
@@ -618,7 +639,7 @@ gint64 care_wait_ms(const Sentry *s)
 
     for (guint i = 0; i < s->wards->len; i++) {
         const Ward *w = s->wards->pdata[i];
-        gint64 ladder_ms = ladder_wait_ms(&w->ladder, at);
+        gint64 ladder_ms = at.boot_ms < w->heed_ms ? w->heed_ms - at.boot_ms : ladder_wait_ms(&w->ladder, at);
 
         if (ladder_ms >= 0)
             least_ms = MIN(least_ms, ladder_ms);
@@ -667,6 +688,18 @@ static gboolean find_again(Ward *w)
     return TRUE;
 }
 
+/* What ended long ago may be needed no more, as the engine knows that saw no guard. Meanwhile the gate is shut. */
+static void heed(Sentry *s, gint64 ms)
+{
+    LeaseMoment at = lease_clock_now();
+
+    for (guint i = 0; i < s->wards->len; i++) {
+        Ward *w = s->wards->pdata[i];
+
+        w->heed_ms = ms > 0 && is_behind(w, at) ? at.boot_ms + ms : 0;
+    }
+}
+
 void care_begin(Sentry *s)
 {
     g_autoptr(GPtrArray) wards = read_roll(s);
@@ -686,11 +719,15 @@ void care_begin(Sentry *s)
             ward_free(w);
         }
     }
+    heed(s, HEED_MS);
     climb_all(s);
     log_notice("%u VMs are taken over from the guard before", s->wards->len);
     if ((s->has_table && gone->len > 0 && !release(s, gone, &error)) ||
-        (s->wards->len > 0 && !lay(s, s->wards, &error)))
+        (s->wards->len > 0 && !lay(s, s->wards, &error))) {
         log_error("%s -> what an earlier guard laid goes on", error->message);
+        heed(s, 0);
+        climb_all(s);
+    }
     try_roll(s);
     end_if_empty(s);
 }

@@ -44,6 +44,9 @@ void sentry_answer(Sentry *s, int client, const Word *w);
 void care_begin(Sentry *s);
 /* Carry out and answer all requests. */
 void care_serve(Sentry *s);
+/* A lease has ended before anything was done about it: by then the kernel holds the frames, and that lease may have been renewed, or be needed no
+ * more. */
+gboolean care_was_held_up(const Sentry *s);
 /* Do what the clocks and the processes demand now. */
 void care_walk(Sentry *s);
 /* -1: for ever. */

@@ -23,6 +23,8 @@ typedef struct {
     gboolean said_stopped; /* libvirt's last event since it was asked to stop */
     guint64 computed_ns;   /* by subject_computed_ns(), when that was said */
     gint64
+        heed_ms; /* CLOCK_BOOTTIME: until then engines are heard first, for its lease was over before this guard began; 0: not */
+    gint64
         lay_ms; /* CLOCK_BOOTTIME: when the kernel is to be told of its lease again; G_MAXINT64: not by itself */
 } Ward;
 

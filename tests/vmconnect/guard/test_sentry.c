@@ -377,6 +377,66 @@ static void test_deaf(void)
     world_end(&w);
 }
 
+/* What was said to one that hung is heard before it acts by what it knew. */
+static void test_held_up(void)
+{
+    World w;
+    Word free;
+    gint64 deadline_ms;
+
+    world_begin(&w);
+    expect_done(keep(&w, 2000, TRUE));
+    kill(w.guard, SIGSTOP);
+    free = keep_word(&w, -1);
+    g_assert_true(word_send(w.engine, &free, -1, NULL));
+    deadline_ms = clock_steady_ms() + 2500;
+    while (clock_left_ms(deadline_ms) > 0)
+        g_usleep(10000);
+    kill(w.guard, SIGCONT);
+    expect_done(hear(&w));
+    g_assert_cmpint(list(&w).how, ==, FENCED_NOT);
+    g_assert_false(guest_is_still(&w));
+    world_end(&w);
+}
+
+static void wait_for_end(const Word *kept)
+{
+    gint64 left_ms;
+
+    while ((left_ms = lease_left_ms(kept->until, lease_clock_now())) > 0)
+        g_usleep((gulong)MIN(left_ms, 100) * 1000);
+}
+
+/* So does one that comes long after a lease's end: who says that none is needed is heard first. Nobody does: then it is stopped. */
+static void test_long_after(void)
+{
+    World w;
+    Word kept;
+
+    world_begin(&w);
+    expect_done(keep(&w, 1700, TRUE));
+    kept = list(&w);
+    end(w.guard);
+    wait_for_end(&kept);
+    close(w.engine);
+    w.guard = begin_guard(w.folder);
+    w.engine = join(&w);
+    expect_done(keep(&w, -1, FALSE));
+    g_assert_cmpint(list(&w).how, ==, FENCED_NOT);
+    g_assert_false(guest_is_still(&w));
+
+    expect_done(keep(&w, 1700, FALSE));
+    kept = list(&w);
+    end(w.guard);
+    wait_for_end(&kept);
+    close(w.engine);
+    w.guard = begin_guard(w.folder);
+    w.engine = join(&w);
+    g_assert_cmpint(hear_of(&w, WORD_FENCED).how, ==, FENCED_STOPPED);
+    wait_until_still(&w, TRUE);
+    world_end(&w);
+}
+
 static gboolean was_written(char sign)
 {
     g_autofree char *text = NULL;
@@ -442,6 +502,8 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/another-process", test_another_process);
     g_test_add_func("/sentry/no-room", test_no_room);
     g_test_add_func("/sentry/deaf", test_deaf);
+    g_test_add_func("/sentry/held-up", test_held_up);
+    g_test_add_func("/sentry/long-after", test_long_after);
     g_test_add_func("/sentry/watchdog", test_watchdog);
     return g_test_run();
 }
