@@ -51,11 +51,14 @@ struct Warden {
     uv_poll_t *poll;
     uv_timer_t timer; /* connects again, or looks whether answers come */
     gint64 again_ms;
-    gint64 since_ms;  /* none is there; steady */
-    GHashTable *kept; /* Id * (its own) -> Kept * */
-    GHashTable *care; /* set of Id *: whom this guard has said that it has, by whose word ever */
-    GQueue *todo;     /* Todo * */
-    GQueue *asked;    /* Asked * */
+    gint64 since_ms;    /* none is there; steady */
+    GHashTable *kept;   /* Id * (its own) -> Kept * */
+    gboolean is_listed; /* this guard has said whom it has, and … */
+    guint64 words;      /* … which words it knows: a WORD_MASK() of each */
+    GHashTable *lends;  /* set of Id *: to be lent, when that is known */
+    GHashTable *care;   /* set of Id *: whom this guard has said that it has, by whose word ever */
+    GQueue *todo;       /* Todo * */
+    GQueue *asked;      /* Asked * */
     guint64 serial;
     gboolean up;      /* as was told */
     gboolean is_told; /* that it is not: said once, until it is */
@@ -155,7 +158,7 @@ static void push_keep(Warden *w, Id vm)
 static gboolean send_one(Warden *w, const Todo *t)
 {
     Kept *k = t->kind == WORD_KEEP ? g_hash_table_lookup(w->kept, &t->vm) : NULL;
-    const Word plain = {.kind = t->kind, .vm = t->vm};
+    const Word plain = {.kind = t->kind, .vm = t->vm, .words = t->kind == WORD_LIST ? WORDS_KNOWN : 0};
     g_autoptr(GError) error = NULL;
     Asked *asked;
 
@@ -225,14 +228,48 @@ static void take_released(Warden *w, Id vm, const GError *refused)
         g_hash_table_remove(w->care, &vm);
 }
 
+static void lend(Warden *w, Id vm)
+{
+    if (w->words & WORD_MASK(WORD_LEND))
+        push(w, WORD_LEND, vm);
+    else
+        log_warning("vm %s: its guard is older than this engine and does not let it go on to be suspended -> "
+                    "what asks libvirt for it hangs until its lease is back or its QEMU ends",
+                    ID_TEXT(vm));
+}
+
+/* What an older guard would end the connection for is not said to it. */
+static void take_words(Warden *w, guint64 words)
+{
+    g_autoptr(GString) lacks = g_string_new(NULL);
+    GHashTableIter it;
+    gpointer vm;
+
+    w->is_listed = TRUE;
+    w->words = words;
+    for (WordKind kind = WORD_KEEP; words && kind < WORD_KINDS; kind++)
+        if (!(words & WORD_MASK(kind)))
+            g_string_append_printf(lacks, "%s%s", lacks->len > 0 ? ", " : "", word_kind_name(kind));
+    if (warden_is_older(w))
+        log_warning(
+            "the guard is older than this engine (it lacks: %s) -> leases are kept as before, and what it "
+            "lacks is done without; `systemctl restart understudy-guard` puts the new one in its place",
+            lacks->len > 0 ? lacks->str : "it does not say what");
+    g_hash_table_iter_init(&it, w->lends);
+    while (g_hash_table_iter_next(&it, &vm, NULL))
+        lend(w, *(const Id *)vm);
+    g_hash_table_remove_all(w->lends);
+}
+
 /* Of those whose process has ended while no guard was there nobody else tells. */
-static void take_list_end(Warden *w)
+static void take_list_end(Warden *w, guint64 words)
 {
     g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(Id));
     GHashTableIter it;
     gpointer value;
 
     w->again_ms = AGAIN_FIRST_MS;
+    take_words(w, words);
     g_hash_table_iter_init(&it, w->kept);
     while (g_hash_table_iter_next(&it, NULL, &value)) {
         const Kept *k = value;
@@ -257,7 +294,7 @@ static void take_answer(Warden *w, const Word *word)
     if (word->kind == WORD_REFUSED)
         refused = g_error_new(US_ERROR, US_ERROR_REFUSED, "the guard refuses: %s", word->text);
     if (asked->kind == WORD_LIST)
-        take_list_end(w);
+        take_list_end(w, word->words);
     if (asked->kind == WORD_RELEASE)
         take_released(w, asked->vm, refused);
     /* (The list was asked for first.) */
@@ -385,6 +422,8 @@ static void disconnect(Warden *w)
     g_queue_clear_full(w->todo, g_free);
     g_queue_clear_full(w->asked, g_free);
     g_hash_table_remove_all(w->care);
+    g_hash_table_remove_all(w->lends);
+    w->is_listed = FALSE;
     if (w->up)
         set_down(w, "is gone");
     if (!w->closed)
@@ -468,6 +507,7 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
     w->since_ms = clock_steady_ms();
     w->kept = g_hash_table_new_full(id_hash, id_equal_func, NULL, kept_free);
     w->care = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
+    w->lends = g_hash_table_new_full(id_hash, id_equal_func, g_free, NULL);
     w->todo = g_queue_new();
     w->asked = g_queue_new();
     uv_timer_init(loop, &w->timer);
@@ -482,6 +522,7 @@ static void on_timer_closed(uv_handle_t *timer)
 
     g_hash_table_unref(w->kept);
     g_hash_table_unref(w->care);
+    g_hash_table_unref(w->lends);
     g_queue_free_full(w->todo, g_free);
     g_queue_free_full(w->asked, g_free);
     g_free(w);
@@ -499,6 +540,11 @@ void warden_close(Warden *w)
 gboolean warden_is_up(const Warden *w)
 {
     return w->up;
+}
+
+gboolean warden_is_older(const Warden *w)
+{
+    return w->is_listed && (w->words & WORDS_KNOWN) != WORDS_KNOWN;
 }
 
 gboolean warden_is_away(const Warden *w)
@@ -535,6 +581,7 @@ void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF
 void warden_release(Warden *w, Id vm)
 {
     g_hash_table_remove(w->kept, &vm);
+    g_hash_table_remove(w->lends, &vm);
     unsay(w, KINDS_OF_VM, vm);
     push(w, WORD_RELEASE, vm);
 }
@@ -549,6 +596,8 @@ void warden_tell(Warden *w, Id vm, gboolean stopped)
 
 void warden_lend(Warden *w, Id vm)
 {
-    if (!is_waiting(w, WORD_LEND, vm))
-        push(w, WORD_LEND, vm);
+    if (!w->is_listed)
+        g_hash_table_add(w->lends, g_memdup2(&vm, sizeof(vm)));
+    else if (!is_waiting(w, WORD_LEND, vm))
+        lend(w, vm);
 }

@@ -33,6 +33,8 @@ Warden *warden_new(uv_loop_t *loop, const char *socket_path, const WardenEvents 
 void warden_close(Warden *w);
 
 gboolean warden_is_up(const Warden *w);
+/* It is up, and does not know all words that this engine does: what it lacks is done without. */
+gboolean warden_is_older(const Warden *w);
 /* It was said not to be up. Neither: it may yet come, for it is not known for long that it does not. */
 gboolean warden_is_away(const Warden *w);
 

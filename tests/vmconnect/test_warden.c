@@ -262,9 +262,15 @@ static void expect_silence(World *w)
     g_assert_false(is_readable(w->guard));
 }
 
+static void say_knowing(World *w, WordKind kind, Id id, guint64 words)
+{
+    g_assert_true(word_send(w->guard, &(Word){.kind = kind, .vm = id, .words = words}, -1, NULL));
+}
+
+/* As a guard of today. */
 static void say(World *w, WordKind kind, Id id)
 {
-    g_assert_true(word_send(w->guard, &(Word){.kind = kind, .vm = id}, -1, NULL));
+    say_knowing(w, kind, id, kind == WORD_DONE && id_is_nil(id) ? WORDS_KNOWN : 0);
 }
 
 static void say_how(World *w, WordKind kind, Id id, Fenced how)
@@ -753,6 +759,51 @@ static void test_mute(void)
     g_assert_cmpuint(log_end(log, saved), ==, 1);
 }
 
+/* A word that it does not know would end the connection: it is not said, but once for all. What it was asked before its words are known waits. */
+static void test_older(void)
+{
+    World w;
+    char *log;
+    int saved;
+
+    world_begin(&w);
+    w.wanted[3] = TRUE;
+    log = log_begin(&saved);
+    guard_begin(&w);
+    g_assert_cmpuint(hear(&w).words, ==, WORDS_KNOWN);
+    warden_lend(w.warden, vm(3));
+    expect_silence(&w);
+    say_how(&w, WORD_WARD, vm(3), FENCED_STOPPED);
+    say_knowing(&w, WORD_DONE, ID_NIL, WORDS_KNOWN & ~WORD_MASK(WORD_LEND));
+    expect_told(&w, "3 fenced stopped; up; ");
+    g_assert_true(warden_is_older(w.warden));
+    expect_silence(&w);
+    warden_lend(w.warden, vm(3));
+    expect_silence(&w);
+    g_assert_cmpuint(log_end(log, saved), ==, 2); /* there, older */
+    guard_end(&w);
+    expect_told(&w, "down; ");
+    g_assert_false(warden_is_older(w.warden));
+    /* One that does not say what it knows is older than that. */
+    guard_begin(&w);
+    expect(&w, WORD_LIST, ID_NIL);
+    say_knowing(&w, WORD_DONE, ID_NIL, 0);
+    expect_told(&w, "up; ");
+    g_assert_true(warden_is_older(w.warden));
+    guard_end(&w);
+    expect_told(&w, "down; ");
+    /* One of today is told what waited. */
+    guard_begin(&w);
+    expect(&w, WORD_LIST, ID_NIL);
+    warden_lend(w.warden, vm(3));
+    say(&w, WORD_DONE, ID_NIL);
+    expect(&w, WORD_LEND, vm(3));
+    say(&w, WORD_DONE, vm(3));
+    expect_told(&w, "up; ");
+    g_assert_false(warden_is_older(w.warden));
+    world_end(&w);
+}
+
 static void on_turn(uv_prepare_t *prepare)
 {
     ++*(guint *)prepare->data;
@@ -1061,6 +1112,7 @@ int main(int argc, char **argv)
     g_test_add_func("/warden/tells", test_tells);
     g_test_add_func("/warden/nonsense", test_nonsense);
     g_test_add_func("/warden/mute", test_mute);
+    g_test_add_func("/warden/older", test_older);
     g_test_add_func("/warden/idle", test_idle);
     g_test_add_func("/warden/late-self", test_late_self);
     g_test_add_func("/warden/close", test_close);

@@ -26,12 +26,22 @@
 
 /* --- those who are connected --------------------------------------------- */
 
+static Client *client(const Sentry *s, guint i)
+{
+    return &g_array_index(s->clients, Client, i);
+}
+
+/* Start hooks come and go. */
 static void client_close(Sentry *s, guint i, const char *why)
 {
-    int fd = g_array_index(s->clients, int, i);
+    const Client *c = client(s, i);
 
-    log_info("connection %d over (%s) -> the guard goes on alone with %u VMs", fd, why, s->wards->len);
-    close(fd);
+    if (c->words)
+        log_info("the engine's connection %d is over (%s) -> the guard goes on alone with %u VMs", c->fd, why,
+                 s->wards->len);
+    else
+        log_debug("connection %d is over (%s)", c->fd, why);
+    close(c->fd);
     g_array_remove_index_fast(s->clients, i);
 }
 
@@ -40,7 +50,7 @@ static void send_to(Sentry *s, guint i, const Word *w)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!word_send(g_array_index(s->clients, int, i), w, -1, &error))
+    if (!word_send(client(s, i)->fd, w, -1, &error))
         client_close(s, i, error->message);
 }
 
@@ -50,10 +60,17 @@ void sentry_tell(Sentry *s, const Word *w)
         send_to(s, i - 1, w);
 }
 
-void sentry_answer(Sentry *s, int client, const Word *w)
+void sentry_know(Sentry *s, int fd, guint64 words)
 {
     for (guint i = 0; i < s->clients->len; i++)
-        if (g_array_index(s->clients, int, i) == client) {
+        if (client(s, i)->fd == fd)
+            client(s, i)->words = words;
+}
+
+void sentry_answer(Sentry *s, int fd, const Word *w)
+{
+    for (guint i = 0; i < s->clients->len; i++)
+        if (client(s, i)->fd == fd) {
             send_to(s, i, w);
             return;
         }
@@ -74,12 +91,13 @@ static gboolean is_root(int fd, uid_t *ret_uid)
 static void take_client(Sentry *s)
 {
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const Client came = {.fd = fd};
     uid_t uid;
 
     if (fd < 0)
         return;
     if (is_root(fd, &uid) && s->clients->len < CLIENTS_MAX) {
-        g_array_append_val(s->clients, fd);
+        g_array_append_val(s->clients, came);
         return;
     }
     log_warning("user %d at the socket -> not heard: %s", (int)uid,
@@ -91,7 +109,7 @@ static void hear(Sentry *s, guint i)
 {
     while (s->requests->len < REQUESTS_MAX) {
         g_autoptr(GError) error = NULL;
-        Request r = {.client = g_array_index(s->clients, int, i)};
+        Request r = {.client = client(s, i)->fd};
 
         if (word_receive(r.client, &r.word, &r.fd, &error))
             g_array_append_val(s->requests, r);
@@ -142,13 +160,14 @@ static void turn(Sentry *s, GArray *fds)
 {
     const struct pollfd *p;
     guint clients = s->clients->len;
+    gboolean behind;
 
     g_array_set_size(fds, 0);
     add_fd(fds, s->listener);
     add_fd(fds, s->timer);
     add_fd(fds, s->signals);
     for (guint i = 0; i < clients; i++)
-        add_fd(fds, g_array_index(s->clients, int, i));
+        add_fd(fds, client(s, i)->fd);
     for (guint i = 0; i < s->wards->len; i++)
         add_fd(fds, ((Ward *)s->wards->pdata[i])->subject.fd);
     set_timer(s);
@@ -156,7 +175,8 @@ static void turn(Sentry *s, GArray *fds)
         return;
     p = (const struct pollfd *)(const void *)fds->data;
     /* What is due is done before anybody is heard, who may be many; but who was held up himself hears first what was said meanwhile. */
-    if (!care_was_held_up(s))
+    behind = care_was_held_up(s);
+    if (!behind)
         care_walk(s);
     if (p[FD_TIMER].revents)
         drain(s->timer);
@@ -166,7 +186,9 @@ static void turn(Sentry *s, GArray *fds)
     for (guint i = MIN(clients, s->clients->len); i > 0; i--)
         hear(s, i - 1);
     care_serve(s);
-    care_walk(s);
+    /* Held up since then: it hears again. */
+    if (behind || !care_was_held_up(s))
+        care_walk(s);
     if (s->watchdog)
         watchdog_step(s->watchdog, s->wards, lease_clock_now());
     if (p[FD_LISTENER].revents)
@@ -224,7 +246,7 @@ Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error)
     s->watchdog = steal_watchdog;
     s->listener = s->timer = s->signals = -1;
     s->wards = g_ptr_array_new_with_free_func((GDestroyNotify)ward_free);
-    s->clients = g_array_new(FALSE, FALSE, sizeof(int));
+    s->clients = g_array_new(FALSE, FALSE, sizeof(Client));
     s->requests = g_array_new(FALSE, FALSE, sizeof(Request));
     s->roll_path = g_build_filename(folder, "roll", NULL);
     s->socket_path = g_build_filename(folder, "socket", NULL);
@@ -254,7 +276,7 @@ void sentry_free(Sentry *s)
         if (fds[i] >= 0)
             close(fds[i]);
     for (guint i = 0; i < s->clients->len; i++)
-        close(g_array_index(s->clients, int, i));
+        close(client(s, i)->fd);
     g_array_unref(s->clients);
     g_array_unref(s->requests);
     g_ptr_array_unref(s->wards);

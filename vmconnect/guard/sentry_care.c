@@ -443,8 +443,11 @@ static void answer(Sentry *s, Request *r)
 {
     Word said = {.kind = r->error ? WORD_REFUSED : WORD_DONE, .vm = r->word.vm};
 
-    if (r->word.kind == WORD_LIST && !r->error)
+    if (r->word.kind == WORD_LIST && !r->error) {
         answer_list(s, r->client);
+        sentry_know(s, r->client, r->word.words);
+        said.words = WORDS_KNOWN;
+    }
     if (r->error) {
         log_warning("vm %s: %s refused: %s", ID_TEXT(r->word.vm), word_kind_name(r->word.kind),
                     r->error->message);

@@ -7,6 +7,11 @@
 #include "vmconnect/guard/ward.h"
 #include "vmconnect/guard/watchdog.h"
 
+typedef struct {
+    int fd;
+    guint64 words; /* that it knows, if it is an engine; 0: not said */
+} Client;
+
 struct Sentry {
     char *roll_path;
     char *socket_path;
@@ -14,7 +19,7 @@ struct Sentry {
     Shutter *shutter;
     Watchdog *watchdog; /* NULL: none is used */
     GPtrArray *wards;   /* Ward */
-    GArray *clients;    /* int */
+    GArray *clients;    /* Client */
     GArray *requests;   /* Request: heard and not yet answered */
     int listener;
     int timer;          /* timerfd of CLOCK_BOOTTIME */
@@ -40,6 +45,8 @@ typedef struct {
 /* To everybody who is connected. */
 void sentry_tell(Sentry *s, const Word *w);
 void sentry_answer(Sentry *s, int client, const Word *w);
+/* @client is an engine, and knows these. */
+void sentry_know(Sentry *s, int client, guint64 words);
 
 void care_begin(Sentry *s);
 /* Carry out and answer all requests. */

@@ -55,6 +55,12 @@ static void copy_text(char to[static WORD_TEXT_MAX], const char *text)
         memset(to + (end - to), 0, WORD_TEXT_MAX - (gsize)(end - to));
 }
 
+/* These have no reign, and an older end does not look where it would be. */
+static gboolean has_words(WordKind kind)
+{
+    return kind == WORD_LIST || kind == WORD_DONE;
+}
+
 void word_encode(const Word *w, guint8 ret_packet[static WORD_BYTES])
 {
     Packet p = {.mark = MARK,
@@ -62,7 +68,7 @@ void word_encode(const Word *w, guint8 ret_packet[static WORD_BYTES])
                 .how = (guint8)w->how,
                 .is_enforced = w->is_enforced != 0,
                 .taps = (guint8)w->taps,
-                .reign = w->reign.number};
+                .reign = has_words(w->kind) ? w->words : w->reign.number};
 
     g_assert(w->taps <= WORD_TAPS_MAX);
     memcpy(p.vm, w->vm.bytes, sizeof(p.vm));
@@ -157,7 +163,8 @@ gboolean word_decode(const guint8 *packet, gsize len, Word *ret_word, GError **e
     }
     *ret_word = (Word){.kind = p.kind,
                        .how = p.how,
-                       .reign.number = p.reign,
+                       .reign.number = has_words(p.kind) ? 0 : p.reign,
+                       .words = has_words(p.kind) ? p.reign : 0,
                        .is_enforced = p.is_enforced,
                        .until = {p.boot_ms, p.raw_ms},
                        .taps = p.taps};

@@ -16,7 +16,8 @@
  *
  * A KEEP is answered when the lease that it brings is in the kernel and in the guard's roll. The first one of a VM brings its process, as
  * a pidfd (SCM_RIGHTS); a later one may, and must if the VM runs in another process by now. "Until" is when the lease ends: a moment on
- * both clocks of lease.h, or none while nobody may take over (disarmed). Words that nobody asked for go to everybody who is
+ * both clocks of lease.h, or none while nobody may take over (disarmed). LIST and the DONE behind its WARDs say which words their sender knows:
+ * either end may be older than the other, and a word that is not known ends the connection. Words that nobody asked for go to everybody who is
  * connected, between answers. Who does not read them is let go, and asks with LIST when it is back. */
 #pragma once
 
@@ -53,11 +54,16 @@ typedef enum {
 /* How a guest was brought to do nothing; of a WARD: how it stands. */
 typedef enum { FENCED_NOT, FENCED_ASKED, FENCED_STOPPED, FENCED_KILLED, FENCED_HOWS } Fenced;
 
+#define WORD_MASK(kind) (G_GUINT64_CONSTANT(1) << (kind))
+#define WORDS_KNOWN (WORD_MASK(WORD_KINDS) - WORD_MASK(WORD_KEEP))
+
 typedef struct {
     WordKind kind;
-    Fenced how; /* FENCED, WARD */
-    Id vm;      /* nil in LIST, DONE of LIST */
-    Reign reign;
+    Fenced how;  /* FENCED, WARD */
+    Id vm;       /* nil in LIST, DONE of LIST */
+    Reign reign; /* not of LIST and DONE */
+    guint64
+        words; /* LIST of an engine, DONE of LIST: a WORD_MASK() of each that is known; 0: by one that is older than that is said */
     gboolean is_enforced; /* FALSE: no end, @until is nothing */
     LeaseMoment until;
     guint taps;

@@ -45,6 +45,14 @@ static void test_round_trip(void)
     g_assert_cmpuint(got.taps, ==, 2);
     g_assert_cmpstr(got.tap[1], ==, "vnet17");
     expect_equal(&w, &got);
+    g_assert_cmpuint(got.words, ==, 0);
+    w = (Word){.kind = WORD_LIST, .words = WORDS_KNOWN};
+    word_encode(&w, packet);
+    g_assert_true(word_decode(packet, sizeof(packet), &got, NULL));
+    g_assert_cmpuint(got.words, ==, WORDS_KNOWN);
+    g_assert_cmpuint(got.reign.number, ==, 0);
+    g_assert_true(WORDS_KNOWN & WORD_MASK(WORD_KINDS - 1));
+    expect_equal(&w, &got);
     w = (Word){.kind = WORD_REFUSED, .text = "nein, weil …"};
     word_encode(&w, packet);
     g_assert_true(word_decode(packet, sizeof(packet), &got, NULL));
