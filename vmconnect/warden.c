@@ -61,6 +61,7 @@ struct Warden {
     GQueue *asked;      /* Asked * */
     guint64 serial;
     gboolean up;      /* as was told */
+    gboolean leaves;  /* this guard is about to end */
     gboolean is_told; /* that it is not: said once, until it is */
     gboolean closed;
 };
@@ -298,7 +299,7 @@ static void take_answer(Warden *w, const Word *word)
     if (asked->kind == WORD_RELEASE)
         take_released(w, asked->vm, refused);
     /* (The list was asked for first.) */
-    if (g_queue_is_empty(w->asked) && g_queue_is_empty(w->todo))
+    if (g_queue_is_empty(w->asked) && g_queue_is_empty(w->todo) && !w->leaves)
         set_up(w);
     if (asked->kind == WORD_KEEP && !w->closed)
         take_kept(w, asked, refused);
@@ -347,6 +348,10 @@ static void take(Warden *w, const Word *word)
         return;
     case WORD_GONE:
         take_gone(w, word->vm);
+        return;
+    case WORD_LEAVING:
+        w->leaves = TRUE;
+        set_down(w, "is about to end");
         return;
     default:
         log_warning("the guard says %s, which is no word of its -> passed over", word_kind_name(word->kind));
@@ -423,7 +428,7 @@ static void disconnect(Warden *w)
     g_queue_clear_full(w->asked, g_free);
     g_hash_table_remove_all(w->care);
     g_hash_table_remove_all(w->lends);
-    w->is_listed = FALSE;
+    w->is_listed = w->leaves = FALSE;
     if (w->up)
         set_down(w, "is gone");
     if (!w->closed)

@@ -804,6 +804,33 @@ static void test_older(void)
     world_end(&w);
 }
 
+/* It is down from then on, and hears what follows from that until it ends. */
+static void test_leaving(void)
+{
+    World w;
+
+    world_begin(&w);
+    guard_begin_idle(&w);
+    keep_and_answer(&w, 1, 1);
+    say(&w, WORD_LEAVING, ID_NIL);
+    expect_told(&w, "down; ");
+    g_assert_true(warden_is_away(w.warden));
+    keep(&w, 1, -1, 900);
+    g_assert_cmpint(expect_keep(&w, vm(1), FALSE).until.raw_ms, ==, 900);
+    say(&w, WORD_DONE, vm(1));
+    expect_told(&w, "1 kept; ");
+    turn_a_bit(&w);
+    g_assert_false(warden_is_up(w.warden));
+    guard_end(&w);
+    guard_begin(&w);
+    expect(&w, WORD_LIST, ID_NIL);
+    expect_keep(&w, vm(1), TRUE);
+    say(&w, WORD_DONE, ID_NIL);
+    say(&w, WORD_DONE, vm(1));
+    expect_told(&w, "up; 1 kept; ");
+    world_end(&w);
+}
+
 static void on_turn(uv_prepare_t *prepare)
 {
     ++*(guint *)prepare->data;
@@ -1113,6 +1140,7 @@ int main(int argc, char **argv)
     g_test_add_func("/warden/nonsense", test_nonsense);
     g_test_add_func("/warden/mute", test_mute);
     g_test_add_func("/warden/older", test_older);
+    g_test_add_func("/warden/leaving", test_leaving);
     g_test_add_func("/warden/idle", test_idle);
     g_test_add_func("/warden/late-self", test_late_self);
     g_test_add_func("/warden/close", test_close);

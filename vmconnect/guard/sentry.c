@@ -23,6 +23,7 @@
 
 #define CLIENTS_MAX 16
 #define REQUESTS_MAX 512 /* in one turn; the rest waits in the sockets */
+#define LEAVE_MS 3000    /* that engines have to free guests of their leases before this guard ends */
 
 /* --- those who are connected --------------------------------------------- */
 
@@ -60,11 +61,24 @@ void sentry_tell(Sentry *s, const Word *w)
         send_to(s, i - 1, w);
 }
 
+static gboolean knows(const Sentry *s, guint i, WordKind kind)
+{
+    return (client(s, i)->words & WORD_MASK(kind)) != 0;
+}
+
+static void tell_leaving(Sentry *s, guint i)
+{
+    if (s->leave_ms > 0 && knows(s, i, WORD_LEAVING))
+        send_to(s, i, &(Word){.kind = WORD_LEAVING});
+}
+
 void sentry_know(Sentry *s, int fd, guint64 words)
 {
-    for (guint i = 0; i < s->clients->len; i++)
-        if (client(s, i)->fd == fd)
-            client(s, i)->words = words;
+    for (guint i = s->clients->len; i > 0; i--)
+        if (client(s, i - 1)->fd == fd) {
+            client(s, i - 1)->words = words;
+            tell_leaving(s, i - 1);
+        }
 }
 
 void sentry_answer(Sentry *s, int fd, const Word *w)
@@ -122,12 +136,68 @@ static void hear(Sentry *s, guint i)
     }
 }
 
+/* --- the end ------------------------------------------------------------- */
+
+/* Whoever knows what that means frees guests of their leases before, which takes some ms: so nothing is held that is well. Told again,
+ * it does not wait. */
+static void begin_leaving(Sentry *s)
+{
+    if (s->leave_ms > 0)
+        s->is_ending = TRUE;
+    else
+        supervisor_say(s->supervisor, "STOPPING=1");
+    s->leave_ms = lease_clock_now().boot_ms + LEAVE_MS;
+    for (guint i = s->clients->len; i > 0; i--)
+        tell_leaving(s, i - 1);
+}
+
+static gboolean is_waited_for(const Sentry *s)
+{
+    for (guint i = 0; i < s->clients->len; i++)
+        if (knows(s, i, WORD_LEAVING))
+            return care_is_enforced(s);
+    return FALSE;
+}
+
+static void leave_if_due(Sentry *s)
+{
+    if (s->leave_ms > 0 && (!is_waited_for(s) || lease_clock_now().boot_ms >= s->leave_ms))
+        s->is_ending = TRUE;
+}
+
 /* --- the loop ------------------------------------------------------------ */
+
+/* Twice in the time after which it would be killed as one that hangs. */
+static void beat(Sentry *s)
+{
+    gint64 each_ms = supervisor_beat_ms(s->supervisor), now_ms = lease_clock_now().boot_ms;
+
+    if (each_ms == 0 || now_ms < s->beat_ms)
+        return;
+    supervisor_say(s->supervisor, "WATCHDOG=1");
+    s->beat_ms = now_ms + each_ms;
+}
+
+/* -1: for ever. */
+static gint64 least_wait_ms(const Sentry *s)
+{
+    const gint64 due[] = {supervisor_beat_ms(s->supervisor) > 0 ? s->beat_ms : -1,
+                          s->leave_ms > 0 ? s->leave_ms : -1};
+    gint64 wait_ms = care_wait_ms(s), now_ms = lease_clock_now().boot_ms;
+
+    for (guint i = 0; i < G_N_ELEMENTS(due); i++) {
+        gint64 left_ms = MAX(due[i] - now_ms, 0);
+
+        if (due[i] >= 0 && (wait_ms < 0 || left_ms < wait_ms))
+            wait_ms = left_ms;
+    }
+    return wait_ms;
+}
 
 /* It only wakes; what is over is read from both clocks. The other one may be ahead by a tenth, so nine tenths are slept, and then the rest. */
 static void set_timer(Sentry *s)
 {
-    gint64 wait_ms = care_wait_ms(s);
+    gint64 wait_ms = least_wait_ms(s);
     struct itimerspec at = {0};
 
     if (wait_ms > 20)
@@ -180,8 +250,10 @@ static void turn(Sentry *s, GArray *fds)
         care_walk(s);
     if (p[FD_TIMER].revents)
         drain(s->timer);
-    if (p[FD_SIGNALS].revents)
-        s->is_ending = TRUE;
+    if (p[FD_SIGNALS].revents) {
+        drain(s->signals);
+        begin_leaving(s);
+    }
     /* Backwards, for those that are closed; none has come or gone since but by care_walk(). */
     for (guint i = MIN(clients, s->clients->len); i > 0; i--)
         hear(s, i - 1);
@@ -193,19 +265,20 @@ static void turn(Sentry *s, GArray *fds)
         watchdog_step(s->watchdog, s->wards, lease_clock_now());
     if (p[FD_LISTENER].revents)
         take_client(s);
+    beat(s);
+    leave_if_due(s);
 }
 
 void sentry_run(Sentry *s)
 {
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
 
+    supervisor_say(s->supervisor, "READY=1");
     while (!s->is_ending)
         turn(s, fds);
     if (s->watchdog)
         watchdog_end(s->watchdog, s->wards);
-    log_notice("told to end -> the gate and the roll of %u VMs stay as they are; nobody stops a guest until "
-               "a guard is back",
-               s->wards->len);
+    care_end(s);
 }
 
 /* --- begin and end ------------------------------------------------------- */
@@ -244,6 +317,7 @@ Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error)
     Id boot;
 
     s->watchdog = steal_watchdog;
+    s->supervisor = supervisor_new();
     s->listener = s->timer = s->signals = -1;
     s->wards = g_ptr_array_new_with_free_func((GDestroyNotify)ward_free);
     s->clients = g_array_new(FALSE, FALSE, sizeof(Client));
@@ -282,6 +356,7 @@ void sentry_free(Sentry *s)
     g_ptr_array_unref(s->wards);
     shutter_free(s->shutter);
     watchdog_free(s->watchdog);
+    supervisor_free(s->supervisor);
     g_free(s->roll_path);
     g_free(s->socket_path);
     g_free(s->boot_id);

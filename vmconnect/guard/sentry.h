@@ -12,7 +12,8 @@ typedef struct Sentry Sentry;
  * used; one that cannot be is an error. */
 Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error);
 
-/* Until SIGTERM or SIGINT. What is kept stays so: the kernel's table and the roll remain. */
+/* Until SIGTERM or SIGINT, and until engines have freed guests of their leases, 3 s at most; told twice, at once. The roll remains; so does the
+ * kernel's table if a guest needs its lease still. A service manager is told as supervisor.h says. */
 void sentry_run(Sentry *s);
 void sentry_free(Sentry *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Sentry, sentry_free)

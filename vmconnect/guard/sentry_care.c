@@ -655,6 +655,50 @@ gint64 care_wait_ms(const Sentry *s)
     return least_ms == G_MAXINT64 ? -1 : least_ms;
 }
 
+/* --- the end ------------------------------------------------------------- */
+
+static guint count_enforced(const Sentry *s)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < s->wards->len; i++)
+        n += ((const Ward *)s->wards->pdata[i])->ladder.is_enforced != 0;
+    return n;
+}
+
+gboolean care_is_enforced(const Sentry *s)
+{
+    return count_enforced(s) > 0;
+}
+
+static void remove_gate(Sentry *s)
+{
+    g_autoptr(GArray) taps = taps_of(s->wards);
+    g_autoptr(GError) error = NULL;
+
+    if (!s->has_table)
+        return;
+    if (!release(s, taps, &error) || !shutter_end(s->shutter, &error))
+        log_warning("%s -> the table bridge " SHUTTER_TABLE " stays, and holds nothing", error->message);
+}
+
+void care_end(Sentry *s)
+{
+    guint n = count_enforced(s);
+
+    if (n > 0) {
+        log_warning(
+            "it ends while %u guests need their leases -> the kernel holds their frames from the end of "
+            "these, and nobody stops them before a guard is back: start it again",
+            n);
+        return;
+    }
+    remove_gate(s);
+    log_notice(
+        "it ends, and no guest needs a lease -> nothing is held; no VM of this host is switched over by "
+        "itself before a guard is back");
+}
+
 /* --- taking over --------------------------------------------------------- */
 
 static GPtrArray *read_roll(Sentry *s)

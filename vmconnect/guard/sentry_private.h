@@ -6,6 +6,7 @@
 #include "vmconnect/guard/shutter.h"
 #include "vmconnect/guard/ward.h"
 #include "vmconnect/guard/watchdog.h"
+#include "vmconnect/loop/supervisor.h"
 
 typedef struct {
     int fd;
@@ -25,7 +26,11 @@ struct Sentry {
     int timer;          /* timerfd of CLOCK_BOOTTIME */
     int signals;        /* signalfd */
     gboolean has_table; /* it stood when we last looked */
+    gint64
+        leave_ms; /* CLOCK_BOOTTIME: it has been told to end, and does so then at the latest; 0: it was not */
     gboolean is_ending;
+    Supervisor *supervisor;
+    gint64 beat_ms; /* CLOCK_BOOTTIME: when that is to hear that this process does not hang */
     /* Told once, until it works again. */
     gboolean roll_fails;
     gboolean lay_fails;
@@ -56,5 +61,8 @@ void care_serve(Sentry *s);
 gboolean care_was_held_up(const Sentry *s);
 /* Do what the clocks and the processes demand now. */
 void care_walk(Sentry *s);
+gboolean care_is_enforced(const Sentry *s);
+/* Nothing follows. Where no guest needs a lease nothing is left in the kernel. */
+void care_end(Sentry *s);
 /* -1: for ever. */
 gint64 care_wait_ms(const Sentry *s);

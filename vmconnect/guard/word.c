@@ -33,7 +33,7 @@ const char *word_kind_name(WordKind kind)
 {
     static const char *const NAMES[WORD_KINDS] = {"",       "keep", "release", "stopped", "running",
                                                   "list",   "done", "refused", "ward",    "please-stop",
-                                                  "fenced", "gone", "lend"};
+                                                  "fenced", "gone", "lend",    "leaving"};
 
     return kind < WORD_KINDS ? NAMES[kind] : "";
 }
@@ -131,7 +131,8 @@ static gboolean is_moment(gint64 ms)
 
 static const char *packet_fault(const Packet *p)
 {
-    gboolean of_vm = p->kind != WORD_LIST && p->kind != WORD_DONE && p->kind != WORD_REFUSED;
+    gboolean of_vm =
+        p->kind != WORD_LIST && p->kind != WORD_DONE && p->kind != WORD_REFUSED && p->kind != WORD_LEAVING;
 
     if (p->mark != MARK)
         return "a word of another version";

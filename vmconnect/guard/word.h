@@ -13,6 +13,7 @@
  *                                    ← PLEASE_STOP vm    suspend it now, and say STOPPED at libvirt's event
  *                                    ← FENCED vm how     it does nothing any more: FENCED_ASKED, _STOPPED or _KILLED
  *                                    ← GONE vm           its process has ended; it is out of the guard's care
+ *                                    ← LEAVING           it is about to end: what needs a lease is to be freed of that, and said so, before
  *
  * A KEEP is answered when the lease that it brings is in the kernel and in the guard's roll. The first one of a VM brings its process, as
  * a pidfd (SCM_RIGHTS); a later one may, and must if the VM runs in another process by now. "Until" is when the lease ends: a moment on
@@ -48,6 +49,7 @@ typedef enum {
     WORD_FENCED,
     WORD_GONE,
     WORD_LEND,
+    WORD_LEAVING,
     WORD_KINDS
 } WordKind;
 
@@ -60,7 +62,7 @@ typedef enum { FENCED_NOT, FENCED_ASKED, FENCED_STOPPED, FENCED_KILLED, FENCED_H
 typedef struct {
     WordKind kind;
     Fenced how;  /* FENCED, WARD */
-    Id vm;       /* nil in LIST, DONE of LIST */
+    Id vm;       /* nil in LIST, DONE of LIST, LEAVING */
     Reign reign; /* not of LIST and DONE */
     guint64
         words; /* LIST of an engine, DONE of LIST: a WORD_MASK() of each that is known; 0: by one that is older than that is said */

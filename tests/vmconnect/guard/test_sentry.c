@@ -452,6 +452,134 @@ static void test_long_after(void)
     world_end(&w);
 }
 
+static gboolean has_gate(void)
+{
+    g_autofree char *said = NULL;
+
+    g_assert_true(g_spawn_command_line_sync("nft list tables bridge", &said, NULL, NULL, NULL));
+    return strstr(said, "understudy_guard") != NULL;
+}
+
+/* As an engine of today. */
+static void list_knowing(const World *w)
+{
+    g_assert_true(word_send(w->engine, &(Word){.kind = WORD_LIST, .words = WORDS_KNOWN}, -1, NULL));
+    hear_of(w, WORD_DONE);
+}
+
+static gint64 wait_for_exit(World *w)
+{
+    gint64 since_ms = clock_steady_ms();
+    int status;
+
+    g_assert_cmpint(waitpid(w->guard, &status, 0), ==, w->guard);
+    g_assert_true(WIFEXITED(status));
+    return clock_steady_ms() - since_ms;
+}
+
+static void begin_anew(World *w)
+{
+    close(w->engine);
+    w->guard = begin_guard(w->folder);
+    w->engine = join(w);
+}
+
+/* Told to end it waits for its engine to free guests of their leases; then nothing is left in the kernel. */
+static void test_leaving(void)
+{
+    World w;
+
+    world_begin(&w);
+    list_knowing(&w);
+    expect_done(keep(&w, 60000, TRUE));
+    kill(w.guard, SIGTERM);
+    hear_of(&w, WORD_LEAVING);
+    g_assert_true(gate_keeps("1"));
+    expect_done(keep(&w, -1, FALSE));
+    wait_for_exit(&w);
+    g_assert_false(has_gate());
+    /* The one after it has that VM, and lays what is said. */
+    begin_anew(&w);
+    g_assert_false(list(&w).is_enforced);
+    g_assert_true(gate_keeps("1"));
+    expect_done(keep(&w, 60000, FALSE));
+    /* An engine that does not know the word is not waited for, and what needs a lease stays in the gate. */
+    kill(w.guard, SIGTERM);
+    wait_for_exit(&w);
+    g_assert_true(gate_keeps("1"));
+    begin_anew(&w);
+    g_assert_true(list(&w).is_enforced);
+    /* One that does not free it is not waited for for long. */
+    list_knowing(&w);
+    kill(w.guard, SIGTERM);
+    hear_of(&w, WORD_LEAVING);
+    g_assert_true(list(&w).is_enforced);
+    g_assert_cmpint(wait_for_exit(&w), <, PATIENCE_MS);
+    g_assert_true(gate_keeps("1"));
+    /* Nor if it is told twice. */
+    begin_anew(&w);
+    list_knowing(&w);
+    kill(w.guard, SIGTERM);
+    hear_of(&w, WORD_LEAVING);
+    kill(w.guard, SIGTERM);
+    wait_for_exit(&w);
+    begin_anew(&w);
+    world_end(&w);
+}
+
+static void expect_said(int manager, const char *word)
+{
+    struct pollfd p = {.fd = manager, .events = POLLIN};
+    char got[32] = "";
+
+    g_assert_cmpint(poll(&p, 1, PATIENCE_MS), ==, 1);
+    g_assert_cmpint(recv(manager, got, sizeof(got) - 1, 0), >, 0);
+    g_assert_cmpstr(got, ==, word);
+}
+
+/* Its service manager hears that it is there, that it does not hang, and that it ends; one that hangs says nothing. */
+static void test_supervised(void)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    g_autofree char *folder = g_dir_make_tmp("understudy-sentry-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(folder, "notify", NULL);
+    int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    gint64 deadline_ms;
+    World w;
+
+    g_strlcpy(at.sun_path, path, sizeof(at.sun_path));
+    g_assert_cmpint(bind(manager, (struct sockaddr *)&at, sizeof(at)), ==, 0);
+    g_setenv("NOTIFY_SOCKET", path, TRUE);
+    g_setenv("WATCHDOG_USEC", "200000", TRUE);
+    world_begin(&w);
+    expect_said(manager, "READY=1");
+    /* Nobody speaks to it. */
+    for (guint i = 0; i < 5; i++)
+        expect_said(manager, "WATCHDOG=1");
+    kill(w.guard, SIGSTOP);
+    deadline_ms = clock_steady_ms() + PATIENCE_MS;
+    while (recv(manager, &(char){0}, 1, MSG_DONTWAIT) > 0)
+        g_assert_cmpint(clock_left_ms(deadline_ms), >, 0);
+    deadline_ms = clock_steady_ms() + 1000;
+    while (clock_left_ms(deadline_ms) > 0)
+        g_assert_cmpint(recv(manager, &(char){0}, 1, MSG_DONTWAIT), <, 0);
+    kill(w.guard, SIGCONT);
+    expect_said(manager, "WATCHDOG=1");
+    kill(w.guard, SIGTERM);
+    wait_for_exit(&w);
+    g_unsetenv("NOTIFY_SOCKET");
+    g_unsetenv("WATCHDOG_USEC");
+    for (char got[32] = ""; strcmp(got, "STOPPING=1") != 0;) {
+        memset(got, 0, sizeof(got));
+        g_assert_cmpint(recv(manager, got, sizeof(got) - 1, MSG_DONTWAIT), >, 0);
+    }
+    begin_anew(&w);
+    world_end(&w);
+    close(manager);
+    g_unlink(path);
+    g_rmdir(folder);
+}
+
 static gboolean was_written(char sign)
 {
     g_autofree char *text = NULL;
@@ -508,6 +636,7 @@ static void test_watchdog(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_unsetenv("NOTIFY_SOCKET");
     if (unshare(CLONE_NEWNET) != 0) {
         g_print("1..0 # SKIP network namespaces need root\n");
         return 0;
@@ -520,6 +649,8 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/deaf", test_deaf);
     g_test_add_func("/sentry/held-up", test_held_up);
     g_test_add_func("/sentry/long-after", test_long_after);
+    g_test_add_func("/sentry/leaving", test_leaving);
+    g_test_add_func("/sentry/supervised", test_supervised);
     g_test_add_func("/sentry/watchdog", test_watchdog);
     return g_test_run();
 }
