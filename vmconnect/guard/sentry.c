@@ -2,6 +2,7 @@
 #include "vmconnect/guard/sentry.h"
 
 #include "orchestrator/votes/lease_clock.h"
+#include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/log.h"
 #include "vmconnect/base/machine.h"
@@ -23,6 +24,7 @@
 
 #define CLIENTS_MAX 16
 #define REQUESTS_MAX 512 /* in one turn; the rest waits in the sockets */
+#define LOOK_MS 1000     /* between two looks at the socket */
 #define LEAVE_MS 3000    /* that engines have to free guests of their leases before this guard ends */
 
 /* --- those who are connected --------------------------------------------- */
@@ -136,6 +138,89 @@ static void hear(Sentry *s, guint i)
     }
 }
 
+/* --- the socket ---------------------------------------------------------- */
+
+static gboolean place_of(const char *path, Place *ret_place)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0)
+        return FALSE;
+    *ret_place = (Place){st.st_dev, st.st_ino};
+    return TRUE;
+}
+
+static gboolean is_at(const char *path, Place place)
+{
+    Place found;
+
+    return place_of(path, &found) && found.dev == place.dev && found.ino == place.ino;
+}
+
+/* No other guard has its socket there. */
+static gboolean claim(Sentry *s, GError **error)
+{
+    return program_claim(s->folder, error) &&
+           (place_of(s->folder, &s->folder_at) || us_error_errno(error, errno, "folder %s", s->folder));
+}
+
+static gboolean listen_there(Sentry *s, GError **error)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    g_strlcpy(at.sun_path, s->socket_path, sizeof(at.sun_path));
+    /* An earlier guard's; program_claim() says that it is gone. */
+    unlink(s->socket_path);
+    if (fd >= 0 && strlen(s->socket_path) < sizeof(at.sun_path) &&
+        bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && chmod(s->socket_path, 0600) == 0 &&
+        place_of(s->socket_path, &s->socket_at) && listen(fd, CLIENTS_MAX) == 0) {
+        if (s->listener >= 0)
+            close(s->listener);
+        s->listener = fd;
+        return TRUE;
+    }
+    us_error_errno(error, errno, "socket %s", s->socket_path);
+    if (fd >= 0)
+        close(fd);
+    return FALSE;
+}
+
+/* With its folder, and the one that this is in; that others' are beside it is why that is not as closed. */
+static gboolean listen_anew(Sentry *s, GError **error)
+{
+    g_autofree char *above = g_path_get_dirname(s->folder);
+
+    if (!is_at(s->folder, s->folder_at) &&
+        (!durable_mkdir(above, 0755, error) || !durable_mkdir(s->folder, 0700, error) || !claim(s, error)))
+        return FALSE;
+    care_write(s);
+    return listen_there(s, error);
+}
+
+/* An engine that is started anew, and every start hook, would find nobody there. */
+static void look_at_socket(Sentry *s)
+{
+    g_autoptr(GError) error = NULL;
+    gint64 now_ms = lease_clock_now().boot_ms;
+
+    if (now_ms < s->look_ms)
+        return;
+    s->look_ms = now_ms + LOOK_MS;
+    if (is_at(s->socket_path, s->socket_at)) {
+        s->listen_fails = FALSE;
+        return;
+    }
+    if (listen_anew(s, &error))
+        log_warning("somebody removed %s -> it is made anew; meanwhile no engine could speak to this guard",
+                    s->socket_path);
+    else if (!s->listen_fails)
+        log_error("somebody removed %s, and it cannot be made anew: %s -> no engine can speak to this guard; "
+                  "remove the cause, it is tried again by itself",
+                  s->socket_path, error->message);
+    s->listen_fails = error != NULL;
+}
+
 /* --- the end ------------------------------------------------------------- */
 
 /* Whoever knows what that means frees guests of their leases before, which takes some ms: so nothing is held that is well. Told again,
@@ -181,7 +266,7 @@ static void beat(Sentry *s)
 /* -1: for ever. */
 static gint64 least_wait_ms(const Sentry *s)
 {
-    const gint64 due[] = {supervisor_beat_ms(s->supervisor) > 0 ? s->beat_ms : -1,
+    const gint64 due[] = {s->look_ms, supervisor_beat_ms(s->supervisor) > 0 ? s->beat_ms : -1,
                           s->leave_ms > 0 ? s->leave_ms : -1};
     gint64 wait_ms = care_wait_ms(s), now_ms = lease_clock_now().boot_ms;
 
@@ -265,6 +350,7 @@ static void turn(Sentry *s, GArray *fds)
         watchdog_step(s->watchdog, s->wards, lease_clock_now());
     if (p[FD_LISTENER].revents)
         take_client(s);
+    look_at_socket(s);
     beat(s);
     leave_if_due(s);
 }
@@ -282,23 +368,6 @@ void sentry_run(Sentry *s)
 }
 
 /* --- begin and end ------------------------------------------------------- */
-
-static int listen_at(const char *path, GError **error)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    g_strlcpy(at.sun_path, path, sizeof(at.sun_path));
-    /* An earlier guard's; program_claim() says that it is gone. */
-    unlink(path);
-    if (fd >= 0 && strlen(path) < sizeof(at.sun_path) && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
-        chmod(path, 0600) == 0 && listen(fd, CLIENTS_MAX) == 0)
-        return fd;
-    us_error_errno(error, errno, "socket %s", path);
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
 
 static int open_signals(void)
 {
@@ -324,7 +393,8 @@ Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error)
     s->requests = g_array_new(FALSE, FALSE, sizeof(Request));
     s->roll_path = g_build_filename(folder, "roll", NULL);
     s->socket_path = g_build_filename(folder, "socket", NULL);
-    if (!program_claim(folder, error) || !machine_boot_id(&boot, error) || !(s->shutter = shutter_new(error)))
+    s->folder = g_strdup(folder);
+    if (!claim(s, error) || !machine_boot_id(&boot, error) || !(s->shutter = shutter_new(error)))
         return NULL;
     s->boot_id = g_strdup(ID_TEXT(boot));
     s->signals = open_signals();
@@ -336,8 +406,7 @@ Sentry *sentry_new(const char *folder, Watchdog *steal_watchdog, GError **error)
     care_begin(s);
     if (s->watchdog && !watchdog_begin(s->watchdog, s->wards, lease_clock_now(), error))
         return NULL;
-    s->listener = listen_at(s->socket_path, error);
-    return s->listener < 0 ? NULL : g_steal_pointer(&s);
+    return listen_there(s, error) ? g_steal_pointer(&s) : NULL;
 }
 
 void sentry_free(Sentry *s)
@@ -357,6 +426,7 @@ void sentry_free(Sentry *s)
     shutter_free(s->shutter);
     watchdog_free(s->watchdog);
     supervisor_free(s->supervisor);
+    g_free(s->folder);
     g_free(s->roll_path);
     g_free(s->socket_path);
     g_free(s->boot_id);

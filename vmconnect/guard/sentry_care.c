@@ -655,6 +655,12 @@ gint64 care_wait_ms(const Sentry *s)
     return least_ms == G_MAXINT64 ? -1 : least_ms;
 }
 
+void care_write(Sentry *s)
+{
+    if (s->wards->len > 0)
+        try_roll(s);
+}
+
 /* --- the end ------------------------------------------------------------- */
 
 static guint count_enforced(const Sentry *s)

@@ -8,12 +8,20 @@
 #include "vmconnect/guard/watchdog.h"
 #include "vmconnect/loop/supervisor.h"
 
+#include <sys/types.h>
+
 typedef struct {
     int fd;
     guint64 words; /* that it knows, if it is an engine; 0: not said */
 } Client;
 
+typedef struct {
+    dev_t dev;
+    ino_t ino;
+} Place;
+
 struct Sentry {
+    char *folder;
     char *roll_path;
     char *socket_path;
     char *boot_id;
@@ -23,9 +31,11 @@ struct Sentry {
     GArray *clients;    /* Client */
     GArray *requests;   /* Request: heard and not yet answered */
     int listener;
-    int timer;          /* timerfd of CLOCK_BOOTTIME */
-    int signals;        /* signalfd */
-    gboolean has_table; /* it stood when we last looked */
+    Place folder_at, socket_at; /* where that listens, by more than its name */
+    gint64 look_ms;             /* CLOCK_BOOTTIME: when it is looked whether that is there still */
+    int timer;                  /* timerfd of CLOCK_BOOTTIME */
+    int signals;                /* signalfd */
+    gboolean has_table;         /* it stood when we last looked */
     gint64
         leave_ms; /* CLOCK_BOOTTIME: it has been told to end, and does so then at the latest; 0: it was not */
     gboolean is_ending;
@@ -34,6 +44,7 @@ struct Sentry {
     /* Told once, until it works again. */
     gboolean roll_fails;
     gboolean lay_fails;
+    gboolean listen_fails;
 };
 
 typedef struct {
@@ -54,6 +65,8 @@ void sentry_answer(Sentry *s, int client, const Word *w);
 void sentry_know(Sentry *s, int client, guint64 words);
 
 void care_begin(Sentry *s);
+/* The roll is gone, and written anew. */
+void care_write(Sentry *s);
 /* Carry out and answer all requests. */
 void care_serve(Sentry *s);
 /* A lease has ended before anything was done about it: by then the kernel holds the frames, and that lease may have been renewed, or be needed no

@@ -580,6 +580,49 @@ static void test_supervised(void)
     g_rmdir(folder);
 }
 
+static gboolean can_join(const World *w, int *ret_fd)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+    *ret_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    g_snprintf(at.sun_path, sizeof(at.sun_path), "%s/socket", w->folder);
+    if (connect(*ret_fd, (struct sockaddr *)&at, sizeof(at)) == 0)
+        return TRUE;
+    close(*ret_fd);
+    return FALSE;
+}
+
+/* Somebody removes its socket, or all of its folder: it is made anew, and who is connected stays so. */
+static void test_removed(void)
+{
+    World w;
+    int other;
+    g_autofree char *path = NULL, *roll = NULL;
+
+    world_begin(&w);
+    path = g_build_filename(w.folder, "socket", NULL);
+    roll = g_build_filename(w.folder, "roll", NULL);
+    expect_done(keep(&w, 60000, TRUE));
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    g_assert_false(can_join(&w, &other));
+    close(join(&w));
+    g_assert_true(list(&w).is_enforced);
+    /* A file that is in its place, as if it were moved back. */
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    close(join(&w));
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    g_assert_cmpint(g_unlink(roll), ==, 0);
+    g_assert_cmpint(g_rmdir(w.folder), ==, 0);
+    close(w.engine);
+    w.engine = join(&w);
+    g_assert_true(list(&w).is_enforced);
+    /* What it keeps is in a roll again. */
+    guard_again(&w);
+    g_assert_true(list(&w).is_enforced);
+    world_end(&w);
+}
+
 static gboolean was_written(char sign)
 {
     g_autofree char *text = NULL;
@@ -651,6 +694,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/long-after", test_long_after);
     g_test_add_func("/sentry/leaving", test_leaving);
     g_test_add_func("/sentry/supervised", test_supervised);
+    g_test_add_func("/sentry/removed", test_removed);
     g_test_add_func("/sentry/watchdog", test_watchdog);
     return g_test_run();
 }
