@@ -55,6 +55,7 @@ static void host_show(ApiCall *call, void *user)
         return;
     doc = hosts_describe(c->hosts, name);
     json_object_set_new(doc, "fence", fence_describe(c->fences, name));
+    json_object_set_new(doc, "guard", vitals_describe_guard(scenarios_vitals(c->scenarios), name));
     json_object_set_new(doc, "watched", vitals_describe_host(scenarios_vitals(c->scenarios), name));
     api_call_answer(call, doc);
 }

@@ -127,8 +127,8 @@ static gboolean load_one(Scenarios *s, const json_t *doc, GError **error)
 /* So that it is not told again, and that it is over is. */
 static void recall_hosts(Scenarios *s)
 {
-    static const EventCode CODES[] = {EVENT_HOST_SILENT, EVENT_HYPERVISOR_SILENT, EVENT_WATCH_BLIND,
-                                      EVENT_PATH_LOST};
+    static const EventCode CODES[] = {EVENT_HOST_SILENT, EVENT_HYPERVISOR_SILENT, EVENT_GUARD_SILENT,
+                                      EVENT_WATCH_BLIND, EVENT_PATH_LOST};
     g_autoptr(GPtrArray) names = hosts_names(s->hosts);
 
     for (guint i = 0; i < names->len; i++)

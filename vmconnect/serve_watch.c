@@ -76,6 +76,7 @@ json_t *serve_status(const Engine *engine, gint64 now_ms)
 
     json_object_set_new(doc, "guests", guests(engine));
     json_object_set_new(doc, "libvirt", guests_libvirt(engine->guests));
+    json_object_set_new(doc, "guard", tenure_describe_guard(engine->tenure));
     json_object_set_new(doc, "watch", watch_status(engine->watch));
     json_object_set_new(doc, "tests", rehearsals_status(engine->rehearsals));
     return doc;

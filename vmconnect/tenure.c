@@ -229,6 +229,7 @@ static void on_warden(void *user, gboolean up)
             hold_ungate(hold);
     }
     arm_all(t);
+    serve_news(t->engine);
 }
 
 static void on_ungated(void *user)
@@ -605,6 +606,15 @@ void tenure_describe(const Tenure *t, Id vm, json_t *guest)
     json_object_set_new(guest, "lease", json_string(word_of(h)));
     json_object_set_new(guest, "halts", json_integer(h->halts));
     json_object_set_new(guest, "halted_ms", json_integer((json_int_t)h->halted_ms));
+}
+
+json_t *tenure_describe_guard(const Tenure *t)
+{
+    const char *why = t->warden ? warden_why_away(t->warden) : NULL;
+    gboolean up = t->warden && warden_is_up(t->warden);
+
+    return json_pack("{s:o, s:s?, s:b, s:b}", "up", up || why ? json_boolean(up) : json_null(), "why", why,
+                     "older", up && warden_is_older(t->warden), "wanted", g_hash_table_size(t->holds) > 0);
 }
 
 void tenure_close(Tenure *t)

@@ -49,3 +49,5 @@ gboolean tenure_hear_answers(Tenure *t, Id voter, const json_t *answers, GError 
 /* Of a VM that has leases, into @guest (serve_watch.c): "lease": "free" (nothing is enforced), "held", "lost" (it may not go on); "halts": how often
  * it stood still for want of one, since this engine runs; "halted_ms": how long, the last time. */
 void tenure_describe(const Tenure *t, Id vm, json_t *guest);
+/* {"up" (null: not known yet), "why" (null: it is), "older" (than this engine), "wanted": a VM here has leases}. New reference. */
+json_t *tenure_describe_guard(const Tenure *t);

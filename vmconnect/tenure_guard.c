@@ -97,7 +97,7 @@ void hold_ungate(Hold *h)
     pid_t pid = 0;
     int pidfd;
 
-    if (hold_is_enforced(h) || h->until.is_over || hold_is_yielding(h) || !warden_is_away(t->warden))
+    if (hold_is_enforced(h) || h->until.is_over || hold_is_yielding(h) || !warden_why_away(t->warden))
         return;
     pidfd = guests_process(t->engine->guests, h->vm, &pid);
     if (pidfd < 0 || pid == h->ungated)

@@ -4,7 +4,7 @@
 typedef enum { SAME, SLIGHT, GRAVE } Difference;
 
 static const char *const LISTS[] = {"active", "standby"};
-static const char *const PARTS[] = {"guests", "libvirt", "watch", "tests"};
+static const char *const PARTS[] = {"guests", "libvirt", "guard", "watch", "tests"};
 
 /* What goes on by itself. */
 static const char *const SLIGHT_KEYS[] = {"tip",      "sync",       "points",         "spool_bytes",

@@ -60,9 +60,9 @@ struct Warden {
     GQueue *todo;       /* Todo * */
     GQueue *asked;      /* Asked * */
     guint64 serial;
-    gboolean up;      /* as was told */
-    gboolean leaves;  /* this guard is about to end */
-    gboolean is_told; /* that it is not: said once, until it is */
+    gboolean up;          /* as was told */
+    gboolean leaves;      /* this guard is about to end */
+    const char *why_away; /* what it does instead: said once, until it is up */
     gboolean closed;
 };
 
@@ -87,19 +87,19 @@ static void set_up(Warden *w)
     if (w->up || w->closed)
         return;
     w->up = TRUE;
-    w->is_told = FALSE;
+    w->why_away = NULL;
     log_info("the guard is there");
     w->events.on_up(w->user, TRUE);
 }
 
 static void set_down(Warden *w, const char *why)
 {
-    if (w->closed || w->is_told)
+    if (w->closed || w->why_away)
         return;
     log_warning("the guard %s -> no VM is armed, and of those that cannot be disarmed the kernel holds the "
                 "frames when their lease ends; see `systemctl status understudy-guard`",
                 why);
-    w->is_told = TRUE;
+    w->why_away = why;
     w->up = FALSE;
     w->events.on_up(w->user, FALSE);
 }
@@ -351,7 +351,7 @@ static void take(Warden *w, const Word *word)
         return;
     case WORD_LEAVING:
         w->leaves = TRUE;
-        set_down(w, "is about to end");
+        set_down(w, "was told to end");
         return;
     default:
         log_warning("the guard says %s, which is no word of its -> passed over", word_kind_name(word->kind));
@@ -552,9 +552,9 @@ gboolean warden_is_older(const Warden *w)
     return w->is_listed && (w->words & WORDS_KNOWN) != WORDS_KNOWN;
 }
 
-gboolean warden_is_away(const Warden *w)
+const char *warden_why_away(const Warden *w)
 {
-    return w->is_told;
+    return w->why_away;
 }
 
 void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,

@@ -35,8 +35,8 @@ void warden_close(Warden *w);
 gboolean warden_is_up(const Warden *w);
 /* It is up, and does not know all words that this engine does: what it lacks is done without. */
 gboolean warden_is_older(const Warden *w);
-/* It was said not to be up. Neither: it may yet come, for it is not known for long that it does not. */
-gboolean warden_is_away(const Warden *w);
+/* What it does instead, as in "the guard is gone"; static. NULL: it is up, or may yet come, for it is not known for long that it does not. */
+const char *warden_why_away(const Warden *w);
 
 /* Keep @vm's process, of which @pidfd is (borrowed; -1: as before), with these taps, until then. */
 void warden_keep(Warden *w, Id vm, Reign reign, int pidfd, const char (*taps)[IF_NAMESIZE], guint n,

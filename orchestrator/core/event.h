@@ -112,6 +112,12 @@
       "look at the libvirtd service of {host}; its restart disturbs no guest")                               \
     X(HYPERVISOR_BACK,    INFO,                                                                              \
       "libvirtd of {host} answers again", NULL)                                                              \
+    X(GUARD_SILENT,       WARNING,                                                                           \
+      "the guard of {host} {why}: nothing that runs there is switched over by itself until it is back, and "  \
+      "a guest whose lease ends before it could be freed of that is not stopped; the kernel holds its frames", \
+      "look at the understudy-guard service of {host}; its restart disturbs no guest")                       \
+    X(GUARD_BACK,         INFO,                                                                              \
+      "the guard of {host} answers again", NULL)                                                             \
     X(GUEST_SILENT,       ERROR,                                                                             \
       "'{vm}' on {host} does not live: {why}",                                                               \
       "look at it; what is done meanwhile: understudy status {scenario}")                                    \

@@ -17,8 +17,23 @@ static gboolean has_copy(const ProtectionVm *vm)
     return ((const ProtectionCopy *)vm->copies->pdata[0])->complete;
 }
 
+/* What its guard has stopped by a signal it stops again: nobody lets it go on by hand. */
+static char *unguarded_text(const Protection *p, const ProtectionVm *vm)
+{
+    return g_strdup_printf(
+        "the QEMU of '%s' on %s stands still, and the guard of %s, which may have stopped it at the end of "
+        "its "
+        "lease, does not answer: `systemctl restart understudy-guard` there; it goes on then by itself when "
+        "its lease is back, or it needs none. If it does not, end it (kill -KILL): then the VM is started "
+        "anew, "
+        "or can be moved: understudy switchover %s",
+        vm->name, vm->active, vm->active, p->scenario->name);
+}
+
 char *protection_frozen_text(const Protection *p, const ProtectionVm *vm)
 {
+    if (vm->lease != LEASE_NONE && p->vitals && !vitals_has_guard(p->vitals, vm->active))
+        return unguarded_text(p, vm);
     return g_strdup_printf(
         "the QEMU of '%s' on %s stands still: look who stopped it, and let it go on (kill -CONT), or "
         "end it (kill -KILL): then the VM is started anew, or can be moved: understudy "

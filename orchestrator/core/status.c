@@ -130,6 +130,14 @@ static json_t *vm_of(const Protection *p, const ProtectionVm *vm, const Proofs *
 /* Its active's engine has not said yet that it holds the lease that it was ordered to. */
 #define LEASE_AWAITED "a lease from its standby's engine and from the controller is awaited"
 
+/* Static. */
+static const char *why_not_held(const Protection *p, const ProtectionVm *vm)
+{
+    if (p->vitals && !vitals_has_guard(p->vitals, vm->active))
+        return "the guard of its host does not answer, see `understudy host show`";
+    return vm->lease == LEASE_LOST ? "its lease is lost" : LEASE_AWAITED;
+}
+
 /* {"armed", "why"}; null: its operator switches over. Whose user has switched it off or paused it is not taken over: the others count. */
 static json_t *automatic_of(const Protection *p)
 {
@@ -147,7 +155,7 @@ static json_t *automatic_of(const Protection *p)
         }
         why = protection_unattended(p, vm);
         if (!why && vm->lease != LEASE_HELD && !protection_is_fenced_only(p))
-            why = vm->lease == LEASE_LOST ? "its lease is lost" : LEASE_AWAITED;
+            why = why_not_held(p, vm);
     }
     if (off == p->vms->len)
         why = "no VM of it runs, and one that was switched off or paused is left so";

@@ -12,6 +12,8 @@
 #define BLIND_MISSES 3
 /* Who sees for as long sees well. */
 #define SEES_MS 10000
+/* A guard that is restarted, or was killed, is back before. */
+#define GUARD_MS 3000
 
 /* Who looks after a host, and does not count as blind. */
 typedef struct {
@@ -37,6 +39,7 @@ typedef struct {
     gint64 interval_ms; /* of the probes */
     gboolean heard;     /* a whole status since its link is up */
     json_t *libvirt;    /* the last word of it; NULL: none */
+    json_t *guard;      /* the same */
     json_t *gateway;    /* the same */
     GHashTable *guests; /* Id * -> json_t * */
     GHashTable *checks; /* Id * -> json_t *: a guest that it watches, with its "checks" */
@@ -54,6 +57,8 @@ typedef struct {
     gboolean is_silent;  /* told */
     gboolean is_blind;   /* told */
     gboolean no_libvirt; /* told */
+    gboolean no_guard;   /* told */
+    gint64 unguarded_ms; /* since when it does not answer; 0: it does */
     gboolean excused;    /* of that nothing is told now */
     gint64 sees_ms;      /* … and since when it is not so any more; 0: it is */
     gint64 alone_ms;     /* since when its gateway alone is missed; 0: it is not */
@@ -104,6 +109,7 @@ static void forget_status(Host *h)
     g_hash_table_remove_all(h->checks);
     g_hash_table_remove_all(h->watched);
     g_clear_pointer(&h->libvirt, json_decref);
+    g_clear_pointer(&h->guard, json_decref);
     g_clear_pointer(&h->gateway, json_decref);
     h->heard = FALSE;
 }
@@ -184,6 +190,7 @@ void vitals_recall(Vitals *v, const char *name, EventCode told)
 
     h->is_silent |= told == EVENT_HOST_SILENT;
     h->no_libvirt |= told == EVENT_HYPERVISOR_SILENT;
+    h->no_guard |= told == EVENT_GUARD_SILENT;
     h->is_blind |= told == EVENT_WATCH_BLIND;
     if (told == EVENT_PATH_LOST)
         lost_paths_recall(&h->lost);
@@ -276,7 +283,7 @@ void vitals_hear(Vitals *v, const char *name, const json_t *status)
 {
     Host *h = find(v, name);
     json_t *guests = json_object_get(status, "guests"), *libvirt = json_object_get(status, "libvirt"),
-           *watch = json_object_get(status, "watch");
+           *guard = json_object_get(status, "guard"), *watch = json_object_get(status, "watch");
     gboolean part = news_is_part(status);
 
     /* What has changed means nothing before it is known what there was. */
@@ -289,9 +296,11 @@ void vitals_hear(Vitals *v, const char *name, const json_t *status)
         fill(h->guests, guests, "vm", NULL);
     if (libvirt)
         take_part(&h->libvirt, libvirt);
+    if (guard)
+        take_part(&h->guard, guard);
     if (watch)
         take_watch(h, watch);
-    v->stale |= !part || libvirt || watch;
+    v->stale |= !part || libvirt || guard || watch;
 }
 
 void vitals_expect(Vitals *v, const char *name, guint misses, gint64 interval_ms)
@@ -545,6 +554,30 @@ static void tell_libvirt(Host *h, ActionList *out)
     h->no_libvirt = down;
 }
 
+/* One that nobody needs is not told; FALSE: it is not over yet whether it is so or so. */
+static gboolean tell_guard(Host *h, gint64 now_ms, ActionList *out)
+{
+    const json_t *up = json_object_get(h->guard, "up");
+    gboolean down = json_is_false(up) && json_is_true(json_object_get(h->guard, "wanted"));
+    const char *why = json_text_of(h->guard, "why");
+
+    if (json_is_true(up) && h->no_guard) {
+        tell(h, EVENT_GUARD_BACK, NULL, out);
+        h->no_guard = FALSE;
+    }
+    if (!down || h->no_guard || h->excused) {
+        h->unguarded_ms = 0;
+        return TRUE;
+    }
+    if (h->unguarded_ms == 0)
+        h->unguarded_ms = now_ms;
+    if (now_ms < h->unguarded_ms + GUARD_MS)
+        return FALSE;
+    tell(h, EVENT_GUARD_SILENT, why ? why : "does not answer", out);
+    h->no_guard = TRUE;
+    return TRUE;
+}
+
 void vitals_excuse(Vitals *v, const char *name, gboolean excused)
 {
     Host *h = find(v, name);
@@ -569,6 +602,7 @@ void vitals_step(Vitals *v, gint64 now_ms, ActionList *out)
         tell_missed(h, now_ms, out);
         tell_host(h, out);
         tell_libvirt(h, out);
+        v->stale |= !tell_guard(h, now_ms, out);
         v->stale |= !tell_paths(h, now_ms, out);
     }
 }
@@ -672,6 +706,24 @@ gboolean vitals_has_libvirt(const Vitals *v, const char *name)
     const Host *h = find(v, name);
 
     return h && json_is_true(json_object_get(h->libvirt, "up"));
+}
+
+gboolean vitals_has_guard(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+
+    return !h || !json_is_false(json_object_get(h->guard, "up"));
+}
+
+json_t *vitals_describe_guard(const Vitals *v, const char *name)
+{
+    const Host *h = find(v, name);
+    json_t *up = h ? json_object_get(h->guard, "up") : NULL;
+
+    if (!up)
+        return json_null();
+    return json_pack("{s:O, s:s?, s:b}", "answers", up, "why", json_text_of(h->guard, "why"), "older",
+                     json_is_true(json_object_get(h->guard, "older")));
 }
 
 static guint count_of(const json_t *item, const char *what)

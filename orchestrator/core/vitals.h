@@ -2,8 +2,8 @@
 /* vitals - what is known of whether hosts and guests live, by everybody who can say.
  *
  * Pure; one for all of the controller, borrowed by every protection. In come the links to the engines and their `status`
- * documents: what each watches of others ("watch"), what it says of its own guests ("guests") and of libvirtd
- * ("libvirt"). A host is silent when its engine does not answer the controller, and no path to it answers the engines
+ * documents: what each watches of others ("watch"), what it says of its own guests ("guests"), of libvirtd
+ * ("libvirt") and of understudy-guard ("guard"). A host is silent when its engine does not answer the controller, and no path to it answers the engines
  * that watch it; whoever sees nothing at all, not even its own gateway, says nothing about others. The cause is so looked for on our
  * own side first. */
 #pragma once
@@ -28,7 +28,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
 
 /* @host: by name and by the id of its engine, by which others name it. One that is known is as it was. */
 void vitals_add(Vitals *v, const char *host, Id id);
-/* Before the controller started @told was, one of HOST_SILENT, HYPERVISOR_SILENT, WATCH_BLIND and PATH_LOST (others are passed over),
+/* Before the controller started @told was, one of HOST_SILENT, HYPERVISOR_SILENT, GUARD_SILENT, WATCH_BLIND and PATH_LOST (others are passed over),
  * and not that it is over. */
 void vitals_recall(Vitals *v, const char *host, EventCode told);
 void vitals_remove(Vitals *v, const char *host);
@@ -70,6 +70,11 @@ gboolean vitals_is_blind(const Vitals *v, const char *host);
 
 /* Does its libvirtd answer, as far as its engine says? */
 gboolean vitals_has_libvirt(const Vitals *v, const char *host);
+
+/* Does its guard answer? FALSE only if its engine says no. */
+gboolean vitals_has_guard(const Vitals *v, const char *host);
+/* The same for people: {"answers" (null: not known), "why", "older"}; null: its engine says nothing of it. New reference. */
+json_t *vitals_describe_guard(const Vitals *v, const char *host);
 
 /* What the host's own engine says of a guest (guests.h). FALSE: nothing. */
 typedef struct {

@@ -243,10 +243,16 @@ gboolean warden_is_up(const Warden *warden)
     return w->guard_is_up;
 }
 
-gboolean warden_is_away(const Warden *warden)
+const char *warden_why_away(const Warden *warden)
 {
     (void)warden;
-    return w->guard_is_away;
+    return w->guard_is_away ? "it does not answer" : NULL;
+}
+
+gboolean warden_is_older(const Warden *warden)
+{
+    (void)warden;
+    return FALSE;
 }
 
 Ungate *ungate_new(Clerk *clerk, void (*on_idle)(void *user), void *user)

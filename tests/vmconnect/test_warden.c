@@ -746,7 +746,7 @@ static void test_mute(void)
 
     world_begin(&w);
     log = log_begin(&saved);
-    g_assert_false(warden_is_away(w.warden));
+    g_assert_null(warden_why_away(w.warden));
     guard_begin(&w);
     for (guint i = 0; i < 4; i++) {
         expect(&w, WORD_LIST, ID_NIL);
@@ -754,7 +754,7 @@ static void test_mute(void)
         g_assert_true(turn_until(&w.loop, is_connected, &w, PATIENCE_MS));
     }
     expect_told(&w, "down; ");
-    g_assert_true(warden_is_away(w.warden));
+    g_assert_nonnull(warden_why_away(w.warden));
     world_end(&w);
     g_assert_cmpuint(log_end(log, saved), ==, 1);
 }
@@ -814,7 +814,7 @@ static void test_leaving(void)
     keep_and_answer(&w, 1, 1);
     say(&w, WORD_LEAVING, ID_NIL);
     expect_told(&w, "down; ");
-    g_assert_true(warden_is_away(w.warden));
+    g_assert_nonnull(warden_why_away(w.warden));
     keep(&w, 1, -1, 900);
     g_assert_cmpint(expect_keep(&w, vm(1), FALSE).until.raw_ms, ==, 900);
     say(&w, WORD_DONE, vm(1));

@@ -30,6 +30,9 @@ static void say_alpha(Stage *s)
                   "watch", "hosts", "guests", "vm", ID_TEXT(world_vm(1)), "checks", agent, "gateway");
     json_t *guests = json_object_get(doc, "guests");
 
+    json_object_set_new(doc, "guard",
+                        json_pack("{s:b, s:s?, s:b, s:b}", "up", s->guard == NULL, "why", s->guard, "older",
+                                  FALSE, "wanted", !s->unwanted));
     if (s->word) {
         json_t *web = guest(s, 1, s->unheard ? "unknown" : s->word, s->why, s->boots);
 
@@ -101,11 +104,11 @@ static void say_beta(Stage *s)
 /* Engines push what is other than before, and so do these. */
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
-    g_autofree char *all =
-        g_strdup_printf("%s %s %s %s %s %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word,
-                        s->why, s->other, s->lease, s->there, s->boots, s->barks, s->other_boots, s->libvirt,
-                        s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web, s->ssh, s->far,
-                        s->second, s->unmade, s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
+    g_autofree char *all = g_strdup_printf(
+        "%s %s %s %s %s %s %d %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
+        s->other, s->lease, s->there, s->guard, s->unwanted, s->boots, s->barks, s->other_boots, s->libvirt,
+        s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second, s->unmade,
+        s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
 
     return g_str_hash(all);
 }

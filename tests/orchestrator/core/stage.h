@@ -21,6 +21,8 @@ typedef struct {
     guint boots;
     guint barks;               /* of its watchdog */
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
+    const char *guard;         /* of alpha: what it does instead of answering; NULL: it answers */
+    gboolean unwanted;         /* … and no VM there has leases */
     int agent;                 /* misses; -1: it was never answered */
     int path;                  /* misses of both checks of alpha's one path, as beta has it */
     int via;                   /* misses of alpha's engine on its second path; -1: it has none */

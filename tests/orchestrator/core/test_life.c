@@ -732,6 +732,78 @@ static void test_libvirtd(void)
                     "[  32] HYPERVISOR_BACK alpha\n");
 }
 
+/* One that is back in a moment is not told, nor one that nobody needs. */
+static void test_guard(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    s->guard = "is gone";
+    s->unwanted = TRUE;
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
+    s->guard = NULL;
+    s->unwanted = FALSE;
+    stage_pass_for(s, 2, TRUE);
+    s->guard = "is gone";
+    stage_pass_for(s, 2, TRUE);
+    s->guard = NULL;
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
+    s->guard = "does not answer";
+    stage_pass_for(s, 10, TRUE);
+    /* Nobody needs it meanwhile, which does not end that it was told. */
+    s->unwanted = TRUE;
+    stage_pass(s, TRUE);
+    s->guard = NULL;
+    stage_pass(s, TRUE);
+    stage_expect(s, "[  29] GUARD_SILENT alpha\n"
+                    "[  37] GUARD_BACK alpha\n");
+}
+
+/* Told once, also by a controller that is started anew; and while a host is restarted it is expected. */
+static void test_guard_told_before(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    vitals_excuse(s->v, "alpha", TRUE);
+    s->guard = "is gone";
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "");
+    vitals_excuse(s->v, "alpha", FALSE);
+    stage_pass_for(s, 10, TRUE);
+    stage_expect(s, "[  15] GUARD_SILENT alpha\n");
+    stage_controller_back(s, 4, EVENT_GUARD_SILENT);
+    stage_link(s, TRUE);
+    world_forget(s->w);
+    stage_pass_for(s, 10, TRUE);
+    g_assert_null(strstr(s->w->trace->str, "GUARD"));
+    s->guard = NULL;
+    stage_pass(s, TRUE);
+    g_assert_nonnull(strstr(s->w->trace->str, "GUARD_BACK alpha\n"));
+}
+
+/* Nobody is told to let go on what a guard would stop again; and a frozen one without leases was stopped by others. */
+static void test_frozen_without_guard(void)
+{
+    static const struct {
+        const char *guard, *lease, *says;
+    } CASES[] = {{"is gone", "free", "systemctl restart understudy-guard"},
+                 {"is gone", NULL, "(kill -CONT)"},
+                 {NULL, "held", "(kill -CONT)"}};
+
+    for (guint i = 0; i < G_N_ELEMENTS(CASES); i++) {
+        g_autoptr(Stage) s = stage_new();
+        g_autofree char *text = NULL;
+
+        s->word = "frozen";
+        s->guard = CASES[i].guard;
+        s->lease = CASES[i].lease;
+        stage_pass_for(s, 3, TRUE);
+        text = protection_frozen_text(s->w->p, protection_find(s->w->p, world_vm(1)));
+        g_assert_nonnull(strstr(text, CASES[i].says));
+    }
+}
+
 /* --- guests -------------------------------------------------------------------- */
 
 static void test_guest_dies(void)
@@ -2347,6 +2419,9 @@ int main(int argc, char **argv)
     g_test_add_func("/life/host/names-are-gone", test_names_are_gone);
     g_test_add_func("/life/host/both-gone", test_both_gone);
     g_test_add_func("/life/host/libvirtd", test_libvirtd);
+    g_test_add_func("/life/host/guard", test_guard);
+    g_test_add_func("/life/host/guard-told-before", test_guard_told_before);
+    g_test_add_func("/life/host/frozen-without-guard", test_frozen_without_guard);
     g_test_add_func("/life/host/changes", test_changes);
     g_test_add_func("/life/host/site-comes-back", test_site_comes_back);
     g_test_add_func("/life/host/was-off", test_was_off);

@@ -277,6 +277,32 @@ static void free_lease(Stage *s)
     stage_pass(s, TRUE);
 }
 
+/* Why nothing of it is taken over, as its operator reads it. */
+static char *why_not(const Stage *s)
+{
+    json_auto_t *doc = status_of(s->w->p, NULL, s->w->now_ms);
+    const json_t *automatic = json_object_get(doc, "automatic");
+
+    return g_strdup(json_string_value(json_object_get(automatic, "why")));
+}
+
+static void test_without_guard(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+    g_autofree char *held = why_not(s), *unguarded = NULL, *awaited = NULL;
+
+    g_assert_null(held);
+    s->guard = "does not answer";
+    s->lease = "free";
+    stage_pass(s, TRUE);
+    unguarded = why_not(s);
+    g_assert_cmpstr(unguarded, ==, "the guard of its host does not answer, see `understudy host show`");
+    s->guard = NULL;
+    stage_pass(s, TRUE);
+    awaited = why_not(s);
+    g_assert_nonnull(strstr(awaited, "is awaited"));
+}
+
 /* What keeps it from being armed, or taken over. */
 static const struct {
     const char *why; /* NULL: it is armed all the same */
@@ -1017,6 +1043,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     leases = g_string_new(NULL);
     g_test_add_func("/takeover/armed", test_armed);
+    g_test_add_func("/takeover/without-guard", test_without_guard);
     g_test_add_func("/takeover/why", test_why);
     g_test_add_func("/takeover/not-covered", test_not_covered);
     g_test_add_func("/takeover/plan-tells-nobody", test_plan_tells_nobody);
