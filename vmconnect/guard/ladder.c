@@ -91,6 +91,19 @@ LadderAct ladder_step(Ladder *l, const LadderSight *sight, const char **ret_why)
     g_assert_not_reached();
 }
 
+char *ladder_reason(const Ladder *l, LeaseMoment now, LadderAct act, const char *why)
+{
+    gboolean stops = act == LADDER_ASK || act == LADDER_STOP || act == LADDER_KILL;
+    gint64 left_ms = l->is_enforced ? lease_left_ms(l->until, now) : 0;
+
+    if (!stops || !l->is_enforced)
+        return g_strdup(why);
+    if (l->until.boot_ms == 0)
+        return g_strdup_printf("it has no lease: %s", why);
+    return left_ms > 0 ? g_strdup_printf("its lease ends in %.1f s: %s", (double)left_ms / 1000, why)
+                       : g_strdup_printf("its lease ended %.1f s ago: %s", (double)-left_ms / 1000, why);
+}
+
 gint64 ladder_wait_ms(const Ladder *l, LeaseMoment now)
 {
     gint64 left_ms = l->is_enforced ? lease_left_ms(l->until, now) : G_MAXINT64;

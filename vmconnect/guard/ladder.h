@@ -54,21 +54,21 @@ typedef enum {
 } LadderState;
 
 /*    from    to       what is to be done  why this edge is taken */
-#define LADDER_EDGES(X)                                                                    \
-    X(RUNS, ASKED, ASK, "its lease ends in 1.5 s")                                         \
-    X(ASKED, PAUSED, TELL, "libvirt has stopped it")                                       \
-    X(ASKED, HALTED, STOP, "its lease ends in 1.0 s, and nobody said that it has stopped") \
-    X(HALTED, STOPPED, TELL, "every thread of it stands still")                            \
-    X(HALTED, KILLED, KILL, "its lease ends in 0.6 s, and not every thread stands still")  \
-    X(PAUSED, HALTED, STOP, "it was resumed without a lease")                              \
-    X(STOPPED, HALTED, STOP, "somebody let it go on without a lease")                      \
-    X(ASKED, RUNS, FREE, "its lease was renewed")                                          \
-    X(PAUSED, RUNS, FREE, "its lease is back; libvirt may resume it")                      \
-    X(HALTED, RUNS, CONT, "its lease is back")                                             \
-    X(STOPPED, RUNS, CONT, "its lease is back")                                            \
-    X(STOPPED, LENT, LEND, "libvirt can suspend it only while it goes on")                 \
-    X(LENT, PAUSED, TELL, "libvirt has stopped it")                                        \
-    X(LENT, HALTED, STOP, "nobody has suspended it in time")                               \
+#define LADDER_EDGES(X)                                                    \
+    X(RUNS, ASKED, ASK, "its engine is to suspend it")                     \
+    X(ASKED, PAUSED, TELL, "libvirt has stopped it")                       \
+    X(ASKED, HALTED, STOP, "nobody said that it has stopped")              \
+    X(HALTED, STOPPED, TELL, "every thread of it stands still")            \
+    X(HALTED, KILLED, KILL, "not every thread stands still")               \
+    X(PAUSED, HALTED, STOP, "it was resumed without a lease")              \
+    X(STOPPED, HALTED, STOP, "somebody let it go on without a lease")      \
+    X(ASKED, RUNS, FREE, "its lease was renewed")                          \
+    X(PAUSED, RUNS, FREE, "its lease is back; libvirt may resume it")      \
+    X(HALTED, RUNS, CONT, "its lease is back")                             \
+    X(STOPPED, RUNS, CONT, "its lease is back")                            \
+    X(STOPPED, LENT, LEND, "libvirt can suspend it only while it goes on") \
+    X(LENT, PAUSED, TELL, "libvirt has stopped it")                        \
+    X(LENT, HALTED, STOP, "nobody has suspended it in time")               \
     X(LENT, RUNS, FREE, "its lease is back")
 
 typedef struct {
@@ -91,6 +91,9 @@ typedef struct {
 
 /* Advance by at most one edge. Call until NOTHING: one edge may lead to the next. *@ret_why: the edge's. */
 LadderAct ladder_step(Ladder *l, const LadderSight *sight, const char **ret_why);
+
+/* The same as a sentence: where it is stopped, with what its lease has left, or since when it is over. The caller frees. */
+char *ladder_reason(const Ladder *l, LeaseMoment now, LadderAct act, const char *why);
 
 /* When to look again, at the latest: milliseconds on whichever clock is ahead; -1: not before somebody says something. */
 gint64 ladder_wait_ms(const Ladder *l, LeaseMoment now);

@@ -569,11 +569,13 @@ static gboolean climb(Sentry *s, Ward *w)
         LadderSight sight = look(w);
         const char *why;
         LadderAct what = ladder_step(&w->ladder, &sight, &why);
+        g_autofree char *reason = NULL;
 
         if (what == LADDER_NOTHING)
             return any;
         act(s, w, what);
-        log_notice("vm %s: %s -> %s", ID_TEXT(w->vm), why, ladder_state_text(w->ladder.state));
+        reason = ladder_reason(&w->ladder, sight.now, what, why);
+        log_notice("vm %s: %s -> %s", ID_TEXT(w->vm), reason, ladder_state_text(w->ladder.state));
         any = TRUE;
     }
 }

@@ -159,7 +159,7 @@ static void test_clocks(void)
     l.state = LADDER_RUNS;
     sight.now = (LeaseMoment){0, 3500};
     g_assert_cmpint(ladder_step(&l, &sight, &why), ==, LADDER_ASK);
-    g_assert_cmpstr(why, ==, "its lease ends in 1.5 s");
+    g_assert_cmpstr(why, ==, "its engine is to suspend it");
     l.state = LADDER_RUNS;
     sight.now = (LeaseMoment){END_MS - 1501, 3499};
     g_assert_cmpint(ladder_step(&l, &sight, &why), ==, LADDER_NOTHING);
@@ -239,6 +239,26 @@ static void test_lent(void)
     expect(w, "[-5200] 6 RUNS\n");
 }
 
+static void expect_reason(gint64 until_ms, gint64 left_ms, LadderAct act, const char *wanted)
+{
+    const Ladder l = {.is_enforced = until_ms >= 0, .until = {until_ms, until_ms}};
+    g_autofree char *got =
+        ladder_reason(&l, (LeaseMoment){until_ms - left_ms, until_ms - left_ms}, act, "nobody said so");
+
+    g_assert_cmpstr(got, ==, wanted);
+}
+
+/* A guard may come long after the end. */
+static void test_reason(void)
+{
+    expect_reason(END_MS, 1490, LADDER_ASK, "its lease ends in 1.5 s: nobody said so");
+    expect_reason(END_MS, 600, LADDER_KILL, "its lease ends in 0.6 s: nobody said so");
+    expect_reason(END_MS, -120300, LADDER_STOP, "its lease ended 120.3 s ago: nobody said so");
+    expect_reason(0, -120300, LADDER_STOP, "it has no lease: nobody said so");
+    expect_reason(-1, 0, LADDER_STOP, "nobody said so");
+    expect_reason(END_MS, 5000, LADDER_CONT, "nobody said so");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -251,5 +271,6 @@ int main(int argc, char **argv)
     g_test_add_func("/ladder/disarmed", test_disarmed);
     g_test_add_func("/ladder/all", test_all);
     g_test_add_func("/ladder/lent", test_lent);
+    g_test_add_func("/ladder/reason", test_reason);
     return g_test_run();
 }
