@@ -24,8 +24,11 @@
 
 #define CLIENTS_MAX 16
 #define REQUESTS_MAX 512 /* in one turn; the rest waits in the sockets */
-#define LOOK_MS 1000     /* between two looks at the socket */
-#define LEAVE_MS 3000    /* that engines have to free guests of their leases before this guard ends */
+#define UNREAD_BYTES \
+    (4               \
+     << 20) /* of words for one that reads them late: a few thousand, all that is said of many guests at once */
+#define LOOK_MS 1000  /* between two looks at the socket */
+#define LEAVE_MS 3000 /* that engines have to free guests of their leases before this guard ends */
 
 /* --- those who are connected --------------------------------------------- */
 
@@ -113,6 +116,7 @@ static void take_client(Sentry *s)
     if (fd < 0)
         return;
     if (is_root(fd, &uid) && s->clients->len < CLIENTS_MAX) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &(int){UNREAD_BYTES}, sizeof(int));
         g_array_append_val(s->clients, came);
         return;
     }

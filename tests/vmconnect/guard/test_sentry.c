@@ -371,6 +371,22 @@ static void test_words(void)
     world_end(&w);
 }
 
+/* An engine of hundreds of guests says all before it reads the first answer. */
+static void test_many_at_once(void)
+{
+    World w;
+
+    world_begin(&w);
+    expect_done(keep(&w, 60000, TRUE));
+    for (guint i = 0; i < 500; i++)
+        g_assert_true(word_send(w.engine, &(Word){.kind = WORD_LIST}, -1, NULL));
+    for (guint i = 0; i < 500; i++) {
+        hear_of(&w, WORD_WARD);
+        hear_of(&w, WORD_DONE);
+    }
+    world_end(&w);
+}
+
 /* Nobody waits for one who asks, and does not listen. */
 static void test_deaf(void)
 {
@@ -689,6 +705,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/another-process", test_another_process);
     g_test_add_func("/sentry/no-room", test_no_room);
     g_test_add_func("/sentry/words", test_words);
+    g_test_add_func("/sentry/many-at-once", test_many_at_once);
     g_test_add_func("/sentry/deaf", test_deaf);
     g_test_add_func("/sentry/held-up", test_held_up);
     g_test_add_func("/sentry/long-after", test_long_after);
