@@ -250,12 +250,13 @@ static void take_words(Warden *w, guint64 words)
     w->words = words;
     for (WordKind kind = WORD_KEEP; words && kind < WORD_KINDS; kind++)
         if (!(words & WORD_MASK(kind)))
-            g_string_append_printf(lacks, "%s%s", lacks->len > 0 ? ", " : "", word_kind_name(kind));
+            g_string_append_printf(lacks, "%s%s", lacks->len > 0 ? ", " : ": it lacks ",
+                                   word_kind_name(kind));
     if (warden_is_older(w))
         log_warning(
-            "the guard is older than this engine (it lacks: %s) -> leases are kept as before, and what it "
+            "the guard is older than this engine%s -> leases are kept as before, and what it "
             "lacks is done without; `systemctl restart understudy-guard` puts the new one in its place",
-            lacks->len > 0 ? lacks->str : "it does not say what");
+            lacks->str);
     g_hash_table_iter_init(&it, w->lends);
     while (g_hash_table_iter_next(&it, &vm, NULL))
         lend(w, *(const Id *)vm);
