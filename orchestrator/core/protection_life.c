@@ -80,7 +80,8 @@ static gint64 notice_halt(ProtectionVm *vm, const VitalsGuest *guest)
     gboolean halted = life->known_boots && guest->halts > life->halts;
 
     life->halts = guest->halts;
-    return halted ? guest->halted_ms : 0;
+    /* Its engine may not have seen how long: one that its guard has stopped by itself. */
+    return halted ? MAX(guest->halted_ms, 1) : 0;
 }
 
 /* Are there checks that are made from that side, and nothing is heard of them? */

@@ -36,6 +36,8 @@ static void say_alpha(Stage *s)
     if (s->word) {
         json_t *web = guest(s, 1, s->unheard ? "unknown" : s->word, s->why, s->boots);
 
+        json_object_set_new(web, "halts", json_integer(s->halts));
+        json_object_set_new(web, "halted_ms", json_integer(s->halted_ms));
         json_object_set_new(web, "barks", json_integer(s->barks));
         json_object_set_new(web, "bark", s->barks ? json_string("it was reset") : json_null());
         json_array_append_new(guests, web);
@@ -105,10 +107,10 @@ static void say_beta(Stage *s)
 static guint summary(const Stage *s, gboolean alpha_speaks)
 {
     g_autofree char *all = g_strdup_printf(
-        "%s %s %s %s %s %s %d %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
-        s->other, s->lease, s->there, s->guard, s->unwanted, s->boots, s->barks, s->other_boots, s->libvirt,
-        s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second, s->unmade,
-        s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
+        "%s %s %s %s %s %s %d %u %u %u %u %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d", s->word, s->why,
+        s->other, s->lease, s->there, s->guard, s->unwanted, s->boots, s->halts, s->barks, s->other_boots,
+        s->libvirt, s->unheard, s->agent, s->path, s->gateway, s->web, s->has_web, s->ssh, s->far, s->second,
+        s->unmade, s->forgetful, s->beat, s->hangs, s->via, alpha_speaks);
 
     return g_str_hash(all);
 }

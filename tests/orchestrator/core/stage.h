@@ -20,6 +20,8 @@ typedef struct {
     guint other_boots;
     guint boots;
     guint barks;               /* of its watchdog */
+    guint halts;               /* for want of a lease … */
+    int halted_ms;             /* … and how long, the last time */
     gboolean libvirt, unheard; /* it answers; the engine has not heard whether it does */
     const char *guard;         /* of alpha: what it does instead of answering; NULL: it answers */
     gboolean unwanted;         /* … and no VM there has leases */

@@ -1181,6 +1181,22 @@ static void test_watchdog(void)
     stage_expect(s, "[  63] time passed -> event GUEST_WATCHDOG\n");
 }
 
+/* Told, also if its engine came too late to see for how long. */
+static void test_halts(void)
+{
+    g_autoptr(Stage) s = stage_new();
+
+    stage_pass(s, TRUE);
+    s->halts = 1;
+    s->halted_ms = 1500;
+    stage_pass(s, TRUE);
+    s->halts = 2;
+    s->halted_ms = 0;
+    stage_pass_for(s, 30, TRUE);
+    stage_expect(s, "[   3] time passed -> event LEASE_LOST\n"
+                    "[   4] time passed -> event LEASE_LOST\n");
+}
+
 static void test_agent_alone(void)
 {
     g_autoptr(Stage) s = stage_new();
@@ -2443,6 +2459,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/guest/last-second", test_last_second);
     g_test_add_func("/life/guest/users-will", test_users_will);
     g_test_add_func("/life/guest/watchdog", test_watchdog);
+    g_test_add_func("/life/guest/halts", test_halts);
     g_test_add_func("/life/guest/agent-alone", test_agent_alone);
     g_test_add_func("/life/guest/agent-after-a-blink", test_agent_after_a_blink);
     g_test_add_func("/life/guest/agent-behind-libvirtd", test_agent_behind_libvirtd);
