@@ -21,7 +21,10 @@ typedef struct {
     guint64 needs;
     GArray *answers; /* of renewals, or NULL … */
     VotersRenewed renewed;
-    VoteVerdict verdict; /* … of a vote */
+    VoteVerdict verdict; /* … of a vote … */
+    Reign promised;      /* … that was given by it; number 0: none … */
+    Id vm;
+    VoterRecord before; /* … and what it had before */
     guint64 incarnation;
     VotersVoted voted;
     VotersKept kept; /* … or of nothing but that */
@@ -58,6 +61,29 @@ static void write_file(void *data)
 }
 
 static void write_soon(Voters *v);
+static void keep(Voters *v, Id vm, const Voter *voter);
+
+/* Nobody has heard of it, and who asks next may ask for another one. */
+static void take_back(Voters *v, const Waiting *w)
+{
+    Voter *voter = w->promised.number > 0 ? g_hash_table_lookup(v->by_vm, &w->vm) : NULL;
+
+    if (!voter || !reign_equal(voter->record.promised, w->promised))
+        return;
+    voter->record = w->before;
+    keep(v, w->vm, voter);
+}
+
+/* What has come since goes by the same promises, and is asked again. */
+static void fail_all(Voters *v, const GError *error)
+{
+    for (guint n = v->waiting->length; n > 0; n--) {
+        Waiting *w = g_queue_pop_head(v->waiting);
+
+        take_back(v, w);
+        answer(w, error);
+    }
+}
 
 static void on_written(void *data)
 {
@@ -70,8 +96,10 @@ static void on_written(void *data)
                   w->error->message);
     else
         v->written = w->has;
-    while (!g_queue_is_empty(v->waiting) && ((Waiting *)g_queue_peek_head(v->waiting))->needs <= w->has)
-        answer(g_queue_pop_head(v->waiting), w->error);
+    if (w->error)
+        fail_all(v, w->error);
+    while (!g_queue_is_empty(v->waiting) && ((Waiting *)g_queue_peek_head(v->waiting))->needs <= v->written)
+        answer(g_queue_pop_head(v->waiting), NULL);
     g_clear_error(&w->error);
     g_free(w);
     if (!g_queue_is_empty(v->waiting))
@@ -184,9 +212,12 @@ void voters_vote(Voters *v, Id vm, const Ballot *ballot, VotersVoted done, void 
     Voter *voter = voter_of(v, vm);
     Waiting *w = g_new0(Waiting, 1);
 
-    *w = (Waiting){.voted = done, .user = user, .incarnation = voter->incarnation};
-    if (voter_vote(voter, ballot, lease_clock_now(), &w->verdict))
+    *w = (Waiting){
+        .voted = done, .user = user, .incarnation = voter->incarnation, .vm = vm, .before = voter->record};
+    if (voter_vote(voter, ballot, lease_clock_now(), &w->verdict)) {
+        w->promised = ballot->next;
         keep(v, vm, voter);
+    }
     answer_when_kept(v, w);
 }
 

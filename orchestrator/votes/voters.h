@@ -2,7 +2,7 @@
 /* voters - all of a party's voters, one a VM, and the file that their promises are kept in.
  *
  * No answer leaves before every promise that was made until then is durable: it comes at once if all of them are, or waits for the file, which
- * is written whole by the clerk, once for all that has changed meanwhile. What could not be written is answered to nobody, and written with the next. What a copy of the
+ * is written whole by the clerk, once for all that has changed meanwhile. What could not be written is answered to nobody: a vote is taken back then, all else written with the next. What a copy of the
  * file has, and a VM that it does not know, is mute until everybody was heard of it (voters_speak()). Loop thread only. */
 #pragma once
 

@@ -187,6 +187,40 @@ static void test_disk_fails(void)
     g_assert_cmpint(d->last.verdict, ==, LEASE_HIGHER);
 }
 
+/* A vote that nobody has heard of is none: the active is renewed, and who asks next may be another. */
+static void test_vote_is_taken_back(void)
+{
+    g_autoptr(Desk) d = desk_new();
+    const Ballot next = {BALLOT_ELECTION, FIRST, NEXT};
+    guint before;
+
+    speak(d);
+    renew(d, VM, FIRST, 1);
+    while (voters_would_vote(d->voters, VM, &next) != VOTE_GIVEN)
+        ;
+    g_unlink(d->path);
+    g_rmdir(d->folder);
+    vote(d, BALLOT_ELECTION, FIRST, NEXT);
+    g_assert_nonnull(d->error);
+    /* Also one that was being written when somebody came who would be told of it. */
+    before = d->answers;
+    voters_vote(d->voters, VM, &next, on_voted, d);
+    renew(d, VM, FIRST, 3);
+    wait_for(d, before + 2);
+    g_assert_nonnull(d->error);
+    g_assert_cmpint(g_mkdir(d->folder, 0700), ==, 0);
+    renew(d, VM, FIRST, 3);
+    g_assert_cmpint(d->last.verdict, ==, LEASE_GRANTED);
+    while (voters_would_vote(d->voters, VM, &next) != VOTE_GIVEN)
+        ;
+    vote(d, BALLOT_ELECTION, FIRST, RIVAL);
+    g_assert_no_error(d->error);
+    g_assert_cmpint(d->verdict, ==, VOTE_GIVEN);
+    close_voters(d);
+    open_voters(d);
+    g_assert_true(reign_equal(voters_promised(d->voters, VM).promised, RIVAL));
+}
+
 /* A renewal that changes nothing is no write. */
 static void test_costs_no_write(void)
 {
@@ -348,6 +382,7 @@ int main(int argc, char **argv)
     g_test_add_func("/voters/is-kept", test_is_kept);
     g_test_add_func("/voters/of-others", test_of_others);
     g_test_add_func("/voters/disk-fails", test_disk_fails);
+    g_test_add_func("/voters/vote-is-taken-back", test_vote_is_taken_back);
     g_test_add_func("/voters/costs-no-write", test_costs_no_write);
     g_test_add_func("/voters/at-once", test_at_once);
     g_test_add_func("/voters/copy", test_copy);
