@@ -399,11 +399,44 @@ static void take_back(Sentry *s, Request *r)
     r->ward = NULL;
 }
 
+/* Taps may have been let go of for what does not stand. */
+static void lay_all_again(Sentry *s)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (s->has_table && s->wards->len > 0 && !lay(s, s->wards, &error))
+        log_error("%s -> the kernel's gate may lack taps until the next word", error->message);
+}
+
+/* Of VMs of which the roll would have to say more by now, and cannot. Whether there are others, whose leases are only prolonged: they must not
+ * be stopped for those. */
+static gboolean take_strict_back(Sentry *s, const GError *error)
+{
+    g_autoptr(GHashTable) vms = g_hash_table_new(id_hash, id_equal_func);
+    gboolean others = FALSE;
+
+    for (guint i = 0; i < s->requests->len; i++) {
+        Request *r = &g_array_index(s->requests, Request, i);
+
+        if (r->ward && is_stricter(r))
+            g_hash_table_add(vms, &r->word.vm);
+    }
+    for (guint i = s->requests->len; i > 0; i--) {
+        Request *r = &g_array_index(s->requests, Request, i - 1);
+
+        if (r->ward && !g_hash_table_contains(vms, &r->word.vm)) {
+            others = TRUE;
+        } else if (r->ward) {
+            r->error = g_error_copy(error);
+            take_back(s, r);
+        }
+    }
+    return others;
+}
+
 /* None of the changes stands, because some could not be kept. */
 static void take_all_back(Sentry *s, gboolean written, const GError *error)
 {
-    g_autoptr(GError) again = NULL;
-
     for (guint i = s->requests->len; i > 0; i--) {
         Request *r = &g_array_index(s->requests, Request, i - 1);
 
@@ -414,9 +447,23 @@ static void take_all_back(Sentry *s, gboolean written, const GError *error)
     log_error("%s -> what engines said of VMs does not stand, and they were told", error->message);
     if (written)
         try_roll(s);
-    /* Taps may have been let go of before that. */
-    if (s->has_table && s->wards->len > 0 && !lay(s, s->wards, &again))
-        log_error("%s -> the kernel's gate may lack taps until the next word", again->message);
+    lay_all_again(s);
+}
+
+/* What can be kept, is. */
+static void settle_what_can_be(Sentry *s)
+{
+    g_autoptr(GError) error = NULL, again = NULL;
+    gboolean written = FALSE;
+
+    if (settle(s, &written, &error))
+        return;
+    if (written || !take_strict_back(s, error))
+        take_all_back(s, written, error);
+    else if (settle(s, &written, &again))
+        lay_all_again(s);
+    else
+        take_all_back(s, written, again);
 }
 
 static void answer_list(Sentry *s, int client)
@@ -484,13 +531,9 @@ static void finish(Sentry *s, Request *r)
 
 void care_serve(Sentry *s)
 {
-    g_autoptr(GError) error = NULL;
-    gboolean written = FALSE;
-
     for (guint i = 0; i < s->requests->len; i++)
         make_change(s, &g_array_index(s->requests, Request, i));
-    if (!settle(s, &written, &error))
-        take_all_back(s, written, error);
+    settle_what_can_be(s);
     for (guint i = 0; i < s->requests->len; i++)
         finish(s, &g_array_index(s->requests, Request, i));
     g_array_set_size(s->requests, 0);

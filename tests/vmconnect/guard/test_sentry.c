@@ -387,6 +387,32 @@ static void test_many_at_once(void)
     world_end(&w);
 }
 
+/* What is said of several at once, of which not all can be kept, holds for the others. */
+static void test_no_room_for_one(void)
+{
+    World w;
+    Word of_first, of_other;
+    pid_t other = begin_guest();
+    int fd = (int)syscall(SYS_pidfd_open, other, 0);
+
+    world_begin(&w);
+    expect_done(keep(&w, 60000, TRUE));
+    g_assert_cmpint(g_mkdir(w.obstacle, 0700), ==, 0);
+    of_first = of_other = keep_word(&w, 120000);
+    of_other.vm = id_random();
+    kill(w.guard, SIGSTOP);
+    g_assert_true(word_send(w.engine, &of_other, fd, NULL));
+    g_assert_true(word_send(w.engine, &of_first, -1, NULL));
+    close(fd);
+    kill(w.guard, SIGCONT);
+    expect_refused(hear(&w), "roll.new");
+    expect_done(hear(&w));
+    g_assert_cmpint(lease_left_ms(list(&w).until, lease_clock_now()), >, 60000);
+    g_assert_true(gate_keeps("1"));
+    end(other);
+    world_end(&w);
+}
+
 /* Nobody waits for one who asks, and does not listen. */
 static void test_deaf(void)
 {
@@ -706,6 +732,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sentry/no-room", test_no_room);
     g_test_add_func("/sentry/words", test_words);
     g_test_add_func("/sentry/many-at-once", test_many_at_once);
+    g_test_add_func("/sentry/no-room-for-one", test_no_room_for_one);
     g_test_add_func("/sentry/deaf", test_deaf);
     g_test_add_func("/sentry/held-up", test_held_up);
     g_test_add_func("/sentry/long-after", test_long_after);
