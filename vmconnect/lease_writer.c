@@ -60,7 +60,10 @@ static void take(LeaseWriter *w, const Writing *one)
 
     w->writing = FALSE;
     if (failed && !w->fails)
-        log_error("leases cannot be written for the start hook: %s -> no VM is armed", one->error->message);
+        log_error(
+            "leases cannot be written for the start hook: %s -> it refuses starts by what it has, and no "
+            "other VM is armed, until there is room",
+            one->error->message);
     if (!failed)
         w->written = one->has;
     w->fails = failed;
