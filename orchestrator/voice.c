@@ -52,14 +52,23 @@ static void on_renewed(void *user, const GArray *answers, const GError *error)
     g_free(r);
 }
 
+/* A host that had one once may come back with a reign of that time, which may have a higher number than those since. */
+static gboolean has_part(const ProtectionVm *vm, const char *host)
+{
+    return g_str_equal(vm->active, host) || g_str_equal(protection_keeper(vm), host);
+}
+
 static gboolean look(void *user, Id vm, VoterSight *ret_sight)
 {
-    const Voice *v = ((const Renewing *)user)->voice;
+    const Renewing *r = user;
+    const Voice *v = r->voice;
     const Protection *p = find_protection(v, vm);
+    const ProtectionVm *known = p ? protection_find(p, vm) : NULL;
 
-    if (!p || !protection_is_sure(p, NULL) || !(protection_has_leases(p) || voters_knows(v->voters, vm)))
+    if (!known || !has_part(known, r->host) || !protection_is_sure(p, NULL) ||
+        !(protection_has_leases(p) || voters_knows(v->voters, vm)))
         return FALSE;
-    ret_sight->known = protection_find(p, vm)->reign;
+    ret_sight->known = known->reign;
     return TRUE;
 }
 
@@ -94,7 +103,7 @@ static void on_promised(void *user, const json_t *result, const GError *error)
     Reign promised = {0};
 
     g_hash_table_remove(v->asked, &r->vm);
-    if (error || !v->clerk || !find_active(v, r, &p) ||
+    if (error || !v->clerk || arm > (json_int_t)LEASE_ARM_MAX || !find_active(v, r, &p) ||
         (!json_is_null(reign) && !reign_from_json(reign, &promised, NULL)))
         return;
     /* An arm is of its reign: one of an earlier one says nothing of this one's. */

@@ -4,6 +4,7 @@
  *   drive DIR enrol ADDRESS TOKEN          own authority and identity in DIR; prints the engine's id
  *   drive DIR call ADDRESS METHOD [JSON]   one request; prints the result
  *   drive DIR poll ADDRESS METHOD JSON EACH_MS TIMES    the same again and again, over one connection
+ *   drive DIR peer ADDRESS METHOD [JSON]   one request as another engine of that owner, which is the active of nothing
  *
  * Exit codes and errors as the command line's. */
 #include "vmconnect/base/error.h"
@@ -25,6 +26,7 @@ typedef struct {
     uv_loop_t loop;
     Issuer *issuer;
     Identity *identity;
+    Role role;
     const char *method;
     json_t *params;
     Rpc *rpc;
@@ -55,7 +57,7 @@ static gboolean adopt_self(Driver *d, Identity *fresh, GError **error)
 {
     g_autoptr(GBytes) key = identity_public_key(fresh);
     g_autofree char *certificate =
-        issuer_issue_peer(d->issuer, key, ROLE_CONTROLLER, identity_peer(fresh).id, YEAR_S, error);
+        issuer_issue_peer(d->issuer, key, d->role, identity_peer(fresh).id, YEAR_S, error);
 
     d->identity =
         certificate ? identity_adopt(fresh, certificate, issuer_certificate(d->issuer), error) : NULL;
@@ -65,14 +67,15 @@ static gboolean adopt_self(Driver *d, Identity *fresh, GError **error)
 static gboolean open_state(Driver *d, const char *dir, GError **error)
 {
     g_autofree char *authority = g_build_filename(dir, "authority.pem", NULL);
+    g_autofree char *own = d->role == ROLE_ENGINE ? g_build_filename(dir, "peer", NULL) : g_strdup(dir);
     g_autoptr(Identity) identity = NULL;
 
-    g_mkdir_with_parents(dir, 0700);
+    g_mkdir_with_parents(own, 0700);
     if (g_file_test(authority, G_FILE_TEST_EXISTS))
         d->issuer = issuer_load(authority, error);
     else if ((d->issuer = issuer_new("drive", error)) && !issuer_save(d->issuer, authority, error))
         return FALSE;
-    identity = d->issuer ? identity_open(dir, ROLE_CONTROLLER, error) : NULL;
+    identity = d->issuer ? identity_open(own, d->role, error) : NULL;
     if (!identity)
         return FALSE;
     if (!identity_is_owned(identity))
@@ -141,7 +144,9 @@ static gboolean begin(Driver *d, int argc, char **argv, GError **error)
 {
     const char *addresses[] = {argv[3], NULL};
     /* A controller of version 2 says nothing of its memory. */
-    LinkSettings settings = {.identity = d->identity, .purpose = PURPOSE_CONTROL, .version_max = 2};
+    LinkSettings settings = {.identity = d->identity,
+                             .purpose = d->role == ROLE_ENGINE ? PURPOSE_PEER : PURPOSE_CONTROL,
+                             .version_max = d->role == ROLE_ENGINE ? 0 : 2};
     const char *text = argc > 5 ? argv[5] : "{}";
     Token token;
 
@@ -174,6 +179,7 @@ int main(int argc, char **argv)
                    "drive DIR poll ADDRESS METHOD JSON EACH_MS TIMES\n");
         return 2;
     }
+    d.role = g_str_equal(argv[2], "peer") ? ROLE_ENGINE : ROLE_CONTROLLER;
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&d.loop);
     uv_timer_init(&d.loop, &d.timer);

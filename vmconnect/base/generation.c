@@ -28,8 +28,8 @@ gboolean reign_from_json(const json_t *doc, Reign *ret_reign, GError **error)
     if (!json_read(doc, "reign", error, "{s:I, s:s}", "number", &number, "id", &id) ||
         !id_parse(id, &reign.id, error))
         return FALSE;
-    if (number < 1 || id_is_nil(reign.id)) {
-        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a reign counts from 1 and has an id");
+    if (number < 1 || number > REIGN_NUMBER_MAX || id_is_nil(reign.id)) {
+        g_set_error(error, US_ERROR, US_ERROR_USAGE, "a reign counts from 1 to 2^52, and has an id");
         return FALSE;
     }
     reign.number = (guint64)number;

@@ -18,6 +18,8 @@ typedef struct {
     Id id;
 } Reign;
 
+#define REIGN_NUMBER_MAX (G_GINT64_CONSTANT(1) << 52) /* in JSON: the next ones can be counted, too */
+
 gboolean reign_equal(Reign a, Reign b);
 json_t *reign_to_json(Reign reign);
 gboolean reign_from_json(const json_t *doc, Reign *ret_reign, GError **error);

@@ -53,6 +53,9 @@ LeaseQuorum lease_quorum(guint voters);
 
 /* Odd: armed, so that another may be elected and the active must hold a lease; each change is the next number, so that what is on its
  * way arms nobody again. */
+#define LEASE_ARM_MAX      \
+    (G_GUINT64_CONSTANT(1) \
+     << 52) /* that anybody is believed: whoever counts on from there does so for ever */
 static inline gboolean lease_is_armed(guint64 arm)
 {
     return arm % 2 == 1;

@@ -53,13 +53,13 @@ static gboolean read_hex(const char *text, guint64 *ret, GError **error)
     return ok;
 }
 
-static gboolean read_count(json_int_t number, guint64 *ret, GError **error)
+static gboolean read_arm(json_int_t number, guint64 *ret, GError **error)
 {
-    if (number >= 0) {
+    if (number >= 0 && (guint64)number <= LEASE_ARM_MAX) {
         *ret = (guint64)number;
         return TRUE;
     }
-    g_set_error(error, US_ERROR, US_ERROR_USAGE, "a number below 0 where there can be none");
+    g_set_error(error, US_ERROR, US_ERROR_USAGE, "%" JSON_INTEGER_FORMAT " is no number of an arm", number);
     return FALSE;
 }
 
@@ -76,7 +76,7 @@ static gboolean read_renewal(const json_t *doc, gpointer ret, GError **error)
     if (!json_read(doc, "renewal", error, "{s:s, s:o, s:I, s:s, s:I, s:b}", "vm", &vm, "reign", &reign, "arm",
                    &arm, "nonce", &nonce, "grant_ms", &grant_ms, "fenced", &fenced) ||
         !id_parse(vm, &r->vm, error) || !reign_from_json(reign, &r->renewal.reign, error) ||
-        !read_count(arm, &r->renewal.arm, error) || !read_hex(nonce, &r->renewal.nonce, error))
+        !read_arm(arm, &r->renewal.arm, error) || !read_hex(nonce, &r->renewal.nonce, error))
         return FALSE;
     if (grant_ms < 1 || grant_ms > RENEWAL_GRANT_MAX_MS) {
         g_set_error(error, US_ERROR, US_ERROR_USAGE,
@@ -99,7 +99,7 @@ static gboolean read_answer(const json_t *doc, gpointer ret, GError **error)
     if (!json_read(doc, "answer", error, "{s:s, s:s, s:s, s:o, s:I, s:s}", "vm", &vm, "nonce", &nonce,
                    "verdict", &verdict, "reign", &reign, "arm", &arm, "incarnation", &incarnation) ||
         !id_parse(vm, &r->vm, error) || !reign_from_json(reign, &r->answer.reign, error) ||
-        !read_count(arm, &r->answer.arm, error) || !read_hex(nonce, &r->answer.nonce, error) ||
+        !read_arm(arm, &r->answer.arm, error) || !read_hex(nonce, &r->answer.nonce, error) ||
         !read_hex(incarnation, &r->answer.incarnation, error) ||
         !find_word(VERDICTS, G_N_ELEMENTS(VERDICTS), verdict, &at, error))
         return FALSE;

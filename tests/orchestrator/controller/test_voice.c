@@ -407,6 +407,10 @@ static void test_not_answered(void)
     g_assert_cmpint(renew(d, FIRST), ==, LEASE_NOT_GRANTED);
     hear_beta(d, TRUE);
     g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
+    /* A host that had a part in it once is back, with a reign of that time. */
+    ask_of(d, "gamma", VM, (LeaseRenewal){.reign = NEXT, .arm = 1, .grant_ms = 1});
+    expect_no_answer(d, "gamma", VM);
+    g_assert_cmpint(renew(d, FIRST), ==, LEASE_GRANTED);
 }
 
 /* Whom his operator switches over is not renewed, unless he holds a lease still, or somebody has promised something. */
