@@ -212,7 +212,7 @@ gboolean word_send(int socket, const Word *w, int fd, GError **error)
     return sendmsg(socket, &m, MSG_NOSIGNAL) == WORD_BYTES || fail(error, errno);
 }
 
-/* The one descriptor of @m, -1: none. More than one cannot have fitted. */
+/* The one descriptor of @m, -1: none. More than one has not fitted. */
 static int take_fd(struct msghdr *m)
 {
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
@@ -229,17 +229,18 @@ gboolean word_receive(int socket, Word *ret_word, int *ret_fd, GError **error)
     guint8 packet[WORD_BYTES + 1];
     Control control;
     struct iovec data = {packet, sizeof(packet)};
+    /* Not all of @control, whose padding is as long as a second descriptor. */
     struct msghdr m = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t len = recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
     int fd;
 
+    if (len < 0)
+        return fail(error, errno);
+    fd = take_fd(&m);
     if (len == 0)
         g_set_error_literal(error, US_ERROR, US_ERROR_UNREACHABLE, "it was closed");
-    if (len <= 0)
-        return len < 0 && fail(error, errno);
-    fd = take_fd(&m);
-    if (word_decode(packet, (gsize)len, ret_word, error) && (fd < 0 || ret_fd)) {
+    else if (word_decode(packet, (gsize)len, ret_word, error) && (fd < 0 || ret_fd)) {
         if (ret_fd)
             *ret_fd = fd;
         return TRUE;

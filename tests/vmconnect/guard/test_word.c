@@ -115,6 +115,51 @@ static void test_refusals(void)
     g_assert_cmpstr(error->message, ==, "a word of no VM");
 }
 
+/* @n times that of /dev/null, with @len bytes of nothing. */
+static void send_odd(int socket, gsize len, guint n)
+{
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control = {0};
+    guint8 packet[WORD_BYTES] = {0};
+    struct iovec data = {packet, len};
+    struct msghdr m = {.msg_iov = &data,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+    int fd = open("/dev/null", O_RDONLY);
+
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(n * sizeof(int));
+    for (guint i = 0; i < n; i++)
+        memcpy(CMSG_DATA(&control.head) + i * sizeof(int), &fd, sizeof(int));
+    g_assert_cmpint(sendmsg(socket, &m, 0), ==, len);
+    close(fd);
+}
+
+/* Whatever comes with what is no word, none of it is kept. */
+static void test_descriptors(void)
+{
+    int pair[2], first = dup(0), next, fd;
+    Word got;
+
+    close(first);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), ==, 0);
+    for (guint n = 1; n <= 4; n++) {
+        send_odd(pair[0], WORD_BYTES, n);
+        g_assert_false(word_receive(pair[1], &got, &fd, NULL));
+        send_odd(pair[0], 0, n);
+        g_assert_false(word_receive(pair[1], &got, &fd, NULL));
+    }
+    next = dup(0);
+    g_assert_cmpint(next, ==, first + 2);
+    close(next);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void test_socket(void)
 {
     g_autoptr(GError) error = NULL;
@@ -156,5 +201,6 @@ int main(int argc, char **argv)
     g_test_add_func("/word/round-trip", test_round_trip);
     g_test_add_func("/word/refusals", test_refusals);
     g_test_add_func("/word/socket", test_socket);
+    g_test_add_func("/word/descriptors", test_descriptors);
     return g_test_run();
 }
