@@ -165,7 +165,7 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     const StandbyRole *role = NULL;
     json_auto_t *order = NULL;
     Promoting *promoting;
-    Ballot ballot;
+    Ballot ballot = {0};
     Id vm;
 
     if (!serve_good(reply, serve_read_vm(params, &vm, &error) && read_ballot(params, &ballot, &error),

@@ -524,15 +524,17 @@ static gboolean tell_blind(Host *h, gint64 now_ms, ActionList *out)
 static gboolean tell_paths(Host *h, gint64 now_ms, ActionList *out)
 {
     GHashTable *lost = h->seen.lost;
-    g_autofree char *words = NULL;
     LostPathsNews news;
 
     if (h->misses == 0 || h->excused)
         return TRUE;
     news = lost_paths_step(&h->lost, lost, h->seen.engine == ENGINE_HEARD, h->misses * h->interval_ms,
                            CALM_PROBES * h->interval_ms, now_ms);
-    if (news == LOST_PATHS_LOST)
-        tell(h, EVENT_PATH_LOST, words = lost_paths_words(lost), out);
+    if (news == LOST_PATHS_LOST) {
+        g_autofree char *words = lost_paths_words(lost);
+
+        tell(h, EVENT_PATH_LOST, words, out);
+    }
     if (news == LOST_PATHS_BACK)
         tell(h, EVENT_PATH_BACK, NULL, out);
     return news != LOST_PATHS_UNSURE;

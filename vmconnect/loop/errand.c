@@ -126,7 +126,7 @@ gboolean errand_check(const ErrandEnd *end, const char *said, GError **error)
     else if (end->is_late)
         g_set_error(error, US_ERROR, US_ERROR_TIMEOUT,
                     "%s took longer than %" G_GINT64_FORMAT " s and was killed%s%s", end->path,
-                    end->limit_ms / 1000, saying, said);
+                    (end->limit_ms + 999) / 1000, saying, said);
     else if (end->signal)
         g_set_error(error, US_ERROR, US_ERROR_FAILED, "%s was killed by signal %d%s%s", end->path,
                     end->signal, saying, said);
