@@ -3,12 +3,16 @@
 
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
+#include "vmconnect/base/process.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/replicate/bequest.h"
+
+#include <unistd.h>
 
 #define CONNECT_MS 10000
 
@@ -240,6 +244,27 @@ typedef struct {
     gboolean (*call)(virConnectPtr conn, Id vm, GError **error);
 } Way;
 
+/* A guest that its guard has stopped by a signal runs, to libvirt. */
+static gboolean expect_no_stop(const AloneVm *vm, virDomainPtr dom, GError **error)
+{
+    int pidfd =
+        qemu_process_open(QEMU_PROCESS_FOLDER, virDomainGetName(dom), vm->vm, &(gboolean){FALSE}, NULL);
+    pid_t pid = pidfd >= 0 ? qemu_process_pid(pidfd) : 0;
+    ProcessStat stat;
+    gboolean stopped = pid > 0 && process_stat(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+
+    if (pidfd >= 0)
+        close(pidfd);
+    if (stopped)
+        g_set_error(
+            error, US_ERROR, US_ERROR_REFUSED,
+            "its QEMU, process %d, was stopped by a signal, as understudy-guard does it with a guest whose "
+            "lease is over: with understudy-engine started it goes on when its standby or the controller "
+            "answers; if neither ever will, end it with `virsh destroy %s`, boot this host, and say it again",
+            (int)pid, virDomainGetName(dom));
+    return !stopped;
+}
+
 /* A guest of a VM that was given up stands still because it was told to yield. Why another one does, this cannot know: at
  * the end of a promotion one is paused until its first checkpoint stands. */
 static const Way *find_way(const AloneVm *vm, virDomainPtr dom, GError **error)
@@ -254,7 +279,7 @@ static const Way *find_way(const AloneVm *vm, virDomainPtr dom, GError **error)
     if (state == VM_STATE_OFF || state == VM_STATE_CRASHED)
         return &START;
     if (state == VM_STATE_RUNNING)
-        return &NONE;
+        return expect_no_stop(vm, dom, error) ? &NONE : NULL;
     if (state == VM_STATE_PAUSED && is_given_up(vm))
         return &RESUME;
     g_set_error(error, US_ERROR, US_ERROR_REFUSED,

@@ -5,11 +5,15 @@
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/inventory.h"
 #include "vmconnect/hypervisor/lifecycle.h"
+#include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/start_alone.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PEER "aaaaaaaa-2222-4333-8444-555555555555"
 
@@ -346,6 +350,48 @@ static void test_paused_active(Spot *p, gconstpointer data)
     start_paused(p, GUARD_ACTIVE, TRUE, VM_STATE_PAUSED);
 }
 
+/* Its process, to who looks for it: one that has its command line. */
+static pid_t begin_qemu(void)
+{
+    int hold[2];
+    pid_t pid;
+
+    g_assert_cmpint(pipe(hold), ==, 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(hold[0], 0);
+        execlp("sh", "sh", "-c", "read x", "-name", "guest=test", "-uuid", TEST_VM, NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+/* Whom its guard has stopped does not run, whatever libvirt says. */
+static void test_stopped(Spot *p, gconstpointer data)
+{
+    AlonePlace place = place_with(p, TRUE);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Guard) guard = NULL;
+    pid_t pid = begin_qemu();
+    int pidfd;
+    Id vm;
+
+    (void)data;
+    add_test_vm(p, GUARD_STANDBY);
+    g_assert_true(id_parse(TEST_VM, &vm, NULL));
+    while ((pidfd = qemu_process_open(QEMU_PROCESS_FOLDER, "test", vm, &(gboolean){FALSE}, NULL)) < 0)
+        g_usleep(1000);
+    close(pidfd);
+    kill(pid, SIGSTOP);
+    waitpid(pid, NULL, WUNTRACED);
+    g_assert_false(start_alone(&place, "web", &error));
+    g_assert_error(error, US_ERROR, US_ERROR_REFUSED);
+    guard = guard_read(p->guard_dir, vm, NULL);
+    g_assert_nonnull(guard);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
 /* It says what it says, and libvirt nothing beside. */
 static void test_quiet(Spot *p, gconstpointer data)
 {
@@ -378,6 +424,7 @@ int main(int argc, char **argv)
     g_test_add("/alone/caught-up", Spot, NULL, place_open, test_caught_up, place_close);
     g_test_add("/alone/put-back", Spot, NULL, place_open, test_put_back, place_close);
     g_test_add("/alone/paused-active", Spot, NULL, place_open, test_paused_active, place_close);
+    g_test_add("/alone/stopped", Spot, NULL, place_open, test_stopped, place_close);
     g_test_add("/alone/quiet", Spot, NULL, place_open, test_quiet, place_close);
     return g_test_run();
 }
