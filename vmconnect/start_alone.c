@@ -3,7 +3,6 @@
 
 #include "vmconnect/base/durable.h"
 #include "vmconnect/base/error.h"
-#include "vmconnect/base/process.h"
 #include "vmconnect/hypervisor/connection.h"
 #include "vmconnect/hypervisor/definition_file.h"
 #include "vmconnect/hypervisor/inventory.h"
@@ -11,8 +10,6 @@
 #include "vmconnect/hypervisor/qemu_process.h"
 #include "vmconnect/policy.h"
 #include "vmconnect/replicate/bequest.h"
-
-#include <unistd.h>
 
 #define CONNECT_MS 10000
 
@@ -247,22 +244,17 @@ typedef struct {
 /* A guest that its guard has stopped by a signal runs, to libvirt. */
 static gboolean expect_no_stop(const AloneVm *vm, virDomainPtr dom, GError **error)
 {
-    int pidfd =
-        qemu_process_open(QEMU_PROCESS_FOLDER, virDomainGetName(dom), vm->vm, &(gboolean){FALSE}, NULL);
-    pid_t pid = pidfd >= 0 ? qemu_process_pid(pidfd) : 0;
-    ProcessStat stat;
-    gboolean stopped = pid > 0 && process_stat(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+    pid_t pid = qemu_process_stopped(QEMU_PROCESS_FOLDER, virDomainGetName(dom), vm->vm);
 
-    if (pidfd >= 0)
-        close(pidfd);
-    if (stopped)
-        g_set_error(
-            error, US_ERROR, US_ERROR_REFUSED,
-            "its QEMU, process %d, was stopped by a signal, as understudy-guard does it with a guest whose "
-            "lease is over: with understudy-engine started it goes on when its standby or the controller "
-            "answers; if neither ever will, end it with `virsh destroy %s`, boot this host, and say it again",
-            (int)pid, virDomainGetName(dom));
-    return !stopped;
+    if (pid == 0)
+        return TRUE;
+    g_set_error(
+        error, US_ERROR, US_ERROR_REFUSED,
+        "its QEMU, process %d, was stopped by a signal, as understudy-guard does it with a guest whose "
+        "lease is over: with understudy-engine started it goes on when its standby or the controller "
+        "answers; if neither ever will, end it with `virsh destroy %s`, boot this host, and say it again",
+        (int)pid, virDomainGetName(dom));
+    return FALSE;
 }
 
 /* A guest of a VM that was given up stands still because it was told to yield. Why another one does, this cannot know: at

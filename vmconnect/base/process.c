@@ -72,3 +72,10 @@ pid_t process_of(int pidfd)
         return -1;
     return (pid_t)MAX(strtol(line + 5, NULL, 10), 0);
 }
+
+gboolean process_is_stopped(pid_t pid)
+{
+    ProcessStat stat;
+
+    return process_stat(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+}

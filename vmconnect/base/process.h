@@ -17,6 +17,8 @@ typedef struct {
 /* Of @path, .../stat of a process or thread. FALSE: it has ended, or that cannot be read. */
 gboolean process_stat_read(const char *path, ProcessStat *ret_stat);
 gboolean process_stat(pid_t pid, ProcessStat *ret_stat);
+/* By a signal, or by who traces it. FALSE as well if it has ended. */
+gboolean process_is_stopped(pid_t pid);
 
 /* Of @path, .../schedstat of a thread: how long it has run. FALSE as above. */
 gboolean process_ran_ns(const char *path, guint64 *ret_ns);

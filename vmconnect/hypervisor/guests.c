@@ -328,18 +328,10 @@ static gboolean has_ended(const Guest *guest)
     return readable_within(guest->pidfd, 0);
 }
 
-/* Stopped by a signal, or by a debugger. */
-static gboolean stands_still(pid_t pid)
-{
-    ProcessStat stat;
-
-    return pid != 0 && process_stat(pid, &stat) && (stat.state == 'T' || stat.state == 't');
-}
-
 static void look(Guest *guest)
 {
     gboolean ended = guest->pidfd >= 0 && has_ended(guest);
-    gboolean frozen = guest->pidfd >= 0 && !ended && stands_still(guest->pid);
+    gboolean frozen = guest->pidfd >= 0 && !ended && guest->pid != 0 && process_is_stopped(guest->pid);
     gboolean overdue;
 
     if (ended && !guest->ended)

@@ -204,16 +204,22 @@ gboolean qemu_process_expect_none(Id vm, const char *name, GError **error)
     return FALSE;
 }
 
-gboolean qemu_process_expect_awake(const char *folder, const char *name, Id vm, GError **error)
+pid_t qemu_process_stopped(const char *folder, const char *name, Id vm)
 {
-    ProcessStat stat = {.state = '?'};
     gboolean gone;
     int fd = qemu_process_open(folder, name, vm, &gone, NULL);
     pid_t pid = fd < 0 ? 0 : qemu_process_pid(fd);
 
     if (fd >= 0)
         close(fd);
-    if (pid == 0 || !process_stat(pid, &stat) || (stat.state != 'T' && stat.state != 't'))
+    return pid != 0 && process_is_stopped(pid) ? pid : 0;
+}
+
+gboolean qemu_process_expect_awake(const char *folder, const char *name, Id vm, GError **error)
+{
+    pid_t pid = qemu_process_stopped(folder, name, vm);
+
+    if (pid == 0)
         return TRUE;
     g_set_error(
         error, US_ERROR, US_ERROR_BUSY,

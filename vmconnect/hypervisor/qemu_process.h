@@ -35,8 +35,11 @@ gint64 qemu_process_age_ms(const char *folder, const char *name, Id vm);
  * it knows nothing of the VM from then on, and would start a second one. */
 gboolean qemu_process_expect_none(Id vm, const char *name, GError **error);
 
+/* That of @vm, called @name, which was stopped by a signal, or is traced: libvirt says that it runs. 0: it is not, or there is none. */
+pid_t qemu_process_stopped(const char *folder, const char *name, Id vm);
+
 /* libvirt waits for what it asks a QEMU that was stopped by a signal, perhaps for ever, and keeps whoever has asked. FALSE with BUSY: that of
- * @vm, called @name, is stopped now, or traced. It does nothing now, which is no word about later: its guard may have it go on. */
+ * @vm is (qemu_process_stopped()). It does nothing now, which is no word about later: its guard may have it go on. */
 gboolean qemu_process_expect_awake(const char *folder, const char *name, Id vm, GError **error);
 
 /* Wait until it has exited. FALSE with TIMEOUT, or with CANCELLED as soon as
