@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve_routes - by which ways this host reaches others, and whoever asks.
+/* serve_routes - by which ways this host reaches others, and whoever asks, and how fast these are.
  *
- * Names are looked up, which may hang: that is done on the trials' thread, which nobody else waits for. */
+ * Names are looked up, which may hang, and echoes waited for: that is done on the trials' thread, which nobody else waits for. */
 #include "vmconnect/serve_parts.h"
 
 #include "vmconnect/base/error.h"
 #include "vmconnect/base/json.h"
 #include "vmconnect/link/dial.h"
 #include "vmconnect/link/listener.h"
+#include "vmconnect/probe/line.h"
 #include "vmconnect/probe/route.h"
 
 #define ROUTES_MS 85000 /* a trial may be under way */
@@ -31,11 +32,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ways, ways_free)
 static json_t *way_to(const char *host)
 {
     g_autoptr(GError) error = NULL;
+    json_t *way;
     Route route;
+    Line line;
 
-    return host && route_find(host, &route, &error)
-               ? route_to_json(&route)
-               : json_pack("{s:s}", "why", error ? error->message : "it asks no more");
+    if (!host || !route_find(host, &route, &error))
+        return json_pack("{s:s}", "why", error ? error->message : "it asks no more");
+    way = route_to_json(&route);
+    line = line_measure(host);
+    json_object_set_new(way, "line", line_to_json(&line));
+    return way;
 }
 
 static gboolean find_ways(virConnectPtr conn, gpointer request, gpointer *ret_result, GError **error)

@@ -141,6 +141,38 @@ static void votes_on_one_line(Report *r)
     }
 }
 
+/* As of a line between two towns, where a warm copy is worth more than a switchover that nobody wanted. */
+#define SLOW_MS 100
+#define LOSSY 2 /* of 20 */
+
+/* Who answers no echo at all may be told not to. */
+static void look_at_line(Report *r, const HostFacts *h, const json_t *route, const char *to)
+{
+    const json_t *line = json_object_get(route, "line");
+    int sent = (int)json_integer_value(json_object_get(line, "sent"));
+    int answered = (int)json_integer_value(json_object_get(line, "answered"));
+    int rtt_ms = (int)json_integer_value(json_object_get(line, "rtt_ms"));
+
+    if (answered > 0 && sent - answered >= LOSSY)
+        verify_found(r, h->host, NULL, "of %d echoes from %s to %s %d did not come back", sent, h->host, to,
+                     sent - answered);
+    else if (answered > 0 && rtt_ms >= SLOW_MS)
+        verify_found(r, h->host, NULL, "an echo from %s to %s takes %d ms", h->host, to, rtt_ms);
+}
+
+static void votes_fast(Report *r)
+{
+    EACH_HOST (r, h, 0) {
+        const json_t *routes = json_object_get(h->routes->said, "routes");
+
+        for (gsize i = 0; i < json_array_size(routes); i++)
+            look_at_line(
+                r, h, json_array_get(routes, i),
+                json_string_value(json_array_get(json_object_get(h->routes->params, "addresses"), i)));
+        look_at_line(r, h, json_object_get(h->routes->said, "asker"), "the controller");
+    }
+}
+
 /* --- clocks -------------------------------------------------------------- */
 
 /* An engine of before says nothing: that is not known to be a machine of its own. */
@@ -280,6 +312,12 @@ static const Check CHECKS[] = {
      "see that there are two cables to two switches behind it (a bond), or give the hosts a second path: "
      "understudy "
      "host set HOST --via ADDRESS"},
+    {"votes-fast", FINDING_WARNING, FALSE, votes_fast,
+     "on a line that is slow or loses what is sent, renewals and probes come late: VMs that are well may be "
+     "paused, or taken over",
+     "give the hosts a line of their own (understudy host set HOST --via ADDRESS), or a longer countdown: "
+     "understudy "
+     "scenario set SCENARIO countdown=…; or set switchover=manual"},
     {VERIFY_CLOCK_FENCED, FINDING_WARNING, FALSE, host_clock_fenced, RESTS_ON_FENCE, TRY_FENCE},
     {VERIFY_GUEST_FENCED, FINDING_WARNING, FALSE, guests_held_fenced, RESTS_ON_FENCE, TRY_FENCE},
     {"isolation-fenced", FINDING_WARNING, FALSE, isolation_fenced,

@@ -275,6 +275,14 @@ static gboolean is_trial(const json_t *doc)
     return json_is_array(problems);
 }
 
+/* An engine of before measures none. */
+static gboolean is_line(const json_t *doc)
+{
+    return !doc || (json_is_integer(json_object_get(doc, "sent")) &&
+                    json_is_integer(json_object_get(doc, "answered")) &&
+                    json_is_integer(json_object_get(doc, "rtt_ms")));
+}
+
 /* One of those that a host reaches others by, or why it does not know. */
 static gboolean is_route(const json_t *doc)
 {
@@ -282,7 +290,8 @@ static gboolean is_route(const json_t *doc)
 
     return *fact_text(doc, "why") ||
            ((json_is_null(gateway) || *fact_text(doc, "gateway")) &&
-            json_is_boolean(json_object_get(doc, "local")) && json_is_string(json_object_get(doc, "device")));
+            json_is_boolean(json_object_get(doc, "local")) &&
+            json_is_string(json_object_get(doc, "device")) && is_line(json_object_get(doc, "line")));
 }
 
 static gboolean are_routes(const json_t *doc, gsize asked)

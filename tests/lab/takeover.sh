@@ -92,6 +92,11 @@ unarmed() {
   status web '.automatic.armed == false and (.automatic.why | test("'"$1"'"))'
 }
 
+# tells CODE: since the mark.
+tells() {
+  events "^$1\$" | grep -q .
+}
+
 plans() {
   us plan list --json | jq '.plans | length'
 }
@@ -116,6 +121,13 @@ runs_nothing() {
 }
 
 # --- what happens
+
+# The controller is started so that it stops at that point.
+arm_controller() {
+  rm -f "$TEST_TMP/stopped"
+  lab kill gamma controller
+  UNDERSTUDY_STOP_AT=$1 UNDERSTUDY_STOP_FILE=$TEST_TMP/stopped lab boot gamma >/dev/null
+}
 
 # rules HOST: all is well there, and its frames are heard. What comes next is compared with that.
 rules() {

@@ -22,6 +22,9 @@
 #define ROUTE(gateway, device) "{\"local\":false,\"gateway\":" gateway ",\"device\":\"" device "\"}"
 #define ROUTES(others, asker) "{\"routes\":[" others "],\"asker\":" asker "}"
 #define LINE(device) ROUTE("null", device)
+#define FAST(device, sent, answered, rtt_ms)                                               \
+    "{\"local\":false,\"gateway\":null,\"device\":\"" device "\",\"line\":{\"sent\":" sent \
+    ",\"answered\":" answered ",\"rtt_ms\":" rtt_ms "}}"
 #define GOOD_ROUTES ROUTES(LINE("eth0") "," LINE("eth1"), LINE("eth0"))
 #define VMS                                                                                                  \
     "{\"vms\":[{\"uuid\":\"" UUID1 "\",\"name\":\"web1\",\"state\":\"running\",\"disks\":[],\"interfaces\":" \
@@ -112,6 +115,20 @@ static const Case CASES[] = {
      .beta_routes = ROUTES(LINE("eth0") ",{\"gateway\":7}", LINE("eth0"))},
     {"one cable", "votes-on-one-line", "alpha reaches the other host and the controller over eth0 alone",
      .alpha_routes = ROUTES(LINE("eth0") "," LINE("eth0"), LINE("eth0")), .warns = TRUE},
+
+    {"a line that is fast",
+     .alpha_routes = ROUTES(FAST("eth0", "20", "20", "99") "," LINE("eth1"), LINE("eth0"))},
+    {"one lost is none",
+     .alpha_routes = ROUTES(FAST("eth0", "20", "19", "0") "," LINE("eth1"), LINE("eth0"))},
+    {"who answers no echo may be told not to",
+     .alpha_routes = ROUTES(FAST("eth0", "20", "0", "0") "," LINE("eth1"), LINE("eth0"))},
+    {"a slow line", "votes-fast", "an echo from alpha to 10.1.0.2:25000 takes 100 ms",
+     .alpha_routes = ROUTES(LINE("eth0") "," FAST("eth1", "20", "20", "100"), LINE("eth0")), .warns = TRUE},
+    {"a lossy line", "votes-fast", "of 20 echoes from beta to the controller 2 did not come back",
+     .beta_routes = ROUTES(LINE("eth0") "," LINE("eth1"), FAST("eth0", "20", "18", "3")), .warns = TRUE},
+    {"a line of another shape", "votes-reached",
+     "beta cannot say by which ways it reaches the others: its answer to host.routes is not one",
+     .beta_routes = ROUTES(LINE("eth0") "," FAST("eth1", "20", "20", "\"3\""), LINE("eth0"))},
 
     {"a master that is a VM", "host-clock", "alpha is a VM itself (kvm)", .alpha = VIRTUAL},
     {"a replica that is one", "host-clock", "beta is a VM itself (kvm)",
