@@ -112,6 +112,7 @@ typedef struct {
     Engine *engine;
     RpcReply *reply;
     Id vm;
+    Ballot ballot;
     json_t *order;
 } Promoting;
 
@@ -137,6 +138,26 @@ static void on_voted(void *user, const json_t *result, const GError *error)
     rpc_reply_error(p->reply, error);
     json_decref(p->order);
     g_free(p);
+}
+
+/* What root asks for may not be there: nothing is promised for that, for nobody else could have the number. */
+static void on_looked(void *user, const json_t *result, const GError *error)
+{
+    Promoting *p = user;
+
+    (void)result;
+    if (error)
+        on_voted(p, NULL, error);
+    else
+        voice_vote(p->engine->voice, p->vm, &p->ballot, on_voted, p);
+}
+
+static void look_first(Promoting *p)
+{
+    json_t *order = json_deep_copy(p->order);
+
+    json_object_set_new(order, "look", json_true());
+    roles_tell_standby(p->engine->roles, p->vm, COMMAND_PROMOTE, order, on_looked, p);
 }
 
 /* Without one it is released, or somebody certifies that the old active is off. */
@@ -179,14 +200,17 @@ void serve_plan_promote(void *user, RpcReply *reply, const json_t *params)
     }
     /* What the keeper must know beside the request: who we are, and where the interfaces go. */
     order = json_deep_copy(params);
+    json_object_del(order, "look");
     json_object_set_new(order, "here", json_string(ID_TEXT(identity_peer(engine->identity).id)));
     json_object_set_new(order, "from", json_string(ID_TEXT(role->active)));
     json_object_set_new(order, "scenario", json_string(role->scenario));
     json_object_set(order, "networks", role->networks);
     promoting = g_new0(Promoting, 1);
-    *promoting = (Promoting){engine, reply, vm, g_steal_pointer(&order)};
+    *promoting = (Promoting){engine, reply, vm, ballot, g_steal_pointer(&order)};
     if (is_done_by_hand(engine, vm, ballot.next))
         on_voted(promoting, NULL, NULL);
+    else if (json_is_true(json_object_get(params, "by_hand")))
+        look_first(promoting);
     else
         voice_vote(engine->voice, vm, &ballot, on_voted, promoting);
 }

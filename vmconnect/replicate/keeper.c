@@ -426,6 +426,10 @@ static gboolean promote(Keeper *k, Command *c, GError **error)
 
     if (!need_store(k, error))
         return FALSE;
+    if (json_is_true(json_object_get(c->params, "look"))) {
+        c->result = json_object();
+        return promotion_check(&site, c->params, error);
+    }
     if (is_alive_still(k, c->params)) {
         c->result = json_pack("{s:b, s:b}", "running", 0, "old_lives", 1);
         return TRUE;

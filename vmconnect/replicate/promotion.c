@@ -421,6 +421,14 @@ static gboolean is_done_by_hand(Promotion *p)
     return TRUE;
 }
 
+gboolean promotion_check(const PromotionSite *site, const json_t *params, GError **error)
+{
+    g_auto(Promotion) p = {.site = site};
+
+    return read_params(&p, params, error) && certificate_check(params, site->vm, p.here, error) &&
+           (is_done_by_hand(&p) || choose_point(&p, error));
+}
+
 gboolean promotion_run(const PromotionSite *site, const json_t *params, json_t **ret_result, GError **error)
 {
     g_auto(Promotion) p = {.site = site};

@@ -29,6 +29,9 @@ typedef struct {
     const HostPaths *paths;
 } PromotionSite;
 
+/* Is there what promotion_run() would go on from? Nothing is changed. */
+gboolean promotion_check(const PromotionSite *site, const json_t *params, GError **error);
+
 /* @params: {"scenario", "tip": id | null, "reign_next": {…}, "here": id, "from": id,
  * "networks": {from: to}, "plan", "certificate": as
  * certificate.h, "by_hand": root asks, …}. *@ret_result:
