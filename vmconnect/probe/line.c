@@ -4,8 +4,6 @@
 #include "vmconnect/base/clock.h"
 #include "vmconnect/probe/pinger.h"
 
-#include <stdlib.h>
-
 #define ECHOES 20
 #define EACH_MS 10
 #define ECHO_LIMIT_MS 1000
@@ -50,7 +48,7 @@ static void send_one(uv_timer_t *timer)
         uv_close((uv_handle_t *)timer, NULL);
 }
 
-static int compare(const void *a, const void *b)
+static gint compare(gconstpointer a, gconstpointer b)
 {
     gint64 left = *(const gint64 *)a, right = *(const gint64 *)b;
 
@@ -71,7 +69,7 @@ Line line_measure(const char *host)
     uv_timer_start(&m.timer, send_one, 0, EACH_MS);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
-    qsort(m.times->data, m.times->len, sizeof(gint64), compare);
+    g_array_sort(m.times, compare);
     line.answered = m.times->len;
     line.rtt_ms = m.times->len > 0 ? g_array_index(m.times, gint64, m.times->len / 2) : 0;
     g_array_unref(m.times);
