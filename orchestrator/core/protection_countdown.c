@@ -179,8 +179,9 @@ static gint64 missed_since(const Protection *p, gint64 now_ms)
 
 static void begin_countdown(Protection *p, gint64 now_ms, ActionList *out)
 {
-    g_autofree char *after = units_format_duration(p->scenario->policy.countdown_ms);
     gint64 since_ms = missed_since(p, now_ms);
+    gint64 left_s = (p->scenario->policy.countdown_ms - (now_ms - since_ms) + 999) / 1000;
+    g_autofree char *after = units_format_duration(MAX(left_s, 0) * 1000);
 
     p->countdown = (ProtectionCountdown){.runs = TRUE,
                                          .over = p->countdown.over,

@@ -499,6 +499,17 @@ static void test_first_miss(void)
     g_assert_cmpuint(times(s, REQUIRED), ==, 1);
 }
 
+/* What is said of it is what is left, not all of it. */
+static void test_says_what_is_left(void)
+{
+    g_autoptr(Stage) s = automatic(1);
+
+    kill_alpha(s);
+    while (times(s, "event COUNTDOWN_STARTED") == 0)
+        stage_pass(s, FALSE);
+    g_assert_nonnull(strstr(s->w->told, "required in 17s"));
+}
+
 /* What is in the way when the countdown is over leaves it to the operator. */
 static void test_barred(void)
 {
@@ -1052,6 +1063,7 @@ int main(int argc, char **argv)
     g_test_add_func("/takeover/not-to-be-told", test_not_to_be_told);
     g_test_add_func("/takeover/host-dies", test_host_dies);
     g_test_add_func("/takeover/first-miss", test_first_miss);
+    g_test_add_func("/takeover/says-what-is-left", test_says_what_is_left);
     g_test_add_func("/takeover/barred", test_barred);
     g_test_add_func("/takeover/guest-dies", test_guest_dies);
     g_test_add_func("/takeover/comes-back", test_comes_back);

@@ -59,6 +59,7 @@ void world_free(World *w)
     roster_free(w->roster);
     json_decref(w->durable);
     g_string_free(w->trace, TRUE);
+    g_free(w->told);
     g_free(w);
 }
 
@@ -82,6 +83,10 @@ static void narrate(World *w, const Input *in, const ActionList *out)
 
         if (a->kind == ACTION_NOTE)
             continue;
+        if (a->kind == ACTION_PUBLISH) {
+            g_free(w->told);
+            w->told = g_strdup(a->event->text);
+        }
         if (decisions++ == 0)
             g_string_append_printf(w->trace, "[%4" G_GINT64_FORMAT "] %s", w->now_ms / 1000, condition);
         else

@@ -13,6 +13,7 @@ typedef struct World {
     gint64 now_ms;
     gint64 wall_ahead_ms; /* of the wall clock */
     GString *trace;
+    char *told;                                  /* the text of the last event; NULL: there was none */
     json_t *durable;                             /* what the last "keep durably" kept */
     guint64 sequence[64];                        /* of the tips, by VM */
     void (*on_call)(void *ctx, const Action *a); /* NULL: calls are narrated only */
