@@ -96,22 +96,22 @@ static gboolean next_reign(Asking *a, const StandbyRole *role, Reign *ret_reign,
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(Guard) guard = guard_read(a->place->guard_dir, role->vm, &why);
-    guint64 promised;
+    guint64 highest;
     gboolean ours;
 
     if (!guard && !g_error_matches(why, US_ERROR, US_ERROR_NOT_FOUND)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
     }
-    if (!read_promised(a, role->vm, &promised, error))
+    if (!read_promised(a, role->vm, &highest, error))
         return FALSE;
     /* Of an earlier reign than the copy is of, it was put back. */
     ours = guard && guard->role == GUARD_ACTIVE && guard->reign.number >= role->reign.number;
     *ret_ours = ours && !guard->journal_open;
     /* A promotion that did not come to its end goes on in its reign. The next number may have been given away by a
      * release that this host has not heard of. */
-    promised = MAX(promised, MAX(role->reign.number, guard ? guard->reign.number : 0));
-    *ret_reign = ours ? guard->reign : (Reign){promised + 2, a->reign};
+    highest = MAX(highest, MAX(role->reign.number, guard ? guard->reign.number : 0));
+    *ret_reign = ours ? guard->reign : (Reign){highest + 2, a->reign};
     return TRUE;
 }
 

@@ -22,11 +22,9 @@ static char *unguarded_text(const Protection *p, const ProtectionVm *vm)
 {
     return g_strdup_printf(
         "the QEMU of '%s' on %s stands still, and the guard of %s, which may have stopped it at the end of "
-        "its "
-        "lease, does not answer: `systemctl restart understudy-guard` there; it goes on then by itself when "
-        "its lease is back, or it needs none. If it does not, end it (kill -KILL): then the VM is started "
-        "anew, "
-        "or can be moved: understudy switchover %s",
+        "its lease, does not answer: `systemctl restart understudy-guard` there; it goes on then by itself "
+        "when its lease is back, or it needs none. If it does not, end it (kill -KILL): then the VM is "
+        "started anew, or can be moved: understudy switchover %s",
         vm->name, vm->active, vm->active, p->scenario->name);
 }
 

@@ -51,11 +51,11 @@ typedef struct {
 /* @voters: 1 to LEASE_VOTERS_MAX. */
 LeaseQuorum lease_quorum(guint voters);
 
+/* The highest arm that anybody is believed: whoever counts on from there does so for ever. */
+#define LEASE_ARM_MAX (G_GUINT64_CONSTANT(1) << 52)
+
 /* Odd: armed, so that another may be elected and the active must hold a lease; each change is the next number, so that what is on its
  * way arms nobody again. */
-#define LEASE_ARM_MAX      \
-    (G_GUINT64_CONSTANT(1) \
-     << 52) /* that anybody is believed: whoever counts on from there does so for ever */
 static inline gboolean lease_is_armed(guint64 arm)
 {
     return arm % 2 == 1;
